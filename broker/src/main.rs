@@ -1,0 +1,2 @@
+//! The carrick binary.
+fn main() {}
