@@ -1,0 +1,128 @@
+//! Why something that was asked of the [`crate::manager::LinkManager`] was not done.
+
+use carrick_protocol::ids::TopicName;
+
+use crate::ports::{CatalogError, StoreError, TargetError};
+use crate::record::LinkName;
+use crate::state::{LinkErrorCode, MirrorStatus};
+
+/// A refusal or failure, as a fact. Its text names the cause and, where there is one, the way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// No link of that name.
+    #[error("link '{0}' does not exist")]
+    NoSuchLink(String),
+    /// A second link of that name.
+    #[error("link '{0}' already exists")]
+    LinkExists(LinkName),
+    /// That is no name for a link, topic or pattern: why.
+    #[error("{0}")]
+    InvalidName(String),
+    /// A config that can't be: which, and why.
+    #[error("config '{name}': {reason}")]
+    InvalidConfig {
+        /// The config.
+        name: String,
+        /// Why it was refused.
+        reason: String,
+    },
+    /// The link can't be deleted while it has mirrors.
+    #[error(
+        "link '{link}' still has {count} mirror topic(s): promote or fail them over first, or force the deletion, which fails them over"
+    )]
+    LinkHasMirrors {
+        /// The link.
+        link: LinkName,
+        /// How many.
+        count: usize,
+    },
+    /// The source can't be reached, or doesn't answer as Kafka does.
+    #[error("the source cluster can't be reached ({code:?}): {detail}")]
+    SourceUnavailable {
+        /// Which kind.
+        code: LinkErrorCode,
+        /// The details.
+        detail: String,
+    },
+    /// The source is another cluster than the link was made for.
+    #[error("the source's cluster id is '{found}', not '{expected}'")]
+    WrongCluster {
+        /// What the link was made for.
+        expected: String,
+        /// What the source says.
+        found: String,
+    },
+    /// The source has no such topic, or doesn't let the link see it.
+    #[error("the source has no topic '{0}', or the link may not describe it")]
+    NoSuchSourceTopic(TopicName),
+    /// The source answered with an error about a topic: the error's name.
+    #[error("the source answered {error} for topic '{topic}'")]
+    SourceTopic {
+        /// The topic at the source.
+        topic: TopicName,
+        /// The error's name and words.
+        error: String,
+    },
+    /// A local topic of that name exists.
+    #[error("topic '{0}' already exists here")]
+    TopicExists(TopicName),
+    /// The topic is a mirror already.
+    #[error("topic '{topic}' is already a mirror of link '{link}'")]
+    MirrorExists {
+        /// The topic.
+        topic: TopicName,
+        /// Its link.
+        link: LinkName,
+    },
+    /// That is not a mirror topic.
+    #[error("'{0}' is not a mirror topic")]
+    NotAMirror(String),
+    /// The mirror belongs to another link.
+    #[error("'{topic}' is a mirror of link '{owner}', not of '{link}'")]
+    OtherLink {
+        /// The topic.
+        topic: TopicName,
+        /// Its link.
+        owner: LinkName,
+        /// The link that was named.
+        link: LinkName,
+    },
+    /// The state doesn't allow that: which, and what does.
+    #[error("mirror '{topic}' is {status:?}: {reason}")]
+    IllegalState {
+        /// The topic.
+        topic: TopicName,
+        /// Its status.
+        status: MirrorStatus,
+        /// Why that doesn't go, and what does.
+        reason: String,
+    },
+    /// The link's state doesn't allow that.
+    #[error("link '{link}' {reason}")]
+    LinkState {
+        /// The link.
+        link: LinkName,
+        /// Why that doesn't go, and what does.
+        reason: String,
+    },
+    /// A promotion didn't reach lag 0 and was given up; the mirror goes on mirroring.
+    #[error("the promotion of '{topic}' was given up: {reason}")]
+    PromotionAborted {
+        /// The topic.
+        topic: TopicName,
+        /// Why.
+        reason: String,
+    },
+    /// The link manager is stopping.
+    #[error("the broker is shutting down")]
+    ShuttingDown,
+    /// The catalog refused.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A log could not be read or written.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,259 @@
+//! What a link needs of the broker that it runs in, in the link's own words.
+//!
+//! The link declares these traits, the broker implements them; [`crate::testing::contract`] is the suite that every
+//! implementation must pass. All are synchronous and object safe. The link calls them from its own tasks: the
+//! methods of [`MirrorPartition`] on the async threads (they must not wait for a disk), all others, which may
+//! write metadata durably, from blocking threads.
+//!
+//! Invariants that an implementation keeps:
+//! - A [`Lease`] is the right to write to a mirror partition. Whether it still holds is decided under the same
+//!   lock under which bytes are written; a late append gets [`TargetError::Fenced`] and nothing is written.
+//! - Bytes are stored as given. Gaps before a batch are allowed, going back is not.
+//! - What a method of [`TopicCatalog`] or [`LinkStore`] has returned survives kill -9, and each is one atomic write.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
+
+use crate::config::LinkConfig;
+use crate::record::{
+    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut,
+};
+use crate::report::RpoReport;
+use crate::source::SourceCluster;
+
+/// Everything a [`crate::manager::LinkManager`] is started with.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where mirrored batches go.
+    pub target: Arc<dyn MirrorTarget>,
+    /// What is stored of a mirrored partition, for reports and verification.
+    pub local: Arc<dyn LocalBatches>,
+    /// Topics of this cluster.
+    pub catalog: Arc<dyn TopicCatalog>,
+    /// Links and mirrors as stored.
+    pub store: Arc<dyn LinkStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How a source cluster is reached: [`crate::manager::KafkaSources`], but in tests.
+    pub sources: Arc<dyn SourceConnector>,
+}
+
+/// The right of one link to write to a mirror partition.
+///
+/// `epoch` grows with every start of a replicator within one life of the process; leases do not outlive it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Who writes.
+    pub link: LinkName,
+    /// Larger than in every earlier lease on that partition.
+    pub epoch: u64,
+}
+
+/// Hands out mirror partitions.
+pub trait MirrorTarget: Send + Sync {
+    /// Takes the partition over under `lease`: every earlier lease is fenced from here on.
+    ///
+    /// Errors: `NoSuchPartition`; `NotAMirror` (it was never one, or has been promoted); `WrongLink`; `Fenced` (a
+    /// lease with a larger epoch was given out); `Storage`.
+    fn open(
+        &self,
+        partition: &TopicPartition,
+        lease: &Lease,
+    ) -> Result<Box<dyn MirrorPartition>, TargetError>;
+}
+
+/// One mirror partition, held under a lease. Dropping it gives the lease back without a trace.
+///
+/// Nine methods, because log start, log end, high watermark and epochs of a follower's log are four things: the same
+/// ones that a Kafka follower has.
+pub trait MirrorPartition: Send {
+    /// The end of what is stored: the base offset of the next batch is at or above it.
+    fn next_offset(&self) -> Offset;
+
+    /// Where the log begins.
+    fn log_start(&self) -> Offset;
+
+    /// The leader epoch of the last stored batch, `None` if nothing is stored.
+    fn last_epoch(&self) -> Option<LeaderEpoch>;
+
+    /// The largest stored epoch at or below `epoch`, and where it ends; `None` if all are above.
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)>;
+
+    /// Stores whole batches as they are and returns the new end. `batches` have been checked (CRC, order, magic 2).
+    /// The high watermark becomes min(end, `source_high_watermark`). All or nothing.
+    ///
+    /// Errors: `Fenced`; `NonMonotonic` if the first batch begins below the end; `Storage`.
+    fn append(
+        &mut self,
+        batches: Bytes,
+        source_high_watermark: Offset,
+    ) -> Result<Offset, TargetError>;
+
+    /// The source's high watermark moved: the local one becomes min(end, it), and never goes back.
+    fn observe_source(&mut self, high_watermark: Offset) -> Result<(), TargetError>;
+
+    /// Moves the end forward without bytes: the source holds nothing below `end` any more. No effect if `end` is not
+    /// above the present end.
+    fn skip_to(&mut self, end: Offset) -> Result<(), TargetError>;
+
+    /// Moves the log start forward, into a batch if need be. `NonMonotonic` if above the end; no effect if not above
+    /// the present start.
+    fn trim_to(&mut self, log_start: Offset) -> Result<(), TargetError>;
+
+    /// Removes everything at and above `end`, which the source has proven to be no longer part of its log; the high
+    /// watermark goes back with it. A batch that holds `end` is removed whole, so that the new end may be lower. At
+    /// or below the log start: the log is emptied and starts anew at `end`. No effect if `end` is not below the end.
+    fn truncate_to(&mut self, end: Offset) -> Result<(), TargetError>;
+}
+
+/// Why a mirror partition could not be opened or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// Somebody else has the right to write now (a newer lease, or the topic has been promoted).
+    #[error("the lease on the mirror partition is no longer valid")]
+    Fenced,
+    /// There is no such topic or partition here.
+    #[error("no such partition")]
+    NoSuchPartition,
+    /// The topic exists and is not a mirror.
+    #[error("the topic is not a mirror")]
+    NotAMirror,
+    /// The topic is the mirror of another link.
+    #[error("the topic is a mirror of link '{0}'")]
+    WrongLink(LinkName),
+    /// Offsets went back.
+    #[error("offset {offset} is below {bound}")]
+    NonMonotonic {
+        /// What was given.
+        offset: Offset,
+        /// What it must not be below.
+        bound: Offset,
+    },
+    /// Batch leader epochs went back.
+    #[error("leader epoch {epoch} is below {last}")]
+    NonMonotonicEpoch {
+        /// What was given.
+        epoch: LeaderEpoch,
+        /// What was stored before.
+        last: LeaderEpoch,
+    },
+    /// The log could not be written or read: the storage's own words.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+/// What one local partition holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalEnds {
+    /// Where the log begins.
+    pub log_start: Offset,
+    /// The offset after the last stored batch.
+    pub end: Offset,
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// The largest timestamp of the last stored batch, milliseconds since the epoch; `None` if there is none.
+    pub last_timestamp_ms: Option<i64>,
+    /// Transactions without a marker: a cut would abort them.
+    pub open_transactions: u32,
+}
+
+/// Reads what is stored.
+pub trait LocalBatches: Send + Sync {
+    /// Where a partition stands. Error: `NoSuchPartition`, `Storage`.
+    fn ends(&self, partition: &TopicPartition) -> Result<LocalEnds, TargetError>;
+
+    /// Whole batches from the one that holds `from` or the first after it, at most `max_bytes` but for the first batch;
+    /// up to the log end. Empty at the end. Error: `NoSuchPartition`; `NonMonotonic` below the log start; `Storage`.
+    fn read(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Bytes, TargetError>;
+}
+
+/// Topics of this cluster.
+pub trait TopicCatalog: Send + Sync {
+    /// Partition count of a local topic, mirror or not; `None` if there is none.
+    fn partitions(&self, topic: &TopicName) -> Option<i32>;
+
+    /// Creates the topic, read-only, and stores its mirror record. Errors: `TopicExists`, `InvalidTopic`, `Storage`.
+    fn create_mirror(
+        &self,
+        spec: &MirrorTopicSpec,
+        record: &MirrorRecord,
+    ) -> Result<(), CatalogError>;
+
+    /// Grows a mirror topic to `count` partitions and stores its record. No effect on the topic if it has as many.
+    fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError>;
+
+    /// Sets (`Some`) or removes (`None`) configs of a mirror topic. Configs that this broker doesn't know are left out.
+    fn set_configs(
+        &self,
+        topic: &TopicName,
+        configs: &[(String, Option<String>)],
+    ) -> Result<(), CatalogError>;
+
+    /// The configs set on a mirror topic itself.
+    fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError>;
+
+    /// Makes mirrors writable: per partition fence the lease, ABORT markers, producer-id barrier, epoch above the
+    /// source's; then all of the records and reports in one write. May be called again after a crash: what was done is
+    /// not done twice. If it fails, the topics that were named are mirrors still.
+    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError>;
+}
+
+/// Why the catalog refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// A topic of that name exists.
+    #[error("topic '{0}' already exists")]
+    TopicExists(TopicName),
+    /// There is no such topic.
+    #[error("topic '{0}' does not exist")]
+    NoSuchTopic(TopicName),
+    /// The topic is not a mirror.
+    #[error("topic '{0}' is not a mirror topic")]
+    NotAMirror(TopicName),
+    /// A name, count or config was refused: the reason.
+    #[error("{0}")]
+    Invalid(String),
+    /// It could not be stored: the storage's own words.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+/// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never logged.
+pub trait LinkStore: Send + Sync {
+    /// Every link.
+    fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError>;
+    /// Every mirror, the stopped ones included.
+    fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError>;
+    /// Writes a link over what was there.
+    fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError>;
+    /// Removes a link, and the records of its mirrors, which are stopped. No effect if there is none.
+    fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
+    /// Writes mirrors over what was there, all or none.
+    fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError>;
+    /// The report of the last cut of a topic.
+    fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;
+}
+
+/// The store could not be read or written: its own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("link store: {0}")]
+pub struct StoreError(pub String);
+
+/// Makes clients for source clusters. Not the broker's business, but a seam that tests use.
+pub trait SourceConnector: Send + Sync {
+    /// A client for the source that `config` names; connects to nothing yet.
+    fn connect(&self, link: &LinkName, config: &LinkConfig) -> Arc<dyn SourceCluster>;
+}
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> i64;
+}

@@ -1,0 +1,179 @@
+//! What is kept of links and mirrors, and handed over the ports.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::report::RpoReport;
+use crate::state::{LinkErrorCode, MirrorError, MirrorStatus};
+
+/// The longest name of a link, as Confluent has it.
+pub const LINK_NAME_MAX_BYTES: usize = 200;
+
+/// A link's name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not `.` or `..`, and not `-`, which stands for "every link" in URLs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkName(Arc<str>);
+
+/// That is no name for a link.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is not a link name: 1 to {LINK_NAME_MAX_BYTES} of letters, digits, '.', '_' and '-', but not '.', '..' or '-'"
+)]
+pub struct InvalidLinkName(pub String);
+
+impl LinkName {
+    /// Checks the name.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidLinkName> {
+        let name = name.as_ref();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if name.is_empty()
+            || name.len() > LINK_NAME_MAX_BYTES
+            || matches!(name, "." | ".." | "-")
+            || !name.bytes().all(legal)
+        {
+            return Err(InvalidLinkName(
+                name.chars().take(LINK_NAME_MAX_BYTES).collect(),
+            ));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for LinkName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for LinkName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::new(name).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A link as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRecord {
+    /// Its name.
+    pub name: LinkName,
+    /// Its id, made at creation.
+    pub id: Uuid,
+    /// The source's cluster id as first seen (or as given at creation); a link that meets another one fails.
+    pub source_cluster_id: Option<String>,
+    /// The configs that were set, by name. May hold secrets.
+    pub configs: BTreeMap<String, String>,
+    /// When it was created, milliseconds since the epoch.
+    pub created_ms: i64,
+    /// Why the link failed for good, if it did: it stays so over restarts until its configs change or it is resumed.
+    pub failure: Option<LinkFailure>,
+}
+
+/// Why a link is `FAILED`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkFailure {
+    /// The kind.
+    pub error: LinkErrorCode,
+    /// What happened, and what can be done.
+    pub detail: String,
+    /// Since when, milliseconds since the epoch.
+    pub since_ms: i64,
+}
+
+/// A mirror as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorRecord {
+    /// The topic here.
+    pub topic: TopicName,
+    /// Its link.
+    pub link: LinkName,
+    /// The topic at the source.
+    pub source_topic: TopicName,
+    /// The source topic's id when it was first mirrored; `TopicId::ZERO` if the source has none.
+    pub source_topic_id: TopicId,
+    /// How many partitions are mirrored.
+    pub partitions: i32,
+    /// `ACTIVE`, `PAUSED`, `FAILED`, `PENDING_STOPPED` or `STOPPED`: what is wanted, or final. The other states
+    /// follow from the link's and are not stored.
+    pub status: MirrorStatus,
+    /// Since when, milliseconds since the epoch.
+    pub status_since_ms: i64,
+    /// Why it is `FAILED`.
+    pub error: MirrorError,
+    /// The same in words; empty without an error.
+    pub error_detail: String,
+    /// Set while `PENDING_STOPPED`: what is under way, to be taken up again after a crash.
+    pub stopping: Option<StopKind>,
+    /// Where partitions began when not at the source's log start: (partition, offset).
+    pub start_offsets: Vec<(i32, Offset)>,
+    /// When it was created, milliseconds since the epoch.
+    pub created_ms: i64,
+}
+
+/// A mirror topic that is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorTopicSpec {
+    /// Its name here.
+    pub topic: TopicName,
+    /// The source topic's id, `TopicId::ZERO` if it has none.
+    pub source_topic_id: TopicId,
+    /// How many partitions.
+    pub partitions: i32,
+    /// Kafka's topic configs, as chosen from the source's.
+    pub configs: Vec<(String, String)>,
+}
+
+/// How a mirror ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StopKind {
+    /// Planned, after lag 0.
+    Promote,
+    /// At once, with what is there.
+    Failover,
+}
+
+/// One mirror that is to be cut.
+#[derive(Debug, Clone)]
+pub struct MirrorStop {
+    /// The record as it is to be stored: status `STOPPED`.
+    pub record: MirrorRecord,
+    /// The report to keep with it.
+    pub report: RpoReport,
+    /// How it ends.
+    pub kind: StopKind,
+}
+
+/// What the cut did to one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionCut {
+    /// Which.
+    pub partition: TopicPartition,
+    /// The end of the mirrored data: the first offset that may hold a local marker or record.
+    pub mirror_end: Offset,
+    /// Transactions that were still open and got an ABORT marker.
+    pub aborted_transactions: u32,
+    /// The leader epoch from here on, above every mirrored one.
+    pub leader_epoch: LeaderEpoch,
+}

@@ -1,0 +1,53 @@
+//! What a promotion or failover loses: the RPO report.
+//!
+//! Invariant: a loss that can't be known is never shown as none. With the source gone, what it held at last sight is a
+//! lower bound, and `exact` is false.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{LinkName, StopKind};
+
+/// The report of one mirror topic, printed by promote and failover and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpoReport {
+    /// The topic here.
+    pub topic: String,
+    /// Its link.
+    pub link: LinkName,
+    /// The topic at the source.
+    pub source_topic: String,
+    /// How the mirror ended, or would have ended.
+    pub kind: StopKind,
+    /// When the report was made, milliseconds since the epoch.
+    pub made_at_ms: i64,
+    /// Nothing was changed: it is what would have happened.
+    pub dry_run: bool,
+    /// Every partition, ascending.
+    pub partitions: Vec<PartitionRpo>,
+}
+
+/// One partition of an [`RpoReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionRpo {
+    /// Partition index.
+    pub partition: i32,
+    /// The offset of the last mirrored record, `None` if none is stored.
+    pub last_mirrored_offset: Option<i64>,
+    /// The largest timestamp in the last mirrored batch, milliseconds since the epoch.
+    pub last_mirrored_timestamp_ms: Option<i64>,
+    /// The source's high watermark as last seen, `None` if never seen since the start.
+    pub source_high_watermark: Option<i64>,
+    /// When that was, milliseconds since the epoch.
+    pub source_seen_at_ms: Option<i64>,
+    /// Records between the mirror's end and that high watermark: missing. `None` if it was never seen.
+    pub missing_records: Option<i64>,
+    /// Milliseconds for which the source's writes may be missing: since the mirror last held all of them. 0 only if
+    /// `exact` and nothing is missing; `None` if it never did since the start.
+    pub missing_ms: Option<i64>,
+    /// `missing_records` is the truth, not a lower bound: the source answered just now.
+    pub exact: bool,
+    /// Records that the source had deleted before they could be mirrored.
+    pub lost_to_retention: i64,
+    /// Transactions open at the end, which the cut aborts.
+    pub open_transactions: u32,
+}

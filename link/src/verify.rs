@@ -1,0 +1,93 @@
+//! Proof of byte identity: fetch from the source again, and compare batch by batch.
+
+use serde::Serialize;
+
+/// What to compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// Compare this many spots per partition, spread evenly, instead of everything.
+    pub sample: Option<u32>,
+    /// Only this partition.
+    pub partition: Option<i32>,
+    /// From this offset on.
+    pub from: Option<i64>,
+    /// Up to before this offset.
+    pub to: Option<i64>,
+}
+
+/// How far a verification is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyProgress {
+    /// Partition being compared.
+    pub partition: i32,
+    /// The next offset to compare.
+    pub offset: i64,
+    /// Where that partition's comparison ends.
+    pub end: i64,
+    /// Bytes compared so far, all partitions.
+    pub bytes: u64,
+}
+
+/// The outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// The mirror topic.
+    pub topic: String,
+    /// The topic at the source.
+    pub source_topic: String,
+    /// No difference was found.
+    pub identical: bool,
+    /// Batches compared.
+    pub batches: u64,
+    /// Bytes compared.
+    pub bytes: u64,
+    /// Every partition, ascending.
+    pub partitions: Vec<PartitionVerify>,
+}
+
+/// One partition of a [`VerifyReport`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionVerify {
+    /// Partition index.
+    pub partition: i32,
+    /// First offset of the compared range.
+    pub from: i64,
+    /// The offset after it.
+    pub to: i64,
+    /// Batches compared.
+    pub batches: u64,
+    /// Bytes compared.
+    pub bytes: u64,
+    /// Batches that only one side still holds because the other has compacted it away: not a difference.
+    pub compacted_batches: u64,
+    /// The first difference, if there is one; the partition's comparison ends there.
+    pub difference: Option<Difference>,
+}
+
+/// Where source and mirror differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Offset of the first batch that differs.
+    pub offset: i64,
+    /// What differs, in words: base offset, length, CRC, bytes.
+    pub what: String,
+    /// The batch at the source, `None` if it has none there.
+    pub source: Option<BatchSummary>,
+    /// The batch here, `None` if there is none.
+    pub mirror: Option<BatchSummary>,
+}
+
+/// A batch in a [`Difference`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchSummary {
+    /// Base offset.
+    pub base_offset: i64,
+    /// Last offset.
+    pub last_offset: i64,
+    /// Length, bytes, header included.
+    pub length_bytes: u64,
+    /// CRC-32C as stored.
+    pub crc: u32,
+    /// Leader epoch.
+    pub leader_epoch: i32,
+}
