@@ -1,1 +1,3 @@
 //! Carrick.
+
+pub mod meta;

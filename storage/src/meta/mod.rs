@@ -1,0 +1,243 @@
+//! Metadata on RocksDB: typed keyspaces, atomic synced batches, a schema version.
+//!
+//! Invariants:
+//! - A key is a prefix byte, unique to its [`Keyspace`], then the keyspace's own bytes. Byte 0 is
+//!   the store's: it holds the schema version. Byte 255 is never used.
+//! - All changes of one operation are one [`MetaBatch`], written as one RocksDB `WriteBatch` whose
+//!   log is synced before [`MetaStore::commit`] returns: all of it survives a crash or nothing.
+//! - What is read from disk may be anything: it is decoded with errors, never with panics.
+//!
+//! Only metadata lives here (some thousand small records), so memory is kept small.
+
+mod batch;
+mod codec;
+mod error;
+mod keyspace;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use batch::Change;
+pub use batch::MetaBatch;
+pub use codec::{Reader, Writer};
+use error::printable;
+pub use error::{DecodeError, MetaError};
+pub use keyspace::Keyspace;
+use keyspace::{stored_key, stored_prefix, successor};
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBIteratorWithThreadMode, Direction,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+/// The schema version that this program writes, and the newest it reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Where the schema version is stored: prefix 0, then a name.
+const SCHEMA_KEY: &[u8] = b"\0schema";
+
+const BLOCK_CACHE_BYTES: usize = 4 << 20;
+const WRITE_BUFFER_BYTES: usize = 8 << 20;
+const MAX_WAL_BYTES: u64 = 16 << 20;
+const MAX_OPEN_FILES: i32 = 64;
+const MAX_INFO_LOG_BYTES: usize = 1 << 20;
+
+/// The metadata store. Share it behind an `Arc`; all methods take `&self`.
+pub struct MetaStore {
+    db: DB,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for MetaStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MetaStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MetaStore {
+    /// Opens the store in the folder `path`, creating it when missing.
+    ///
+    /// Fails with [`MetaError::NewerSchema`] or [`MetaError::BadSchema`] before anything is
+    /// changed, and with [`MetaError::Open`] when RocksDB refuses (in use, damaged, no permission).
+    pub fn open(path: &Path) -> Result<Self, MetaError> {
+        let db = DB::open(&options(), path).map_err(|source| MetaError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        let store = Self {
+            db,
+            path: path.to_owned(),
+        };
+        store.check_schema()?;
+        Ok(store)
+    }
+
+    /// The folder of the store.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The value of `key`, if there is one.
+    pub fn get<K: Keyspace>(&self, key: &K::Key) -> Result<Option<K::Value>, MetaError> {
+        let stored = stored_key::<K>(key);
+        let found = self
+            .db
+            .get_pinned(&stored)
+            .map_err(|source| read_error::<K>(&stored, source))?;
+        found
+            .map(|bytes| decode_value::<K>(&stored, &bytes))
+            .transpose()
+    }
+
+    /// Every record of the keyspace, in key order.
+    pub fn scan<K: Keyspace>(&self) -> Result<Vec<(K::Key, K::Value)>, MetaError> {
+        self.scan_prefix::<K>(&[])
+    }
+
+    /// Every record whose encoded key starts with `key_prefix`, in key order.
+    pub fn scan_prefix<K: Keyspace>(
+        &self,
+        key_prefix: &[u8],
+    ) -> Result<Vec<(K::Key, K::Value)>, MetaError> {
+        let from = stored_prefix::<K>(key_prefix);
+        let mut records = Vec::new();
+        for item in self.iterate(&from) {
+            let (stored, value) = item.map_err(|source| read_error::<K>(&from, source))?;
+            let key =
+                K::decode_key(&stored[1..]).map_err(|source| corrupt::<K>(&stored, source))?;
+            records.push((key, decode_value::<K>(&stored, &value)?));
+        }
+        Ok(records)
+    }
+
+    /// An empty batch, the same as [`MetaBatch::new`].
+    pub fn batch(&self) -> MetaBatch {
+        MetaBatch::new()
+    }
+
+    /// Stores all changes of `batch` or none, and returns once they are on disk.
+    ///
+    /// An empty batch costs nothing. After [`MetaError::Commit`] nothing of the batch is visible.
+    pub fn commit(&self, batch: MetaBatch) -> Result<(), MetaError> {
+        let Some(first) = batch.changes.first() else {
+            return Ok(());
+        };
+        let (first, changes) = (printable(first.key()), batch.len());
+        let mut write = WriteBatch::default();
+        for change in batch.changes {
+            match change {
+                Change::Put { key, value } => write.put(key, value),
+                Change::Delete { key } => write.delete(key),
+                Change::DeleteRange { from, to } => write.delete_range(from, to),
+            }
+        }
+        self.write(write).map_err(|source| MetaError::Commit {
+            changes,
+            first,
+            source,
+        })
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), rocksdb::Error> {
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.db.write_opt(batch, &synced)
+    }
+
+    /// Iterates over the stored keys that start with `prefix`, bounded by RocksDB itself so that
+    /// tombstones of the next keyspace are never walked.
+    fn iterate(&self, prefix: &[u8]) -> DBIteratorWithThreadMode<'_, DB> {
+        let mut bounds = ReadOptions::default();
+        bounds.set_iterate_upper_bound(successor(prefix.to_vec()));
+        bounds.set_total_order_seek(true);
+        self.db
+            .iterator_opt(IteratorMode::From(prefix, Direction::Forward), bounds)
+    }
+
+    fn check_schema(&self) -> Result<(), MetaError> {
+        let bad = |reason: String| MetaError::BadSchema {
+            path: self.path.clone(),
+            reason,
+        };
+        let found = self
+            .db
+            .get(SCHEMA_KEY)
+            .map_err(|error| bad(error.to_string()))?;
+        let Some(found) = found else {
+            return self.write_schema();
+        };
+        let version = <[u8; 4]>::try_from(found.as_slice())
+            .map(u32::from_be_bytes)
+            .map_err(|_| bad(format!("{} bytes instead of 4", found.len())))?;
+        match version {
+            0 => Err(bad("version 0".to_owned())),
+            1..=SCHEMA_VERSION => Ok(()),
+            newer => Err(MetaError::NewerSchema {
+                path: self.path.clone(),
+                found: newer,
+                supported: SCHEMA_VERSION,
+            }),
+        }
+    }
+
+    /// Stamps a new store; a store that holds records but no version is not one of ours.
+    fn write_schema(&self) -> Result<(), MetaError> {
+        let bad = |reason: String| MetaError::BadSchema {
+            path: self.path.clone(),
+            reason,
+        };
+        if let Some(item) = self.db.iterator(IteratorMode::Start).next() {
+            let (key, _) = item.map_err(|error| bad(error.to_string()))?;
+            return Err(bad(format!(
+                "there is no version, but a record {}",
+                printable(&key)
+            )));
+        }
+        let mut batch = WriteBatch::default();
+        batch.put(SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes());
+        self.write(batch).map_err(|source| MetaError::Open {
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+fn options() -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(2);
+    options.set_max_total_wal_size(MAX_WAL_BYTES);
+    options.set_max_open_files(MAX_OPEN_FILES);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(MAX_INFO_LOG_BYTES);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn decode_value<K: Keyspace>(stored: &[u8], value: &[u8]) -> Result<K::Value, MetaError> {
+    K::decode_value(value).map_err(|source| corrupt::<K>(stored, source))
+}
+
+fn corrupt<K: Keyspace>(stored: &[u8], source: DecodeError) -> MetaError {
+    MetaError::Corrupt {
+        keyspace: K::NAME,
+        key: printable(&stored[1..]),
+        source,
+    }
+}
+
+fn read_error<K: Keyspace>(stored: &[u8], source: rocksdb::Error) -> MetaError {
+    MetaError::Read {
+        keyspace: K::NAME,
+        key: printable(&stored[1..]),
+        source,
+    }
+}
