@@ -1,0 +1,293 @@
+//! Record batches (v2) as views over bytes.
+//!
+//! A broker stores and serves batches as they came: nothing here decodes records but
+//! [`records()`] and [`validate_produced`]. Header parse, iteration and CRC allocate nothing.
+//!
+//! Invariants:
+//! - the CRC covers everything from the attributes on, so base offset and leader epoch can be
+//!   patched in place and nothing else can;
+//! - the next offset of a batch is `base + last_offset_delta + 1`, whatever its records say;
+//! - all lengths come from a peer: no slice is taken and nothing is allocated by an unchecked one.
+
+mod builder;
+mod compression;
+mod control;
+mod cursor;
+mod header;
+mod patch;
+mod records;
+mod validate;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use builder::BatchBuilder;
+pub use compression::Compression;
+pub use control::{ControlKind, ControlMarker, build_marker};
+pub use header::{
+    Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC_V2, NO_PRODUCER_EPOCH,
+    NO_SEQUENCE, NO_TIMESTAMP, TimestampType,
+};
+pub use patch::{set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp};
+pub use records::{RecordHeader, RecordView, Records, records};
+pub use validate::{ProducedBatch, ProducedBatchError, validate_produced};
+
+use crate::ids::{LeaderEpoch, Offset};
+
+/// What is wrong with a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BatchError {
+    /// Fewer bytes than a header or than the batch says it has.
+    #[error("{have} bytes where {need} are needed")]
+    TooShort {
+        /// Bytes needed.
+        need: usize,
+        /// Bytes there are.
+        have: usize,
+    },
+    /// A length field that does not cover the header.
+    #[error("batch length {0} is smaller than a header")]
+    Length(i32),
+    /// A record format besides 2.
+    #[error("record format {0} is not supported, only 2")]
+    Magic(i8),
+    /// The content does not match its checksum.
+    #[error("CRC is {computed:08x}, the batch says {stored:08x}")]
+    Crc {
+        /// As the batch says.
+        stored: u32,
+        /// As computed.
+        computed: u32,
+    },
+    /// Offsets that are negative or overflow.
+    #[error("offsets from {base} with last delta {last_offset_delta} are no range")]
+    OffsetRange {
+        /// The batch's base offset.
+        base: Offset,
+        /// The batch's last offset delta.
+        last_offset_delta: i32,
+    },
+    /// A negative record count.
+    #[error("record count {0} is negative")]
+    RecordCount(i32),
+    /// A batch that begins before the end of the one before it.
+    #[error("batch begins at {found}, before {expected}")]
+    NonMonotonic {
+        /// Smallest base offset it could have.
+        expected: Offset,
+        /// Its base offset.
+        found: Offset,
+    },
+    /// A codec that does not exist.
+    #[error("compression codec {0} does not exist")]
+    Codec(i16),
+    /// Compressed data that cannot be read.
+    #[error("{codec} data cannot be read: {detail}")]
+    Decompress {
+        /// The codec.
+        codec: Compression,
+        /// What the codec said.
+        detail: String,
+    },
+    /// Records that are larger than the reader allows.
+    #[error("records are larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The reader's limit.
+        limit_bytes: usize,
+    },
+    /// A record that is malformed.
+    #[error("record {index} of the batch is malformed: {problem}")]
+    Record {
+        /// Its place in the batch, from 0.
+        index: i32,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Bytes after the last record.
+    #[error("{0} bytes after the last record")]
+    TrailingBytes(usize),
+    /// A control record whose key or value is malformed.
+    #[error("control record is malformed: {0}")]
+    Control(&'static str),
+}
+
+/// One batch: its header and all of its bytes (header included).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch<'a> {
+    /// The parsed header.
+    pub header: BatchHeader,
+    /// The whole batch, exactly [`BatchHeader::size_bytes`] long.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// The batch at the start of `bytes`; what follows it is left alone.
+    ///
+    /// Errors: as [`BatchHeader::parse`], and [`BatchError::TooShort`] when the batch is cut.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BatchError> {
+        let header = BatchHeader::parse(bytes)?;
+        let need = header.size_bytes();
+        match bytes.get(..need) {
+            Some(bytes) => Ok(Batch { header, bytes }),
+            None => Err(BatchError::TooShort {
+                need,
+                have: bytes.len(),
+            }),
+        }
+    }
+
+    /// Checks the CRC-32C of the batch against its header.
+    pub fn verify_crc(&self) -> Result<(), BatchError> {
+        let computed = crc_of(self.bytes);
+        if computed == self.header.crc {
+            Ok(())
+        } else {
+            Err(BatchError::Crc {
+                stored: self.header.crc,
+                computed,
+            })
+        }
+    }
+
+    /// The records as stored: compressed if the batch is.
+    pub fn body(&self) -> &'a [u8] {
+        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    /// The batch as `Bytes` that share `whole`, of which it must be a part.
+    ///
+    /// # Panics
+    /// When the batch is not a view over `whole`.
+    pub fn slice_of(&self, whole: &Bytes) -> Bytes {
+        whole.slice_ref(self.bytes)
+    }
+}
+
+/// CRC-32C of what a batch's checksum covers.
+pub(crate) fn crc_of(batch: &[u8]) -> u32 {
+    crc32c::crc32c(batch.get(header::ATTRIBUTES_AT..).unwrap_or_default())
+}
+
+/// Iterates over the batches of a byte run.
+///
+/// A batch that is cut at the end just ends the iteration (Kafka cuts the last one of a fetch
+/// response). After an error the iteration ends.
+#[derive(Clone, Debug)]
+pub struct Batches<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    failed: bool,
+}
+
+impl<'a> Batches<'a> {
+    /// Starts at the first byte of `bytes`, which must be the start of a batch.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Batches {
+            bytes,
+            position: 0,
+            failed: false,
+        }
+    }
+
+    /// Bytes of the whole batches that were handed out so far.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    fn read_next(&self) -> Result<Option<Batch<'a>>, BatchError> {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        if let Some(magic) = rest.get(header::MAGIC_AT).map(|b| *b as i8)
+            && magic != MAGIC_V2
+        {
+            return Err(BatchError::Magic(magic));
+        }
+        let Some(length) = rest
+            .get(header::LENGTH_AT..)
+            .and_then(|r| r.first_chunk::<4>())
+        else {
+            return Ok(None);
+        };
+        let length = i32::from_be_bytes(*length);
+        header::check_length(length)?;
+        if rest.len() - LENGTH_PREFIX_BYTES < usize::try_from(length).unwrap_or(usize::MAX) {
+            return Ok(None);
+        }
+        Batch::parse(rest).map(Some)
+    }
+}
+
+impl<'a> Iterator for Batches<'a> {
+    type Item = Result<Batch<'a>, BatchError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        match self.read_next() {
+            Ok(Some(batch)) => {
+                self.position += batch.bytes.len();
+                Some(Ok(batch))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+/// What a run of batches holds, see [`check_batches`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Whole batches.
+    pub batches: usize,
+    /// Their bytes: what follows is a batch that was cut.
+    pub bytes: usize,
+    /// Base offset of the first batch; [`Offset::NONE`] when there is none.
+    pub first_offset: Offset,
+    /// Next offset of the last batch; [`Offset::NONE`] when there is none.
+    pub next_offset: Offset,
+    /// Largest leader epoch; [`LeaderEpoch::NONE`] when there is none.
+    pub max_epoch: LeaderEpoch,
+    /// Leader epoch of the last batch; [`LeaderEpoch::NONE`] when there is none.
+    pub last_epoch: LeaderEpoch,
+}
+
+/// Verifies a run of batches as fetched from a source: CRC of each, offsets that only grow.
+///
+/// A batch cut at the end is not counted and no error. Allocates nothing.
+pub fn check_batches(bytes: &[u8]) -> Result<RunSummary, BatchError> {
+    let mut run = RunSummary {
+        batches: 0,
+        bytes: 0,
+        first_offset: Offset::NONE,
+        next_offset: Offset::NONE,
+        max_epoch: LeaderEpoch::NONE,
+        last_epoch: LeaderEpoch::NONE,
+    };
+    let mut batches = Batches::new(bytes);
+    for batch in batches.by_ref() {
+        let batch = batch?;
+        let header = &batch.header;
+        if header.base_offset < run.next_offset {
+            return Err(BatchError::NonMonotonic {
+                expected: run.next_offset,
+                found: header.base_offset,
+            });
+        }
+        batch.verify_crc()?;
+        if run.batches == 0 {
+            run.first_offset = header.base_offset;
+        }
+        run.batches += 1;
+        run.next_offset = header.next_offset();
+        run.last_epoch = header.leader_epoch;
+        run.max_epoch = run.max_epoch.max(header.leader_epoch);
+    }
+    run.bytes = batches.position();
+    Ok(run)
+}
+
+#[cfg(test)]
+mod tests;
