@@ -1,0 +1,88 @@
+//! What can go wrong in a log, as facts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use carrick_protocol::batch::BatchError;
+use carrick_protocol::ids::Offset;
+use thiserror::Error;
+
+/// An error of a log. Cheap to clone: one failed flush answers every waiter.
+#[derive(Clone, Debug, Error)]
+pub enum LogError {
+    /// A read outside of the log.
+    #[error("offset {offset} is outside of the log, which has {log_start} to {end}")]
+    OutOfRange {
+        /// The offset asked for.
+        offset: Offset,
+        /// First offset of the log.
+        log_start: Offset,
+        /// Offset after the last one.
+        end: Offset,
+    },
+    /// An append or a move of the end that would go back.
+    #[error("offset {found} is before the log's end {end}")]
+    NonMonotonic {
+        /// Where the batch begins.
+        found: Offset,
+        /// Where the log (or the batch before it) ends.
+        end: Offset,
+    },
+    /// Bytes that are no run of whole batches.
+    #[error("batches are malformed: {0}")]
+    Batch(#[from] BatchError),
+    /// Bytes after the last whole batch of an append.
+    #[error("{0} bytes after the last whole batch")]
+    PartialBatch(usize),
+    /// A batch larger than a segment file can be (2 GiB).
+    #[error("a batch of {bytes} bytes is larger than a segment can be")]
+    BatchTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// No offsets are left.
+    #[error("the offsets of this log are used up")]
+    OffsetOverflow,
+    /// No space for the append. Nothing was lost; appends work again once there is room.
+    #[error("no space left on the disk for {path}")]
+    DiskFull {
+        /// The file that could not grow.
+        path: PathBuf,
+    },
+    /// A flush failed before: what was written since then may be lost, so the log takes no more
+    /// appends until it is opened anew (an fsync is never retried).
+    #[error("the log failed to reach the disk: {0}")]
+    Faulted(Arc<io::Error>),
+    /// A stored batch, index or checkpoint is damaged.
+    #[error("{path} is damaged: {problem}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another failure of the file system.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+}
+
+impl LogError {
+    /// A file-system error with its path; no space and quota become [`LogError::DiskFull`].
+    pub fn io(path: &Path, source: io::Error) -> LogError {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LogError::DiskFull { path },
+            _ => LogError::Io { path, source: Arc::new(source) },
+        }
+    }
+
+    pub(crate) fn corrupt(path: &Path, problem: impl Into<String>) -> LogError {
+        LogError::Corrupt { path: path.to_path_buf(), problem: problem.into() }
+    }
+}
