@@ -1,7 +1,11 @@
 //! Logs and metadata on disk. Synchronous: no runtime, no network, no topic API.
 //!
 //! - [`log`]: one partition's log of segments, mapped into memory.
+//! - [`flush`]: group commit of logs on flusher threads.
+//! - [`disk`]: the data folder, and the few things done to files beside reading and writing.
 //! - [`meta`]: typed keyspaces over RocksDB, for metadata only.
 
+pub mod disk;
+pub mod flush;
 pub mod log;
 pub mod meta;

@@ -28,6 +28,9 @@ pub trait Keyspace {
     fn decode_value(bytes: &[u8]) -> Result<Self::Value, DecodeError>;
 }
 
+/// Decoded records of a keyspace, in key order.
+pub type Records<K> = Vec<(<K as Keyspace>::Key, <K as Keyspace>::Value)>;
+
 /// The bytes under which `key` is stored.
 pub(super) fn stored_key<K: Keyspace>(key: &K::Key) -> Vec<u8> {
     let mut out = stored_prefix::<K>(&[]);

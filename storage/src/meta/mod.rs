@@ -23,7 +23,7 @@ pub use batch::MetaBatch;
 pub use codec::{Reader, Writer};
 use error::printable;
 pub use error::{DecodeError, MetaError};
-pub use keyspace::Keyspace;
+pub use keyspace::{Keyspace, Records};
 use keyspace::{stored_key, stored_prefix, successor};
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBIteratorWithThreadMode, Direction,
@@ -92,15 +92,12 @@ impl MetaStore {
     }
 
     /// Every record of the keyspace, in key order.
-    pub fn scan<K: Keyspace>(&self) -> Result<Vec<(K::Key, K::Value)>, MetaError> {
+    pub fn scan<K: Keyspace>(&self) -> Result<Records<K>, MetaError> {
         self.scan_prefix::<K>(&[])
     }
 
     /// Every record whose encoded key starts with `key_prefix`, in key order.
-    pub fn scan_prefix<K: Keyspace>(
-        &self,
-        key_prefix: &[u8],
-    ) -> Result<Vec<(K::Key, K::Value)>, MetaError> {
+    pub fn scan_prefix<K: Keyspace>(&self, key_prefix: &[u8]) -> Result<Records<K>, MetaError> {
         let from = stored_prefix::<K>(key_prefix);
         let mut records = Vec::new();
         for item in self.iterate(&from) {

@@ -1,0 +1,274 @@
+//! The data folder: who may use it, which format it has, which partitions it holds.
+//!
+//! ```text
+//! <log.dirs[0]>/.lock               exclusive flock while a process uses the folder
+//!               meta.properties     version=1, format=carrick
+//!               __carrick_meta/     metadata (RocksDB)
+//!               <topic>-<partition>/            one partition's log
+//!               <topic>-<partition>.<n>-delete/ a deleted partition, removed soon
+//! ```
+//!
+//! Invariants:
+//! - At most one [`DataDir`] of one folder exists on the machine; the lock goes with the process.
+//! - Deletion is a rename first: a partition folder is either whole under its name or under a name
+//!   that [`DataDir::open`] sweeps away. A crash never leaves half a partition to be opened.
+//! - A folder of a newer format, or of another program, is left untouched.
+
+mod error;
+mod files;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use carrick_protocol::ids::{TopicName, TopicPartition};
+pub use error::DiskError;
+use error::io_error;
+pub use files::{allocate, atomic_write, free_bytes, fsync_dir};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// The folder format that this program writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Name of the folder for metadata inside the data folder.
+pub const META_FOLDER: &str = "__carrick_meta";
+
+const LOCK_FILE: &str = ".lock";
+const PROPERTIES_FILE: &str = "meta.properties";
+const DELETE_SUFFIX: &str = "-delete";
+/// Longest file name that Linux file systems take.
+const MAX_NAME_BYTES: usize = 255;
+
+/// An opened, locked data folder. Dropping it releases the lock.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Held for its lock only.
+    _lock: File,
+    /// Makes the names of deleted folders unique within this process; leftovers of earlier ones
+    /// are removed at open.
+    deletions: AtomicU64,
+}
+
+impl DataDir {
+    /// Opens the folder `path`, creating it when missing, and removes leftovers of deletions.
+    ///
+    /// Fails with [`DiskError::InUse`] when another process (or another `DataDir`) has it, with
+    /// [`DiskError::NewerFormat`], [`DiskError::Foreign`] or [`DiskError::BadProperties`] when the
+    /// content isn't ours to touch.
+    pub fn open(path: &Path) -> Result<Self, DiskError> {
+        fs::create_dir_all(path).map_err(io_error("create", path))?;
+        let lock = lock(path)?;
+        let dir = Self {
+            path: path.to_owned(),
+            _lock: lock,
+            deletions: AtomicU64::new(0),
+        };
+        dir.check_format()?;
+        dir.sweep()?;
+        Ok(dir)
+    }
+
+    /// The data folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder for the metadata store.
+    pub fn meta_dir(&self) -> PathBuf {
+        self.path.join(META_FOLDER)
+    }
+
+    /// The folder of a partition's log, whether it exists or not.
+    pub fn partition_dir(&self, partition: &TopicPartition) -> PathBuf {
+        self.path.join(folder_name(partition))
+    }
+
+    /// Every partition that has a folder here, sorted. Other entries are passed over.
+    pub fn partitions(&self) -> Result<Vec<TopicPartition>, DiskError> {
+        let mut partitions = Vec::new();
+        for name in self.folders()? {
+            partitions.extend(parse_folder_name(&name));
+        }
+        partitions.sort();
+        Ok(partitions)
+    }
+
+    /// Takes a partition's folder out of the way: renamed, durably, but its space not yet freed.
+    ///
+    /// The log must be closed or no longer written; readers keep their open files. `None` when
+    /// there is no such folder. Give the result to [`RetiredFolder::remove`] when no reader needs
+    /// the files any longer; otherwise the next [`DataDir::open`] removes them.
+    pub fn retire(&self, partition: &TopicPartition) -> Result<Option<RetiredFolder>, DiskError> {
+        let from = self.partition_dir(partition);
+        let number = self.deletions.fetch_add(1, Ordering::Relaxed);
+        let to = self.path.join(retired_name(partition, number));
+        match fs::rename(&from, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(io_error("rename", &from)(source)),
+        }
+        fsync_dir(&self.path)?;
+        Ok(Some(RetiredFolder { path: to }))
+    }
+
+    /// Bytes that may still be written to the folder's file system.
+    pub fn free_bytes(&self) -> Result<u64, DiskError> {
+        free_bytes(&self.path)
+    }
+
+    /// Names of the folders directly below; names that aren't UTF-8 can't be ours.
+    fn folders(&self) -> Result<Vec<String>, DiskError> {
+        let failed = || io_error("list", &self.path);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if entry.file_type().map_err(failed())?.is_dir() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        Ok(names)
+    }
+
+    fn sweep(&self) -> Result<(), DiskError> {
+        for name in self.folders()? {
+            if is_retired_name(&name) {
+                RetiredFolder {
+                    path: self.path.join(name),
+                }
+                .remove()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_format(&self) -> Result<(), DiskError> {
+        let path = self.path.join(PROPERTIES_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => check_properties(&path, &text),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.write_format(&path),
+            Err(source) => Err(io_error("read", &path)(source)),
+        }
+    }
+
+    /// Stamps a new folder. Partition folders without a stamp belong to somebody else.
+    fn write_format(&self, path: &Path) -> Result<(), DiskError> {
+        if !self.partitions()?.is_empty() {
+            return Err(DiskError::Foreign {
+                path: self.path.clone(),
+                reason: format!("it holds partition folders, but no {PROPERTIES_FILE}"),
+            });
+        }
+        atomic_write(
+            path,
+            format!("version={FORMAT_VERSION}\nformat=carrick\n").as_bytes(),
+        )
+    }
+}
+
+/// A deleted partition's folder whose files are still on disk. See [`DataDir::retire`].
+#[derive(Debug)]
+#[must_use = "the space is freed by remove(), or when the data folder is opened next"]
+pub struct RetiredFolder {
+    path: PathBuf,
+}
+
+impl RetiredFolder {
+    /// Where the files are now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the files. Fine if somebody else was faster.
+    pub fn remove(self) -> Result<(), DiskError> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(io_error("remove", &self.path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, DiskError> {
+    let path = dir.join(LOCK_FILE);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(io_error("open", &path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(DiskError::InUse {
+            path: dir.to_owned(),
+        }),
+        Err(errno) => Err(io_error("lock", &path)(errno.into())),
+    }
+}
+
+fn check_properties(path: &Path, text: &str) -> Result<(), DiskError> {
+    let property = |name: &str| {
+        text.lines()
+            .filter_map(|line| line.trim().split_once('='))
+            .find(|(key, _)| key.trim() == name)
+            .map(|(_, value)| value.trim())
+    };
+    if property("format") != Some("carrick") {
+        return Err(DiskError::Foreign {
+            path: path.parent().unwrap_or(path).to_owned(),
+            reason: format!("its {PROPERTIES_FILE} was written by another program"),
+        });
+    }
+    let bad = |reason: String| DiskError::BadProperties {
+        path: path.to_owned(),
+        reason,
+    };
+    let version = property("version").ok_or_else(|| bad("version is missing".to_owned()))?;
+    match version.parse::<u32>() {
+        Ok(1..=FORMAT_VERSION) => Ok(()),
+        Ok(newer) if newer > FORMAT_VERSION => Err(DiskError::NewerFormat {
+            path: path.parent().unwrap_or(path).to_owned(),
+            found: newer,
+            supported: FORMAT_VERSION,
+        }),
+        _ => Err(bad(format!("version is {version:?}, not a number from 1"))),
+    }
+}
+
+/// `<topic>-<partition>`, as Kafka names it.
+fn folder_name(partition: &TopicPartition) -> String {
+    format!("{}-{}", partition.topic, partition.partition)
+}
+
+/// The partition of a folder name, if it is one: the reverse of [`folder_name`], exactly.
+fn parse_folder_name(name: &str) -> Option<TopicPartition> {
+    let (topic, number) = name.rsplit_once('-')?;
+    let partition = number.parse::<i32>().ok()?;
+    let parsed = TopicPartition {
+        topic: TopicName::new(topic).ok()?,
+        partition,
+    };
+    (partition >= 0 && folder_name(&parsed) == name).then_some(parsed)
+}
+
+/// `<topic>-<partition>.<n>-delete`, the front cut where the whole would be too long for a name.
+fn retired_name(partition: &TopicPartition, number: u64) -> String {
+    let tail = format!(".{number}{DELETE_SUFFIX}");
+    let mut front = folder_name(partition);
+    // Topic names are ASCII, so any cut is on a character boundary.
+    front.truncate(MAX_NAME_BYTES - tail.len());
+    front + &tail
+}
+
+/// Whether [`retired_name`] made it: `.<n>-delete` at the end, which no partition folder has.
+fn is_retired_name(name: &str) -> bool {
+    name.strip_suffix(DELETE_SUFFIX)
+        .and_then(|front| front.rsplit_once('.'))
+        .is_some_and(|(_, number)| number.parse::<u64>().is_ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The few things done to files that the standard library does not do, or not safely.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
+
+use super::error::{DiskError, io_error};
+
+/// How much is written at once where space must be reserved by writing.
+const ZEROS_BYTES: usize = 64 * 1024;
+
+/// Makes creations, renames and removals in the folder `path` durable.
+pub fn fsync_dir(path: &Path) -> Result<(), DiskError> {
+    let failed = || io_error("sync folder", path);
+    File::open(path)
+        .map_err(failed())?
+        .sync_all()
+        .map_err(failed())
+}
+
+/// Replaces the file `path` by one that holds `bytes`, durably: after a crash the file holds
+/// either its old content or all of the new.
+///
+/// The file next to it with `.tmp` appended is used on the way and may be left by a crash; it is
+/// overwritten next time. Two writers of one path must not run at once.
+pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let temporary = temporary_path(path);
+    let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
+    file.write_all(bytes)
+        .map_err(io_error("write", &temporary))?;
+    file.sync_all().map_err(io_error("sync", &temporary))?;
+    drop(file);
+    fs::rename(&temporary, path).map_err(io_error("replace", path))?;
+    // A bare file name has the empty parent, which means the working folder.
+    match path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        Some(parent) => fsync_dir(parent),
+        None => fsync_dir(Path::new(".")),
+    }
+}
+
+fn temporary_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
+/// Reserves `len` bytes of disk from `offset` of `file`, so that writing to them (through a
+/// mapping, too) can't run out of space. The file grows to `offset + len` when it is shorter.
+///
+/// `path` is for errors. Fails with [`DiskError::NoSpace`] on a full disk. Where the file system
+/// can't reserve, zeros are written past the file's end; bytes before it are never touched.
+pub fn allocate(file: &File, path: &Path, offset: u64, len: u64) -> Result<(), DiskError> {
+    if len == 0 {
+        return Ok(());
+    }
+    loop {
+        return match fallocate(file, FallocateFlags::empty(), offset, len) {
+            Ok(()) => Ok(()),
+            Err(Errno::INTR) => continue,
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, path, offset, len),
+            Err(errno) => Err(allocation_error(path, len, errno.into())),
+        };
+    }
+}
+
+/// Grows `file` to `offset + len` by writing zeros.
+fn write_zeros(file: &File, path: &Path, offset: u64, len: u64) -> Result<(), DiskError> {
+    let end = offset.saturating_add(len);
+    let mut position = file.metadata().map_err(io_error("look at", path))?.len();
+    let zeros = vec![0; ZEROS_BYTES];
+    while position < end {
+        let count = (end - position).min(ZEROS_BYTES as u64) as usize;
+        file.write_all_at(&zeros[..count], position)
+            .map_err(|source| allocation_error(path, len, source))?;
+        position += count as u64;
+    }
+    Ok(())
+}
+
+fn allocation_error(path: &Path, len: u64, source: std::io::Error) -> DiskError {
+    match io_error("reserve space for", path)(source) {
+        DiskError::NoSpace { path, .. } => DiskError::NoSpace { path, bytes: len },
+        other => other,
+    }
+}
+
+/// Bytes that an unprivileged process may still write to the file system of `path`.
+pub fn free_bytes(path: &Path) -> Result<u64, DiskError> {
+    let stat = statvfs(path).map_err(|errno| io_error("look at", path)(errno.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atomic_write_replaces_the_whole_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint");
+        fs::write(temporary_path(&path), "left by a crash, and longer").unwrap();
+        atomic_write(&path, b"first").unwrap();
+        atomic_write(&path, b"2").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert!(!temporary_path(&path).exists());
+    }
+
+    #[test]
+    fn atomic_write_into_a_missing_folder_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing").join("checkpoint");
+        let error = atomic_write(&path, b"x").unwrap_err();
+        assert!(error.to_string().contains("missing/checkpoint"), "{error}");
+    }
+
+    #[test]
+    fn allocate_grows_the_file_and_keeps_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("segment");
+        let file = File::create_new(&path).unwrap();
+        file.write_all_at(b"kept", 0).unwrap();
+        allocate(&file, &path, 0, 100_000).unwrap();
+        allocate(&file, &path, 0, 10).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes.len(), 100_000);
+        assert_eq!(&bytes[..4], b"kept");
+        assert!(bytes[4..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn writing_zeros_reserves_the_same_as_fallocate() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("segment");
+        let file = File::create_new(&path).unwrap();
+        file.write_all_at(b"kept", 0).unwrap();
+        write_zeros(&file, &path, 0, ZEROS_BYTES as u64 + 7).unwrap();
+        write_zeros(&file, &path, 0, 3).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes.len(), ZEROS_BYTES + 7);
+        assert_eq!(&bytes[..5], b"kept\0");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_of_its_own() {
+        let path = Path::new("/some/segment");
+        let full = std::io::Error::from(Errno::NOSPC);
+        let error = allocation_error(path, 42, full);
+        assert!(error.is_no_space());
+        assert_eq!(
+            error.to_string(),
+            "no space left on device for 42 bytes of /some/segment"
+        );
+        let other = allocation_error(path, 42, Errno::IO.into());
+        assert!(!other.is_no_space());
+    }
+
+    #[test]
+    fn allocating_more_than_the_disk_has_fails_and_harms_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("segment");
+        let file = File::create_new(&path).unwrap();
+        let too_much = free_bytes(dir.path())
+            .unwrap()
+            .saturating_mul(4)
+            .min(1 << 60);
+        assert!(allocate(&file, &path, 0, too_much).is_err());
+        assert_eq!(file.metadata().unwrap().len(), 0);
+    }
+}
