@@ -6,6 +6,18 @@
 //!
 //! - [`ids`]: newtypes for offsets, epochs, names, ids.
 //! - [`batch`]: record batches as views over bytes.
+//! - [`frame`]: requests as a broker reads them, responses as it writes them.
+//! - [`client`]: the other side.
+//! - [`shapes`]: preflight of bodies, before the codec allocates by what they say.
+//! - [`versions`]: what the codec really supports. [`error_code`]: Kafka's codes by name.
 
 pub mod batch;
+pub mod client;
+pub mod error_code;
+pub mod frame;
 pub mod ids;
+pub mod shapes;
+pub mod versions;
+
+/// The generated messages and their traits, so that everybody uses the same release.
+pub use kafka_protocol;

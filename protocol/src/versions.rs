@@ -1,0 +1,101 @@
+//! Versions that the codec can both read as a request and write as a response.
+//!
+//! `ApiKey::valid_versions` of the codec is the response's range alone and must not be advertised:
+//! OffsetCommit 10, OffsetFetch 10 and InitProducerId 6 cannot be read. What a broker offers is
+//! within [`supported`]; it may offer less (and Produce from 0 for old clients, KIP-896).
+
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Message, Request};
+
+/// Versions of `R` that the codec has for both request and response.
+pub const fn of<R: Request>() -> RangeInclusive<i16> {
+    let (request, response) = (R::VERSIONS, <R::Response as Message>::VERSIONS);
+    let min = if request.min > response.min {
+        request.min
+    } else {
+        response.min
+    };
+    let max = if request.max < response.max {
+        request.max
+    } else {
+        response.max
+    };
+    min..=max
+}
+
+macro_rules! apis {
+    ($($request:ty,)*) => {
+        /// Versions of an API that the codec has for both request and response; `None` for APIs
+        /// that are not spoken here.
+        pub fn supported(api_key: i16) -> Option<RangeInclusive<i16>> {
+            match api_key {
+                $(<$request as Request>::KEY => Some(of::<$request>()),)*
+                _ => None,
+            }
+        }
+
+        /// The APIs that [`supported`] knows, in order of their keys.
+        pub const API_KEYS: &[i16] = &[$(<$request as Request>::KEY,)*];
+    };
+}
+
+apis! {
+    ProduceRequest,
+    FetchRequest,
+    ListOffsetsRequest,
+    MetadataRequest,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
+    FindCoordinatorRequest,
+    JoinGroupRequest,
+    HeartbeatRequest,
+    LeaveGroupRequest,
+    SyncGroupRequest,
+    DescribeGroupsRequest,
+    ListGroupsRequest,
+    SaslHandshakeRequest,
+    ApiVersionsRequest,
+    CreateTopicsRequest,
+    DeleteTopicsRequest,
+    DeleteRecordsRequest,
+    InitProducerIdRequest,
+    OffsetForLeaderEpochRequest,
+    AddPartitionsToTxnRequest,
+    AddOffsetsToTxnRequest,
+    EndTxnRequest,
+    WriteTxnMarkersRequest,
+    TxnOffsetCommitRequest,
+    DescribeConfigsRequest,
+    AlterConfigsRequest,
+    DescribeLogDirsRequest,
+    SaslAuthenticateRequest,
+    CreatePartitionsRequest,
+    DeleteGroupsRequest,
+    IncrementalAlterConfigsRequest,
+    OffsetDeleteRequest,
+    DescribeClusterRequest,
+    DescribeProducersRequest,
+    DescribeTransactionsRequest,
+    ListTransactionsRequest,
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupDescribeRequest,
+    DescribeTopicPartitionsRequest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_stop_where_the_request_decoder_does() {
+        assert_eq!(of::<OffsetCommitRequest>(), 2..=9);
+        assert_eq!(of::<OffsetFetchRequest>(), 1..=9);
+        assert_eq!(of::<InitProducerIdRequest>(), 0..=5);
+        assert_eq!(supported(0), Some(3..=13));
+        assert_eq!(supported(1), Some(4..=18));
+        assert_eq!(supported(4), None);
+        assert!(API_KEYS.is_sorted());
+    }
+}
