@@ -1,6 +1,6 @@
 //! Proof of byte identity: fetch from the source again, and compare batch by batch.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What to compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct VerifyOptions {
 }
 
 /// How far a verification is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyProgress {
     /// Partition being compared.
     pub partition: i32,
@@ -29,7 +29,7 @@ pub struct VerifyProgress {
 }
 
 /// The outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// The mirror topic.
     pub topic: String,
@@ -46,7 +46,7 @@ pub struct VerifyReport {
 }
 
 /// One partition of a [`VerifyReport`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionVerify {
     /// Partition index.
     pub partition: i32,
@@ -65,7 +65,7 @@ pub struct PartitionVerify {
 }
 
 /// Where source and mirror differ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Offset of the first batch that differs.
     pub offset: i64,
@@ -78,7 +78,7 @@ pub struct Difference {
 }
 
 /// A batch in a [`Difference`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchSummary {
     /// Base offset.
     pub base_offset: i64,
