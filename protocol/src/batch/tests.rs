@@ -1,1 +1,506 @@
-//! placeholder
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::ProducerId;
+
+const LIMIT: usize = 1 << 20;
+
+fn batch(base: i64, epoch: i32, records: i32) -> BytesMut {
+    let mut builder = BatchBuilder::new()
+        .base_offset(Offset(base))
+        .leader_epoch(LeaderEpoch(epoch));
+    for i in 0..records {
+        builder = builder.record(1000 + i64::from(i), Some(b"k"), Some(b"value"));
+    }
+    builder.build()
+}
+
+fn parsed(bytes: &[u8]) -> Batch<'_> {
+    Batch::parse(bytes).unwrap()
+}
+
+fn all_records(bytes: &[u8]) -> Vec<RecordView> {
+    records(&parsed(bytes), LIMIT)
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+#[test]
+fn a_header_says_what_was_built() {
+    let bytes = batch(0, 0, 1);
+    let header = BatchHeader::parse(&bytes).unwrap();
+    assert_eq!(header.size_bytes(), bytes.len());
+    assert_eq!(header.last_offset(), Offset(0));
+    assert_eq!(header.next_offset(), Offset(1));
+    assert_eq!(
+        (header.base_timestamp_ms, header.max_timestamp_ms),
+        (1000, 1000)
+    );
+    assert!(!header.has_producer() && !header.is_control() && !header.is_transactional());
+    assert_eq!(header.last_sequence(), NO_SEQUENCE);
+}
+
+#[test]
+fn sequences_wrap_to_zero() {
+    let mut header = BatchHeader::parse(&batch(0, 0, 3)).unwrap();
+    header.base_sequence = i32::MAX - 1;
+    assert_eq!(header.last_sequence(), 0);
+    header.base_sequence = i32::MAX;
+    assert_eq!(header.last_sequence(), 1);
+    header.base_sequence = 5;
+    assert_eq!(header.last_sequence(), 7);
+}
+
+#[test]
+fn holes_count_for_the_next_offset() {
+    let bytes = BatchBuilder::new()
+        .base_offset(Offset(100))
+        .skip(2)
+        .record(1, None, Some(b"a"))
+        .skip(3)
+        .record(2, None, Some(b"b"))
+        .skip(4)
+        .build();
+    let header = parsed(&bytes).header;
+    assert_eq!((header.record_count, header.last_offset_delta), (2, 10));
+    assert_eq!(header.next_offset(), Offset(111));
+    let offsets: Vec<_> = all_records(&bytes)
+        .iter()
+        .map(|record| record.offset)
+        .collect();
+    assert_eq!(offsets, [Offset(102), Offset(106)]);
+}
+
+#[test]
+fn an_emptied_batch_keeps_its_range() {
+    for codec in Compression::ALL {
+        let mut bytes = BatchBuilder::new().compression(codec).skip(5).build();
+        // Compaction writes the bare header, whatever the codec says.
+        bytes.truncate(HEADER_BYTES);
+        bytes[header::LENGTH_AT..header::LENGTH_AT + 4].copy_from_slice(&49i32.to_be_bytes());
+        assert_eq!(parsed(&bytes).header.next_offset(), Offset(5));
+        assert_eq!(all_records(&bytes), []);
+    }
+}
+
+#[test]
+fn a_cut_batch_ends_the_iteration() {
+    let (first, second) = (batch(0, 1, 2), batch(2, 1, 3));
+    let whole = [&first[..], &second[..]].concat();
+    for cut in 0..whole.len() {
+        let mut batches = Batches::new(&whole[..cut]);
+        let found = batches.by_ref().map(Result::unwrap).count();
+        assert_eq!(found, usize::from(cut >= first.len()));
+        assert_eq!(batches.position(), found * first.len());
+    }
+    assert_eq!(Batches::new(&whole).count(), 2);
+}
+
+#[test]
+fn an_error_ends_the_iteration() {
+    let mut whole = [&batch(0, 1, 2)[..], &batch(2, 1, 3)[..]].concat();
+    whole[header::MAGIC_AT] = 1;
+    let found: Vec<_> = Batches::new(&whole).collect();
+    assert_eq!(found, [Err(BatchError::Magic(1))]);
+}
+
+#[test]
+fn impossible_headers_are_refused() {
+    let edit = |at: usize, value: &[u8]| {
+        let mut bytes = batch(0, 0, 1);
+        bytes[at..at + value.len()].copy_from_slice(value);
+        BatchHeader::parse(&bytes).unwrap_err()
+    };
+    let short = batch(0, 0, 1);
+    assert_eq!(
+        BatchHeader::parse(&short[..60]),
+        Err(BatchError::TooShort { need: 61, have: 60 })
+    );
+    assert_eq!(edit(8, &48i32.to_be_bytes()), BatchError::Length(48));
+    assert_eq!(edit(8, &(-1i32).to_be_bytes()), BatchError::Length(-1));
+    assert_eq!(edit(16, &[0]), BatchError::Magic(0));
+    assert!(matches!(
+        edit(0, &(-5i64).to_be_bytes()),
+        BatchError::OffsetRange { .. }
+    ));
+    assert!(matches!(
+        edit(0, &i64::MAX.to_be_bytes()),
+        BatchError::OffsetRange { .. }
+    ));
+    assert!(matches!(
+        edit(23, &(-1i32).to_be_bytes()),
+        BatchError::OffsetRange { .. }
+    ));
+    assert_eq!(
+        edit(57, &(-1i32).to_be_bytes()),
+        BatchError::RecordCount(-1)
+    );
+}
+
+#[test]
+fn a_run_is_summed_up() {
+    let run = [
+        &batch(10, 3, 2)[..],
+        &batch(20, 5, 1)[..],
+        &batch(21, 4, 4)[..],
+        b"cut",
+    ]
+    .concat();
+    let summary = check_batches(&run).unwrap();
+    assert_eq!(
+        summary,
+        RunSummary {
+            batches: 3,
+            bytes: run.len() - 3,
+            first_offset: Offset(10),
+            next_offset: Offset(25),
+            max_epoch: LeaderEpoch(5),
+            last_epoch: LeaderEpoch(4),
+        }
+    );
+    let empty = check_batches(b"").unwrap();
+    assert_eq!((empty.batches, empty.next_offset), (0, Offset::NONE));
+}
+
+#[test]
+fn a_run_that_goes_back_is_refused() {
+    let run = [&batch(10, 3, 2)[..], &batch(11, 3, 1)[..]].concat();
+    assert_eq!(
+        check_batches(&run),
+        Err(BatchError::NonMonotonic {
+            expected: Offset(12),
+            found: Offset(11)
+        })
+    );
+}
+
+#[test]
+fn log_append_time_holds_for_every_record() {
+    let mut bytes = batch(0, 0, 3);
+    set_log_append_time(&mut bytes, 77);
+    let stamped = parsed(&bytes);
+    stamped.verify_crc().unwrap();
+    assert_eq!(
+        stamped.header.timestamp_type(),
+        TimestampType::LogAppendTime
+    );
+    assert!(
+        all_records(&bytes)
+            .iter()
+            .all(|record| record.timestamp_ms == 77)
+    );
+    set_max_timestamp(&mut bytes, TimestampType::CreateTime, 1002);
+    assert_eq!(bytes, batch(0, 0, 3));
+}
+
+#[test]
+fn markers_are_read_back() {
+    for kind in [ControlKind::Abort, ControlKind::Commit] {
+        let bytes = build_marker(kind, ProducerId(7), 3, 11, 1234);
+        let marker = parsed(&bytes);
+        marker.verify_crc().unwrap();
+        assert!(marker.header.is_control() && marker.header.is_transactional());
+        assert_eq!(
+            (marker.header.producer_id, marker.header.producer_epoch),
+            (ProducerId(7), 3)
+        );
+        assert_eq!(marker.header.base_sequence, NO_SEQUENCE);
+        let expected = ControlMarker {
+            kind,
+            coordinator_epoch: 11,
+        };
+        assert_eq!(ControlMarker::read(&marker), Ok(Some(expected)));
+    }
+}
+
+#[test]
+fn other_control_records_are_told_apart() {
+    let control = |key: &[u8], value: Option<&[u8]>| {
+        let bytes = BatchBuilder::new()
+            .control(true)
+            .record(1, Some(key), value)
+            .build();
+        ControlMarker::read(&parsed(&bytes))
+    };
+    let other = ControlMarker {
+        kind: ControlKind::Other(9),
+        coordinator_epoch: -1,
+    };
+    assert_eq!(control(&[0, 0, 0, 9], None), Ok(Some(other)));
+    assert!(control(&[0, 0, 0], None).is_err());
+    assert!(control(&[0xff, 0, 0, 0], Some(&[0; 6])).is_err());
+    assert!(control(&[0, 0, 0, 1], Some(&[0, 0, 1])).is_err());
+    let empty = BatchBuilder::new().control(true).skip(1).build();
+    assert_eq!(ControlMarker::read(&parsed(&empty)), Ok(None));
+    assert_eq!(ControlMarker::read(&parsed(&batch(0, 0, 1))), Ok(None));
+}
+
+#[test]
+fn headers_keep_order_and_duplicates() {
+    let mut builder = BatchBuilder::new();
+    let headers: [(&str, Option<&[u8]>); 3] = [("a", Some(b"1")), ("a", None), ("", Some(b""))];
+    builder.push(5, None, None, &headers);
+    let found = all_records(&builder.build());
+    let found: Vec<_> = found[0]
+        .headers
+        .iter()
+        .map(|header| {
+            (
+                std::str::from_utf8(&header.key).unwrap(),
+                header.value.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(found, headers);
+}
+
+mod producers {
+    use super::*;
+
+    fn verdict(bytes: &[u8]) -> Result<ProducedBatch, ProducedBatchError> {
+        validate_produced(&parsed(bytes), LIMIT, false)
+    }
+
+    #[test]
+    fn a_sound_batch_passes_with_its_timestamps() {
+        for compression in Compression::ALL {
+            let bytes = BatchBuilder::new()
+                .compression(compression)
+                .producer(ProducerId(1), 0, 0)
+                .record(50, Some(b"k"), None)
+                .record(-1, Some(b"k"), None)
+                .record(70, Some(b"k"), None)
+                .build();
+            let seen = validate_produced(&parsed(&bytes), LIMIT, true).unwrap();
+            assert_eq!((seen.min_timestamp_ms, seen.max_timestamp_ms), (50, 70));
+        }
+    }
+
+    #[test]
+    fn what_only_brokers_write_is_refused() {
+        use ProducedBatchError as E;
+        let one = || BatchBuilder::new().record(1, None, None);
+        assert_eq!(verdict(&one().control(true).build()), Err(E::Control));
+        assert_eq!(
+            verdict(&one().log_append_time(3).build()),
+            Err(E::LogAppendTime)
+        );
+        assert_eq!(verdict(&batch(9, 0, 1)), Err(E::BaseOffset(Offset(9))));
+        assert_eq!(verdict(&BatchBuilder::new().build()), Err(E::Empty));
+        let count = Err(E::Count {
+            record_count: 1,
+            last_offset_delta: 1,
+        });
+        assert_eq!(verdict(&one().skip(1).build()), count);
+        let producer =
+            |id, epoch, sequence| verdict(&one().producer(ProducerId(id), epoch, sequence).build());
+        assert!(matches!(producer(1, 0, -1), Err(E::Producer { .. })));
+        assert!(matches!(producer(1, -1, 0), Err(E::Producer { .. })));
+        assert!(producer(1, 0, 0).is_ok());
+        assert!(matches!(
+            verdict(&one().transactional(true).build()),
+            Err(E::Producer { .. })
+        ));
+    }
+
+    #[test]
+    fn deltas_must_be_consecutive() {
+        // One hole in front and one record too many: count and last delta agree.
+        let bytes = BatchBuilder::new().skip(1).record(1, None, None).build();
+        let mut bytes = bytes;
+        bytes[57..61].copy_from_slice(&2i32.to_be_bytes());
+        let crc = crc_of(&bytes);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(
+            verdict(&bytes),
+            Err(ProducedBatchError::OffsetDelta { index: 0, found: 1 })
+        );
+    }
+
+    #[test]
+    fn counts_inside_must_match() {
+        for (count, error) in [
+            (1, BatchError::TrailingBytes(8)),
+            (
+                3,
+                BatchError::Record {
+                    index: 2,
+                    problem: "varint is cut",
+                },
+            ),
+        ] {
+            let bytes = BatchBuilder::new()
+                .record(1, None, None)
+                .record(1, None, None)
+                .build();
+            let mut bytes = bytes;
+            bytes[23..27].copy_from_slice(&(count - 1i32).to_be_bytes());
+            bytes[57..61].copy_from_slice(&count.to_be_bytes());
+            let crc = crc_of(&bytes);
+            bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+            let found = verdict(&bytes).unwrap_err();
+            match (&found, &error) {
+                (
+                    ProducedBatchError::Batch(BatchError::TrailingBytes(_)),
+                    BatchError::TrailingBytes(_),
+                ) => {}
+                _ => assert_eq!(found, ProducedBatchError::Batch(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn compacted_topics_need_keys_and_damage_shows() {
+        let mut bytes = batch(0, 0, 1);
+        assert!(validate_produced(&parsed(&bytes), LIMIT, true).is_ok());
+        let keyless = BatchBuilder::new().record(1, None, Some(b"v")).build();
+        let found = validate_produced(&parsed(&keyless), LIMIT, true);
+        assert_eq!(found, Err(ProducedBatchError::NoKey { index: 0 }));
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        assert!(matches!(
+            verdict(&bytes),
+            Err(ProducedBatchError::Batch(BatchError::Crc { .. }))
+        ));
+    }
+}
+
+type Field = Option<Vec<u8>>;
+type Rec = (i64, Field, Field, Vec<(String, Field)>);
+
+fn field() -> impl Strategy<Value = Field> {
+    proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40))
+}
+
+fn recs() -> impl Strategy<Value = Vec<Rec>> {
+    let headers = proptest::collection::vec((".{0,6}", field()), 0..3);
+    proptest::collection::vec((0i64..1 << 42, field(), field(), headers), 0..20)
+}
+
+fn build(compression: Compression, recs: &[Rec]) -> Bytes {
+    let mut builder = BatchBuilder::new()
+        .compression(compression)
+        .base_offset(Offset(500));
+    for (timestamp_ms, key, value, headers) in recs {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_deref()))
+            .collect();
+        builder.push(*timestamp_ms, key.as_deref(), value.as_deref(), &headers);
+    }
+    builder.build().freeze()
+}
+
+proptest! {
+    #[test]
+    fn what_is_built_is_read_back(code in 0i16..5, recs in recs()) {
+        let bytes = build(Compression::from_code(code).unwrap(), &recs);
+        let built = parsed(&bytes);
+        built.verify_crc().unwrap();
+        prop_assert_eq!(built.bytes.len(), bytes.len());
+        let found: Vec<Rec> = all_records(&bytes)
+            .into_iter()
+            .map(|r| {
+                let headers = r.headers.into_iter().map(|h| {
+                    (String::from_utf8(h.key.to_vec()).unwrap(), h.value.map(|v| v.to_vec()))
+                });
+                (
+                    r.timestamp_ms,
+                    r.key.map(|k| k.to_vec()),
+                    r.value.map(|v| v.to_vec()),
+                    headers.collect(),
+                )
+            })
+            .collect();
+        prop_assert_eq!(found, recs);
+    }
+
+    #[test]
+    fn the_codecs_own_decoder_agrees(recs in recs()) {
+        let bytes = build(Compression::None, &recs);
+        let theirs =
+            kafka_protocol::records::RecordBatchDecoder::decode(&mut bytes.clone()).unwrap();
+        let ours = all_records(&bytes);
+        prop_assert_eq!(theirs.records.len(), ours.len());
+        for (theirs, ours) in theirs.records.iter().zip(&ours) {
+            prop_assert_eq!(theirs.offset, ours.offset.0);
+            prop_assert_eq!(theirs.timestamp, ours.timestamp_ms);
+            prop_assert_eq!(&theirs.key, &ours.key);
+            prop_assert_eq!(&theirs.value, &ours.value);
+        }
+    }
+
+    #[test]
+    fn patches_keep_the_crc_valid(
+        base in 0i64..i64::MAX / 2,
+        epoch in any::<i32>(),
+        recs in recs(),
+    ) {
+        let mut bytes = BytesMut::from(&build(Compression::None, &recs)[..]);
+        set_base_offset(&mut bytes, Offset(base));
+        set_leader_epoch(&mut bytes, LeaderEpoch(epoch));
+        let patched = parsed(&bytes);
+        patched.verify_crc().unwrap();
+        prop_assert_eq!(patched.header.base_offset, Offset(base));
+        prop_assert_eq!(patched.header.leader_epoch, LeaderEpoch(epoch));
+        prop_assert_eq!(patched.body(), &build(Compression::None, &recs)[HEADER_BYTES..]);
+    }
+
+    #[test]
+    fn any_flipped_bit_in_the_covered_range_shows(
+        recs in recs(),
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let mut bytes = BytesMut::from(&build(Compression::None, &recs)[..]);
+        let at = header::CRC_AT + at.index(bytes.len() - header::CRC_AT);
+        bytes[at] ^= 1 << bit;
+        // The header may be refused before its CRC is looked at.
+        let sound = Batch::parse(&bytes).is_ok_and(|batch| batch.verify_crc().is_ok());
+        prop_assert!(!sound);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(data in proptest::collection::vec(any::<u8>(), 0..400)) {
+        read_everything(&data);
+    }
+
+    #[test]
+    fn damaged_batches_never_panic(
+        code in 0i16..5,
+        recs in recs(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = build(Compression::from_code(code).unwrap(), &recs).to_vec();
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        read_everything(&bytes);
+        bytes.truncate(cut.index(bytes.len()));
+        read_everything(&bytes);
+    }
+}
+
+/// Every parser there is, on bytes that may be anything.
+fn read_everything(data: &[u8]) {
+    let _ = BatchHeader::parse(data);
+    let _ = check_batches(data);
+    for batch in Batches::new(data).chain([Batch::parse(data)]).flatten() {
+        let header = batch.header;
+        let _ = (
+            header.last_offset(),
+            header.next_offset(),
+            header.last_sequence(),
+        );
+        let _ = batch.verify_crc();
+        let _ = ControlMarker::read(&batch);
+        let _ = validate_produced(&batch, LIMIT, true);
+        if let Ok(records) = records(&batch, LIMIT) {
+            records.for_each(drop);
+        }
+    }
+}
