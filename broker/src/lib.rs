@@ -1,1 +1,22 @@
-//! Carrick.
+//! Carrick's broker: the one crate that knows storage, link and protocol.
+//!
+//! Start order, each step needing the one before: configuration → data folder (lock, format
+//! version) → metadata (RocksDB) → cluster identity → flusher → topics and their logs → groups →
+//! links → listeners. [`RunningBroker::shutdown`] goes the other way: listeners stop accepting,
+//! requests in flight are answered, links and groups stop, logs are closed cleanly, and the data
+//! folder's lock is the last thing let go.
+
+pub mod api;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod group;
+pub mod http;
+pub mod mirror;
+pub mod partition;
+pub mod producer_ids;
+pub mod records;
+pub mod server;
+pub mod topic;
+
+pub use broker::{Broker, RunningBroker, StartError};

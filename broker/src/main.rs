@@ -1,2 +1,5 @@
-//! The carrick binary.
-fn main() {}
+//! The `carrick` binary.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,42 @@
+//! What a handler is given beside its request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kafka_protocol::protocol::StrBytes;
+
+use crate::Broker;
+
+/// One client connection, as far as handlers care.
+#[derive(Debug)]
+pub struct Connection {
+    /// Number of the connection since start, for log lines.
+    pub id: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Index into `BrokerConfig::listeners` of the listener that accepted it.
+    pub listener: usize,
+}
+
+/// What a handler is given beside its request. Cheap to clone into a `Reply::Later`.
+#[derive(Clone)]
+pub struct Context {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    /// The connection the request came in on.
+    pub connection: Arc<Connection>,
+    /// The client id of the request's header.
+    pub client_id: Option<StrBytes>,
+}
+
+impl Context {
+    /// The client id, or the empty string (what Kafka shows for a client that sent none).
+    pub fn client_id(&self) -> &str {
+        self.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// The client's host as Kafka writes it in group descriptions: `/127.0.0.1`.
+    pub fn client_host(&self) -> String {
+        format!("/{}", self.connection.peer.ip())
+    }
+}

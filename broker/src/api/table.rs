@@ -1,0 +1,143 @@
+//! THE list of APIs. Dispatch, the ApiVersions answer and the check against what the codec
+//! supports all derive from it; there is no second list.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use carrick_protocol::frame::{self, FrameError, RequestHead};
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::Request;
+
+use super::Context;
+use super::{
+    api_versions, fetch, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+};
+
+/// A boxed future that handlers return in [`Reply::Later`].
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The response type that belongs to an API's request type.
+pub type ResponseOf<A> = <<A as Api>::Request as Request>::Response;
+
+/// One response on the wire, its length prefix included, in the pieces it is written from.
+/// Record batches are pieces of their own, so that they are never copied.
+pub type Frame = Vec<Bytes>;
+
+/// What a handler answers.
+pub enum Reply<T> {
+    /// The answer is there.
+    Now(T),
+    /// The ordered part is done; the rest (waiting for a flush, a long poll, a join) happens while
+    /// later requests of the connection are handled. Answers still leave in request order.
+    Later(BoxFuture<T>),
+    /// Nothing is sent (Produce with acks=0).
+    None,
+    /// The connection is closed, with the reason for the log.
+    Close(String),
+}
+
+/// One Kafka API: its versions and its handler. One implementation per file of this folder.
+///
+/// A handler resolves names, calls one domain method and maps the answer. Versions, sizes and
+/// decoding are dispatch's business.
+pub trait Api: Send + Sync + 'static {
+    /// The API key.
+    const KEY: ApiKey;
+    /// The versions that are handled.
+    const VERSIONS: RangeInclusive<i16>;
+    /// The lowest version that ApiVersions names. Differs from `VERSIONS` for Produce only.
+    const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
+    /// The request; the response follows from it.
+    type Request: Request<Response: Send> + Send;
+
+    /// Handles one request.
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>>;
+
+    /// Encodes the response. Only Fetch has a reason to differ.
+    fn encode(
+        correlation_id: i32,
+        version: i16,
+        response: &ResponseOf<Self>,
+    ) -> Result<Frame, FrameError> {
+        let header_version = Self::KEY.response_header_version(version);
+        Ok(vec![frame::encode_response(
+            correlation_id,
+            header_version,
+            response,
+            version,
+        )?])
+    }
+}
+
+/// A row of the table.
+pub struct Entry {
+    /// The API key.
+    pub key: ApiKey,
+    /// Lowest version that is handled.
+    pub min: i16,
+    /// Highest version that is handled and advertised.
+    pub max: i16,
+    /// Lowest version that is advertised.
+    pub advertised_min: i16,
+    /// Decodes and handles one request; the reply comes encoded.
+    pub call:
+        fn(&Context, &RequestHead, Bytes) -> Result<Reply<Result<Frame, FrameError>>, FrameError>,
+}
+
+impl Entry {
+    const fn of<A: Api>() -> Entry {
+        Entry {
+            key: A::KEY,
+            min: *A::VERSIONS.start(),
+            max: *A::VERSIONS.end(),
+            advertised_min: A::ADVERTISED_MIN,
+            call: call::<A>,
+        }
+    }
+}
+
+fn call<A: Api>(
+    ctx: &Context,
+    head: &RequestHead,
+    body: Bytes,
+) -> Result<Reply<Result<Frame, FrameError>>, FrameError> {
+    let (id, version) = (head.correlation_id, head.api_version);
+    let request = frame::decode_request::<A::Request>(body, version)?;
+    Ok(match A::handle(ctx, version, request) {
+        Reply::Now(response) => Reply::Now(A::encode(id, version, &response)),
+        Reply::Later(response) => {
+            Reply::Later(Box::pin(
+                async move { A::encode(id, version, &response.await) },
+            ))
+        }
+        Reply::None => Reply::None,
+        Reply::Close(reason) => Reply::Close(reason),
+    })
+}
+
+macro_rules! apis {
+    ($($api:path),* $(,)?) => {
+        /// Every API that Carrick answers.
+        pub static APIS: &[Entry] = &[$(Entry::of::<$api>()),*];
+    };
+}
+
+apis! {
+    // Data.
+    produce::Produce,
+    fetch::Fetch,
+    list_offsets::ListOffsets,
+    metadata::Metadata,
+    offset_for_leader_epoch::OffsetForLeaderEpoch,
+    init_producer_id::InitProducerId,
+    api_versions::ApiVersions,
+    // Groups.
+    // Admin.
+}
+
+/// The row of an API key, when Carrick answers it.
+pub fn entry(api_key: i16) -> Option<&'static Entry> {
+    APIS.iter().find(|entry| entry.key as i16 == api_key)
+}

@@ -1,0 +1,64 @@
+//! Why a configuration can't be used.
+
+use std::path::PathBuf;
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file isn't in properties format.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line and reason.
+        reason: String,
+    },
+    /// An override without '='.
+    #[error("override '{item}' is not of the form name=value")]
+    Override {
+        /// What was given.
+        item: String,
+    },
+    /// Nobody knows this name.
+    #[error("unknown property '{name}'{}", suggestion(did_you_mean.as_deref()))]
+    UnknownName {
+        /// The name.
+        name: String,
+        /// The nearest known name, if one is near.
+        did_you_mean: Option<String>,
+    },
+    /// The value doesn't fit the name.
+    #[error("invalid value '{value}' for '{name}': {reason}")]
+    InvalidValue {
+        /// The name.
+        name: String,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    /// An `InvalidValue`.
+    pub fn value(name: &str, value: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidValue {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+fn suggestion(name: Option<&str>) -> String {
+    name.map(|name| format!(", did you mean '{name}'?"))
+        .unwrap_or_default()
+}

@@ -1,0 +1,159 @@
+//! `listeners`, `advertised.listeners` and `rest.listeners`.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use super::def::list;
+use super::{ConfigError, Values};
+
+/// One address the broker listens on, and the one it tells clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, e.g. `PLAINTEXT`.
+    pub name: String,
+    /// Host to bind; empty for all interfaces.
+    pub host: String,
+    /// Port to bind; 0 for any free one.
+    pub port: u16,
+    /// Host that clients are told.
+    pub advertised_host: String,
+    /// Port that clients are told; 0 for the bound one.
+    pub advertised_port: u16,
+}
+
+/// Security protocols that Kafka knows and Carrick has not built yet.
+const LATER: &[&str] = &["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+struct EndPoint {
+    name: String,
+    host: String,
+    port: u16,
+}
+
+/// Reads `listeners` and what belongs to them.
+pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
+    let bound = end_points(values, "listeners")?;
+    let advertised = end_points(values, "advertised.listeners")?;
+    let protocols = protocols(values)?;
+    let text = values.text("listeners").unwrap_or_default();
+    let wrong = |reason: String| ConfigError::value("listeners", &text, reason);
+    if bound.is_empty() {
+        return Err(wrong("must name an address".to_owned()));
+    }
+    let mut listeners: Vec<Listener> = Vec::new();
+    for point in bound {
+        let protocol = protocols.get(&point.name).unwrap_or(&point.name);
+        match protocol.as_str() {
+            "PLAINTEXT" => {}
+            later if LATER.contains(&later) => {
+                return Err(wrong(format!(
+                    "security protocol {later} is not supported yet"
+                )));
+            }
+            _ => {
+                return Err(wrong(format!(
+                    "listener '{}' has no protocol in listener.security.protocol.map",
+                    point.name
+                )));
+            }
+        }
+        if listeners.iter().any(|other| other.name == point.name) {
+            return Err(wrong(format!("listener '{}' is there twice", point.name)));
+        }
+        listeners.push(advertise(point, &advertised)?);
+    }
+    Ok(listeners)
+}
+
+fn advertise(point: EndPoint, advertised: &[EndPoint]) -> Result<Listener, ConfigError> {
+    let told = advertised.iter().find(|told| told.name == point.name);
+    let (host, port) = told.map_or((&point.host, point.port), |told| (&told.host, told.port));
+    if matches!(host.as_str(), "0.0.0.0" | "::") {
+        return Err(ConfigError::value(
+            "advertised.listeners",
+            host,
+            format!(
+                "clients can't connect to it; name a host for listener '{}'",
+                point.name
+            ),
+        ));
+    }
+    let advertised_host = if host.is_empty() {
+        "localhost".to_owned()
+    } else {
+        host.clone()
+    };
+    Ok(Listener {
+        advertised_host,
+        advertised_port: port,
+        name: point.name,
+        host: point.host,
+        port: point.port,
+    })
+}
+
+fn protocols(values: &Values) -> Result<BTreeMap<String, String>, ConfigError> {
+    const NAME: &str = "listener.security.protocol.map";
+    let text = values.text(NAME).unwrap_or_default();
+    let mut map = BTreeMap::new();
+    for item in list(&text) {
+        let Some((name, protocol)) = item.split_once(':') else {
+            return Err(ConfigError::value(NAME, item, "must be NAME:PROTOCOL"));
+        };
+        map.insert(
+            name.trim().to_ascii_uppercase(),
+            protocol.trim().to_ascii_uppercase(),
+        );
+    }
+    Ok(map)
+}
+
+fn end_points(values: &Values, name: &str) -> Result<Vec<EndPoint>, ConfigError> {
+    let text = values.text(name).unwrap_or_default();
+    list(&text)
+        .map(|item| {
+            let wrong = |reason| ConfigError::value(name, item, reason);
+            let (listener, address) = item
+                .split_once("://")
+                .ok_or_else(|| wrong("must be NAME://host:port"))?;
+            let (host, port) = address
+                .rsplit_once(':')
+                .ok_or_else(|| wrong("must be NAME://host:port"))?;
+            let host = host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned();
+            let port = port
+                .parse()
+                .map_err(|_| wrong("the port must be 0 to 65535"))?;
+            Ok(EndPoint {
+                name: listener.trim().to_ascii_uppercase(),
+                host,
+                port,
+            })
+        })
+        .collect()
+}
+
+/// Reads `rest.listeners`.
+pub(super) fn rest_listeners(values: &Values) -> Result<Vec<SocketAddr>, ConfigError> {
+    const NAME: &str = "rest.listeners";
+    let text = values.text(NAME).unwrap_or_default();
+    let mut addresses = Vec::new();
+    for item in list(&text) {
+        let wrong = |reason: String| ConfigError::value(NAME, item, reason);
+        let address = item
+            .strip_prefix("http://")
+            .ok_or_else(|| wrong("must be http://host:port".to_owned()))?;
+        let address = address.trim_end_matches('/');
+        let mut found = address
+            .to_socket_addrs()
+            .map_err(|error| wrong(error.to_string()))?;
+        addresses.push(
+            found
+                .next()
+                .ok_or_else(|| wrong("resolves to no address".to_owned()))?,
+        );
+    }
+    Ok(addresses)
+}

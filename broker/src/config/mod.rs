@@ -1,0 +1,204 @@
+//! Configuration: the only reader of files and flags.
+//!
+//! Kafka's names in Java's properties format, then `--override name=value`. A name nobody knows is
+//! refused with the nearest known one; a Kafka name that does nothing here is named in one warning.
+
+pub mod def;
+pub mod error;
+pub mod ignored;
+pub mod listener;
+pub mod used;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use def::{Check, ConfigDef, Kind};
+pub use error::ConfigError;
+pub use listener::Listener;
+pub use values::Values;
+
+/// What is kept in memory for requests when `queued.max.request.bytes` sets no limit.
+const DEFAULT_QUEUED_MAX_REQUEST_BYTES: usize = 512 << 20;
+
+/// What the group coordinator wants to know. Times in ms unless named otherwise.
+#[derive(Debug, Clone)]
+pub struct GroupConfig {
+    /// `group.initial.rebalance.delay.ms`
+    pub initial_rebalance_delay_ms: i32,
+    /// `group.min.session.timeout.ms`
+    pub min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`
+    pub max_session_timeout_ms: i32,
+    /// `group.max.size`
+    pub max_size: i32,
+    /// `offsets.retention.minutes`, in ms
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`
+    pub offsets_retention_check_interval_ms: i64,
+    /// `offset.metadata.max.bytes`
+    pub offset_metadata_max_bytes: i32,
+}
+
+/// The broker's configuration, checked. Defaults are Kafka's unless a field says otherwise.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// Every name that was set, and the defaults.
+    pub values: Values,
+    /// `node.id` (or `broker.id`).
+    pub node_id: i32,
+    /// `broker.rack`
+    pub rack: Option<String>,
+    /// `listeners`; default `PLAINTEXT://127.0.0.1:9092`.
+    pub listeners: Vec<Listener>,
+    /// `rest.listeners`; default `http://127.0.0.1:8090`.
+    pub rest_listeners: Vec<SocketAddr>,
+    /// `log.dirs`, which must be one folder; default `./carrick-data`.
+    pub log_dir: PathBuf,
+    /// `num.partitions`
+    pub num_partitions: i32,
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`
+    pub delete_topics: bool,
+    /// `socket.request.max.bytes`
+    pub request_max_bytes: usize,
+    /// `queued.max.request.bytes`: bytes of requests being read or handled, over all connections.
+    pub queued_max_request_bytes: usize,
+    /// `max.connections`
+    pub max_connections: usize,
+    /// `max.connections.per.ip`
+    pub max_connections_per_ip: usize,
+    /// `connections.max.idle.ms`
+    pub connections_max_idle_ms: u64,
+    /// `fetch.max.bytes`
+    pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_session_slots: usize,
+    /// `max.request.partition.size.limit`
+    pub max_request_partitions: usize,
+    /// `log.retention.check.interval.ms`
+    pub retention_check_interval_ms: u64,
+    /// `num.recovery.threads.per.data.dir`
+    pub recovery_threads: usize,
+    /// `producer.id.expiration.ms`
+    pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`
+    pub producer_id_expiration_check_interval_ms: u64,
+    /// For the group coordinator.
+    pub groups: GroupConfig,
+}
+
+impl BrokerConfig {
+    /// Reads `file`, if given, then applies `overrides` (`name=value`).
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut set = match file {
+            Some(path) => read_file(path)?,
+            None => BTreeMap::new(),
+        };
+        for item in overrides {
+            let (name, value) = item
+                .split_once('=')
+                .ok_or_else(|| ConfigError::Override { item: item.clone() })?;
+            set.insert(name.trim().to_owned(), value.trim().to_owned());
+        }
+        Self::from_values(set)
+    }
+
+    /// Checks names and values and fills in defaults.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_values(set: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let values = Values::new(set)?;
+        let queued = values.long("queued.max.request.bytes");
+        let config = Self {
+            node_id: node_id(&values),
+            rack: values.text("broker.rack"),
+            listeners: listener::listeners(&values)?,
+            rest_listeners: listener::rest_listeners(&values)?,
+            log_dir: log_dir(&values)?,
+            num_partitions: values.int("num.partitions"),
+            auto_create_topics: values.boolean("auto.create.topics.enable"),
+            delete_topics: values.boolean("delete.topic.enable"),
+            request_max_bytes: values.size("socket.request.max.bytes"),
+            queued_max_request_bytes: usize::try_from(queued)
+                .ok()
+                .filter(|bytes| *bytes > 0)
+                .unwrap_or(DEFAULT_QUEUED_MAX_REQUEST_BYTES),
+            max_connections: values.size("max.connections"),
+            max_connections_per_ip: values.size("max.connections.per.ip"),
+            connections_max_idle_ms: values.millis("connections.max.idle.ms"),
+            fetch_max_bytes: values.size("fetch.max.bytes"),
+            fetch_session_slots: values.size("max.incremental.fetch.session.cache.slots"),
+            max_request_partitions: values.size("max.request.partition.size.limit"),
+            retention_check_interval_ms: values.millis("log.retention.check.interval.ms"),
+            recovery_threads: values.size("num.recovery.threads.per.data.dir"),
+            producer_id_expiration_ms: values.long("producer.id.expiration.ms"),
+            producer_id_expiration_check_interval_ms: values
+                .millis("producer.id.expiration.check.interval.ms"),
+            groups: group_config(&values),
+            values,
+        };
+        crate::topic::TopicConfig::defaults(&config.values)?;
+        Ok(config)
+    }
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    carrick_link::properties::parse(&text).map_err(|error| ConfigError::Malformed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn node_id(values: &Values) -> i32 {
+    match values.int("broker.id") {
+        id if id >= 0 && !values.is_set("node.id") => id,
+        _ => values.int("node.id"),
+    }
+}
+
+fn log_dir(values: &Values) -> Result<PathBuf, ConfigError> {
+    let name = if values.is_set("log.dirs") {
+        "log.dirs"
+    } else {
+        "log.dir"
+    };
+    let value = values.text(name).unwrap_or_default();
+    let mut dirs = def::list(&value);
+    match (dirs.next(), dirs.next()) {
+        (Some(dir), None) => Ok(PathBuf::from(dir)),
+        (Some(_), Some(_)) => Err(ConfigError::value(
+            name,
+            &value,
+            "only one folder is supported",
+        )),
+        (None, _) => Err(ConfigError::value(name, &value, "must name a folder")),
+    }
+}
+
+fn group_config(values: &Values) -> GroupConfig {
+    GroupConfig {
+        initial_rebalance_delay_ms: values.int("group.initial.rebalance.delay.ms"),
+        min_session_timeout_ms: values.int("group.min.session.timeout.ms"),
+        max_session_timeout_ms: values.int("group.max.session.timeout.ms"),
+        max_size: values.int("group.max.size"),
+        offsets_retention_ms: values
+            .long("offsets.retention.minutes")
+            .saturating_mul(60_000),
+        offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms"),
+        offset_metadata_max_bytes: values.int("offset.metadata.max.bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

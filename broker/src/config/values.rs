@@ -1,0 +1,148 @@
+//! Property values by name: what was set over what is the default.
+
+use std::collections::BTreeMap;
+
+use super::def::{Check, ConfigDef};
+use super::error::ConfigError;
+use super::ignored::IGNORED;
+use super::used::USED;
+
+/// Names further away than this many edits aren't offered as what was meant.
+const SUGGESTION_MAX_EDITS: usize = 4;
+
+/// Broker properties. Every set name is known and its value checked.
+///
+/// The typed getters take names of [`USED`]; their defaults are checked by a test.
+#[derive(Debug, Clone)]
+pub struct Values {
+    set: BTreeMap<String, String>,
+    ignored: Vec<String>,
+}
+
+impl Values {
+    /// Checks names and values.
+    ///
+    /// # Errors
+    /// The first name that is unknown, or value that doesn't fit.
+    pub fn new(set: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let mut ignored = Vec::new();
+        for (name, value) in &set {
+            let def = definition(name).ok_or_else(|| ConfigError::UnknownName {
+                name: name.clone(),
+                did_you_mean: nearest(name),
+            })?;
+            if !is_used(name) {
+                ignored.push(name.clone());
+            } else {
+                def.check(value)
+                    .map_err(|reason| ConfigError::value(name, value, reason))?;
+            }
+        }
+        Ok(Self { set, ignored })
+    }
+
+    /// Kafka names that were set and do nothing here, to be named in a warning.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// Whether the name was set.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.set.contains_key(name)
+    }
+
+    /// What was set.
+    pub fn set(&self) -> &BTreeMap<String, String> {
+        &self.set
+    }
+
+    /// The value set, or the default; `None` where there is neither.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.set.get(name) {
+            Some(value) => Some(value.trim().to_owned()),
+            None => definition(name)?.default.map(str::to_owned),
+        }
+    }
+
+    /// A number of type long, int or short; 0 where there is neither value nor default.
+    pub fn long(&self, name: &str) -> i64 {
+        self.text(name)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_default()
+    }
+
+    /// A number of type int or short.
+    pub fn int(&self, name: &str) -> i32 {
+        i32::try_from(self.long(name)).unwrap_or(i32::MAX)
+    }
+
+    /// A count or number of bytes; negative ones are "no limit".
+    pub fn size(&self, name: &str) -> usize {
+        usize::try_from(self.long(name)).unwrap_or(usize::MAX)
+    }
+
+    /// A duration in ms; negative ones are "never".
+    pub fn millis(&self, name: &str) -> u64 {
+        u64::try_from(self.long(name)).unwrap_or(u64::MAX)
+    }
+
+    /// A truth value.
+    pub fn boolean(&self, name: &str) -> bool {
+        self.text(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+}
+
+/// The definition of a broker property, used or ignored.
+pub fn definition(name: &str) -> Option<ConfigDef> {
+    if let Some(def) = USED.iter().find(|def| def.name == name) {
+        return Some(*def);
+    }
+    let (name, kind, default) = *IGNORED.iter().find(|(known, ..)| *known == name)?;
+    let doc = "A Kafka property without effect here.";
+    Some(ConfigDef {
+        name,
+        kind,
+        default,
+        check: Check::Any,
+        doc,
+    })
+}
+
+fn is_used(name: &str) -> bool {
+    USED.iter().any(|def| def.name == name)
+}
+
+fn nearest(name: &str) -> Option<String> {
+    let used = USED.iter().map(|def| def.name);
+    let known = used.chain(IGNORED.iter().map(|(known, ..)| *known));
+    known
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .filter(|(edits, _)| *edits <= SUGGESTION_MAX_EDITS)
+        .min()
+        .map(|(_, known)| known.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for def in USED {
+            if let Some(default) = def.default {
+                assert_eq!(def.check(default), Ok(()), "{}", def.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_listed_twice() {
+        let mut names: Vec<_> = USED.iter().map(|def| def.name).collect();
+        names.extend(IGNORED.iter().map(|(name, ..)| *name));
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

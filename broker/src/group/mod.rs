@@ -1,0 +1,1 @@
+//! Consumer groups (classic protocol): membership, generations and committed offsets.

@@ -1,0 +1,1 @@
+//! Adapters for the ports of `carrick_link`, the cut that ends a mirror, and its report.

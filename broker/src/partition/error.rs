@@ -1,0 +1,65 @@
+//! Why a partition refuses.
+
+use carrick_protocol::batch::{BatchError, ProducedBatchError};
+use carrick_protocol::ids::Offset;
+use carrick_storage::log::LogError;
+
+/// Why a partition refuses. Facts; Kafka's codes for them stand in `api::error`.
+#[derive(Debug, thiserror::Error)]
+pub enum PartitionError {
+    /// A client's write to a mirror.
+    #[error("Cannot append records to read-only mirror topic '{topic}'")]
+    ReadOnlyMirror {
+        /// The mirror topic.
+        topic: String,
+    },
+    /// A link's write with a lease that a newer one or a promotion has replaced.
+    #[error("the lease is fenced")]
+    LeaseFenced,
+    /// A link's write to a topic that is not a mirror.
+    #[error("not a mirror")]
+    NotAMirror,
+    /// The partition's disk failed earlier.
+    #[error("the partition is offline since its log failed")]
+    Faulted,
+    /// The topic is being deleted or the broker stops.
+    #[error("the partition is closed")]
+    Closed,
+    /// The batch is larger than `max.message.bytes`.
+    #[error("the batch has {size_bytes} bytes, max.message.bytes is {max_bytes}")]
+    TooLarge {
+        /// Size of the batch.
+        size_bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// A timestamp lies outside `message.timestamp.{before,after}.max.ms`.
+    #[error("timestamp {timestamp_ms} is out of the range {earliest_ms}..={latest_ms}")]
+    TimestampOutOfRange {
+        /// The offending timestamp.
+        timestamp_ms: i64,
+        /// The earliest that is accepted.
+        earliest_ms: i64,
+        /// The latest that is accepted.
+        latest_ms: i64,
+    },
+    /// The produced bytes aren't a batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The produced batch breaks a rule for producers.
+    #[error(transparent)]
+    Produced(#[from] ProducedBatchError),
+    /// The offset lies outside the log.
+    #[error("offset {offset} is out of the range {log_start}..={end}")]
+    OutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// Log start.
+        log_start: Offset,
+        /// Upper bound.
+        end: Offset,
+    },
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}

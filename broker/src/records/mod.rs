@@ -1,0 +1,9 @@
+//! What Carrick keeps in RocksDB: one file per key, each with its layout and a round-trip test.
+//!
+//! Prefix bytes, never reused: 1 cluster, 2 topic, 3 topic_config, 4 producer_id_block, 5 group,
+//! 6 group_offset, 7 link, 8 mirror, 9 rpo_report.
+
+pub mod cluster;
+pub mod producer_id_block;
+pub mod topic;
+pub mod topic_config;

@@ -1,0 +1,46 @@
+//! Why a topic change is refused.
+
+use carrick_storage::log::LogError;
+use carrick_storage::meta::MetaError;
+
+use crate::partition::PartitionError;
+
+/// Why a topic change is refused. Facts; Kafka's codes for them stand in `api::error`.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// A topic of that name exists.
+    #[error("Topic '{0}' already exists.")]
+    Exists(String),
+    /// Names that differ only in '.' and '_' collide in metrics.
+    #[error("Topic '{name}' collides with existing topics: {existing}")]
+    Collides {
+        /// The new name.
+        name: String,
+        /// The one that is there.
+        existing: String,
+    },
+    /// No such topic.
+    #[error("Topic '{0}' does not exist.")]
+    Unknown(String),
+    /// The number of partitions is impossible.
+    #[error("{0}")]
+    InvalidPartitions(String),
+    /// A config's name or value.
+    #[error("{0}")]
+    InvalidConfig(String),
+    /// The topic belongs to a link.
+    #[error("'{0}' is a mirror topic: its link decides")]
+    Mirror(String),
+    /// The topic isn't a mirror.
+    #[error("'{0}' is not a mirror topic")]
+    NotAMirror(String),
+    /// A partition refused.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// A log couldn't be created or opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// RocksDB failed.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}

@@ -1,0 +1,90 @@
+//! Topics: their names, ids, configs and partitions.
+//!
+//! Invariants:
+//! - A topic is in the catalog if and only if it is in RocksDB; RocksDB is written first.
+//! - One change at a time (`Catalog::changes`); readers never wait for it.
+//! - Lock order: catalog → partition.
+
+pub mod catalog;
+pub mod config;
+pub mod defs;
+pub mod error;
+pub mod open;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use carrick_protocol::ids::{TopicId, TopicName};
+
+use crate::partition::Partition;
+
+pub use catalog::{Catalog, NewTopic};
+pub use config::TopicConfig;
+pub use error::TopicError;
+
+/// One topic. Shared; partitions and configs change under it.
+pub struct Topic {
+    name: TopicName,
+    id: TopicId,
+    state: ArcSwap<TopicState>,
+}
+
+/// What can change in a topic, swapped as a whole.
+#[derive(Clone)]
+pub struct TopicState {
+    /// The partitions, by number.
+    pub partitions: Arc<[Arc<Partition>]>,
+    /// The configs that were set on the topic, by name.
+    pub overrides: BTreeMap<String, String>,
+    /// Overrides over the broker's defaults.
+    pub config: Arc<TopicConfig>,
+    /// A link owns it: clients read only.
+    pub is_mirror: bool,
+}
+
+impl Topic {
+    /// The name.
+    pub fn name(&self) -> &TopicName {
+        &self.name
+    }
+
+    /// The id, never zero.
+    pub fn id(&self) -> TopicId {
+        self.id
+    }
+
+    /// What can change, as it is now.
+    pub fn state(&self) -> Arc<TopicState> {
+        self.state.load_full()
+    }
+
+    /// A partition by number.
+    pub fn partition(&self, number: i32) -> Option<Arc<Partition>> {
+        let state = self.state.load();
+        state.partitions.get(usize::try_from(number).ok()?).cloned()
+    }
+
+    /// All partitions, by number.
+    pub fn partitions(&self) -> Arc<[Arc<Partition>]> {
+        Arc::clone(&self.state.load().partitions)
+    }
+
+    /// The configs in force.
+    pub fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.state.load().config)
+    }
+
+    /// Whether a link owns it.
+    pub fn is_mirror(&self) -> bool {
+        self.state.load().is_mirror
+    }
+
+    /// Whether clients shall see it as internal (Kafka's `Topic.isInternal`).
+    pub fn is_internal(&self) -> bool {
+        matches!(
+            self.name.as_str(),
+            "__consumer_offsets" | "__transaction_state"
+        )
+    }
+}

@@ -1,0 +1,1 @@
+//! Opening every topic's logs at start, on several threads.
