@@ -1,1 +1,44 @@
-//! Carrick.
+//! What every end-to-end test stands on: Carrick as a process, a real Apache Kafka as a process, real client
+//! libraries as processes ([`peer`]), the bytes of both sides' segments ([`segments`]) and a wire that can be cut
+//! ([`proxy`]).
+//!
+//! A test owns its servers: ports are picked free, folders are temporary, and everything ends with the value that
+//! started it. Nothing here sleeps as a proof; [`wait_until`] polls a condition and names it when time runs out.
+
+pub mod carrick;
+pub mod kafka;
+pub mod peer;
+pub mod process;
+pub mod proxy;
+pub mod segments;
+
+use std::time::{Duration, Instant};
+
+pub use carrick::Carrick;
+pub use kafka::Kafka;
+pub use peer::Peer;
+
+/// Result of everything that a test does with the outside world.
+pub type Result<T> = anyhow::Result<T>;
+
+/// Polls `condition` until it gives a value; fails with `what` and the last state seen after `limit`.
+///
+/// # Errors
+/// The condition's own error, or the time limit with the last thing that the condition said it saw.
+pub fn wait_until<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<std::result::Result<T, String>>,
+) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let seen = match condition()? {
+            Ok(value) => return Ok(value),
+            Err(seen) => seen,
+        };
+        if Instant::now() > deadline {
+            anyhow::bail!("waited {limit:?} for: {what}; last seen: {seen}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

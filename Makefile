@@ -1,0 +1,52 @@
+# Carrick: one line a habit. `make demo` and `make test` are the two that a newcomer needs.
+SHELL := /bin/bash
+CACHE ?= $(HOME)/.cache/carrick
+# Outside the clone, so that RocksDB's C++ (about 20 minutes on 2 cores) is compiled once per machine.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export CARRICK_CACHE ?= $(CACHE)
+CARGO := cargo
+BIN := $(CARGO_TARGET_DIR)/release/carrick
+E2E_THREADS ?= 2
+
+.PHONY: demo test test-unit test-e2e test-crash test-clients test-kafka-suite bench lint fmt build deps peers
+
+build: deps            ## the carrick binary
+	$(CARGO) build --release --locked --bin carrick
+
+deps:                  ## compilers and libclang: installed, or one line that says what to install
+	@bash scripts/deps.sh build
+
+peers: deps            ## a real Apache Kafka from Maven Central, and the Java client peer
+	@bash scripts/kafka-peer.sh >/dev/null
+
+demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=carrick needs no Java
+	@if [ "$(SOURCE)" != carrick ]; then $(MAKE) -s peers; fi
+	$(CARGO) run --release --locked -q -p e2e --bin demo -- --source $(or $(SOURCE),kafka)
+
+test: lint test-unit test-e2e test-clients test-crash ## everything, at CI size
+
+test-unit: deps        ## unit, property and model tests, house rules
+	$(CARGO) test --release --locked --workspace --exclude e2e --exclude benches
+	$(CARGO) test --release --locked -p e2e --lib --test tidy
+
+test-e2e: build peers  ## a real Apache Kafka as source
+	$(CARGO) test --release --locked -p e2e --test e2e -- --test-threads=$(E2E_THREADS)
+
+test-clients: build peers ## the Java client, librdkafka and franz-go against Carrick
+	$(CARGO) test --release --locked -p e2e --test clients -- --test-threads=$(E2E_THREADS)
+
+test-crash: build peers ## SIGKILL at random points; CRASH_ROUNDS=25 by default
+	$(CARGO) test --release --locked -p e2e --test crash -- --test-threads=1
+
+test-kafka-suite: build peers ## Apache Kafka's own client tests, the cross-section of docs/LIMITS.md
+	bash tests/kafka-suite/check.sh $(BIN)
+
+bench: build peers     ## one bench a question: see benches/README.md
+	$(CARGO) bench --profile release --locked -p benches
+
+lint: deps             ## formatting and lints; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+fmt:
+	$(CARGO) fmt --all

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Fetches a real Apache Kafka (server, tools, clients) from Maven Central into the cache folder, once, and prints that folder.
+#   CARRICK_CACHE (default ~/.cache/carrick) · KAFKA_VERSION (default 4.3.0)
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+version=${KAFKA_VERSION:-4.3.0}
+dir=${CARRICK_CACHE:-$HOME/.cache/carrick}/kafka-$version
+if [ ! -f "$dir/complete" ]; then
+  bash "$here/scripts/deps.sh" kafka
+  mkdir -p "$dir"
+  echo "kafka-peer: fetching Apache Kafka $version from Maven Central into $dir" >&2
+  mvn -q -B -f "$here/tests/harness/java/pom.xml" -Dkafka.version="$version" \
+    dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/libs" >&2
+  touch "$dir/complete"
+fi
+peer=$here/tests/harness/java/Peer.java
+if [ ! -f "$dir/peer/Peer.class" ] || ! cmp -s "$peer" "$dir/peer/Peer.java"; then
+  mkdir -p "$dir/peer"
+  javac -nowarn -d "$dir/peer" -cp "$dir/libs/*" "$peer" >&2
+  cp "$peer" "$dir/peer/Peer.java"
+fi
+echo "$dir"

@@ -1,0 +1,404 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.Random;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.ElectionType;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.ApiException;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.protocol.Errors;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * The Java client as a test peer: one JSON request a line on standard input, one JSON answer a line on standard output.
+ * The operations are those of `harness::peer`; the Rust and Go peers speak the same lines.
+ */
+public final class Peer {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final Map<String, Member> MEMBERS = new ConcurrentHashMap<>();
+    private static final Map<String, KafkaProducer<byte[], byte[]>> OPEN = new HashMap<>();
+
+    public static void main(String[] args) throws Exception {
+        PrintStream out = System.out;
+        System.setOut(System.err);
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line; (line = in.readLine()) != null; ) {
+            ObjectNode answer = JSON.createObjectNode();
+            try {
+                dispatch(JSON.readTree(line), answer);
+                answer.put("ok", true);
+            } catch (Throwable e) {
+                Throwable cause = e instanceof ExecutionException && e.getCause() != null ? e.getCause() : e;
+                answer.put("ok", false).put("message", String.valueOf(cause.getMessage()));
+                answer.put("code", cause instanceof ApiException ? Errors.forException(cause).name() : cause.getClass().getSimpleName());
+            }
+            out.println(JSON.writeValueAsString(answer));
+            out.flush();
+        }
+        Runtime.getRuntime().halt(0);
+    }
+
+    private static void dispatch(JsonNode q, ObjectNode a) throws Exception {
+        switch (q.get("op").asText()) {
+            case "produce" -> produce(q, a);
+            case "transaction" -> transaction(q, a);
+            case "consume" -> consume(q, a);
+            case "offsets_for_times" -> offsetsForTimes(q, a);
+            case "offsets" -> offsets(q, a);
+            case "create_topic" -> createTopic(q);
+            case "create_partitions" -> createPartitions(q);
+            case "delete_records" -> deleteRecords(q);
+            case "delete_topic" -> withAdmin(q, admin -> admin.deleteTopics(List.of(text(q, "topic"))).all().get());
+            case "alter_topic" -> alterTopic(q);
+            case "describe_topic" -> describeTopic(q, a);
+            case "reassign" -> reassign(q);
+            case "commit" -> commit(q);
+            case "committed" -> committed(q, a);
+            case "member_start" -> memberStart(q);
+            case "member_state" -> memberState(q, a);
+            case "member_stop" -> MEMBERS.remove(text(q, "name")).close();
+            default -> throw new IllegalArgumentException("unknown op " + q.get("op"));
+        }
+    }
+
+    private interface AdminCall {
+        void run(Admin admin) throws Exception;
+    }
+
+    private static void withAdmin(JsonNode q, AdminCall call) throws Exception {
+        try (Admin admin = Admin.create(base(q))) {
+            call.run(admin);
+        }
+    }
+
+    private static String text(JsonNode q, String name) {
+        return q.get(name).asText();
+    }
+
+    private static Properties base(JsonNode q) {
+        Properties p = new Properties();
+        p.put("bootstrap.servers", text(q, "bootstrap"));
+        if (q.has("config")) q.get("config").properties().forEach(e -> p.put(e.getKey(), e.getValue().asText()));
+        return p;
+    }
+
+    private static KafkaProducer<byte[], byte[]> producer(JsonNode q) {
+        Properties p = base(q);
+        p.putIfAbsent("max.request.size", "20000000");
+        if (q.has("compression")) p.put("compression.type", text(q, "compression"));
+        if (q.has("transactional_id")) p.put("transactional.id", text(q, "transactional_id"));
+        return new KafkaProducer<>(p, new ByteArraySerializer(), new ByteArraySerializer());
+    }
+
+    private static void produce(JsonNode q, ObjectNode a) throws Exception {
+        try (KafkaProducer<byte[], byte[]> producer = producer(q)) {
+            send(producer, q, a);
+        }
+    }
+
+    /** Outcome `open` leaves the transaction open and the producer alive until `commit`/`abort` with the same id, or the peer's end. */
+    private static void transaction(JsonNode q, ObjectNode a) throws Exception {
+        String id = text(q, "transactional_id");
+        KafkaProducer<byte[], byte[]> producer = OPEN.remove(id);
+        if (producer == null) {
+            producer = producer(q);
+            producer.initTransactions();
+            producer.beginTransaction();
+        }
+        send(producer, q, a);
+        switch (text(q, "outcome")) {
+            case "commit" -> producer.commitTransaction();
+            case "abort" -> producer.abortTransaction();
+            default -> {
+                OPEN.put(id, producer);
+                return;
+            }
+        }
+        producer.close();
+    }
+
+    private static void send(KafkaProducer<byte[], byte[]> producer, JsonNode q, ObjectNode a) throws Exception {
+        Random random = new Random(q.path("seed").asLong(1));
+        int count = q.get("count").asInt(), keys = q.path("keys").asInt(0);
+        int min = q.path("min_bytes").asInt(10), max = q.path("max_bytes").asInt(200);
+        Integer partition = q.has("partition") ? q.get("partition").asInt() : null;
+        List<Future<RecordMetadata>> sent = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            byte[] value = value(random, min + (max > min ? random.nextInt(max - min + 1) : 0), i);
+            byte[] key = keys == 0 ? null : ("key-" + random.nextInt(keys)).getBytes(StandardCharsets.UTF_8);
+            Long timestamp = q.has("timestamp_ms") ? Long.valueOf(q.get("timestamp_ms").asLong() + i * q.path("step_ms").asLong(1)) : null;
+            ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(text(q, "topic"), partition, timestamp, key, value);
+            if (i % 3 == 0) record.headers().add("n", Integer.toString(i).getBytes(StandardCharsets.UTF_8));
+            sent.add(producer.send(record));
+        }
+        producer.flush();
+        long first = Long.MAX_VALUE, last = -1;
+        for (Future<RecordMetadata> f : sent) {
+            long offset = f.get().offset();
+            first = Math.min(first, offset);
+            last = Math.max(last, offset);
+        }
+        a.put("first_offset", first).put("last_offset", last).put("acked", sent.size());
+    }
+
+    /** Half text that compresses, half noise that does not; one byte is a legal size. */
+    private static byte[] value(Random random, int size, int index) {
+        byte[] value = new byte[size];
+        if (index % 2 == 0) random.nextBytes(value);
+        else {
+            String text = "{\"order\":" + index + ",\"state\":\"paid\",\"currency\":\"EUR\"}";
+            for (int i = 0; i < size; i++) value[i] = (byte) text.charAt(i % text.length());
+        }
+        return value;
+    }
+
+    private static KafkaConsumer<byte[], byte[]> consumer(JsonNode q) {
+        Properties p = base(q);
+        p.putIfAbsent("auto.offset.reset", "earliest");
+        p.putIfAbsent("enable.auto.commit", "false");
+        p.putIfAbsent("max.partition.fetch.bytes", "8388608");
+        if (q.has("isolation")) p.put("isolation.level", text(q, "isolation"));
+        if (q.has("group")) p.put("group.id", text(q, "group"));
+        return new KafkaConsumer<>(p, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    private static TopicPartition partition(JsonNode q) {
+        return new TopicPartition(text(q, "topic"), q.path("partition").asInt(0));
+    }
+
+    /** Reads one partition from `from` (default: its beginning) to the end that the broker names, and digests what it saw. */
+    private static void consume(JsonNode q, ObjectNode a) throws Exception {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
+            TopicPartition tp = partition(q);
+            consumer.assign(List.of(tp));
+            if (q.has("from")) consumer.seek(tp, q.get("from").asLong());
+            else consumer.seekToBeginning(List.of(tp));
+            long end = consumer.endOffsets(List.of(tp)).get(tp);
+            long deadline = System.nanoTime() + Duration.ofMillis(q.path("timeout_ms").asLong(60_000)).toNanos();
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            long count = 0, first = -1, last = -1;
+            while (consumer.position(tp) < end) {
+                if (System.nanoTime() > deadline) throw new IllegalStateException("still at " + consumer.position(tp) + " of " + end);
+                for (ConsumerRecord<byte[], byte[]> r : consumer.poll(Duration.ofMillis(200))) {
+                    if (first < 0) first = r.offset();
+                    last = r.offset();
+                    count++;
+                    update(digest, r);
+                }
+            }
+            a.put("count", count).put("first_offset", first).put("last_offset", last).put("end_offset", end);
+            a.put("digest", HexFormat.of().formatHex(digest.digest()));
+        }
+    }
+
+    private static void update(MessageDigest digest, ConsumerRecord<byte[], byte[]> r) {
+        digest.update(ByteBuffer.allocate(24).putLong(r.offset()).putLong(r.timestamp())
+            .putInt(r.timestampType().id).putInt(r.leaderEpoch().orElse(-1)).array());
+        part(digest, r.key());
+        part(digest, r.value());
+        for (Header h : r.headers()) {
+            part(digest, h.key().getBytes(StandardCharsets.UTF_8));
+            part(digest, h.value());
+        }
+    }
+
+    private static void part(MessageDigest digest, byte[] bytes) {
+        digest.update(ByteBuffer.allocate(4).putInt(bytes == null ? -1 : bytes.length).array());
+        if (bytes != null) digest.update(bytes);
+    }
+
+    private static void offsetsForTimes(JsonNode q, ObjectNode a) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
+            ArrayNode found = a.putArray("offsets");
+            for (JsonNode t : q.get("timestamps")) {
+                var hit = consumer.offsetsForTimes(Map.of(partition(q), t.asLong())).get(partition(q));
+                if (hit == null) found.add(-1);
+                else found.add(hit.offset() + "@" + hit.timestamp());
+            }
+        }
+    }
+
+    private static void offsets(JsonNode q, ObjectNode a) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
+            TopicPartition tp = partition(q);
+            a.put("beginning", consumer.beginningOffsets(List.of(tp)).get(tp)).put("end", consumer.endOffsets(List.of(tp)).get(tp));
+        }
+    }
+
+    private static void createTopic(JsonNode q) throws Exception {
+        Map<String, String> configs = new HashMap<>();
+        q.path("configs").properties().forEach(e -> configs.put(e.getKey(), e.getValue().asText()));
+        NewTopic topic;
+        if (q.has("assignment")) {
+            Map<Integer, List<Integer>> replicas = new HashMap<>();
+            for (JsonNode p : q.get("assignment")) replicas.put(replicas.size(), ids(p));
+            topic = new NewTopic(text(q, "topic"), replicas);
+        } else {
+            topic = new NewTopic(text(q, "topic"), q.path("partitions").asInt(1), (short) q.path("replication").asInt(1));
+        }
+        withAdmin(q, admin -> admin.createTopics(List.of(topic.configs(configs))).all().get());
+    }
+
+    private static List<Integer> ids(JsonNode nodes) {
+        List<Integer> ids = new ArrayList<>();
+        nodes.forEach(n -> ids.add(n.asInt()));
+        return ids;
+    }
+
+    private static void createPartitions(JsonNode q) throws Exception {
+        withAdmin(q, admin -> admin.createPartitions(Map.of(text(q, "topic"), NewPartitions.increaseTo(q.get("total").asInt()))).all().get());
+    }
+
+    private static void deleteRecords(JsonNode q) throws Exception {
+        RecordsToDelete before = RecordsToDelete.beforeOffset(q.get("before").asLong());
+        withAdmin(q, admin -> admin.deleteRecords(Map.of(partition(q), before)).all().get());
+    }
+
+    private static void alterTopic(JsonNode q) throws Exception {
+        List<AlterConfigOp> ops = new ArrayList<>();
+        q.get("configs").properties().forEach(e -> ops.add(new AlterConfigOp(new ConfigEntry(e.getKey(), e.getValue().asText()), AlterConfigOp.OpType.SET)));
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, text(q, "topic"));
+        withAdmin(q, admin -> admin.incrementalAlterConfigs(Map.of(resource, (Collection<AlterConfigOp>) ops)).all().get());
+    }
+
+    private static void describeTopic(JsonNode q, ObjectNode a) throws Exception {
+        withAdmin(q, admin -> {
+            TopicDescription d = admin.describeTopics(List.of(text(q, "topic"))).allTopicNames().get().get(text(q, "topic"));
+            a.put("topic_id", d.topicId().toString());
+            ArrayNode leaders = a.putArray("leaders");
+            ArrayNode replicas = a.putArray("in_sync");
+            d.partitions().forEach(p -> {
+                leaders.add(p.leader() == null ? -1 : p.leader().id());
+                replicas.add(p.isr().size());
+            });
+        });
+    }
+
+    /** Moves a partition to `replicas` and elects the first of them as its leader. */
+    private static void reassign(JsonNode q) throws Exception {
+        withAdmin(q, admin -> {
+            NewPartitionReassignment to = new NewPartitionReassignment(ids(q.get("replicas")));
+            admin.alterPartitionReassignments(Map.of(partition(q), java.util.Optional.of(to))).all().get();
+            while (!admin.listPartitionReassignments().reassignments().get().isEmpty()) Thread.sleep(20);
+            try {
+                admin.electLeaders(ElectionType.PREFERRED, java.util.Set.of(partition(q))).all().get();
+            } catch (ExecutionException e) {
+                if (!(e.getCause() instanceof org.apache.kafka.common.errors.ElectionNotNeededException)) throw e;
+            }
+        });
+    }
+
+    private static void commit(JsonNode q) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
+            consumer.assign(List.of(partition(q)));
+            consumer.commitSync(Map.of(partition(q), new OffsetAndMetadata(q.get("offset").asLong(), q.path("metadata").asText(""))));
+        }
+    }
+
+    private static void committed(JsonNode q, ObjectNode a) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
+            OffsetAndMetadata found = consumer.committed(java.util.Set.of(partition(q))).get(partition(q));
+            a.put("offset", found == null ? -1 : found.offset());
+        }
+    }
+
+    private static void memberStart(JsonNode q) {
+        Member member = new Member(consumer(q), text(q, "topic"));
+        MEMBERS.put(text(q, "name"), member);
+        member.start();
+    }
+
+    private static void memberState(JsonNode q, ObjectNode a) {
+        Member member = MEMBERS.get(text(q, "name"));
+        ArrayNode assigned = a.putArray("assigned");
+        member.assigned.stream().map(TopicPartition::partition).sorted().forEach(assigned::add);
+        a.put("consumed", member.consumed.get()).put("failure", member.failure == null ? null : member.failure.toString());
+    }
+
+    /** A group member: polls, and commits what it has seen after every poll. */
+    private static final class Member extends Thread {
+        private final KafkaConsumer<byte[], byte[]> consumer;
+        private final AtomicBoolean stop = new AtomicBoolean();
+        private final AtomicLong consumed = new AtomicLong();
+        private volatile List<TopicPartition> assigned = List.of();
+        private volatile Throwable failure;
+
+        Member(KafkaConsumer<byte[], byte[]> consumer, String topic) {
+            this.consumer = consumer;
+            setDaemon(true);
+            consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
+                @Override
+                public void onPartitionsRevoked(Collection<TopicPartition> gone) {
+                    refresh();
+                }
+
+                @Override
+                public void onPartitionsAssigned(Collection<TopicPartition> come) {
+                    refresh();
+                }
+            });
+        }
+
+        private void refresh() {
+            assigned = List.copyOf(consumer.assignment());
+        }
+
+        @Override
+        public void run() {
+            try {
+                while (!stop.get()) {
+                    ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(50));
+                    refresh();
+                    consumed.addAndGet(records.count());
+                    if (!records.isEmpty()) consumer.commitAsync();
+                }
+                consumer.close();
+            } catch (Throwable e) {
+                failure = e;
+            }
+        }
+
+        void close() throws InterruptedException {
+            stop.set(true);
+            join(30_000);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Carrick as a process: the real binary, its own folder and ports, its own command line.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Process, free_ports};
+use crate::{Result, wait_until};
+
+/// How long a start may take, recovery of large logs included.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a clean stop may take.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// A running broker; ends, with its data, when dropped.
+#[derive(Debug)]
+pub struct Carrick {
+    process: Option<Process>,
+    folder: TempDir,
+    port: u16,
+    rest_port: u16,
+    overrides: Vec<String>,
+}
+
+impl Carrick {
+    /// Starts a broker with defaults that suit tests (no rebalance delay) and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// As [`Carrick::start`], with `name=value` overrides of its properties.
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn start_with(overrides: &[&str]) -> Result<Self> {
+        let [port, rest_port] = free_ports()?;
+        let mut all = vec!["group.initial.rebalance.delay.ms=0".to_owned()];
+        all.extend(overrides.iter().map(|&o| o.to_owned()));
+        let mut carrick = Self {
+            process: None,
+            folder: tempfile::Builder::new().prefix("carrick-test-").tempdir()?,
+            port,
+            rest_port,
+            overrides: all,
+        };
+        carrick.restart()?;
+        Ok(carrick)
+    }
+
+    /// Starts it again on the same folder and ports, after [`Carrick::kill`] or [`Carrick::stop`].
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process = None;
+        let mut command = Command::new(binary()?);
+        command.arg("serve");
+        for value in [
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port),
+            format!("advertised.listeners=PLAINTEXT://127.0.0.1:{}", self.port),
+            format!("rest.listeners=http://127.0.0.1:{}", self.rest_port),
+            format!("log.dirs={}", self.data_dir().display()),
+        ]
+        .iter()
+        .chain(&self.overrides)
+        {
+            command.args(["--override", value]);
+        }
+        let log = self.folder.path().join("carrick.log");
+        let mut process = Process::spawn("carrick", command, &log)?;
+        process.wait_for_port(self.rest_port, START_LIMIT)?;
+        let url = format!("{}/readyz", self.url());
+        wait_until("carrick answers 200 on /readyz", START_LIMIT, || {
+            Ok(ureq::get(&url).call().map(|_| ()).map_err(|e| e.to_string()))
+        })
+        .with_context(|| process.log_tail())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Stops it with SIGTERM and checks that it said goodbye with exit code 0.
+    ///
+    /// # Errors
+    /// When it does not stop in time or stops with another code.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let status = process.terminate(STOP_LIMIT)?;
+        if !status.success() {
+            bail!("carrick stopped with {status}\n{}", process.log_tail());
+        }
+        Ok(())
+    }
+
+    /// `host:port` of its Kafka listener.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Base address of its REST listener.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.rest_port)
+    }
+
+    /// Its `log.dirs`.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder of one partition.
+    #[must_use]
+    pub fn partition_dir(&self, topic: &str, partition: i32) -> PathBuf {
+        self.data_dir().join(format!("{topic}-{partition}"))
+    }
+
+    /// Process id while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// What it has printed so far, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("carrick.log")).unwrap_or_default()
+    }
+
+    /// Runs `carrick ARGS… -o json` against it and gives what it printed, parsed.
+    ///
+    /// # Errors
+    /// When the command does not end with exit code 0; with what it printed.
+    pub fn cli(&self, args: &[&str]) -> Result<Value> {
+        let output = self.cli_output(args)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            bail!(
+                "carrick {} ended with {}: {text}{}",
+                args.join(" "),
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+    }
+
+    /// Runs `carrick ARGS… -o json` and gives status and output whatever they are.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn cli_output(&self, args: &[&str]) -> Result<Output> {
+        let output = Command::new(binary()?)
+            .args(args)
+            .args(["--url", &self.url(), "-o", "json"])
+            .output()?;
+        Ok(output)
+    }
+
+    /// Creates a link to `bootstrap`, with a quick availability check unless `configs` say otherwise.
+    ///
+    /// # Errors
+    /// What the command line said.
+    pub fn link(&self, name: &str, bootstrap: &str, configs: &[&str]) -> Result<Value> {
+        let mut args = vec!["link", "create", name, "--bootstrap-server", bootstrap];
+        for config in configs {
+            args.extend(["--config", config]);
+        }
+        self.cli(&args)
+    }
+
+    /// Mirrors `topics` over `link`.
+    ///
+    /// # Errors
+    /// What the command line said.
+    pub fn mirror(&self, link: &str, topics: &[&str]) -> Result<Value> {
+        let mut args = vec!["mirror", "create", "--link", link];
+        args.extend(topics);
+        self.cli(&args)
+    }
+
+    /// The mirror's description.
+    ///
+    /// # Errors
+    /// What the command line said.
+    pub fn describe_mirror(&self, topic: &str) -> Result<Value> {
+        self.cli(&["mirror", "describe", topic])
+    }
+
+    /// Waits until every partition of the mirror is `ACTIVE` with lag 0, as the source's own end offsets (`ends`,
+    /// by partition) say.
+    ///
+    /// # Errors
+    /// When `limit` runs out; with the last description.
+    pub fn wait_caught_up(&self, topic: &str, ends: &[i64], limit: Duration) -> Result<()> {
+        wait_until(&format!("mirror {topic} at {ends:?}"), limit, || {
+            let mirror = match self.describe_mirror(topic) {
+                Ok(mirror) => mirror,
+                Err(e) => return Ok(Err(format!("{e:#}"))),
+            };
+            let lags = mirror["mirror_lags"].as_array().cloned().unwrap_or_default();
+            let at = |partition: usize| {
+                lags.iter()
+                    .find(|l| l["partition"].as_u64() == u64::try_from(partition).ok())
+                    .and_then(|l| l["mirror_end_offset"].as_i64())
+            };
+            let done = ends.iter().enumerate().all(|(p, end)| at(p) == Some(*end));
+            Ok(if done { Ok(()) } else { Err(mirror.to_string()) })
+        })
+    }
+}
+
+/// The binary under test: `CARRICK_BIN`, or the one beside this test in the target folder.
+///
+/// # Errors
+/// When it is not there, with the command that builds it.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CARRICK_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    sibling("carrick")
+}
+
+/// A program that cargo built into the same profile folder as the running test.
+///
+/// # Errors
+/// When it is not there, with the command that builds it.
+pub fn sibling(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let found = here.ancestors().skip(1).take(2).map(|d: &Path| d.join(name)).find(|p| p.is_file());
+    found.with_context(|| format!("{name} is not built: cargo build --release --workspace --bins"))
+}

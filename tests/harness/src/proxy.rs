@@ -1,0 +1,132 @@
+//! A wire that can be cut: a TCP relay on loopback in front of a server, which ends its connections on command, also
+//! after a given number of bytes and so in the middle of an answer.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::thread;
+
+use parking_lot::Mutex;
+
+use crate::Result;
+
+/// Bytes of answers after which nothing is cut.
+const NEVER: i64 = i64::MAX;
+
+#[derive(Debug)]
+struct Shared {
+    target: String,
+    connections: Mutex<Vec<TcpStream>>,
+    answer_bytes_left: AtomicI64,
+    cuts: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+/// The relay; stops when dropped. Only one server stands behind it, which must advertise the relay's address.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// Listens on `port` and relays to `target` (`host:port`).
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn start(port: u16, target: &str) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let shared = Arc::new(Shared {
+            target: target.to_owned(),
+            connections: Mutex::default(),
+            answer_bytes_left: AtomicI64::new(NEVER),
+            cuts: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        });
+        let accepting = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if accepting.stopped.load(Ordering::Acquire) {
+                    return;
+                }
+                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(&accepting.target)) {
+                    accepting.relay(client, server);
+                }
+            }
+        });
+        Ok(Self { port, shared })
+    }
+
+    /// `host:port` that clients connect to.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Lets `bytes` more of answers through, then cuts every connection at that very byte.
+    pub fn cut_after(&self, bytes: i64) {
+        self.shared.answer_bytes_left.store(bytes, Ordering::Release);
+    }
+
+    /// How often it has cut.
+    #[must_use]
+    pub fn cuts(&self) -> usize {
+        self.shared.cuts.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    fn relay(self: &Arc<Self>, client: TcpStream, server: TcpStream) {
+        let (Ok(client_in), Ok(server_in)) = (client.try_clone(), server.try_clone()) else {
+            return;
+        };
+        {
+            let mut open = self.connections.lock();
+            open.extend([client.try_clone(), server.try_clone()].into_iter().flatten());
+        }
+        let (up, down) = (self.clone(), self.clone());
+        thread::spawn(move || up.pump(client_in, server, false));
+        thread::spawn(move || down.pump(server_in, client, true));
+    }
+
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_answer: bool) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            let mut pass = read;
+            if is_answer {
+                let length = i64::try_from(read).unwrap_or(NEVER);
+                let before = self.answer_bytes_left.fetch_sub(length, Ordering::AcqRel);
+                if before < length {
+                    pass = usize::try_from(before.max(0)).unwrap_or(0);
+                }
+            }
+            if to.write_all(&buffer[..pass]).is_err() {
+                break;
+            }
+            if pass < read {
+                self.cut();
+                break;
+            }
+        }
+        let _ = from.shutdown(Shutdown::Both);
+        let _ = to.shutdown(Shutdown::Both);
+    }
+
+    fn cut(&self) {
+        self.answer_bytes_left.store(NEVER, Ordering::Release);
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+        for connection in self.connections.lock().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.shared.cut();
+        // Wakes the accepting thread, which then sees that it should end.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
