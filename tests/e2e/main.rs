@@ -1,0 +1,9 @@
+//! Carrick against a real Apache Kafka as its source, read by real clients.
+
+mod bad_input;
+mod failover;
+mod faults;
+mod identity;
+mod promote;
+mod reads;
+mod world;
