@@ -34,7 +34,10 @@ fn state(peer: &mut Peer, name: &str) -> Result<Value> {
 }
 
 fn assigned(state: &Value) -> Vec<i64> {
-    let all = state["assigned"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = state["assigned"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     all.iter().filter_map(Value::as_i64).collect()
 }
 
@@ -48,7 +51,11 @@ fn wait_shared(members: &mut [(&mut Peer, &str)]) -> Result<()> {
         let mut all: Vec<i64> = shares.concat();
         all.sort_unstable();
         let whole = all == (0..i64::from(PARTITIONS)).collect::<Vec<_>>();
-        Ok(if whole && shares.iter().all(|s| !s.is_empty()) { Ok(()) } else { Err(format!("{shares:?}")) })
+        Ok(if whole && shares.iter().all(|s| !s.is_empty()) {
+            Ok(())
+        } else {
+            Err(format!("{shares:?}"))
+        })
     })
 }
 
@@ -58,19 +65,35 @@ fn wait_consumed(members: &mut [(&mut Peer, &str)], total: u64) -> Result<()> {
         for (peer, name) in &mut *members {
             sum += state(peer, name)?["consumed"].as_u64().unwrap_or(0);
         }
-        Ok(if sum >= total { Ok(()) } else { Err(sum.to_string()) })
+        Ok(if sum >= total {
+            Ok(())
+        } else {
+            Err(sum.to_string())
+        })
     })
 }
 
 fn wait_committed(peer: &mut Peer, group: &str, offset: i64) -> Result<()> {
-    wait_until(&format!("{offset} is committed in every partition"), LIMIT, || {
-        let mut all = Vec::new();
-        for partition in 0..PARTITIONS {
-            let fields = json!({"group": group, "topic": "orders", "partition": partition});
-            all.push(peer.call("committed", fields)?["offset"].as_i64().unwrap_or(-1));
-        }
-        Ok(if all.iter().all(|o| *o == offset) { Ok(()) } else { Err(format!("{all:?}")) })
-    })
+    wait_until(
+        &format!("{offset} is committed in every partition"),
+        LIMIT,
+        || {
+            let mut all = Vec::new();
+            for partition in 0..PARTITIONS {
+                let fields = json!({"group": group, "topic": "orders", "partition": partition});
+                all.push(
+                    peer.call("committed", fields)?["offset"]
+                        .as_i64()
+                        .unwrap_or(-1),
+                );
+            }
+            Ok(if all.iter().all(|o| *o == offset) {
+                Ok(())
+            } else {
+                Err(format!("{all:?}"))
+            })
+        },
+    )
 }
 
 fn produce(writer: &mut Peer, count: i64) -> Result<()> {
@@ -89,7 +112,10 @@ fn two_members_share_leave_crash_and_resume(library: &str, start: Start) -> Resu
         return Ok(());
     };
     let mut writer = Peer::java(&bootstrap)?;
-    writer.call("create_topic", json!({"topic": "orders", "partitions": PARTITIONS}))?;
+    writer.call(
+        "create_topic",
+        json!({"topic": "orders", "partitions": PARTITIONS}),
+    )?;
     let restarted = |name: &str| start(&bootstrap)?.ok_or_else(|| anyhow::anyhow!("no {name}"));
 
     join(&mut first, "a", "g")?;
@@ -121,7 +147,10 @@ fn two_members_share_leave_crash_and_resume(library: &str, start: Start) -> Resu
     produce(&mut writer, 10)?;
     wait_committed(&mut writer, "g", 185)?;
     let seen = state(&mut third, "c")?["consumed"].as_u64().unwrap_or(0);
-    assert_eq!(seen, 40, "the third goes on where the group was, and reads nothing again");
+    assert_eq!(
+        seen, 40,
+        "the third goes on where the group was, and reads nothing again"
+    );
     Ok(())
 }
 

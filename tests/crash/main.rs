@@ -20,7 +20,10 @@ use serde_json::json;
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn setting(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise)
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(otherwise)
 }
 
 /// Sequence numbers whose delivery was confirmed by the broker.
@@ -40,7 +43,10 @@ impl ProducerContext for Acked {
 }
 
 /// Writes numbered records to a local topic of `bootstrap` until stopped, riding out every restart.
-fn write_locally(bootstrap: &str, stop: &Arc<AtomicBool>) -> Result<(Acked, thread::JoinHandle<u64>)> {
+fn write_locally(
+    bootstrap: &str,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Acked, thread::JoinHandle<u64>)> {
     let acked = Acked::default();
     let producer: ThreadedProducer<Acked> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
@@ -84,7 +90,8 @@ fn read_locally(bootstrap: &str, count: i64) -> Result<Vec<u64>> {
     let mut seen = Vec::new();
     while i64::try_from(seen.len())? < count {
         let message = consumer.poll(Duration::from_secs(30));
-        let message = message.ok_or_else(|| anyhow::anyhow!("only {} of {count}", seen.len()))??;
+        let message =
+            message.ok_or_else(|| anyhow::anyhow!("only {} of {count}", seen.len()))??;
         let text = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
         seen.push(text.parse()?);
     }
@@ -114,6 +121,28 @@ fn load_source(bootstrap: &str, stop: &Arc<AtomicBool>) -> Result<thread::JoinHa
     }))
 }
 
+/// Waits until the mirror has all that the source has, and compares; gives the bytes compared.
+fn wait_identical(source: &mut Peer, kafka: &Kafka, carrick: &Carrick) -> Result<usize> {
+    let mut ends = Vec::new();
+    for partition in 0..2 {
+        let range = source.call(
+            "offsets",
+            json!({"topic": "orders", "partition": partition}),
+        )?;
+        ends.push(range["end"].as_i64().unwrap_or(-1));
+    }
+    carrick.wait_caught_up("orders", &ends, LIMIT)?;
+    let mut bytes = 0;
+    for (partition, end) in (0..).zip(&ends) {
+        let (theirs, ours) = (
+            kafka.partition_dir(1, "orders", partition),
+            carrick.partition_dir("orders", partition),
+        );
+        bytes += segments::compare(&theirs, &ours, 0, *end)?.bytes;
+    }
+    Ok(bytes)
+}
+
 #[test]
 fn killed_at_random_points_it_ends_identical_and_keeps_what_it_acked() -> Result<()> {
     let rounds = setting("CRASH_ROUNDS", 25);
@@ -125,7 +154,10 @@ fn killed_at_random_points_it_ends_identical_and_keeps_what_it_acked() -> Result
     let kafka = Kafka::start()?;
     let mut source = Peer::java(&kafka.bootstrap())?;
     let configs = json!({"segment.bytes": "4194304"});
-    source.call("create_topic", json!({"topic": "orders", "partitions": 2, "configs": configs}))?;
+    source.call(
+        "create_topic",
+        json!({"topic": "orders", "partitions": 2, "configs": configs}),
+    )?;
     let mut carrick = Carrick::start_with(&["log.segment.bytes=2097152"])?;
     Peer::java(&carrick.bootstrap())?.call("create_topic", json!({"topic": "local"}))?;
     carrick.link("dr", &kafka.bootstrap(), &["reconnect.backoff.max.ms=100"])?;
@@ -142,31 +174,39 @@ fn killed_at_random_points_it_ends_identical_and_keeps_what_it_acked() -> Result
         carrick.restart()?;
     }
     stop.store(true, Ordering::Release);
-    let written = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
-    let sent = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+    let written = load
+        .join()
+        .map_err(|_| anyhow::anyhow!("the load panicked"))??;
+    let sent = writer
+        .join()
+        .map_err(|_| anyhow::anyhow!("the writer panicked"))?;
 
-    let mut ends = Vec::new();
-    for partition in 0..2 {
-        let range = source.call("offsets", json!({"topic": "orders", "partition": partition}))?;
-        ends.push(range["end"].as_i64().unwrap_or(-1));
-    }
-    carrick.wait_caught_up("orders", &ends, LIMIT)?;
-    let mut bytes = 0;
-    for (partition, end) in (0..).zip(&ends) {
-        let (theirs, ours) = (kafka.partition_dir(1, "orders", partition), carrick.partition_dir("orders", partition));
-        bytes += segments::compare(&theirs, &ours, 0, *end)?.bytes;
-    }
+    let bytes = wait_identical(&mut source, &kafka, &carrick)?;
     let range = Peer::java(&carrick.bootstrap())?.call("offsets", json!({"topic": "local"}))?;
     let stored = read_locally(&carrick.bootstrap(), range["end"].as_i64().unwrap_or(-1))?;
     let acked = acked.0.lock().clone();
-    println!("{kills} kills; mirrored {written} records, {bytes} bytes; local: {sent} sent, {} acked, {} stored",
-        acked.len(), stored.len());
-    assert!(acked.len() > 100, "the local writer got through: {}", acked.len());
+    println!(
+        "{kills} kills; mirrored {written} records, {bytes} bytes; local: {sent} sent, {} acked, {} stored",
+        acked.len(),
+        stored.len()
+    );
+    assert!(
+        acked.len() > 100,
+        "the local writer got through: {}",
+        acked.len()
+    );
     let mut sorted = stored.clone();
     sorted.sort_unstable();
-    let lost: Vec<&u64> = acked.iter().filter(|n| sorted.binary_search(n).is_err()).collect();
+    let lost: Vec<&u64> = acked
+        .iter()
+        .filter(|n| sorted.binary_search(n).is_err())
+        .collect();
     assert!(lost.is_empty(), "acked and lost: {lost:?}");
     sorted.dedup();
-    assert_eq!(sorted.len(), stored.len(), "an idempotent producer's retries are not stored twice");
+    assert_eq!(
+        sorted.len(),
+        stored.len(),
+        "an idempotent producer's retries are not stored twice"
+    );
     Ok(())
 }

@@ -11,7 +11,10 @@ use crate::world::{LIMIT, LINK, World, range};
 fn a_restarted_source_is_caught_up_with_from_the_exact_next_offset() -> Result<()> {
     let mut world = World::start()?;
     world.topic("orders", 2, json!({}))?;
-    world.source.call("produce", json!({"topic": "orders", "partition": 0, "count": 1000}))?;
+    world.source.call(
+        "produce",
+        json!({"topic": "orders", "partition": 0, "count": 1000}),
+    )?;
     world.mirror(&["orders"])?;
     world.wait_caught_up("orders", 2)?;
     for round in 0..3 {
@@ -28,7 +31,10 @@ fn a_restarted_source_is_caught_up_with_from_the_exact_next_offset() -> Result<(
     }
     world.wait_caught_up("orders", 2)?;
     assert!(world.assert_identical("orders", 2)? > 0);
-    assert_eq!(world.carrick.describe_mirror("orders")?["mirror_status"], json!("ACTIVE"));
+    assert_eq!(
+        world.carrick.describe_mirror("orders")?["mirror_status"],
+        json!("ACTIVE")
+    );
     Ok(())
 }
 
@@ -53,7 +59,11 @@ fn connections_cut_in_the_middle_of_an_answer_leave_no_trace() -> Result<()> {
         wait_until(&format!("cut {cut}"), LIMIT, || {
             let done = relay.cuts() >= cut;
             let (_, at) = range(&mut Peer::java(&carrick.bootstrap())?, "orders", 0)?;
-            Ok(if done || at == end { Ok(()) } else { Err(format!("{} cuts, mirror at {at}", relay.cuts())) })
+            Ok(if done || at == end {
+                Ok(())
+            } else {
+                Err(format!("{} cuts, mirror at {at}", relay.cuts()))
+            })
         })?;
         relay.cut_after(1_234_567 * i64::try_from(cut)?);
     }

@@ -20,13 +20,32 @@ fn batches_of_every_codec_and_kind_are_the_sources_own() -> Result<()> {
     write_sizes_up_to_5_mb(&mut world)?;
     write_compacted(&mut world)?;
 
-    world.mirror(&["none", "gzip", "snappy", "lz4", "zstd", "txn", "sizes", "compacted"])?;
+    world.mirror(&[
+        "none",
+        "gzip",
+        "snappy",
+        "lz4",
+        "zstd",
+        "txn",
+        "sizes",
+        "compacted",
+    ])?;
 
-    for (topic, partitions) in
-        [("none", 2), ("gzip", 2), ("snappy", 2), ("lz4", 2), ("zstd", 2), ("txn", 1), ("sizes", 1), ("compacted", 1)]
-    {
+    for (topic, partitions) in [
+        ("none", 2),
+        ("gzip", 2),
+        ("snappy", 2),
+        ("lz4", 2),
+        ("zstd", 2),
+        ("txn", 1),
+        ("sizes", 1),
+        ("compacted", 1),
+    ] {
         world.wait_caught_up(topic, partitions)?;
-        assert!(world.assert_identical(topic, partitions)? > 0, "{topic} is empty");
+        assert!(
+            world.assert_identical(topic, partitions)? > 0,
+            "{topic} is empty"
+        );
         let verified = world.carrick.cli(&["mirror", "verify", topic])?;
         assert_eq!(verified["identical"], json!(true), "{verified}");
     }
@@ -39,9 +58,12 @@ fn write_transactions(world: &mut World) -> Result<()> {
     for round in 0..6 {
         let outcome = if round % 2 == 0 { "commit" } else { "abort" };
         let id = format!("writer-{}", round % 3);
-        let fields = json!({"topic": "txn", "transactional_id": id, "count": 100, "outcome": outcome});
+        let fields =
+            json!({"topic": "txn", "transactional_id": id, "count": 100, "outcome": outcome});
         world.source.call("transaction", fields)?;
-        world.source.call("produce", json!({"topic": "txn", "count": 10}))?;
+        world
+            .source
+            .call("produce", json!({"topic": "txn", "count": 10}))?;
     }
     Ok(())
 }
@@ -61,7 +83,10 @@ fn write_compacted(world: &mut World) -> Result<()> {
         "min.cleanable.dirty.ratio": "0.01"});
     world.topic("compacted", 1, configs)?;
     let fields = json!({"topic": "compacted", "count": 20_000, "keys": 40, "max_bytes": 400});
-    let end = world.source.call("produce", fields)?["last_offset"].as_i64().unwrap_or(0) + 1;
+    let end = world.source.call("produce", fields)?["last_offset"]
+        .as_i64()
+        .unwrap_or(0)
+        + 1;
     let dir = world.kafka.partition_dir(1, "compacted", 0);
     wait_until("the source's cleaner has left gaps", LIMIT, || {
         let batches = segments::batches(&dir, 0, end)?;
@@ -70,6 +95,10 @@ fn write_compacted(world: &mut World) -> Result<()> {
             header.is_ok_and(|h| h.next_offset().0 < pair[1].0)
         });
         let gaps = gaps.count();
-        Ok(if gaps > 0 { Ok(()) } else { Err(format!("{} batches, no gap", batches.len())) })
+        Ok(if gaps > 0 {
+            Ok(())
+        } else {
+            Err(format!("{} batches, no gap", batches.len()))
+        })
     })
 }

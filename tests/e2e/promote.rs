@@ -20,7 +20,9 @@ fn writes_are_refused_before_and_accepted_after_promotion() -> Result<()> {
     let mut world = World::start()?;
     world.topic("orders", 1, json!({}))?;
     // A low producer id at the source is what a fresh allocator here would hand out first.
-    let written = world.source.call("produce", json!({"topic": "orders", "count": 500}))?;
+    let written = world
+        .source
+        .call("produce", json!({"topic": "orders", "count": 500}))?;
     world.mirror(&["orders"])?;
     world.wait_caught_up("orders", 1)?;
 
@@ -33,24 +35,47 @@ fn writes_are_refused_before_and_accepted_after_promotion() -> Result<()> {
         ] {
             let refusal = client.refusal(op, fields)?;
             println!("{} {op}: {refusal}", client.library());
-            assert_eq!(refusal.code, "INVALID_REQUEST", "{} {op}: {refusal}", client.library());
+            assert_eq!(
+                refusal.code,
+                "INVALID_REQUEST",
+                "{} {op}: {refusal}",
+                client.library()
+            );
         }
     }
-    assert_eq!(range(&mut world.destination, "orders", 0)?, (0, 500), "nothing was written");
+    assert_eq!(
+        range(&mut world.destination, "orders", 0)?,
+        (0, 500),
+        "nothing was written"
+    );
 
-    let outcome = world.carrick.cli(&["mirror", "promote", "orders", "--link", LINK])?;
+    let outcome = world
+        .carrick
+        .cli(&["mirror", "promote", "orders", "--link", LINK])?;
     println!("{outcome}");
-    assert_eq!(world.carrick.describe_mirror("orders")?["mirror_status"], json!("STOPPED"));
+    assert_eq!(
+        world.carrick.describe_mirror("orders")?["mirror_status"],
+        json!("STOPPED")
+    );
 
     let mut next = written["last_offset"].as_i64().unwrap_or(-1) + 1;
     for client in &mut clients {
         let fields = json!({"topic": "orders", "count": 20, "partition": 0});
         let acked = client.call("produce", fields)?;
-        assert_eq!(acked["first_offset"], json!(next), "{} goes on from the end", client.library());
+        assert_eq!(
+            acked["first_offset"],
+            json!(next),
+            "{} goes on from the end",
+            client.library()
+        );
         assert_eq!(acked["acked"], json!(20), "{}", client.library());
         next += 20;
     }
-    assert_eq!(range(&mut world.destination, "orders", 0)?.1, next, "no write was taken for an old one");
+    assert_eq!(
+        range(&mut world.destination, "orders", 0)?.1,
+        next,
+        "no write was taken for an old one"
+    );
     for client in &mut clients {
         client.call("delete_records", json!({"topic": "orders", "before": 3}))?;
     }
@@ -63,19 +88,35 @@ fn writes_are_refused_before_and_accepted_after_promotion() -> Result<()> {
 fn promotion_is_refused_while_the_source_is_away_and_for_what_is_no_mirror() -> Result<()> {
     let mut world = World::start()?;
     world.topic("orders", 1, json!({}))?;
-    world.source.call("produce", json!({"topic": "orders", "count": 50}))?;
+    world
+        .source
+        .call("produce", json!({"topic": "orders", "count": 50}))?;
     world.mirror(&["orders"])?;
     world.wait_caught_up("orders", 1)?;
-    world.destination.call("create_topic", json!({"topic": "local"}))?;
+    world
+        .destination
+        .call("create_topic", json!({"topic": "local"}))?;
 
     for topic in ["local", "nowhere"] {
-        let output = world.carrick.cli_output(&["mirror", "promote", topic, "--link", LINK])?;
-        assert_eq!(output.status.code(), Some(1), "{topic}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = world
+            .carrick
+            .cli_output(&["mirror", "promote", topic, "--link", LINK])?;
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{topic}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     world.kafka.kill_all();
-    let output = world.carrick.cli_output(&["mirror", "promote", "orders", "--link", LINK])?;
+    let output = world
+        .carrick
+        .cli_output(&["mirror", "promote", "orders", "--link", LINK])?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("failover"), "names the step that is open: {said}");
+    assert!(
+        said.contains("failover"),
+        "names the step that is open: {said}"
+    );
     Ok(())
 }

@@ -14,7 +14,10 @@ fn consumers_of_both_isolation_levels_read_the_same_from_both_sides() -> Result<
         let fields = json!({"topic": "orders", "transactional_id": format!("t{}", round % 2),
             "count": 200, "max_bytes": 3000, "outcome": outcome, "compression": "lz4"});
         world.source.call("transaction", fields)?;
-        world.source.call("produce", json!({"topic": "orders", "count": 100, "keys": 7}))?;
+        world.source.call(
+            "produce",
+            json!({"topic": "orders", "count": 100, "keys": 7}),
+        )?;
     }
     world.mirror(&["orders"])?;
     world.wait_caught_up("orders", 1)?;
@@ -27,14 +30,22 @@ fn consumers_of_both_isolation_levels_read_the_same_from_both_sides() -> Result<
         assert_eq!(source, mirror, "{isolation}");
         counts.push(source["count"].as_u64().unwrap_or(0));
     }
-    assert_eq!(counts, [2400, 1800], "aborted records are hidden from read_committed only");
+    assert_eq!(
+        counts,
+        [2400, 1800],
+        "aborted records are hidden from read_committed only"
+    );
     Ok(())
 }
 
 #[test]
 fn timestamps_are_found_at_the_same_offsets_on_both_sides() -> Result<()> {
     let mut world = World::start()?;
-    world.topic("times", 1, json!({"segment.bytes": "1048576", "index.interval.bytes": "512"}))?;
+    world.topic(
+        "times",
+        1,
+        json!({"segment.bytes": "1048576", "index.interval.bytes": "512"}),
+    )?;
     let begin = 1_700_000_000_000_i64;
     for (round, codec) in ["none", "gzip", "zstd"].into_iter().enumerate() {
         // Each round starts before the last one ended: timestamps go back as well.
@@ -51,8 +62,13 @@ fn timestamps_are_found_at_the_same_offsets_on_both_sides() -> Result<()> {
     let source = world.source.call("offsets_for_times", fields.clone())?;
     let mirror = world.destination.call("offsets_for_times", fields)?;
     assert_eq!(source, mirror);
-    let found = source["offsets"].as_array().map_or(0, |all| all.iter().filter(|o| o.is_string()).count());
-    assert!(found > 40, "only {found} of the timestamps lie in the log: {source}");
+    let found = source["offsets"]
+        .as_array()
+        .map_or(0, |all| all.iter().filter(|o| o.is_string()).count());
+    assert!(
+        found > 40,
+        "only {found} of the timestamps lie in the log: {source}"
+    );
     Ok(())
 }
 
@@ -62,16 +78,30 @@ fn log_start_follows_the_source_even_into_the_middle_of_a_batch() -> Result<()> 
     world.topic("trimmed", 1, json!({}))?;
     let fields = json!({"topic": "trimmed", "count": 5000, "config": {"linger.ms": "50"}});
     world.source.call("produce", fields)?;
-    world.source.call("delete_records", json!({"topic": "trimmed", "before": 1234}))?;
+    world.source.call(
+        "delete_records",
+        json!({"topic": "trimmed", "before": 1234}),
+    )?;
     world.mirror(&["trimmed"])?;
     world.wait_caught_up("trimmed", 1)?;
     assert_eq!(range(&mut world.destination, "trimmed", 0)?, (1234, 5000));
 
-    world.source.call("delete_records", json!({"topic": "trimmed", "before": 4321}))?;
-    harness::wait_until("the mirror's log start is 4321", crate::world::LIMIT, || {
-        let seen = range(&mut world.destination, "trimmed", 0)?;
-        Ok(if seen == (4321, 5000) { Ok(()) } else { Err(format!("{seen:?}")) })
-    })?;
+    world.source.call(
+        "delete_records",
+        json!({"topic": "trimmed", "before": 4321}),
+    )?;
+    harness::wait_until(
+        "the mirror's log start is 4321",
+        crate::world::LIMIT,
+        || {
+            let seen = range(&mut world.destination, "trimmed", 0)?;
+            Ok(if seen == (4321, 5000) {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}"))
+            })
+        },
+    )?;
     let same: Vec<Value> = [&mut world.source, &mut world.destination]
         .into_iter()
         .map(|peer| peer.call("consume", json!({"topic": "trimmed"})))

@@ -29,7 +29,12 @@ impl World {
         let carrick = Carrick::start()?;
         let source = Peer::java(&kafka.bootstrap())?;
         let destination = Peer::java(&carrick.bootstrap())?;
-        Ok(Self { kafka, carrick, source, destination })
+        Ok(Self {
+            kafka,
+            carrick,
+            source,
+            destination,
+        })
     }
 
     /// Creates the link and mirrors `topics`.
@@ -53,8 +58,9 @@ impl World {
 
     /// Waits until the mirror of `topic` has all that the source has now.
     pub fn wait_caught_up(&mut self, topic: &str, partitions: i32) -> Result<()> {
-        let ends: Result<Vec<i64>> =
-            (0..partitions).map(|p| Ok(self.source_range(topic, p)?.1)).collect();
+        let ends: Result<Vec<i64>> = (0..partitions)
+            .map(|p| Ok(self.source_range(topic, p)?.1))
+            .collect();
         self.carrick.wait_caught_up(topic, &ends?, LIMIT)
     }
 

@@ -78,7 +78,10 @@ impl Carrick {
         process.wait_for_port(self.rest_port, START_LIMIT)?;
         let url = format!("{}/readyz", self.url());
         wait_until("carrick answers 200 on /readyz", START_LIMIT, || {
-            Ok(ureq::get(&url).call().map(|_| ()).map_err(|e| e.to_string()))
+            Ok(ureq::get(&url)
+                .call()
+                .map(|_| ())
+                .map_err(|e| e.to_string()))
         })
         .with_context(|| process.log_tail())?;
         self.process = Some(process);
@@ -97,7 +100,9 @@ impl Carrick {
     /// # Errors
     /// When it does not stop in time or stops with another code.
     pub fn stop(&mut self) -> Result<()> {
-        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
         let status = process.terminate(STOP_LIMIT)?;
         if !status.success() {
             bail!("carrick stopped with {status}\n{}", process.log_tail());
@@ -215,14 +220,21 @@ impl Carrick {
                 Ok(mirror) => mirror,
                 Err(e) => return Ok(Err(format!("{e:#}"))),
             };
-            let lags = mirror["mirror_lags"].as_array().cloned().unwrap_or_default();
+            let lags = mirror["mirror_lags"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
             let at = |partition: usize| {
                 lags.iter()
                     .find(|l| l["partition"].as_u64() == u64::try_from(partition).ok())
                     .and_then(|l| l["mirror_end_offset"].as_i64())
             };
             let done = ends.iter().enumerate().all(|(p, end)| at(p) == Some(*end));
-            Ok(if done { Ok(()) } else { Err(mirror.to_string()) })
+            Ok(if done {
+                Ok(())
+            } else {
+                Err(mirror.to_string())
+            })
         })
     }
 }
@@ -244,6 +256,11 @@ pub fn binary() -> Result<PathBuf> {
 /// When it is not there, with the command that builds it.
 pub fn sibling(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe()?;
-    let found = here.ancestors().skip(1).take(2).map(|d: &Path| d.join(name)).find(|p| p.is_file());
+    let found = here
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|d: &Path| d.join(name))
+        .find(|p| p.is_file());
     found.with_context(|| format!("{name} is not built: cargo build --release --workspace --bins"))
 }

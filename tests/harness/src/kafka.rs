@@ -43,15 +43,30 @@ impl Kafka {
     pub fn start_cluster(brokers: usize, properties: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kafka-test-").tempdir()?;
         let [controller] = free_ports()?;
-        let cluster_id = run_tool("kafka.tools.StorageTool", &["random-uuid"])?.trim().to_owned();
-        let mut kafka = Self { folder, nodes: Vec::new() };
+        let cluster_id = run_tool("kafka.tools.StorageTool", &["random-uuid"])?
+            .trim()
+            .to_owned();
+        let mut kafka = Self {
+            folder,
+            nodes: Vec::new(),
+        };
         for id in 1..=brokers {
             let [port] = free_ports()?;
-            kafka.nodes.push(Node { id, port, process: None });
+            kafka.nodes.push(Node {
+                id,
+                port,
+                process: None,
+            });
             let file = kafka.properties_file(id);
-            std::fs::write(&file, kafka.node_properties(id, port, controller, brokers, properties))?;
+            std::fs::write(
+                &file,
+                kafka.node_properties(id, port, controller, brokers, properties),
+            )?;
             let file = file.to_string_lossy();
-            run_tool("kafka.tools.StorageTool", &["format", "-t", &cluster_id, "-c", &file])?;
+            run_tool(
+                "kafka.tools.StorageTool",
+                &["format", "-t", &cluster_id, "-c", &file],
+            )?;
         }
         for index in 0..brokers {
             kafka.spawn(index)?;
@@ -111,13 +126,20 @@ impl Kafka {
     fn wait_started(&mut self, index: usize) -> Result<()> {
         let node = &mut self.nodes[index];
         let port = node.port;
-        node.process.as_mut().context("kafka is not running")?.wait_for_port(port, START_LIMIT)
+        node.process
+            .as_mut()
+            .context("kafka is not running")?
+            .wait_for_port(port, START_LIMIT)
     }
 
     /// `host:port` of every broker, comma-separated.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        let all: Vec<String> = self.nodes.iter().map(|n| format!("127.0.0.1:{}", n.port)).collect();
+        let all: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|n| format!("127.0.0.1:{}", n.port))
+            .collect();
         all.join(",")
     }
 
@@ -180,7 +202,10 @@ pub fn run_tool(class: &str, args: &[&str]) -> Result<String> {
     let output = java("-Xmx256m")?.arg(class).args(args).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        bail!("{class} {args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{class} {args:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(text)
 }
@@ -194,7 +219,10 @@ pub fn java(heap: &str) -> Result<Command> {
     let mut command = Command::new("java");
     command.args([heap, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
     command.arg(format!("{0}/peer:{0}/libs/*:{0}", home.display()));
-    command.arg(format!("-Dlog4j2.configurationFile={}", logging(&home)?.display()));
+    command.arg(format!(
+        "-Dlog4j2.configurationFile={}",
+        logging(&home)?.display()
+    ));
     Ok(command)
 }
 
@@ -222,7 +250,12 @@ fn kafka_home() -> Result<PathBuf> {
             .output()
             .map_err(|e| e.to_string())?;
         let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() { Ok(path.into()) } else { Err("scripts/kafka-peer.sh failed".into()) }
+        if output.status.success() {
+            Ok(path.into())
+        } else {
+            Err("scripts/kafka-peer.sh failed".into())
+        }
     });
-    home.clone().map_err(|e| anyhow::anyhow!("no Apache Kafka to test against: {e}"))
+    home.clone()
+        .map_err(|e| anyhow::anyhow!("no Apache Kafka to test against: {e}"))
 }

@@ -66,7 +66,11 @@ impl Peer {
     /// # Errors
     /// When the peer is not built.
     pub fn librdkafka(bootstrap: &str) -> Result<Self> {
-        Self::spawn("librdkafka", Command::new(sibling("librdkafka-peer")?), bootstrap)
+        Self::spawn(
+            "librdkafka",
+            Command::new(sibling("librdkafka-peer")?),
+            bootstrap,
+        )
     }
 
     /// franz-go; `None` where there is no Go toolchain, which the caller reports as skipped.
@@ -78,7 +82,9 @@ impl Peer {
             std::sync::OnceLock::new();
         let binary = cache_dir().join("franz-go-peer");
         let built = BUILT.get_or_init(|| {
-            let Ok(found) = Command::new("go").arg("version").output() else { return Ok(false) };
+            let Ok(found) = Command::new("go").arg("version").output() else {
+                return Ok(false);
+            };
             if !found.status.success() {
                 return Ok(false);
             }
@@ -90,7 +96,11 @@ impl Peer {
                 .output()
                 .map_err(|e| e.to_string())?;
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            if output.status.success() { Ok(true) } else { Err(text) }
+            if output.status.success() {
+                Ok(true)
+            } else {
+                Err(text)
+            }
         });
         match built {
             Ok(true) => Self::spawn("franz-go", Command::new(&binary), bootstrap).map(Some),
@@ -108,7 +118,13 @@ impl Peer {
             .with_context(|| format!("cannot start the {library} peer"))?;
         let input = child.stdin.take().context("no standard input")?;
         let output = BufReader::new(child.stdout.take().context("no standard output")?);
-        Ok(Self { child, input, output, bootstrap: bootstrap.to_owned(), library })
+        Ok(Self {
+            child,
+            input,
+            output,
+            bootstrap: bootstrap.to_owned(),
+            library,
+        })
     }
 
     /// The library's name, for a test's messages.
@@ -142,7 +158,10 @@ impl Peer {
             return Ok(Ok(answer));
         }
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-        Ok(Err(PeerError { code: text("code"), message: text("message") }))
+        Ok(Err(PeerError {
+            code: text("code"),
+            message: text("message"),
+        }))
     }
 
     /// One operation that must succeed.

@@ -32,7 +32,11 @@ impl Process {
             .stderr(out)
             .spawn()
             .with_context(|| format!("cannot start {name}: {:?}", command.get_program()))?;
-        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
+        Ok(Self {
+            child,
+            name: name.to_owned(),
+            log: log.to_owned(),
+        })
     }
 
     /// The process id.
@@ -64,7 +68,11 @@ impl Process {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.kill();
-        bail!("{} did not stop within {limit:?} of SIGTERM\n{}", self.name, self.log_tail())
+        bail!(
+            "{} did not stop within {limit:?} of SIGTERM\n{}",
+            self.name,
+            self.log_tail()
+        )
     }
 
     /// Waits until it listens on `port`.
@@ -75,10 +83,18 @@ impl Process {
         let deadline = Instant::now() + limit;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status} before it listened\n{}", self.name, self.log_tail());
+                bail!(
+                    "{} ended with {status} before it listened\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             if Instant::now() > deadline {
-                bail!("{} does not listen on {port} after {limit:?}\n{}", self.name, self.log_tail());
+                bail!(
+                    "{} does not listen on {port} after {limit:?}\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }

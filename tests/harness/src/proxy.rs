@@ -66,7 +66,9 @@ impl Proxy {
 
     /// Lets `bytes` more of answers through, then cuts every connection at that very byte.
     pub fn cut_after(&self, bytes: i64) {
-        self.shared.answer_bytes_left.store(bytes, Ordering::Release);
+        self.shared
+            .answer_bytes_left
+            .store(bytes, Ordering::Release);
     }
 
     /// How often it has cut.
@@ -83,7 +85,11 @@ impl Shared {
         };
         {
             let mut open = self.connections.lock();
-            open.extend([client.try_clone(), server.try_clone()].into_iter().flatten());
+            open.extend(
+                [client.try_clone(), server.try_clone()]
+                    .into_iter()
+                    .flatten(),
+            );
         }
         let (up, down) = (self.clone(), self.clone());
         thread::spawn(move || up.pump(client_in, server, false));

@@ -72,18 +72,36 @@ pub fn compare(source: &Path, mirror: &Path, from: i64, to: i64) -> Result<Compa
     let (ours, theirs) = (batches(mirror, from, to)?, batches(source, from, to)?);
     for (index, (base_offset, bytes)) in theirs.iter().enumerate() {
         let what = match ours.get(index) {
-            None => format!("the mirror ends, the source has {} more", theirs.len() - index),
+            None => format!(
+                "the mirror ends, the source has {} more",
+                theirs.len() - index
+            ),
             Some((base, _)) if base != base_offset => format!("the mirror has {base} here"),
             Some((_, mirrored)) if mirrored != bytes => {
-                format!("{} and {} bytes that are not the same", bytes.len(), mirrored.len())
+                format!(
+                    "{} and {} bytes that are not the same",
+                    bytes.len(),
+                    mirrored.len()
+                )
             }
             Some(_) => continue,
         };
-        return Err(Difference { base_offset: *base_offset, what }.into());
+        return Err(Difference {
+            base_offset: *base_offset,
+            what,
+        }
+        .into());
     }
     if let Some((base_offset, _)) = ours.get(theirs.len()) {
         let what = format!("the mirror has {} batches more", ours.len() - theirs.len());
-        return Err(Difference { base_offset: *base_offset, what }.into());
+        return Err(Difference {
+            base_offset: *base_offset,
+            what,
+        }
+        .into());
     }
-    Ok(Compared { batches: theirs.len(), bytes: theirs.iter().map(|(_, b)| b.len()).sum() })
+    Ok(Compared {
+        batches: theirs.len(),
+        bytes: theirs.iter().map(|(_, b)| b.len()).sum(),
+    })
 }

@@ -46,9 +46,13 @@ fn main() -> anyhow::Result<()> {
 fn code(error: &anyhow::Error) -> String {
     let found = error.chain().find_map(|cause| {
         let known = cause.downcast_ref::<RDKafkaErrorCode>().copied();
-        known.or_else(|| cause.downcast_ref::<KafkaError>().and_then(KafkaError::rdkafka_error_code))
+        known.or_else(|| {
+            cause
+                .downcast_ref::<KafkaError>()
+                .and_then(KafkaError::rdkafka_error_code)
+        })
     });
-    found.map_or_else(|| "OTHER".to_owned(), |c| name(c))
+    found.map_or_else(|| "OTHER".to_owned(), name)
 }
 
 /// `InvalidRequest` → `INVALID_REQUEST`.
@@ -124,7 +128,10 @@ impl Peer {
             .create()?;
         consumer.subscribe(&[text(q, "topic")?])?;
         let consumer = Arc::new(consumer);
-        let (consumed, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (consumed, stop) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let failure = Arc::new(Mutex::new(None));
         let thread = std::thread::spawn({
             let (consumer, consumed) = (consumer.clone(), consumed.clone());
@@ -139,22 +146,38 @@ impl Peer {
                 }
             }
         });
-        let member = Member { consumer, consumed, stop, failure, thread };
+        let member = Member {
+            consumer,
+            consumed,
+            stop,
+            failure,
+            thread,
+        };
         self.members.insert(text(q, "name")?.to_owned(), member);
         Ok(json!({}))
     }
 
     fn member_state(&self, q: &Value) -> anyhow::Result<Value> {
-        let member = self.members.get(text(q, "name")?).context("no such member")?;
+        let member = self
+            .members
+            .get(text(q, "name")?)
+            .context("no such member")?;
         let assignment = member.consumer.assignment()?;
-        let mut assigned: Vec<i32> = assignment.elements().iter().map(|e| e.partition()).collect();
+        let mut assigned: Vec<i32> = assignment
+            .elements()
+            .iter()
+            .map(|e| e.partition())
+            .collect();
         assigned.sort_unstable();
         let consumed = member.consumed.load(Ordering::Acquire);
         Ok(json!({"assigned": assigned, "consumed": consumed, "failure": *member.failure.lock()}))
     }
 
     fn member_stop(&mut self, q: &Value) -> anyhow::Result<Value> {
-        let member = self.members.remove(text(q, "name")?).context("no such member")?;
+        let member = self
+            .members
+            .remove(text(q, "name")?)
+            .context("no such member")?;
         member.stop.store(true, Ordering::Release);
         if member.thread.join().is_err() {
             bail!("the member's thread panicked");
@@ -166,7 +189,9 @@ impl Peer {
 }
 
 fn text<'a>(q: &'a Value, name: &str) -> anyhow::Result<&'a str> {
-    q[name].as_str().with_context(|| format!("field {name} is missing"))
+    q[name]
+        .as_str()
+        .with_context(|| format!("field {name} is missing"))
 }
 
 fn number(q: &Value, name: &str, otherwise: i64) -> i64 {
@@ -182,7 +207,12 @@ fn config(q: &Value) -> anyhow::Result<ClientConfig> {
     config.set("bootstrap.servers", text(q, "bootstrap")?);
     if let Some(extra) = q["config"].as_object() {
         for (name, value) in extra {
-            config.set(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            config.set(
+                name,
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned),
+            );
         }
     }
     Ok(config)
@@ -191,7 +221,9 @@ fn config(q: &Value) -> anyhow::Result<ClientConfig> {
 fn produce(q: &Value) -> anyhow::Result<Value> {
     let reports = ReportContext::default();
     let mut config = config(q)?;
-    config.set("message.max.bytes", "15000000").set("enable.idempotence", "true");
+    config
+        .set("message.max.bytes", "15000000")
+        .set("enable.idempotence", "true");
     if let Some(codec) = q["compression"].as_str() {
         config.set("compression.codec", codec);
     }
@@ -202,7 +234,9 @@ fn produce(q: &Value) -> anyhow::Result<Value> {
     for _ in 0..number(q, "count", 1) {
         let mut value = vec![0; usize::try_from(random.random_range(min..=max.max(min)))?];
         random.fill_bytes(&mut value);
-        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(to).payload(&value);
+        let mut record = BaseRecord::<(), [u8]>::to(topic)
+            .partition(to)
+            .payload(&value);
         while let Err((error, unsent)) = producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(error.into());
@@ -254,9 +288,13 @@ fn consume(q: &Value) -> anyhow::Result<Value> {
 
 fn administer(q: &Value) -> anyhow::Result<Value> {
     let admin: AdminClient<DefaultClientContext> = config(q)?.create()?;
-    let options = AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT));
+    let options = AdminOptions::new()
+        .request_timeout(Some(LIMIT))
+        .operation_timeout(Some(LIMIT));
     let topic = text(q, "topic")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match text(q, "op")? {
             "create_topic" => {
