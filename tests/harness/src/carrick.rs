@@ -179,6 +179,27 @@ impl Carrick {
         Ok(output)
     }
 
+    /// Runs `carrick ARGS…` as a person would and gives what it printed on both streams.
+    ///
+    /// # Errors
+    /// When the command does not end with exit code 0; with what it printed.
+    pub fn cli_text(&self, args: &[&str]) -> Result<String> {
+        let output = Command::new(binary()?)
+            .args(args)
+            .args(["--url", &self.url()])
+            .output()?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            bail!(
+                "carrick {} ended with {}: {text}",
+                args.join(" "),
+                output.status
+            );
+        }
+        Ok(text)
+    }
+
     /// Creates a link to `bootstrap`, with a quick availability check unless `configs` say otherwise.
     ///
     /// # Errors
