@@ -5,6 +5,7 @@
 //! - [`disk`]: the data folder, and the few things done to files beside reading and writing.
 //! - [`meta`]: typed keyspaces over RocksDB, for metadata only.
 
+mod codec;
 pub mod disk;
 pub mod flush;
 pub mod log;

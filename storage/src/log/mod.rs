@@ -2,8 +2,11 @@
 
 mod config;
 mod durability;
+mod epochs;
 mod error;
+mod producers;
 mod reader;
+mod transactions;
 
 use std::path::Path;
 
@@ -11,8 +14,13 @@ use carrick_protocol::ids::{LeaderEpoch, Offset};
 
 pub use config::LogConfig;
 pub use durability::FlushHandle;
+pub use epochs::{EpochHistory, EpochStart};
 pub use error::LogError;
-pub use reader::{AbortedTxn, LogReader, SegmentInfo, Snapshot, TimestampOffset};
+pub use producers::{
+    KeptBatch, OpenTransaction, ProducerEntry, Producers, Sequence, SequenceError,
+};
+pub use reader::{LogReader, SegmentInfo, Snapshot, TimestampOffset};
+pub use transactions::AbortedTxn;
 
 /// The writer of one log.
 #[derive(Debug)]

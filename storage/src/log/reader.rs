@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId};
+use carrick_protocol::ids::{LeaderEpoch, Offset};
 
-use super::LogError;
+use super::{AbortedTxn, LogError};
 
 /// Hands out snapshots of one log. Cheap to clone; never blocks, never blocks the writer.
 #[derive(Clone, Debug)]
@@ -118,17 +118,4 @@ impl Snapshot {
     pub fn segments(&self) -> Vec<SegmentInfo> {
         unimplemented!()
     }
-}
-
-/// An aborted transaction (moves to transactions.rs).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AbortedTxn {
-    /// The producer.
-    pub producer_id: ProducerId,
-    /// First offset of the transaction.
-    pub first_offset: Offset,
-    /// Offset of its abort marker.
-    pub last_offset: Offset,
-    /// Last stable offset when it was aborted.
-    pub last_stable: Offset,
 }

@@ -2,25 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A stored key or value that does not have the layout its keyspace describes.
-///
-/// Says what is wrong only: [`MetaStore`](super::MetaStore) knows the keyspace and the key, and
-/// wraps this into [`MetaError::Corrupt`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct DecodeError {
-    /// What is wrong, such as `"4 bytes missing at 17"`.
-    pub reason: String,
-}
-
-impl DecodeError {
-    /// An error for `reason`.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-        }
-    }
-}
+use crate::codec::DecodeError;
 
 /// Errors of the metadata store.
 #[derive(Debug, thiserror::Error)]

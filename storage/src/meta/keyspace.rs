@@ -1,6 +1,6 @@
 //! A keyspace: one kind of record, one prefix byte, one layout.
 
-use super::error::DecodeError;
+use crate::codec::DecodeError;
 
 /// One kind of record in the store. Implemented once per file of the broker's `records/`.
 ///

@@ -10,7 +10,6 @@
 //! Only metadata lives here (some thousand small records), so memory is kept small.
 
 mod batch;
-mod codec;
 mod error;
 mod keyspace;
 #[cfg(test)]
@@ -18,11 +17,11 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::codec::{DecodeError, Reader, Writer};
 use batch::Change;
 pub use batch::MetaBatch;
-pub use codec::{Reader, Writer};
+pub use error::MetaError;
 use error::printable;
-pub use error::{DecodeError, MetaError};
 pub use keyspace::{Keyspace, Records};
 use keyspace::{stored_key, stored_prefix, successor};
 use rocksdb::{

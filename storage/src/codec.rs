@@ -1,11 +1,28 @@
-//! Bytes of keys and values: big-endian integers, length-prefixed strings.
+//! Bytes of records and checkpoints: big-endian integers, length-prefixed strings.
 //!
 //! Invariant: a [`Reader`] never reads past its input and never allocates by a length that the
 //! input can't hold, so a corrupt record is an error and not a crash.
 
-use super::error::DecodeError;
+/// Stored bytes that do not have the layout they should have.
+///
+/// Says what is wrong only: the reader knows of which file or key, and says so in its own error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct DecodeError {
+    /// What is wrong, such as `"4 bytes missing at 17"`.
+    pub reason: String,
+}
 
-/// Appends fields to a key or value. Integers are big-endian, so that unsigned keys sort.
+impl DecodeError {
+    /// An error for `reason`.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Appends fields to a record. Integers are big-endian, so that unsigned keys sort.
 pub trait Writer {
     /// One byte.
     fn put_u8(&mut self, value: u8);

@@ -1,0 +1,361 @@
+//! What a log knows of the idempotent and transactional producers that wrote to it
+//! (`ProducerStateManager`, `ProducerAppendInfo`, `ProducerStateEntry`; KIP-98, KIP-360).
+//!
+//! Two doors, as into the log: a client's batch is first [checked](Producers::check), then
+//! [applied](Producers::apply); a batch that is stored as it is, or read back from the log, is only
+//! applied, and never refused, whatever it contains: it happened.
+//!
+//! Invariants:
+//! - Of each producer the last five batches **of its current epoch** are known; applying a batch or
+//!   marker of another epoch forgets them.
+//! - `open` holds exactly the first offsets of the entries' open transactions.
+//! - A producer with an open transaction never expires.
+//! - The largest producer id ever applied is kept for good: through expiry, truncation, snapshots.
+//!
+//! Not done: KIP-890's verification of transactions, whose state lives with the coordinator.
+
+mod entry;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use carrick_protocol::batch::{BatchHeader, ControlKind, ControlMarker};
+use carrick_protocol::ids::{Offset, ProducerId};
+pub use entry::{KeptBatch, ProducerEntry};
+pub(crate) use snapshot::{delete_snapshots_outside, list_snapshots, remove_stray_snapshots};
+
+use super::LogError;
+use super::transactions::AbortedTxn;
+
+/// What a client's batch is to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// To be appended.
+    New,
+    /// Appended before: answer as if it were appended now, with what it got then.
+    Duplicate {
+        /// Offset of its first record.
+        first_offset: Offset,
+        /// Offset of its last record.
+        last_offset: Offset,
+        /// Its largest timestamp.
+        timestamp_ms: i64,
+    },
+}
+
+/// Why a client's batch must not be appended.
+///
+/// There is no "unknown producer" any more: since Kafka 2.5 a producer that the log doesn't know
+/// may begin with any sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SequenceError {
+    /// Records before it are missing (OUT_OF_ORDER_SEQUENCE_NUMBER).
+    #[error("producer {producer_id} sent sequence {found} where {expected} was due")]
+    OutOfOrder {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The batch's first sequence.
+        found: i32,
+        /// The sequence that may come next.
+        expected: i32,
+    },
+    /// A newer instance of the producer has written (INVALID_PRODUCER_EPOCH).
+    #[error("epoch {found} of producer {producer_id} is older than {current}")]
+    Fenced {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The batch's epoch.
+        found: i16,
+        /// The newest epoch seen.
+        current: i16,
+    },
+    /// Appended before, but so long ago that its offset is forgotten (DUPLICATE_SEQUENCE_NUMBER).
+    #[error(
+        "producer {producer_id} sent sequences up to {last} again, \
+         of which those before {oldest} are forgotten"
+    )]
+    DuplicateOutsideWindow {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The batch's last sequence.
+        last: i32,
+        /// First sequence of the oldest batch still known.
+        oldest: i32,
+    },
+    /// A batch outside of the transaction that its producer has open (INVALID_TXN_STATE).
+    #[error("producer {producer_id} has a transaction open since offset {first_offset}")]
+    TransactionOpen {
+        /// The producer.
+        producer_id: ProducerId,
+        /// First offset of the transaction.
+        first_offset: Offset,
+    },
+}
+
+/// A transaction that has neither a COMMIT nor an ABORT marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// Its newest epoch.
+    pub producer_epoch: i16,
+    /// First offset of the transaction.
+    pub first_offset: Offset,
+    /// Epoch of the coordinator that wrote the producer's last marker; -1 if none did.
+    pub coordinator_epoch: i32,
+}
+
+/// The producers of one log.
+#[derive(Clone, Debug)]
+pub struct Producers {
+    entries: HashMap<ProducerId, ProducerEntry>,
+    /// Open transactions by first offset.
+    open: BTreeMap<Offset, ProducerId>,
+    /// Ended transactions whose marker may lie above the high watermark: first offset → marker.
+    ended: BTreeMap<Offset, Offset>,
+    max_producer_id: ProducerId,
+}
+
+impl Default for Producers {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            open: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            max_producer_id: ProducerId::NONE,
+        }
+    }
+}
+
+impl Producers {
+    /// No producers: the state of an empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decides on a client's batch, whose producer fields must be those that it will be appended
+    /// with. A batch without a producer is always new.
+    ///
+    /// Epoch, then sequence, as `ProducerAppendInfo` does; a control batch (of a coordinator) is
+    /// checked for its epoch only. Other than Kafka 4 (which says out of order), a batch from
+    /// before the five known ones is told apart while all five are known: then no batch in flight
+    /// can be missing, and clients take this error for the success it stands for.
+    pub fn check(&self, header: &BatchHeader) -> Result<Sequence, SequenceError> {
+        if !header.has_producer() {
+            return Ok(Sequence::New);
+        }
+        let Some(entry) = self.entries.get(&header.producer_id) else {
+            return Ok(Sequence::New);
+        };
+        if header.is_control() {
+            entry.check_epoch(header)?;
+            return Ok(Sequence::New);
+        }
+        if let Some(batch) = entry.find_duplicate(header) {
+            return Ok(Sequence::Duplicate {
+                first_offset: batch.first_offset,
+                last_offset: batch.last_offset,
+                timestamp_ms: batch.timestamp_ms,
+            });
+        }
+        entry.check_epoch(header)?;
+        entry.check_sequence(header)?;
+        match entry.transaction_first_offset {
+            Some(first_offset) if !header.is_transactional() => {
+                let producer_id = header.producer_id;
+                Err(SequenceError::TransactionOpen {
+                    producer_id,
+                    first_offset,
+                })
+            }
+            _ => Ok(Sequence::New),
+        }
+    }
+
+    /// Notes a batch that was appended, with the offsets and times that it has in the log.
+    ///
+    /// `marker` is what [`ControlMarker::read`] gives: `None` for data, and for a control batch
+    /// that compaction emptied, which changes nothing. Returns the transaction if this aborted one
+    /// that has records, for the segment's index.
+    pub fn apply(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<ControlMarker>,
+    ) -> Option<AbortedTxn> {
+        if !header.has_producer() {
+            return None;
+        }
+        if !header.is_control() {
+            self.apply_data(header);
+            return None;
+        }
+        match marker {
+            Some(marker) if matches!(marker.kind, ControlKind::Abort | ControlKind::Commit) => {
+                self.apply_marker(header, marker)
+            }
+            _ => None,
+        }
+    }
+
+    fn apply_data(&mut self, header: &BatchHeader) {
+        let entry = self.entry(header.producer_id);
+        entry.add_batch(header);
+        if header.is_transactional() && entry.transaction_first_offset.is_none() {
+            entry.transaction_first_offset = Some(header.base_offset);
+            self.open.insert(header.base_offset, header.producer_id);
+        }
+    }
+
+    fn apply_marker(&mut self, header: &BatchHeader, marker: ControlMarker) -> Option<AbortedTxn> {
+        let entry = self.entry(header.producer_id);
+        let first_offset = entry.end_transaction(header, marker.coordinator_epoch)?;
+        self.open.remove(&first_offset);
+        let last_offset = header.base_offset;
+        self.ended.insert(first_offset, last_offset);
+        let last_stable = self.first_undecided().unwrap_or(last_offset.next());
+        (marker.kind == ControlKind::Abort).then_some(AbortedTxn {
+            producer_id: header.producer_id,
+            first_offset,
+            last_offset,
+            last_stable,
+        })
+    }
+
+    fn entry(&mut self, producer_id: ProducerId) -> &mut ProducerEntry {
+        self.max_producer_id = self.max_producer_id.max(producer_id);
+        self.entries
+            .entry(producer_id)
+            .or_insert_with(|| ProducerEntry::new(producer_id))
+    }
+
+    /// The largest producer id ever applied; [`ProducerId::NONE`] if there was none.
+    pub fn max_producer_id(&self) -> ProducerId {
+        self.max_producer_id
+    }
+
+    /// Raises [`Producers::max_producer_id`], when it is known from elsewhere.
+    pub fn note_producer_id(&mut self, producer_id: ProducerId) {
+        self.max_producer_id = self.max_producer_id.max(producer_id);
+    }
+
+    /// The producers known, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &ProducerEntry> {
+        self.entries.values()
+    }
+
+    /// What is known of one producer.
+    pub fn get(&self, producer_id: ProducerId) -> Option<&ProducerEntry> {
+        self.entries.get(&producer_id)
+    }
+
+    /// Number of producers known.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no producer is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Transactions without an end, in order of their first offset.
+    pub fn open_transactions(&self) -> Vec<OpenTransaction> {
+        let open = self.open.iter().filter_map(|(&first_offset, producer_id)| {
+            let entry = self.entries.get(producer_id)?;
+            Some(OpenTransaction {
+                producer_id: entry.producer_id,
+                producer_epoch: entry.producer_epoch,
+                first_offset,
+                coordinator_epoch: entry.coordinator_epoch,
+            })
+        });
+        open.collect()
+    }
+
+    /// First offset of the oldest transaction without an end.
+    pub fn first_undecided(&self) -> Option<Offset> {
+        self.open.keys().next().copied()
+    }
+
+    /// First offset of the oldest transaction that has no end, or one at or above the high
+    /// watermark. The last stable offset is the smaller one of this and the high watermark (and
+    /// not below the log start: the records of an open transaction may have been deleted).
+    pub fn first_unstable(&self) -> Option<Offset> {
+        let ended = self.ended.keys().next().copied();
+        [self.first_undecided(), ended].into_iter().flatten().min()
+    }
+
+    /// The high watermark is now `to`: transactions with their marker below are stable.
+    pub fn high_watermark_moved(&mut self, to: Offset) {
+        self.ended.retain(|_, marker| *marker >= to);
+    }
+
+    /// Forgets producers without an open transaction whose last batch is `expiration_ms` old or
+    /// older (`producer.id.expiration.ms`). Returns how many.
+    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
+        let before = self.entries.len();
+        self.entries.retain(|_, entry| {
+            entry.transaction_first_offset.is_some()
+                || now_ms.saturating_sub(entry.last_timestamp_ms) < expiration_ms
+        });
+        before - self.entries.len()
+    }
+
+    /// Forgets all producers and transactions, for a log that was emptied. Snapshot files stay;
+    /// see [`delete_snapshots_outside`].
+    pub fn clear(&mut self) {
+        *self = Self {
+            max_producer_id: self.max_producer_id,
+            ..Self::default()
+        };
+    }
+
+    /// Writes the state, which must be that of all batches below `at`, to `dir`, durably.
+    pub fn write_snapshot(&self, dir: &Path, at: Offset) -> Result<(), LogError> {
+        snapshot::write(self, dir, at)
+    }
+
+    /// Replaces the state by that of the newest usable snapshot in `dir`, after opening or
+    /// truncating a log, and returns the offset from which batches are to be applied again.
+    ///
+    /// Usable are those within `replay_from..=end`, where `replay_from` is the first offset whose
+    /// batches are still there: from an older one a hole would remain, and what a producer wrote
+    /// in it would seem to be missing. Without any the state is empty and `replay_from` is
+    /// returned. Snapshots past `end`, and damaged ones, are deleted. Call
+    /// [`Producers::expire`] once the batches are applied.
+    pub fn reload(
+        &mut self,
+        dir: &Path,
+        replay_from: Offset,
+        end: Offset,
+    ) -> Result<Offset, LogError> {
+        let max_producer_id = self.max_producer_id;
+        let (state, from) = snapshot::load_newest(dir, replay_from, end)?;
+        *self = state;
+        self.note_producer_id(max_producer_id);
+        Ok(from)
+    }
+
+    /// State from stored entries; `None` if two of them claim the same producer or transaction.
+    fn from_entries(max_producer_id: ProducerId, entries: Vec<ProducerEntry>) -> Option<Self> {
+        let mut state = Self {
+            max_producer_id,
+            ..Self::default()
+        };
+        for entry in entries {
+            state.note_producer_id(entry.producer_id);
+            if let Some(first) = entry.transaction_first_offset
+                && state.open.insert(first, entry.producer_id).is_some()
+            {
+                return None;
+            }
+            if state.entries.insert(entry.producer_id, entry).is_some() {
+                return None;
+            }
+        }
+        Some(state)
+    }
+}
