@@ -114,7 +114,7 @@ pub fn parse_request_head(frame: &mut Bytes) -> Result<RequestHead, FrameError> 
 
 /// Skips the tagged fields of a header.
 pub(crate) fn skip_tagged_fields(frame: &mut Bytes) -> Result<(), FrameError> {
-    let skipped = shapes::tagged_fields_len(frame).ok_or(FrameError::HeaderTags)?;
+    let skipped = shapes::tagged_fields_len(frame).map_err(|_| FrameError::HeaderTags)?;
     frame.advance(skipped);
     Ok(())
 }

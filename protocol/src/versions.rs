@@ -36,6 +36,32 @@ macro_rules! apis {
             }
         }
 
+        /// Lets the codec decode a request, whatever its bytes.
+        #[cfg(test)]
+        pub(crate) fn decode(
+            api_key: i16,
+            body: &mut bytes::Bytes,
+            version: i16,
+        ) -> Result<(), String> {
+            use kafka_protocol::protocol::Decodable;
+            let decoded = match api_key {
+                $(<$request as Request>::KEY => <$request>::decode(body, version).map(drop),)*
+                _ => return Err(format!("API key {api_key} is not listed")),
+            };
+            decoded.map_err(|error| error.to_string())
+        }
+
+        /// Versions of which the codec can read the request.
+        #[cfg(test)]
+        pub(crate) fn of_request(api_key: i16) -> Option<RangeInclusive<i16>> {
+            match api_key {
+                $(<$request as Request>::KEY => {
+                    Some(<$request>::VERSIONS.min..=<$request>::VERSIONS.max)
+                })*
+                _ => None,
+            }
+        }
+
         /// The APIs that [`supported`] knows, in order of their keys.
         pub const API_KEYS: &[i16] = &[$(<$request as Request>::KEY,)*];
     };

@@ -1,0 +1,459 @@
+//! Each description is proved against the codec: bytes made from the description must be exactly
+//! what the codec reads, and whatever passes the walk must be harmless to decode.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Decodable, Message, Request};
+use proptest::prelude::*;
+
+use super::parse::{Op, Width};
+use super::*;
+use crate::versions;
+
+/// Messages per version and property.
+const ROUNDS: u64 = 40;
+
+macro_rules! responses {
+    ($($request:ty,)*) => {
+        fn decode_response(api_key: i16, body: &mut Bytes, version: i16) -> Result<(), String> {
+            let decoded = match api_key {
+                $(<$request as Request>::KEY => {
+                    <$request as Request>::Response::decode(body, version).map(drop)
+                })*
+                _ => return Err(format!("API key {api_key} is not listed")),
+            };
+            decoded.map_err(|error| error.to_string())
+        }
+
+        fn response_versions(api_key: i16) -> Option<RangeInclusive<i16>> {
+            match api_key {
+                $(<$request as Request>::KEY => {
+                    let range = <<$request as Request>::Response as Message>::VERSIONS;
+                    Some(range.min..=range.max)
+                })*
+                _ => None,
+            }
+        }
+
+        const RESPONSE_KEYS: &[i16] = &[$(<$request as Request>::KEY,)*];
+    };
+}
+
+responses! {
+    FetchRequest,
+    ListOffsetsRequest,
+    MetadataRequest,
+    OffsetFetchRequest,
+    FindCoordinatorRequest,
+    ListGroupsRequest,
+    SaslHandshakeRequest,
+    ApiVersionsRequest,
+    OffsetForLeaderEpochRequest,
+    DescribeConfigsRequest,
+    SaslAuthenticateRequest,
+    DescribeClusterRequest,
+}
+
+/// One version of one message.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    api_key: i16,
+    version: i16,
+    is_request: bool,
+}
+
+impl Case {
+    fn program(self) -> &'static Program {
+        let table = if self.is_request {
+            &REQUESTS
+        } else {
+            &RESPONSES
+        };
+        table.program(self.api_key, self.version).unwrap()
+    }
+
+    fn preflight(self, body: &[u8]) -> Result<(), ShapeError> {
+        preflight(self.api_key, self.version, self.is_request, body)
+    }
+
+    fn problem(self, body: &[u8]) -> Option<Problem> {
+        match self.preflight(body) {
+            Ok(()) => None,
+            Err(ShapeError::Malformed { problem, .. }) => Some(problem),
+            Err(error) => panic!("{self:?}: {error}"),
+        }
+    }
+
+    /// Bytes that the codec leaves, or why it refuses.
+    fn decode(self, body: &[u8]) -> Result<usize, String> {
+        let mut body = Bytes::copy_from_slice(body);
+        match self.is_request {
+            true => versions::decode(self.api_key, &mut body, self.version)?,
+            false => decode_response(self.api_key, &mut body, self.version)?,
+        }
+        Ok(body.len())
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let of = |descriptions: &'static [Description], is_request| {
+        descriptions.iter().flat_map(move |description| {
+            let api_key = description.api_key;
+            description.versions.clone().map(move |version| Case {
+                api_key,
+                version,
+                is_request,
+            })
+        })
+    };
+    of(requests::REQUESTS, true)
+        .chain(of(responses::RESPONSES, false))
+        .collect()
+}
+
+/// SplitMix64.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> usize {
+        (self.next() % bound) as usize
+    }
+}
+
+/// What the writer does wrong, at the how-manieth place that allows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// A length or count that no body holds.
+    Lie(usize),
+    /// A null where there must be a value.
+    Null(usize),
+}
+
+/// Writes well-formed bytes of a program, but for the fault.
+struct Writer {
+    out: Vec<u8>,
+    rng: Rng,
+    fault: Fault,
+    /// Places passed at which a lie, and at which a null, was possible.
+    lies: usize,
+    nulls: usize,
+}
+
+impl Writer {
+    fn write(program: &Program, seed: u64, fault: Fault) -> Writer {
+        let mut writer = Writer {
+            out: Vec::new(),
+            rng: Rng(seed),
+            fault,
+            lies: 0,
+            nulls: 0,
+        };
+        writer.program(program);
+        writer
+    }
+
+    fn program(&mut self, program: &Program) {
+        for op in &program.ops {
+            match op {
+                Op::Fixed(bytes) => self.noise(*bytes),
+                Op::Blob { length, nullable } => {
+                    if let Some(bytes) = self.length(*length, *nullable, 9) {
+                        let text = (0..bytes).map(|i| b'a' + (i % 26) as u8);
+                        self.out.extend(text);
+                    }
+                }
+                Op::Array {
+                    count,
+                    nullable,
+                    item,
+                } => {
+                    for _ in 0..self.length(*count, *nullable, 4).unwrap_or(0) {
+                        self.program(item);
+                    }
+                }
+                Op::Nullable(body) => match self.rng.below(2) {
+                    0 => self.out.push(0xff),
+                    _ => {
+                        self.out.push(1);
+                        self.program(body);
+                    }
+                },
+                Op::Tags(known) => self.tags(known),
+            }
+        }
+    }
+
+    fn noise(&mut self, bytes: usize) {
+        for _ in 0..bytes {
+            let byte = self.rng.next() as u8;
+            self.out.push(byte);
+        }
+    }
+
+    fn length(&mut self, width: Width, nullable: bool, below: u64) -> Option<usize> {
+        self.lies += 1;
+        self.nulls += usize::from(!nullable);
+        let length = self.rng.below(below);
+        if !nullable && self.fault == Fault::Null(self.nulls - 1) {
+            self.put(width, -1);
+            return None;
+        }
+        if self.fault == Fault::Lie(self.lies - 1) {
+            self.put(
+                width,
+                if width == Width::Short {
+                    0x7fff
+                } else {
+                    0x7fff_fffe
+                },
+            );
+        } else if nullable && self.rng.below(4) == 0 {
+            self.put(width, -1);
+            return None;
+        } else {
+            self.put(width, length as i64);
+        }
+        Some(length)
+    }
+
+    fn put(&mut self, width: Width, length: i64) {
+        match width {
+            Width::Short => self.out.extend((length as i16).to_be_bytes()),
+            Width::Int => self.out.extend((length as i32).to_be_bytes()),
+            Width::Compact => self.varint((length + 1) as u32),
+        }
+    }
+
+    fn varint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.out.push(value as u8);
+    }
+
+    fn tags(&mut self, known: &[(u32, Program)]) {
+        self.lies += 1;
+        let chosen: Vec<_> = known.iter().filter(|_| self.rng.below(2) == 0).collect();
+        let stranger = self.rng.below(4) == 0;
+        if self.fault == Fault::Lie(self.lies - 1) {
+            self.varint(0x7fff_ffff);
+        } else {
+            self.varint((chosen.len() + usize::from(stranger)) as u32);
+        }
+        for (tag, program) in chosen {
+            self.varint(*tag);
+            let outer = std::mem::take(&mut self.out);
+            self.program(program);
+            let content = std::mem::replace(&mut self.out, outer);
+            self.varint(content.len() as u32);
+            self.out.extend(content);
+        }
+        if stranger {
+            self.varint(1000);
+            let bytes = self.rng.below(200);
+            self.varint(bytes as u32);
+            self.noise(bytes);
+        }
+    }
+}
+
+#[test]
+fn each_description_covers_the_codecs_versions() {
+    let keys = |all: &[Description]| all.iter().map(|d| d.api_key).collect::<Vec<_>>();
+    assert_eq!(keys(requests::REQUESTS), versions::API_KEYS);
+    for description in requests::REQUESTS {
+        assert_eq!(
+            versions::of_request(description.api_key),
+            Some(description.versions.clone())
+        );
+    }
+    let mut listed = keys(responses::RESPONSES);
+    listed.sort_unstable();
+    let mut expected = RESPONSE_KEYS.to_vec();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+    for description in responses::RESPONSES {
+        assert_eq!(
+            response_versions(description.api_key),
+            Some(description.versions.clone())
+        );
+    }
+    // Every description keeps the notation: each version has its program.
+    assert!(
+        cases()
+            .into_iter()
+            .all(|case| case.program().min_bytes < 200)
+    );
+}
+
+#[test]
+fn what_the_shape_describes_the_codec_reads_to_the_last_byte() {
+    for case in cases() {
+        for seed in 0..ROUNDS {
+            let body = Writer::write(case.program(), seed, Fault::None).out;
+            assert_eq!(case.problem(&body), None, "{case:?} seed {seed}");
+            assert_eq!(case.decode(&body), Ok(0), "{case:?} seed {seed}: {body:?}");
+        }
+    }
+}
+
+#[test]
+fn no_length_can_lie() {
+    for case in cases() {
+        for seed in 0..ROUNDS / 4 {
+            let places = Writer::write(case.program(), seed, Fault::None).lies;
+            for place in 0..places {
+                let body = Writer::write(case.program(), seed, Fault::Lie(place)).out;
+                assert_eq!(
+                    case.problem(&body),
+                    Some(Problem::Cut),
+                    "{case:?} seed {seed} place {place}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nulls_are_refused_where_the_protocol_has_none() {
+    for case in cases() {
+        for seed in 0..ROUNDS / 4 {
+            let places = Writer::write(case.program(), seed, Fault::None).nulls;
+            for place in 0..places {
+                let body = Writer::write(case.program(), seed, Fault::Null(place)).out;
+                assert_eq!(
+                    case.problem(&body),
+                    Some(Problem::Null),
+                    "{case:?} seed {seed} place {place}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_cut_or_too_long_is_refused() {
+    for case in cases() {
+        let mut body = Writer::write(case.program(), 7, Fault::None).out;
+        for cut in 0..body.len() {
+            assert!(
+                case.problem(&body[..cut]).is_some(),
+                "{case:?} cut at {cut}"
+            );
+        }
+        body.push(0);
+        assert_eq!(
+            case.problem(&body),
+            Some(Problem::TrailingBytes),
+            "{case:?}"
+        );
+    }
+}
+
+#[test]
+fn other_apis_and_versions_are_refused() {
+    for (api_key, version) in [
+        (0, 2),
+        (0, 14),
+        (0, -1),
+        (4, 0),
+        (-1, 0),
+        (i16::MAX, 0),
+        (9, 10),
+    ] {
+        assert_eq!(
+            preflight(api_key, version, true, &[]),
+            Err(ShapeError::Unsupported { api_key, version })
+        );
+    }
+}
+
+#[test]
+fn elements_are_limited_even_if_the_bytes_are_there() {
+    let count = REQUEST_ELEMENTS_MAX + 1;
+    // Metadata 0: an array of strings, each empty.
+    let mut body = (count as i32).to_be_bytes().to_vec();
+    body.resize(4 + 2 * count, 0);
+    let case = Case {
+        api_key: 3,
+        version: 0,
+        is_request: true,
+    };
+    assert_eq!(case.problem(&body), Some(Problem::Elements));
+}
+
+#[test]
+fn a_tagged_field_has_the_size_it_says() {
+    // Fetch 12, all empty, then cluster id (tag 0) "ab" in 3 bytes.
+    let fixed = [0; 4 + 4 + 4 + 4 + 1 + 4 + 4];
+    let body = |size: u8| [&fixed[..], &[1, 1, 1, 1, 0, size, 3, b'a', b'b']].concat();
+    let case = Case {
+        api_key: 1,
+        version: 12,
+        is_request: true,
+    };
+    assert_eq!(case.problem(&body(3)), None);
+    assert_eq!(case.problem(&body(2)), Some(Problem::TagSize));
+}
+
+#[test]
+fn header_tags_are_measured() {
+    assert_eq!(tagged_fields_len(&[0, 9, 9]), Ok(1));
+    assert_eq!(tagged_fields_len(&[1, 5, 2, 9, 9, 9]), Ok(5));
+    assert_eq!(tagged_fields_len(&[]), Err(Problem::Cut));
+    assert_eq!(tagged_fields_len(&[1, 5, 2, 9]), Err(Problem::Cut));
+    assert_eq!(
+        tagged_fields_len(&[0xff, 0xff, 0xff, 0xff, 0x1f]),
+        Err(Problem::Varint)
+    );
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    proptest::sample::select(cases())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn damaged_bodies_never_panic(
+        case in any_case(),
+        seed in any::<u64>(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut body = Writer::write(case.program(), seed, Fault::None).out;
+        for (at, value) in edits {
+            if !body.is_empty() {
+                let at = at.index(body.len());
+                body[at] = value;
+            }
+        }
+        if case.preflight(&body).is_ok() {
+            let left = case.decode(&body).unwrap_or(0);
+            prop_assert_eq!(left, 0, "the codec read less than the shape has");
+        }
+    }
+
+    #[test]
+    fn arbitrary_bodies_never_panic(
+        case in any_case(),
+        body in proptest::collection::vec(prop_oneof![Just(0u8), Just(1u8), any::<u8>()], 0..80),
+    ) {
+        if case.preflight(&body).is_ok() {
+            let left = case.decode(&body).unwrap_or(0);
+            prop_assert_eq!(left, 0, "the codec read less than the shape has");
+        }
+    }
+}
