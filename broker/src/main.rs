@@ -1,5 +1,5 @@
 //! The `carrick` binary.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    carrick::cli::main()
 }

@@ -1,1 +1,143 @@
-//! The HTTP listener: REST v3 for links and mirrors, health, metrics.
+//! The HTTP listener: REST v3, health, metrics. No authentication: keep it on loopback.
+//!
+//! Invariants:
+//! - Every answer that is not a success has the body of [`model::ErrorBody`].
+//! - A web page that an operator happens to have open can do nothing here: see [`guard`].
+//! - Handlers resolve, call one method of the link manager or the catalog, and map the answer. What
+//!   blocks on a disk runs on the blocking pool.
+//!
+//! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`]), `mirrors`
+//! ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`]); beside it [`clusters`],
+//! [`health`] and [`metrics`].
+
+pub mod clusters;
+pub mod error;
+pub mod extract;
+pub mod guard;
+pub mod health;
+pub mod link_configs;
+pub mod links;
+pub mod metrics;
+pub mod mirror_actions;
+pub mod mirrors;
+pub mod model;
+pub mod server;
+#[cfg(test)]
+mod tests;
+pub mod topics;
+pub mod verify;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use carrick_link::LinkManager;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::topic::Catalog;
+use error::ApiError;
+pub use server::HttpServer;
+
+/// The largest request body, in bytes.
+const BODY_MAX_BYTES: usize = 1 << 20;
+
+/// What handlers reach.
+#[derive(Clone)]
+pub struct App {
+    /// This cluster's id.
+    pub cluster_id: Arc<str>,
+    /// Links and mirrors.
+    pub links: Arc<LinkManager>,
+    /// Topics.
+    pub catalog: Arc<Catalog>,
+    /// Partitions of a new topic that says nothing else (`num.partitions`).
+    pub default_partitions: i32,
+    /// The recorder that the rest of the broker's metrics go to.
+    pub recorder: PrometheusHandle,
+    /// Whether Kafka clients are served.
+    pub ready: Ready,
+}
+
+/// Whether Kafka clients are served: set by the broker, shown by `/readyz`.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    /// Changes it.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    /// Whether clients are served.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// All routes. `loopback` is whether the listener can only be reached from this machine.
+pub fn router(app: App, loopback: bool) -> Router {
+    let cluster = Router::new()
+        .route("/", get(clusters::read))
+        .route("/links", get(links::list).post(links::create))
+        .route("/links/{link}", get(links::read).delete(links::delete))
+        .route("/links/{link}/configs", get(link_configs::list))
+        .route("/links/{link}/configs:alter", put(link_configs::alter))
+        .route(
+            "/links/{link}/configs/{name}",
+            get(link_configs::read)
+                .put(link_configs::update)
+                .delete(link_configs::reset),
+        )
+        .route(
+            "/links/{link}/mirrors",
+            get(mirrors::list).post(mirrors::create),
+        )
+        .route(
+            "/links/{link}/mirrors:promote",
+            post(mirror_actions::promote),
+        )
+        .route(
+            "/links/{link}/mirrors:failover",
+            post(mirror_actions::failover),
+        )
+        .route("/links/{link}/mirrors:pause", post(mirror_actions::pause))
+        .route("/links/{link}/mirrors:resume", post(mirror_actions::resume))
+        .route(
+            "/links/{link}/mirrors/{topic}",
+            get(mirrors::read).post(verify::verify),
+        )
+        .route("/links/{link}/mirrors/{topic}/report", get(mirrors::report))
+        .route("/topics", get(topics::list).post(topics::create))
+        .route("/topics/{topic}", get(topics::read).delete(topics::delete))
+        .route_layer(from_fn_with_state(app.clone(), right_cluster));
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::scrape))
+        .route("/kafka/v3/clusters", get(clusters::list))
+        .nest("/kafka/v3/clusters/{cluster_id}", cluster)
+        .fallback(async || ApiError::no_such_route())
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(from_fn_with_state(guard::Guard { loopback }, guard::guard))
+        .with_state(app)
+}
+
+/// Refuses paths that name another cluster.
+async fn right_cluster(
+    State(app): State<App>,
+    extract::Path(path): extract::Path<clusters::ClusterPath>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if *path.cluster_id == *app.cluster_id {
+        return Ok(next.run(request).await);
+    }
+    let message = format!("Cluster {} cannot be found.", path.cluster_id);
+    Err(ApiError::new(StatusCode::NOT_FOUND, 404, message))
+}

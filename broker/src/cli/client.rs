@@ -1,0 +1,275 @@
+//! The command line's side of the REST API: requests, and errors made readable.
+
+use std::cell::OnceCell;
+use std::io::BufReader;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::{Method, Request, Response};
+use ureq::{Agent, Body};
+
+use super::error::{CliError, CliResult};
+use crate::http::model::cluster::ClusterData;
+use crate::http::model::{Collection, ErrorBody};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer that is read, in bytes.
+const ANSWER_MAX_BYTES: u64 = 64 << 20;
+
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A look-up or a small change: one minute.
+    Short,
+    /// A promotion waits for the lag, a verification for the data: no limit.
+    Unlimited,
+}
+
+/// A client of one Carrick's REST API.
+pub struct Client {
+    base: String,
+    agent: Agent,
+    cluster: OnceCell<String>,
+}
+
+impl Client {
+    /// A client of the server at `url`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] when `url` is not an `http://` address.
+    pub fn new(url: &str) -> CliResult<Self> {
+        if !url.starts_with("http://") {
+            return Err(CliError::Usage(format!(
+                "--url {url}: must begin with http://"
+            )));
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .proxy(None)
+            .max_redirects(0)
+            .build();
+        Ok(Client {
+            base: url.trim_end_matches('/').to_owned(),
+            agent: config.into(),
+            cluster: OnceCell::new(),
+        })
+    }
+
+    /// A second client of the same server, for another thread.
+    pub fn another(&self) -> CliResult<Self> {
+        Client::new(&self.base)
+    }
+
+    /// `GET` of a path below the cluster, for example `/links`.
+    ///
+    /// # Errors
+    /// The server's refusal, or that it cannot be reached.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> CliResult<T> {
+        let url = self.cluster_url(path)?;
+        self.answer(self.call(Method::GET, &url, None::<&()>, Patience::Short)?)
+    }
+
+    /// `POST` of `body` to a path below the cluster, with an answer.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        patience: Patience,
+    ) -> CliResult<T> {
+        let url = self.cluster_url(path)?;
+        self.answer(self.call(Method::POST, &url, Some(body), patience)?)
+    }
+
+    /// `POST` whose answer has no body.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_quietly<B: Serialize>(&self, path: &str, body: &B) -> CliResult {
+        let url = self.cluster_url(path)?;
+        self.call(Method::POST, &url, Some(body), Patience::Short)
+            .map(drop)
+    }
+
+    /// `POST` whose answer is a stream of lines.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_lines<B: Serialize>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> CliResult<impl Iterator<Item = std::io::Result<String>> + use<B>> {
+        let url = self.cluster_url(path)?;
+        let response = self.call(Method::POST, &url, Some(body), Patience::Unlimited)?;
+        let reader = response
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader();
+        Ok(std::io::BufRead::lines(BufReader::new(reader)))
+    }
+
+    /// `DELETE` of a path below the cluster.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn delete(&self, path: &str) -> CliResult {
+        let url = self.cluster_url(path)?;
+        self.call(Method::DELETE, &url, None::<&()>, Patience::Short)
+            .map(drop)
+    }
+
+    fn cluster_url(&self, path: &str) -> CliResult<String> {
+        if self.cluster.get().is_none() {
+            let url = format!("{}/kafka/v3/clusters", self.base);
+            let response = self.call(Method::GET, &url, None::<&()>, Patience::Short)?;
+            let clusters: Collection<ClusterData> = self.answer(response)?;
+            let Some(first) = clusters.data.into_iter().next() else {
+                return Err(CliError::Failed(format!("{url} names no cluster")));
+            };
+            let _ = self.cluster.set(first.cluster_id);
+        }
+        let id = self.cluster.get().map(String::as_str).unwrap_or_default();
+        Ok(format!("{}/kafka/v3/clusters/{id}{path}", self.base))
+    }
+
+    fn call<B: Serialize>(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&B>,
+        patience: Patience,
+    ) -> CliResult<Response<Body>> {
+        let body = match body {
+            Some(body) => serde_json::to_vec(body)
+                .map_err(|error| CliError::Failed(format!("cannot encode the request: {error}")))?,
+            None => Vec::new(),
+        };
+        let limit = match patience {
+            Patience::Short => Some(Duration::from_secs(60)),
+            Patience::Unlimited => None,
+        };
+        let mut request = Request::builder().method(&method).uri(url);
+        if method == Method::POST {
+            request = request.header("content-type", "application/json");
+        }
+        let result = if body.is_empty() {
+            let request = request.body(()).map_err(|error| bad_url(url, &error))?;
+            let request = self
+                .agent
+                .configure_request(request)
+                .timeout_global(limit)
+                .build();
+            self.agent.run(request)
+        } else {
+            let request = request.body(body).map_err(|error| bad_url(url, &error))?;
+            let request = self
+                .agent
+                .configure_request(request)
+                .timeout_global(limit)
+                .build();
+            self.agent.run(request)
+        };
+        let response = result.map_err(|error| self.transport_error(&error))?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.refusal(response))
+        }
+    }
+
+    fn answer<T: DeserializeOwned>(&self, response: Response<Body>) -> CliResult<T> {
+        let mut body = response.into_body();
+        body.with_config()
+            .limit(ANSWER_MAX_BYTES)
+            .read_json()
+            .map_err(|error| match error {
+                ureq::Error::Json(error) => CliError::Failed(format!(
+                    "{} answers something this carrick does not understand: {error}",
+                    self.base
+                )),
+                other => self.transport_error(&other),
+            })
+    }
+
+    fn refusal(&self, response: Response<Body>) -> CliError {
+        let status = response.status();
+        let mut body = response.into_body();
+        let error = body
+            .with_config()
+            .limit(ANSWER_MAX_BYTES)
+            .read_json::<ErrorBody>();
+        CliError::Failed(match error {
+            Ok(error) => error.message,
+            Err(_) => format!(
+                "{} answers {status}: is this Carrick's REST address?",
+                self.base
+            ),
+        })
+    }
+
+    fn transport_error(&self, error: &ureq::Error) -> CliError {
+        CliError::Unreachable {
+            url: self.base.clone(),
+            cause: error.to_string(),
+        }
+    }
+}
+
+fn bad_url(url: &str, error: &ureq::http::Error) -> CliError {
+    CliError::Usage(format!("{url} is not an address: {error}"))
+}
+
+/// `text` as one segment of a path or one value of a query.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_segment_whatever_it_contains() {
+        assert_eq!(escape("orders-eu_1.x"), "orders-eu_1.x");
+        assert_eq!(escape("a/b?c ü"), "a%2Fb%3Fc%20%C3%BC");
+    }
+
+    #[test]
+    fn an_address_of_another_scheme_is_a_usage_error() {
+        assert!(matches!(
+            Client::new("ftp://x").map(drop),
+            Err(CliError::Usage(_))
+        ));
+    }
+
+    #[test]
+    fn a_closed_port_is_unreachable_and_the_message_says_what_to_do() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let url = format!("http://{}", listener.local_addr().expect("address"));
+        drop(listener);
+        let error = Client::new(&url)
+            .expect("client")
+            .delete("/links/x")
+            .expect_err("closed");
+        assert!(matches!(error, CliError::Unreachable { .. }));
+        let message = error.to_string();
+        assert!(
+            message.contains(&url) && message.contains("--url"),
+            "{message}"
+        );
+    }
+}

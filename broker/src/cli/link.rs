@@ -1,0 +1,299 @@
+//! `carrick link …`: create, list, describe, delete.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::client::{Client, escape};
+use super::error::{CliError, CliResult};
+use super::output::{Output, facts, plural, table};
+use super::settings::{name_value, read_file, to_body};
+use crate::http::model::Collection;
+use crate::http::model::link::{CreateLinkRequest, LinkConfigData, LinkData};
+use crate::mirror::report::when;
+
+/// What can be done with links.
+#[derive(Debug, Subcommand)]
+pub enum LinkCommand {
+    /// Connect to a source cluster
+    Create(Create),
+    /// List the links
+    List,
+    /// Show one link: state, tasks, configs
+    Describe {
+        /// The link's name
+        name: String,
+    },
+    /// Delete a link
+    Delete {
+        /// The link's name
+        name: String,
+        /// Also when it still has mirrors: they stay, as they are, and become writable
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// `link create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The link's name
+    name: String,
+    /// The source's addresses, HOST:PORT[,…]
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap_server: Option<String>,
+    /// A Kafka client's properties file for the source
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// A config of the link; wins over the file
+    #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
+    configs: Vec<(String, String)>,
+    /// Refuse a source with another cluster id
+    #[arg(long, value_name = "ID")]
+    source_cluster_id: Option<String>,
+    /// Check everything, the connection included, and create nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs a link command.
+///
+/// # Errors
+/// What the server refuses, or that it cannot be reached.
+pub fn run(client: &Client, output: Output, command: LinkCommand) -> CliResult {
+    match command {
+        LinkCommand::Create(create) => self::create(client, output, create),
+        LinkCommand::List => {
+            let links: Collection<LinkData> = client.get("/links")?;
+            output.print(&links.data, |links| render_list(links))
+        }
+        LinkCommand::Describe { name } => describe(client, output, &name),
+        LinkCommand::Delete { name, force } => {
+            client.delete(&format!("/links/{}?force={force}", escape(&name)))?;
+            let answer = serde_json::json!({ "link_name": name, "deleted": true });
+            output.print(&answer, |_| format!("link {name} deleted"))
+        }
+    }
+}
+
+fn create(client: &Client, output: Output, create: Create) -> CliResult {
+    let mut configs = match &create.config_file {
+        Some(path) => read_file(path)?,
+        None => Default::default(),
+    };
+    configs.extend(create.configs);
+    if let Some(servers) = create.bootstrap_server {
+        configs.insert("bootstrap.servers".to_owned(), servers);
+    }
+    if !configs.contains_key("bootstrap.servers") {
+        return Err(CliError::Usage(
+            "where is the source? Give --bootstrap-server HOST:PORT, or a --config-file with \
+             bootstrap.servers"
+                .to_owned(),
+        ));
+    }
+    let body = CreateLinkRequest {
+        source_cluster_id: create.source_cluster_id,
+        remote_cluster_id: None,
+        configs: to_body(configs),
+    };
+    let name = escape(&create.name);
+    let path = format!(
+        "/links?link_name={name}&validate_link=true&validate_only={}",
+        create.dry_run
+    );
+    client.post_quietly(&path, &body)?;
+    if create.dry_run {
+        let answer = serde_json::json!({ "link_name": create.name, "valid": true });
+        return output.print(&answer, |_| {
+            format!(
+                "link {} can be created: its configs are right and the source answers",
+                create.name
+            )
+        });
+    }
+    let link: LinkData = client.get(&format!("/links/{name}"))?;
+    output.print(&link, |link| {
+        let id = link.source_cluster_id.as_deref().unwrap_or("not known yet");
+        format!(
+            "link {} created: {}, source cluster {id}",
+            link.link_name, link.link_state
+        )
+    })
+}
+
+fn describe(client: &Client, output: Output, name: &str) -> CliResult {
+    let name = escape(name);
+    let link: LinkData = client.get(&format!("/links/{name}?include_tasks=true"))?;
+    let configs: Collection<LinkConfigData> = client.get(&format!("/links/{name}/configs"))?;
+    let mut answer = serde_json::json!({ "link": link });
+    answer["configs"] = serde_json::json!(configs.data);
+    output.print(&answer, |_| render_link(&link, &configs.data))
+}
+
+fn render_list(links: &[LinkData]) -> String {
+    if links.is_empty() {
+        return "no links; create one with: carrick link create NAME --bootstrap-server HOST:PORT"
+            .to_owned();
+    }
+    table(
+        [
+            "NAME",
+            "STATE",
+            "SOURCE CLUSTER",
+            "BOOTSTRAP",
+            "MIRRORS",
+            "ERROR",
+        ],
+        links.iter().map(|link| {
+            [
+                link.link_name.clone(),
+                link.link_state.clone(),
+                link.source_cluster_id
+                    .clone()
+                    .unwrap_or_else(|| "-".to_owned()),
+                link.bootstrap_servers.clone(),
+                link.topic_names.len().to_string(),
+                error_of(link),
+            ]
+        }),
+    )
+}
+
+fn error_of(link: &LinkData) -> String {
+    match (&*link.link_error, &link.link_error_message) {
+        ("NO_ERROR", _) => "-".to_owned(),
+        (code, Some(message)) => format!("{code}: {message}"),
+        (code, None) => code.to_owned(),
+    }
+}
+
+fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
+    let unknown = || "not known yet".to_owned();
+    let mut text = facts(&[
+        ("link", link.link_name.clone()),
+        ("id", link.cluster_link_id.clone()),
+        (
+            "state",
+            format!(
+                "{} since {}",
+                link.link_state,
+                when(link.link_state_time_ms)
+            ),
+        ),
+        ("error", error_of(link)),
+        (
+            "source cluster",
+            link.source_cluster_id.clone().unwrap_or_else(unknown),
+        ),
+        ("bootstrap", link.bootstrap_servers.clone()),
+        ("mirrors", plural(link.topic_names.len(), "topic")),
+    ]);
+    if let Some(tasks) = &link.tasks {
+        text.push('\n');
+        text.push_str(&table(
+            ["TASK", "STATE", "SINCE", "ERROR"],
+            tasks.iter().map(|task| {
+                let message = |error: &crate::http::model::link::LinkTaskError| {
+                    format!("{}: {}", error.error_code, error.error_message)
+                };
+                let errors: Vec<String> = task.errors.iter().map(message).collect();
+                let errors = if errors.is_empty() {
+                    "-".to_owned()
+                } else {
+                    errors.join("; ")
+                };
+                [
+                    task.task_name.clone(),
+                    task.state.clone(),
+                    when(task.since_ms),
+                    errors,
+                ]
+            }),
+        ));
+        text.push('\n');
+    }
+    let set: Vec<&LinkConfigData> = configs.iter().filter(|config| !config.is_default).collect();
+    text.push('\n');
+    text.push_str(&table(
+        ["CONFIG", "VALUE"],
+        set.iter().map(|config| {
+            let hidden = if config.is_sensitive {
+                "(hidden)".to_owned()
+            } else {
+                config.value.clone()
+            };
+            [config.name.clone(), hidden]
+        }),
+    ));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::model::ResourceMetadata;
+
+    fn link() -> LinkData {
+        LinkData {
+            kind: LinkData::KIND.to_owned(),
+            metadata: ResourceMetadata::new("http://x/links/west"),
+            source_cluster_id: Some("src".to_owned()),
+            destination_cluster_id: Some("dst".to_owned()),
+            remote_cluster_id: Some("src".to_owned()),
+            link_name: "west".to_owned(),
+            link_id: "id".to_owned(),
+            cluster_link_id: "id".to_owned(),
+            topic_names: vec!["a".to_owned(), "b".to_owned()],
+            link_state: "UNAVAILABLE".to_owned(),
+            link_error: "TIMEOUT_ERROR".to_owned(),
+            link_error_message: Some("no answer from a:1 in 30 s".to_owned()),
+            tasks: None,
+            link_state_time_ms: 0,
+            bootstrap_servers: "a:1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_list_shows_state_and_cause() {
+        let text = render_list(&[link()]);
+        assert!(
+            text.starts_with("NAME  STATE        SOURCE CLUSTER"),
+            "{text}"
+        );
+        assert!(
+            text.contains("TIMEOUT_ERROR: no answer from a:1 in 30 s"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_empty_list_says_what_to_do_next() {
+        assert!(render_list(&[]).contains("carrick link create"));
+    }
+
+    #[test]
+    fn a_sensitive_value_is_never_printed() {
+        let config = LinkConfigData {
+            kind: LinkConfigData::KIND.to_owned(),
+            metadata: ResourceMetadata::default(),
+            cluster_id: String::new(),
+            name: "sasl.jaas.config".to_owned(),
+            value: "secret".to_owned(),
+            is_default: false,
+            is_read_only: false,
+            is_sensitive: true,
+            default: false,
+            read_only: false,
+            sensitive: true,
+            source: String::new(),
+            synonyms: Vec::new(),
+            link_name: "west".to_owned(),
+        };
+        let text = render_link(&link(), &[config]);
+        assert!(
+            text.contains("sasl.jaas.config") && !text.contains("secret"),
+            "{text}"
+        );
+    }
+}

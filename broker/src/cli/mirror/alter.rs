@@ -1,0 +1,209 @@
+//! `carrick mirror pause|resume|promote|failover`.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use super::{Choice, lag_of, list};
+use crate::cli::client::{Client, Patience, escape};
+use crate::cli::error::{CliError, CliResult};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::http::model::Collection;
+use crate::http::model::mirror::{AlterMirrorData, AlterMirrorsRequest, MirrorData};
+use crate::mirror::report::render;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What is done to the mirrors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Stop mirroring for now.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Planned hand-over.
+    Promote,
+    /// Unplanned hand-over.
+    Failover,
+}
+
+impl Verb {
+    fn path(self) -> &'static str {
+        match self {
+            Verb::Pause => "pause",
+            Verb::Resume => "resume",
+            Verb::Promote => "promote",
+            Verb::Failover => "failover",
+        }
+    }
+
+    fn done(self, dry_run: bool) -> &'static str {
+        match (self, dry_run) {
+            (Verb::Pause, false) => "paused",
+            (Verb::Resume, false) => "resumed",
+            (Verb::Promote, false) => "promoted: clients can write to it now",
+            (Verb::Failover, false) => "failed over: clients can write to it now",
+            (Verb::Pause, true) => "would be paused",
+            (Verb::Resume, true) => "would be resumed",
+            (Verb::Promote, true) => "would be promoted",
+            (Verb::Failover, true) => "would be failed over",
+        }
+    }
+}
+
+/// Runs the command. Each mirror has an outcome of its own; one refusal makes the command fail,
+/// after all outcomes have been printed.
+///
+/// # Errors
+/// What the server refuses, or that it cannot be reached.
+pub fn run(client: &Client, output: Output, verb: Verb, choice: Choice) -> CliResult {
+    let link = escape(&choice.link);
+    let path = format!(
+        "/links/{link}/mirrors:{}?validate_only={}",
+        verb.path(),
+        choice.dry_run
+    );
+    let body = body_of(&choice);
+    let outcomes: Collection<AlterMirrorData> = if verb == Verb::Promote && !choice.dry_run {
+        promote(client, &choice.link, &path, &body)?
+    } else {
+        client.post(&path, &body, Patience::Unlimited)?
+    };
+    output.print(&outcomes.data, |outcomes| {
+        render_outcomes(outcomes, verb, choice.dry_run)
+    })?;
+    let reasons: Vec<&str> = outcomes
+        .data
+        .iter()
+        .filter_map(|outcome| outcome.error_message.as_deref())
+        .collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let (verb, total, refused) = (verb.path(), outcomes.data.len(), reasons.len());
+    let reasons = reasons.join("\n  ");
+    Err(CliError::Failed(format!(
+        "{verb} refused for {refused} of {total} mirrors:\n  {reasons}"
+    )))
+}
+
+fn body_of(choice: &Choice) -> AlterMirrorsRequest {
+    let mirrors = &choice.mirrors;
+    AlterMirrorsRequest {
+        mirror_topic_names: (!mirrors.topics.is_empty()).then(|| mirrors.topics.clone()),
+        mirror_topic_name_pattern: mirrors.pattern.clone(),
+        all: mirrors.all,
+    }
+}
+
+/// Promotes, and shows the lag while the server waits for it to vanish.
+fn promote(
+    client: &Client,
+    link: &str,
+    path: &str,
+    body: &AlterMirrorsRequest,
+) -> CliResult<Collection<AlterMirrorData>> {
+    let (sender, answer) = mpsc::sync_channel(1);
+    let (poster, path, posted) = (client.another()?, path.to_owned(), body.clone());
+    std::thread::spawn(move || {
+        let _ = sender.send(poster.post(&path, &posted, Patience::Unlimited));
+    });
+    let mut progress = Progress::start("promoting");
+    let mut most = 0;
+    loop {
+        match answer.recv_timeout(POLL_INTERVAL) {
+            Ok(Ok(outcomes)) => {
+                progress.finish("done");
+                return Ok(outcomes);
+            }
+            Ok(Err(error)) => {
+                progress.abandon();
+                return Err(error);
+            }
+            Err(RecvTimeoutError::Timeout) => show(client, link, &mut progress, &mut most),
+            Err(RecvTimeoutError::Disconnected) => {
+                progress.abandon();
+                return Err(CliError::Failed(
+                    "the request ended without an answer".to_owned(),
+                ));
+            }
+        }
+    }
+}
+
+/// Shows the lag of the mirrors under promotion; a look-up that fails is only not shown.
+fn show(client: &Client, link: &str, progress: &mut Progress, most: &mut u64) {
+    let Ok(mirrors) = list(client, Some(link), None) else {
+        return;
+    };
+    let pending: Vec<MirrorData> = mirrors
+        .into_iter()
+        .filter(|mirror| {
+            matches!(
+                &*mirror.mirror_status,
+                "PENDING_SYNCHRONIZE" | "PENDING_STOPPED"
+            )
+        })
+        .collect();
+    let lags = || pending.iter().flat_map(|mirror| &mirror.mirror_lags);
+    let behind: u64 = lags()
+        .filter_map(|lag| lag.lag_at_least)
+        .map(|lag| lag.max(0).unsigned_abs())
+        .sum();
+    *most = behind.max(*most);
+    let lags: Vec<_> = lags().cloned().collect();
+    let note = match pending.len() {
+        0 => "waiting".to_owned(),
+        count => format!("{count} pending, {} records behind", lag_of(&lags)),
+    };
+    progress.update(most.saturating_sub(behind), *most, &note);
+}
+
+fn render_outcomes(outcomes: &[AlterMirrorData], verb: Verb, dry_run: bool) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let name = &outcome.mirror_topic_name;
+        match &outcome.error_message {
+            Some(_) => text.push_str(&format!("mirror {name} refused\n")),
+            None => text.push_str(&format!("mirror {name} {}\n", verb.done(dry_run))),
+        }
+        if let Some(report) = &outcome.report {
+            text.push_str(&render(report));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::model::ResourceMetadata;
+
+    fn outcome(name: &str, error: Option<&str>) -> AlterMirrorData {
+        AlterMirrorData {
+            kind: AlterMirrorData::KIND.to_owned(),
+            metadata: ResourceMetadata::default(),
+            mirror_topic_name: name.to_owned(),
+            error_code: error.map(|_| 40002),
+            error_message: error.map(str::to_owned),
+            mirror_lags: Vec::new(),
+            messages_truncated: None,
+            partition_level_truncation_data: Vec::new(),
+            mirror_status: None,
+            report: None,
+        }
+    }
+
+    #[test]
+    fn every_mirror_has_its_own_line() {
+        let outcomes = [outcome("a", None), outcome("b", Some("it is STOPPED"))];
+        let text = render_outcomes(&outcomes, Verb::Pause, false);
+        assert_eq!(text, "mirror a paused\nmirror b refused\n");
+    }
+
+    #[test]
+    fn a_dry_run_says_would() {
+        let text = render_outcomes(&[outcome("a", None)], Verb::Failover, true);
+        assert_eq!(text, "mirror a would be failed over\n");
+    }
+}

@@ -1,0 +1,297 @@
+//! `carrick mirror create`, and waiting until a new mirror has caught up.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+
+use super::get;
+use crate::cli::client::{Client, escape};
+use crate::cli::error::{CliError, CliResult};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::settings::{name_value, to_body};
+use crate::http::model::mirror::{CreateMirrorRequest, MirrorData};
+
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// `mirror create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Topics at the source
+    #[arg(required = true)]
+    topics: Vec<String>,
+    /// The link to mirror over
+    #[arg(long)]
+    link: String,
+    /// Another name for the topic here; for one topic only
+    #[arg(long, value_name = "NAME")]
+    mirror_topic: Option<String>,
+    /// mirror.start.offset.spec, or a topic config that is not always synced
+    #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
+    configs: Vec<(String, String)>,
+    /// Wait until the mirrors hold all that the source holds now
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after so many seconds; the mirrors go on
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    wait_timeout: Option<u64>,
+}
+
+/// Creates the mirrors, one after the other; the first refusal ends it.
+///
+/// # Errors
+/// What the server refuses, or a mirror that fails while it is waited for.
+pub fn run(client: &Client, output: Output, create: Create) -> CliResult {
+    if create.mirror_topic.is_some() && create.topics.len() > 1 {
+        return Err(CliError::Usage(
+            "--mirror-topic names one topic: create one".to_owned(),
+        ));
+    }
+    let mut mirrors = Vec::with_capacity(create.topics.len());
+    for topic in &create.topics {
+        let body = CreateMirrorRequest {
+            source_topic_name: topic.clone(),
+            mirror_topic_name: create.mirror_topic.clone(),
+            replication_factor: None,
+            configs: to_body(create.configs.iter().cloned()),
+        };
+        client.post_quietly(&format!("/links/{}/mirrors", escape(&create.link)), &body)?;
+        let here = create.mirror_topic.as_ref().unwrap_or(topic);
+        mirrors.push(find(client, &create.link, topic, here)?);
+    }
+    if create.wait {
+        let names = mirrors
+            .iter()
+            .map(|mirror| mirror.mirror_topic_name.clone())
+            .collect();
+        mirrors = wait(
+            client,
+            &create.link,
+            names,
+            create.wait_timeout.map(Duration::from_secs),
+        )?;
+    }
+    output.print(&mirrors, |mirrors| {
+        let line = |mirror: &MirrorData| {
+            let name = &mirror.mirror_topic_name;
+            let done = if create.wait {
+                "created and caught up"
+            } else {
+                "created"
+            };
+            format!(
+                "mirror {name} {done}, partitions: {}",
+                mirror.num_partitions
+            )
+        };
+        mirrors.iter().map(line).collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// The new mirror of `topic`, also when a prefix of the link has renamed it.
+fn find(client: &Client, link: &str, topic: &str, here: &str) -> CliResult<MirrorData> {
+    match get(client, link, here) {
+        Err(CliError::Failed(reason)) => super::list(client, Some(link), None)?
+            .into_iter()
+            .find(|mirror| mirror.source_topic_name == topic)
+            .ok_or(CliError::Failed(reason)),
+        other => other,
+    }
+}
+
+/// What the mirrors have to hold before the wait ends: set when the source is first seen, so that a
+/// source that is written to all the time does not make it endless.
+#[derive(Default)]
+struct Goal {
+    ends: BTreeMap<(String, i32), i64>,
+}
+
+/// How far the mirrors are on the way to their goal.
+#[derive(Debug, PartialEq, Eq)]
+struct Standing {
+    done: u64,
+    total: u64,
+    bytes: u64,
+    reached: bool,
+}
+
+impl Goal {
+    fn standing(&mut self, mirrors: &[MirrorData]) -> Standing {
+        let mut standing = Standing {
+            done: 0,
+            total: 0,
+            bytes: 0,
+            reached: true,
+        };
+        for mirror in mirrors {
+            standing.reached &= mirror.mirror_lags.len() >= mirror.num_partitions.max(1) as usize;
+            for lag in &mirror.mirror_lags {
+                standing.bytes += lag.mirrored_bytes;
+                let key = (mirror.mirror_topic_name.clone(), lag.partition);
+                if !self.ends.contains_key(&key)
+                    && let (true, Some(end)) = (lag.lag.is_some(), lag.source_high_watermark)
+                {
+                    self.ends.insert(key.clone(), end);
+                }
+                let Some(&end) = self.ends.get(&key) else {
+                    standing.reached = false;
+                    continue;
+                };
+                let start = lag.source_log_start_offset.unwrap_or(0).min(end);
+                let at = lag.mirror_end_offset.clamp(start, end);
+                standing.total += end.abs_diff(start);
+                standing.done += at.abs_diff(start);
+                standing.reached &= lag.mirror_end_offset >= end;
+            }
+        }
+        standing
+    }
+}
+
+fn wait(
+    client: &Client,
+    link: &str,
+    names: Vec<String>,
+    timeout: Option<Duration>,
+) -> CliResult<Vec<MirrorData>> {
+    let begun = Instant::now();
+    let mut goal = Goal::default();
+    let mut progress = Progress::start(format!("mirroring {}", short(&names)));
+    loop {
+        let mirrors = names
+            .iter()
+            .map(|name| get(client, link, name))
+            .collect::<CliResult<Vec<MirrorData>>>()?;
+        if let Some(error) = mirrors.iter().find_map(hopeless) {
+            progress.abandon();
+            return Err(error);
+        }
+        let standing = goal.standing(&mirrors);
+        let seconds = begun.elapsed().as_secs_f64().max(0.001);
+        let rate = HumanBytes((standing.bytes as f64 / seconds) as u64);
+        let note = format!(
+            "{}/{} records, {} at {rate}/s{}",
+            HumanCount(standing.done),
+            HumanCount(standing.total),
+            HumanBytes(standing.bytes),
+            mirrors.iter().find_map(trouble).unwrap_or_default(),
+        );
+        if standing.reached {
+            progress.finish(&format!("caught up: {note}"));
+            return Ok(mirrors);
+        }
+        progress.update(standing.done, standing.total, &note);
+        if timeout.is_some_and(|timeout| begun.elapsed() >= timeout) {
+            progress.abandon();
+            return Err(CliError::Failed(format!(
+                "not caught up in {} s ({note}); the mirrors go on, see: carrick mirror list",
+                begun.elapsed().as_secs()
+            )));
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// The names if they are few, their number otherwise.
+pub(super) fn short(names: &[String]) -> String {
+    match names {
+        [one] => one.clone(),
+        [..] if names.len() <= 3 => names.join(", "),
+        _ => format!("{} topics", names.len()),
+    }
+}
+
+/// Why a mirror will not catch up by itself.
+fn hopeless(mirror: &MirrorData) -> Option<CliError> {
+    let name = &mirror.mirror_topic_name;
+    match &*mirror.mirror_status {
+        "FAILED" | "LINK_FAILED" | "PAUSED" | "LINK_PAUSED" | "STOPPED" | "PENDING_STOPPED" => {
+            let cause = mirror
+                .mirror_topic_error_message
+                .as_deref()
+                .unwrap_or("see its link");
+            Some(CliError::Failed(format!(
+                "mirror {name} is {}: {cause}; more: carrick mirror describe {name}",
+                mirror.mirror_status
+            )))
+        }
+        _ => None,
+    }
+}
+
+/// What holds a mirror up at present.
+fn trouble(mirror: &MirrorData) -> Option<String> {
+    let problem = mirror
+        .mirror_lags
+        .iter()
+        .find_map(|lag| lag.problem.clone());
+    match (problem, &*mirror.mirror_status) {
+        (Some(problem), _) => Some(format!(" ({}: {problem})", mirror.mirror_topic_name)),
+        (None, "SOURCE_UNAVAILABLE") => Some(" (the source does not answer)".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::model::ResourceMetadata;
+
+    fn mirror(end: i64, source: Option<i64>) -> MirrorData {
+        let mut lag = crate::cli::mirror::tests::lag(source.map(|hw| hw - end), source.is_some());
+        lag.mirror_end_offset = end;
+        lag.source_high_watermark = source;
+        MirrorData {
+            kind: MirrorData::KIND.to_owned(),
+            metadata: ResourceMetadata::default(),
+            link_name: "west".to_owned(),
+            mirror_topic_name: "orders".to_owned(),
+            source_topic_name: "orders".to_owned(),
+            num_partitions: 1,
+            mirror_lags: vec![lag],
+            mirror_status: "ACTIVE".to_owned(),
+            state_time_ms: 0,
+            mirror_topic_error: "NO_ERROR".to_owned(),
+            mirror_topic_error_message: None,
+            next_steps: Vec::new(),
+            source_topic_id: None,
+        }
+    }
+
+    #[test]
+    fn the_wait_ends_at_what_the_source_held_when_first_seen() {
+        let mut goal = Goal::default();
+        assert!(!goal.standing(&[mirror(0, None)]).reached);
+        let standing = goal.standing(&[mirror(40, Some(100))]);
+        assert_eq!(
+            (standing.done, standing.total, standing.reached),
+            (40, 100, false)
+        );
+        // The source is written to meanwhile: the goal stays.
+        assert!(goal.standing(&[mirror(100, Some(500))]).reached);
+    }
+
+    #[test]
+    fn a_mirror_without_partitions_yet_has_not_caught_up() {
+        let mut none = mirror(0, None);
+        none.mirror_lags.clear();
+        assert!(!Goal::default().standing(&[none]).reached);
+    }
+
+    #[test]
+    fn an_empty_source_is_caught_up_at_once() {
+        assert!(Goal::default().standing(&[mirror(0, Some(0))]).reached);
+    }
+
+    #[test]
+    fn a_failed_mirror_ends_the_wait_with_its_cause() {
+        let mut failed = mirror(0, None);
+        failed.mirror_status = "FAILED".to_owned();
+        failed.mirror_topic_error_message = Some("the source topic is gone".to_owned());
+        let error = hopeless(&failed).expect("no hope");
+        assert!(error.to_string().contains("the source topic is gone"));
+        assert!(hopeless(&mirror(0, None)).is_none());
+    }
+}

@@ -1,0 +1,301 @@
+//! `carrick mirror …`: create, list, describe, pause, resume, promote, failover, verify.
+
+mod alter;
+mod create;
+mod verify;
+
+use clap::{Args, Subcommand};
+
+use super::client::{Client, escape};
+use super::error::CliResult;
+use super::output::{Output, facts, table};
+use crate::http::model::Collection;
+use crate::http::model::mirror::{MirrorData, MirrorLag};
+use crate::mirror::report::{lasting, when};
+
+/// What can be done with mirror topics.
+#[derive(Debug, Subcommand)]
+pub enum MirrorCommand {
+    /// Mirror topics of a link's source
+    Create(create::Create),
+    /// List the mirrors and how far they are behind
+    List {
+        /// Only those of this link
+        #[arg(long)]
+        link: Option<String>,
+        /// Only those in this status, for example ACTIVE or FAILED
+        #[arg(long)]
+        status: Option<String>,
+    },
+    /// Show one mirror: status, cause, next steps, lag per partition
+    Describe {
+        /// The mirror topic
+        topic: String,
+    },
+    /// Stop mirroring for now
+    Pause(Choice),
+    /// Go on mirroring
+    Resume(Choice),
+    /// Planned hand-over: wait until nothing is missing, then make the topics writable
+    Promote(Choice),
+    /// Unplanned: make the topics writable at once with what is there, and say what is missing
+    Failover(Choice),
+    /// Fetch from the source again and compare batch by batch; exit code 1 on a difference
+    Verify(verify::Verify),
+}
+
+/// Which mirrors of which link.
+#[derive(Debug, Args)]
+pub struct Choice {
+    #[command(flatten)]
+    mirrors: Mirrors,
+    /// Their link
+    #[arg(long)]
+    link: String,
+    /// Say what would happen, change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Exactly one way to name mirrors.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Mirrors {
+    /// The mirror topics
+    topics: Vec<String>,
+    /// All whose whole name matches this regular expression
+    #[arg(long)]
+    pattern: Option<String>,
+    /// All of the link that are not stopped
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs a mirror command.
+///
+/// # Errors
+/// What the server refuses, a difference that was found, or that the server cannot be reached.
+pub fn run(client: &Client, output: Output, command: MirrorCommand) -> CliResult {
+    match command {
+        MirrorCommand::Create(create) => create::run(client, output, create),
+        MirrorCommand::List { link, status } => {
+            let mirrors = list(client, link.as_deref(), status.as_deref())?;
+            output.print(&mirrors, |mirrors| render_list(mirrors))
+        }
+        MirrorCommand::Describe { topic } => {
+            let mirror = get(client, "-", &topic)?;
+            output.print(&mirror, render_mirror)
+        }
+        MirrorCommand::Pause(choice) => alter::run(client, output, alter::Verb::Pause, choice),
+        MirrorCommand::Resume(choice) => alter::run(client, output, alter::Verb::Resume, choice),
+        MirrorCommand::Promote(choice) => alter::run(client, output, alter::Verb::Promote, choice),
+        MirrorCommand::Failover(choice) => {
+            alter::run(client, output, alter::Verb::Failover, choice)
+        }
+        MirrorCommand::Verify(verify) => verify::run(client, output, &verify),
+    }
+}
+
+fn list(client: &Client, link: Option<&str>, status: Option<&str>) -> CliResult<Vec<MirrorData>> {
+    let mut path = format!("/links/{}/mirrors", escape(link.unwrap_or("-")));
+    if let Some(status) = status {
+        path.push_str(&format!(
+            "?mirror_status={}",
+            escape(&status.to_uppercase())
+        ));
+    }
+    let mirrors: Collection<MirrorData> = client.get(&path)?;
+    Ok(mirrors.data)
+}
+
+/// One mirror; the link `-` stands for whichever it is.
+fn get(client: &Client, link: &str, topic: &str) -> CliResult<MirrorData> {
+    client.get(&format!(
+        "/links/{}/mirrors/{}",
+        escape(link),
+        escape(topic)
+    ))
+}
+
+/// The lag of a whole mirror in words.
+fn lag_of(lags: &[MirrorLag]) -> String {
+    let known: i64 = lags
+        .iter()
+        .filter_map(|lag| lag.lag_at_least)
+        .fold(0, i64::saturating_add);
+    if lags.iter().all(|lag| lag.lag.is_some()) {
+        return known.to_string();
+    }
+    if lags.iter().all(|lag| lag.lag_at_least.is_none()) {
+        return "unknown".to_owned();
+    }
+    format!("unknown, at least {known}")
+}
+
+/// The lag of a whole mirror in time: that of the partition furthest behind.
+fn lag_time_of(lags: &[MirrorLag]) -> String {
+    let worst = lags.iter().filter_map(|lag| lag.lag_ms).max();
+    worst.map_or_else(|| "unknown".to_owned(), lasting)
+}
+
+fn render_list(mirrors: &[MirrorData]) -> String {
+    if mirrors.is_empty() {
+        return "no mirrors; create one with: carrick mirror create TOPIC --link NAME".to_owned();
+    }
+    table(
+        [
+            "TOPIC",
+            "LINK",
+            "SOURCE TOPIC",
+            "PARTITIONS",
+            "STATUS",
+            "LAG",
+            "LAG TIME",
+            "ERROR",
+        ],
+        mirrors.iter().map(|mirror| {
+            let stopped = mirror.mirror_status == "STOPPED";
+            let unless_stopped = |text: String| if stopped { "-".to_owned() } else { text };
+            [
+                mirror.mirror_topic_name.clone(),
+                mirror.link_name.clone(),
+                mirror.source_topic_name.clone(),
+                mirror.num_partitions.to_string(),
+                mirror.mirror_status.clone(),
+                unless_stopped(lag_of(&mirror.mirror_lags)),
+                unless_stopped(lag_time_of(&mirror.mirror_lags)),
+                error_of(mirror),
+            ]
+        }),
+    )
+}
+
+fn error_of(mirror: &MirrorData) -> String {
+    match (
+        &*mirror.mirror_topic_error,
+        &mirror.mirror_topic_error_message,
+    ) {
+        ("NO_ERROR", _) => "-".to_owned(),
+        (code, Some(message)) => format!("{code}: {message}"),
+        (code, None) => code.to_owned(),
+    }
+}
+
+fn render_mirror(mirror: &MirrorData) -> String {
+    let next = if mirror.next_steps.is_empty() {
+        "-".into()
+    } else {
+        mirror.next_steps.join(", ")
+    };
+    let mut text = facts(&[
+        ("mirror topic", mirror.mirror_topic_name.clone()),
+        ("link", mirror.link_name.clone()),
+        ("source topic", mirror.source_topic_name.clone()),
+        (
+            "status",
+            format!(
+                "{} since {}",
+                mirror.mirror_status,
+                when(mirror.state_time_ms)
+            ),
+        ),
+        ("error", error_of(mirror)),
+        ("next steps", next),
+    ]);
+    text.push('\n');
+    let or_dash = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
+    text.push_str(&table(
+        [
+            "PARTITION",
+            "START",
+            "END",
+            "SOURCE HW",
+            "SEEN",
+            "LAG",
+            "LAG TIME",
+            "PROBLEM",
+        ],
+        mirror.mirror_lags.iter().map(|lag| {
+            let one = std::slice::from_ref(lag);
+            [
+                lag.partition.to_string(),
+                lag.mirror_log_start_offset.to_string(),
+                lag.mirror_end_offset.to_string(),
+                or_dash(lag.source_high_watermark),
+                lag.source_seen_time_ms.map_or_else(|| "-".to_owned(), when),
+                lag_of(one),
+                lag_time_of(one),
+                lag.problem.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        }),
+    ));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::model::ResourceMetadata;
+
+    pub(super) fn lag(lag: Option<i64>, exact: bool) -> MirrorLag {
+        MirrorLag {
+            partition: 0,
+            lag: lag.filter(|_| exact),
+            lag_at_least: lag,
+            unknown_since_ms: lag.map(|_| 0).filter(|_| !exact),
+            last_source_fetch_offset: Some(7),
+            lag_ms: lag.map(|lag| lag * 10),
+            source_log_start_offset: Some(0),
+            source_high_watermark: lag.map(|lag| 100 + lag),
+            source_seen_time_ms: Some(0),
+            mirror_log_start_offset: 0,
+            mirror_end_offset: 100,
+            mirrored_bytes: 1,
+            records_lost_to_retention: 0,
+            source_leader_id: Some(1),
+            problem: None,
+        }
+    }
+
+    fn mirror(status: &str, lags: Vec<MirrorLag>) -> MirrorData {
+        MirrorData {
+            kind: MirrorData::KIND.to_owned(),
+            metadata: ResourceMetadata::default(),
+            link_name: "west".to_owned(),
+            mirror_topic_name: "orders".to_owned(),
+            source_topic_name: "orders".to_owned(),
+            num_partitions: 1,
+            mirror_lags: lags,
+            mirror_status: status.to_owned(),
+            state_time_ms: 0,
+            mirror_topic_error: "NO_ERROR".to_owned(),
+            mirror_topic_error_message: None,
+            next_steps: vec!["pause".to_owned(), "promote".to_owned()],
+            source_topic_id: None,
+        }
+    }
+
+    #[test]
+    fn a_known_lag_is_a_number_and_an_unknown_one_is_said_to_be_unknown() {
+        assert_eq!(lag_of(&[lag(Some(3), true), lag(Some(4), true)]), "7");
+        assert_eq!(
+            lag_of(&[lag(Some(3), true), lag(Some(0), false)]),
+            "unknown, at least 3"
+        );
+        assert_eq!(lag_of(&[lag(None, false)]), "unknown");
+    }
+
+    #[test]
+    fn a_stopped_mirror_shows_no_lag() {
+        let text = render_list(&[mirror("STOPPED", vec![lag(Some(3), false)])]);
+        assert!(!text.contains("unknown"), "{text}");
+    }
+
+    #[test]
+    fn describe_shows_the_next_steps_and_every_partition() {
+        let text = render_mirror(&mirror("ACTIVE", vec![lag(Some(3), true)]));
+        assert!(text.contains("next steps:   pause, promote"), "{text}");
+        assert!(text.contains("0          0      100  103"), "{text}");
+        assert!(text.contains("30 ms"), "{text}");
+    }
+}

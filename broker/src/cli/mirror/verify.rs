@@ -1,0 +1,229 @@
+//! `carrick mirror verify`: proof of byte identity.
+
+use clap::Args;
+use indicatif::HumanBytes;
+
+use super::get;
+use crate::cli::client::{Client, escape};
+use crate::cli::error::{CliError, CliResult};
+use crate::cli::output::{Output, table};
+use crate::cli::progress::Progress;
+use crate::http::model::verify::{VerifyEvent, VerifyRequest};
+use carrick_link::verify::{BatchSummary, Difference, VerifyReport};
+
+/// `mirror verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The mirror topic
+    topic: String,
+    /// Compare only so many spots per partition [100 unless a number is given]
+    #[arg(long, value_name = "SPOTS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "100")]
+    sample: Option<u32>,
+    /// Only this partition
+    #[arg(long)]
+    partition: Option<i32>,
+    /// From this offset on
+    #[arg(long, value_name = "OFFSET")]
+    from: Option<i64>,
+    /// Up to before this offset
+    #[arg(long, value_name = "OFFSET")]
+    to: Option<i64>,
+}
+
+/// Runs the comparison and prints its report.
+///
+/// # Errors
+/// A difference, or that the comparison could not be made.
+pub fn run(client: &Client, output: Output, verify: &Verify) -> CliResult {
+    let mirror = get(client, "-", &verify.topic)?;
+    let (link, topic) = (escape(&mirror.link_name), escape(&verify.topic));
+    let body = VerifyRequest {
+        sample: verify.sample,
+        partition: verify.partition,
+        from: verify.from,
+        to: verify.to,
+    };
+    let lines = client.post_lines(&format!("/links/{link}/mirrors/{topic}:verify"), &body)?;
+    let report = follow(lines, mirror.num_partitions)?;
+    output.print(&report, render_report)?;
+    if report.identical {
+        return Ok(());
+    }
+    Err(CliError::Failed(format!(
+        "{} differs from its source",
+        report.topic
+    )))
+}
+
+fn follow(
+    lines: impl Iterator<Item = std::io::Result<String>>,
+    partitions: i32,
+) -> CliResult<VerifyReport> {
+    let mut progress = Progress::start("verifying");
+    let cut_off = |cause: String| {
+        CliError::Failed(format!(
+            "the comparison was cut off, nothing is proven: {cause}"
+        ))
+    };
+    for line in lines {
+        let line = line.map_err(|error| cut_off(error.to_string()))?;
+        let event = serde_json::from_str(&line).map_err(|error| cut_off(error.to_string()))?;
+        match event {
+            VerifyEvent::Progress(at) => {
+                // Partitions are compared one after the other: the share of the one under way.
+                let done = u64::try_from(at.offset).unwrap_or(0);
+                let total = u64::try_from(at.end).unwrap_or(0);
+                let which = format!("partition {} of {partitions}", at.partition);
+                let note = format!("{which}, {} compared", HumanBytes(at.bytes));
+                progress.update(done, total, &note);
+            }
+            VerifyEvent::Report(report) => {
+                progress.finish(&format!("{} compared", HumanBytes(report.bytes)));
+                return Ok(report);
+            }
+            VerifyEvent::Error(error) => {
+                progress.abandon();
+                return Err(CliError::Failed(error.message));
+            }
+        }
+    }
+    progress.abandon();
+    Err(cut_off("the server ended the answer early".to_owned()))
+}
+
+fn render_report(report: &VerifyReport) -> String {
+    let verdict = if report.identical {
+        "identical"
+    } else {
+        "DIFFERENT"
+    };
+    let mut text = format!(
+        "{} and source topic {}: {verdict}; {} batches, {} bytes compared\n\n",
+        report.topic, report.source_topic, report.batches, report.bytes
+    );
+    text.push_str(&table(
+        [
+            "PARTITION",
+            "FROM",
+            "TO",
+            "BATCHES",
+            "BYTES",
+            "COMPACTED",
+            "RESULT",
+        ],
+        report.partitions.iter().map(|partition| {
+            let result = partition
+                .difference
+                .as_ref()
+                .map_or("identical", |_| "DIFFERENT");
+            [
+                partition.partition.to_string(),
+                partition.from.to_string(),
+                partition.to.to_string(),
+                partition.batches.to_string(),
+                partition.bytes.to_string(),
+                partition.compacted_batches.to_string(),
+                result.to_owned(),
+            ]
+        }),
+    ));
+    for partition in &report.partitions {
+        if let Some(difference) = &partition.difference {
+            text.push_str(&render_difference(partition.partition, difference));
+        }
+    }
+    text
+}
+
+fn render_difference(partition: i32, difference: &Difference) -> String {
+    let side = |batch: &Option<BatchSummary>| match batch {
+        Some(batch) => format!(
+            "offsets {} to {}, {} bytes, CRC {:08x}, leader epoch {}",
+            batch.base_offset, batch.last_offset, batch.length_bytes, batch.crc, batch.leader_epoch
+        ),
+        None => "no batch".to_owned(),
+    };
+    format!(
+        "\n\nfirst difference of partition {partition} at offset {}: {}\n  source: {}\n  here:   {}",
+        difference.offset,
+        difference.what,
+        side(&difference.source),
+        side(&difference.mirror)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use carrick_link::verify::PartitionVerify;
+
+    use super::*;
+
+    fn report(difference: Option<Difference>) -> VerifyReport {
+        VerifyReport {
+            topic: "orders".to_owned(),
+            source_topic: "orders".to_owned(),
+            identical: difference.is_none(),
+            batches: 3,
+            bytes: 300,
+            partitions: vec![PartitionVerify {
+                partition: 0,
+                from: 0,
+                to: 30,
+                batches: 3,
+                bytes: 300,
+                compacted_batches: 0,
+                difference,
+            }],
+        }
+    }
+
+    fn lines(events: &[VerifyEvent]) -> Vec<std::io::Result<String>> {
+        events
+            .iter()
+            .map(|event| Ok(serde_json::to_string(event).expect("JSON")))
+            .collect()
+    }
+
+    #[test]
+    fn a_stream_that_ends_early_proves_nothing() {
+        let error = follow(lines(&[]).into_iter(), 1).expect_err("cut off");
+        assert!(error.to_string().contains("nothing is proven"));
+    }
+
+    #[test]
+    fn the_report_ends_the_stream() {
+        let events = [VerifyEvent::Report(report(None))];
+        assert_eq!(
+            follow(lines(&events).into_iter(), 1).expect("report"),
+            report(None)
+        );
+    }
+
+    #[test]
+    fn a_difference_is_shown_with_both_sides() {
+        let batch = BatchSummary {
+            base_offset: 10,
+            last_offset: 19,
+            length_bytes: 100,
+            crc: 0xab,
+            leader_epoch: 2,
+        };
+        let text = render_report(&report(Some(Difference {
+            offset: 10,
+            what: "CRC".to_owned(),
+            source: Some(batch),
+            mirror: None,
+        })));
+        assert!(text.contains("DIFFERENT"), "{text}");
+        assert!(
+            text.contains("first difference of partition 0 at offset 10: CRC"),
+            "{text}"
+        );
+        assert!(
+            text.contains("offsets 10 to 19, 100 bytes, CRC 000000ab"),
+            "{text}"
+        );
+        assert!(text.contains("here:   no batch"), "{text}");
+    }
+}

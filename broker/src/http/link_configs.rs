@@ -1,0 +1,189 @@
+//! `/links/{link}/configs`: list, read, set, reset, alter several at once.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use carrick_link::config::{ConfigEntry, ConfigSource};
+use serde::Deserialize;
+
+use super::App;
+use super::error::{ApiError, NO_SUCH_CONFIG};
+use super::extract::{Base, Body, Path, Query};
+use super::links::LinkPath;
+use super::model::link::{LinkConfigData, UpdateLinkConfigRequest};
+use super::model::{
+    AlterConfigsRequest, Collection, ConfigChange, ConfigOperation, ResourceMetadata,
+};
+
+/// The part of a path that names a link and one of its configs.
+#[derive(Debug, Deserialize)]
+pub struct ConfigPath {
+    link: String,
+    name: String,
+}
+
+/// `PUT …:alter`
+#[derive(Debug, Deserialize)]
+pub struct AlterQuery {
+    /// Check only.
+    #[serde(default)]
+    validate_only: bool,
+}
+
+/// All configs of a link.
+///
+/// # Errors
+/// 404.
+pub async fn list(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<LinkPath>,
+) -> Result<Json<Collection<LinkConfigData>>, ApiError> {
+    let entries = app.links.link_configs(&path.link)?;
+    let data = entries
+        .iter()
+        .map(|entry| to_data(&app, &base, &path.link, entry))
+        .collect();
+    let own = base.at(&format!("/links/{}/configs", path.link));
+    Ok(Json(Collection::new(LinkConfigData::LIST_KIND, own, data)))
+}
+
+/// One config.
+///
+/// # Errors
+/// 404 for a link or config that is not there.
+pub async fn read(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<ConfigPath>,
+) -> Result<Json<LinkConfigData>, ApiError> {
+    let entries = app.links.link_configs(&path.link)?;
+    let entry = entries.iter().find(|entry| entry.name == path.name);
+    let Some(entry) = entry else {
+        let message = format!("a link has no config '{}'", path.name);
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            NO_SUCH_CONFIG,
+            message,
+        ));
+    };
+    Ok(Json(to_data(&app, &base, &path.link, entry)))
+}
+
+/// Gives one config a value.
+///
+/// # Errors
+/// 404, or 400 for a value that is refused.
+pub async fn update(
+    State(app): State<App>,
+    Path(path): Path<ConfigPath>,
+    Body(body): Body<UpdateLinkConfigRequest>,
+) -> Result<StatusCode, ApiError> {
+    let change = (path.name, Some(body.value));
+    app.links
+        .alter_link_configs(&path.link, vec![change], false)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives one config back its default.
+///
+/// # Errors
+/// 404, or 400 for a config that is fixed.
+pub async fn reset(
+    State(app): State<App>,
+    Path(path): Path<ConfigPath>,
+) -> Result<StatusCode, ApiError> {
+    app.links
+        .alter_link_configs(&path.link, vec![(path.name, None)], false)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes several configs, all or none.
+///
+/// # Errors
+/// 404, or 400 for a change that is refused.
+pub async fn alter(
+    State(app): State<App>,
+    Path(path): Path<LinkPath>,
+    Query(query): Query<AlterQuery>,
+    Body(body): Body<AlterConfigsRequest>,
+) -> Result<StatusCode, ApiError> {
+    let changes = body
+        .data
+        .into_iter()
+        .map(to_change)
+        .collect::<Result<_, _>>()?;
+    app.links
+        .alter_link_configs(&path.link, changes, query.validate_only)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn to_change(change: ConfigChange) -> Result<(String, Option<String>), ApiError> {
+    let ConfigChange {
+        name,
+        value,
+        operation,
+    } = change;
+    match (operation.unwrap_or(ConfigOperation::Set), value) {
+        (ConfigOperation::Set, Some(value)) => Ok((name, Some(value))),
+        (ConfigOperation::Delete, None) => Ok((name, None)),
+        (ConfigOperation::Set, None) => Err(ApiError::bad_request(format!(
+            "config '{name}': SET needs a value"
+        ))),
+        (ConfigOperation::Delete, Some(_)) => Err(ApiError::bad_request(format!(
+            "config '{name}': DELETE takes no value"
+        ))),
+    }
+}
+
+fn to_data(app: &App, base: &Base, link: &str, entry: &ConfigEntry) -> LinkConfigData {
+    let is_default = entry.source == ConfigSource::Default;
+    let source = if is_default {
+        "DEFAULT_CONFIG"
+    } else {
+        "DYNAMIC_CLUSTER_LINK_CONFIG"
+    };
+    let value = entry.value.clone().filter(|_| !entry.is_sensitive);
+    LinkConfigData {
+        kind: LinkConfigData::KIND.to_owned(),
+        metadata: ResourceMetadata::new(base.at(&format!("/links/{link}/configs/{}", entry.name))),
+        cluster_id: app.cluster_id.to_string(),
+        name: entry.name.clone(),
+        value: value.unwrap_or_default(),
+        is_default,
+        is_read_only: entry.is_read_only,
+        is_sensitive: entry.is_sensitive,
+        default: is_default,
+        read_only: entry.is_read_only,
+        sensitive: entry.is_sensitive,
+        source: source.to_owned(),
+        synonyms: Vec::new(),
+        link_name: link.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(operation: Option<ConfigOperation>, value: Option<&str>) -> ConfigChange {
+        ConfigChange {
+            name: "a".to_owned(),
+            value: value.map(str::to_owned),
+            operation,
+        }
+    }
+
+    #[test]
+    fn set_needs_a_value_and_delete_takes_none() {
+        let set = to_change(change(None, Some("1"))).expect("set");
+        assert_eq!(set, ("a".to_owned(), Some("1".to_owned())));
+        let delete = to_change(change(Some(ConfigOperation::Delete), None)).expect("delete");
+        assert_eq!(delete, ("a".to_owned(), None));
+        assert!(to_change(change(None, None)).is_err());
+        assert!(to_change(change(Some(ConfigOperation::Delete), Some("1"))).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! `/links`: list, create, read, delete.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use carrick_link::description::{LinkDescription, TaskDescription};
+use carrick_link::manager::NewLink;
+use carrick_link::state::TaskErrorCode;
+use serde::Deserialize;
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{Base, Body, Path, Query};
+use super::model::link::{CreateLinkRequest, LinkData, LinkTask, LinkTaskError};
+use super::model::{Collection, ConfigData, ResourceMetadata, name_of};
+
+/// The part of a path that names a link.
+#[derive(Debug, Deserialize)]
+pub struct LinkPath {
+    /// Its name.
+    pub link: String,
+}
+
+/// `POST /links`
+#[derive(Debug, Deserialize)]
+pub struct CreateQuery {
+    /// The new link's name.
+    link_name: String,
+    /// Check everything, create nothing.
+    #[serde(default)]
+    validate_only: bool,
+    /// Connect to the source first; true unless said otherwise, as Confluent has it.
+    #[serde(default = "yes")]
+    validate_link: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `GET /links/{link}`
+#[derive(Debug, Deserialize)]
+pub struct ReadQuery {
+    /// Show the link's periodic tasks, too.
+    #[serde(default)]
+    include_tasks: bool,
+}
+
+/// `DELETE /links/{link}`
+#[derive(Debug, Deserialize)]
+pub struct DeleteQuery {
+    /// Also when it has mirrors, which are failed over first.
+    #[serde(default)]
+    force: bool,
+    /// Check only.
+    #[serde(default)]
+    validate_only: bool,
+}
+
+/// All links.
+pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<LinkData>> {
+    let data = app
+        .links
+        .links()
+        .iter()
+        .map(|link| to_data(&app, &base, link, false))
+        .collect();
+    Json(Collection::new(
+        LinkData::LIST_KIND,
+        base.at("/links"),
+        data,
+    ))
+}
+
+/// Creates a link.
+///
+/// # Errors
+/// 400 for a name, config or source that is refused, 503 when the source does not answer.
+pub async fn create(
+    State(app): State<App>,
+    Query(query): Query<CreateQuery>,
+    Body(body): Body<CreateLinkRequest>,
+) -> Result<StatusCode, ApiError> {
+    let new = NewLink {
+        name: query.link_name,
+        configs: to_map(body.configs)?,
+        expected_source_cluster_id: body.source_cluster_id.or(body.remote_cluster_id),
+        validate_only: query.validate_only,
+        validate_link: query.validate_link,
+    };
+    app.links.create_link(new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One link.
+///
+/// # Errors
+/// 404.
+pub async fn read(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<LinkPath>,
+    Query(query): Query<ReadQuery>,
+) -> Result<Json<LinkData>, ApiError> {
+    let link = app.links.link(&path.link)?;
+    Ok(Json(to_data(&app, &base, &link, query.include_tasks)))
+}
+
+/// Deletes a link.
+///
+/// # Errors
+/// 404, or 400 when it has mirrors and `force` is not given.
+pub async fn delete(
+    State(app): State<App>,
+    Path(path): Path<LinkPath>,
+    Query(query): Query<DeleteQuery>,
+) -> Result<StatusCode, ApiError> {
+    if query.validate_only {
+        app.links.link(&path.link)?;
+        return Ok(StatusCode::OK);
+    }
+    app.links.delete_link(&path.link, query.force).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Configs of a body as a map; a name given twice is refused, a `null` value leaves it out.
+pub(super) fn to_map(configs: Vec<ConfigData>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut map = BTreeMap::new();
+    for ConfigData { name, value } in configs {
+        let Some(value) = value else { continue };
+        if map.insert(name.clone(), value).is_some() {
+            return Err(ApiError::bad_request(format!(
+                "config '{name}' is given twice"
+            )));
+        }
+    }
+    Ok(map)
+}
+
+fn to_data(app: &App, base: &Base, link: &LinkDescription, include_tasks: bool) -> LinkData {
+    LinkData {
+        kind: LinkData::KIND.to_owned(),
+        metadata: ResourceMetadata::new(base.at(&format!("/links/{}", link.name))),
+        source_cluster_id: link.source_cluster_id.clone(),
+        destination_cluster_id: Some(app.cluster_id.to_string()),
+        remote_cluster_id: link.source_cluster_id.clone(),
+        link_name: link.name.clone(),
+        link_id: link.link_id.clone(),
+        cluster_link_id: link.link_id.clone(),
+        topic_names: link.topics.clone(),
+        link_state: name_of(&link.state),
+        link_error: name_of(&link.error),
+        link_error_message: (!link.error_detail.is_empty()).then(|| link.error_detail.clone()),
+        tasks: include_tasks.then(|| link.tasks.iter().map(to_task).collect()),
+        link_state_time_ms: link.since_ms,
+        bootstrap_servers: link.bootstrap.clone(),
+    }
+}
+
+fn to_task(task: &TaskDescription) -> LinkTask {
+    let error = (task.error != TaskErrorCode::NoError).then(|| LinkTaskError {
+        error_code: name_of(&task.error),
+        error_message: task.error_detail.clone(),
+    });
+    LinkTask {
+        task_name: task.name.clone(),
+        state: name_of(&task.state),
+        errors: error.into_iter().collect(),
+        since_ms: task.since_ms,
+    }
+}

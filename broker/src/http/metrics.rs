@@ -1,0 +1,306 @@
+//! `GET /metrics`: Prometheus' text format.
+//!
+//! Two sources: the recorder behind the `metrics` facade, to which the rest of the broker reports
+//! (requests, latencies, bytes), and the link manager, which is asked at each scrape. What comes from
+//! the latter is written here and not through the recorder, so that the series of a mirror end with
+//! the mirror. What is not known has no sample: a lag is never 0 because nobody knows it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use carrick_link::description::{LinkDescription, MirrorDescription, PartitionLag};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::App;
+use super::model::name_of;
+
+/// Upper bounds of the buckets of every `…_seconds` histogram.
+const SECONDS_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// The process's recorder, installed at the first call. Several brokers in one process (in tests)
+/// share it.
+pub fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let suffix = Matcher::Suffix("_seconds".to_owned());
+            let builder = PrometheusBuilder::new();
+            let builder = match builder.set_buckets_for_metric(suffix, &SECONDS_BUCKETS) {
+                Ok(builder) => builder,
+                // Only an empty list of buckets is refused.
+                Err(_) => PrometheusBuilder::new(),
+            };
+            let recorder = builder.build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("another metrics recorder is installed: /metrics shows less");
+            }
+            handle
+        })
+        .clone()
+}
+
+/// All metrics.
+pub async fn scrape(State(app): State<App>) -> impl IntoResponse {
+    let mut text = app.recorder.render();
+    let mirrors = app.links.mirrors(None, None).unwrap_or_default();
+    text.push_str(&render(&app.links.links(), &mirrors));
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+}
+
+/// Families of samples, each rendered with its help and type once.
+#[derive(Default)]
+struct Families(BTreeMap<&'static str, Family>);
+
+struct Family {
+    kind: &'static str,
+    help: &'static str,
+    samples: String,
+}
+
+impl Families {
+    fn add(
+        &mut self,
+        (name, kind, help): (&'static str, &'static str, &'static str),
+        labels: &[(&str, &str)],
+        value: f64,
+    ) {
+        let family = self.0.entry(name).or_insert_with(|| Family {
+            kind,
+            help,
+            samples: String::new(),
+        });
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escape(value)))
+            .collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(family.samples, "{name}{{{}}} {value}", labels.join(","));
+    }
+
+    fn render(self) -> String {
+        let mut text = String::new();
+        for (name, family) in self.0 {
+            let Family {
+                kind,
+                help,
+                samples,
+            } = family;
+            let _ = write!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} {kind}\n{samples}\n"
+            );
+        }
+        text
+    }
+}
+
+fn escape(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
+    let mut families = Families::default();
+    for link in links {
+        let (state, error) = (name_of(&link.state), name_of(&link.error));
+        let about = (
+            "carrick_link_state",
+            "gauge",
+            "1 for the state that a link is in, and its error.",
+        );
+        let labels = [
+            ("link", &*link.name),
+            ("state", &*state),
+            ("error", &*error),
+        ];
+        families.add(about, &labels, 1.0);
+        let about = (
+            "carrick_link_mirrors",
+            "gauge",
+            "Mirror topics of a link, not stopped.",
+        );
+        families.add(about, &[("link", &*link.name)], link.mirror_count as f64);
+        if let Some(seen_ms) = link.source_seen_at_ms {
+            let about = (
+                "carrick_link_source_seen_timestamp_seconds",
+                "gauge",
+                "When the source last answered.",
+            );
+            families.add(about, &[("link", &*link.name)], seen_ms as f64 / 1000.0);
+        }
+    }
+    for mirror in mirrors {
+        let (status, error) = (name_of(&mirror.status), name_of(&mirror.error));
+        let about = (
+            "carrick_mirror_state",
+            "gauge",
+            "1 for the status of a mirror topic, and its error.",
+        );
+        let labels = [
+            ("link", &*mirror.link),
+            ("topic", &*mirror.topic),
+            ("status", &*status),
+            ("error", &*error),
+        ];
+        families.add(about, &labels, 1.0);
+        for lag in &mirror.lags {
+            add_partition(&mut families, mirror, lag);
+        }
+    }
+    families.render()
+}
+
+fn add_partition(families: &mut Families, mirror: &MirrorDescription, lag: &PartitionLag) {
+    let partition = lag.partition.to_string();
+    let labels = [
+        ("link", &*mirror.link),
+        ("topic", &*mirror.topic),
+        ("partition", &*partition),
+    ];
+    let mut add = |about, value: Option<f64>| {
+        if let Some(value) = value {
+            families.add(about, &labels, value);
+        }
+    };
+    let records = lag.lag_records.map(|records| records as f64);
+    let about = (
+        "carrick_mirror_lag_records",
+        "gauge",
+        "Records that a mirror partition lacks.",
+    );
+    add(about, records.filter(|_| lag.is_current));
+    let about = (
+        "carrick_mirror_lag_records_at_least",
+        "gauge",
+        "Records that a mirror partition lacks at least, the source being away or not.",
+    );
+    add(about, records);
+    let about = (
+        "carrick_mirror_lag_seconds",
+        "gauge",
+        "Seconds since a mirror partition last held all that the source had.",
+    );
+    add(about, lag.lag_ms.map(|ms| ms as f64 / 1000.0));
+    let about = (
+        "carrick_mirror_end_offset",
+        "gauge",
+        "End of a mirror partition.",
+    );
+    add(about, Some(lag.mirror_end as f64));
+    let about = (
+        "carrick_mirror_source_high_watermark",
+        "gauge",
+        "The source's high watermark as last seen.",
+    );
+    add(about, lag.source_high_watermark.map(|offset| offset as f64));
+    let about = (
+        "carrick_mirror_source_seen_timestamp_seconds",
+        "gauge",
+        "When the source last answered for a partition.",
+    );
+    add(about, lag.seen_at_ms.map(|ms| ms as f64 / 1000.0));
+    let about = (
+        "carrick_mirror_bytes_total",
+        "counter",
+        "Bytes mirrored since the start.",
+    );
+    add(about, Some(lag.bytes_total as f64));
+    let about = (
+        "carrick_mirror_lost_to_retention_records_total",
+        "counter",
+        "Records that the source deleted before they could be mirrored, since the start.",
+    );
+    add(about, Some(lag.lost_to_retention as f64));
+}
+
+#[cfg(test)]
+mod tests {
+    use carrick_link::state::{MirrorError, MirrorStatus};
+
+    use super::*;
+
+    fn mirror(lag: PartitionLag) -> MirrorDescription {
+        MirrorDescription {
+            link: "we\"st".to_owned(),
+            topic: "orders".to_owned(),
+            source_topic: "orders".to_owned(),
+            source_topic_id: None,
+            num_partitions: 1,
+            status: MirrorStatus::Active,
+            status_since_ms: 0,
+            error: MirrorError::NoError,
+            error_detail: String::new(),
+            next_steps: Vec::new(),
+            created_ms: 0,
+            lags: vec![lag],
+        }
+    }
+
+    fn lag(is_current: bool) -> PartitionLag {
+        PartitionLag {
+            partition: 3,
+            lag_records: Some(7),
+            lag_ms: Some(1500),
+            is_current,
+            last_source_fetch_offset: Some(93),
+            source_high_watermark: Some(100),
+            source_log_start: Some(0),
+            mirror_start: 0,
+            mirror_end: 93,
+            seen_at_ms: Some(2000),
+            bytes_total: 1234,
+            lost_to_retention: 0,
+            source_leader: Some(1),
+            problem: None,
+        }
+    }
+
+    const LABELS: &str = r#"{link="we\"st",topic="orders",partition="3"}"#;
+
+    #[test]
+    fn lag_is_shown_in_records_and_seconds_and_labels_are_escaped() {
+        let text = render(&[], &[mirror(lag(true))]);
+        assert!(
+            text.contains(&format!("\ncarrick_mirror_lag_records{LABELS} 7\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("\ncarrick_mirror_lag_seconds{LABELS} 1.5\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains("# TYPE carrick_mirror_bytes_total counter\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_lag_that_nobody_knows_has_no_sample() {
+        let text = render(&[], &[mirror(lag(false))]);
+        assert!(!text.contains("carrick_mirror_lag_records{"), "{text}");
+        let bound = format!("carrick_mirror_lag_records_at_least{LABELS} 7");
+        assert!(text.contains(&bound), "{text}");
+    }
+
+    #[test]
+    fn a_family_is_described_once() {
+        let text = render(&[], &[mirror(lag(true)), mirror(lag(true))]);
+        assert_eq!(
+            text.matches("# TYPE carrick_mirror_end_offset").count(),
+            1,
+            "{text}"
+        );
+    }
+}

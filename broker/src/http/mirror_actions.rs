@@ -1,0 +1,236 @@
+//! `/links/{link}/mirrors:promote`, `:failover`, `:pause`, `:resume`.
+//!
+//! The answer is 200 with one outcome per mirror, also when some were refused: each says so itself.
+//! A promotion is answered when it is done. A client that goes away ends the waiting, not the
+//! promotion.
+
+use axum::Json;
+use axum::extract::State;
+use carrick_link::description::MirrorOutcome;
+use carrick_link::manager::{MirrorAction, Selection};
+use carrick_protocol::ids::TopicName;
+use serde::Deserialize;
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{Base, Body, Path, Query};
+use super::links::LinkPath;
+use super::mirrors::{mirror_url, to_lags};
+use super::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
+use super::model::{Collection, ResourceMetadata, name_of};
+
+/// What all four take.
+#[derive(Debug, Deserialize)]
+pub struct ActionQuery {
+    /// Say what would happen, change nothing.
+    #[serde(default)]
+    validate_only: bool,
+}
+
+type Answer = Result<Json<Collection<AlterMirrorData>>, ApiError>;
+
+/// Planned hand-over.
+///
+/// # Errors
+/// 404 for an unknown link, 400 for a selection that makes no sense.
+pub async fn promote(
+    app: State<App>,
+    base: Base,
+    path: Path<LinkPath>,
+    query: Query<ActionQuery>,
+    body: Body<AlterMirrorsRequest>,
+) -> Answer {
+    act(
+        app,
+        base,
+        path,
+        query,
+        body,
+        MirrorAction::Promote,
+        "KafkaPromoteMirror",
+    )
+    .await
+}
+
+/// Unplanned hand-over.
+///
+/// # Errors
+/// As [`promote`].
+pub async fn failover(
+    app: State<App>,
+    base: Base,
+    path: Path<LinkPath>,
+    query: Query<ActionQuery>,
+    body: Body<AlterMirrorsRequest>,
+) -> Answer {
+    act(
+        app,
+        base,
+        path,
+        query,
+        body,
+        MirrorAction::Failover,
+        "KafkaFailoverMirror",
+    )
+    .await
+}
+
+/// Stops mirroring for now.
+///
+/// # Errors
+/// As [`promote`].
+pub async fn pause(
+    app: State<App>,
+    base: Base,
+    path: Path<LinkPath>,
+    query: Query<ActionQuery>,
+    body: Body<AlterMirrorsRequest>,
+) -> Answer {
+    act(
+        app,
+        base,
+        path,
+        query,
+        body,
+        MirrorAction::Pause,
+        "KafkaPauseMirror",
+    )
+    .await
+}
+
+/// Goes on mirroring.
+///
+/// # Errors
+/// As [`promote`].
+pub async fn resume(
+    app: State<App>,
+    base: Base,
+    path: Path<LinkPath>,
+    query: Query<ActionQuery>,
+    body: Body<AlterMirrorsRequest>,
+) -> Answer {
+    act(
+        app,
+        base,
+        path,
+        query,
+        body,
+        MirrorAction::Resume,
+        "KafkaResumeMirror",
+    )
+    .await
+}
+
+async fn act(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<LinkPath>,
+    Query(query): Query<ActionQuery>,
+    Body(body): Body<AlterMirrorsRequest>,
+    action: MirrorAction,
+    kind: &str,
+) -> Answer {
+    let selection = to_selection(body)?;
+    let dry_run = query.validate_only;
+    let outcomes = app
+        .links
+        .alter_mirrors(&path.link, action, selection, dry_run, None)
+        .await?;
+    let data = outcomes
+        .into_iter()
+        .map(|outcome| to_data(&base, &path.link, outcome))
+        .collect();
+    let own = base.at(&format!("/links/{}/mirrors", path.link));
+    Ok(Json(Collection::new(kind, own, data)))
+}
+
+fn to_selection(body: AlterMirrorsRequest) -> Result<Selection, ApiError> {
+    match (
+        body.mirror_topic_names,
+        body.mirror_topic_name_pattern,
+        body.all,
+    ) {
+        (Some(names), None, false) if !names.is_empty() => {
+            let names = names.iter().map(|name| {
+                TopicName::new(name).map_err(|error| ApiError::bad_request(error.to_string()))
+            });
+            Ok(Selection::Names(names.collect::<Result<_, _>>()?))
+        }
+        (None, Some(pattern), false) => Ok(Selection::Pattern(pattern)),
+        (None, None, true) => Ok(Selection::All),
+        _ => Err(ApiError::bad_request(
+            "which mirrors? Exactly one of mirror_topic_names (not empty), \
+             mirror_topic_name_pattern, and all",
+        )),
+    }
+}
+
+fn to_data(base: &Base, link: &str, outcome: MirrorOutcome) -> AlterMirrorData {
+    let MirrorOutcome {
+        topic,
+        result,
+        report,
+    } = outcome;
+    let mut data = AlterMirrorData {
+        kind: AlterMirrorData::KIND.to_owned(),
+        metadata: ResourceMetadata::new(mirror_url(base, link, &topic)),
+        mirror_topic_name: topic,
+        error_code: None,
+        error_message: None,
+        mirror_lags: Vec::new(),
+        messages_truncated: None,
+        partition_level_truncation_data: Vec::new(),
+        mirror_status: None,
+        report,
+    };
+    match result {
+        Ok(mirror) => {
+            data.mirror_lags = to_lags(&mirror.lags);
+            data.mirror_status = Some(name_of(&mirror.status));
+        }
+        Err(error) => {
+            let body = ApiError::from(error).into_body();
+            data.error_code = Some(body.error_code);
+            data.error_message = Some(body.message);
+        }
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(names: Option<&[&str]>, pattern: Option<&str>, all: bool) -> AlterMirrorsRequest {
+        AlterMirrorsRequest {
+            mirror_topic_names: names.map(|names| names.iter().map(|n| (*n).to_owned()).collect()),
+            mirror_topic_name_pattern: pattern.map(str::to_owned),
+            all,
+        }
+    }
+
+    #[test]
+    fn a_selection_is_exactly_one_of_three() {
+        assert!(matches!(
+            to_selection(body(Some(&["a"]), None, false)),
+            Ok(Selection::Names(_))
+        ));
+        assert!(matches!(
+            to_selection(body(None, Some("a"), false)),
+            Ok(Selection::Pattern(_))
+        ));
+        assert!(matches!(
+            to_selection(body(None, None, true)),
+            Ok(Selection::All)
+        ));
+        for wrong in [
+            body(None, None, false),
+            body(Some(&[]), None, false),
+            body(Some(&["a"]), Some("a"), false),
+            body(Some(&["a"]), None, true),
+            body(Some(&["not/a/topic"]), None, false),
+        ] {
+            assert!(to_selection(wrong).is_err());
+        }
+    }
+}

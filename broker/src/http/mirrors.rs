@@ -1,0 +1,178 @@
+//! `/links/{link}/mirrors`: list, create, read, and the report of the last cut. The link `-` stands
+//! for every link when reading.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use carrick_link::description::{MirrorDescription, PartitionLag};
+use carrick_link::manager::NewMirror;
+use carrick_link::report::RpoReport;
+use carrick_link::state::MirrorStatus;
+use serde::Deserialize;
+
+use super::App;
+use super::error::{ApiError, NO_SUCH_MIRROR};
+use super::extract::{Base, Body, Path, Query};
+use super::links::{LinkPath, to_map};
+use super::model::mirror::{CreateMirrorRequest, MirrorData, MirrorLag};
+use super::model::{Collection, ResourceMetadata, name_of};
+
+/// The part of a path that names a mirror.
+#[derive(Debug, Deserialize)]
+pub struct MirrorPath {
+    /// Its link, or `-`.
+    pub link: String,
+    /// The topic here.
+    pub topic: String,
+}
+
+/// `GET …/mirrors`
+#[derive(Debug, Deserialize)]
+pub struct ListQuery {
+    /// Only mirrors in this status.
+    mirror_status: Option<MirrorStatus>,
+}
+
+/// The mirrors of a link, or of all.
+///
+/// # Errors
+/// 404.
+pub async fn list(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<LinkPath>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Collection<MirrorData>>, ApiError> {
+    let link = (path.link != "-").then_some(path.link.as_str());
+    let mirrors = app.links.mirrors(link, query.mirror_status)?;
+    let data = mirrors
+        .iter()
+        .map(|mirror| to_data(&base, mirror))
+        .collect();
+    let own = base.at(&format!("/links/{}/mirrors", path.link));
+    Ok(Json(Collection::new(MirrorData::LIST_KIND, own, data)))
+}
+
+/// Creates a mirror topic.
+///
+/// # Errors
+/// 404 for an unknown link, 400 for what is refused, 503 when the source does not answer.
+pub async fn create(
+    State(app): State<App>,
+    Path(path): Path<LinkPath>,
+    Body(body): Body<CreateMirrorRequest>,
+) -> Result<StatusCode, ApiError> {
+    if !matches!(body.replication_factor, None | Some(-1 | 1)) {
+        return Err(ApiError::bad_request(
+            "replication_factor can only be 1: this is one node",
+        ));
+    }
+    let new = NewMirror {
+        source_topic: body.source_topic_name,
+        mirror_topic: body.mirror_topic_name,
+        configs: to_map(body.configs)?,
+    };
+    app.links.create_mirror(&path.link, new).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One mirror.
+///
+/// # Errors
+/// 404.
+pub async fn read(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<MirrorPath>,
+) -> Result<Json<MirrorData>, ApiError> {
+    Ok(Json(to_data(&base, &find(&app, &path)?)))
+}
+
+/// The report of the last promotion or failover of a mirror.
+///
+/// # Errors
+/// 404 when there is no such mirror, or it has not been cut.
+pub async fn report(
+    State(app): State<App>,
+    Path(path): Path<MirrorPath>,
+) -> Result<Json<RpoReport>, ApiError> {
+    let mirror = find(&app, &path)?;
+    match app.links.report(&mirror.topic)? {
+        Some(report) => Ok(Json(report)),
+        None => {
+            let message = format!("'{}' was neither promoted nor failed over", mirror.topic);
+            Err(ApiError::new(
+                StatusCode::NOT_FOUND,
+                NO_SUCH_MIRROR,
+                message,
+            ))
+        }
+    }
+}
+
+/// The mirror that a path names.
+pub(super) fn find(app: &App, path: &MirrorPath) -> Result<MirrorDescription, ApiError> {
+    if path.link != "-" {
+        app.links.link(&path.link)?;
+    }
+    let mirror = app.links.mirror(&path.topic)?;
+    if path.link == "-" || path.link == mirror.link {
+        return Ok(mirror);
+    }
+    let message = format!("'{}' is a mirror of link '{}'", path.topic, mirror.link);
+    Err(ApiError::new(
+        StatusCode::NOT_FOUND,
+        NO_SUCH_MIRROR,
+        message,
+    ))
+}
+
+fn to_data(base: &Base, mirror: &MirrorDescription) -> MirrorData {
+    let own = mirror_url(base, &mirror.link, &mirror.topic);
+    MirrorData {
+        kind: MirrorData::KIND.to_owned(),
+        metadata: ResourceMetadata::new(own),
+        link_name: mirror.link.clone(),
+        mirror_topic_name: mirror.topic.clone(),
+        source_topic_name: mirror.source_topic.clone(),
+        num_partitions: mirror.num_partitions,
+        mirror_lags: to_lags(&mirror.lags),
+        mirror_status: name_of(&mirror.status),
+        state_time_ms: mirror.status_since_ms,
+        mirror_topic_error: name_of(&mirror.error),
+        mirror_topic_error_message: (!mirror.error_detail.is_empty())
+            .then(|| mirror.error_detail.clone()),
+        next_steps: mirror.next_steps.clone(),
+        source_topic_id: mirror.source_topic_id.clone(),
+    }
+}
+
+/// The address of a mirror.
+pub(super) fn mirror_url(base: &Base, link: &str, topic: &str) -> String {
+    base.at(&format!("/links/{link}/mirrors/{topic}"))
+}
+
+/// The lags of a mirror as shown.
+pub(super) fn to_lags(lags: &[PartitionLag]) -> Vec<MirrorLag> {
+    lags.iter().map(to_lag).collect()
+}
+
+fn to_lag(lag: &PartitionLag) -> MirrorLag {
+    MirrorLag {
+        partition: lag.partition,
+        lag: lag.lag_records.filter(|_| lag.is_current),
+        lag_at_least: lag.lag_records,
+        unknown_since_ms: lag.seen_at_ms.filter(|_| !lag.is_current),
+        last_source_fetch_offset: lag.last_source_fetch_offset,
+        lag_ms: lag.lag_ms,
+        source_log_start_offset: lag.source_log_start,
+        source_high_watermark: lag.source_high_watermark,
+        source_seen_time_ms: lag.seen_at_ms,
+        mirror_log_start_offset: lag.mirror_start,
+        mirror_end_offset: lag.mirror_end,
+        mirrored_bytes: lag.bytes_total,
+        records_lost_to_retention: lag.lost_to_retention,
+        source_leader_id: lag.source_leader,
+        problem: lag.problem.clone(),
+    }
+}

@@ -1,0 +1,131 @@
+//! `KafkaLinkData` and `KafkaLinkConfigData`: a link and its configs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigData, ResourceMetadata};
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkData {
+    /// `KafkaLinkData`.
+    pub kind: String,
+    /// Its address.
+    pub metadata: ResourceMetadata,
+    /// The source's cluster id, once known.
+    pub source_cluster_id: Option<String>,
+    /// This cluster's id.
+    pub destination_cluster_id: Option<String>,
+    /// The source's cluster id again, under its newer name.
+    pub remote_cluster_id: Option<String>,
+    /// Its name.
+    pub link_name: String,
+    /// Its id, under the name that older clients require.
+    pub link_id: String,
+    /// Its id.
+    pub cluster_link_id: String,
+    /// The mirror topics that it owns.
+    pub topic_names: Vec<String>,
+    /// `ACTIVE`, `PAUSED`, `UNAVAILABLE` or `FAILED`.
+    pub link_state: String,
+    /// `NO_ERROR` or the cause, for example `TIMEOUT_ERROR`.
+    pub link_error: String,
+    /// The cause in words.
+    pub link_error_message: Option<String>,
+    /// Its periodic tasks, with `include_tasks=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<LinkTask>>,
+    /// Since when it is in this state *(own)*.
+    pub link_state_time_ms: i64,
+    /// The source's addresses as configured *(own)*.
+    pub bootstrap_servers: String,
+}
+
+impl LinkData {
+    /// `kind` of one link.
+    pub const KIND: &str = "KafkaLinkData";
+    /// `kind` of the list.
+    pub const LIST_KIND: &str = "KafkaLinkDataList";
+}
+
+/// One periodic task of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTask {
+    /// For example `TopicConfigsSync`.
+    pub task_name: String,
+    /// `ACTIVE`, `IN_ERROR`, `NOT_CONFIGURED`, `LINK_PAUSED`, `LINK_UNAVAILABLE` or `LINK_FAILED`.
+    pub state: String,
+    /// What is wrong; empty when nothing is.
+    pub errors: Vec<LinkTaskError>,
+    /// Since when it is in this state *(own)*.
+    pub since_ms: i64,
+}
+
+/// What is wrong with a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTaskError {
+    /// For example `AUTHORIZATION_ERROR`.
+    pub error_code: String,
+    /// The cause in words.
+    pub error_message: String,
+}
+
+/// The body of `POST /links`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateLinkRequest {
+    /// The id that the source must have; anything else is refused.
+    #[serde(default)]
+    pub source_cluster_id: Option<String>,
+    /// The same under its newer name.
+    #[serde(default)]
+    pub remote_cluster_id: Option<String>,
+    /// The link's configs.
+    #[serde(default)]
+    pub configs: Vec<ConfigData>,
+}
+
+/// One config of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkConfigData {
+    /// `KafkaLinkConfigData`.
+    pub kind: String,
+    /// Its address.
+    pub metadata: ResourceMetadata,
+    /// This cluster's id.
+    pub cluster_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its value; empty when it is sensitive.
+    pub value: String,
+    /// Whether nobody set it.
+    pub is_default: bool,
+    /// Whether it is fixed at creation.
+    pub is_read_only: bool,
+    /// Whether its value is never shown.
+    pub is_sensitive: bool,
+    /// `is_default` under the name that older clients require.
+    pub default: bool,
+    /// `is_read_only` under the name that older clients require.
+    pub read_only: bool,
+    /// `is_sensitive` under the name that older clients require.
+    pub sensitive: bool,
+    /// `DYNAMIC_CLUSTER_LINK_CONFIG` or `DEFAULT_CONFIG`.
+    pub source: String,
+    /// Always empty.
+    pub synonyms: Vec<String>,
+    /// The link that it belongs to.
+    pub link_name: String,
+}
+
+impl LinkConfigData {
+    /// `kind` of one config.
+    pub const KIND: &str = "KafkaLinkConfigData";
+    /// `kind` of the list.
+    pub const LIST_KIND: &str = "KafkaLinkConfigDataList";
+}
+
+/// The body of `PUT /links/{link}/configs/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateLinkConfigRequest {
+    /// The new value.
+    pub value: String,
+}

@@ -1,0 +1,139 @@
+//! `KafkaMirrorData` and the answers of `:promote`, `:failover`, `:pause` and `:resume`.
+
+use carrick_link::report::RpoReport;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigData, ResourceMetadata};
+
+/// One mirror topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorData {
+    /// `KafkaMirrorData`.
+    pub kind: String,
+    /// Its address.
+    pub metadata: ResourceMetadata,
+    /// Its link.
+    pub link_name: String,
+    /// The topic here.
+    pub mirror_topic_name: String,
+    /// The topic at the source.
+    pub source_topic_name: String,
+    /// How many partitions.
+    pub num_partitions: i32,
+    /// How far each partition is behind.
+    pub mirror_lags: Vec<MirrorLag>,
+    /// `ACTIVE`, `PAUSED`, `SOURCE_UNAVAILABLE`, `FAILED`, `STOPPED`, …
+    pub mirror_status: String,
+    /// Since when.
+    pub state_time_ms: i64,
+    /// `NO_ERROR` or the cause, for example `SOURCE_TOPIC_MAY_BE_DELETED`.
+    pub mirror_topic_error: String,
+    /// The cause in words *(own)*.
+    pub mirror_topic_error_message: Option<String>,
+    /// What can be done from here *(own)*.
+    pub next_steps: Vec<String>,
+    /// The source topic's id in Kafka's base64 form, if it has one *(own)*.
+    pub source_topic_id: Option<String>,
+}
+
+impl MirrorData {
+    /// `kind` of one mirror.
+    pub const KIND: &str = "KafkaMirrorData";
+    /// `kind` of the list.
+    pub const LIST_KIND: &str = "KafkaMirrorDataList";
+}
+
+/// How far one partition is behind its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorLag {
+    /// The partition.
+    pub partition: i32,
+    /// Records that the mirror lacks; `null` while nobody knows, because the source does not answer.
+    pub lag: Option<i64>,
+    /// Records that the mirror lacks at least: what the source was last seen to hold *(own)*.
+    pub lag_at_least: Option<i64>,
+    /// Since when `lag` is unknown *(own)*; `null` while it is known, or was never known.
+    pub unknown_since_ms: Option<i64>,
+    /// The offset that the last answered fetch asked for.
+    pub last_source_fetch_offset: Option<i64>,
+    /// Duration in ms since the mirror last held all that the source had *(own)*.
+    pub lag_ms: Option<i64>,
+    /// The source's log start as last seen *(own)*.
+    pub source_log_start_offset: Option<i64>,
+    /// The source's high watermark as last seen *(own)*.
+    pub source_high_watermark: Option<i64>,
+    /// When the source last answered for this partition *(own)*.
+    pub source_seen_time_ms: Option<i64>,
+    /// Where the mirror's log begins *(own)*.
+    pub mirror_log_start_offset: i64,
+    /// Where the mirror's log ends *(own)*.
+    pub mirror_end_offset: i64,
+    /// Bytes mirrored since the broker's start *(own)*.
+    pub mirrored_bytes: u64,
+    /// Records that the source deleted before they could be mirrored, since the start *(own)*.
+    pub records_lost_to_retention: i64,
+    /// The node that leads the partition at the source *(own)*.
+    pub source_leader_id: Option<i32>,
+    /// What goes wrong at present *(own)*; it is retried.
+    pub problem: Option<String>,
+}
+
+/// The body of `POST /links/{link}/mirrors`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateMirrorRequest {
+    /// The topic at the source.
+    pub source_topic_name: String,
+    /// Its name here, if it is to be another.
+    #[serde(default)]
+    pub mirror_topic_name: Option<String>,
+    /// Must be 1 (or −1 for the default) when given.
+    #[serde(default)]
+    pub replication_factor: Option<i32>,
+    /// `mirror.start.offset.spec`, and topic configs that are not always synced.
+    #[serde(default)]
+    pub configs: Vec<ConfigData>,
+}
+
+/// The body of `:promote`, `:failover`, `:pause` and `:resume`: exactly one of the three.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterMirrorsRequest {
+    /// These mirrors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror_topic_names: Option<Vec<String>>,
+    /// The mirrors whose whole name matches this regular expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror_topic_name_pattern: Option<String>,
+    /// Every mirror of the link that is not stopped *(own)*.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+}
+
+/// What became of one mirror.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterMirrorData {
+    /// `AlterMirrorsData`.
+    pub kind: String,
+    /// The mirror's address.
+    pub metadata: ResourceMetadata,
+    /// The topic here.
+    pub mirror_topic_name: String,
+    /// `null`, or why this one was refused.
+    pub error_code: Option<i32>,
+    /// The same in words.
+    pub error_message: Option<String>,
+    /// How far each partition is (was) behind.
+    pub mirror_lags: Vec<MirrorLag>,
+    /// Always `null`: nothing is truncated.
+    pub messages_truncated: Option<i64>,
+    /// Always empty.
+    pub partition_level_truncation_data: Vec<()>,
+    /// Its status afterwards *(own)*; `null` when it was refused.
+    pub mirror_status: Option<String>,
+    /// What was, or with `validate_only` would be, lost *(own)*: of promote and failover.
+    pub report: Option<RpoReport>,
+}
+
+impl AlterMirrorData {
+    /// `kind` of one outcome.
+    pub const KIND: &str = "AlterMirrorsData";
+}

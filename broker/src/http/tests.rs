@@ -1,0 +1,1 @@
+//! Handlers over a real loopback socket.

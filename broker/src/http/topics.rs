@@ -1,0 +1,147 @@
+//! `/topics`: list, create, read, delete.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use carrick_protocol::ids::TopicName;
+use serde::Deserialize;
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{Base, Body, Path};
+use super::links::to_map;
+use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
+use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
+use crate::mirror::delete_topic;
+use crate::partition::Partition;
+use crate::topic::{NewTopic, Topic};
+
+/// The part of a path that names a topic.
+#[derive(Debug, Deserialize)]
+pub struct TopicPath {
+    topic: String,
+}
+
+/// All topics.
+pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<TopicData>> {
+    let data = app
+        .catalog
+        .list()
+        .iter()
+        .map(|topic| to_data(&app, &base, topic))
+        .collect();
+    Json(Collection::new(
+        TopicData::LIST_KIND,
+        base.at("/topics"),
+        data,
+    ))
+}
+
+/// Creates a topic.
+///
+/// # Errors
+/// 400 for what is refused.
+pub async fn create(
+    State(app): State<App>,
+    base: Base,
+    Body(body): Body<CreateTopicRequest>,
+) -> Result<(StatusCode, Json<TopicData>), ApiError> {
+    if !matches!(body.replication_factor, None | Some(-1 | 1)) {
+        return Err(ApiError::bad_request(
+            "replication_factor can only be 1: this is one node",
+        ));
+    }
+    let name = TopicName::new(&body.topic_name);
+    let new = NewTopic {
+        name: name.map_err(|error| ApiError::bad_request(error.to_string()))?,
+        id: None,
+        partitions: body.partitions_count.unwrap_or(app.default_partitions),
+        configs: to_map(body.configs)?,
+        is_mirror: false,
+    };
+    let catalog = app.catalog.clone();
+    let topic = blocking(move || catalog.create(new, Default::default())).await??;
+    Ok((StatusCode::CREATED, Json(to_data(&app, &base, &topic))))
+}
+
+/// One topic, with its offsets and the configs that were set.
+///
+/// # Errors
+/// 404.
+pub async fn read(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<TopicPath>,
+) -> Result<Json<TopicData>, ApiError> {
+    let Some(topic) = app.catalog.topic(&path.topic) else {
+        return Err(ApiError::no_such_topic(&path.topic));
+    };
+    let mut data = to_data(&app, &base, &topic);
+    let state = topic.state();
+    data.partition_offsets = state
+        .partitions
+        .iter()
+        .map(|partition| offsets(partition))
+        .collect();
+    let config = |(name, value): (&String, &String)| ConfigData {
+        name: name.clone(),
+        value: Some(value.clone()),
+    };
+    data.config_overrides = state.overrides.iter().map(config).collect();
+    Ok(Json(data))
+}
+
+/// Deletes a topic and its data; a mirror, too.
+///
+/// # Errors
+/// 404.
+pub async fn delete(
+    State(app): State<App>,
+    Path(path): Path<TopicPath>,
+) -> Result<StatusCode, ApiError> {
+    blocking(move || delete_topic(&app.catalog, &app.links, &path.topic)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Runs what blocks on a disk where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| ApiError::internal("the operation was cut off"))
+}
+
+fn to_data(app: &App, base: &Base, topic: &Topic) -> TopicData {
+    let own = base.at(&format!("/topics/{}", topic.name()));
+    let related = |part: &str| Relationship {
+        related: format!("{own}/{part}"),
+    };
+    TopicData {
+        kind: TopicData::KIND.to_owned(),
+        cluster_id: app.cluster_id.to_string(),
+        topic_name: topic.name().to_string(),
+        is_internal: topic.is_internal(),
+        replication_factor: 1,
+        partitions_count: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+        partitions: related("partitions"),
+        configs: related("configs"),
+        partition_reassignments: related("partitions/-/reassignments"),
+        topic_id: topic.id().to_string(),
+        is_mirror: topic.is_mirror(),
+        partition_offsets: Vec::new(),
+        config_overrides: Vec::new(),
+        metadata: ResourceMetadata::new(own),
+    }
+}
+
+fn offsets(partition: &Partition) -> PartitionOffsets {
+    let log = partition.snapshot();
+    PartitionOffsets {
+        partition: partition.id().partition,
+        log_start_offset: log.log_start().0,
+        high_watermark: log.high_watermark().0,
+        end_offset: log.end().0,
+        leader_epoch: partition.leader_epoch().0,
+        size_bytes: log.size_bytes(),
+    }
+}

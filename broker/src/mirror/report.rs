@@ -1,0 +1,291 @@
+//! The RPO report for people: what a promotion or failover lost, or would lose.
+//!
+//! Invariant: what is not known is said to be unknown, with a lower bound; never 0, never negative.
+//! The JSON form is [`RpoReport`] itself.
+
+use std::fmt::Write;
+
+use carrick_link::record::StopKind;
+use carrick_link::report::{PartitionRpo, RpoReport};
+use jiff::Timestamp;
+
+/// A point in time as people read it, in UTC with milliseconds.
+pub fn when(time_ms: i64) -> String {
+    match Timestamp::from_millisecond(time_ms) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+        Err(_) => format!("{time_ms} ms"),
+    }
+}
+
+/// A duration as people read it.
+pub fn lasting(duration_ms: i64) -> String {
+    match duration_ms {
+        ..1_000 => format!("{duration_ms} ms"),
+        1_000..60_000 => format!("{}.{:01} s", duration_ms / 1_000, duration_ms % 1_000 / 100),
+        60_000..3_600_000 => format!(
+            "{} min {} s",
+            duration_ms / 60_000,
+            duration_ms / 1_000 % 60
+        ),
+        _ => format!(
+            "{} h {} min",
+            duration_ms / 3_600_000,
+            duration_ms / 60_000 % 60
+        ),
+    }
+}
+
+/// The report as text: a headline, one line per partition, a total, and what else is to be known.
+pub fn render(report: &RpoReport) -> String {
+    let mut text = String::new();
+    let action = match report.kind {
+        StopKind::Promote => "promotion",
+        StopKind::Failover => "failover",
+    };
+    let made = when(report.made_at_ms);
+    let dry = if report.dry_run {
+        ", dry run: nothing was changed"
+    } else {
+        ""
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{action} of {} (link {}, source topic {}) at {made}{dry}",
+        report.topic, report.link, report.source_topic
+    );
+    for partition in &report.partitions {
+        let _ = writeln!(
+            text,
+            "  partition {}: {}",
+            partition.partition,
+            partition_line(partition)
+        );
+    }
+    let _ = writeln!(text, "  total: {}", total_line(report));
+    for note in notes(report) {
+        let _ = writeln!(text, "  note: {note}");
+    }
+    text
+}
+
+fn partition_line(partition: &PartitionRpo) -> String {
+    let last = match (
+        partition.last_mirrored_offset,
+        partition.last_mirrored_timestamp_ms,
+    ) {
+        (Some(offset), Some(time_ms)) => {
+            format!("last mirrored offset {offset}, written {}", when(time_ms))
+        }
+        (Some(offset), None) => format!("last mirrored offset {offset}"),
+        (None, _) => "nothing mirrored".to_owned(),
+    };
+    let source = match (partition.source_high_watermark, partition.source_seen_at_ms) {
+        (Some(end), Some(seen_ms)) => {
+            format!("source high watermark {end}, seen {}", when(seen_ms))
+        }
+        (Some(end), None) => format!("source high watermark {end}"),
+        (None, _) => "source high watermark never seen since the start".to_owned(),
+    };
+    format!("{last}; {source}; missing {}", missing(partition))
+}
+
+fn missing(partition: &PartitionRpo) -> String {
+    let records = partition.missing_records.unwrap_or(0).max(0);
+    let time = partition.missing_ms.map(|ms| lasting(ms.max(0)));
+    if partition.exact && partition.missing_records.is_some() {
+        return match time {
+            Some(time) => format!("{} ({time})", records_of(records)),
+            None => records_of(records),
+        };
+    }
+    let since = partition.source_seen_at_ms.map_or_else(
+        || "unknown, the source was not seen since the start".to_owned(),
+        |seen_ms| format!("unknown since {}", when(seen_ms)),
+    );
+    let time = time
+        .map(|time| format!(", writes of the last {time}"))
+        .unwrap_or_default();
+    format!("{since}, at least {}{time}", records_of(records))
+}
+
+fn records_of(count: i64) -> String {
+    format!("{count} record{}", if count == 1 { "" } else { "s" })
+}
+
+fn total_line(report: &RpoReport) -> String {
+    let missing: i64 = report
+        .partitions
+        .iter()
+        .map(|partition| partition.missing_records.unwrap_or(0).max(0))
+        .fold(0, i64::saturating_add);
+    let inexact = report
+        .partitions
+        .iter()
+        .filter(|partition| !is_exact(partition))
+        .count();
+    if inexact == 0 {
+        return format!("{} missing", records_of(missing));
+    }
+    let since = report
+        .partitions
+        .iter()
+        .filter(|partition| !is_exact(partition))
+        .map(|partition| partition.source_seen_at_ms)
+        .min()
+        .flatten()
+        .map_or_else(|| "the broker's start".to_owned(), when);
+    format!(
+        "at least {} missing; unknown since {since} for {inexact} of {} partitions",
+        records_of(missing),
+        report.partitions.len()
+    )
+}
+
+fn is_exact(partition: &PartitionRpo) -> bool {
+    partition.exact && partition.missing_records.is_some()
+}
+
+fn notes(report: &RpoReport) -> Vec<String> {
+    let mut notes = Vec::new();
+    for partition in &report.partitions {
+        if partition.lost_to_retention > 0 {
+            notes.push(format!(
+                "partition {}: {} had been deleted at the source before they could be mirrored",
+                partition.partition,
+                records_of(partition.lost_to_retention)
+            ));
+        }
+    }
+    let open: Vec<String> = report
+        .partitions
+        .iter()
+        .filter(|partition| partition.open_transactions > 0)
+        .map(|partition| format!("{} on {}", partition.open_transactions, partition.partition))
+        .collect();
+    if !open.is_empty() {
+        let aborted = if report.dry_run {
+            "would be aborted"
+        } else {
+            "were aborted"
+        };
+        notes.push(format!(
+            "open transactions {aborted} ({}): one that spans partitions may be committed on some \
+             and aborted on others",
+            open.join(", ")
+        ));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use carrick_link::record::LinkName;
+
+    use super::*;
+
+    fn partition(exact: bool, missing_records: Option<i64>) -> PartitionRpo {
+        PartitionRpo {
+            partition: 3,
+            last_mirrored_offset: Some(99),
+            last_mirrored_timestamp_ms: Some(1_000),
+            source_high_watermark: Some(150),
+            source_seen_at_ms: Some(2_000),
+            missing_records,
+            missing_ms: Some(4_200),
+            exact,
+            lost_to_retention: 0,
+            open_transactions: 0,
+        }
+    }
+
+    fn report(partitions: Vec<PartitionRpo>) -> RpoReport {
+        RpoReport {
+            topic: "orders".to_owned(),
+            link: LinkName::new("west").expect("a name"),
+            source_topic: "orders".to_owned(),
+            kind: StopKind::Failover,
+            made_at_ms: 5_000,
+            dry_run: false,
+            partitions,
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_gone_makes_the_loss_unknown_with_a_lower_bound() {
+        let text = render(&report(vec![partition(false, Some(50))]));
+        assert!(
+            text.contains(
+                "missing unknown since 1970-01-01T00:00:02.000Z, at least 50 records, writes of \
+                 the last 4.2 s"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("total: at least 50 records missing; unknown since"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_known_to_be_missing_is_not_shown_as_nothing_missing() {
+        let text = render(&report(vec![partition(false, Some(0))]));
+        assert!(text.contains("unknown since"), "{text}");
+        assert!(!text.contains("missing 0 records"), "{text}");
+    }
+
+    #[test]
+    fn a_source_never_seen_is_said_to_be_never_seen() {
+        let mut unseen = partition(false, None);
+        unseen.source_high_watermark = None;
+        unseen.source_seen_at_ms = None;
+        unseen.missing_ms = None;
+        let text = render(&report(vec![unseen]));
+        assert!(
+            text.contains("source high watermark never seen since the start"),
+            "{text}"
+        );
+        assert!(
+            text.contains("unknown since the broker's start for 1 of 1"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_exact_report_is_plain() {
+        let text = render(&report(vec![
+            partition(true, Some(1)),
+            partition(true, Some(0)),
+        ]));
+        assert!(text.contains("missing 1 record (4.2 s)"), "{text}");
+        assert!(text.contains("total: 1 record missing\n"), "{text}");
+    }
+
+    #[test]
+    fn a_negative_count_is_never_shown() {
+        let text = render(&report(vec![partition(true, Some(-5))]));
+        assert!(!text.contains("-5"), "{text}");
+    }
+
+    #[test]
+    fn aborted_transactions_and_records_lost_to_retention_are_named() {
+        let mut lossy = partition(true, Some(0));
+        lossy.open_transactions = 2;
+        lossy.lost_to_retention = 7;
+        let text = render(&report(vec![lossy]));
+        assert!(
+            text.contains("open transactions were aborted (2 on 3)"),
+            "{text}"
+        );
+        assert!(
+            text.contains("partition 3: 7 records had been deleted"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn durations_read_well() {
+        let texts = [0, 999, 1_000, 61_000, 3_660_000].map(lasting);
+        assert_eq!(texts, ["0 ms", "999 ms", "1.0 s", "1 min 1 s", "1 h 1 min"]);
+    }
+}
