@@ -74,6 +74,19 @@ impl Case {
         table.program(self.api_key, self.version).unwrap()
     }
 
+    /// Bytes of the case.
+    fn write(self, seed: u64, fault: Fault) -> Writer {
+        let mut writer = Writer {
+            out: Vec::new(),
+            rng: Rng(seed),
+            fault,
+            lies: 0,
+            nulls: 0,
+        };
+        writer.program(self.program());
+        writer
+    }
+
     fn preflight(self, body: &[u8]) -> Result<(), ShapeError> {
         preflight(self.api_key, self.version, self.is_request, body)
     }
@@ -151,18 +164,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn write(program: &Program, seed: u64, fault: Fault) -> Writer {
-        let mut writer = Writer {
-            out: Vec::new(),
-            rng: Rng(seed),
-            fault,
-            lies: 0,
-            nulls: 0,
-        };
-        writer.program(program);
-        writer
-    }
-
     fn program(&mut self, program: &Program) {
         for op in &program.ops {
             match op {
@@ -261,7 +262,12 @@ impl Writer {
             self.out.extend(content);
         }
         if stranger {
-            self.varint(1000);
+            // A small one that this struct does not have: the codec must not know it either.
+            let foreign: Vec<_> = (0..9)
+                .filter(|tag| known.iter().all(|(number, _)| number != tag))
+                .collect();
+            let place = self.rng.below(foreign.len() as u64);
+            self.varint(foreign[place]);
             let bytes = self.rng.below(200);
             self.varint(bytes as u32);
             self.noise(bytes);
@@ -302,9 +308,14 @@ fn each_description_covers_the_codecs_versions() {
 fn what_the_shape_describes_the_codec_reads_to_the_last_byte() {
     for case in cases() {
         for seed in 0..ROUNDS {
-            let body = Writer::write(case.program(), seed, Fault::None).out;
+            let body = case.write(seed, Fault::None).out;
             assert_eq!(case.problem(&body), None, "{case:?} seed {seed}");
-            assert_eq!(case.decode(&body), Ok(0), "{case:?} seed {seed}: {body:?}");
+            match case.decode(&body) {
+                Ok(left) => assert_eq!(left, 0, "{case:?} seed {seed}: {body:?}"),
+                // A tag of another version, which the codec refuses before it reads the value.
+                Err(error) if error.contains("is not valid for version") => {}
+                Err(error) => panic!("{case:?} seed {seed}: {error}: {body:?}"),
+            }
         }
     }
 }
@@ -313,9 +324,9 @@ fn what_the_shape_describes_the_codec_reads_to_the_last_byte() {
 fn no_length_can_lie() {
     for case in cases() {
         for seed in 0..ROUNDS / 4 {
-            let places = Writer::write(case.program(), seed, Fault::None).lies;
+            let places = case.write(seed, Fault::None).lies;
             for place in 0..places {
-                let body = Writer::write(case.program(), seed, Fault::Lie(place)).out;
+                let body = case.write(seed, Fault::Lie(place)).out;
                 assert_eq!(
                     case.problem(&body),
                     Some(Problem::Cut),
@@ -326,17 +337,28 @@ fn no_length_can_lie() {
     }
 }
 
+/// Where the codec takes nulls that the protocol has not: topics and names of Metadata, topics of
+/// OffsetFetch 1.
+fn codec_takes_any_null(case: Case) -> bool {
+    case.api_key == 3 || (case.api_key == 9 && case.version == 1)
+}
+
 #[test]
 fn nulls_are_refused_where_the_protocol_has_none() {
     for case in cases() {
         for seed in 0..ROUNDS / 4 {
-            let places = Writer::write(case.program(), seed, Fault::None).nulls;
+            let places = case.write(seed, Fault::None).nulls;
             for place in 0..places {
-                let body = Writer::write(case.program(), seed, Fault::Null(place)).out;
+                let body = case.write(seed, Fault::Null(place)).out;
                 assert_eq!(
                     case.problem(&body),
                     Some(Problem::Null),
                     "{case:?} seed {seed} place {place}"
+                );
+                let codec_takes_it = case.decode(&body) == Ok(0);
+                assert!(
+                    !codec_takes_it || codec_takes_any_null(case),
+                    "{case:?} seed {seed} place {place}: the shape is too strict"
                 );
             }
         }
@@ -346,7 +368,7 @@ fn nulls_are_refused_where_the_protocol_has_none() {
 #[test]
 fn a_body_that_is_cut_or_too_long_is_refused() {
     for case in cases() {
-        let mut body = Writer::write(case.program(), 7, Fault::None).out;
+        let mut body = case.write(7, Fault::None).out;
         for cut in 0..body.len() {
             assert!(
                 case.problem(&body[..cut]).is_some(),
@@ -433,7 +455,7 @@ proptest! {
         seed in any::<u64>(),
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let mut body = Writer::write(case.program(), seed, Fault::None).out;
+        let mut body = case.write(seed, Fault::None).out;
         for (at, value) in edits {
             if !body.is_empty() {
                 let at = at.index(body.len());
