@@ -1,1 +1,30 @@
-//! Consumer groups (classic protocol): membership, generations and committed offsets.
+//! Consumer groups: who reads what, and how far they have read.
+//!
+//! - [`classic`]: one group of the classic protocol as a pure, synchronous state machine.
+//! - [`offsets`]: committed offsets.
+//! - [`coordinator`]: all groups of this broker: the locks, the clock, parked requests.
+//! - `cell`: one group with its lock and its parked requests.
+//! - `store`: the thread that makes changes durable, many in one synced write.
+//! - `wake`: one task that wakes groups when a timer of theirs is due.
+//!
+//! Locks: the index of groups, then one group; never two groups, nothing across an await. Changes
+//! are handed to the store under the group's lock, so their order on disk is the order in memory.
+//!
+//! The protocol of a group and its offsets are apart, so that a second kind of group (KIP-848) is
+//! a second state machine beside `classic`, over the same offsets, store and timers.
+
+mod cell;
+pub mod classic;
+mod clock;
+pub mod coordinator;
+pub mod error;
+pub mod ids;
+pub mod limits;
+mod load;
+pub mod offsets;
+mod store;
+mod sweep;
+mod wake;
+
+pub use coordinator::{Coordinator, TopicIds};
+pub use error::GroupError;

@@ -1,0 +1,195 @@
+//! One group behind its lock, with the requests that it has parked.
+//!
+//! Invariants:
+//! - `offsets` holds what is durable; changes under way are not in it yet.
+//! - A cell whose group is dead is no longer in the index: who finds one looks again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use carrick_protocol::ids::{GroupId, TopicName};
+use carrick_storage::meta::MetaBatch;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::classic::{
+    ClassicGroup, Effect, Event, GroupState, JoinAnswer, StoreStep, SyncAnswer, Ticket,
+};
+use super::coordinator::Inner;
+use super::error::GroupError;
+use super::offsets::{CommittedOffset, Offsets};
+use crate::records::group::Groups;
+
+/// Where the outcome of a change goes.
+pub(super) type Outcome = oneshot::Sender<Result<(), GroupError>>;
+
+/// One group.
+pub(super) struct Cell {
+    pub id: GroupId,
+    pub state: Mutex<CellState>,
+}
+
+/// What the lock of a [`Cell`] protects.
+pub(super) struct CellState {
+    pub classic: ClassicGroup,
+    pub offsets: Offsets,
+    /// Changes handed to the store that have not come back.
+    pub changes_in_flight: usize,
+    joins: HashMap<Ticket, oneshot::Sender<JoinAnswer>>,
+    syncs: HashMap<Ticket, oneshot::Sender<SyncAnswer>>,
+    next_ticket: u64,
+    /// For when the group is queued in [`super::wake`].
+    wake_at_ms: Option<i64>,
+}
+
+/// What goes on when a change of a group is durable.
+pub(super) enum Then {
+    /// The group's state machine goes on.
+    Step(Arc<Cell>, StoreStep),
+    /// Offsets become visible and the commit is answered.
+    Committed(Arc<Cell>, Vec<(TopicName, i32, CommittedOffset)>, Outcome),
+    /// Offsets are gone, and who asked for that is answered.
+    Forgotten(Arc<Cell>, Vec<(TopicName, i32)>, Option<Outcome>),
+    /// The group is gone, and who asked for that is answered.
+    Deleted(Option<Outcome>),
+}
+
+impl Cell {
+    pub fn new(id: GroupId, classic: ClassicGroup) -> Arc<Self> {
+        let state = CellState {
+            classic,
+            offsets: Offsets::default(),
+            changes_in_flight: 0,
+            joins: HashMap::new(),
+            syncs: HashMap::new(),
+            next_ticket: 0,
+            wake_at_ms: None,
+        };
+        Arc::new(Self { id, state: Mutex::new(state) })
+    }
+}
+
+impl CellState {
+    pub fn is_dead(&self) -> bool {
+        self.classic.state() == GroupState::Dead
+    }
+
+    /// Parks a join.
+    pub fn park_join(&mut self, answer: oneshot::Sender<JoinAnswer>) -> Ticket {
+        let ticket = self.ticket();
+        self.joins.insert(ticket, answer);
+        ticket
+    }
+
+    /// Parks a sync.
+    pub fn park_sync(&mut self, answer: oneshot::Sender<SyncAnswer>) -> Ticket {
+        let ticket = self.ticket();
+        self.syncs.insert(ticket, answer);
+        ticket
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    /// Lets an event happen to the group and does what follows from it.
+    pub fn apply(&mut self, inner: &Inner, cell: &Arc<Cell>, event: Event) {
+        let effects = self.classic.apply(event, inner.clock.now());
+        self.perform(inner, cell, effects);
+    }
+
+    /// Does what the group wants done, and queues it for its next deadline.
+    pub fn perform(&mut self, inner: &Inner, cell: &Arc<Cell>, effects: Vec<Effect>) {
+        let mut effects = std::collections::VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                // Who no longer waits for an answer has closed its connection.
+                Effect::Joined(ticket, answer) => {
+                    let waiter = self.joins.remove(&ticket);
+                    let _ = waiter.map(|waiter| waiter.send(answer));
+                }
+                Effect::Synced(ticket, answer) => {
+                    let waiter = self.syncs.remove(&ticket);
+                    let _ = waiter.map(|waiter| waiter.send(answer));
+                }
+                Effect::Store(record, step) => {
+                    let mut batch = MetaBatch::new();
+                    batch.put::<Groups>(&cell.id, &record);
+                    let then = Then::Step(cell.clone(), step);
+                    if let Err(Then::Step(_, step)) = self.submit(inner, batch, then) {
+                        let refused = Event::Stored(step, Err(GroupError::NotStored));
+                        effects.extend(self.classic.apply(refused, inner.clock.now()));
+                    }
+                }
+            }
+        }
+        self.queue_wakeup(inner, cell);
+    }
+
+    /// Hands a change to the store; gives `then` back if the store refuses it.
+    pub fn submit(&mut self, inner: &Inner, batch: MetaBatch, then: Then) -> Result<(), Then> {
+        inner.store.submit(batch, then)?;
+        self.changes_in_flight += 1;
+        Ok(())
+    }
+
+    /// The group's deadline has come, or one that it had before.
+    pub fn wake(&mut self, inner: &Inner, cell: &Arc<Cell>) {
+        let now = inner.clock.now();
+        if self.wake_at_ms.is_some_and(|wake_at_ms| wake_at_ms <= now.tick_ms) {
+            self.wake_at_ms = None;
+        }
+        let effects = self.classic.apply(Event::Tick, now);
+        self.perform(inner, cell, effects);
+    }
+
+    /// Queues the group for its next deadline, unless it is queued for that time or before.
+    pub fn queue_wakeup(&mut self, inner: &Inner, cell: &Arc<Cell>) {
+        let Some(deadline_ms) = self.classic.next_deadline_ms() else {
+            return;
+        };
+        if self.wake_at_ms.is_none_or(|wake_at_ms| deadline_ms < wake_at_ms) {
+            self.wake_at_ms = Some(deadline_ms);
+            inner.wakeups.add(deadline_ms, cell);
+        }
+    }
+}
+
+impl Then {
+    /// Runs on the store's thread, in the order in which the changes were submitted.
+    pub fn run(self, inner: &Inner, result: Result<(), GroupError>) {
+        match self {
+            Self::Step(cell, step) => {
+                let mut state = cell.state.lock();
+                state.changes_in_flight -= 1;
+                state.apply(inner, &cell, Event::Stored(step, result));
+            }
+            Self::Committed(cell, offsets, outcome) => {
+                let mut state = cell.state.lock();
+                state.changes_in_flight -= 1;
+                if result.is_ok() {
+                    for (topic, partition, offset) in offsets {
+                        state.offsets.put(topic, partition, offset);
+                    }
+                }
+                drop(state);
+                let _ = outcome.send(result);
+            }
+            Self::Forgotten(cell, offsets, outcome) => {
+                let mut state = cell.state.lock();
+                state.changes_in_flight -= 1;
+                if result.is_ok() {
+                    for (topic, partition) in &offsets {
+                        state.offsets.remove(topic, *partition);
+                    }
+                }
+                drop(state);
+                let _ = outcome.map(|outcome| outcome.send(result));
+            }
+            Self::Deleted(outcome) => {
+                let _ = outcome.map(|outcome| outcome.send(result));
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! All groups of this broker (`GroupCoordinatorService` in Kafka 4.3): finds or makes the group of
+//! a request, lets its state machine decide under its lock, answers.
+//!
+//! Every method does its ordered part before it returns; a future that it returns only waits for
+//! the answer. So two requests of one connection take effect in the order in which they came.
+//!
+//! Members are in this file, offsets in [`offsets`], what administrators do in [`admin`].
+
+mod admin;
+mod offsets;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use carrick_protocol::ids::{GroupId, TopicId};
+use carrick_storage::meta::{MetaError, MetaStore};
+use parking_lot::RwLock;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(super) use self::admin::removal;
+pub use self::admin::{DescribedGroup, ListedGroup};
+pub use self::offsets::{CommitRequest, FetchedTopic, NewOffset};
+use super::cell::{Cell, CellState, Then};
+use super::classic::{
+    ClassicGroup, Event, HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer,
+    SyncRequest,
+};
+use super::clock::Clock;
+use super::error::GroupError;
+use super::limits::MAX_GROUPS;
+use super::store::Store;
+use super::wake::{self, Wakeups};
+use super::{load, sweep};
+use crate::config::GroupConfig;
+
+/// The ids of the topics that exist: what the coordinator wants to know of the catalog.
+pub trait TopicIds: Send + Sync + 'static {
+    /// The id of the topic of that name.
+    fn topic_id(&self, topic: &str) -> Option<TopicId>;
+}
+
+/// Why the coordinator can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupStartError {
+    /// The stored groups can't be read.
+    #[error("groups cannot be loaded: {0}")]
+    Load(#[from] MetaError),
+    /// No thread for storing.
+    #[error("the thread that stores groups cannot be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The group coordinator.
+pub struct Coordinator {
+    inner: Arc<Inner>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the coordinator's tasks and its store's thread share.
+pub(super) struct Inner {
+    pub config: Arc<GroupConfig>,
+    pub clock: Clock,
+    pub store: Store<Then>,
+    pub wakeups: Arc<Wakeups>,
+    pub topics: Arc<dyn TopicIds>,
+    groups: RwLock<BTreeMap<GroupId, Arc<Cell>>>,
+    stopped: AtomicBool,
+}
+
+impl Coordinator {
+    /// Loads all groups and starts to serve them. Blocks on disk while it loads; must be called
+    /// inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Stored groups that can't be read; no thread.
+    pub fn start(
+        config: GroupConfig,
+        meta: Arc<MetaStore>,
+        topics: Arc<dyn TopicIds>,
+    ) -> Result<Arc<Self>, GroupStartError> {
+        let (store, queue) = Store::new();
+        let inner = Arc::new(Inner {
+            config: Arc::new(config),
+            clock: Clock::start(),
+            store,
+            wakeups: Arc::default(),
+            topics,
+            groups: RwLock::default(),
+            stopped: AtomicBool::new(false),
+        });
+        *inner.groups.write() = load::load(&inner, &meta)?;
+        let finisher = Arc::downgrade(&inner);
+        inner.store.run(queue, meta, move |then: Then, result| {
+            if let Some(inner) = finisher.upgrade() {
+                then.run(&inner, result);
+            }
+        })?;
+        let weak = Arc::downgrade(&inner);
+        let tasks = vec![
+            tokio::spawn(wake::run(weak.clone(), inner.wakeups.clone())),
+            tokio::spawn(sweep::run(weak)),
+        ];
+        Ok(Arc::new(Self { inner, tasks }))
+    }
+
+    /// Answers all that waits with `ShuttingDown`, and returns when all accepted changes are on
+    /// disk. Requests that come later are refused.
+    pub async fn shutdown(&self) {
+        self.inner.stopped.store(true, Ordering::Release);
+        for task in &self.tasks {
+            task.abort();
+        }
+        for cell in self.inner.cells() {
+            let mut state = cell.state.lock();
+            let effects = state.classic.close(self.inner.clock.now());
+            state.perform(&self.inner, &cell, effects);
+        }
+        let inner = self.inner.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || inner.store.stop()).await {
+            tracing::error!(%error, "the store of groups did not stop");
+        }
+    }
+
+    /// A member joins; answered when the rebalance has come to its generation.
+    pub fn join(
+        &self,
+        group: &GroupId,
+        request: JoinRequest,
+    ) -> impl Future<Output = JoinAnswer> + Send + 'static + use<> {
+        let (answer, answered) = oneshot::channel();
+        let member_id = request.member_id.clone();
+        let refused = self.begin_join(group, request, answer).err();
+        async move {
+            let error = match refused {
+                Some(error) => error,
+                None => match answered.await {
+                    Ok(answer) => return answer,
+                    Err(_) => GroupError::ShuttingDown,
+                },
+            };
+            JoinAnswer::refused(member_id, error)
+        }
+    }
+
+    fn begin_join(
+        &self,
+        group: &GroupId,
+        request: JoinRequest,
+        answer: oneshot::Sender<JoinAnswer>,
+    ) -> Result<(), GroupError> {
+        check_id(group)?;
+        let config = &self.inner.config;
+        let allowed = config.min_session_timeout_ms..=config.max_session_timeout_ms;
+        if !allowed.contains(&request.info.session_timeout_ms) {
+            return Err(GroupError::InvalidSessionTimeout);
+        }
+        let is_new = request.member_id.is_empty();
+        let begin = |cell: &Arc<Cell>, state: &mut CellState| {
+            let ticket = state.park_join(answer);
+            state.apply(&self.inner, cell, Event::Join(request, ticket));
+        };
+        if is_new {
+            self.inner.with_new(group, begin)
+        } else {
+            self.inner.with(group, begin).map_err(unknown_member)
+        }
+    }
+
+    /// A member asks for its assignment; answered when the leader has given one.
+    pub fn sync(
+        &self,
+        group: &GroupId,
+        request: SyncRequest,
+    ) -> impl Future<Output = SyncAnswer> + Send + 'static + use<> {
+        let (answer, answered) = oneshot::channel();
+        let begun = check_id(group).and_then(|()| {
+            let begin = |cell: &Arc<Cell>, state: &mut CellState| {
+                let ticket = state.park_sync(answer);
+                state.apply(&self.inner, cell, Event::Sync(request, ticket));
+            };
+            self.inner.with(group, begin).map_err(unknown_member)
+        });
+        async move {
+            begun?;
+            answered.await.unwrap_or(Err(GroupError::ShuttingDown))
+        }
+    }
+
+    /// A sign of life.
+    ///
+    /// # Errors
+    /// What the member has to know: `RebalanceInProgress`, `UnknownMember`, `IllegalGeneration`, …
+    pub fn heartbeat(&self, group: &GroupId, request: &HeartbeatRequest) -> Result<(), GroupError> {
+        check_id(group)?;
+        let beat = |cell: &Arc<Cell>, state: &mut CellState| {
+            let result = state.classic.heartbeat(request, self.inner.clock.now());
+            state.queue_wakeup(&self.inner, cell);
+            result
+        };
+        self.inner.with(group, beat).map_err(unknown_member)?
+    }
+
+    /// Members leave. One result for each, in order.
+    ///
+    /// # Errors
+    /// When none of them could be looked at.
+    pub fn leave(
+        &self,
+        group: &GroupId,
+        leaving: &[Leaving],
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        check_id(group)?;
+        let leave = |cell: &Arc<Cell>, state: &mut CellState| {
+            let (results, effects) = state.classic.leave(leaving, self.inner.clock.now());
+            state.perform(&self.inner, cell, effects);
+            results
+        };
+        match self.inner.with(group, leave) {
+            Err(GroupError::GroupNotFound) => {
+                Ok(vec![Err(GroupError::UnknownMember); leaving.len()])
+            }
+            other => other,
+        }
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    /// Lets `f` at the group.
+    ///
+    /// # Errors
+    /// `GroupNotFound`, `ShuttingDown`.
+    pub fn with<R>(
+        &self,
+        group: &GroupId,
+        f: impl FnOnce(&Arc<Cell>, &mut CellState) -> R,
+    ) -> Result<R, GroupError> {
+        loop {
+            let found = self.groups.read().get(group).cloned();
+            let cell = found.ok_or(GroupError::GroupNotFound)?;
+            let mut state = cell.state.lock();
+            if !state.is_dead() {
+                return Ok(f(&cell, &mut state));
+            }
+            // Removed from the index between the two locks: what is there now?
+            self.check_running()?;
+        }
+    }
+
+    /// Lets `f` at the group, which is made if it isn't there.
+    ///
+    /// # Errors
+    /// `GroupFull` if there are too many groups, `ShuttingDown`.
+    pub fn with_new<R>(
+        &self,
+        group: &GroupId,
+        f: impl FnOnce(&Arc<Cell>, &mut CellState) -> R,
+    ) -> Result<R, GroupError> {
+        loop {
+            self.check_running()?;
+            let found = self.groups.read().get(group).cloned();
+            let cell = match found {
+                Some(cell) => cell,
+                None => self.make(group)?,
+            };
+            let mut state = cell.state.lock();
+            if !state.is_dead() {
+                return Ok(f(&cell, &mut state));
+            }
+        }
+    }
+
+    fn make(&self, group: &GroupId) -> Result<Arc<Cell>, GroupError> {
+        let mut groups = self.groups.write();
+        if let Some(cell) = groups.get(group) {
+            return Ok(cell.clone());
+        }
+        if groups.len() >= MAX_GROUPS {
+            return Err(GroupError::GroupFull);
+        }
+        let classic = ClassicGroup::new(self.config.clone(), self.clock.now());
+        let cell = Cell::new(group.clone(), classic);
+        groups.insert(group.clone(), cell.clone());
+        Ok(cell)
+    }
+
+    /// Takes the group out of the index and turns it dead if `change` hands its removal to the
+    /// store. Both locks are held, so that nobody sees one without the other.
+    ///
+    /// # Errors
+    /// What `change` says, or `GroupNotFound`.
+    pub fn remove(
+        &self,
+        group: &GroupId,
+        change: impl FnOnce(&Arc<Cell>, &mut CellState) -> Result<(), GroupError>,
+    ) -> Result<(), GroupError> {
+        self.check_running()?;
+        let mut groups = self.groups.write();
+        let cell = groups.get(group).cloned().ok_or(GroupError::GroupNotFound)?;
+        let mut state = cell.state.lock();
+        change(&cell, &mut state)?;
+        let effects = state.classic.close(self.clock.now());
+        state.perform(self, &cell, effects);
+        groups.remove(group);
+        Ok(())
+    }
+
+    /// All groups, by id.
+    pub fn cells(&self) -> Vec<Arc<Cell>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    /// Wakes a group whose deadline has come.
+    pub fn wake(&self, cell: &Arc<Cell>) {
+        cell.state.lock().wake(self, cell);
+    }
+
+    fn check_running(&self) -> Result<(), GroupError> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(GroupError::ShuttingDown);
+        }
+        Ok(())
+    }
+}
+
+fn check_id(group: &GroupId) -> Result<(), GroupError> {
+    if group.as_str().is_empty() {
+        return Err(GroupError::InvalidGroupId);
+    }
+    Ok(())
+}
+
+/// A group that isn't there has no members: what a member's request is told.
+fn unknown_member(error: GroupError) -> GroupError {
+    match error {
+        GroupError::GroupNotFound => GroupError::UnknownMember,
+        other => other,
+    }
+}

@@ -1,0 +1,185 @@
+//! What administrators ask for: ListGroups, DescribeGroups, DeleteGroups, OffsetDelete, and what
+//! the deletion of a topic means for groups.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use carrick_protocol::ids::{GroupId, TopicId, TopicName};
+use carrick_storage::meta::MetaBatch;
+use tokio::sync::oneshot;
+
+use super::{Coordinator, check_id};
+use crate::group::cell::{Cell, CellState, Outcome, Then};
+use crate::group::classic::{DescribedMember, GroupState};
+use crate::group::error::GroupError;
+use crate::records::group::Groups;
+use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
+
+/// A group in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedGroup {
+    /// Its id.
+    pub group_id: GroupId,
+    /// Its protocol type, empty for a group of offsets alone.
+    pub protocol_type: String,
+    /// Its state.
+    pub state: GroupState,
+}
+
+/// A group and its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedGroup {
+    /// Its state.
+    pub state: GroupState,
+    /// Its protocol type, empty for a group of offsets alone.
+    pub protocol_type: String,
+    /// The generation's protocol, while the group is stable; else empty.
+    pub protocol: String,
+    /// Who is in it.
+    pub members: Vec<DescribedMember>,
+}
+
+impl Coordinator {
+    /// All groups.
+    pub fn list(&self) -> Vec<ListedGroup> {
+        let cells = self.inner.cells().into_iter();
+        let listed = cells.map(|cell| {
+            let state = cell.state.lock();
+            ListedGroup {
+                group_id: cell.id.clone(),
+                protocol_type: state.classic.protocol_type().unwrap_or_default().to_owned(),
+                state: state.classic.state(),
+            }
+        });
+        listed.filter(|group| group.state != GroupState::Dead).collect()
+    }
+
+    /// One group.
+    ///
+    /// # Errors
+    /// `GroupNotFound`, `ShuttingDown`.
+    pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
+        self.inner.with(group, |_, state| DescribedGroup {
+            state: state.classic.state(),
+            protocol_type: state.classic.protocol_type().unwrap_or_default().to_owned(),
+            protocol: state.classic.described_protocol().unwrap_or_default().to_owned(),
+            members: state.classic.describe_members(),
+        })
+    }
+
+    /// Deletes a group without members, with its offsets; answered when that is durable.
+    pub fn delete(
+        &self,
+        group: &GroupId,
+    ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
+        let (outcome, stored) = oneshot::channel();
+        let begun = self.inner.remove(group, |cell, state| {
+            state.classic.check_delete()?;
+            let then = Then::Deleted(Some(outcome));
+            let change = removal(&cell.id);
+            state.submit(&self.inner, change, then).map_err(|_| GroupError::NotStored)
+        });
+        async move {
+            begun?;
+            stored.await.unwrap_or(Err(GroupError::ShuttingDown))
+        }
+    }
+
+    /// Deletes committed offsets; answered when that is durable. One result for each topic, in
+    /// order: `SubscribedToTopic` where members read it.
+    ///
+    /// Fails as a whole with `GroupNotFound`, and with `NonEmptyGroup` where members of a protocol
+    /// other than `consumer` are at work.
+    pub fn delete_offsets(
+        &self,
+        group: &GroupId,
+        topics: Vec<(TopicName, Vec<i32>)>,
+    ) -> impl Future<Output = Result<Vec<Result<(), GroupError>>, GroupError>> + Send + 'static + use<>
+    {
+        let (outcome, stored) = oneshot::channel();
+        let begun = check_id(group).and_then(|()| {
+            let begin = |cell: &Arc<Cell>, state: &mut CellState| {
+                state.classic.check_offset_delete()?;
+                let (mut results, mut forgotten) = (Vec::new(), Vec::new());
+                for (topic, partitions) in topics {
+                    if state.classic.is_subscribed(topic.as_str()) {
+                        results.push(Err(GroupError::SubscribedToTopic));
+                        continue;
+                    }
+                    results.push(Ok(()));
+                    let with_topic = |partition| (topic.clone(), partition);
+                    forgotten.extend(partitions.into_iter().map(with_topic));
+                }
+                self.inner.forget(cell, state, forgotten, Some(outcome))?;
+                Ok(results)
+            };
+            self.inner.with(group, begin)?
+        });
+        async move {
+            let results = begun?;
+            stored.await.unwrap_or(Err(GroupError::ShuttingDown))?;
+            Ok(results)
+        }
+    }
+
+    /// The topic with that id is deleted: its offsets go. To be called after the topic is out of
+    /// the catalog; answered when the offsets are gone. Should the broker die in between, they go
+    /// when it starts again.
+    pub fn topic_deleted(
+        &self,
+        topic: &TopicName,
+        topic_id: TopicId,
+    ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
+        let mut stored = Vec::new();
+        for cell in self.inner.cells() {
+            let mut state = cell.state.lock();
+            let of_topic = state.offsets.topic(topic).filter(|(_, offset)| offset.is_of(topic_id));
+            let forgotten: Vec<_> =
+                of_topic.map(|(partition, _)| (topic.clone(), partition)).collect();
+            if !forgotten.is_empty() && !state.is_dead() {
+                let (outcome, outcome_of_cell) = oneshot::channel();
+                let begun = self.inner.forget(&cell, &mut state, forgotten, Some(outcome));
+                stored.push(begun.map(|()| outcome_of_cell));
+            }
+        }
+        async move {
+            for outcome in stored {
+                outcome?.await.unwrap_or(Err(GroupError::ShuttingDown))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+impl super::Inner {
+    /// Hands the removal of offsets to the store.
+    ///
+    /// # Errors
+    /// `NotStored`: nothing happens.
+    pub fn forget(
+        &self,
+        cell: &Arc<Cell>,
+        state: &mut CellState,
+        forgotten: Vec<(TopicName, i32)>,
+        outcome: Option<Outcome>,
+    ) -> Result<(), GroupError> {
+        let mut batch = MetaBatch::new();
+        for (topic, partition) in &forgotten {
+            batch.delete::<GroupOffsets>(&GroupOffsetKey {
+                group: cell.id.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+            });
+        }
+        let then = Then::Forgotten(cell.clone(), forgotten, outcome);
+        state.submit(self, batch, then).map_err(|_| GroupError::NotStored)
+    }
+}
+
+/// The change that removes all that is stored of a group.
+pub(in crate::group) fn removal(group: &GroupId) -> MetaBatch {
+    let mut batch = MetaBatch::new();
+    batch.delete::<Groups>(group);
+    batch.delete_prefix::<GroupOffsets>(&GroupOffsets::group_prefix(group));
+    batch
+}

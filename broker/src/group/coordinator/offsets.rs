@@ -1,0 +1,205 @@
+//! Offsets: OffsetCommit, OffsetFetch (`OffsetMetadataManager`).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName};
+use carrick_storage::meta::MetaBatch;
+use tokio::sync::oneshot;
+
+use super::{Coordinator, Inner};
+use crate::group::cell::{Cell, CellState, Then};
+use crate::group::classic::CommitFence;
+use crate::group::error::GroupError;
+use crate::group::offsets::CommittedOffset;
+use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
+
+/// An OffsetCommit request, for partitions that exist.
+#[derive(Clone, Debug)]
+pub struct CommitRequest {
+    /// Who commits.
+    pub fence: CommitFence,
+    /// Until when the offsets are kept, as milliseconds from now (versions 2 to 4).
+    pub retention_ms: Option<i64>,
+    /// Version 9 on: a generation of a group that isn't there is `GroupNotFound` and not
+    /// `IllegalGeneration`.
+    pub knows_group_not_found: bool,
+    /// The offsets.
+    pub offsets: Vec<NewOffset>,
+}
+
+/// An offset to be committed.
+#[derive(Clone, Debug)]
+pub struct NewOffset {
+    /// The topic.
+    pub topic: TopicName,
+    /// Its id.
+    pub topic_id: TopicId,
+    /// The partition, which exists.
+    pub partition: i32,
+    /// Where the group goes on.
+    pub offset: Offset,
+    /// The epoch of the last record read, or `NONE`.
+    pub leader_epoch: LeaderEpoch,
+    /// The client's own text.
+    pub metadata: String,
+}
+
+/// The offsets of one topic, by partition.
+pub type FetchedTopic = (TopicName, Vec<(i32, CommittedOffset)>);
+
+impl Coordinator {
+    /// Commits offsets; answered when they are durable. One result for each offset, in order.
+    ///
+    /// Fails as a whole with `UnknownMember`, `IllegalGeneration`, … when the group does not take
+    /// the commit, and with `NotStored` when the disk doesn't.
+    pub fn commit(
+        &self,
+        group: &GroupId,
+        request: CommitRequest,
+    ) -> impl Future<Output = Result<Vec<Result<(), GroupError>>, GroupError>> + Send + 'static + use<>
+    {
+        let (outcome, stored) = oneshot::channel();
+        let begun = self.begin_commit(group, request, outcome);
+        async move {
+            let (results, waits) = begun?;
+            if waits {
+                stored.await.unwrap_or(Err(GroupError::ShuttingDown))?;
+            }
+            Ok(results)
+        }
+    }
+
+    /// The results, and whether they hold only once the store says so.
+    fn begin_commit(
+        &self,
+        group: &GroupId,
+        request: CommitRequest,
+        outcome: oneshot::Sender<Result<(), GroupError>>,
+    ) -> Result<(Vec<Result<(), GroupError>>, bool), GroupError> {
+        let (has_generation, knows_not_found) =
+            (request.fence.generation >= 0, request.knows_group_not_found);
+        let commit = |cell: &Arc<Cell>, state: &mut CellState| {
+            begin_commit_to(&self.inner, cell, state, request, outcome)
+        };
+        // A consumer that assigns itself makes a group of offsets alone with its first commit.
+        let committed = if has_generation {
+            self.inner.with(group, commit)
+        } else {
+            self.inner.with_new(group, commit)
+        };
+        committed.map_err(|error| match error {
+            GroupError::GroupNotFound if !knows_not_found => GroupError::IllegalGeneration,
+            other => other,
+        })?
+    }
+
+    /// The committed offsets of some partitions, in the order asked for: per topic, per partition,
+    /// `None` where there is none (or no such group).
+    ///
+    /// # Errors
+    /// `ShuttingDown`.
+    pub fn fetch_some(
+        &self,
+        group: &GroupId,
+        wanted: &[(&str, &[i32])],
+    ) -> Result<Vec<Vec<Option<CommittedOffset>>>, GroupError> {
+        let fetch = |_: &Arc<Cell>, state: &mut CellState| {
+            let topics = wanted.iter().map(|(topic, partitions)| {
+                let offset = |partition: &i32| state.offsets.get(topic, *partition).cloned();
+                partitions.iter().map(offset).collect()
+            });
+            topics.collect()
+        };
+        let mut fetched: Vec<Vec<Option<CommittedOffset>>> =
+            match self.inner.with(group, fetch) {
+                Ok(fetched) => fetched,
+                Err(GroupError::GroupNotFound) => {
+                    wanted.iter().map(|(_, partitions)| vec![None; partitions.len()]).collect()
+                }
+                Err(error) => return Err(error),
+            };
+        for ((topic, _), offsets) in wanted.iter().zip(&mut fetched) {
+            let id = self.inner.topics.topic_id(topic).unwrap_or_default();
+            for offset in offsets {
+                offset.take_if(|offset| !offset.is_of(id));
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// All committed offsets of the group; none if there is no such group.
+    ///
+    /// # Errors
+    /// `ShuttingDown`.
+    pub fn fetch_all(&self, group: &GroupId) -> Result<Vec<FetchedTopic>, GroupError> {
+        let fetch = |_: &Arc<Cell>, state: &mut CellState| {
+            let topics = state.offsets.topics().map(|(topic, partitions)| {
+                let offsets = partitions.iter().map(|(at, offset)| (*at, offset.clone()));
+                (topic.clone(), offsets.collect())
+            });
+            topics.collect()
+        };
+        let mut fetched: Vec<FetchedTopic> = match self.inner.with(group, fetch) {
+            Ok(fetched) => fetched,
+            Err(GroupError::GroupNotFound) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for (topic, offsets) in &mut fetched {
+            let id = self.inner.topics.topic_id(topic.as_str()).unwrap_or_default();
+            offsets.retain(|(_, offset)| offset.is_of(id));
+        }
+        fetched.retain(|(_, offsets)| !offsets.is_empty());
+        Ok(fetched)
+    }
+}
+
+fn begin_commit_to(
+    inner: &Inner,
+    cell: &Arc<Cell>,
+    state: &mut CellState,
+    request: CommitRequest,
+    outcome: oneshot::Sender<Result<(), GroupError>>,
+) -> Result<(Vec<Result<(), GroupError>>, bool), GroupError> {
+    let now = inner.clock.now();
+    state.classic.fence_commit(&request.fence, now)?;
+    state.queue_wakeup(inner, cell);
+    let expire_ms = request.retention_ms.map(|retention_ms| now.wall_ms.saturating_add(retention_ms));
+    let mut results = Vec::with_capacity(request.offsets.len());
+    let mut accepted = Vec::with_capacity(request.offsets.len());
+    let mut batch = MetaBatch::new();
+    for new in request.offsets {
+        if is_too_long(&new.metadata, inner.config.offset_metadata_max_bytes) {
+            results.push(Err(GroupError::MetadataTooLarge));
+            continue;
+        }
+        let offset = CommittedOffset {
+            offset: new.offset,
+            leader_epoch: new.leader_epoch,
+            metadata: new.metadata,
+            commit_ms: now.wall_ms,
+            expire_ms,
+            topic_id: new.topic_id,
+        };
+        let key = GroupOffsetKey {
+            group: cell.id.clone(),
+            topic: new.topic,
+            partition: new.partition,
+        };
+        batch.put::<GroupOffsets>(&key, &offset);
+        accepted.push((key.topic, key.partition, offset));
+        results.push(Ok(()));
+    }
+    let waits = !accepted.is_empty();
+    if waits {
+        let then = Then::Committed(cell.clone(), accepted, outcome);
+        state.submit(inner, batch, then).map_err(|_| GroupError::NotStored)?;
+    }
+    Ok((results, waits))
+}
+
+/// Kafka counts the length of a Java string: UTF-16 units.
+fn is_too_long(metadata: &str, max: i32) -> bool {
+    let max = usize::try_from(max).unwrap_or(0);
+    metadata.len() > max && metadata.encode_utf16().count() > max
+}

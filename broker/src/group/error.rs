@@ -1,0 +1,59 @@
+//! Why a group refused a request. Facts only; `api::error` gives each its Kafka code.
+
+use thiserror::Error;
+
+/// A refusal by a group or by the coordinator.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum GroupError {
+    /// The group id is empty where a name is needed.
+    #[error("the group id is empty")]
+    InvalidGroupId,
+    /// No such group.
+    #[error("the group does not exist")]
+    GroupNotFound,
+    /// The member is not (or no longer) in the group.
+    #[error("the member is not in the group")]
+    UnknownMember,
+    /// Another member has taken over this static instance.
+    #[error("another member has taken over this group.instance.id")]
+    FencedInstance,
+    /// The request names a generation that isn't the group's.
+    #[error("the request is from another generation of the group")]
+    IllegalGeneration,
+    /// The group is rebalancing: join again.
+    #[error("the group is rebalancing")]
+    RebalanceInProgress,
+    /// The member shares no protocol with the group, or has another protocol type.
+    #[error("the member shares no protocol with the group")]
+    InconsistentProtocol,
+    /// The member has been given an id and has to join again with it (KIP-394).
+    #[error("the member has to join again with the id it was given")]
+    MemberIdRequired,
+    /// The group, or the coordinator as a whole, is full.
+    #[error("the group has as many members as it may have")]
+    GroupFull,
+    /// `session.timeout.ms` lies outside the allowed range.
+    #[error("the session timeout lies outside the allowed range")]
+    InvalidSessionTimeout,
+    /// The group has members, so it can't be deleted.
+    #[error("the group has members")]
+    NonEmptyGroup,
+    /// The group is subscribed to the topic whose offsets should go.
+    #[error("the group is subscribed to the topic")]
+    SubscribedToTopic,
+    /// The text committed with an offset is too long.
+    #[error("the text committed with the offset is too long")]
+    MetadataTooLarge,
+    /// The group's record would be larger than the limit.
+    #[error("the group's members and assignments are too large to be stored")]
+    RecordTooLarge,
+    /// The broker could not store the change, or has too many changes waiting.
+    #[error("the change could not be stored")]
+    NotStored,
+    /// The coordinator is shutting down.
+    #[error("the coordinator is shutting down")]
+    ShuttingDown,
+    /// The group was removed while the request was on its way: look for the coordinator again.
+    #[error("the group was removed meanwhile")]
+    Gone,
+}

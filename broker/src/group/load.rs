@@ -1,0 +1,51 @@
+//! Groups after a restart: members go on under their ids, in their generation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use carrick_protocol::ids::{GroupId, TopicId, TopicName};
+use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
+
+use super::cell::Cell;
+use super::classic::ClassicGroup;
+use super::coordinator::Inner;
+use crate::records::group::Groups;
+use crate::records::group_offset::GroupOffsets;
+
+/// Reads all groups. Offsets of topics that are gone (the broker died while it deleted them) are
+/// removed.
+pub(super) fn load(
+    inner: &Inner,
+    meta: &MetaStore,
+) -> Result<BTreeMap<GroupId, Arc<Cell>>, MetaError> {
+    let now = inner.clock.now();
+    let mut groups = BTreeMap::new();
+    for (id, record) in meta.scan::<Groups>()? {
+        let classic = ClassicGroup::restore(inner.config.clone(), record, now);
+        groups.insert(id.clone(), Cell::new(id, classic));
+    }
+    let mut topic_ids: HashMap<TopicName, Option<TopicId>> = HashMap::new();
+    let mut gone = MetaBatch::new();
+    for (key, offset) in meta.scan::<GroupOffsets>()? {
+        let topic_id = *topic_ids
+            .entry(key.topic.clone())
+            .or_insert_with(|| inner.topics.topic_id(key.topic.as_str()));
+        if !topic_id.is_some_and(|topic_id| offset.is_of(topic_id)) {
+            gone.delete::<GroupOffsets>(&key);
+            continue;
+        }
+        let cell = groups.entry(key.group.clone()).or_insert_with(|| {
+            Cell::new(key.group.clone(), ClassicGroup::new(inner.config.clone(), now))
+        });
+        cell.state.lock().offsets.put(key.topic, key.partition, offset);
+    }
+    if !gone.is_empty() {
+        tracing::info!(offsets = gone.len(), "removed offsets of topics that no longer exist");
+        meta.commit(gone)?;
+    }
+    for cell in groups.values() {
+        cell.state.lock().queue_wakeup(inner, cell);
+    }
+    tracing::info!(groups = groups.len(), "groups loaded");
+    Ok(groups)
+}
