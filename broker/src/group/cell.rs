@@ -65,7 +65,10 @@ impl Cell {
             next_ticket: 0,
             wake_at_ms: None,
         };
-        Arc::new(Self { id, state: Mutex::new(state) })
+        Arc::new(Self {
+            id,
+            state: Mutex::new(state),
+        })
     }
 }
 
@@ -137,7 +140,10 @@ impl CellState {
     /// The group's deadline has come, or one that it had before.
     pub fn wake(&mut self, inner: &Inner, cell: &Arc<Cell>) {
         let now = inner.clock.now();
-        if self.wake_at_ms.is_some_and(|wake_at_ms| wake_at_ms <= now.tick_ms) {
+        if self
+            .wake_at_ms
+            .is_some_and(|wake_at_ms| wake_at_ms <= now.tick_ms)
+        {
             self.wake_at_ms = None;
         }
         let effects = self.classic.apply(Event::Tick, now);
@@ -149,7 +155,10 @@ impl CellState {
         let Some(deadline_ms) = self.classic.next_deadline_ms() else {
             return;
         };
-        if self.wake_at_ms.is_none_or(|wake_at_ms| deadline_ms < wake_at_ms) {
+        if self
+            .wake_at_ms
+            .is_none_or(|wake_at_ms| deadline_ms < wake_at_ms)
+        {
             self.wake_at_ms = Some(deadline_ms);
             inner.wakeups.add(deadline_ms, cell);
         }

@@ -12,11 +12,15 @@ pub(super) struct Clock {
 
 impl Clock {
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+        }
     }
 
     pub fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Now {
             tick_ms: whole_ms(self.started.elapsed()),
             wall_ms: whole_ms(wall),

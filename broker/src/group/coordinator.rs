@@ -310,7 +310,10 @@ impl Inner {
     ) -> Result<(), GroupError> {
         self.check_running()?;
         let mut groups = self.groups.write();
-        let cell = groups.get(group).cloned().ok_or(GroupError::GroupNotFound)?;
+        let cell = groups
+            .get(group)
+            .cloned()
+            .ok_or(GroupError::GroupNotFound)?;
         let mut state = cell.state.lock();
         change(&cell, &mut state)?;
         let effects = state.classic.close(self.clock.now());

@@ -35,12 +35,21 @@ pub(super) fn load(
             continue;
         }
         let cell = groups.entry(key.group.clone()).or_insert_with(|| {
-            Cell::new(key.group.clone(), ClassicGroup::new(inner.config.clone(), now))
+            Cell::new(
+                key.group.clone(),
+                ClassicGroup::new(inner.config.clone(), now),
+            )
         });
-        cell.state.lock().offsets.put(key.topic, key.partition, offset);
+        cell.state
+            .lock()
+            .offsets
+            .put(key.topic, key.partition, offset);
     }
     if !gone.is_empty() {
-        tracing::info!(offsets = gone.len(), "removed offsets of topics that no longer exist");
+        tracing::info!(
+            offsets = gone.len(),
+            "removed offsets of topics that no longer exist"
+        );
         meta.commit(gone)?;
     }
     for cell in groups.values() {

@@ -52,7 +52,10 @@ pub(super) struct Offsets {
 
 impl Offsets {
     pub fn put(&mut self, topic: TopicName, partition: i32, offset: CommittedOffset) {
-        self.by_topic.entry(topic).or_default().insert(partition, offset);
+        self.by_topic
+            .entry(topic)
+            .or_default()
+            .insert(partition, offset);
     }
 
     pub fn remove(&mut self, topic: &TopicName, partition: i32) {
@@ -64,7 +67,7 @@ impl Offsets {
         }
     }
 
-    pub fn get(&self, topic: &TopicName, partition: i32) -> Option<&CommittedOffset> {
+    pub fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
         self.by_topic.get(topic)?.get(&partition)
     }
 
@@ -73,14 +76,8 @@ impl Offsets {
         partitions.map(|(partition, offset)| (*partition, offset))
     }
 
-    pub fn topics(
-        &self,
-    ) -> impl Iterator<Item = (&TopicName, &BTreeMap<i32, CommittedOffset>)> {
+    pub fn topics(&self) -> impl Iterator<Item = (&TopicName, &BTreeMap<i32, CommittedOffset>)> {
         self.by_topic.iter()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.by_topic.is_empty()
     }
 }
 

@@ -47,7 +47,9 @@ impl<T: Send + 'static> Store<T> {
         finish: impl Fn(T, Result<(), GroupError>) + Send + 'static,
     ) -> io::Result<()> {
         let work = move || work(&queue.0, &meta, &finish);
-        let handle = thread::Builder::new().name("group-store".into()).spawn(work)?;
+        let handle = thread::Builder::new()
+            .name("group-store".into())
+            .spawn(work)?;
         *self.thread.lock() = Some(handle);
         Ok(())
     }

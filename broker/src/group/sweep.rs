@@ -14,8 +14,9 @@ use super::error::GroupError;
 /// Sweeps at every `offsets.retention.check.interval.ms` until the coordinator is gone.
 pub(super) async fn run(inner: Weak<Inner>) {
     loop {
-        let Some(interval_ms) =
-            inner.upgrade().map(|inner| inner.config.offsets_retention_check_interval_ms)
+        let Some(interval_ms) = inner
+            .upgrade()
+            .map(|inner| inner.config.offsets_retention_check_interval_ms)
         else {
             return;
         };
@@ -56,10 +57,16 @@ impl Inner {
 
     /// Looks the group's topics up before its lock is taken for longer.
     fn learn_topics(&self, cell: &Cell, ids: &mut HashMap<TopicName, Option<TopicId>>) {
-        let topics: Vec<TopicName> =
-            cell.state.lock().offsets.topics().map(|(topic, _)| topic.clone()).collect();
+        let topics: Vec<TopicName> = cell
+            .state
+            .lock()
+            .offsets
+            .topics()
+            .map(|(topic, _)| topic.clone())
+            .collect();
         for topic in topics {
-            ids.entry(topic).or_insert_with_key(|topic| self.topics.topic_id(topic.as_str()));
+            ids.entry(topic)
+                .or_insert_with_key(|topic| self.topics.topic_id(topic.as_str()));
         }
     }
 
@@ -79,7 +86,8 @@ impl Inner {
             for (partition, offset) in partitions {
                 let lost = topic_id.is_some_and(|id| !id.is_some_and(|id| offset.is_of(id)));
                 let old = !is_read
-                    && expire_from.is_some_and(|from| offset.has_expired(from, now_ms, retention_ms));
+                    && expire_from
+                        .is_some_and(|from| offset.has_expired(from, now_ms, retention_ms));
                 if lost || old {
                     expired.push((topic.clone(), *partition));
                 }
@@ -90,7 +98,11 @@ impl Inner {
 
     /// Whether nothing is left of the group once `expired` of its offsets are gone.
     fn is_left_over(&self, state: &CellState, expired: usize) -> bool {
-        let offsets: usize = state.offsets.topics().map(|(_, partitions)| partitions.len()).sum();
+        let offsets: usize = state
+            .offsets
+            .topics()
+            .map(|(_, partitions)| partitions.len())
+            .sum();
         state.classic.is_empty() && !state.classic.has_pending_members() && offsets == expired
     }
 
@@ -111,7 +123,9 @@ impl Inner {
                 return Err(GroupError::NonEmptyGroup);
             }
             let then = Then::Deleted(None);
-            state.submit(self, removal(&cell.id), then).map_err(|_| GroupError::NotStored)
+            state
+                .submit(self, removal(&cell.id), then)
+                .map_err(|_| GroupError::NotStored)
         });
         if revived { Ok(()) } else { removed }
     }

@@ -33,8 +33,14 @@ impl Wakeups {
         let mut queue = self.queue.lock();
         let number = queue.next_number;
         queue.next_number += 1;
-        let is_first = queue.cells.keys().next().is_none_or(|first| deadline_ms < first.0);
-        queue.cells.insert((deadline_ms, number), Arc::downgrade(cell));
+        let is_first = queue
+            .cells
+            .keys()
+            .next()
+            .is_none_or(|first| deadline_ms < first.0);
+        queue
+            .cells
+            .insert((deadline_ms, number), Arc::downgrade(cell));
         if is_first {
             self.earlier.notify_one();
         }

@@ -33,7 +33,9 @@ impl Keyspace for Groups {
 
     fn decode_key(bytes: &[u8]) -> Result<GroupId, DecodeError> {
         let name = std::str::from_utf8(bytes);
-        Ok(GroupId::new(name.map_err(|error| DecodeError::new(error.to_string()))?))
+        Ok(GroupId::new(
+            name.map_err(|error| DecodeError::new(error.to_string()))?,
+        ))
     }
 
     fn encode_value(value: &GroupRecord, out: &mut Vec<u8>) {

@@ -143,8 +143,14 @@ mod tests {
         bytes.extend_from_slice(b"\0\0\0\0\0\0\0\x07\0");
         bytes.extend_from_slice(&[0; 16]);
         let offset = GroupOffsets::decode_value(&bytes).unwrap();
-        assert_eq!((offset.offset, offset.metadata.as_str()), (Offset(42), "hi"));
-        assert_eq!((offset.commit_ms, offset.leader_epoch), (7, LeaderEpoch::NONE));
+        assert_eq!(
+            (offset.offset, offset.metadata.as_str()),
+            (Offset(42), "hi")
+        );
+        assert_eq!(
+            (offset.commit_ms, offset.leader_epoch),
+            (7, LeaderEpoch::NONE)
+        );
         assert!(offset.topic_id.is_zero());
     }
 }

@@ -4,6 +4,8 @@
 //! 6 group_offset, 7 link, 8 mirror, 9 rpo_report.
 
 pub mod cluster;
+pub mod group;
+pub mod group_offset;
 pub mod producer_id_block;
 pub mod topic;
 pub mod topic_config;

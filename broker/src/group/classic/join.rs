@@ -24,7 +24,11 @@ impl ClassicGroup {
             if error == GroupError::GroupFull {
                 self.remove_member(&request.member_id, effects);
             }
-            let id = if nobody { MemberId::default() } else { request.member_id };
+            let id = if nobody {
+                MemberId::default()
+            } else {
+                request.member_id
+            };
             effects.push(Effect::Joined(ticket, JoinAnswer::refused(id, error)));
         } else if request.member_id.is_empty() {
             self.join_new(request, ticket, now, effects);
@@ -53,7 +57,11 @@ impl ClassicGroup {
         if self.pending_joins.contains(&request.member_id) {
             // An id is pending only for a dynamic member: one that names an instance is confused.
             let dynamic = request.info.instance_id.is_none();
-            return if dynamic { Ok(()) } else { Err(GroupError::UnknownMember) };
+            return if dynamic {
+                Ok(())
+            } else {
+                Err(GroupError::UnknownMember)
+            };
         }
         self.check_member(&request.member_id, request.info.instance_id.as_ref())
     }
@@ -103,7 +111,8 @@ impl ClassicGroup {
         }
         self.pending_joins.insert(id.clone());
         let deadline_ms = now.tick_ms + i64::from(session_timeout_ms);
-        self.timers.schedule(TimerKey::Session(id.clone()), deadline_ms);
+        self.timers
+            .schedule(TimerKey::Session(id.clone()), deadline_ms);
         JoinAnswer::refused(id.clone(), GroupError::MemberIdRequired)
     }
 
@@ -127,7 +136,8 @@ impl ClassicGroup {
         // A client that gave up this join knows no id, and will join again as somebody else: the
         // member it left behind must not hold up rebalances for ever.
         let patience_ms = NEW_MEMBER_JOIN_TIMEOUT_MS;
-        self.timers.schedule(TimerKey::Session(id), now.tick_ms + patience_ms);
+        self.timers
+            .schedule(TimerKey::Session(id), now.tick_ms + patience_ms);
         self.rebalance_or_complete(now, effects);
     }
 
@@ -189,13 +199,22 @@ impl ClassicGroup {
         };
         self.replace_static_member(&instance, &old, &new, effects);
         let timeouts = timeouts_ms(&request.info);
-        self.update_member(&new, request.info.protocols, timeouts, Some(ticket), effects);
+        self.update_member(
+            &new,
+            request.info.protocols,
+            timeouts,
+            Some(ticket),
+            effects,
+        );
         self.restart_session(&new, now.tick_ms);
         match self.state {
             // Nothing changes for the others: no rebalance, but the new id must be on disk.
             GroupState::Stable if self.select_protocol() == self.protocol_name => {
                 let record = Box::new(self.record(None));
-                effects.push(Effect::Store(record, StoreStep::StaticMember(Box::new(undo))));
+                effects.push(Effect::Store(
+                    record,
+                    StoreStep::StaticMember(Box::new(undo)),
+                ));
             }
             // The leader may be at work on an assignment for the old id.
             GroupState::CompletingRebalance => self.prepare_rebalance(now, effects),
@@ -213,7 +232,11 @@ impl ClassicGroup {
             protocol_type: self.protocol_type.clone(),
             protocol_name: self.protocol_name.clone(),
             leader: self.leader.clone().unwrap_or_default(),
-            members: if leads { self.members_for_leader() } else { Vec::new() },
+            members: if leads {
+                self.members_for_leader()
+            } else {
+                Vec::new()
+            },
             skip_assignment: false,
         }
     }
@@ -228,7 +251,10 @@ impl ClassicGroup {
     ) {
         let id = &undo.new_member_id;
         // A rebalance that began meanwhile answers the join when it ends.
-        let waits = self.members.get(id).is_some_and(|member| member.awaiting_join.is_some());
+        let waits = self
+            .members
+            .get(id)
+            .is_some_and(|member| member.awaiting_join.is_some());
         if self.state != GroupState::Stable || !waits {
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Ticket;
-use crate::group::ids::{InstanceId, MemberId};
+use crate::group::ids::InstanceId;
 
 /// A protocol that a member supports, with the member's metadata for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

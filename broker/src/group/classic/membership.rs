@@ -90,7 +90,10 @@ impl ClassicGroup {
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
-        (member.info.session_timeout_ms, member.info.rebalance_timeout_ms) = timeouts_ms;
+        (
+            member.info.session_timeout_ms,
+            member.info.rebalance_timeout_ms,
+        ) = timeouts_ms;
         member.awaiting_join = ticket;
         self.awaiting_join += usize::from(ticket.is_some());
         let new = protocols.clone();
@@ -106,7 +109,10 @@ impl ClassicGroup {
         answer: JoinAnswer,
         effects: &mut Vec<Effect>,
     ) {
-        let parked = self.members.get_mut(id).and_then(|member| member.awaiting_join.take());
+        let parked = self
+            .members
+            .get_mut(id)
+            .and_then(|member| member.awaiting_join.take());
         if let Some(ticket) = parked {
             self.awaiting_join -= 1;
             effects.push(Effect::Joined(ticket, answer));
@@ -120,7 +126,10 @@ impl ClassicGroup {
         answer: SyncAnswer,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let parked = self.members.get_mut(id).and_then(|member| member.awaiting_sync.take());
+        let parked = self
+            .members
+            .get_mut(id)
+            .and_then(|member| member.awaiting_sync.take());
         if let Some(ticket) = parked {
             effects.push(Effect::Synced(ticket, answer));
         }
@@ -173,9 +182,9 @@ impl ClassicGroup {
                 *votes.entry(name).or_default() += 1;
             }
         }
-        let winner = votes.into_iter().max_by(|(a, a_votes), (b, b_votes)| {
-            a_votes.cmp(b_votes).then_with(|| b.cmp(a))
-        });
+        let winner = votes
+            .into_iter()
+            .max_by(|(a, a_votes), (b, b_votes)| a_votes.cmp(b_votes).then_with(|| b.cmp(a)));
         winner.map(|(name, _)| name.clone())
     }
 
@@ -206,7 +215,10 @@ impl ClassicGroup {
 
     /// The longest time that any member wants a rebalance to wait for it.
     pub(super) fn rebalance_timeout_ms(&self) -> i64 {
-        let timeouts = self.members.values().map(|member| member.info.rebalance_timeout_ms);
+        let timeouts = self
+            .members
+            .values()
+            .map(|member| member.info.rebalance_timeout_ms);
         i64::from(timeouts.max().unwrap_or(0).max(0))
     }
 
@@ -241,7 +253,8 @@ impl ClassicGroup {
     pub(super) fn restart_session(&mut self, id: &MemberId, now_ms: i64) {
         if let Some(member) = self.members.get(id) {
             let timeout_ms = i64::from(member.info.session_timeout_ms);
-            self.timers.schedule(TimerKey::Session(id.clone()), now_ms + timeout_ms);
+            self.timers
+                .schedule(TimerKey::Session(id.clone()), now_ms + timeout_ms);
         }
     }
 

@@ -38,9 +38,8 @@ impl ClassicGroup {
         if fence.generation < 0 && self.state == GroupState::Empty {
             return Ok(());
         }
-        let anonymous = fence.generation < 0
-            && fence.member_id.is_empty()
-            && fence.instance_id.is_none();
+        let anonymous =
+            fence.generation < 0 && fence.member_id.is_empty() && fence.instance_id.is_none();
         if anonymous {
             return Err(GroupError::UnknownMember);
         }
@@ -89,9 +88,10 @@ impl ClassicGroup {
             return Some(ExpireFrom::Commit);
         }
         match self.state {
-            GroupState::Empty => {
-                Some(self.state_since_ms.map_or(ExpireFrom::Commit, ExpireFrom::Fixed))
-            }
+            GroupState::Empty => Some(
+                self.state_since_ms
+                    .map_or(ExpireFrom::Commit, ExpireFrom::Fixed),
+            ),
             GroupState::Stable if self.subscribed.is_some() => Some(ExpireFrom::Commit),
             _ => None,
         }

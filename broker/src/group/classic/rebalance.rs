@@ -1,9 +1,7 @@
 //! The phases of a rebalance and the timers that end them: `prepareRebalance`,
 //! `completeClassicGroupJoin`, `tryCompleteInitialRebalanceElseSchedule`, `expirePendingSync`.
 
-use super::{
-    ClassicGroup, Effect, GroupState, JoinWait, Now, StoreStep, TimerKey,
-};
+use super::{ClassicGroup, Effect, GroupState, JoinWait, Now, StoreStep, TimerKey};
 use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
 
@@ -53,7 +51,11 @@ impl ClassicGroup {
 
     /// The join timer has fired.
     pub(super) fn join_wait_over(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if let JoinWait::Initial { delay_ms, remaining_ms, member_added: true } = self.join_wait
+        if let JoinWait::Initial {
+            delay_ms,
+            remaining_ms,
+            member_added: true,
+        } = self.join_wait
             && remaining_ms != 0
         {
             let next_ms = i64::from(self.config.initial_rebalance_delay_ms).min(remaining_ms);
@@ -75,8 +77,12 @@ impl ClassicGroup {
         let late = |(_, member): &(&MemberId, &super::Member)| {
             member.awaiting_join.is_none() && member.info.instance_id.is_none()
         };
-        let laggards: Vec<MemberId> =
-            self.members.iter().filter(late).map(|(id, _)| id.clone()).collect();
+        let laggards: Vec<MemberId> = self
+            .members
+            .iter()
+            .filter(late)
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in &laggards {
             self.remove_member(id, effects);
         }
@@ -130,7 +136,10 @@ impl ClassicGroup {
 
     /// The sync timer has fired: who has joined and never asked for its assignment is out.
     pub(super) fn sync_wait_over(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let syncing = matches!(self.state, GroupState::CompletingRebalance | GroupState::Stable);
+        let syncing = matches!(
+            self.state,
+            GroupState::CompletingRebalance | GroupState::Stable
+        );
         if !syncing || self.pending_syncs.is_empty() {
             return;
         }

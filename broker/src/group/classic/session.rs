@@ -70,7 +70,10 @@ impl ClassicGroup {
             return Err(GroupError::Gone);
         }
         let id = if who.member_id.is_empty() {
-            let holder = who.instance_id.as_ref().and_then(|name| self.static_members.get(name));
+            let holder = who
+                .instance_id
+                .as_ref()
+                .and_then(|name| self.static_members.get(name));
             holder.cloned().ok_or(GroupError::UnknownMember)?
         } else if self.pending_joins.contains(&who.member_id) {
             who.member_id.clone()

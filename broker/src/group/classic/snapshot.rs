@@ -121,7 +121,10 @@ impl ClassicGroup {
     pub fn restore(config: Arc<GroupConfig>, record: GroupRecord, now: Now) -> Self {
         let mut group = Self::new(config, now);
         group.generation = record.generation;
-        group.protocol_type = record.protocol_type.filter(|name| !name.is_empty()).map(Arc::from);
+        group.protocol_type = record
+            .protocol_type
+            .filter(|name| !name.is_empty())
+            .map(Arc::from);
         group.protocol_name = record.protocol_name.map(Arc::from);
         group.state_since_ms = record.state_since_ms;
         let protocol_type = group.protocol_type.clone().unwrap_or_else(|| Arc::from(""));

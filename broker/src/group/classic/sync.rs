@@ -43,9 +43,8 @@ impl ClassicGroup {
     }
 
     fn check_sync(&self, request: &SyncRequest) -> Result<(), GroupError> {
-        let differs = |given: &Option<_>, own: &Option<_>| {
-            given.is_some() && own.is_some() && given != own
-        };
+        let differs =
+            |given: &Option<_>, own: &Option<_>| given.is_some() && own.is_some() && given != own;
         match self.state {
             GroupState::Dead => return Err(GroupError::Gone),
             GroupState::Empty => return Err(GroupError::UnknownMember),
@@ -95,7 +94,10 @@ impl ClassicGroup {
             StoreStep::StaticMember(undo) => {
                 self.static_return_stored(*undo, result, now, effects);
             }
-            StoreStep::Assignment { generation, assignments } => {
+            StoreStep::Assignment {
+                generation,
+                assignments,
+            } => {
                 // A member may have come or gone meanwhile: then the next generation is under way.
                 let current = generation == self.generation;
                 if self.state == GroupState::CompletingRebalance && current {

@@ -41,7 +41,9 @@ impl Timers {
 
     /// When the next timer is due.
     pub fn next_deadline_ms(&self) -> Option<i64> {
-        self.by_deadline.first().map(|(deadline_ms, _)| *deadline_ms)
+        self.by_deadline
+            .first()
+            .map(|(deadline_ms, _)| *deadline_ms)
     }
 
     /// Takes the earliest timer that is due.

@@ -51,7 +51,9 @@ impl Coordinator {
                 state: state.classic.state(),
             }
         });
-        listed.filter(|group| group.state != GroupState::Dead).collect()
+        listed
+            .filter(|group| group.state != GroupState::Dead)
+            .collect()
     }
 
     /// One group.
@@ -62,7 +64,11 @@ impl Coordinator {
         self.inner.with(group, |_, state| DescribedGroup {
             state: state.classic.state(),
             protocol_type: state.classic.protocol_type().unwrap_or_default().to_owned(),
-            protocol: state.classic.described_protocol().unwrap_or_default().to_owned(),
+            protocol: state
+                .classic
+                .described_protocol()
+                .unwrap_or_default()
+                .to_owned(),
             members: state.classic.describe_members(),
         })
     }
@@ -77,7 +83,9 @@ impl Coordinator {
             state.classic.check_delete()?;
             let then = Then::Deleted(Some(outcome));
             let change = removal(&cell.id);
-            state.submit(&self.inner, change, then).map_err(|_| GroupError::NotStored)
+            state
+                .submit(&self.inner, change, then)
+                .map_err(|_| GroupError::NotStored)
         });
         async move {
             begun?;
@@ -133,12 +141,18 @@ impl Coordinator {
         let mut stored = Vec::new();
         for cell in self.inner.cells() {
             let mut state = cell.state.lock();
-            let of_topic = state.offsets.topic(topic).filter(|(_, offset)| offset.is_of(topic_id));
-            let forgotten: Vec<_> =
-                of_topic.map(|(partition, _)| (topic.clone(), partition)).collect();
+            let of_topic = state
+                .offsets
+                .topic(topic)
+                .filter(|(_, offset)| offset.is_of(topic_id));
+            let forgotten: Vec<_> = of_topic
+                .map(|(partition, _)| (topic.clone(), partition))
+                .collect();
             if !forgotten.is_empty() && !state.is_dead() {
                 let (outcome, outcome_of_cell) = oneshot::channel();
-                let begun = self.inner.forget(&cell, &mut state, forgotten, Some(outcome));
+                let begun = self
+                    .inner
+                    .forget(&cell, &mut state, forgotten, Some(outcome));
                 stored.push(begun.map(|()| outcome_of_cell));
             }
         }
@@ -172,7 +186,9 @@ impl super::Inner {
             });
         }
         let then = Then::Forgotten(cell.clone(), forgotten, outcome);
-        state.submit(self, batch, then).map_err(|_| GroupError::NotStored)
+        state
+            .submit(self, batch, then)
+            .map_err(|_| GroupError::NotStored)
     }
 }
 

@@ -111,14 +111,14 @@ impl Coordinator {
             });
             topics.collect()
         };
-        let mut fetched: Vec<Vec<Option<CommittedOffset>>> =
-            match self.inner.with(group, fetch) {
-                Ok(fetched) => fetched,
-                Err(GroupError::GroupNotFound) => {
-                    wanted.iter().map(|(_, partitions)| vec![None; partitions.len()]).collect()
-                }
-                Err(error) => return Err(error),
-            };
+        let mut fetched: Vec<Vec<Option<CommittedOffset>>> = match self.inner.with(group, fetch) {
+            Ok(fetched) => fetched,
+            Err(GroupError::GroupNotFound) => wanted
+                .iter()
+                .map(|(_, partitions)| vec![None; partitions.len()])
+                .collect(),
+            Err(error) => return Err(error),
+        };
         for ((topic, _), offsets) in wanted.iter().zip(&mut fetched) {
             let id = self.inner.topics.topic_id(topic).unwrap_or_default();
             for offset in offsets {
@@ -146,7 +146,11 @@ impl Coordinator {
             Err(error) => return Err(error),
         };
         for (topic, offsets) in &mut fetched {
-            let id = self.inner.topics.topic_id(topic.as_str()).unwrap_or_default();
+            let id = self
+                .inner
+                .topics
+                .topic_id(topic.as_str())
+                .unwrap_or_default();
             offsets.retain(|(_, offset)| offset.is_of(id));
         }
         fetched.retain(|(_, offsets)| !offsets.is_empty());
@@ -164,7 +168,9 @@ fn begin_commit_to(
     let now = inner.clock.now();
     state.classic.fence_commit(&request.fence, now)?;
     state.queue_wakeup(inner, cell);
-    let expire_ms = request.retention_ms.map(|retention_ms| now.wall_ms.saturating_add(retention_ms));
+    let expire_ms = request
+        .retention_ms
+        .map(|retention_ms| now.wall_ms.saturating_add(retention_ms));
     let mut results = Vec::with_capacity(request.offsets.len());
     let mut accepted = Vec::with_capacity(request.offsets.len());
     let mut batch = MetaBatch::new();
@@ -193,7 +199,9 @@ fn begin_commit_to(
     let waits = !accepted.is_empty();
     if waits {
         let then = Then::Committed(cell.clone(), accepted, outcome);
-        state.submit(inner, batch, then).map_err(|_| GroupError::NotStored)?;
+        state
+            .submit(inner, batch, then)
+            .map_err(|_| GroupError::NotStored)?;
     }
     Ok((results, waits))
 }
