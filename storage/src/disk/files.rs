@@ -1,7 +1,7 @@
 //! The few things done to files that the standard library does not do, or not safely.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -54,37 +54,44 @@ fn temporary_path(path: &Path) -> PathBuf {
 /// Reserves `len` bytes of disk from `offset` of `file`, so that writing to them (through a
 /// mapping, too) can't run out of space. The file grows to `offset + len` when it is shorter.
 ///
-/// `path` is for errors. Fails with [`DiskError::NoSpace`] on a full disk. Where the file system
-/// can't reserve, zeros are written past the file's end; bytes before it are never touched.
+/// `path` is for errors. Fails with [`DiskError::NoSpace`] on a full disk; the file is then as long
+/// as before, so that what was reserved of it is free again. Where the file system can't reserve,
+/// zeros are written past the file's end; bytes before it are never touched.
 pub fn allocate(file: &File, path: &Path, offset: u64, len: u64) -> Result<(), DiskError> {
     if len == 0 {
         return Ok(());
     }
-    loop {
-        return match fallocate(file, FallocateFlags::empty(), offset, len) {
-            Ok(()) => Ok(()),
-            Err(Errno::INTR) => continue,
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, path, offset, len),
-            Err(errno) => Err(allocation_error(path, len, errno.into())),
-        };
-    }
+    let length_before = file.metadata().map_err(io_error("look at", path))?.len();
+    let allocated = loop {
+        match fallocate(file, FallocateFlags::empty(), offset, len) {
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => break write_zeros(file, offset, len),
+            result => break result.map_err(io::Error::from),
+        }
+    };
+    allocated.map_err(|source| {
+        // File systems may grow the file as far as they get before they notice.
+        match file.set_len(length_before) {
+            Ok(()) => allocation_error(path, len, source),
+            Err(second) => io_error("give back space of", path)(second),
+        }
+    })
 }
 
 /// Grows `file` to `offset + len` by writing zeros.
-fn write_zeros(file: &File, path: &Path, offset: u64, len: u64) -> Result<(), DiskError> {
+fn write_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let end = offset.saturating_add(len);
-    let mut position = file.metadata().map_err(io_error("look at", path))?.len();
+    let mut position = file.metadata()?.len();
     let zeros = vec![0; ZEROS_BYTES];
     while position < end {
         let count = (end - position).min(ZEROS_BYTES as u64) as usize;
-        file.write_all_at(&zeros[..count], position)
-            .map_err(|source| allocation_error(path, len, source))?;
+        file.write_all_at(&zeros[..count], position)?;
         position += count as u64;
     }
     Ok(())
 }
 
-fn allocation_error(path: &Path, len: u64, source: std::io::Error) -> DiskError {
+fn allocation_error(path: &Path, len: u64, source: io::Error) -> DiskError {
     match io_error("reserve space for", path)(source) {
         DiskError::NoSpace { path, .. } => DiskError::NoSpace { path, bytes: len },
         other => other,
@@ -140,8 +147,8 @@ mod tests {
         let path = dir.path().join("segment");
         let file = File::create_new(&path).unwrap();
         file.write_all_at(b"kept", 0).unwrap();
-        write_zeros(&file, &path, 0, ZEROS_BYTES as u64 + 7).unwrap();
-        write_zeros(&file, &path, 0, 3).unwrap();
+        write_zeros(&file, 0, ZEROS_BYTES as u64 + 7).unwrap();
+        write_zeros(&file, 0, 3).unwrap();
         let bytes = fs::read(&path).unwrap();
         assert_eq!(bytes.len(), ZEROS_BYTES + 7);
         assert_eq!(&bytes[..5], b"kept\0");
@@ -150,7 +157,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_of_its_own() {
         let path = Path::new("/some/segment");
-        let full = std::io::Error::from(Errno::NOSPC);
+        let full = io::Error::from(Errno::NOSPC);
         let error = allocation_error(path, 42, full);
         assert!(error.is_no_space());
         assert_eq!(
@@ -162,15 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn allocating_more_than_the_disk_has_fails_and_harms_nothing() {
+    fn allocating_what_no_file_can_hold_fails_and_leaves_the_length() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("segment");
         let file = File::create_new(&path).unwrap();
-        let too_much = free_bytes(dir.path())
-            .unwrap()
-            .saturating_mul(4)
-            .min(1 << 60);
-        assert!(allocate(&file, &path, 0, too_much).is_err());
-        assert_eq!(file.metadata().unwrap().len(), 0);
+        allocate(&file, &path, 0, 10).unwrap();
+        assert!(allocate(&file, &path, i64::MAX as u64 - 8, 16).is_err());
+        assert_eq!(file.metadata().unwrap().len(), 10);
+        assert!(free_bytes(dir.path()).unwrap() > 0);
     }
 }

@@ -102,7 +102,7 @@ fn partitions_are_found_by_their_folders() {
         "a-",
         "a-01",
         "a-x",
-        "a--1",
+        "a-+1",
         "-3",
         "lost+found",
         "a b-1",
