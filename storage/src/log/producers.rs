@@ -16,8 +16,6 @@
 
 mod entry;
 mod snapshot;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -359,3 +357,6 @@ impl Producers {
         Some(state)
     }
 }
+
+#[cfg(test)]
+mod tests;

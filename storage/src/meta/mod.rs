@@ -12,8 +12,6 @@
 mod batch;
 mod error;
 mod keyspace;
-#[cfg(test)]
-mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -237,3 +235,6 @@ fn read_error<K: Keyspace>(stored: &[u8], source: rocksdb::Error) -> MetaError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;

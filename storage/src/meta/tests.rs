@@ -88,7 +88,11 @@ fn a_batch_changes_several_keyspaces_and_survives_reopening() {
     part_of_another.put::<Ages>(&b"bob".to_vec(), &1);
     part_of_another.delete::<Ages>(&b"bob".to_vec());
     batch.append(part_of_another);
-    assert_eq!(store.get::<Ages>(&b"ann".to_vec()).unwrap(), None, "nothing before the commit");
+    assert_eq!(
+        store.get::<Ages>(&b"ann".to_vec()).unwrap(),
+        None,
+        "nothing before the commit"
+    );
     assert_eq!(batch.len(), 5);
     store.commit(batch).unwrap();
     drop(store);
@@ -112,8 +116,16 @@ fn an_empty_batch_is_fine() {
 fn scans_end_where_the_prefix_ends() {
     let temp = tempfile::tempdir().unwrap();
     let store = MetaStore::open(temp.path()).unwrap();
-    let all: [&[u8]; 8] =
-        [b"", b"a", b"a\0", b"a\xff", b"a\xff\xff\xff", b"b", b"\xff", b"\xff\xff"];
+    let all: [&[u8]; 8] = [
+        b"",
+        b"a",
+        b"a\0",
+        b"a\xff",
+        b"a\xff\xff\xff",
+        b"b",
+        b"\xff",
+        b"\xff\xff",
+    ];
     put(&store, &all);
     let mut batch = store.batch();
     batch.put::<Words>(&0, &"the neighbour".to_owned());
@@ -121,9 +133,15 @@ fn scans_end_where_the_prefix_ends() {
 
     assert_eq!(keys(store.scan::<Ages>().unwrap()), all);
     assert_eq!(keys(store.scan_prefix::<Ages>(b"a").unwrap()), all[1..5]);
-    assert_eq!(keys(store.scan_prefix::<Ages>(b"a\xff").unwrap()), all[3..5]);
+    assert_eq!(
+        keys(store.scan_prefix::<Ages>(b"a\xff").unwrap()),
+        all[3..5]
+    );
     assert_eq!(keys(store.scan_prefix::<Ages>(b"\xff").unwrap()), all[6..]);
-    assert_eq!(keys(store.scan_prefix::<Ages>(b"c").unwrap()), [] as [&[u8]; 0]);
+    assert_eq!(
+        keys(store.scan_prefix::<Ages>(b"c").unwrap()),
+        [] as [&[u8]; 0]
+    );
 }
 
 #[test]
@@ -157,7 +175,10 @@ fn a_corrupt_value_is_an_error_that_names_keyspace_and_key() {
         error.to_string(),
         r#"metadata of keyspace age, key "ill\xff" is corrupt: 6 bytes missing at 1"#
     );
-    assert!(matches!(store.scan::<Ages>().unwrap_err(), MetaError::Corrupt { .. }));
+    assert!(matches!(
+        store.scan::<Ages>().unwrap_err(),
+        MetaError::Corrupt { .. }
+    ));
     assert_eq!(store.get::<Ages>(&b"good".to_vec()).unwrap(), Some(0));
 }
 
@@ -167,7 +188,10 @@ fn a_corrupt_key_is_an_error() {
     let store = MetaStore::open(temp.path()).unwrap();
     store.db.put(b"\xfeabc", b"").unwrap();
     let error = store.scan::<Words>().unwrap_err();
-    assert!(error.to_string().contains(r#"keyspace word, key "abc""#), "{error}");
+    assert!(
+        error.to_string().contains(r#"keyspace word, key "abc""#),
+        "{error}"
+    );
 }
 
 #[test]
@@ -177,7 +201,17 @@ fn a_newer_schema_is_refused_naming_both_versions() {
     store.db.put(SCHEMA_KEY, 9_u32.to_be_bytes()).unwrap();
     drop(store);
     let error = MetaStore::open(temp.path()).unwrap_err();
-    assert!(matches!(error, MetaError::NewerSchema { found: 9, supported: 1, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            MetaError::NewerSchema {
+                found: 9,
+                supported: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("version 9"), "{error}");
 }
 
@@ -205,11 +239,17 @@ fn a_store_that_is_open_or_not_a_folder_cannot_be_opened() {
     let temp = tempfile::tempdir().unwrap();
     let store = MetaStore::open(temp.path()).unwrap();
     let error = MetaStore::open(temp.path()).unwrap_err();
-    assert!(error.to_string().contains(temp.path().to_str().unwrap()), "{error}");
+    assert!(
+        error.to_string().contains(temp.path().to_str().unwrap()),
+        "{error}"
+    );
     drop(store);
     let file = temp.path().join("file");
     std::fs::write(&file, "").unwrap();
-    assert!(matches!(MetaStore::open(&file).unwrap_err(), MetaError::Open { .. }));
+    assert!(matches!(
+        MetaStore::open(&file).unwrap_err(),
+        MetaError::Open { .. }
+    ));
 }
 
 #[derive(Clone, Debug)]

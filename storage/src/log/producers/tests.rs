@@ -41,7 +41,13 @@ pub(super) fn marker(
 ) -> (BatchHeader, Option<ControlMarker>) {
     let mut header = transactional(batch(id, epoch, -1, offset, 1));
     header.attributes = Attributes(header.attributes.0 | CONTROL);
-    (header, Some(ControlMarker { kind, coordinator_epoch: 7 }))
+    (
+        header,
+        Some(ControlMarker {
+            kind,
+            coordinator_epoch: 7,
+        }),
+    )
 }
 
 fn with(batches: &[BatchHeader]) -> Producers {
@@ -53,7 +59,11 @@ fn with(batches: &[BatchHeader]) -> Producers {
 }
 
 fn out_of_order(found: i32, expected: i32) -> Result<Sequence, SequenceError> {
-    Err(SequenceError::OutOfOrder { producer_id: ProducerId(1), found, expected })
+    Err(SequenceError::OutOfOrder {
+        producer_id: ProducerId(1),
+        found,
+        expected,
+    })
 }
 
 #[test]
@@ -72,14 +82,25 @@ fn an_unknown_producer_may_begin_anywhere_and_goes_on_from_there() {
     assert_eq!(Producers::new().check(&first), Ok(Sequence::New));
     let producers = with(&[first]);
     assert_eq!(producers.check(&batch(1, 0, 43, 3, 1)), Ok(Sequence::New));
-    assert_eq!(producers.check(&batch(1, 0, 44, 3, 1)), out_of_order(44, 43));
-    assert_eq!(producers.check(&batch(1, 0, 41, 3, 1)), out_of_order(41, 43));
-    assert_eq!(producers.check(&batch(1, 0, -1, 3, 1)), out_of_order(-1, 43));
+    assert_eq!(
+        producers.check(&batch(1, 0, 44, 3, 1)),
+        out_of_order(44, 43)
+    );
+    assert_eq!(
+        producers.check(&batch(1, 0, 41, 3, 1)),
+        out_of_order(41, 43)
+    );
+    assert_eq!(
+        producers.check(&batch(1, 0, -1, 3, 1)),
+        out_of_order(-1, 43)
+    );
 }
 
 #[test]
 fn any_of_the_last_five_batches_is_recognised() {
-    let sent: Vec<BatchHeader> = (0..6).map(|i| batch(1, 0, i * 2, 100 + i as i64 * 2, 2)).collect();
+    let sent: Vec<BatchHeader> = (0..6)
+        .map(|i| batch(1, 0, i * 2, 100 + i as i64 * 2, 2))
+        .collect();
     let producers = with(&sent);
     for known in &sent[1..] {
         let duplicate = Sequence::Duplicate {
@@ -87,7 +108,10 @@ fn any_of_the_last_five_batches_is_recognised() {
             last_offset: known.last_offset(),
             timestamp_ms: known.max_timestamp_ms,
         };
-        assert_eq!(producers.check(&batch(1, 0, known.base_sequence, 999, 2)), Ok(duplicate));
+        assert_eq!(
+            producers.check(&batch(1, 0, known.base_sequence, 999, 2)),
+            Ok(duplicate)
+        );
     }
     let forgotten = producers.check(&batch(1, 0, 0, 999, 2));
     let error = SequenceError::DuplicateOutsideWindow {
@@ -96,14 +120,21 @@ fn any_of_the_last_five_batches_is_recognised() {
         oldest: 2,
     };
     assert_eq!(forgotten, Err(error));
-    assert_eq!(producers.check(&batch(1, 0, 10, 999, 1)), out_of_order(10, 12), "a part of one");
+    assert_eq!(
+        producers.check(&batch(1, 0, 10, 999, 1)),
+        out_of_order(10, 12),
+        "a part of one"
+    );
 }
 
 #[test]
 fn an_earlier_batch_is_missing_and_no_duplicate_while_fewer_than_five_are_known() {
     // The producer is unknown here; 95..100 failed, and 100.. came through: it is retried.
     let producers = with(&[batch(1, 0, 100, 0, 5), batch(1, 0, 105, 5, 5)]);
-    assert_eq!(producers.check(&batch(1, 0, 95, 10, 5)), out_of_order(95, 110));
+    assert_eq!(
+        producers.check(&batch(1, 0, 95, 10, 5)),
+        out_of_order(95, 110)
+    );
 }
 
 #[test]
@@ -115,7 +146,10 @@ fn sequences_wrap_to_zero() {
     assert_eq!(producers.check(&batch(1, 0, 2, 3, 1)), Ok(Sequence::New));
     assert!(matches!(
         producers.check(&batch(1, 0, i32::MAX, 9, 3)),
-        Ok(Sequence::Duplicate { first_offset: Offset(0), .. })
+        Ok(Sequence::Duplicate {
+            first_offset: Offset(0),
+            ..
+        })
     ));
 }
 
@@ -126,8 +160,16 @@ fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
     let next = batch(1, 4, 0, 2, 1);
     assert_eq!(producers.check(&next), Ok(Sequence::New));
     producers.apply(&next, None);
-    let fenced = SequenceError::Fenced { producer_id: ProducerId(1), found: 3, current: 4 };
-    assert_eq!(producers.check(&batch(1, 3, 0, 3, 2)), Err(fenced), "its old batches, too");
+    let fenced = SequenceError::Fenced {
+        producer_id: ProducerId(1),
+        found: 3,
+        current: 4,
+    };
+    assert_eq!(
+        producers.check(&batch(1, 3, 0, 3, 2)),
+        Err(fenced),
+        "its old batches, too"
+    );
     assert_eq!(producers.check(&batch(1, 3, 2, 3, 1)), Err(fenced));
 }
 
@@ -137,10 +179,19 @@ fn a_marker_with_a_bumped_epoch_makes_the_producer_begin_at_zero() {
     let (header, said) = marker(ControlKind::Commit, 1, 4, 2);
     assert_eq!(producers.check(&header), Ok(Sequence::New));
     assert_eq!(producers.apply(&header, said), None);
-    assert_eq!(producers.check(&transactional(batch(1, 4, 0, 3, 1))), Ok(Sequence::New));
-    assert_eq!(producers.check(&transactional(batch(1, 4, 2, 3, 1))), out_of_order(2, 0));
+    assert_eq!(
+        producers.check(&transactional(batch(1, 4, 0, 3, 1))),
+        Ok(Sequence::New)
+    );
+    assert_eq!(
+        producers.check(&transactional(batch(1, 4, 2, 3, 1))),
+        out_of_order(2, 0)
+    );
     let (late, _) = marker(ControlKind::Abort, 1, 3, 3);
-    assert!(matches!(producers.check(&late), Err(SequenceError::Fenced { .. })));
+    assert!(matches!(
+        producers.check(&late),
+        Err(SequenceError::Fenced { .. })
+    ));
     assert_eq!(producers.get(ProducerId(1)).unwrap().coordinator_epoch, 7);
 }
 
@@ -149,15 +200,20 @@ fn a_marker_of_the_same_epoch_keeps_the_sequence() {
     let mut producers = with(&[transactional(batch(1, 3, 0, 0, 2))]);
     let (header, said) = marker(ControlKind::Commit, 1, 3, 2);
     producers.apply(&header, said);
-    assert_eq!(producers.check(&transactional(batch(1, 3, 2, 3, 1))), Ok(Sequence::New));
+    assert_eq!(
+        producers.check(&transactional(batch(1, 3, 2, 3, 1))),
+        Ok(Sequence::New)
+    );
 }
 
 #[test]
 fn a_plain_batch_inside_a_transaction_is_refused_from_clients_only() {
     let mut producers = with(&[transactional(batch(1, 0, 0, 5, 2))]);
     let plain = batch(1, 0, 2, 7, 1);
-    let error =
-        SequenceError::TransactionOpen { producer_id: ProducerId(1), first_offset: Offset(5) };
+    let error = SequenceError::TransactionOpen {
+        producer_id: ProducerId(1),
+        first_offset: Offset(5),
+    };
     assert_eq!(producers.check(&plain), Err(error));
     producers.apply(&plain, None);
     assert_eq!(producers.first_undecided(), Some(Offset(5)));
@@ -165,7 +221,11 @@ fn a_plain_batch_inside_a_transaction_is_refused_from_clients_only() {
 
 #[test]
 fn replicated_batches_are_never_refused() {
-    let mut producers = with(&[batch(1, 5, 10, 0, 1), batch(1, 5, 90, 1, 1), batch(1, 2, 7, 2, 1)]);
+    let mut producers = with(&[
+        batch(1, 5, 10, 0, 1),
+        batch(1, 5, 90, 1, 1),
+        batch(1, 2, 7, 2, 1),
+    ]);
     let entry = producers.get(ProducerId(1)).unwrap();
     assert_eq!((entry.producer_epoch, entry.last_sequence()), (2, 7));
     assert_eq!(entry.batches().len(), 1);
@@ -189,8 +249,15 @@ fn an_abort_yields_the_transaction_with_the_last_stable_offset() {
     };
     assert_eq!(producers.apply(&header, said), Some(aborted));
     let (header, said) = marker(ControlKind::Abort, 1, 0, 17);
-    assert_eq!(producers.apply(&header, said).unwrap().last_stable, Offset(18));
-    assert_eq!(producers.apply(&header, said), None, "the same marker again");
+    assert_eq!(
+        producers.apply(&header, said).unwrap().last_stable,
+        Offset(18)
+    );
+    assert_eq!(
+        producers.apply(&header, said),
+        None,
+        "the same marker again"
+    );
 }
 
 #[test]
@@ -232,7 +299,10 @@ fn open_transactions_are_listed_oldest_first() {
         first_offset: Offset(first_offset),
         coordinator_epoch,
     };
-    assert_eq!(producers.open_transactions(), [open(2, 0, 12, -1), open(9, 5, 17, 7)]);
+    assert_eq!(
+        producers.open_transactions(),
+        [open(2, 0, 12, -1), open(9, 5, 17, 7)]
+    );
 }
 
 #[test]
@@ -245,7 +315,10 @@ fn idle_producers_expire_unless_a_transaction_is_open() {
     ]);
     assert_eq!(producers.expire(199, 100), 1);
     assert_eq!(producers.expire(200, 100), 1);
-    let mut left: Vec<i64> = producers.entries().map(|entry| entry.producer_id.0).collect();
+    let mut left: Vec<i64> = producers
+        .entries()
+        .map(|entry| entry.producer_id.0)
+        .collect();
     left.sort();
     assert_eq!(left, [2, 3]);
     assert_eq!(producers.max_producer_id(), ProducerId(4), "known for good");
@@ -258,11 +331,26 @@ fn idle_producers_expire_unless_a_transaction_is_open() {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// A batch whose first sequence is off the expected one by `skew`.
-    Data { id: i64, epoch: i16, skew: i32, records: i32, transactional: bool },
+    Data {
+        id: i64,
+        epoch: i16,
+        skew: i32,
+        records: i32,
+        transactional: bool,
+    },
     /// The batch that was sent `back` batches ago, again.
-    Again { id: i64, back: usize },
-    Marker { id: i64, abort: bool, bump: bool },
-    HighWatermark { behind: i64 },
+    Again {
+        id: i64,
+        back: usize,
+    },
+    Marker {
+        id: i64,
+        abort: bool,
+        bump: bool,
+    },
+    HighWatermark {
+        behind: i64,
+    },
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -292,11 +380,16 @@ struct Model {
 
 impl Model {
     fn end(&self) -> i64 {
-        self.appended.last().map_or(0, |(header, _)| header.next_offset().0)
+        self.appended
+            .last()
+            .map_or(0, |(header, _)| header.next_offset().0)
     }
 
     fn of(&self, id: i64) -> Vec<&(BatchHeader, Option<ControlMarker>)> {
-        self.appended.iter().filter(|(header, _)| header.producer_id.0 == id).collect()
+        self.appended
+            .iter()
+            .filter(|(header, _)| header.producer_id.0 == id)
+            .collect()
     }
 
     fn epoch(&self, id: i64) -> Option<i16> {
@@ -320,10 +413,12 @@ impl Model {
     }
 
     fn expected_sequence(&self, id: i64) -> i32 {
-        self.current(id).last().map_or(0, |batch| match batch.last_sequence() {
-            i32::MAX => 0,
-            last => last + 1,
-        })
+        self.current(id)
+            .last()
+            .map_or(0, |batch| match batch.last_sequence() {
+                i32::MAX => 0,
+                last => last + 1,
+            })
     }
 
     /// (first offset, marker offset if ended, producer, aborted) of all transactions.
@@ -348,9 +443,18 @@ impl Model {
 
     fn may_append(&self, header: &BatchHeader) -> bool {
         let id = header.producer_id.0;
-        let Some(epoch) = self.epoch(id) else { return true };
-        let open = self.transactions().iter().any(|txn| txn.2 == id && txn.1.is_none());
-        let due = if header.producer_epoch == epoch { self.expected_sequence(id) } else { 0 };
+        let Some(epoch) = self.epoch(id) else {
+            return true;
+        };
+        let open = self
+            .transactions()
+            .iter()
+            .any(|txn| txn.2 == id && txn.1.is_none());
+        let due = if header.producer_epoch == epoch {
+            self.expected_sequence(id)
+        } else {
+            0
+        };
         header.producer_epoch >= epoch
             && header.base_sequence == due
             && (!open || header.is_transactional())
@@ -372,23 +476,52 @@ impl Model {
 /// Turns a step into a batch as its producer would send it now.
 fn batch_for(model: &Model, step: Step) -> Option<(BatchHeader, Option<ControlMarker>)> {
     match step {
-        Step::Data { id, epoch, skew, records, transactional: in_transaction } => {
+        Step::Data {
+            id,
+            epoch,
+            skew,
+            records,
+            transactional: in_transaction,
+        } => {
             let current = model.epoch(id).unwrap_or(0);
             // Producer 2 lives where sequences wrap.
-            let start = if id == 2 && model.epoch(id).is_none() { i32::MAX - 5 } else { 0 };
-            let due = if epoch == 0 { model.expected_sequence(id).max(start) } else { 0 };
+            let start = if id == 2 && model.epoch(id).is_none() {
+                i32::MAX - 5
+            } else {
+                0
+            };
+            let due = if epoch == 0 {
+                model.expected_sequence(id).max(start)
+            } else {
+                0
+            };
             let sequence = due.wrapping_add(skew) & i32::MAX;
             let header = batch(id, current + epoch, sequence, model.end(), records);
-            Some((if in_transaction { transactional(header) } else { header }, None))
+            Some((
+                if in_transaction {
+                    transactional(header)
+                } else {
+                    header
+                },
+                None,
+            ))
         }
         Step::Again { id, back } => {
-            let mut all = model.of(id).into_iter().rev().filter(|(_, marker)| marker.is_none());
+            let mut all = model
+                .of(id)
+                .into_iter()
+                .rev()
+                .filter(|(_, marker)| marker.is_none());
             let (mut again, _) = all.nth(back).cloned()?;
             again.base_offset = Offset(model.end());
             Some((again, None))
         }
         Step::Marker { id, abort, bump } => {
-            let kind = if abort { ControlKind::Abort } else { ControlKind::Commit };
+            let kind = if abort {
+                ControlKind::Abort
+            } else {
+                ControlKind::Commit
+            };
             let epoch = model.epoch(id).unwrap_or(0) + i16::from(bump);
             Some(marker(kind, id, epoch, model.end()))
         }

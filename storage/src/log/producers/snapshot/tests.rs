@@ -30,7 +30,11 @@ fn reload(dir: &Path, from: i64, end: i64) -> (Producers, i64) {
 }
 
 fn offsets(dir: &Path) -> Vec<i64> {
-    list_snapshots(dir).unwrap().into_iter().map(|at| at.0).collect()
+    list_snapshots(dir)
+        .unwrap()
+        .into_iter()
+        .map(|at| at.0)
+        .collect()
 }
 
 #[test]
@@ -44,7 +48,11 @@ fn everything_but_the_high_watermark_survives() {
     assert!(same(&loaded, &state));
     assert_eq!(loaded.max_producer_id(), ProducerId(99));
     let known = loaded.get(ProducerId(1)).unwrap();
-    assert_eq!(known.batches().len(), 5, "a retry is recognised after a restart");
+    assert_eq!(
+        known.batches().len(),
+        5,
+        "a retry is recognised after a restart"
+    );
 }
 
 #[test]
@@ -60,7 +68,11 @@ fn the_newest_snapshot_within_the_log_is_loaded_and_those_past_its_end_go() {
     assert_eq!((replay, loaded.max_producer_id().0), (20, 20));
     assert_eq!(offsets(dir.path()), [5, 10, 20]);
     let (loaded, replay) = reload(dir.path(), 21, 25);
-    assert_eq!((replay, loaded.len()), (21, 0), "an older one would leave a hole");
+    assert_eq!(
+        (replay, loaded.len()),
+        (21, 0),
+        "an older one would leave a hole"
+    );
     assert_eq!(offsets(dir.path()), [5, 10, 20]);
 }
 
@@ -90,7 +102,9 @@ fn snapshots_without_a_segment_go_but_for_the_one_written_at_close() {
     let dir = tempfile::tempdir().unwrap();
     let stray = |segments: &[i64]| {
         for at in [5, 10, 20, 30] {
-            Producers::new().write_snapshot(dir.path(), Offset(at)).unwrap();
+            Producers::new()
+                .write_snapshot(dir.path(), Offset(at))
+                .unwrap();
         }
         let segments: Vec<Offset> = segments.iter().map(|at| Offset(*at)).collect();
         remove_stray_snapshots(dir.path(), &segments).unwrap();
@@ -110,7 +124,10 @@ fn contradicting_entries_are_damage() {
     entry.transaction_first_offset = Some(Offset(5));
     let twice = vec![entry.clone(), entry.clone()];
     assert!(Producers::from_entries(ProducerId(1), twice).is_none());
-    let other = ProducerEntry { producer_id: ProducerId(2), ..entry.clone() };
+    let other = ProducerEntry {
+        producer_id: ProducerId(2),
+        ..entry.clone()
+    };
     assert!(Producers::from_entries(ProducerId(1), vec![entry, other]).is_none());
 }
 
