@@ -1,18 +1,70 @@
-//! What links need of this broker, and what is said about mirrors to operators.
+//! What links need of this broker (the ports of [`carrick_link::ports`]), and what operators are told
+//! about mirrors.
+//!
+//! - [`target`]: a link's doors into partitions, under a lease.
+//! - [`local`]: what is stored, for reports and verification.
+//! - [`catalog`]: mirror topics in the catalog, with their records.
+//! - [`promote`]: the cut that ends a mirror.
+//! - [`store`]: links and mirrors in RocksDB.
+//! - [`report`]: the RPO report as text.
+//!
+//! Invariant: whatever a port's method changes in RocksDB is one synced write, topic and mirror
+//! record together; there is no topic that calls itself a mirror without a mirror record, and no
+//! record of a mirror whose topic is gone.
 
+pub mod catalog;
+pub mod local;
+pub mod promote;
 pub mod report;
+pub mod store;
+pub mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use carrick_link::LinkManager;
+use carrick_link::clock::SystemClock;
+use carrick_link::manager::KafkaSources;
+use carrick_link::ports::{Clock, Ports};
+use carrick_protocol::ids::TopicName;
+use carrick_storage::meta::{MetaBatch, MetaStore};
 
+use crate::producer_ids::ProducerIds;
+use crate::records::mirror::MirrorKeyspace;
+use crate::records::rpo_report::RpoReportKeyspace;
 use crate::topic::{Catalog, TopicError};
 
-/// Deletes a topic, mirror or not, and with it what is stored of its mirror, in one write. Blocks on
-/// disk.
+/// The ports that the link manager of this broker is started with.
+pub fn ports(meta: Arc<MetaStore>, topics: Arc<Catalog>, producer_ids: Arc<ProducerIds>) -> Ports {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ports {
+        target: Arc::new(target::Target::new(Arc::clone(&topics), Arc::clone(&meta))),
+        local: Arc::new(local::Local::new(Arc::clone(&topics))),
+        catalog: Arc::new(catalog::MirrorCatalog::new(
+            topics,
+            Arc::clone(&meta),
+            producer_ids,
+            Arc::clone(&clock),
+        )),
+        store: Arc::new(store::Store::new(meta)),
+        clock,
+        sources: Arc::new(KafkaSources),
+    }
+}
+
+/// Deletes a topic, mirror or not, and in the same write what is kept of its mirror. Blocks on disk.
 ///
 /// # Errors
-/// As [`Catalog::delete`].
+/// As [`Catalog::delete`]: nothing is deleted.
 pub fn delete_topic(catalog: &Catalog, links: &LinkManager, name: &str) -> Result<(), TopicError> {
-    catalog.delete(name, Default::default())?;
-    let _ = links;
+    let Ok(topic) = TopicName::new(name) else {
+        return Err(TopicError::Unknown(name.to_owned()));
+    };
+    let mut batch = MetaBatch::new();
+    batch.delete::<MirrorKeyspace>(&topic);
+    batch.delete::<RpoReportKeyspace>(&topic);
+    catalog.delete(name, batch)?;
+    links.topic_deleted(&topic);
     Ok(())
 }

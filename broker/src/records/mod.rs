@@ -6,6 +6,10 @@
 pub mod cluster;
 pub mod group;
 pub mod group_offset;
+pub mod link;
+pub mod mirror;
+mod names;
 pub mod producer_id_block;
+pub mod rpo_report;
 pub mod topic;
 pub mod topic_config;

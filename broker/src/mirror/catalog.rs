@@ -1,0 +1,148 @@
+//! [`TopicCatalog`] on the broker's catalog: mirror topics come, grow and end together with their
+//! records.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carrick_link::ports::{CatalogError, Clock, TopicCatalog};
+use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut};
+use carrick_protocol::ids::{TopicId, TopicName};
+use carrick_storage::meta::{MetaBatch, MetaStore};
+
+use super::promote::Cutter;
+use crate::producer_ids::ProducerIds;
+use crate::records::mirror::MirrorKeyspace;
+use crate::records::rpo_report::RpoReportKeyspace;
+use crate::topic::config::definition;
+use crate::topic::{Catalog, NewTopic, Topic, TopicError};
+
+/// The catalog as links see it.
+pub struct MirrorCatalog {
+    topics: Arc<Catalog>,
+    meta: Arc<MetaStore>,
+    cutter: Cutter,
+}
+
+impl MirrorCatalog {
+    /// On `topics`; mirror records are kept in `meta`.
+    pub fn new(
+        topics: Arc<Catalog>,
+        meta: Arc<MetaStore>,
+        producer_ids: Arc<ProducerIds>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let cutter = Cutter::new(Arc::clone(&topics), Arc::clone(&meta), producer_ids, clock);
+        MirrorCatalog {
+            topics,
+            meta,
+            cutter,
+        }
+    }
+
+    fn mirror(&self, name: &TopicName) -> Result<Arc<Topic>, CatalogError> {
+        let topic = self.topics.topic(name);
+        let topic = topic.ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
+        if topic.is_mirror() {
+            Ok(topic)
+        } else {
+            Err(CatalogError::NotAMirror(name.clone()))
+        }
+    }
+}
+
+impl TopicCatalog for MirrorCatalog {
+    fn partitions(&self, topic: &TopicName) -> Option<i32> {
+        let topic = self.topics.topic(topic)?;
+        i32::try_from(topic.partitions().len()).ok()
+    }
+
+    fn create_mirror(
+        &self,
+        spec: &MirrorTopicSpec,
+        record: &MirrorRecord,
+    ) -> Result<(), CatalogError> {
+        // Clients that move over keep the id they know, unless a topic here has it: a second mirror
+        // of the same topic, or a source that is this very cluster.
+        let id = Some(spec.source_topic_id)
+            .filter(|id| *id != TopicId::ZERO && self.topics.by_id(*id).is_none());
+        let known = spec
+            .configs
+            .iter()
+            .filter(|(name, _)| definition(name).is_some());
+        let new = NewTopic {
+            name: spec.topic.clone(),
+            id,
+            partitions: spec.partitions,
+            configs: known.cloned().collect(),
+            is_mirror: true,
+        };
+        let mut batch = MetaBatch::new();
+        batch.put::<MirrorKeyspace>(&record.topic, record);
+        batch.delete::<RpoReportKeyspace>(&record.topic);
+        self.topics
+            .create(new, batch)
+            .map_err(|error| refused(&spec.topic, error))?;
+        Ok(())
+    }
+
+    fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
+        let topic = self.mirror(&record.topic)?;
+        let mut batch = MetaBatch::new();
+        batch.put::<MirrorKeyspace>(&record.topic, record);
+        if usize::try_from(count).is_ok_and(|count| count <= topic.partitions().len()) {
+            return self
+                .meta
+                .commit(batch)
+                .map_err(|e| CatalogError::Storage(e.to_string()));
+        }
+        let grown = self.topics.add_partitions(&record.topic, count, true);
+        grown.map_err(|error| refused(&record.topic, error))?;
+        self.meta
+            .commit(batch)
+            .map_err(|e| CatalogError::Storage(e.to_string()))
+    }
+
+    fn set_configs(
+        &self,
+        topic: &TopicName,
+        configs: &[(String, Option<String>)],
+    ) -> Result<(), CatalogError> {
+        let mut overrides = self.mirror(topic)?.state().overrides.clone();
+        for (name, value) in configs
+            .iter()
+            .filter(|(name, _)| definition(name).is_some())
+        {
+            match value {
+                Some(value) => overrides.insert(name.clone(), value.clone()),
+                None => overrides.remove(name),
+            };
+        }
+        let set = self.topics.set_configs(topic, overrides, true);
+        set.map_err(|error| refused(topic, error))
+    }
+
+    fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {
+        let overrides: BTreeMap<String, String> = self.mirror(topic)?.state().overrides.clone();
+        Ok(overrides.into_iter().collect())
+    }
+
+    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError> {
+        self.cutter.stop(stops)
+    }
+}
+
+/// The broker's refusal about a topic in the link's words.
+pub(super) fn refused(topic: &TopicName, error: TopicError) -> CatalogError {
+    match error {
+        TopicError::Exists(_) => CatalogError::TopicExists(topic.clone()),
+        TopicError::Unknown(_) => CatalogError::NoSuchTopic(topic.clone()),
+        TopicError::NotAMirror(_) => CatalogError::NotAMirror(topic.clone()),
+        TopicError::Collides { .. }
+        | TopicError::InvalidPartitions(_)
+        | TopicError::InvalidConfig(_)
+        | TopicError::Mirror(_) => CatalogError::Invalid(error.to_string()),
+        TopicError::Partition(_) | TopicError::Log(_) | TopicError::Meta(_) => {
+            CatalogError::Storage(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! [`LinkStore`] on RocksDB.
+
+use std::sync::Arc;
+
+use carrick_link::ports::{LinkStore, StoreError};
+use carrick_link::record::{LinkName, LinkRecord, MirrorRecord};
+use carrick_link::report::RpoReport;
+use carrick_protocol::ids::TopicName;
+use carrick_storage::meta::{MetaError, MetaStore};
+
+use crate::records::link::LinkKeyspace;
+use crate::records::mirror::MirrorKeyspace;
+use crate::records::rpo_report::RpoReportKeyspace;
+
+/// Links, mirrors and reports as they survive a restart.
+pub struct Store {
+    meta: Arc<MetaStore>,
+}
+
+impl Store {
+    /// The store in `meta`.
+    pub fn new(meta: Arc<MetaStore>) -> Self {
+        Store { meta }
+    }
+}
+
+fn failed(error: MetaError) -> StoreError {
+    StoreError(error.to_string())
+}
+
+impl LinkStore for Store {
+    fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError> {
+        let links = self.meta.scan::<LinkKeyspace>().map_err(failed)?;
+        Ok(links.into_iter().map(|(_, link)| link).collect())
+    }
+
+    fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError> {
+        let mirrors = self.meta.scan::<MirrorKeyspace>().map_err(failed)?;
+        Ok(mirrors.into_iter().map(|(_, mirror)| mirror).collect())
+    }
+
+    fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
+        let mut batch = self.meta.batch();
+        batch.put::<LinkKeyspace>(&link.name, link);
+        self.meta.commit(batch).map_err(failed)
+    }
+
+    fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
+        let mut batch = self.meta.batch();
+        batch.delete::<LinkKeyspace>(link);
+        for mirror in self.load_mirrors()? {
+            if mirror.link == *link {
+                batch.delete::<MirrorKeyspace>(&mirror.topic);
+            }
+        }
+        self.meta.commit(batch).map_err(failed)
+    }
+
+    fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
+        let mut batch = self.meta.batch();
+        for mirror in mirrors {
+            batch.put::<MirrorKeyspace>(&mirror.topic, mirror);
+        }
+        self.meta.commit(batch).map_err(failed)
+    }
+
+    fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
+        self.meta.get::<RpoReportKeyspace>(topic).map_err(failed)
+    }
+}

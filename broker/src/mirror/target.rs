@@ -1,0 +1,153 @@
+//! [`MirrorTarget`] and [`MirrorPartition`] on partitions.
+//!
+//! Whether a lease still holds is decided by the partition, under the lock under which it writes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use carrick_link::ports::{Lease, MirrorPartition, MirrorTarget, TargetError};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use carrick_storage::log::LogError;
+use carrick_storage::meta::MetaStore;
+
+use crate::partition::{Partition, PartitionError};
+use crate::records::mirror::MirrorKeyspace;
+use crate::topic::Catalog;
+
+/// Hands out this broker's mirror partitions.
+pub struct Target {
+    topics: Arc<Catalog>,
+    meta: Arc<MetaStore>,
+}
+
+impl Target {
+    /// On the partitions of `topics`, whose mirror records are in `meta`.
+    pub fn new(topics: Arc<Catalog>, meta: Arc<MetaStore>) -> Self {
+        Target { topics, meta }
+    }
+}
+
+impl MirrorTarget for Target {
+    fn open(
+        &self,
+        partition: &TopicPartition,
+        lease: &Lease,
+    ) -> Result<Box<dyn MirrorPartition>, TargetError> {
+        let topic = self
+            .topics
+            .topic(&partition.topic)
+            .ok_or(TargetError::NoSuchPartition)?;
+        let found = topic
+            .partition(partition.partition)
+            .ok_or(TargetError::NoSuchPartition)?;
+        let record = self.meta.get::<MirrorKeyspace>(&partition.topic);
+        let record = record.map_err(|error| TargetError::Storage(error.to_string()))?;
+        let record = record.ok_or(TargetError::NotAMirror)?;
+        if record.link != lease.link {
+            return Err(TargetError::WrongLink(record.link));
+        }
+        found.mirror_open(lease).map_err(refused)?;
+        Ok(Box::new(Door {
+            partition: found,
+            lease: lease.clone(),
+        }))
+    }
+}
+
+/// One partition, held under a lease.
+struct Door {
+    partition: Arc<Partition>,
+    lease: Lease,
+}
+
+impl MirrorPartition for Door {
+    fn next_offset(&self) -> Offset {
+        self.partition.mirror_position().next_offset
+    }
+
+    fn log_start(&self) -> Offset {
+        self.partition.mirror_position().log_start
+    }
+
+    fn last_epoch(&self) -> Option<LeaderEpoch> {
+        self.partition.mirror_position().last_epoch
+    }
+
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.partition.epoch_end(epoch)
+    }
+
+    fn append(
+        &mut self,
+        batches: Bytes,
+        source_high_watermark: Offset,
+    ) -> Result<Offset, TargetError> {
+        let appended = self
+            .partition
+            .mirror_append(&self.lease, &batches, source_high_watermark);
+        appended.map_err(fenced_or)
+    }
+
+    fn observe_source(&mut self, high_watermark: Offset) -> Result<(), TargetError> {
+        self.partition
+            .mirror_observe(&self.lease, high_watermark)
+            .map_err(fenced_or)
+    }
+
+    fn skip_to(&mut self, end: Offset) -> Result<(), TargetError> {
+        self.partition
+            .mirror_skip_to(&self.lease, end)
+            .map_err(fenced_or)
+    }
+
+    fn trim_to(&mut self, log_start: Offset) -> Result<(), TargetError> {
+        // The partition would empty itself and start anew there; a link says that by `skip_to`.
+        let end = self.next_offset();
+        if log_start > end {
+            return Err(TargetError::NonMonotonic {
+                offset: log_start,
+                bound: end,
+            });
+        }
+        self.partition
+            .mirror_trim_to(&self.lease, log_start)
+            .map_err(fenced_or)
+    }
+
+    fn truncate_to(&mut self, end: Offset) -> Result<(), TargetError> {
+        self.partition
+            .mirror_truncate_to(&self.lease, end)
+            .map_err(fenced_or)
+    }
+}
+
+/// A refusal to someone who had the right once: that the topic is no mirror any more is then the
+/// same fact as a newer lease.
+fn fenced_or(error: PartitionError) -> TargetError {
+    match refused(error) {
+        TargetError::NotAMirror => TargetError::Fenced,
+        other => other,
+    }
+}
+
+/// A partition's refusal in the link's words.
+pub(super) fn refused(error: PartitionError) -> TargetError {
+    match error {
+        PartitionError::LeaseFenced => TargetError::Fenced,
+        PartitionError::NotAMirror => TargetError::NotAMirror,
+        PartitionError::Closed => TargetError::NoSuchPartition,
+        PartitionError::Log(error) => of_log(error),
+        other => TargetError::Storage(other.to_string()),
+    }
+}
+
+/// A log's refusal in the link's words.
+pub(super) fn of_log(error: LogError) -> TargetError {
+    match error {
+        LogError::NonMonotonic { found, end } => TargetError::NonMonotonic {
+            offset: found,
+            bound: end,
+        },
+        other => TargetError::Storage(other.to_string()),
+    }
+}

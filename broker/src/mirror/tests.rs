@@ -1,0 +1,1 @@
+//! The ports on real partitions, a real catalog and RocksDB.

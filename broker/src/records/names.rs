@@ -1,0 +1,12 @@
+//! Enums in records: by the name they have in the API, so that the order in code means nothing.
+
+use carrick_storage::meta::DecodeError;
+use serde::de::DeserializeOwned;
+
+pub(super) use crate::http::model::name_of as name;
+
+/// The value whose name this is.
+pub(super) fn parse<T: DeserializeOwned>(name: &str) -> Result<T, DecodeError> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned()))
+        .map_err(|error| DecodeError::new(error.to_string()))
+}
