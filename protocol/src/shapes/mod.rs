@@ -1,8 +1,8 @@
 //! Preflight of message bodies: whether all lengths and counts fit in the bytes there are.
 //!
 //! The codec sizes vectors by counts that it reads, so four bytes could ask for gigabytes. Hence
-//! each body is walked first, by a short description of its fields ([`parse`] has the notation,
-//! [`requests`] and [`responses`] the fields). The walk allocates nothing, looks at lengths only and
+//! each body is walked first, by a short description of its fields (`parse` has the notation,
+//! `requests` and `responses` the fields). The walk allocates nothing, looks at lengths only and
 //! skips everything else, records included, so its cost grows with the number of fields rather
 //! than with bytes.
 //!
