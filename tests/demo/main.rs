@@ -4,16 +4,13 @@
 //! `--source kafka` (default) starts a real Apache Kafka; `--source carrick` a second Carrick, which needs no Java.
 //! Everything runs on loopback in temporary folders and is gone afterwards.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use harness::{Carrick, Kafka, Peer, Result, segments};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(120);
 const LINK: &str = "dr";
 /// Name, partitions, records a partition, codec.
 const TOPICS: [(&str, i32, i64, &str); 4] = [
@@ -121,7 +118,6 @@ impl Demo {
     fn run(mut self) -> Result<()> {
         let topics = self.fill()?;
         self.create_link(&topics)?;
-        self.show_progress(&topics)?;
         self.verify(&topics)?;
         self.show_refusal()?;
         self.lose_the_source()?;
@@ -161,7 +157,8 @@ impl Demo {
         Ok(topics)
     }
 
-    /// Shows a command as a person would type it, runs it, shows what it prints.
+    /// Shows a command as a person would type it, runs it, shows what it prints. Its progress bar goes straight to
+    /// the terminal, if there is one.
     fn command(&self, args: &[&str]) -> Result<String> {
         println!("\n  $ carrick {}", args.join(" "));
         let text = self.carrick.cli_text(args)?;
@@ -175,63 +172,13 @@ impl Demo {
         say("linking Carrick to the source and mirroring its topics");
         let bootstrap = self.source.bootstrap();
         self.command(&["link", "create", LINK, "--bootstrap-server", &bootstrap])?;
-        let mut args = vec!["mirror", "create", "--link", LINK];
+        let mut args = vec!["mirror", "create", "--wait", "--link", LINK];
         args.extend(topics.iter().map(|t| t.0));
-        self.command(&args)?;
-        Ok(())
-    }
-
-    /// Sum over all mirrors of the records that Carrick has and that the source has; `None` while one is unknown.
-    fn progress(&self) -> Result<Option<(u64, u64)>> {
-        let mirrors = self.carrick.cli(&["mirror", "list", "--link", LINK])?;
-        let mirrors = mirrors.as_array().context("a list of mirrors")?;
-        let (mut have, mut want) = (0, 0);
-        for lag in mirrors
-            .iter()
-            .flat_map(|m| m["mirror_lags"].as_array().into_iter().flatten())
-        {
-            let number = |name: &str| lag[name].as_u64();
-            let (Some(end), Some(lag)) = (number("mirror_end_offset"), number("lag")) else {
-                return Ok(None);
-            };
-            have += end;
-            want += end + lag;
-        }
-        Ok(Some((have, want)))
-    }
-
-    fn show_progress(&mut self, topics: &[(&str, i32)]) -> Result<()> {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new(0)
-        } else {
-            ProgressBar::hidden()
-        };
-        bar.set_style(ProgressStyle::with_template(
-            "  {bar:40} {pos}/{len} records, {per_sec}",
-        )?);
         let begin = Instant::now();
-        let partitions: i32 = topics.iter().map(|t| t.1).sum();
-        let (have, want) = harness::wait_until("the mirrors are caught up", LIMIT, || {
-            let Some((have, want)) = self.progress()? else {
-                return Ok(Err("lag not known yet".into()));
-            };
-            bar.set_length(want);
-            bar.set_position(have);
-            Ok(if want > 0 && have == want {
-                Ok((have, want))
-            } else {
-                Err(format!("{have} of {want}"))
-            })
-        })?;
-        bar.finish_and_clear();
+        self.command(&args)?;
         let took = begin.elapsed().as_secs_f64();
-        println!(
-            "\n  caught up: {have} of {want} offsets in {partitions} partitions after {took:.2} s"
-        );
-        self.seen.push(format!(
-            "{have} offsets of {} topics mirrored in {took:.2} s",
-            topics.len()
-        ));
+        self.seen
+            .push(format!("{} topics mirrored in {took:.2} s", topics.len()));
         Ok(())
     }
 
@@ -323,7 +270,7 @@ fn range(mirror: &Value, partition: i32) -> Result<(i64, i64)> {
         .find(|l| l["partition"] == json!(partition))
         .context("the partition")?;
     Ok((
-        lag["log_start_offset"].as_i64().unwrap_or(0),
+        lag["mirror_log_start_offset"].as_i64().unwrap_or(0),
         lag["mirror_end_offset"].as_i64().context("its end")?,
     ))
 }

@@ -1,7 +1,7 @@
 //! Carrick as a process: the real binary, its own folder and ports, its own command line.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -179,7 +179,8 @@ impl Carrick {
         Ok(output)
     }
 
-    /// Runs `carrick ARGS…` as a person would and gives what it printed on both streams.
+    /// Runs `carrick ARGS…` as a person would and gives what it printed; its errors and progress go to this
+    /// process's own standard error.
     ///
     /// # Errors
     /// When the command does not end with exit code 0; with what it printed.
@@ -187,9 +188,9 @@ impl Carrick {
         let output = Command::new(binary()?)
             .args(args)
             .args(["--url", &self.url()])
+            .stderr(Stdio::inherit())
             .output()?;
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             bail!(
                 "carrick {} ended with {}: {text}",
