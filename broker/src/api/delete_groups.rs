@@ -1,0 +1,43 @@
+//! DeleteGroups (key 42), versions 0–2 (KIP-229).
+//!
+//! Deletes groups without members, with their offsets; answered when that is on disk. A name that
+//! stands there twice is answered once.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
+use kafka_protocol::messages::{ApiKey, DeleteGroupsRequest, DeleteGroupsResponse};
+
+use super::error::group_code;
+use super::groups::{group_id, wire_group_id};
+use super::{Api, Context, Reply, ResponseOf};
+
+/// DeleteGroups.
+pub struct DeleteGroups;
+
+impl Api for DeleteGroups {
+    const KEY: ApiKey = ApiKey::DeleteGroups;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+    type Request = DeleteGroupsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let groups: BTreeSet<_> = request.groups_names.iter().map(group_id).collect();
+        let deletions: Vec<_> = groups
+            .into_iter()
+            .map(|group| {
+                let deleted = ctx.broker.groups.delete(&group);
+                (group, deleted)
+            })
+            .collect();
+        Reply::Later(Box::pin(async move {
+            let mut response = DeleteGroupsResponse::default();
+            for (group, deleted) in deletions {
+                let code = deleted.await.map_or_else(|error| group_code(error).0, |()| 0);
+                let result = DeletableGroupResult::default().with_group_id(wire_group_id(&group));
+                response.results.push(result.with_error_code(code));
+            }
+            response
+        }))
+    }
+}

@@ -1,0 +1,82 @@
+//! DescribeGroups (key 15), versions 0–6.
+//!
+//! - Members' metadata and the protocol are told while the group is stable, as Kafka does.
+//! - v3 (KIP-430): authorized operations, if asked for. v4 (KIP-345): static members.
+//! - v6 (KIP-1043): a group that isn't there is GROUP_ID_NOT_FOUND; before, it is a dead group.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::GroupId;
+use kafka_protocol::messages::describe_groups_response::{
+    DescribedGroup, DescribedGroupMember,
+};
+use kafka_protocol::messages::{ApiKey, DescribeGroupsRequest, DescribeGroupsResponse};
+
+use super::error::group_code;
+use super::groups::{group_id, text, wire_group_id};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::group::classic::{DescribedMember, GroupState};
+use crate::group::{GroupError, coordinator};
+
+/// DescribeGroups.
+pub struct DescribeGroups;
+
+/// What anybody may do with a group while there are no ACLs: READ, DELETE, DESCRIBE,
+/// DESCRIBE_CONFIGS and ALTER_CONFIGS, as bits by their `AclOperation` codes.
+const ALL_GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+
+impl Api for DescribeGroups {
+    const KEY: ApiKey = ApiKey::DescribeGroups;
+    const VERSIONS: RangeInclusive<i16> = 0..=6;
+    type Request = DescribeGroupsRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let with_operations = version >= 3 && request.include_authorized_operations;
+        let describe = |name| {
+            let group = group_id(name);
+            let mut described = match ctx.broker.groups.describe(&group) {
+                Ok(found) => found_group(&group, found),
+                Err(error) => missing_group(version, &group, error),
+            };
+            if with_operations && described.error_code == 0 {
+                described.authorized_operations = ALL_GROUP_OPERATIONS;
+            }
+            described
+        };
+        let groups = request.groups.iter().map(describe).collect();
+        Reply::Now(DescribeGroupsResponse::default().with_groups(groups))
+    }
+}
+
+fn found_group(group: &GroupId, found: coordinator::DescribedGroup) -> DescribedGroup {
+    DescribedGroup::default()
+        .with_group_id(wire_group_id(group))
+        .with_group_state(text(found.state.name()))
+        .with_protocol_type(text(&found.protocol_type))
+        .with_protocol_data(text(&found.protocol))
+        .with_members(found.members.into_iter().map(member).collect())
+}
+
+fn missing_group(version: i16, group: &GroupId, error: GroupError) -> DescribedGroup {
+    let described = DescribedGroup::default().with_group_id(wire_group_id(group));
+    if error != GroupError::GroupNotFound {
+        return described.with_error_code(group_code(error).0);
+    }
+    let dead = described.with_group_state(text(GroupState::Dead.name()));
+    if version < 6 {
+        return dead;
+    }
+    let message = format!("Group {} not found.", group.as_str());
+    dead.with_error_code(ErrorCode::GROUP_ID_NOT_FOUND.0).with_error_message(Some(text(&message)))
+}
+
+fn member(member: DescribedMember) -> DescribedGroupMember {
+    DescribedGroupMember::default()
+        .with_member_id(text(member.member_id.as_str()))
+        .with_group_instance_id(member.instance_id.map(|instance| text(instance.as_str())))
+        .with_client_id(text(&member.client_id))
+        .with_client_host(text(&member.client_host))
+        .with_member_metadata(member.metadata)
+        .with_member_assignment(member.assignment)
+}

@@ -1,0 +1,98 @@
+//! FindCoordinator (key 10), versions 0–6.
+//!
+//! There is one broker, so it coordinates every group: the answer is its own advertised address on
+//! the listener that was asked. v4 (KIP-699): several keys at once.
+//!
+//! Key type 1 (transactions) is refused with UNSUPPORTED_VERSION: transactions are not built yet.
+//! The code is deliberate. COORDINATOR_NOT_AVAILABLE would be retried until the producer's
+//! `max.block.ms` is over, and then blamed on a timeout; this one is fatal at once in the Java
+//! client, whose exception shows the message. Key type 2 (share groups, v6) likewise: share groups
+//! are never advertised. Any other type is INVALID_REQUEST.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{
+    ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse,
+};
+
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+
+/// FindCoordinator.
+pub struct FindCoordinator;
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
+
+/// Who coordinates, or why nobody does.
+struct Found {
+    node_id: i32,
+    host: String,
+    port: i32,
+    code: ErrorCode,
+    message: &'static str,
+}
+
+impl Api for FindCoordinator {
+    const KEY: ApiKey = ApiKey::FindCoordinator;
+    const VERSIONS: RangeInclusive<i16> = 0..=6;
+    type Request = FindCoordinatorRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let found = find(ctx, version, request.key_type);
+        if version < 4 {
+            return Reply::Now(single(&found));
+        }
+        let coordinators = request.coordinator_keys.into_iter().map(|key| {
+            Coordinator::default()
+                .with_key(key)
+                .with_node_id(BrokerId(found.node_id))
+                .with_host(text(&found.host))
+                .with_port(found.port)
+                .with_error_code(found.code.0)
+                .with_error_message(Some(text(found.message)))
+        });
+        Reply::Now(FindCoordinatorResponse::default().with_coordinators(coordinators.collect()))
+    }
+}
+
+fn find(ctx: &Context, version: i16, key_type: i8) -> Found {
+    match key_type {
+        GROUP => {
+            let (host, port) = ctx.advertised();
+            Found {
+                node_id: ctx.broker.node_id.0,
+                host,
+                port: i32::from(port),
+                code: ErrorCode::NONE,
+                message: "",
+            }
+        }
+        TRANSACTION => nobody(
+            ErrorCode::UNSUPPORTED_VERSION,
+            "transactions are not supported by this broker",
+        ),
+        SHARE if version >= 6 => nobody(
+            ErrorCode::UNSUPPORTED_VERSION,
+            "share groups are not supported by this broker",
+        ),
+        _ => nobody(ErrorCode::INVALID_REQUEST, "unknown type of coordinator"),
+    }
+}
+
+fn nobody(code: ErrorCode, message: &'static str) -> Found {
+    Found { node_id: -1, host: String::new(), port: -1, code, message }
+}
+
+/// The form of the answer up to v3.
+fn single(found: &Found) -> FindCoordinatorResponse {
+    FindCoordinatorResponse::default()
+        .with_node_id(BrokerId(found.node_id))
+        .with_host(text(&found.host))
+        .with_port(found.port)
+        .with_error_code(found.code.0)
+        .with_error_message(Some(text(found.message)))
+}

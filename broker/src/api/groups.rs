@@ -1,0 +1,28 @@
+//! Names of groups and members between the wire's types and the domain's, shared by the group
+//! APIs.
+
+use carrick_protocol::ids::GroupId;
+use kafka_protocol::messages;
+use kafka_protocol::protocol::StrBytes;
+
+use crate::group::ids::InstanceId;
+
+/// The group that a request names.
+pub(super) fn group_id(wire: &messages::GroupId) -> GroupId {
+    GroupId::new(wire.as_str())
+}
+
+/// A group's name for a response.
+pub(super) fn wire_group_id(group: &GroupId) -> messages::GroupId {
+    messages::GroupId(text(group.as_str()))
+}
+
+/// The static instance that a request names.
+pub(super) fn instance_id(wire: Option<&StrBytes>) -> Option<InstanceId> {
+    wire.map(|name| InstanceId::from(name.as_str()))
+}
+
+/// A string for a response.
+pub(super) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}

@@ -1,0 +1,71 @@
+//! LeaveGroup (key 13), versions 0–5.
+//!
+//! Members leave, or an administrator removes them.
+//!
+//! - Up to v2 one member, whose error is the response's. v3 (KIP-345): several, each with its own
+//!   error; a static member may be named by its instance alone. v5 (KIP-800): reasons, for the log.
+
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::leave_group_response::MemberResponse;
+use kafka_protocol::messages::{ApiKey, LeaveGroupRequest, LeaveGroupResponse};
+
+use super::error::group_code;
+use super::groups::{group_id, instance_id};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::group::classic::Leaving;
+
+/// LeaveGroup.
+pub struct LeaveGroup;
+
+impl Api for LeaveGroup {
+    const KEY: ApiKey = ApiKey::LeaveGroup;
+    const VERSIONS: RangeInclusive<i16> = 0..=5;
+    type Request = LeaveGroupRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let group = group_id(&request.group_id);
+        let members = match version {
+            ..3 => vec![MemberIdentity::default().with_member_id(request.member_id)],
+            _ => request.members,
+        };
+        for member in &members {
+            let (id, instance, reason) =
+                (&member.member_id, &member.group_instance_id, &member.reason);
+            tracing::debug!(group = group.as_str(), member = %id, ?instance, ?reason, "leaves");
+        }
+        let leaving: Vec<Leaving> = members.iter().map(leaving).collect();
+        let results = match ctx.broker.groups.leave(&group, &leaving) {
+            Ok(results) => results,
+            Err(error) => {
+                let code = group_code(error).0;
+                return Reply::Now(LeaveGroupResponse::default().with_error_code(code));
+            }
+        };
+        let mut codes = results.into_iter().map(|result| match result {
+            Ok(()) => 0,
+            Err(error) => group_code(error).0,
+        });
+        let response = LeaveGroupResponse::default();
+        Reply::Now(match version {
+            ..3 => response.with_error_code(codes.next().unwrap_or(0)),
+            _ => {
+                let left = members.into_iter().zip(codes).map(|(member, code)| {
+                    MemberResponse::default()
+                        .with_member_id(member.member_id)
+                        .with_group_instance_id(member.group_instance_id)
+                        .with_error_code(code)
+                });
+                response.with_members(left.collect())
+            }
+        })
+    }
+}
+
+fn leaving(member: &MemberIdentity) -> Leaving {
+    Leaving {
+        member_id: member.member_id.as_str().into(),
+        instance_id: instance_id(member.group_instance_id.as_ref()),
+    }
+}

@@ -1,0 +1,114 @@
+//! OffsetCommit (key 8), versions 2–9.
+//!
+//! Commits a group's offsets; answered when they are on disk. Unknown topics and partitions are
+//! UNKNOWN_TOPIC_OR_PARTITION, each for itself. Committing for mirror topics is allowed.
+//!
+//! - v2–4: a retention time, kept to. v6 (KIP-320): leader epochs. v7 (KIP-345): static members.
+//! - v9 (KIP-848): a generation of a group that isn't there is GROUP_ID_NOT_FOUND, and no longer
+//!   ILLEGAL_GENERATION.
+//! - v10 (topic ids) is not done: the codec cannot read its requests.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{LeaderEpoch, Offset};
+use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::{ApiKey, OffsetCommitRequest, OffsetCommitResponse};
+
+use super::error::group_code;
+use super::groups::{group_id, instance_id};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::group::GroupError;
+use crate::group::classic::CommitFence;
+use crate::group::coordinator::{CommitRequest, NewOffset};
+
+/// OffsetCommit.
+pub struct OffsetCommit;
+
+impl Api for OffsetCommit {
+    const KEY: ApiKey = ApiKey::OffsetCommit;
+    const VERSIONS: RangeInclusive<i16> = 2..=9;
+    type Request = OffsetCommitRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let (mut answered, offsets) = resolve(ctx, request.topics);
+        if offsets.is_empty() {
+            return Reply::Now(OffsetCommitResponse::default().with_topics(answered));
+        }
+        let commit = CommitRequest {
+            fence: CommitFence {
+                member_id: request.member_id.as_str().into(),
+                instance_id: instance_id(request.group_instance_id.as_ref()),
+                generation: request.generation_id_or_member_epoch,
+            },
+            retention_ms: Some(request.retention_time_ms).filter(|ms| version <= 4 && *ms >= 0),
+            knows_group_not_found: version >= 9,
+            offsets,
+        };
+        let committed = ctx.broker.groups.commit(&group_id(&request.group_id), commit);
+        Reply::Later(Box::pin(async move {
+            fill_in(&mut answered, committed.await);
+            OffsetCommitResponse::default().with_topics(answered)
+        }))
+    }
+}
+
+/// The answer as far as it is known, without errors where offsets can be committed; and those
+/// offsets, in the same order.
+fn resolve(
+    ctx: &Context,
+    topics: Vec<OffsetCommitRequestTopic>,
+) -> (Vec<OffsetCommitResponseTopic>, Vec<NewOffset>) {
+    let (mut answered, mut offsets) = (Vec::with_capacity(topics.len()), Vec::new());
+    for topic in topics {
+        let found = ctx.broker.catalog.topic(topic.name.as_str());
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in topic.partitions {
+            let at = asked.partition_index;
+            let known = found.as_ref().filter(|found| found.partition(at).is_some());
+            let code = match known {
+                Some(found) => {
+                    offsets.push(NewOffset {
+                        topic: found.name().clone(),
+                        topic_id: found.id(),
+                        partition: at,
+                        offset: Offset(asked.committed_offset),
+                        leader_epoch: LeaderEpoch(asked.committed_leader_epoch),
+                        metadata: asked.committed_metadata.unwrap_or_default().to_string(),
+                    });
+                    ErrorCode::NONE
+                }
+                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            };
+            let partition = OffsetCommitResponsePartition::default()
+                .with_partition_index(at)
+                .with_error_code(code.0);
+            partitions.push(partition);
+        }
+        let topic = OffsetCommitResponseTopic::default().with_name(topic.name);
+        answered.push(topic.with_partitions(partitions));
+    }
+    (answered, offsets)
+}
+
+/// Puts the group's verdict where no error stands yet.
+fn fill_in(
+    answered: &mut [OffsetCommitResponseTopic],
+    committed: Result<Vec<Result<(), GroupError>>, GroupError>,
+) {
+    let open = answered
+        .iter_mut()
+        .flat_map(|topic| &mut topic.partitions)
+        .filter(|partition| partition.error_code == 0);
+    match committed {
+        Ok(results) => {
+            for (partition, result) in open.zip(results) {
+                partition.error_code = result.map_or_else(|error| group_code(error).0, |()| 0);
+            }
+        }
+        Err(error) => open.for_each(|partition| partition.error_code = group_code(error).0),
+    }
+}

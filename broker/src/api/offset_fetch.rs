@@ -1,0 +1,147 @@
+//! OffsetFetch (key 9), versions 1–9.
+//!
+//! Committed offsets of one group (up to v7) or several (v8, KIP-709). Where there is none, and of
+//! groups that don't exist, the answer is offset −1 without an error.
+//!
+//! - v2: null topics ask for all; an error of the group as a whole. v5: leader epochs.
+//! - v7 (KIP-447): `require_stable`. There are no transactional commits yet, and only what is on
+//!   disk is ever answered, so every answer is stable.
+//! - v9 (KIP-848): member id and epoch, which mean nothing in classic groups.
+//! - v10 (topic ids) is not done: the codec cannot read its requests.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::ids::GroupId;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use kafka_protocol::messages::{ApiKey, OffsetFetchRequest, OffsetFetchResponse, TopicName};
+
+use super::error::group_code;
+use super::groups::{group_id, text, wire_group_id};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::group::offsets::CommittedOffset;
+use crate::group::{Coordinator, GroupError};
+
+/// OffsetFetch.
+pub struct OffsetFetch;
+
+impl Api for OffsetFetch {
+    const KEY: ApiKey = ApiKey::OffsetFetch;
+    const VERSIONS: RangeInclusive<i16> = 1..=9;
+    type Request = OffsetFetchRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let groups = &ctx.broker.groups;
+        if version >= 8 {
+            let fetched = request.groups.into_iter().map(|asked| {
+                fetch(groups, &group_id(&asked.group_id), asked.topics)
+            });
+            let response = OffsetFetchResponse::default().with_groups(fetched.collect());
+            return Reply::Now(response);
+        }
+        let asked = request.topics.map(|topics| {
+            let topics = topics.into_iter().map(|topic| {
+                OffsetFetchRequestTopics::default()
+                    .with_name(topic.name)
+                    .with_partition_indexes(topic.partition_indexes)
+            });
+            topics.collect()
+        });
+        Reply::Now(single(fetch(groups, &group_id(&request.group_id), asked)))
+    }
+}
+
+fn fetch(
+    groups: &Coordinator,
+    group: &GroupId,
+    asked: Option<Vec<OffsetFetchRequestTopics>>,
+) -> OffsetFetchResponseGroup {
+    let response = OffsetFetchResponseGroup::default().with_group_id(wire_group_id(group));
+    let topics = match &asked {
+        Some(asked) => fetch_some(groups, group, asked),
+        None => fetch_all(groups, group),
+    };
+    match topics {
+        Ok(topics) => response.with_topics(topics),
+        Err(error) => {
+            let code = group_code(error);
+            let topics = asked.iter().flatten().map(|topic| {
+                let failed = |at: &i32| partition(*at, None).with_error_code(code.0);
+                OffsetFetchResponseTopics::default()
+                    .with_name(topic.name.clone())
+                    .with_partitions(topic.partition_indexes.iter().map(failed).collect())
+            });
+            response.with_error_code(code.0).with_topics(topics.collect())
+        }
+    }
+}
+
+fn fetch_some(
+    groups: &Coordinator,
+    group: &GroupId,
+    asked: &[OffsetFetchRequestTopics],
+) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
+    let wanted: Vec<(&str, &[i32])> = asked
+        .iter()
+        .map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice()))
+        .collect();
+    let fetched = groups.fetch_some(group, &wanted)?;
+    let topics = asked.iter().zip(fetched).map(|(topic, offsets)| {
+        let partitions = topic.partition_indexes.iter().zip(offsets);
+        OffsetFetchResponseTopics::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.map(|(at, offset)| partition(*at, offset)).collect())
+    });
+    Ok(topics.collect())
+}
+
+fn fetch_all(
+    groups: &Coordinator,
+    group: &GroupId,
+) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
+    let fetched = groups.fetch_all(group)?.into_iter();
+    let topics = fetched.map(|(topic, offsets)| {
+        let partitions = offsets.into_iter().map(|(at, offset)| partition(at, Some(offset)));
+        OffsetFetchResponseTopics::default()
+            .with_name(TopicName(text(topic.as_str())))
+            .with_partitions(partitions.collect())
+    });
+    Ok(topics.collect())
+}
+
+fn partition(at: i32, offset: Option<CommittedOffset>) -> OffsetFetchResponsePartitions {
+    let partition = OffsetFetchResponsePartitions::default().with_partition_index(at);
+    match offset {
+        Some(offset) => partition
+            .with_committed_offset(offset.offset.0)
+            .with_committed_leader_epoch(offset.leader_epoch.0)
+            .with_metadata(Some(text(&offset.metadata))),
+        None => partition
+            .with_committed_offset(-1)
+            .with_committed_leader_epoch(-1)
+            .with_metadata(Some(text(""))),
+    }
+}
+
+/// The form of the answer up to v7.
+fn single(group: OffsetFetchResponseGroup) -> OffsetFetchResponse {
+    let topics = group.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|partition| {
+            OffsetFetchResponsePartition::default()
+                .with_partition_index(partition.partition_index)
+                .with_committed_offset(partition.committed_offset)
+                .with_committed_leader_epoch(partition.committed_leader_epoch)
+                .with_metadata(partition.metadata)
+                .with_error_code(partition.error_code)
+        });
+        OffsetFetchResponseTopic::default()
+            .with_name(topic.name)
+            .with_partitions(partitions.collect())
+    });
+    OffsetFetchResponse::default()
+        .with_error_code(group.error_code)
+        .with_topics(topics.collect())
+}
