@@ -9,6 +9,7 @@ use carrick_storage::flush::Flusher;
 use carrick_storage::meta::MetaStore;
 
 use crate::config::BrokerConfig;
+use crate::group::Coordinator;
 use crate::producer_ids::ProducerIds;
 use crate::topic::Catalog;
 
@@ -26,6 +27,8 @@ pub struct Broker {
     pub meta: Arc<MetaStore>,
     /// Topics.
     pub catalog: Arc<Catalog>,
+    /// Groups and their offsets.
+    pub groups: Arc<Coordinator>,
     /// Producer ids.
     pub producer_ids: Arc<ProducerIds>,
     /// Group-committed flushes.
@@ -52,6 +55,9 @@ pub enum StartError {
     /// The topics can't be opened.
     #[error(transparent)]
     Topic(#[from] crate::topic::TopicError),
+    /// The groups can't be loaded.
+    #[error(transparent)]
+    Groups(#[from] crate::group::coordinator::GroupStartError),
 }
 
 /// A broker that serves clients.

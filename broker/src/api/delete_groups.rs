@@ -33,7 +33,9 @@ impl Api for DeleteGroups {
         Reply::Later(Box::pin(async move {
             let mut response = DeleteGroupsResponse::default();
             for (group, deleted) in deletions {
-                let code = deleted.await.map_or_else(|error| group_code(error).0, |()| 0);
+                let code = deleted
+                    .await
+                    .map_or_else(|error| group_code(error).0, |()| 0);
                 let result = DeletableGroupResult::default().with_group_id(wire_group_id(&group));
                 response.results.push(result.with_error_code(code));
             }

@@ -8,9 +8,7 @@ use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::GroupId;
-use kafka_protocol::messages::describe_groups_response::{
-    DescribedGroup, DescribedGroupMember,
-};
+use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{ApiKey, DescribeGroupsRequest, DescribeGroupsResponse};
 
 use super::error::group_code;
@@ -68,7 +66,8 @@ fn missing_group(version: i16, group: &GroupId, error: GroupError) -> DescribedG
         return dead;
     }
     let message = format!("Group {} not found.", group.as_str());
-    dead.with_error_code(ErrorCode::GROUP_ID_NOT_FOUND.0).with_error_message(Some(text(&message)))
+    dead.with_error_code(ErrorCode::GROUP_ID_NOT_FOUND.0)
+        .with_error_message(Some(text(&message)))
 }
 
 fn member(member: DescribedMember) -> DescribedGroupMember {

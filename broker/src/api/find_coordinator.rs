@@ -13,9 +13,7 @@ use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
-use kafka_protocol::messages::{
-    ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse,
-};
+use kafka_protocol::messages::{ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
@@ -84,7 +82,13 @@ fn find(ctx: &Context, version: i16, key_type: i8) -> Found {
 }
 
 fn nobody(code: ErrorCode, message: &'static str) -> Found {
-    Found { node_id: -1, host: String::new(), port: -1, code, message }
+    Found {
+        node_id: -1,
+        host: String::new(),
+        port: -1,
+        code,
+        message,
+    }
 }
 
 /// The form of the answer up to v3.

@@ -26,7 +26,10 @@ impl Api for Heartbeat {
             instance_id: instance_id(request.group_instance_id.as_ref()),
             generation: request.generation_id,
         };
-        let result = ctx.broker.groups.heartbeat(&group_id(&request.group_id), &beat);
+        let result = ctx
+            .broker
+            .groups
+            .heartbeat(&group_id(&request.group_id), &beat);
         let code = result.map_or_else(|error| group_code(error).0, |()| 0);
         Reply::Now(HeartbeatResponse::default().with_error_code(code))
     }

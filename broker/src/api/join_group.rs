@@ -35,14 +35,19 @@ impl Api for JoinGroup {
         if let Some(reason) = &request.reason {
             tracing::debug!(group = group.as_str(), member = %request.member_id, %reason, "joins");
         }
-        let answer = ctx.broker.groups.join(&group, join_request(ctx, version, request));
+        let answer = ctx
+            .broker
+            .groups
+            .join(&group, join_request(ctx, version, request));
         Reply::Later(Box::pin(async move { response(version, answer.await) }))
     }
 }
 
 fn join_request(ctx: &Context, version: i16, request: JoinGroupRequest) -> JoinRequest {
     let instance_id = instance_id(request.group_instance_id.as_ref());
-    let prefix = instance_id.as_ref().map_or(ctx.client_id(), |instance| instance.as_str());
+    let prefix = instance_id
+        .as_ref()
+        .map_or(ctx.client_id(), |instance| instance.as_str());
     let fresh_member_id = MemberId::from(format!("{prefix}-{}", Uuid::new_v4()));
     // Metadata is copied: a slice would keep the whole frame in memory while the member lives.
     let protocols = request.protocols.into_iter().map(|protocol| Protocol {

@@ -48,5 +48,8 @@ impl Api for ListGroups {
 
 /// Whether the filter is empty or names `value`.
 fn passes(filter: &[StrBytes], value: &str) -> bool {
-    filter.is_empty() || filter.iter().any(|name| name.trim().eq_ignore_ascii_case(value))
+    filter.is_empty()
+        || filter
+            .iter()
+            .any(|name| name.trim().eq_ignore_ascii_case(value))
 }

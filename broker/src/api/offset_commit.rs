@@ -48,7 +48,10 @@ impl Api for OffsetCommit {
             knows_group_not_found: version >= 9,
             offsets,
         };
-        let committed = ctx.broker.groups.commit(&group_id(&request.group_id), commit);
+        let committed = ctx
+            .broker
+            .groups
+            .commit(&group_id(&request.group_id), commit);
         Reply::Later(Box::pin(async move {
             fill_in(&mut answered, committed.await);
             OffsetCommitResponse::default().with_topics(answered)

@@ -32,10 +32,19 @@ impl Api for OffsetDelete {
     type Request = OffsetDeleteRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let mut topics: Vec<Resolved> =
-            request.topics.into_iter().map(|topic| resolve(ctx, topic)).collect();
-        let found = topics.iter().filter_map(|topic| topic.found.clone()).collect();
-        let deleted = ctx.broker.groups.delete_offsets(&group_id(&request.group_id), found);
+        let mut topics: Vec<Resolved> = request
+            .topics
+            .into_iter()
+            .map(|topic| resolve(ctx, topic))
+            .collect();
+        let found = topics
+            .iter()
+            .filter_map(|topic| topic.found.clone())
+            .collect();
+        let deleted = ctx
+            .broker
+            .groups
+            .delete_offsets(&group_id(&request.group_id), found);
         Reply::Later(Box::pin(async move {
             let results = match deleted.await {
                 Ok(results) => results,
@@ -47,7 +56,11 @@ impl Api for OffsetDelete {
             let found = topics.iter_mut().filter(|topic| topic.found.is_some());
             for (topic, result) in found.zip(results) {
                 let code = result.map_or_else(|error| group_code(error).0, |()| 0);
-                let open = topic.answer.partitions.iter_mut().filter(|at| at.error_code == 0);
+                let open = topic
+                    .answer
+                    .partitions
+                    .iter_mut()
+                    .filter(|at| at.error_code == 0);
                 open.for_each(|partition| partition.error_code = code);
             }
             let answers = topics.into_iter().map(|topic| topic.answer).collect();
@@ -61,7 +74,9 @@ fn resolve(ctx: &Context, asked: OffsetDeleteRequestTopic) -> Resolved {
     let (mut known, mut partitions) = (Vec::new(), Vec::with_capacity(asked.partitions.len()));
     for partition in asked.partitions {
         let at = partition.partition_index;
-        let exists = topic.as_ref().is_some_and(|topic| topic.partition(at).is_some());
+        let exists = topic
+            .as_ref()
+            .is_some_and(|topic| topic.partition(at).is_some());
         let code = if exists {
             known.push(at);
             ErrorCode::NONE
@@ -71,7 +86,12 @@ fn resolve(ctx: &Context, asked: OffsetDeleteRequestTopic) -> Resolved {
         let answer = OffsetDeleteResponsePartition::default().with_partition_index(at);
         partitions.push(answer.with_error_code(code.0));
     }
-    let found = topic.filter(|_| !known.is_empty()).map(|topic| (topic.name().clone(), known));
+    let found = topic
+        .filter(|_| !known.is_empty())
+        .map(|topic| (topic.name().clone(), known));
     let answer = OffsetDeleteResponseTopic::default().with_name(asked.name);
-    Resolved { answer: answer.with_partitions(partitions), found }
+    Resolved {
+        answer: answer.with_partitions(partitions),
+        found,
+    }
 }

@@ -36,9 +36,10 @@ impl Api for OffsetFetch {
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let groups = &ctx.broker.groups;
         if version >= 8 {
-            let fetched = request.groups.into_iter().map(|asked| {
-                fetch(groups, &group_id(&asked.group_id), asked.topics)
-            });
+            let fetched = request
+                .groups
+                .into_iter()
+                .map(|asked| fetch(groups, &group_id(&asked.group_id), asked.topics));
             let response = OffsetFetchResponse::default().with_groups(fetched.collect());
             return Reply::Now(response);
         }
@@ -74,7 +75,9 @@ fn fetch(
                     .with_name(topic.name.clone())
                     .with_partitions(topic.partition_indexes.iter().map(failed).collect())
             });
-            response.with_error_code(code.0).with_topics(topics.collect())
+            response
+                .with_error_code(code.0)
+                .with_topics(topics.collect())
         }
     }
 }
@@ -93,7 +96,11 @@ fn fetch_some(
         let partitions = topic.partition_indexes.iter().zip(offsets);
         OffsetFetchResponseTopics::default()
             .with_name(topic.name.clone())
-            .with_partitions(partitions.map(|(at, offset)| partition(*at, offset)).collect())
+            .with_partitions(
+                partitions
+                    .map(|(at, offset)| partition(*at, offset))
+                    .collect(),
+            )
     });
     Ok(topics.collect())
 }
@@ -104,7 +111,9 @@ fn fetch_all(
 ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
     let fetched = groups.fetch_all(group)?.into_iter();
     let topics = fetched.map(|(topic, offsets)| {
-        let partitions = offsets.into_iter().map(|(at, offset)| partition(at, Some(offset)));
+        let partitions = offsets
+            .into_iter()
+            .map(|(at, offset)| partition(at, Some(offset)));
         OffsetFetchResponseTopics::default()
             .with_name(TopicName(text(topic.as_str())))
             .with_partitions(partitions.collect())

@@ -47,8 +47,14 @@ fn sync_request(request: SyncGroupRequest) -> SyncRequest {
         member_id: request.member_id.as_str().into(),
         instance_id: instance_id(request.group_instance_id.as_ref()),
         generation: request.generation_id,
-        protocol_type: request.protocol_type.as_ref().map(|name| name.as_str().into()),
-        protocol_name: request.protocol_name.as_ref().map(|name| name.as_str().into()),
+        protocol_type: request
+            .protocol_type
+            .as_ref()
+            .map(|name| name.as_str().into()),
+        protocol_name: request
+            .protocol_name
+            .as_ref()
+            .map(|name| name.as_str().into()),
         assignments: assignments.collect(),
     }
 }

@@ -12,7 +12,9 @@ use kafka_protocol::protocol::Request;
 
 use super::Context;
 use super::{
-    api_versions, fetch, init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    api_versions, delete_groups, describe_groups, fetch, find_coordinator, heartbeat,
+    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -134,6 +136,17 @@ apis! {
     init_producer_id::InitProducerId,
     api_versions::ApiVersions,
     // Groups.
+    find_coordinator::FindCoordinator,
+    join_group::JoinGroup,
+    sync_group::SyncGroup,
+    heartbeat::Heartbeat,
+    leave_group::LeaveGroup,
+    offset_commit::OffsetCommit,
+    offset_fetch::OffsetFetch,
+    list_groups::ListGroups,
+    describe_groups::DescribeGroups,
+    delete_groups::DeleteGroups,
+    offset_delete::OffsetDelete,
     // Admin.
 }
 

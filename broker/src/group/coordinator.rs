@@ -39,11 +39,18 @@ use super::store::Store;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
 use crate::config::GroupConfig;
+use crate::topic::Catalog;
 
 /// The ids of the topics that exist: what the coordinator wants to know of the catalog.
 pub trait TopicIds: Send + Sync + 'static {
     /// The id of the topic of that name.
     fn topic_id(&self, topic: &str) -> Option<TopicId>;
+}
+
+impl TopicIds for Catalog {
+    fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.topic(topic).map(|topic| topic.id())
+    }
 }
 
 /// Why the coordinator can't start.
