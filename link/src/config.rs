@@ -1,8 +1,18 @@
 //! The configs of a link: Kafka's and Confluent's names, defaults, validation.
+//!
+//! Invariants: a [`LinkConfig`] holds checked values only; what isn't built yet is refused by name, not accepted
+//! silently; a sensitive value shows in no message, listing or `Debug`, only in [`LinkConfig::values`], for storing.
+
+mod table;
+mod value;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
+
+use table::{Definition, TABLE};
+pub use table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 
 /// Where a mirror begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +26,7 @@ pub enum StartOffset {
 }
 
 /// A link's configs, checked and typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkConfig {
     /// `bootstrap.servers`, in the order given: host, port.
@@ -27,6 +37,12 @@ pub struct LinkConfig {
     pub request_timeout_ms: u64,
     /// `socket.connection.setup.timeout.ms`
     pub connection_setup_timeout_ms: u64,
+    /// `socket.connection.setup.timeout.max.ms`
+    pub connection_setup_timeout_max_ms: u64,
+    /// `send.buffer.bytes`; `None` for the operating system's own.
+    pub send_buffer_bytes: Option<u32>,
+    /// `receive.buffer.bytes`; `None` for the operating system's own.
+    pub receive_buffer_bytes: Option<u32>,
     /// `connections.max.idle.ms`; `None` for never.
     pub connections_max_idle_ms: Option<u64>,
     /// `metadata.max.age.ms`
@@ -109,17 +125,32 @@ impl LinkConfig {
     /// # Errors
     /// The first unknown name, wrong value, or name of something that isn't built yet.
     pub fn parse(values: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let _ = values;
-        unimplemented!()
+        let mut checked = BTreeMap::new();
+        for (name, value) in values {
+            checked.insert(name.clone(), check(name, value.trim())?);
+        }
+        for row in TABLE.iter().filter(|row| row.is_required()) {
+            if !checked.contains_key(row.name) {
+                return Err(ConfigError::new(row.name, "is missing, a link needs it"));
+            }
+        }
+        Self::typed(checked)
     }
 
     /// This config with some names set (`Some`) or put back to their default (`None`).
     ///
     /// # Errors
-    /// As [`LinkConfig::parse`], and for names that are fixed once the link exists.
+    /// As [`LinkConfig::parse`], and for unknown names that are put back.
     pub fn altered(&self, changes: &[(String, Option<String>)]) -> Result<Self, ConfigError> {
-        let _ = changes;
-        unimplemented!()
+        let mut values = self.values.clone();
+        for (name, value) in changes {
+            match value {
+                Some(value) => values.insert(name.clone(), value.clone()),
+                None if table::find(name).is_none() => return Err(unknown(name)),
+                None => values.remove(name),
+            };
+        }
+        Self::parse(&values)
     }
 
     /// What was set, as it is to be stored (sensitive values included).
@@ -129,6 +160,301 @@ impl LinkConfig {
 
     /// Every config in order of name, for showing.
     pub fn entries(&self) -> Vec<ConfigEntry> {
-        unimplemented!()
+        TABLE.iter().map(|row| self.entry(row)).collect()
+    }
+
+    fn entry(&self, row: &Definition) -> ConfigEntry {
+        let set = self.values.get(row.name);
+        let value = set.map(String::as_str).or(row.default);
+        ConfigEntry {
+            name: row.name.to_owned(),
+            value: value.filter(|_| !row.is_sensitive()).map(str::to_owned),
+            source: if set.is_some() {
+                ConfigSource::Dynamic
+            } else {
+                ConfigSource::Default
+            },
+            is_sensitive: row.is_sensitive(),
+            is_read_only: !row.is_built(),
+            doc: row.doc,
+        }
+    }
+
+    fn typed(values: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let of = Reader { values: &values };
+        let config = Self {
+            bootstrap_servers: of.read("bootstrap.servers", value::host_ports)?,
+            client_id: of.read("client.id", |text| Ok(text.to_owned()))?,
+            request_timeout_ms: of.number("request.timeout.ms")?,
+            connection_setup_timeout_ms: of.number("socket.connection.setup.timeout.ms")?,
+            connection_setup_timeout_max_ms: of.number("socket.connection.setup.timeout.max.ms")?,
+            send_buffer_bytes: of.number_or_none("send.buffer.bytes")?,
+            receive_buffer_bytes: of.number_or_none("receive.buffer.bytes")?,
+            connections_max_idle_ms: of.number_or_none("connections.max.idle.ms")?,
+            metadata_max_age_ms: of.number("metadata.max.age.ms")?,
+            reconnect_backoff_ms: of.number("reconnect.backoff.ms")?,
+            reconnect_backoff_max_ms: of.number("reconnect.backoff.max.ms")?,
+            retry_backoff_ms: of.number("retry.backoff.ms")?,
+            retry_backoff_max_ms: of.number("retry.backoff.max.ms")?,
+            paused: of.read("cluster.link.paused", value::boolean)?,
+            retry_timeout_ms: of.number("cluster.link.retry.timeout.ms")?,
+            availability_check_ms: of.number("availability.check.ms")?,
+            availability_check_failures: of
+                .number("availability.check.consecutive.failure.threshold")?,
+            fetchers_per_broker: of.number("num.cluster.link.fetchers")?,
+            fetch_max_bytes: of.number("replica.fetch.max.bytes")?,
+            fetch_response_max_bytes: of.number("replica.fetch.response.max.bytes")?,
+            fetch_min_bytes: of.number("replica.fetch.min.bytes")?,
+            fetch_wait_max_ms: of.number("replica.fetch.wait.max.ms")?,
+            start_offset: of.read("mirror.start.offset.spec", value::start_offset)?,
+            topic_config_sync_ms: of.number("topic.config.sync.ms")?,
+            topic_config_sync_include: of
+                .read("topic.config.sync.include", value::synced_topic_configs)?,
+            values: BTreeMap::new(),
+        };
+        Ok(Self { values, ..config })
+    }
+}
+
+impl fmt::Debug for LinkConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |entry: ConfigEntry| (entry.name, entry.value.unwrap_or("[hidden]".into()));
+        let set = self
+            .entries()
+            .into_iter()
+            .filter(|entry| entry.source == ConfigSource::Dynamic);
+        f.debug_map().entries(set.map(shown)).finish()
+    }
+}
+
+impl ConfigError {
+    fn new(name: &str, reason: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The value to keep, if `name` may have it.
+fn check(name: &str, value: &str) -> Result<String, ConfigError> {
+    let Some(row) = table::find(name) else {
+        return Err(unknown(name));
+    };
+    row.kind
+        .check(value)
+        .map_err(|reason| ConfigError::new(name, reason))?;
+    if !row.is_built() && row.default != Some(value) {
+        let reason = match row.default {
+            Some("") | None => "is not supported yet; leave it out".to_owned(),
+            Some(default) => format!("is not supported yet with a value other than {default}"),
+        };
+        return Err(ConfigError::new(name, reason));
+    }
+    Ok(value.to_owned())
+}
+
+fn unknown(name: &str) -> ConfigError {
+    let reason = if name.starts_with("ssl.") {
+        "TLS is not supported yet; leave it out"
+    } else if name.starts_with("sasl.") {
+        "SASL is not supported yet; leave it out"
+    } else {
+        "is not a link config; see the list of link configs for the names"
+    };
+    ConfigError::new(name, reason)
+}
+
+/// Typed access to values that [`check`] has let pass, or to their defaults.
+struct Reader<'a> {
+    values: &'a BTreeMap<String, String>,
+}
+
+impl Reader<'_> {
+    fn read<T>(
+        &self,
+        name: &'static str,
+        reader: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        let set = self.values.get(name).map(String::as_str);
+        let value = set.or_else(|| table::find(name).and_then(|row| row.default));
+        let missing = || ConfigError::new(name, "has no value");
+        reader(value.ok_or_else(missing)?).map_err(|reason| ConfigError::new(name, reason))
+    }
+
+    fn number<T: TryFrom<i64>>(&self, name: &'static str) -> Result<T, ConfigError> {
+        let out_of_range = |_| "is out of range".to_owned();
+        self.read(name, |text| {
+            T::try_from(value::integer(text, i64::MIN, i64::MAX)?).map_err(out_of_range)
+        })
+    }
+
+    /// `None` for −1.
+    fn number_or_none<T: TryFrom<i64>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        match self.number::<i64>(name)? {
+            -1 => Ok(None),
+            _ => self.number(name).map(Some),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<LinkConfig, ConfigError> {
+        let mut values = BTreeMap::from([("bootstrap.servers".to_owned(), "a:9092".to_owned())]);
+        values.extend(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        LinkConfig::parse(&values)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_manual() {
+        let config = parse(&[]).unwrap();
+        assert_eq!(config.bootstrap_servers, [("a".to_owned(), 9092)]);
+        assert_eq!(config.request_timeout_ms, 30_000);
+        assert_eq!(config.connections_max_idle_ms, Some(540_000));
+        assert_eq!(
+            (
+                config.availability_check_ms,
+                config.availability_check_failures
+            ),
+            (1000, 5)
+        );
+        assert_eq!(config.fetch_max_bytes, 1 << 20);
+        assert_eq!(config.receive_buffer_bytes, None);
+        assert_eq!(config.start_offset, StartOffset::Earliest);
+        assert!(
+            config
+                .topic_config_sync_include
+                .contains(&"retention.ms".to_owned())
+        );
+        assert!(!config.paused);
+    }
+
+    #[test]
+    fn every_built_name_of_the_table_is_read() {
+        // A row whose value reaches no field would be a config that is accepted silently.
+        let base = parse(&[]).unwrap();
+        for row in TABLE
+            .iter()
+            .filter(|row| row.is_built() && row.name != "client.dns.lookup")
+        {
+            let other = match row.kind {
+                value::Kind::Boolean => "true".to_owned(),
+                value::Kind::Integer { min, .. } if row.default == Some(&min.to_string()) => {
+                    (min + 1).to_string()
+                }
+                value::Kind::Integer { min, .. } => min.to_string(),
+                value::Kind::HostPorts => "b:7".to_owned(),
+                value::Kind::SyncedTopicConfigs => "retention.ms".to_owned(),
+                _ => "latest".to_owned(),
+            };
+            let mut changed = parse(&[(row.name, &other)]).unwrap();
+            changed.values.clone_from(&base.values);
+            assert!(changed != base, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn unknown_names_and_wrong_values_are_refused_by_name() {
+        for (name, value) in [
+            ("bootstrap.server", "a:1"),
+            ("bootstrap.servers", "a"),
+            ("request.timeout.ms", "0"),
+            ("num.cluster.link.fetchers", "17"),
+            ("cluster.link.paused", "yes"),
+            (
+                "topic.config.sync.include",
+                "retention.ms,confluent.placement",
+            ),
+            ("mirror.start.offset.spec", "soon"),
+            (
+                "client.dns.lookup",
+                "resolve_canonical_bootstrap_servers_only",
+            ),
+        ] {
+            assert_eq!(parse(&[(name, value)]).unwrap_err().name, name);
+        }
+        let missing = LinkConfig::parse(&BTreeMap::new()).unwrap_err();
+        assert_eq!(missing.name, "bootstrap.servers");
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_unless_it_is_the_default() {
+        for (name, value) in [
+            ("security.protocol", "SASL_SSL"),
+            ("acl.sync.enable", "true"),
+            ("consumer.offset.sync.enable", "true"),
+            ("cluster.link.prefix", "eu-"),
+            ("link.mode", "BIDIRECTIONAL"),
+            ("ssl.truststore.location", "/x.pem"),
+            ("sasl.login.class", "X"),
+        ] {
+            let error = parse(&[(name, value)]).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+            assert!(error.reason.contains("not supported yet"), "{error}");
+        }
+        let defaults = [
+            ("security.protocol", "PLAINTEXT"),
+            ("acl.sync.enable", "false"),
+        ];
+        assert!(parse(&defaults).is_ok());
+    }
+
+    #[test]
+    fn secrets_show_nowhere() {
+        let secret = "user=\"u\" password=\"hunter2\";";
+        let error = parse(&[("sasl.jaas.config", secret)]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"));
+        let mut config = parse(&[]).unwrap();
+        config
+            .values
+            .insert("sasl.jaas.config".into(), secret.into());
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let entries = config.entries();
+        let entry = entries
+            .iter()
+            .find(|entry| entry.name == "sasl.jaas.config")
+            .unwrap();
+        assert!(entry.is_sensitive && entry.value.is_none());
+        assert_eq!(entry.source, ConfigSource::Dynamic);
+    }
+
+    #[test]
+    fn altering_sets_and_puts_back() {
+        let config = parse(&[("client.id", "x")]).unwrap();
+        let change = |name: &str, value: Option<&str>| {
+            config.altered(&[(name.to_owned(), value.map(str::to_owned))])
+        };
+        assert_eq!(change("client.id", None).unwrap().client_id, "");
+        assert!(change("cluster.link.paused", Some("true")).unwrap().paused);
+        assert_eq!(
+            change("bootstrap.servers", None).unwrap_err().name,
+            "bootstrap.servers"
+        );
+        assert_eq!(change("no.such", None).unwrap_err().name, "no.such");
+        assert_eq!(
+            change("acl.sync.enable", Some("true")).unwrap_err().name,
+            "acl.sync.enable"
+        );
+    }
+
+    #[test]
+    fn the_listing_tells_set_values_from_defaults() {
+        let entries = parse(&[("client.id", " x ")]).unwrap().entries();
+        let entry = |name: &str| entries.iter().find(|entry| entry.name == name).unwrap();
+        assert_eq!(entry("client.id").value.as_deref(), Some("x"));
+        assert_eq!(entry("client.id").source, ConfigSource::Dynamic);
+        assert_eq!(entry("request.timeout.ms").value.as_deref(), Some("30000"));
+        assert_eq!(entry("request.timeout.ms").source, ConfigSource::Default);
+        assert!(entries.is_sorted_by(|a, b| a.name < b.name));
     }
 }

@@ -1,0 +1,213 @@
+//! THE list of link configs: name, default, what a value looks like, what it does. Everything else about
+//! configs (reading, listing, refusing) derives from it.
+
+use super::value::Kind;
+
+/// One row.
+#[derive(Debug)]
+pub(super) struct Definition {
+    pub(super) name: &'static str,
+    /// `None` where there is no value unless set.
+    pub(super) default: Option<&'static str>,
+    pub(super) kind: Kind,
+    pub(super) flags: Flags,
+    pub(super) doc: &'static str,
+}
+
+/// What is special about a config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flags {
+    /// Nothing: can be changed while the link runs.
+    Live,
+    /// Must be given at creation.
+    Required,
+    /// Not built yet: any value but the default is refused by name.
+    NotBuilt,
+    /// Not built yet, and the value is a secret.
+    NotBuiltSecret,
+}
+
+/// Topic configs that are synced whatever `topic.config.sync.include` says, and immutable on a mirror.
+pub const TOPIC_CONFIGS_ALWAYS_SYNCED: &[&str] = &[
+    "cleanup.policy",
+    "max.message.bytes",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.type",
+];
+
+/// Topic configs that `topic.config.sync.include` may name, and does by default. Those that are always synced
+/// may be named too, to no effect.
+pub const TOPIC_CONFIGS_SYNCED_BY_DEFAULT: &str = "compression.type,delete.retention.ms,\
+     file.delete.delay.ms,flush.messages,flush.ms,index.interval.bytes,max.compaction.lag.ms,\
+     min.cleanable.dirty.ratio,min.compaction.lag.ms,min.insync.replicas,preallocate,retention.bytes,\
+     retention.ms,segment.bytes,segment.index.bytes,segment.jitter.ms,segment.ms,\
+     unclean.leader.election.enable";
+
+const INT_MAX: i64 = i32::MAX as i64;
+/// The longest time that a config may name: 100 years of milliseconds.
+const TIME_MAX_MS: i64 = 100 * 365 * 86_400_000;
+
+const fn at_least(min: i64) -> Kind {
+    Kind::Integer { min, max: INT_MAX }
+}
+
+const fn time_ms(min: i64) -> Kind {
+    Kind::Integer {
+        min,
+        max: TIME_MAX_MS,
+    }
+}
+
+const fn text(max_chars: usize) -> Kind {
+    Kind::Text { max_chars }
+}
+
+const FILTERS: Kind = text(super::value::VALUE_MAX_CHARS);
+
+const fn row(
+    name: &'static str,
+    default: Option<&'static str>,
+    kind: Kind,
+    flags: Flags,
+    doc: &'static str,
+) -> Definition {
+    Definition {
+        name,
+        default,
+        kind,
+        flags,
+        doc,
+    }
+}
+
+use Flags::{Live, NotBuilt, NotBuiltSecret, Required};
+
+/// All of them, ascending by name.
+#[rustfmt::skip]
+pub(super) static TABLE: &[Definition] = &[
+    row("acl.filters", Some(""), FILTERS, NotBuilt,
+        "Which ACLs are synced (JSON). Not supported yet."),
+    row("acl.sync.enable", Some("false"), Kind::Boolean, NotBuilt,
+        "Sync ACLs from the source. Not supported yet."),
+    row("acl.sync.ms", Some("5000"), time_ms(1000), NotBuilt,
+        "How often ACLs are synced. Not supported yet."),
+    row("auto.create.mirror.topics.enable", Some("false"), Kind::Boolean, NotBuilt,
+        "Mirror new source topics by themselves. Not supported yet."),
+    row("auto.create.mirror.topics.filters", Some(""), FILTERS, NotBuilt,
+        "Which new source topics are mirrored by themselves (JSON). Not supported yet."),
+    row("availability.check.consecutive.failure.threshold", Some("5"), at_least(1), Live,
+        "So many failed availability checks in a row make the source unavailable."),
+    row("availability.check.ms", Some("1000"), time_ms(100), Live,
+        "How often the source is asked whether it is there."),
+    row("bootstrap.servers", None, Kind::HostPorts, Required,
+        "Source brokers to begin with, host:port, comma-separated; tried in this order."),
+    row("client.dns.lookup", Some("use_all_dns_ips"), Kind::OneOf(&["use_all_dns_ips"]), Live,
+        "Every address of a host name is tried."),
+    row("client.id", Some(""), text(249), Live,
+        "How the link names itself to the source; empty: made of the link's name."),
+    row("cluster.link.paused", Some("false"), Kind::Boolean, Live,
+        "Pauses every mirror of the link."),
+    row("cluster.link.prefix", Some(""), text(12), NotBuilt,
+        "Put in front of mirror topics' names. Not supported yet."),
+    row("cluster.link.retry.timeout.ms", Some("300000"), time_ms(0), Live,
+        "A fault that may pass and lasts this long makes the link FAILED."),
+    row("cluster.link.throttle.bytes.per.second", Some("-1"), time_ms(-1), NotBuilt,
+        "Bytes that the link may fetch in a second. Not supported yet."),
+    row("connection.mode", Some("OUTBOUND"), Kind::OneOf(&["OUTBOUND", "INBOUND"]), NotBuilt,
+        "OUTBOUND: this cluster connects to the source. INBOUND is not supported yet."),
+    row("connections.max.idle.ms", Some("540000"), time_ms(-1), Live,
+        "Connections without a request for so long are closed; -1: never."),
+    row("consumer.group.prefix.enable", Some("false"), Kind::Boolean, NotBuilt,
+        "Put cluster.link.prefix in front of groups' names too. Not supported yet."),
+    row("consumer.offset.group.filters", Some(""), FILTERS, NotBuilt,
+        "Whose offsets are synced (JSON). Not supported yet."),
+    row("consumer.offset.sync.enable", Some("false"), Kind::Boolean, NotBuilt,
+        "Sync groups' committed offsets from the source. Not supported yet."),
+    row("consumer.offset.sync.ms", Some("30000"), time_ms(1000), NotBuilt,
+        "How often groups' offsets are synced. Not supported yet."),
+    row("link.mode", Some("DESTINATION"), Kind::OneOf(&["DESTINATION", "SOURCE", "BIDIRECTIONAL"]), NotBuilt,
+        "DESTINATION: mirrors live in this cluster. Others are not supported yet."),
+    row("metadata.max.age.ms", Some("300000"), time_ms(0), Live,
+        "Metadata of the source older than this is asked for again."),
+    row("mirror.start.offset.spec", Some("earliest"), Kind::StartOffset, Live,
+        "Where a new mirror begins: earliest, latest, an ISO-8601 time or milliseconds since 1970."),
+    row("num.cluster.link.fetchers", Some("1"), Kind::Integer { min: 1, max: 16 }, Live,
+        "Connections per source broker on which records are fetched."),
+    row("receive.buffer.bytes", Some("-1"), at_least(-1), Live,
+        "TCP receive buffer; -1: the operating system's own, which it tunes by itself."),
+    row("reconnect.backoff.max.ms", Some("1000"), time_ms(0), Live,
+        "The longest wait before a broker is connected to again."),
+    row("reconnect.backoff.ms", Some("50"), time_ms(0), Live,
+        "The first wait before a broker is connected to again; it doubles with each failure."),
+    row("replica.fetch.max.bytes", Some("1048576"), at_least(1), Live,
+        "Bytes asked of one partition at a time; a batch that is larger still comes, whole."),
+    row("replica.fetch.min.bytes", Some("1"), at_least(0), Live,
+        "The source answers a fetch once it has so many bytes."),
+    row("replica.fetch.response.max.bytes", Some("10485760"), at_least(1), Live,
+        "Bytes asked of one broker at a time; a batch that is larger still comes, whole."),
+    row("replica.fetch.wait.max.ms", Some("500"), at_least(0), Live,
+        "The source waits so long for replica.fetch.min.bytes."),
+    row("request.timeout.ms", Some("30000"), at_least(1), Live,
+        "A request without an answer for so long has failed."),
+    row("retry.backoff.max.ms", Some("1000"), time_ms(0), Live,
+        "The longest wait before a failed request is tried again."),
+    row("retry.backoff.ms", Some("100"), time_ms(0), Live,
+        "The first wait before a failed request is tried again; it doubles with each failure."),
+    row("sasl.jaas.config", None, text(super::value::VALUE_MAX_CHARS), NotBuiltSecret,
+        "Credentials for SASL. Not supported yet."),
+    row("sasl.mechanism", Some("GSSAPI"), text(64), NotBuilt,
+        "SASL mechanism. Not supported yet."),
+    row("security.protocol", Some("PLAINTEXT"),
+        Kind::OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), NotBuilt,
+        "PLAINTEXT. TLS and SASL are not supported yet."),
+    row("send.buffer.bytes", Some("-1"), at_least(-1), Live,
+        "TCP send buffer; -1: the operating system's own, which it tunes by itself."),
+    row("socket.connection.setup.timeout.max.ms", Some("30000"), at_least(1), Live,
+        "The longest time that connecting may take, as failures add up."),
+    row("socket.connection.setup.timeout.ms", Some("10000"), at_least(1), Live,
+        "How long connecting may take at first; it doubles with each failure."),
+    row("topic.config.sync.include", Some(TOPIC_CONFIGS_SYNCED_BY_DEFAULT),
+        Kind::SyncedTopicConfigs, Live,
+        "Topic configs that mirrors take from the source, beside those that they always take."),
+    row("topic.config.sync.ms", Some("5000"), time_ms(100), Live,
+        "How often topic configs, partition counts and topic ids are compared with the source."),
+];
+
+/// The row of that name.
+pub(super) fn find(name: &str) -> Option<&'static Definition> {
+    TABLE
+        .binary_search_by(|row| row.name.cmp(name))
+        .ok()
+        .map(|index| &TABLE[index])
+}
+
+impl Definition {
+    pub(super) fn is_sensitive(&self) -> bool {
+        self.flags == NotBuiltSecret
+    }
+
+    pub(super) fn is_built(&self) -> bool {
+        !matches!(self.flags, NotBuilt | NotBuiltSecret)
+    }
+
+    pub(super) fn is_required(&self) -> bool {
+        matches!(self.flags, Required)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_ascending_and_their_defaults_valid() {
+        assert!(TABLE.is_sorted_by(|a, b| a.name < b.name));
+        for row in TABLE {
+            if let Some(default) = row.default {
+                assert_eq!(row.kind.check(default), Ok(()), "{}", row.name);
+            }
+            assert!(find(row.name).is_some_and(|found| std::ptr::eq(found, row)));
+        }
+    }
+}
