@@ -1,1 +1,408 @@
-//! One connection to a broker. In work.
+//! One connection to a broker: frames, correlation, time limits, ApiVersions.
+//!
+//! Invariants:
+//! - Requests go out in the order of their correlation ids, and are answered in that order; anything else
+//!   is a broken protocol.
+//! - Whatever goes wrong closes the connection, and everyone who waits on it gets that one reason. A closed
+//!   connection never comes back.
+//! - Nothing is allocated by a length that is beyond the limit for frames; before the peer has shown that it
+//!   speaks Kafka that limit is small.
+//!
+//! Two tasks per connection, a writer and a reader, end with it. Responses are decoded by whoever asked.
+
+mod handshake;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use carrick_protocol::client::{decode_response, encode_request};
+use carrick_protocol::error_code::ErrorCode;
+use parking_lot::Mutex;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::SourceError;
+use super::api::Api;
+use super::transport::Io;
+use handshake::PeerVersions;
+pub(super) use handshake::VERSIONS as API_VERSIONS;
+
+/// Requests that may await their answer at once.
+const IN_FLIGHT_MAX: usize = 100;
+/// The largest response, beside the bytes that a fetch asks for: a source sends a batch whole however large it
+/// is, and its `max.message.bytes` isn't ours to know.
+pub const FRAME_BASE_MAX_BYTES: usize = 256 << 20;
+
+/// What a link's connections have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) client_id: String,
+    pub(super) request_timeout: Duration,
+    pub(super) idle_max: Option<Duration>,
+    pub(super) frame_max_bytes: usize,
+}
+
+/// A connection; dropping it closes it.
+pub(super) struct Connection {
+    inner: Arc<Inner>,
+}
+
+/// Closes a connection without keeping it open.
+pub(super) struct Closer(Weak<Inner>);
+
+/// Closes a connection whose answers make no sense, without keeping it open.
+pub(super) struct Breaker(Arc<Inner>);
+
+struct Inner {
+    /// `host:port`, for messages.
+    peer: String,
+    settings: Arc<Settings>,
+    state: Mutex<State>,
+    writer: mpsc::UnboundedSender<Bytes>,
+    versions: OnceLock<PeerVersions>,
+    tasks: OnceLock<[AbortHandle; 2]>,
+}
+
+#[derive(Default)]
+struct State {
+    pending: VecDeque<Pending>,
+    last_correlation_id: i32,
+    closed: Option<SourceError>,
+}
+
+/// A request that awaits its answer.
+struct Pending {
+    correlation_id: i32,
+    /// How long the peer was allowed to take its time with it.
+    wait: Duration,
+    reply: oneshot::Sender<Result<Bytes, SourceError>>,
+}
+
+impl Connection {
+    /// Shakes hands over `io`: after this the peer is known to speak Kafka, and which versions.
+    ///
+    /// # Errors
+    /// `NotKafka`, `Timeout`, `Closed`, `Protocol`.
+    pub(super) async fn open(
+        io: Io,
+        peer: String,
+        settings: Arc<Settings>,
+    ) -> Result<Self, SourceError> {
+        // Unbounded, but for `IN_FLIGHT_MAX`.
+        let (writer, frames) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            peer,
+            settings,
+            state: Mutex::default(),
+            writer,
+            versions: OnceLock::new(),
+            tasks: OnceLock::new(),
+        });
+        let writing = tokio::spawn(write_frames(Arc::downgrade(&inner), io.writer, frames));
+        let reading = tokio::spawn(reader::read_frames(Arc::downgrade(&inner), io.reader));
+        let _ = inner
+            .tasks
+            .set([writing.abort_handle(), reading.abort_handle()]);
+        let connection = Self { inner };
+        let versions = handshake::api_versions(&connection).await?;
+        let _ = connection.inner.versions.set(versions);
+        Ok(connection)
+    }
+
+    /// The highest version of `R` that both sides speak.
+    pub(super) fn version<R: Api>(&self) -> Result<i16, SourceError> {
+        let theirs = self
+            .inner
+            .versions
+            .get()
+            .and_then(|versions| versions.of(R::KEY));
+        let ours = R::SPOKEN;
+        theirs
+            .as_ref()
+            .and_then(|theirs| common_version(&ours, theirs))
+            .ok_or_else(|| SourceError::NoCommonVersion {
+                peer: self.inner.peer.clone(),
+                api: R::NAME,
+                theirs: theirs.as_ref().map_or("none".to_owned(), shown),
+                ours: shown(&ours),
+            })
+    }
+
+    /// Sends what `build` makes for the version in common, and waits for the answer.
+    pub(super) async fn call<R: Api>(
+        &self,
+        build: impl FnOnce(i16) -> R,
+    ) -> Result<R::Response, SourceError> {
+        let version = self.version::<R>()?;
+        let reply = self.send(&build(version), version, Duration::ZERO);
+        reply.await
+    }
+
+    /// Sends a request before it returns; the future is the answer. The peer may take `wait` longer
+    /// than the request time limit, which also counts what is in flight ahead of this request.
+    pub(super) fn send<R: Api>(
+        &self,
+        request: &R,
+        version: i16,
+        wait: Duration,
+    ) -> impl Future<Output = Result<R::Response, SourceError>> + Send + use<R> {
+        let sent = self.inner.enqueue(request, version, wait);
+        let inner = self.inner.clone();
+        async move {
+            let (reply, limit) = sent?;
+            let frame = inner.await_reply(reply, limit, R::NAME).await?;
+            match decode_response::<R>(frame, version) {
+                Ok((_, response)) => Ok(response),
+                Err(error) => Err(inner.broken(R::NAME, error.to_string())),
+            }
+        }
+    }
+
+    /// Sends a request and returns the answer undecoded, without its frame's length.
+    async fn call_raw<R: Api>(&self, request: &R, version: i16) -> Result<Bytes, SourceError> {
+        let (reply, limit) = self.inner.enqueue(request, version, Duration::ZERO)?;
+        self.inner.await_reply(reply, limit, R::NAME).await
+    }
+
+    /// The peer's answer makes no sense: closes the connection.
+    pub(super) fn broken(&self, api: &str, detail: String) -> SourceError {
+        self.inner.broken(api, detail)
+    }
+
+    /// The peer's answer is an error for the whole request. The connection stays open.
+    pub(super) fn refused<R: Api>(&self, code: ErrorCode, message: Option<String>) -> SourceError {
+        SourceError::Broker {
+            peer: self.inner.peer.clone(),
+            api: R::NAME,
+            code,
+            message,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.state.lock().closed.is_some()
+    }
+
+    pub(super) fn breaker(&self) -> Breaker {
+        Breaker(self.inner.clone())
+    }
+
+    pub(super) fn closer(&self) -> Closer {
+        Closer(Arc::downgrade(&self.inner))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.inner.close(SourceError::ShutDown);
+    }
+}
+
+impl Breaker {
+    /// As [`Connection::broken`].
+    pub(super) fn broken(&self, api: &str, detail: String) -> SourceError {
+        self.0.broken(api, detail)
+    }
+}
+
+impl Closer {
+    pub(super) fn close(&self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.close(SourceError::ShutDown);
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.0
+            .upgrade()
+            .is_some_and(|inner| inner.state.lock().closed.is_none())
+    }
+}
+
+type Reply = oneshot::Receiver<Result<Bytes, SourceError>>;
+
+impl Inner {
+    /// Hands a request to the writer; `Err` if it can't be sent at all.
+    fn enqueue<R: Api>(
+        &self,
+        request: &R,
+        version: i16,
+        wait: Duration,
+    ) -> Result<(Reply, Duration), SourceError> {
+        let mut state = self.state.lock();
+        if let Some(reason) = &state.closed {
+            return Err(reason.clone());
+        }
+        if state.pending.len() >= IN_FLIGHT_MAX {
+            let text = format!(
+                "{IN_FLIGHT_MAX} requests to {} await their answer",
+                self.peer
+            );
+            return Err(SourceError::Unsupported(text));
+        }
+        let correlation_id = state.last_correlation_id.checked_add(1).unwrap_or(0);
+        let frame = encode_request(correlation_id, &self.settings.client_id, request, version)
+            .map_err(|error| {
+                let api = R::NAME;
+                SourceError::Unsupported(format!("{api} v{version} can't be written: {error}"))
+            })?;
+        state.last_correlation_id = correlation_id;
+        let ahead: Duration = state.pending.iter().map(|pending| pending.wait).sum();
+        let (reply, receiver) = oneshot::channel();
+        state.pending.push_back(Pending {
+            correlation_id,
+            wait,
+            reply,
+        });
+        // Under the lock, so that frames leave in the order of their ids. Fails only when closing.
+        let _ = self.writer.send(frame);
+        Ok((receiver, self.settings.request_timeout + ahead + wait))
+    }
+
+    async fn await_reply(
+        &self,
+        reply: Reply,
+        limit: Duration,
+        api: &str,
+    ) -> Result<Bytes, SourceError> {
+        match timeout(limit, reply).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(self.reason()),
+            Err(_) => {
+                self.close(SourceError::Timeout {
+                    peer: self.peer.clone(),
+                    what: api.to_owned(),
+                    limit_ms: limit.as_millis().try_into().unwrap_or(u64::MAX),
+                });
+                Err(self.reason())
+            }
+        }
+    }
+
+    /// Why the connection was closed.
+    fn reason(&self) -> SourceError {
+        self.state
+            .lock()
+            .closed
+            .clone()
+            .unwrap_or(SourceError::ShutDown)
+    }
+
+    /// Gives a response to the request that it answers.
+    fn deliver(&self, correlation_id: i32, frame: Bytes) -> Result<(), SourceError> {
+        let mut state = self.state.lock();
+        let expected = state.pending.front().map(|pending| pending.correlation_id);
+        match state.pending.pop_front() {
+            Some(pending) if pending.correlation_id == correlation_id => {
+                drop(state);
+                // Nobody waits any more? Then nobody needs it.
+                let _ = pending.reply.send(Ok(frame));
+                Ok(())
+            }
+            other => {
+                // Put back, so that its owner learns why the connection is closed.
+                state.pending.extend(other);
+                drop(state);
+                Err(self.out_of_order(correlation_id, expected))
+            }
+        }
+    }
+
+    fn out_of_order(&self, got: i32, expected: Option<i32>) -> SourceError {
+        let detail = match expected {
+            Some(id) => format!("its response has correlation id {got} instead of {id}"),
+            None => format!("a response with correlation id {got} came that nothing had asked for"),
+        };
+        match self.versions.get() {
+            Some(_) => SourceError::Protocol {
+                peer: self.peer.clone(),
+                detail,
+            },
+            None => self.not_kafka(detail),
+        }
+    }
+
+    fn not_kafka(&self, seen: String) -> SourceError {
+        let hint = "check that host and port are those of a Kafka broker's PLAINTEXT listener";
+        SourceError::NotKafka {
+            peer: self.peer.clone(),
+            seen,
+            hint,
+        }
+    }
+
+    fn broken(&self, api: &str, detail: String) -> SourceError {
+        let detail = format!("its answer to {api} can't be read: {detail}");
+        self.close(SourceError::Protocol {
+            peer: self.peer.clone(),
+            detail,
+        });
+        self.reason()
+    }
+
+    fn lost(&self, detail: String) -> SourceError {
+        SourceError::Closed {
+            peer: self.peer.clone(),
+            detail,
+        }
+    }
+
+    /// Closes for `reason`, unless it was closed before.
+    fn close(&self, reason: SourceError) {
+        let pending = {
+            let mut state = self.state.lock();
+            if state.closed.is_some() {
+                return;
+            }
+            state.closed = Some(reason.clone());
+            std::mem::take(&mut state.pending)
+        };
+        for Pending { reply, .. } in pending {
+            let _ = reply.send(Err(reason.clone()));
+        }
+        for task in self.tasks.get().into_iter().flatten() {
+            task.abort();
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.state.lock().pending.is_empty()
+    }
+}
+
+async fn write_frames(
+    inner: Weak<Inner>,
+    mut writer: Box<dyn AsyncWrite + Send + Unpin>,
+    mut frames: mpsc::UnboundedReceiver<Bytes>,
+) {
+    while let Some(frame) = frames.recv().await {
+        let written = async {
+            writer.write_all(&frame).await?;
+            writer.flush().await
+        };
+        if let Err(error) = written.await {
+            if let Some(inner) = inner.upgrade() {
+                inner.close(inner.lost(format!("while a request was sent: {error}")));
+            }
+            return;
+        }
+    }
+}
+
+fn common_version(ours: &RangeInclusive<i16>, theirs: &RangeInclusive<i16>) -> Option<i16> {
+    let highest = *ours.end().min(theirs.end());
+    (highest >= *ours.start().max(theirs.start())).then_some(highest)
+}
+
+fn shown(versions: &RangeInclusive<i16>) -> String {
+    format!("{} to {}", versions.start(), versions.end())
+}

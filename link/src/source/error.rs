@@ -24,6 +24,19 @@ pub enum SourceError {
         /// What the operating system said.
         detail: String,
     },
+    /// A broker that the source's metadata names can't be reached, though some other can.
+    #[error(
+        "could not connect to broker {broker} of the source at {peer}: {detail}; check that it runs, and \
+         that its advertised.listeners can be reached from here"
+    )]
+    BrokerConnectFailed {
+        /// The broker.
+        broker: NodeId,
+        /// `host:port`, as the source advertises it.
+        peer: String,
+        /// What the resolver or the operating system said.
+        detail: String,
+    },
     /// No connection or no answer in time.
     #[error(
         "{peer} did not answer {what} within {limit_ms} ms; check its load and the network between, or raise request.timeout.ms"
@@ -139,6 +152,7 @@ impl SourceError {
         match self {
             Self::UnresolvableBootstrap { .. }
             | Self::ConnectFailed { .. }
+            | Self::BrokerConnectFailed { .. }
             | Self::Timeout { .. }
             | Self::Closed { .. }
             | Self::Protocol { .. }

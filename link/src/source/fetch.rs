@@ -3,17 +3,30 @@
 //! One round: [`FetchSession::next_request`] with everything wanted → send → [`FetchSession::apply`] with
 //! the answer, or [`FetchSession::fail`] if none came. What changed since the last request is worked out here.
 //!
+//! Files: `session` is the state machine, `codec` turns our types into the wire's and back, `session_model` tests
+//! the session against a small model of a broker's session cache.
+//!
 //! Version notes: v7 sessions (KIP-227); v9 `current_leader_epoch` (KIP-320); v12 `last_fetched_epoch`, answered by
 //! `diverging_epoch` (KIP-595); v13 topic ids instead of names (KIP-516), used when every wanted topic has
 //! one, else v12; v16 endpoints of new leaders (KIP-951). Always as a consumer: replica id −1, READ_UNCOMMITTED, no rack.
 
-use std::collections::BTreeMap;
+mod codec;
+mod session;
+#[cfg(test)]
+mod session_model;
 
 use bytes::Bytes;
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
 
 use super::SourceBroker;
+pub(super) use codec::{from_wire, to_wire};
+pub use session::{FetchSession, SessionOutcome};
+
+/// Versions that we speak. 18 is only about followers.
+pub(super) const VERSIONS: std::ops::RangeInclusive<i16> = 4..=17;
+/// The last version that goes by topic names.
+const LAST_BY_NAME: i16 = 12;
 
 /// Where one partition is to be read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,60 +130,4 @@ pub struct FetchedData {
     /// Record batches as stored, a slice of the response frame (holding it keeps the whole frame).
     /// The first may begin before the offset asked for, the last may be cut.
     pub records: Bytes,
-}
-
-/// What an answer did to the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionOutcome {
-    /// Partitions that the source reported on, in its order.
-    Partitions(Vec<FetchedPartition>),
-    /// The session is gone (`FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`,
-    /// `FETCH_SESSION_TOPIC_ID_ERROR`) or the answer doesn't fit it: the next request is a full one. Send it at once.
-    Restarted(String),
-    /// Any other error of the request as a whole. The next request is a full one; back off first.
-    Refused(ErrorCode),
-}
-
-/// One fetch session with one broker (over one connection at a time).
-#[derive(Debug)]
-pub struct FetchSession {
-    max_version: i16,
-    sent: BTreeMap<TopicPartition, FetchPosition>,
-}
-
-impl FetchSession {
-    /// A session not yet open. `max_version` is [`super::FetchConnection::fetch_version`].
-    pub fn new(max_version: i16) -> Self {
-        Self {
-            max_version,
-            sent: BTreeMap::new(),
-        }
-    }
-
-    /// The request that makes the session want exactly `wanted`. Must be answered by
-    /// [`apply`](Self::apply) or [`fail`](Self::fail) before the next one.
-    pub fn next_request(
-        &mut self,
-        wanted: &BTreeMap<TopicPartition, FetchPosition>,
-        limits: FetchLimits,
-    ) -> FetchRequest {
-        let _ = (wanted, limits, self.max_version, &self.sent);
-        unimplemented!()
-    }
-
-    /// Takes the answer to the last request.
-    pub fn apply(&mut self, response: FetchResponse) -> SessionOutcome {
-        let _ = response;
-        unimplemented!()
-    }
-
-    /// The last request got no answer: the next one is a full one, in a new session.
-    pub fn fail(&mut self) {
-        unimplemented!()
-    }
-
-    /// The request that closes the session at the source, if one is open.
-    pub fn close_request(&mut self) -> Option<FetchRequest> {
-        unimplemented!()
-    }
 }

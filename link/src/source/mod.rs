@@ -11,6 +11,9 @@
 //!   about a broker or the whole cluster.
 //! - Requests on one [`FetchConnection`] are written in the order of the calls to `fetch`.
 
+mod api;
+mod backoff;
+mod by_topic;
 pub mod cluster;
 pub mod connection;
 mod describe_cluster;
@@ -29,6 +32,7 @@ use std::sync::Arc;
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
 
+pub use backoff::Backoff;
 pub use cluster::KafkaCluster;
 pub use error::{FaultKind, SourceError};
 pub use fetch::{FetchRequest, FetchResponse};
@@ -252,7 +256,7 @@ pub trait FetchConnection: Send + Sync {
     /// future doesn't take the request back: its response is then dropped when it comes.
     ///
     /// The time limit is `request.timeout.ms` past the request's own `max_wait_ms`. After any error other
-    /// than `Broker` the connection is closed.
+    /// than `Unsupported` the connection is closed.
     fn fetch(
         &self,
         request: FetchRequest,

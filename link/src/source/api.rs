@@ -1,0 +1,70 @@
+//! What a request needs to be sent over a [`Connection`](super::connection::Connection), and small
+//! translations that several requests share.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::ids::TopicName;
+use kafka_protocol::messages as wire;
+use kafka_protocol::protocol::{Request, StrBytes};
+
+/// A request that the link sends: its name and the versions that we speak of it.
+pub(super) trait Api: Request {
+    /// Kafka's name.
+    const NAME: &'static str;
+    /// Versions that our code handles, within those of the codec.
+    const SPOKEN: RangeInclusive<i16>;
+}
+
+macro_rules! apis {
+    ($($request:ident $name:literal $versions:expr;)*) => {
+        $(impl Api for wire::$request {
+            const NAME: &'static str = $name;
+            const SPOKEN: RangeInclusive<i16> = $versions;
+        })*
+
+        #[cfg(test)]
+        const ALL: &[(i16, RangeInclusive<i16>)] =
+            &[$((<wire::$request as Request>::KEY, $versions),)*];
+    };
+}
+
+apis! {
+    ApiVersionsRequest "ApiVersions" super::connection::API_VERSIONS;
+    MetadataRequest "Metadata" super::metadata::VERSIONS;
+    FetchRequest "Fetch" super::fetch::VERSIONS;
+    ListOffsetsRequest "ListOffsets" super::list_offsets::VERSIONS;
+    OffsetForLeaderEpochRequest "OffsetForLeaderEpoch" super::offset_for_leader_epoch::VERSIONS;
+    DescribeConfigsRequest "DescribeConfigs" super::describe_configs::VERSIONS;
+    DescribeClusterRequest "DescribeCluster" super::describe_cluster::VERSIONS;
+}
+
+/// A topic's name as the codec wants it.
+pub(super) fn wire_topic(topic: &TopicName) -> wire::TopicName {
+    wire::TopicName(wire_text(topic.as_str()))
+}
+
+/// Text as the codec wants it.
+pub(super) fn wire_text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// A topic's name from an answer; `Err` says that no topic can have it.
+pub(super) fn topic_name(name: &str) -> Result<TopicName, String> {
+    TopicName::new(name).map_err(|error| format!("it names a topic {name:?} ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codec_knows_every_version_that_we_speak() {
+        for (key, ours) in ALL {
+            let codec = carrick_protocol::versions::supported(*key).unwrap();
+            assert!(
+                codec.contains(ours.start()) && codec.contains(ours.end()),
+                "{key}"
+            );
+        }
+    }
+}
