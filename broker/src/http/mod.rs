@@ -41,7 +41,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::topic::Catalog;
 use error::ApiError;
-pub use server::HttpServer;
+pub use server::{HttpListeners, HttpServer};
 
 /// The largest request body, in bytes.
 const BODY_MAX_BYTES: usize = 1 << 20;

@@ -24,6 +24,56 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// How often the recorder folds its samples, so that they do not pile up between scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The HTTP listeners, bound: whoever connects waits.
+pub struct HttpListeners {
+    listeners: Vec<(SocketAddr, TcpListener)>,
+}
+
+impl HttpListeners {
+    /// Binds all of `addresses`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The address that could not be bound, and why.
+    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, (String, io::Error)> {
+        let mut listeners = Vec::with_capacity(addresses.len());
+        for wanted in addresses {
+            let failed = |error| (format!("http://{wanted}"), error);
+            let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+            listeners.push((listener.local_addr().map_err(failed)?, listener));
+        }
+        Ok(HttpListeners { listeners })
+    }
+
+    /// Serves `app`.
+    pub fn serve(self, app: &App) -> HttpServer {
+        let (stop, stopped) = watch::channel(false);
+        let mut server = HttpServer {
+            addresses: Vec::new(),
+            stop,
+            tasks: Vec::new(),
+        };
+        for (address, listener) in self.listeners {
+            server.addresses.push(address);
+            let routes = router(app.clone(), address.ip().is_loopback());
+            let listener = Limited {
+                listener,
+                permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            };
+            let serving =
+                axum::serve(listener, routes).with_graceful_shutdown(until(stopped.clone()));
+            server.tasks.push(tokio::spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the HTTP listener ended");
+                }
+            }));
+        }
+        server
+            .tasks
+            .push(tokio::spawn(upkeep(app.clone(), until(stopped))));
+        server
+    }
+}
+
 /// The HTTP listeners, serving.
 pub struct HttpServer {
     addresses: Vec<SocketAddr>,
@@ -32,50 +82,6 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Binds all of `listeners` and serves `app` on them. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// The address that could not be bound, and why; none is served then.
-    pub async fn start(
-        listeners: &[SocketAddr],
-        app: App,
-    ) -> Result<Self, (SocketAddr, io::Error)> {
-        let mut bound = Vec::with_capacity(listeners.len());
-        for address in listeners {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|error| (*address, error))?;
-            bound.push(listener);
-        }
-        let (stop, stopped) = watch::channel(false);
-        let mut server = HttpServer {
-            addresses: Vec::new(),
-            stop,
-            tasks: Vec::new(),
-        };
-        for (listener, wanted) in bound.into_iter().zip(listeners) {
-            server
-                .addresses
-                .push(listener.local_addr().unwrap_or(*wanted));
-            let routes = router(app.clone(), wanted.ip().is_loopback());
-            let listener = Limited {
-                listener,
-                permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-            };
-            let stopped = until(stopped.clone());
-            server.tasks.push(tokio::spawn(async move {
-                if let Err(error) = axum::serve(listener, routes)
-                    .with_graceful_shutdown(stopped)
-                    .await
-                {
-                    tracing::error!(%error, "the HTTP listener ended");
-                }
-            }));
-        }
-        server.tasks.push(tokio::spawn(upkeep(app, until(stopped))));
-        Ok(server)
-    }
-
     /// The bound addresses, in the order in which they were given.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
