@@ -4,14 +4,16 @@ mod alter;
 mod create;
 mod verify;
 
+use carrick_link::report::RpoReport;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::client::{Client, escape};
 use super::error::CliResult;
 use super::output::{Output, facts, table};
 use crate::http::model::Collection;
 use crate::http::model::mirror::{MirrorData, MirrorLag};
-use crate::mirror::report::{lasting, when};
+use crate::mirror::report::{lasting, render, when};
 
 /// What can be done with mirror topics.
 #[derive(Debug, Subcommand)]
@@ -27,7 +29,7 @@ pub enum MirrorCommand {
         #[arg(long)]
         status: Option<String>,
     },
-    /// Show one mirror: status, cause, next steps, lag per partition
+    /// Show one mirror: status, cause, next steps, lag per partition, report of the last failover
     Describe {
         /// The mirror topic
         topic: String,
@@ -82,10 +84,7 @@ pub fn run(client: &Client, output: Output, command: MirrorCommand) -> CliResult
             let mirrors = list(client, link.as_deref(), status.as_deref())?;
             output.print(&mirrors, |mirrors| render_list(mirrors))
         }
-        MirrorCommand::Describe { topic } => {
-            let mirror = get(client, "-", &topic)?;
-            output.print(&mirror, render_mirror)
-        }
+        MirrorCommand::Describe { topic } => describe(client, output, &topic),
         MirrorCommand::Pause(choice) => alter::run(client, output, alter::Verb::Pause, choice),
         MirrorCommand::Resume(choice) => alter::run(client, output, alter::Verb::Resume, choice),
         MirrorCommand::Promote(choice) => alter::run(client, output, alter::Verb::Promote, choice),
@@ -94,6 +93,31 @@ pub fn run(client: &Client, output: Output, command: MirrorCommand) -> CliResult
         }
         MirrorCommand::Verify(verify) => verify::run(client, output, &verify),
     }
+}
+
+/// A mirror, and once it has been cut the report that was kept.
+#[derive(Serialize)]
+struct Description {
+    #[serde(flatten)]
+    mirror: MirrorData,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<RpoReport>,
+}
+
+fn describe(client: &Client, output: Output, topic: &str) -> CliResult {
+    let mirror = get(client, "-", topic)?;
+    let report = match &*mirror.mirror_status {
+        "STOPPED" => Some(client.get(&format!("/links/-/mirrors/{}/report", escape(topic)))?),
+        _ => None,
+    };
+    output.print(&Description { mirror, report }, |description| {
+        let mut text = render_mirror(&description.mirror);
+        if let Some(report) = &description.report {
+            text.push_str("\n\n");
+            text.push_str(&render(report));
+        }
+        text
+    })
 }
 
 fn list(client: &Client, link: Option<&str>, status: Option<&str>) -> CliResult<Vec<MirrorData>> {
