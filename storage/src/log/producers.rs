@@ -23,7 +23,7 @@ use std::path::Path;
 use carrick_protocol::batch::{BatchHeader, ControlKind, ControlMarker};
 use carrick_protocol::ids::{Offset, ProducerId};
 pub use entry::{KeptBatch, ProducerEntry};
-pub(crate) use snapshot::{delete_snapshots_outside, list_snapshots, remove_stray_snapshots};
+pub(crate) use snapshot::{delete_snapshots_outside, remove_stray_snapshots};
 
 use super::LogError;
 use super::transactions::AbortedTxn;

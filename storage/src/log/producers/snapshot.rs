@@ -34,7 +34,7 @@ const SUFFIX: &str = ".snapshot";
 const NAME_DIGITS: usize = 20;
 
 /// The offsets of all snapshots in `dir`, ascending.
-pub(crate) fn list_snapshots(dir: &Path) -> Result<Vec<Offset>, LogError> {
+fn list_snapshots(dir: &Path) -> Result<Vec<Offset>, LogError> {
     let mut offsets = Vec::new();
     for entry in fs::read_dir(dir).map_err(|error| LogError::io(dir, error))? {
         let entry = entry.map_err(|error| LogError::io(dir, error))?;
