@@ -406,7 +406,7 @@ impl Model {
                 epoch = Some(header.producer_epoch);
             }
             if marker.is_none() {
-                batches.push(header.clone());
+                batches.push(*header);
             }
         }
         batches
