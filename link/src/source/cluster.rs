@@ -43,6 +43,7 @@ struct Inner {
     connection: Arc<Settings>,
     bootstrap: Vec<(String, u16)>,
     socket: SocketOptions,
+    /// Time limits for connecting grow as back-off does.
     setup_timeout: Backoff,
     reconnect: Backoff,
     metadata_max_age: Duration,
@@ -60,6 +61,11 @@ impl KafkaCluster {
         let connection = Arc::new(Settings {
             client_id: config.client_id.clone(),
             request_timeout: Duration::from_millis(config.request_timeout_ms),
+            handshake_timeout: Duration::from_millis(
+                config
+                    .request_timeout_ms
+                    .min(config.connection_setup_timeout_ms),
+            ),
             idle_max: config.connections_max_idle_ms.map(Duration::from_millis),
             frame_max_bytes: FRAME_BASE_MAX_BYTES
                 .saturating_add(config.fetch_response_max_bytes as usize)

@@ -40,13 +40,15 @@ pub(super) use handshake::VERSIONS as API_VERSIONS;
 const IN_FLIGHT_MAX: usize = 100;
 /// The largest response, beside the bytes that a fetch asks for: a source sends a batch whole however large it
 /// is, and its `max.message.bytes` isn't ours to know.
-pub const FRAME_BASE_MAX_BYTES: usize = 256 << 20;
+pub(super) const FRAME_BASE_MAX_BYTES: usize = 256 << 20;
 
 /// What a link's connections have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) client_id: String,
     pub(super) request_timeout: Duration,
+    /// How long a fresh peer may take to show that it speaks Kafka.
+    pub(super) handshake_timeout: Duration,
     pub(super) idle_max: Option<Duration>,
     pub(super) frame_max_bytes: usize,
 }
@@ -76,6 +78,8 @@ struct Inner {
 struct State {
     pending: VecDeque<Pending>,
     last_correlation_id: i32,
+    /// The peer has answered more than the handshake.
+    is_proven: bool,
     closed: Option<SourceError>,
 }
 
@@ -167,10 +171,12 @@ impl Connection {
         }
     }
 
-    /// Sends a request and returns the answer undecoded, without its frame's length.
+    /// Sends a request of the handshake and returns the answer undecoded, without its frame's length.
     async fn call_raw<R: Api>(&self, request: &R, version: i16) -> Result<Bytes, SourceError> {
-        let (reply, limit) = self.inner.enqueue(request, version, Duration::ZERO)?;
-        self.inner.await_reply(reply, limit, R::NAME).await
+        let (reply, _) = self.inner.enqueue(request, version, Duration::ZERO)?;
+        self.inner
+            .await_reply(reply, self.inner.settings.handshake_timeout, R::NAME)
+            .await
     }
 
     /// The peer's answer makes no sense: closes the connection.
@@ -303,6 +309,7 @@ impl Inner {
         let expected = state.pending.front().map(|pending| pending.correlation_id);
         match state.pending.pop_front() {
             Some(pending) if pending.correlation_id == correlation_id => {
+                state.is_proven = self.versions.get().is_some();
                 drop(state);
                 // Nobody waits any more? Then nobody needs it.
                 let _ = pending.reply.send(Ok(frame));
@@ -349,7 +356,14 @@ impl Inner {
         self.reason()
     }
 
-    fn lost(&self, detail: String) -> SourceError {
+    fn lost(&self, mut detail: String) -> SourceError {
+        let is_proven = self.state.lock().is_proven;
+        if !is_proven && self.versions.get().is_some() && self.is_waiting() {
+            // What a SASL listener does to a client that goes on without authentication.
+            detail.push_str(
+                ", at the first request after ApiVersions; does this listener ask for SASL?",
+            );
+        }
         SourceError::Closed {
             peer: self.peer.clone(),
             detail,

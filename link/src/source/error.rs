@@ -89,14 +89,6 @@ pub enum SourceError {
         /// Our range.
         ours: String,
     },
-    /// The source refused who we are.
-    #[error("{peer} refused the authentication: {detail}")]
-    Authentication {
-        /// `host:port`.
-        peer: String,
-        /// What it said.
-        detail: String,
-    },
     /// An answer with an error for the request as a whole.
     #[error("{peer} answered {api} with {code}{}", .message.as_ref().map(|m| format!(": {m}")).unwrap_or_default())]
     Broker {
@@ -139,7 +131,7 @@ impl SourceError {
     /// Which link error this is.
     pub fn kind(&self) -> FaultKind {
         match self {
-            Self::Authentication { .. } => FaultKind::Authentication,
+            Self::Broker { code, .. } if is_about_identity(*code) => FaultKind::Authentication,
             Self::UnresolvableBootstrap { .. } => FaultKind::UnresolvableBootstrap,
             Self::ConnectFailed { .. } => FaultKind::BootstrapTcpConnectionFailed,
             Self::Timeout { .. } => FaultKind::Timeout,
@@ -160,9 +152,18 @@ impl SourceError {
             Self::Broker { code, .. } => code.retriable(),
             Self::NotKafka { .. }
             | Self::NoCommonVersion { .. }
-            | Self::Authentication { .. }
             | Self::Unsupported(_)
             | Self::ShutDown => false,
         }
     }
+}
+
+/// Codes by which a source says that it doesn't accept who we are.
+fn is_about_identity(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::SASL_AUTHENTICATION_FAILED
+            | ErrorCode::UNSUPPORTED_SASL_MECHANISM
+            | ErrorCode::ILLEGAL_SASL_STATE
+    )
 }

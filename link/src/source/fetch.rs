@@ -37,7 +37,8 @@ pub struct FetchPosition {
     pub fetch_offset: Offset,
     /// The leader's epoch as metadata gave it, for fencing (v9+); `NONE` switches the check off.
     pub current_leader_epoch: LeaderEpoch,
-    /// The epoch of the last batch that is stored, for the divergence check (v12+); `NONE` without one.
+    /// The epoch of the last batch that is stored, for the divergence check (v12+); `NONE` without one. An
+    /// epoch above all that the source knows is answered `OFFSET_OUT_OF_RANGE`, not by a diverging epoch.
     pub last_fetched_epoch: LeaderEpoch,
     /// At most this many bytes of this partition (a first batch is sent whole whatever its size).
     pub max_bytes: u32,

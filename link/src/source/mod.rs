@@ -12,10 +12,10 @@
 //! - Requests on one [`FetchConnection`] are written in the order of the calls to `fetch`.
 
 mod api;
-mod backoff;
+pub(crate) mod backoff;
 mod by_topic;
-pub mod cluster;
-pub mod connection;
+mod cluster;
+mod connection;
 mod describe_cluster;
 mod describe_configs;
 mod error;

@@ -69,7 +69,7 @@ async fn ask(connection: &Connection, version: i16) -> Result<ApiVersionsRespons
     }
 }
 
-/// A port that isn't a PLAINTEXT listener often just hangs up.
+/// A port that isn't a PLAINTEXT listener often just hangs up, or waits for more.
 fn explain(error: SourceError) -> SourceError {
     match error {
         SourceError::Closed { peer, detail } => SourceError::Closed {
@@ -77,6 +77,15 @@ fn explain(error: SourceError) -> SourceError {
             detail: format!(
                 "{detail}, before it had answered ApiVersions; is this a Kafka broker's PLAINTEXT listener?"
             ),
+        },
+        SourceError::Timeout {
+            peer,
+            what,
+            limit_ms,
+        } => SourceError::Timeout {
+            peer,
+            what: format!("{what} (is this a Kafka broker's PLAINTEXT listener?)"),
+            limit_ms,
         },
         other => other,
     }
