@@ -1,16 +1,21 @@
 //! Mirrors a source cluster into something that implements this crate's ports.
 
+mod backoff;
 pub mod clock;
 pub mod config;
 pub mod description;
 pub mod error;
+mod fetcher;
+mod link;
 pub mod manager;
 pub mod ports;
 pub mod properties;
 pub mod record;
+mod replicator;
 pub mod report;
 pub mod source;
 pub mod state;
+mod tasks;
 pub mod verify;
 
 pub use error::LinkError;

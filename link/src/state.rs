@@ -228,3 +228,148 @@ impl MirrorStatus {
                 .any(|(from, to)| *from == self && to.contains(&next))
     }
 }
+
+/// What happens to a mirror by itself or by its owner's will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MirrorEvent {
+    /// The owner pauses it.
+    Pause,
+    /// The owner resumes it: out of a pause, a failure, or a promotion that still waits.
+    Resume,
+    /// The owner promotes it, and the source was reached.
+    Promote,
+    /// The owner fails it over.
+    Failover,
+    /// Its promotion is given up.
+    GiveUp,
+    /// It has failed.
+    Fail,
+    /// The cut is stored.
+    Cut,
+}
+
+/// A change that the table doesn't allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} is not possible while {from:?}")]
+pub struct IllegalTransition {
+    /// The status as it is.
+    pub from: MirrorStatus,
+    /// What was to happen.
+    pub event: MirrorEvent,
+}
+
+impl MirrorStatus {
+    /// The stored status after `event`.
+    ///
+    /// # Errors
+    /// `IllegalTransition` if that event can't happen here; nothing is to change then.
+    pub fn after(self, event: MirrorEvent) -> Result<MirrorStatus, IllegalTransition> {
+        let next = match (self, event) {
+            (Active | Paused, MirrorEvent::Pause) => Paused,
+            (Active | Paused | Failed, MirrorEvent::Resume)
+            | (PendingStopped, MirrorEvent::Resume | MirrorEvent::GiveUp) => Active,
+            (Active, MirrorEvent::Promote)
+            | (Active | Paused | Failed | PendingStopped, MirrorEvent::Failover) => PendingStopped,
+            (Active | Paused | PendingStopped, MirrorEvent::Fail) => Failed,
+            (PendingStopped, MirrorEvent::Cut) => Stopped,
+            (from, event) => return Err(IllegalTransition { from, event }),
+        };
+        debug_assert!(
+            self.may_become(next),
+            "{self:?} to {next:?} is not in the table"
+        );
+        Ok(next)
+    }
+
+    /// What is shown of a stored status while the link is in `link`.
+    pub fn under(self, link: LinkState) -> MirrorStatus {
+        match (self, link) {
+            (Active, LinkState::Paused) => LinkPaused,
+            (Active, LinkState::Unavailable) => SourceUnavailable,
+            (Active, LinkState::Failed) => LinkFailed,
+            (stored, _) => stored,
+        }
+    }
+
+    /// Whether the status is one that is stored (the others follow from the link's state).
+    pub fn is_stored(self) -> bool {
+        matches!(self, Active | Paused | Failed | PendingStopped | Stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event() -> impl Strategy<Value = MirrorEvent> {
+        prop::sample::select(vec![
+            MirrorEvent::Pause,
+            MirrorEvent::Resume,
+            MirrorEvent::Promote,
+            MirrorEvent::Failover,
+            MirrorEvent::GiveUp,
+            MirrorEvent::Fail,
+            MirrorEvent::Cut,
+        ])
+    }
+
+    fn link_state() -> impl Strategy<Value = LinkState> {
+        prop::sample::select(vec![
+            LinkState::Active,
+            LinkState::Paused,
+            LinkState::Unavailable,
+            LinkState::Failed,
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn random_events_never_leave_the_table(
+            steps in prop::collection::vec((event(), link_state(), any::<bool>()), 1..200)
+        ) {
+            let mut stored = Active;
+            let mut link = LinkState::Active;
+            for (event, next_link, is_link_step) in steps {
+                let shown = stored.under(link);
+                if is_link_step {
+                    link = next_link;
+                } else if let Ok(next) = stored.after(event) {
+                    prop_assert!(stored.may_become(next), "{stored:?} to {next:?}");
+                    stored = next;
+                }
+                prop_assert!(stored.is_stored());
+                prop_assert!(
+                    shown.may_become(stored.under(link)),
+                    "{shown:?} to {:?}",
+                    stored.under(link)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn failover_is_possible_from_every_stored_status_but_stopped() {
+        for status in [Active, Paused, Failed, PendingStopped] {
+            assert_eq!(status.after(MirrorEvent::Failover), Ok(PendingStopped));
+        }
+        assert!(Stopped.after(MirrorEvent::Failover).is_err());
+    }
+
+    #[test]
+    fn nothing_leads_out_of_stopped() {
+        for (from, to) in MIRROR_TRANSITIONS {
+            assert!(*from != Stopped || to.is_empty());
+        }
+    }
+
+    #[test]
+    fn names_are_confluents() {
+        let name = serde_json::to_string(&MirrorStatus::SourceUnavailable).expect("plain enum");
+        assert_eq!(name, "\"SOURCE_UNAVAILABLE\"");
+        let name = serde_json::to_string(&LinkErrorCode::BootstrapTcpConnectionFailedError)
+            .expect("plain enum");
+        assert_eq!(name, "\"BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR\"");
+    }
+}

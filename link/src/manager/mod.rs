@@ -1,15 +1,30 @@
 //! The links of this broker: the API that HTTP, the CLI behind it and the broker's topics use.
+//!
+//! Lock order: `admin` (awaited; creation and deletion, because names are the whole broker's) → a link's `change` → `links` and a
+//! link's inner part (short, never across an await or a port).
+
+mod alter;
+mod cut;
+mod links;
+mod mirrors;
+mod promote;
+mod rpo;
+mod show;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use carrick_protocol::ids::TopicName;
+use carrick_protocol::ids::{TopicName, TopicPartition};
+use parking_lot::RwLock;
 
 use crate::config::{ConfigEntry, LinkConfig};
 use crate::description::{LinkDescription, MirrorDescription, MirrorOutcome};
 use crate::error::LinkError;
+use crate::link::shared::LinkShared;
 use crate::ports::{Ports, SourceConnector};
-use crate::record::LinkName;
+use crate::record::{LinkName, MirrorRecord, StopKind};
 use crate::report::RpoReport;
 use crate::source::{KafkaCluster, SourceCluster};
 use crate::state::MirrorStatus;
@@ -37,7 +52,7 @@ pub struct NewMirror {
     pub source_topic: String,
     /// Its name here; as at the source if not given.
     pub mirror_topic: Option<String>,
-    /// `mirror.start.offset.spec`, and topic configs that aren't always synced.
+    /// `mirror.start.offset.spec`; nothing else can be set yet.
     pub configs: BTreeMap<String, String>,
 }
 
@@ -68,22 +83,56 @@ pub enum Selection {
 /// A hook that ends a waiting promotion early: the mirror then goes on mirroring.
 pub type CancelSignal = tokio::sync::watch::Receiver<bool>;
 
-/// All links of this broker. Cheap to share; every method may be called at any time.
-pub struct LinkManager {}
+/// All links of this broker. Every method may be called at any time.
+pub struct LinkManager {
+    ports: Ports,
+    links: RwLock<BTreeMap<LinkName, Arc<LinkShared>>>,
+    admin: tokio::sync::Mutex<()>,
+    is_stopping: AtomicBool,
+}
 
 impl LinkManager {
     /// Starts every stored link, and takes up what was under way when the broker stopped. Needs a tokio runtime.
     ///
     /// # Errors
-    /// `Store` if the stored links can't be read.
+    /// `Store` if the stored links can't be read; `InvalidConfig` if this version doesn't know one's configs.
     pub async fn start(ports: Ports) -> Result<Arc<Self>, LinkError> {
-        let _ = ports;
-        unimplemented!()
+        let manager = Arc::new(Self {
+            ports: ports.clone(),
+            links: RwLock::new(BTreeMap::new()),
+            admin: tokio::sync::Mutex::new(()),
+            is_stopping: AtomicBool::new(false),
+        });
+        let (records, mut mirrors) = blocking(move || {
+            let links = ports.store.load_links()?;
+            Ok::<_, LinkError>((links, ports.store.load_mirrors()?))
+        })
+        .await??;
+        for record in records {
+            let config = links::typed(&record.name, &record.configs)?;
+            let (own, others): (Vec<_>, Vec<_>) = mirrors
+                .into_iter()
+                .partition(|mirror| mirror.link == record.name);
+            mirrors = others;
+            let interrupted = own.clone();
+            let shared = manager.run_link(record, config, own);
+            show_stored(&shared).await?;
+            take_up(&shared, &interrupted);
+        }
+        for orphan in mirrors {
+            tracing::error!(topic = %orphan.topic, link = %orphan.link, "a mirror without its link");
+        }
+        Ok(manager)
     }
 
     /// Stops every link and waits until nothing of theirs runs any more. Later calls answer `ShuttingDown`.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.is_stopping.store(true, Ordering::Release);
+        let _admin = self.admin.lock().await;
+        let links: Vec<_> = self.links.read().values().cloned().collect();
+        for link in links {
+            links::stop(&link).await;
+        }
     }
 
     /// Creates a link and starts it. With `validate_link` the source is connected to first.
@@ -91,13 +140,16 @@ impl LinkManager {
     /// # Errors
     /// `InvalidName`, `InvalidConfig`, `LinkExists`, `SourceUnavailable`, `WrongCluster`, `Store`.
     pub async fn create_link(&self, new: NewLink) -> Result<LinkDescription, LinkError> {
-        let _ = new;
-        unimplemented!()
+        self.do_create_link(new).await
     }
 
     /// Every link, by name.
     pub fn links(&self) -> Vec<LinkDescription> {
-        unimplemented!()
+        self.links
+            .read()
+            .values()
+            .map(|link| show::link(link))
+            .collect()
     }
 
     /// One link.
@@ -105,17 +157,15 @@ impl LinkManager {
     /// # Errors
     /// `NoSuchLink`.
     pub fn link(&self, name: &str) -> Result<LinkDescription, LinkError> {
-        let _ = name;
-        unimplemented!()
+        Ok(show::link(&*self.shared(name)?))
     }
 
     /// Deletes a link. With `force` its mirrors are failed over first.
     ///
     /// # Errors
-    /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`.
+    /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`; with `force` whatever kept a mirror from being failed over.
     pub async fn delete_link(&self, name: &str, force: bool) -> Result<(), LinkError> {
-        let _ = (name, force);
-        unimplemented!()
+        self.do_delete_link(name, force).await
     }
 
     /// Every config of a link, secrets masked.
@@ -123,11 +173,12 @@ impl LinkManager {
     /// # Errors
     /// `NoSuchLink`.
     pub fn link_configs(&self, name: &str) -> Result<Vec<ConfigEntry>, LinkError> {
-        let _ = name;
-        unimplemented!()
+        let shared = self.shared(name)?;
+        let config = Arc::clone(&shared.inner().config);
+        Ok(config.entries())
     }
 
-    /// Sets (`Some`) or resets (`None`) configs of a live link, all or none.
+    /// Sets (`Some`) or resets (`None`) configs of a live link, all or none. A link that has failed starts anew.
     ///
     /// # Errors
     /// `NoSuchLink`, `InvalidConfig`, `Store`.
@@ -137,8 +188,8 @@ impl LinkManager {
         changes: Vec<(String, Option<String>)>,
         validate_only: bool,
     ) -> Result<(), LinkError> {
-        let _ = (name, changes, validate_only);
-        unimplemented!()
+        self.refuse_when_stopping()?;
+        self.do_alter_link(name, &changes, validate_only).await
     }
 
     /// Creates a mirror topic and starts to fill it.
@@ -151,8 +202,7 @@ impl LinkManager {
         link: &str,
         new: NewMirror,
     ) -> Result<MirrorDescription, LinkError> {
-        let _ = (link, new);
-        unimplemented!()
+        self.do_create_mirror(link, new).await
     }
 
     /// The mirrors of a link or of all, with that status or any, by link and name.
@@ -164,8 +214,21 @@ impl LinkManager {
         link: Option<&str>,
         status: Option<MirrorStatus>,
     ) -> Result<Vec<MirrorDescription>, LinkError> {
-        let _ = (link, status);
-        unimplemented!()
+        let links = match link {
+            Some(name) => vec![self.shared(name)?],
+            None => self.links.read().values().cloned().collect(),
+        };
+        let mut found = Vec::new();
+        for link in links {
+            let now_ms = link.now_ms();
+            let inner = link.inner();
+            let all = inner
+                .mirrors
+                .values()
+                .map(|mirror| show::mirror(&inner, mirror, now_ms));
+            found.extend(all.filter(|mirror| status.is_none_or(|status| mirror.status == status)));
+        }
+        Ok(found)
     }
 
     /// One mirror, stopped ones included.
@@ -173,13 +236,21 @@ impl LinkManager {
     /// # Errors
     /// `NotAMirror`.
     pub fn mirror(&self, topic: &str) -> Result<MirrorDescription, LinkError> {
-        let _ = topic;
-        unimplemented!()
+        let name = TopicName::new(topic).map_err(|_| LinkError::NotAMirror(topic.to_owned()))?;
+        for link in self.links.read().values() {
+            let inner = link.inner();
+            if let Some(mirror) = inner.mirrors.get(&name) {
+                return Ok(show::mirror(&inner, mirror, link.now_ms()));
+            }
+        }
+        Err(LinkError::NotAMirror(topic.to_owned()))
     }
 
     /// Promotes, fails over, pauses or resumes mirrors of a link. The outer error is about the whole request; each
-    /// topic has an outcome of its own. Failover is one atomic write for all; so is promote for those that reached lag 0.
-    /// `cancel` (or dropping the future, which leaves a promotion running) ends the wait of a promotion.
+    /// topic has an outcome of its own. Failover is one atomic write for all; so is promote for those that reach lag 0.
+    ///
+    /// A promotion waits, for ever if the source goes on writing: `cancel` gives it up, dropping the future leaves it
+    /// running, and `Resume` or `Failover` end it. A dry run changes nothing.
     ///
     /// # Errors
     /// `NoSuchLink`, `InvalidName` (a pattern that isn't a regular expression, or matches nothing).
@@ -191,8 +262,8 @@ impl LinkManager {
         dry_run: bool,
         cancel: Option<CancelSignal>,
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
-        let _ = (link, action, selection, dry_run, cancel);
-        unimplemented!()
+        self.do_alter_mirrors(link, action, selection, dry_run, cancel)
+            .await
     }
 
     /// The kept report of the last promote or failover of a topic.
@@ -200,8 +271,8 @@ impl LinkManager {
     /// # Errors
     /// `NotAMirror`, `Store`.
     pub fn report(&self, topic: &str) -> Result<Option<RpoReport>, LinkError> {
-        let _ = topic;
-        unimplemented!()
+        let name = TopicName::new(topic).map_err(|_| LinkError::NotAMirror(topic.to_owned()))?;
+        Ok(self.ports.store.load_report(&name)?)
     }
 
     /// Compares a mirror with its source, batch by batch. Works while it mirrors.
@@ -214,14 +285,96 @@ impl LinkManager {
         options: VerifyOptions,
         progress: &mut (dyn FnMut(VerifyProgress) + Send),
     ) -> Result<VerifyReport, LinkError> {
-        let _ = (topic, options, progress);
-        unimplemented!()
+        self.do_verify(topic, options, progress).await
     }
 
     /// The broker has deleted that topic, and its mirror record with it, in one write.
     pub fn topic_deleted(&self, topic: &TopicName) {
-        let _ = topic;
-        unimplemented!()
+        for link in self.links.read().values() {
+            if link.inner().mirrors.remove(topic).is_some() {
+                link.reconcile();
+            }
+        }
+    }
+
+    fn refuse_when_stopping(&self) -> Result<(), LinkError> {
+        if self.is_stopping.load(Ordering::Acquire) {
+            return Err(LinkError::ShuttingDown);
+        }
+        Ok(())
+    }
+
+    async fn admin(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, LinkError> {
+        self.refuse_when_stopping()?;
+        let admin = self.admin.lock().await;
+        self.refuse_when_stopping()?;
+        Ok(admin)
+    }
+
+    fn shared(&self, name: &str) -> Result<Arc<LinkShared>, LinkError> {
+        let links = self.links.read();
+        links
+            .get(name)
+            .cloned()
+            .ok_or_else(|| LinkError::NoSuchLink(name.to_owned()))
+    }
+
+    /// The link of a mirror.
+    fn owner(&self, topic: &TopicName) -> Option<LinkName> {
+        let links = self.links.read();
+        let owner = links
+            .values()
+            .find(|link| link.inner().mirrors.contains_key(topic));
+        owner.map(|link| link.name.clone())
+    }
+}
+
+/// Runs something that may wait for a disk.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, LinkError> {
+    tokio::task::spawn_blocking(act)
+        .await
+        .map_err(|_| LinkError::ShuttingDown)
+}
+
+/// Shows of every mirror what is stored, before anything of it runs.
+async fn show_stored(shared: &Arc<LinkShared>) -> Result<(), LinkError> {
+    let mut cells = Vec::new();
+    for (topic, mirror) in &shared.inner().mirrors {
+        for (partition, cell) in (0..).zip(&mirror.statuses) {
+            cells.push((TopicPartition::new(topic.clone(), partition), cell.clone()));
+        }
+    }
+    shared
+        .blocking(move |ports| {
+            for (partition, cell) in cells {
+                if let Ok(ends) = ports.local.ends(&partition) {
+                    cell.with(|status| {
+                        status.mirror_start = status.mirror_start.max(ends.log_start);
+                        status.mirror_end = status.mirror_end.max(ends.end);
+                    });
+                }
+            }
+        })
+        .await
+}
+
+/// Takes up promotions and failovers that were under way.
+fn take_up(shared: &Arc<LinkShared>, mirrors: &[MirrorRecord]) {
+    let stopping = |kind: StopKind| -> Vec<TopicName> {
+        let under_way = mirrors.iter().filter(|mirror| {
+            mirror.status == MirrorStatus::PendingStopped && mirror.stopping == Some(kind)
+        });
+        under_way.map(|mirror| mirror.topic.clone()).collect()
+    };
+    let failovers = stopping(StopKind::Failover);
+    if !failovers.is_empty() {
+        tokio::spawn(cut::failover(Arc::clone(shared), failovers));
+    }
+    let promotions = stopping(StopKind::Promote);
+    if !promotions.is_empty() {
+        tokio::spawn(promote::finish(Arc::clone(shared), promotions));
     }
 }
 

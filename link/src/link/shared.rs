@@ -1,0 +1,326 @@
+//! What a link's supervisor and the manager both hold of a link.
+//!
+//! Lock order: `change` (awaited, held while a record is stored and then set) → `inner` (short, never across an await or a port).
+//! The supervisor never awaits `change` in its loop: who holds it may be waiting for the supervisor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carrick_protocol::ids::TopicName;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use crate::config::LinkConfig;
+use crate::error::LinkError;
+use crate::ports::Ports;
+use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, StopKind};
+use crate::replicator::lag::StatusCell;
+use crate::source::SourceCluster;
+use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
+use crate::tasks::{self, TaskLog};
+
+/// What the supervisor is asked.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Make what runs what is wanted. Answered when everything that isn't wanted any more has ended.
+    Reconcile(Option<oneshot::Sender<()>>),
+    /// The configs have changed: begin anew with them.
+    Restart,
+    /// End, and answer when nothing runs any more.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A mirror of the link.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// As stored.
+    pub(crate) record: MirrorRecord,
+    /// Every partition.
+    pub(crate) statuses: Vec<StatusCell>,
+    /// Its owner has consented to a truncation by resuming it.
+    pub(crate) may_truncate: bool,
+    /// It is about to be cut: nothing of it may run.
+    pub(crate) is_cutting: bool,
+    /// Answers in a row in which the source didn't know the topic.
+    pub(crate) missing: u32,
+}
+
+impl Mirror {
+    /// As loaded or created.
+    pub(crate) fn new(record: MirrorRecord) -> Self {
+        let mut mirror = Self {
+            record,
+            statuses: Vec::new(),
+            may_truncate: false,
+            is_cutting: false,
+            missing: 0,
+        };
+        mirror.fit_statuses();
+        mirror
+    }
+
+    /// One status for each partition of the record.
+    pub(crate) fn fit_statuses(&mut self) {
+        let count = usize::try_from(self.record.partitions).unwrap_or(0);
+        self.statuses.resize_with(count, StatusCell::default);
+    }
+
+    /// Whether its replicators are to run, if the link lets them.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let is_promoting = self.record.status == MirrorStatus::PendingStopped
+            && self.record.stopping == Some(StopKind::Promote);
+        !self.is_cutting && (self.record.status == MirrorStatus::Active || is_promoting)
+    }
+}
+
+/// The changing part of a link.
+pub(crate) struct Inner {
+    /// As stored.
+    pub(crate) record: LinkRecord,
+    /// The configs, typed.
+    pub(crate) config: Arc<LinkConfig>,
+    /// The client for the source, of those configs.
+    pub(crate) source: Arc<dyn SourceCluster>,
+    /// State, error, detail, since when.
+    pub(crate) state: LinkState,
+    pub(crate) error: LinkErrorCode,
+    pub(crate) error_detail: String,
+    pub(crate) since_ms: i64,
+    /// When the source last answered.
+    pub(crate) seen_at_ms: Option<i64>,
+    /// By topic.
+    pub(crate) mirrors: BTreeMap<TopicName, Mirror>,
+    /// The job that syncs topic configs.
+    pub(crate) configs_task: TaskLog,
+}
+
+/// A link.
+pub(crate) struct LinkShared {
+    pub(crate) name: LinkName,
+    pub(crate) ports: Ports,
+    /// Held while records of this link or its mirrors are changed.
+    pub(crate) change: tokio::sync::Mutex<()>,
+    /// The supervisor.
+    pub(crate) asks: UnboundedSender<Ask>,
+    inner: Mutex<Inner>,
+}
+
+impl LinkShared {
+    /// A link as stored; it is not connected to.
+    pub(crate) fn new(
+        ports: Ports,
+        record: LinkRecord,
+        config: LinkConfig,
+        mirrors: Vec<MirrorRecord>,
+        asks: UnboundedSender<Ask>,
+    ) -> Arc<Self> {
+        let now_ms = ports.clock.now_ms();
+        let name = record.name.clone();
+        let source = ports.sources.connect(&name, &config);
+        let mirrors = mirrors
+            .into_iter()
+            .map(|record| (record.topic.clone(), Mirror::new(record)))
+            .collect();
+        let mut inner = Inner {
+            config: Arc::new(config),
+            source,
+            state: LinkState::Active,
+            error: LinkErrorCode::NoError,
+            error_detail: String::new(),
+            since_ms: now_ms,
+            seen_at_ms: None,
+            mirrors,
+            configs_task: TaskLog::new(tasks::configs::NAME, now_ms),
+            record,
+        };
+        inner.begin(now_ms);
+        Arc::new(Self {
+            name,
+            ports,
+            change: tokio::sync::Mutex::new(()),
+            asks,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// The changing part, for a moment.
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// The time.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.ports.clock.now_ms()
+    }
+
+    /// Has the supervisor make what runs what is wanted.
+    pub(crate) fn reconcile(&self) {
+        let _ = self.asks.send(Ask::Reconcile(None));
+    }
+
+    /// The same, and waits until what isn't wanted any more has ended.
+    pub(crate) async fn settled(&self) {
+        let (done, answer) = oneshot::channel();
+        let _ = self.asks.send(Ask::Reconcile(Some(done)));
+        let _ = answer.await;
+    }
+
+    /// Runs something that may wait for a disk.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Ports) -> T + Send + 'static,
+    ) -> Result<T, LinkError> {
+        let ports = self.ports.clone();
+        tokio::task::spawn_blocking(move || act(&ports))
+            .await
+            .map_err(|_| LinkError::ShuttingDown)
+    }
+
+    /// Stores these records of mirrors, then shows them. The caller holds `change`.
+    pub(crate) async fn store_mirrors(&self, records: Vec<MirrorRecord>) -> Result<(), LinkError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let stored = records.clone();
+        self.blocking(move |ports| ports.store.save_mirrors(&stored))
+            .await??;
+        let mut inner = self.inner();
+        for record in records {
+            inner.put_mirror(record);
+        }
+        Ok(())
+    }
+
+    /// Stores the link's record, then shows it. The caller holds `change`.
+    pub(crate) async fn store_link(&self, record: LinkRecord) -> Result<(), LinkError> {
+        let stored = record.clone();
+        self.blocking(move |ports| ports.store.save_link(&stored))
+            .await??;
+        self.inner().record = record;
+        Ok(())
+    }
+
+    /// Makes a mirror `FAILED`, unless its state doesn't allow that any more.
+    pub(crate) async fn fail_mirror(
+        self: Arc<Self>,
+        topic: TopicName,
+        error: MirrorError,
+        detail: String,
+    ) {
+        let _change = self.change.lock().await;
+        let Some(mut record) = self
+            .inner()
+            .mirrors
+            .get(&topic)
+            .map(|mirror| mirror.record.clone())
+        else {
+            return;
+        };
+        let Ok(status) = record.status.after(MirrorEvent::Fail) else {
+            return;
+        };
+        tracing::error!(link = %self.name, %topic, ?error, "mirror failed: {detail}");
+        record.status = status;
+        record.status_since_ms = self.now_ms();
+        record.error = error;
+        record.error_detail = detail;
+        record.stopping = None;
+        if let Err(error) = self.store_mirrors(vec![record.clone()]).await {
+            tracing::error!(link = %self.name, %topic, %error, "the failure could not be stored");
+            self.inner().put_mirror(record);
+        }
+        self.reconcile();
+    }
+
+    /// Makes the link `FAILED` for good.
+    pub(crate) async fn fail_link(self: Arc<Self>, failure: LinkFailure) {
+        let _change = self.change.lock().await;
+        let mut record = self.inner().record.clone();
+        if record.failure.is_some() {
+            return;
+        }
+        record.failure = Some(failure);
+        if let Err(error) = self.store_link(record).await {
+            tracing::error!(link = %self.name, %error, "the link's failure could not be stored");
+        }
+    }
+
+    /// Remembers whom the link is connected to.
+    pub(crate) async fn learn_cluster_id(self: Arc<Self>, cluster_id: String) {
+        let _change = self.change.lock().await;
+        let mut record = self.inner().record.clone();
+        if record.source_cluster_id.is_none() {
+            record.source_cluster_id = Some(cluster_id);
+            if let Err(error) = self.store_link(record).await {
+                tracing::error!(link = %self.name, %error, "the source's cluster id could not be stored");
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// The state to begin with, by what is stored.
+    pub(crate) fn begin(&mut self, now_ms: i64) {
+        let failure = self.record.failure.clone();
+        match failure {
+            Some(failure) => {
+                self.set_state(LinkState::Failed, failure.error, failure.detail, now_ms);
+                self.since_ms = failure.since_ms;
+            }
+            None if self.config.paused => {
+                self.set_state(
+                    LinkState::Paused,
+                    LinkErrorCode::NoError,
+                    String::new(),
+                    now_ms,
+                );
+            }
+            None => {
+                self.set_state(
+                    LinkState::Active,
+                    LinkErrorCode::NoError,
+                    String::new(),
+                    now_ms,
+                );
+            }
+        }
+    }
+
+    /// Changes the state; true if it is another one.
+    pub(crate) fn set_state(
+        &mut self,
+        state: LinkState,
+        error: LinkErrorCode,
+        detail: String,
+        now_ms: i64,
+    ) -> bool {
+        let is_new = self.state != state;
+        if is_new {
+            self.since_ms = now_ms;
+        }
+        self.state = state;
+        self.error = error;
+        self.error_detail = detail;
+        is_new
+    }
+
+    /// Whether replicators may run at all.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.state, LinkState::Active | LinkState::Unavailable)
+    }
+
+    /// Adds a mirror, or sets its record.
+    pub(crate) fn put_mirror(&mut self, record: MirrorRecord) {
+        match self.mirrors.get_mut(&record.topic) {
+            Some(mirror) => {
+                mirror.record = record;
+                mirror.fit_statuses();
+            }
+            None => {
+                self.mirrors
+                    .insert(record.topic.clone(), Mirror::new(record));
+            }
+        }
+    }
+}

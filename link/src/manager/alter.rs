@@ -1,0 +1,318 @@
+//! Pause, resume, promote, fail over: which mirrors, and what becomes of each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carrick_protocol::ids::TopicName;
+use regex::Regex;
+
+use super::{CancelSignal, LinkManager, MirrorAction, Selection, cut, promote, rpo, show};
+use crate::description::MirrorOutcome;
+use crate::error::LinkError;
+use crate::link::shared::LinkShared;
+use crate::record::{MirrorRecord, StopKind};
+use crate::report::RpoReport;
+use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
+
+/// A pattern longer than this is refused, bytes.
+const PATTERN_MAX_BYTES: usize = 1_000;
+
+/// What became of each topic, by name.
+pub(super) type Outcomes = BTreeMap<TopicName, Result<Option<RpoReport>, LinkError>>;
+
+impl MirrorAction {
+    fn event(self) -> MirrorEvent {
+        match self {
+            Self::Promote => MirrorEvent::Promote,
+            Self::Failover => MirrorEvent::Failover,
+            Self::Pause => MirrorEvent::Pause,
+            Self::Resume => MirrorEvent::Resume,
+        }
+    }
+}
+
+impl LinkManager {
+    pub(super) async fn do_alter_mirrors(
+        &self,
+        link: &str,
+        action: MirrorAction,
+        selection: Selection,
+        dry_run: bool,
+        cancel: Option<CancelSignal>,
+    ) -> Result<Vec<MirrorOutcome>, LinkError> {
+        self.refuse_when_stopping()?;
+        let shared = self.shared(link)?;
+        let names = self.select(&shared, selection)?;
+        let mut outcomes = Outcomes::new();
+        let mut chosen = Vec::new();
+        for name in &names {
+            match self.check(&shared, name, action) {
+                Ok(record) => chosen.push(record),
+                Err(error) => {
+                    outcomes.insert(name.clone(), Err(error));
+                }
+            }
+        }
+        let done = match (action, dry_run) {
+            (MirrorAction::Pause | MirrorAction::Resume, true) => all_ok(&chosen),
+            (MirrorAction::Pause | MirrorAction::Resume, false) => {
+                switch(&shared, &topics(&chosen), action).await
+            }
+            (MirrorAction::Failover, true) => reports(&shared, &chosen, StopKind::Failover).await,
+            (MirrorAction::Promote, true) => reports(&shared, &chosen, StopKind::Promote).await,
+            (MirrorAction::Failover, false) => {
+                run(cut::failover(Arc::clone(&shared), topics(&chosen))).await?
+            }
+            (MirrorAction::Promote, false) => {
+                promote::promote(&shared, topics(&chosen), cancel).await?
+            }
+        };
+        outcomes.extend(done);
+        Ok(names
+            .into_iter()
+            .filter_map(|name| {
+                let outcome = outcomes.remove(&name)?;
+                Some(self.outcome(&shared, name, outcome))
+            })
+            .collect())
+    }
+
+    fn outcome(
+        &self,
+        shared: &LinkShared,
+        name: TopicName,
+        outcome: Result<Option<RpoReport>, LinkError>,
+    ) -> MirrorOutcome {
+        let topic = name.to_string();
+        match outcome {
+            Ok(report) => {
+                let inner = shared.inner();
+                let result = inner
+                    .mirrors
+                    .get(&name)
+                    .map(|mirror| show::mirror(&inner, mirror, shared.now_ms()))
+                    .ok_or_else(|| LinkError::NotAMirror(topic.clone()));
+                MirrorOutcome {
+                    topic,
+                    result,
+                    report,
+                }
+            }
+            Err(error) => MirrorOutcome {
+                topic,
+                result: Err(error),
+                report: None,
+            },
+        }
+    }
+
+    /// The topics that are meant, each once, in order.
+    fn select(
+        &self,
+        shared: &LinkShared,
+        selection: Selection,
+    ) -> Result<Vec<TopicName>, LinkError> {
+        let live = || -> Vec<TopicName> {
+            let inner = shared.inner();
+            let live = inner
+                .mirrors
+                .values()
+                .filter(|mirror| mirror.record.status != MirrorStatus::Stopped);
+            live.map(|mirror| mirror.record.topic.clone()).collect()
+        };
+        match selection {
+            Selection::Names(mut names) => {
+                names.sort();
+                names.dedup();
+                Ok(names)
+            }
+            Selection::All => Ok(live()),
+            Selection::Pattern(pattern) => {
+                let regex = whole_name(&pattern)?;
+                let names: Vec<TopicName> = live()
+                    .into_iter()
+                    .filter(|name| regex.is_match(name.as_str()))
+                    .collect();
+                if names.is_empty() {
+                    let link = &shared.name;
+                    return Err(LinkError::InvalidName(format!(
+                        "no mirror of link '{link}' matches the pattern '{pattern}'"
+                    )));
+                }
+                Ok(names)
+            }
+        }
+    }
+
+    /// The mirror's record, if `action` is possible.
+    fn check(
+        &self,
+        shared: &LinkShared,
+        name: &TopicName,
+        action: MirrorAction,
+    ) -> Result<MirrorRecord, LinkError> {
+        let record = shared
+            .inner()
+            .mirrors
+            .get(name)
+            .map(|mirror| mirror.record.clone());
+        let Some(record) = record else {
+            return Err(match self.owner(name) {
+                Some(owner) => LinkError::OtherLink {
+                    topic: name.clone(),
+                    owner,
+                    link: shared.name.clone(),
+                },
+                None => LinkError::NotAMirror(name.to_string()),
+            });
+        };
+        let is_promoting =
+            action == MirrorAction::Promote && record.stopping == Some(StopKind::Promote);
+        if is_promoting || record.status.after(action.event()).is_ok() {
+            Ok(record)
+        } else {
+            Err(illegal(&record, action))
+        }
+    }
+}
+
+/// Why `action` doesn't go, and what does.
+fn illegal(record: &MirrorRecord, action: MirrorAction) -> LinkError {
+    let reason = match (record.status, action) {
+        (MirrorStatus::Stopped, _) => "it is an ordinary topic already",
+        (MirrorStatus::PendingStopped, MirrorAction::Pause) => {
+            "it is being promoted or failed over; resume it first to give a promotion up"
+        }
+        (MirrorStatus::PendingStopped, _) => "it is being failed over",
+        (MirrorStatus::Paused, MirrorAction::Promote) => {
+            "it is not up to date while paused: resume it first, or fail it over"
+        }
+        (MirrorStatus::Failed, MirrorAction::Promote) => {
+            "it has failed and can't be brought up to date: resume it once the cause is gone, or fail it over"
+        }
+        _ => "that is not possible now: see its description for the steps that are open",
+    };
+    LinkError::IllegalState {
+        topic: record.topic.clone(),
+        status: record.status,
+        reason: reason.to_owned(),
+    }
+}
+
+fn whole_name(pattern: &str) -> Result<Regex, LinkError> {
+    if pattern.len() > PATTERN_MAX_BYTES {
+        return Err(LinkError::InvalidName(format!(
+            "the pattern is longer than {PATTERN_MAX_BYTES} bytes"
+        )));
+    }
+    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
+        LinkError::InvalidName(format!("'{pattern}' is not a regular expression: {error}"))
+    })
+}
+
+fn topics(records: &[MirrorRecord]) -> Vec<TopicName> {
+    records.iter().map(|record| record.topic.clone()).collect()
+}
+
+fn all_ok(records: &[MirrorRecord]) -> Outcomes {
+    records
+        .iter()
+        .map(|record| (record.topic.clone(), Ok(None)))
+        .collect()
+}
+
+/// The same error for every topic.
+pub(super) fn all_failed(topics: &[TopicName], error: &LinkError) -> Outcomes {
+    topics
+        .iter()
+        .map(|topic| (topic.clone(), Err(error.clone())))
+        .collect()
+}
+
+/// Goes on to its end whether or not anybody still waits for it.
+pub(super) async fn run<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, LinkError> {
+    tokio::spawn(work)
+        .await
+        .map_err(|_| LinkError::ShuttingDown)
+}
+
+/// Pauses or resumes, all in one write.
+async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], action: MirrorAction) -> Outcomes {
+    let _change = shared.change.lock().await;
+    let mut outcomes = Outcomes::new();
+    let mut records = Vec::new();
+    for topic in topics {
+        match switched(shared, topic, action) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                outcomes.insert(topic.clone(), Err(error));
+            }
+        }
+    }
+    let names: Vec<TopicName> = records.iter().map(|record| record.topic.clone()).collect();
+    match shared.store_mirrors(records).await {
+        Ok(()) => {
+            tracing::info!(link = %shared.name, topics = names.len(), ?action, "mirrors altered");
+            outcomes.extend(names.into_iter().map(|name| (name, Ok(None))));
+        }
+        Err(error) => outcomes.extend(all_failed(&names, &error)),
+    }
+    shared.settled().await;
+    outcomes
+}
+
+/// The record of a mirror that was paused or resumed.
+fn switched(
+    shared: &LinkShared,
+    topic: &TopicName,
+    action: MirrorAction,
+) -> Result<MirrorRecord, LinkError> {
+    let mut inner = shared.inner();
+    let Some(mirror) = inner.mirrors.get_mut(topic) else {
+        return Err(LinkError::NotAMirror(topic.to_string()));
+    };
+    let mut record = mirror.record.clone();
+    let next = record
+        .status
+        .after(action.event())
+        .map_err(|_| illegal(&record, action))?;
+    if action == MirrorAction::Resume {
+        mirror.may_truncate = record.error == MirrorError::UnexpectedTruncation;
+        mirror.missing = 0;
+        record.error = MirrorError::NoError;
+        record.error_detail = String::new();
+        record.stopping = None;
+    }
+    if record.status != next {
+        record.status = next;
+        record.status_since_ms = shared.ports.clock.now_ms();
+    }
+    Ok(record)
+}
+
+/// What promotion or failover would lose, asked of the source where there is one to ask.
+async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopKind) -> Outcomes {
+    let ends = promote::source_ends(shared, &topics(records)).await;
+    let ends = match (ends, kind) {
+        (Ok(ends), _) => ends,
+        (Err(_), StopKind::Failover) => BTreeMap::new(),
+        (Err(error), StopKind::Promote) => return all_failed(&topics(records), &error),
+    };
+    let mut outcomes = Outcomes::new();
+    for record in records {
+        let known = ends.get(&record.topic).cloned();
+        let draft = rpo::Draft::of(shared, record, kind, true, known);
+        let report = shared
+            .blocking(move |ports| draft.finish(&*ports.local))
+            .await;
+        let outcome = match report {
+            Ok(Ok(report)) => Ok(Some(report)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(error),
+        };
+        outcomes.insert(record.topic.clone(), outcome);
+    }
+    outcomes
+}

@@ -1,0 +1,225 @@
+//! Links: create, alter, delete.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{LinkManager, MirrorAction, NewLink, Selection, show};
+use crate::config::{ConfigError, LinkConfig};
+use crate::description::LinkDescription;
+use crate::error::LinkError;
+use crate::link;
+use crate::link::health::Fault;
+use crate::link::shared::{Ask, LinkShared};
+use crate::record::{LinkName, LinkRecord, MirrorRecord};
+use crate::source::{ClusterInfo, SourceCluster, SourceError};
+use crate::state::{LinkErrorCode, MirrorStatus};
+
+impl From<ConfigError> for LinkError {
+    fn from(error: ConfigError) -> Self {
+        Self::InvalidConfig {
+            name: error.name,
+            reason: error.reason,
+        }
+    }
+}
+
+impl From<SourceError> for LinkError {
+    fn from(error: SourceError) -> Self {
+        let fault = Fault::from(&error);
+        Self::SourceUnavailable {
+            code: fault.code,
+            detail: fault.detail,
+        }
+    }
+}
+
+/// An answer of the source, or that there was none in the link's `request.timeout.ms`.
+pub(super) async fn in_time<T>(
+    config: &LinkConfig,
+    asking: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, LinkError> {
+    let limit_ms = config.request_timeout_ms;
+    match tokio::time::timeout(Duration::from_millis(limit_ms), asking).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(LinkError::SourceUnavailable {
+            code: LinkErrorCode::TimeoutError,
+            detail: format!("no answer within {limit_ms} ms (request.timeout.ms)"),
+        }),
+    }
+}
+
+/// The typed configs of a link; its client is named after it unless it has a name.
+pub(super) fn typed(
+    name: &LinkName,
+    values: &BTreeMap<String, String>,
+) -> Result<LinkConfig, LinkError> {
+    Ok(named(name, LinkConfig::parse(values)?))
+}
+
+fn named(name: &LinkName, mut config: LinkConfig) -> LinkConfig {
+    if config.client_id.is_empty() {
+        config.client_id = format!("carrick-link-{name}");
+    }
+    config
+}
+
+impl LinkManager {
+    /// Puts a link into the list and runs it.
+    pub(super) fn run_link(
+        &self,
+        record: LinkRecord,
+        config: LinkConfig,
+        mirrors: Vec<MirrorRecord>,
+    ) -> Arc<LinkShared> {
+        let (asks, receiver) = unbounded_channel();
+        let shared = LinkShared::new(self.ports.clone(), record, config, mirrors, asks);
+        self.links
+            .write()
+            .insert(shared.name.clone(), Arc::clone(&shared));
+        link::spawn(Arc::clone(&shared), receiver);
+        shared
+    }
+
+    pub(super) async fn do_create_link(&self, new: NewLink) -> Result<LinkDescription, LinkError> {
+        let _admin = self.admin().await?;
+        let name =
+            LinkName::new(&new.name).map_err(|error| LinkError::InvalidName(error.to_string()))?;
+        if self.links.read().contains_key(&name) {
+            return Err(LinkError::LinkExists(name));
+        }
+        let config = typed(&name, &new.configs)?;
+        let mut source_cluster_id = new.expected_source_cluster_id.clone();
+        if new.validate_link {
+            let source = self.ports.sources.connect(&name, &config);
+            let found = reach(&*source, &config, source_cluster_id.as_deref()).await?;
+            source_cluster_id = found.cluster_id;
+        }
+        let record = LinkRecord {
+            name,
+            id: Uuid::new_v4(),
+            source_cluster_id,
+            configs: config.values().clone(),
+            created_ms: self.ports.clock.now_ms(),
+            failure: None,
+        };
+        if new.validate_only {
+            let (asks, _) = unbounded_channel();
+            let shared = LinkShared::new(self.ports.clone(), record, config, Vec::new(), asks);
+            return Ok(show::link(&shared));
+        }
+        let (store, stored) = (Arc::clone(&self.ports.store), record.clone());
+        super::blocking(move || store.save_link(&stored)).await??;
+        tracing::info!(link = %record.name, "link created");
+        Ok(show::link(&self.run_link(record, config, Vec::new())))
+    }
+
+    pub(super) async fn do_alter_link(
+        &self,
+        name: &str,
+        changes: &[(String, Option<String>)],
+        validate_only: bool,
+    ) -> Result<(), LinkError> {
+        let shared = self.shared(name)?;
+        let _change = shared.change.lock().await;
+        let present = Arc::clone(&shared.inner().config);
+        let config = named(&shared.name, present.altered(changes)?);
+        if validate_only {
+            return Ok(());
+        }
+        let mut record = shared.inner().record.clone();
+        record.configs = config.values().clone();
+        record.failure = None;
+        shared.store_link(record).await?;
+        let source = self.ports.sources.connect(&shared.name, &config);
+        let now_ms = shared.now_ms();
+        {
+            let mut inner = shared.inner();
+            inner.config = Arc::new(config);
+            inner.source = source;
+            inner.begin(now_ms);
+        }
+        let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
+        tracing::info!(link = %shared.name, configs = ?names, "link altered");
+        let _ = shared.asks.send(Ask::Restart);
+        shared.settled().await;
+        Ok(())
+    }
+
+    pub(super) async fn do_delete_link(&self, name: &str, force: bool) -> Result<(), LinkError> {
+        let shared = self.shared(name)?;
+        let live = {
+            let inner = shared.inner();
+            let is_live =
+                |mirror: &&link::shared::Mirror| mirror.record.status != MirrorStatus::Stopped;
+            inner.mirrors.values().filter(is_live).count()
+        };
+        if live > 0 {
+            if !force {
+                return Err(LinkError::LinkHasMirrors {
+                    link: shared.name.clone(),
+                    count: live,
+                });
+            }
+            let outcomes = self
+                .alter_mirrors(name, MirrorAction::Failover, Selection::All, false, None)
+                .await?;
+            for outcome in outcomes {
+                outcome.result?;
+            }
+        }
+        let _admin = self.admin().await?;
+        let _change = shared.change.lock().await;
+        // A mirror may have come between the count and the lock.
+        let is_live = |mirror: &link::shared::Mirror| mirror.record.status != MirrorStatus::Stopped;
+        let count = shared
+            .inner()
+            .mirrors
+            .values()
+            .filter(|mirror| is_live(mirror))
+            .count();
+        if count > 0 {
+            return Err(LinkError::LinkHasMirrors {
+                link: shared.name.clone(),
+                count,
+            });
+        }
+        stop(&shared).await;
+        let deleted = shared.name.clone();
+        let removed = shared
+            .blocking(move |ports| ports.store.delete_link(&deleted))
+            .await?;
+        self.links.write().remove(&shared.name);
+        removed?;
+        tracing::info!(link = %shared.name, "link deleted");
+        Ok(())
+    }
+}
+
+/// Ends a link's supervisor and all that it runs.
+pub(super) async fn stop(shared: &LinkShared) {
+    let (done, answer) = oneshot::channel();
+    if shared.asks.send(Ask::Stop(done)).is_ok() {
+        let _ = answer.await;
+    }
+}
+
+/// Connects to the source, and checks that it is the expected cluster.
+async fn reach(
+    source: &dyn SourceCluster,
+    config: &LinkConfig,
+    expected: Option<&str>,
+) -> Result<ClusterInfo, LinkError> {
+    let cluster = in_time(config, source.describe()).await?;
+    match (expected, &cluster.cluster_id) {
+        (Some(expected), Some(found)) if expected != found => Err(LinkError::WrongCluster {
+            expected: expected.to_owned(),
+            found: found.clone(),
+        }),
+        _ => Ok(cluster),
+    }
+}

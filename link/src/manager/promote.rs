@@ -1,0 +1,321 @@
+//! Promotion: refused without the source, waits for lag 0, then cuts.
+//!
+//! Lag 0 is the source's word: where its partitions end is asked, mirrored up to there, and asked again once nothing of the mirror
+//! runs any more. Only if it has not grown then is the mirror cut; so nothing is lost but what is written after that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use carrick_protocol::ids::{TopicName, TopicPartition};
+
+use super::alter::{Outcomes, all_failed, run};
+use super::cut::{self, SourceEnds};
+use super::{CancelSignal, mirrors};
+use crate::error::LinkError;
+use crate::link::shared::LinkShared;
+use crate::record::StopKind;
+use crate::source::OffsetSpec;
+use crate::state::{LinkState, MirrorEvent, MirrorStatus};
+use crate::tasks::configs;
+
+/// How often the mirrors' ends are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Promotes mirrors together: they are cut in one write once all that don't fail have reached lag 0.
+pub(super) async fn promote(
+    shared: &Arc<LinkShared>,
+    topics: Vec<TopicName>,
+    cancel: Option<CancelSignal>,
+) -> Result<Outcomes, LinkError> {
+    if topics.is_empty() {
+        return Ok(Outcomes::new());
+    }
+    if let Err(error) = source_ends(shared, &topics).await {
+        return Ok(all_failed(&topics, &error));
+    }
+    let begun = run(begin(Arc::clone(shared), topics)).await?;
+    let (waiting, mut outcomes) = begun;
+    if waiting.is_empty() {
+        return Ok(outcomes);
+    }
+    let running = run(finish(Arc::clone(shared), waiting.clone()));
+    tokio::pin!(running);
+    let done = tokio::select! {
+        done = &mut running => done?,
+        () = cancelled(cancel) => {
+            give_up(shared, &waiting).await;
+            running.await?
+        }
+    };
+    outcomes.extend(done);
+    Ok(outcomes)
+}
+
+async fn cancelled(cancel: Option<CancelSignal>) {
+    if let Some(mut cancel) = cancel
+        && cancel.wait_for(|is_cancelled| *is_cancelled).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Stores `PENDING_STOPPED`; which mirrors wait now, and what became of the others.
+async fn begin(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> (Vec<TopicName>, Outcomes) {
+    let _change = shared.change.lock().await;
+    let mut outcomes = Outcomes::new();
+    let mut waiting = Vec::new();
+    let mut records = Vec::new();
+    for topic in topics {
+        if is_promoting(&shared, &topic) {
+            waiting.push(topic);
+            continue;
+        }
+        match cut::begun(&shared, &topic, StopKind::Promote) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                outcomes.insert(topic, Err(error));
+            }
+        }
+    }
+    let names: Vec<TopicName> = records.iter().map(|record| record.topic.clone()).collect();
+    match shared.store_mirrors(records).await {
+        Ok(()) => waiting.extend(names),
+        Err(error) => outcomes.extend(all_failed(&names, &error)),
+    }
+    (waiting, outcomes)
+}
+
+fn is_promoting(shared: &LinkShared, topic: &TopicName) -> bool {
+    shared.inner().mirrors.get(topic).is_some_and(|mirror| {
+        mirror.record.status == MirrorStatus::PendingStopped
+            && mirror.record.stopping == Some(StopKind::Promote)
+    })
+}
+
+/// Gives promotions up that still wait: the mirrors go on mirroring.
+async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
+    let _change = shared.change.lock().await;
+    let mut records = Vec::new();
+    for topic in topics {
+        if !is_promoting(shared, topic) {
+            continue;
+        }
+        let record = shared
+            .inner()
+            .mirrors
+            .get(topic)
+            .map(|mirror| mirror.record.clone());
+        if let Some(mut record) = record
+            && let Ok(status) = record.status.after(MirrorEvent::GiveUp)
+        {
+            record.status = status;
+            record.status_since_ms = shared.now_ms();
+            record.stopping = None;
+            records.push(record);
+        }
+    }
+    if let Err(error) = shared.store_mirrors(records).await {
+        tracing::error!(link = %shared.name, %error, "promotions could not be given up");
+    }
+}
+
+/// Waits for lag 0 and cuts. Also takes up promotions that a crash has interrupted.
+pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    let mut targets = None;
+    loop {
+        waiting.retain(|topic| match still_waits(&shared, topic) {
+            None => true,
+            Some(outcome) => {
+                outcomes.insert(topic.clone(), outcome);
+                false
+            }
+        });
+        if waiting.is_empty() {
+            return outcomes;
+        }
+        if shared.asks.is_closed() {
+            outcomes.extend(all_failed(&waiting, &LinkError::ShuttingDown));
+            return outcomes;
+        }
+        let link_state = shared.inner().state;
+        if matches!(link_state, LinkState::Paused | LinkState::Failed) {
+            give_up(&shared, &waiting).await;
+            continue;
+        }
+        if targets
+            .as_ref()
+            .is_none_or(|targets| are_reached(&shared, targets))
+        {
+            match source_ends(&shared, &waiting).await {
+                Ok(ends) if are_reached(&shared, &ends) => {
+                    if let Some(done) = try_cut(&shared, &waiting).await {
+                        outcomes.extend(done);
+                        return outcomes;
+                    }
+                    targets = None;
+                }
+                Ok(ends) => targets = Some(ends),
+                Err(error) => tracing::debug!(link = %shared.name, %error, "promotion waits"),
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What became of a mirror that waits no more; `None` if it does.
+fn still_waits(
+    shared: &LinkShared,
+    topic: &TopicName,
+) -> Option<Result<Option<crate::report::RpoReport>, LinkError>> {
+    if is_promoting(shared, topic) {
+        return None;
+    }
+    let record = shared
+        .inner()
+        .mirrors
+        .get(topic)
+        .map(|mirror| mirror.record.clone());
+    let Some(record) = record else {
+        return Some(Err(LinkError::NotAMirror(topic.to_string())));
+    };
+    let reason = match record.status {
+        MirrorStatus::Stopped => {
+            return Some(
+                shared
+                    .ports
+                    .store
+                    .load_report(topic)
+                    .map_err(LinkError::from),
+            );
+        }
+        MirrorStatus::Failed => format!("the mirror has failed: {}", record.error_detail),
+        MirrorStatus::PendingStopped => "it is being failed over instead".to_owned(),
+        _ => {
+            "it was cancelled, or the link was paused or has failed; the mirror goes on".to_owned()
+        }
+    };
+    Some(Err(LinkError::PromotionAborted {
+        topic: topic.clone(),
+        reason,
+    }))
+}
+
+/// Holds the mirrors still and cuts them, unless the source has grown meanwhile (`None`: they go on).
+async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outcomes> {
+    sync_configs(shared, topics).await;
+    let _change = shared.change.lock().await;
+    if !topics.iter().all(|topic| is_promoting(shared, topic)) {
+        return None;
+    }
+    cut::hold(shared, topics, true);
+    shared.settled().await;
+    let cut = match source_ends(shared, topics).await {
+        Ok(ends) if are_reached(shared, &ends) => {
+            Some(cut::cut(shared, topics, StopKind::Promote, &ends).await)
+        }
+        _ => None,
+    };
+    cut::hold(shared, topics, false);
+    match cut {
+        Some(Ok(reports)) => {
+            let reports = reports.into_iter().map(|report| Ok(Some(report)));
+            Some(topics.iter().cloned().zip(reports).collect())
+        }
+        Some(Err(error)) => {
+            tracing::error!(link = %shared.name, %error, "the cut failed; the promotion can be asked for again");
+            shared.reconcile();
+            Some(all_failed(topics, &error))
+        }
+        None => {
+            shared.reconcile();
+            None
+        }
+    }
+}
+
+/// The last sync of topic configs. A source that doesn't tell them any more holds up no promotion.
+async fn sync_configs(shared: &Arc<LinkShared>, topics: &[TopicName]) {
+    let (source, config, names) = {
+        let inner = shared.inner();
+        let pairs: Vec<(TopicName, TopicName)> = topics
+            .iter()
+            .filter_map(|topic| {
+                Some((
+                    topic.clone(),
+                    inner.mirrors.get(topic)?.record.source_topic.clone(),
+                ))
+            })
+            .collect();
+        (Arc::clone(&inner.source), Arc::clone(&inner.config), pairs)
+    };
+    let catalog = Arc::clone(&shared.ports.catalog);
+    let include = config.topic_config_sync_include.clone();
+    if let Err((_, detail)) = configs::sync(source, catalog, names, include).await {
+        tracing::warn!(link = %shared.name, detail, "topic configs not synced before promotion");
+    }
+}
+
+/// Where the mirrored partitions end at the source, asked now.
+pub(super) async fn source_ends(
+    shared: &Arc<LinkShared>,
+    topics: &[TopicName],
+) -> Result<SourceEnds, LinkError> {
+    let (source, config, partitions) = {
+        let inner = shared.inner();
+        if matches!(inner.state, LinkState::Paused | LinkState::Failed) {
+            return Err(LinkError::LinkState {
+                link: shared.name.clone(),
+                reason: "is paused or has failed: resume it first, or fail over".into(),
+            });
+        }
+        let mut partitions = Vec::new();
+        for topic in topics {
+            let mirror = inner.mirrors.get(topic);
+            let record = &mirror
+                .ok_or_else(|| LinkError::NotAMirror(topic.to_string()))?
+                .record;
+            let all = (0..record.partitions)
+                .map(|partition| TopicPartition::new(record.source_topic.clone(), partition));
+            partitions.push((topic.clone(), all.collect::<Vec<_>>()));
+        }
+        (
+            Arc::clone(&inner.source),
+            Arc::clone(&inner.config),
+            partitions,
+        )
+    };
+    let questions: Vec<TopicPartition> = partitions
+        .iter()
+        .flat_map(|(_, all)| all.iter().cloned())
+        .collect();
+    let answers = mirrors::list(&*source, &config, &questions, OffsetSpec::Latest).await?;
+    let mut answers = answers.into_iter();
+    let mut ends = BTreeMap::new();
+    for (topic, all) in partitions {
+        let latest = answers
+            .by_ref()
+            .take(all.len())
+            .map(|(_, offset)| offset.map_or(0, |offset| offset.0))
+            .collect();
+        ends.insert(topic, latest);
+    }
+    Ok(ends)
+}
+
+/// Whether every mirror holds all up to there.
+fn are_reached(shared: &LinkShared, ends: &SourceEnds) -> bool {
+    let inner = shared.inner();
+    ends.iter().all(|(topic, ends)| {
+        inner.mirrors.get(topic).is_some_and(|mirror| {
+            mirror.statuses.len() >= ends.len()
+                && mirror
+                    .statuses
+                    .iter()
+                    .zip(ends)
+                    .all(|(status, end)| status.with(|status| status.mirror_end.0) >= *end)
+        })
+    })
+}

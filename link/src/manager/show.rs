@@ -1,0 +1,118 @@
+//! Links and mirrors as they are shown.
+
+use crate::description::{LinkDescription, MirrorDescription};
+use crate::link::shared::{Inner, LinkShared, Mirror};
+use crate::state::{LinkState, MirrorError, MirrorStatus};
+
+/// Beyond two long polls and this, a silent source's figures are no longer current, milliseconds.
+const FRESH_BEYOND_POLLS_MS: i64 = 1_000;
+
+/// How old figures of this link may be and still count as current, milliseconds.
+pub(crate) fn fresh_ms(inner: &Inner) -> i64 {
+    2 * i64::from(inner.config.fetch_wait_max_ms) + FRESH_BEYOND_POLLS_MS
+}
+
+/// A link, for showing.
+pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
+    let inner = shared.inner();
+    let is_live = |mirror: &&Mirror| mirror.record.status != MirrorStatus::Stopped;
+    let bootstrap: Vec<String> = inner
+        .config
+        .bootstrap_servers
+        .iter()
+        .map(|(host, port)| format!("{host}:{port}"))
+        .collect();
+    LinkDescription {
+        name: shared.name.to_string(),
+        link_id: inner.record.id.to_string(),
+        source_cluster_id: inner.record.source_cluster_id.clone(),
+        bootstrap: bootstrap.join(","),
+        state: inner.state,
+        error: inner.error,
+        error_detail: inner.error_detail.clone(),
+        since_ms: inner.since_ms,
+        source_seen_at_ms: inner.seen_at_ms,
+        created_ms: inner.record.created_ms,
+        mirror_count: inner.mirrors.values().filter(is_live).count(),
+        topics: inner.mirrors.keys().map(ToString::to_string).collect(),
+        tasks: vec![inner.configs_task.describe(inner.state, inner.since_ms)],
+    }
+}
+
+/// A mirror, for showing.
+pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescription {
+    let record = &mirror.record;
+    let status = record.status.under(inner.state);
+    let status_since_ms = if status == record.status {
+        record.status_since_ms
+    } else {
+        inner.since_ms.max(record.status_since_ms)
+    };
+    let fresh_ms = fresh_ms(inner);
+    let lags = if status == MirrorStatus::Stopped {
+        Vec::new()
+    } else {
+        (0..)
+            .zip(&mirror.statuses)
+            .map(|(partition, cell)| {
+                cell.with(|status| status.describe(partition, now_ms, fresh_ms))
+            })
+            .collect()
+    };
+    let error_detail = if record.error_detail.is_empty() && status != record.status {
+        inner.error_detail.clone()
+    } else {
+        record.error_detail.clone()
+    };
+    MirrorDescription {
+        link: record.link.to_string(),
+        topic: record.topic.to_string(),
+        source_topic: record.source_topic.to_string(),
+        source_topic_id: Some(record.source_topic_id)
+            .filter(|id| !id.is_zero())
+            .map(|id| id.to_string()),
+        num_partitions: record.partitions,
+        status,
+        status_since_ms,
+        error: record.error,
+        error_detail,
+        next_steps: next_steps(status, record.error, inner.state),
+        created_ms: record.created_ms,
+        lags,
+    }
+}
+
+/// What its owner can do from here.
+fn next_steps(status: MirrorStatus, error: MirrorError, link: LinkState) -> Vec<String> {
+    let steps: &[&str] = match (status, error) {
+        (MirrorStatus::Active, _) => &["pause", "promote", "failover"],
+        (MirrorStatus::Paused, _) => &["resume", "failover"],
+        (MirrorStatus::LinkPaused, _) => {
+            &["resume the link (cluster.link.paused=false)", "failover"]
+        }
+        (MirrorStatus::LinkFailed, _) => &[
+            "clear the link's failure (set cluster.link.paused=false)",
+            "failover",
+        ],
+        (MirrorStatus::SourceUnavailable, _) => &["wait for the source", "failover"],
+        (MirrorStatus::PendingStopped, _) if link == LinkState::Active => &[
+            "wait for lag 0",
+            "resume (gives the promotion up)",
+            "failover",
+        ],
+        (MirrorStatus::PendingStopped | MirrorStatus::PendingSynchronize, _) => {
+            &["resume (gives the promotion up)", "failover"]
+        }
+        (
+            MirrorStatus::Failed,
+            MirrorError::SourceTopicIdChanged | MirrorError::SourcePartitionsDecreased,
+        ) => &["failover", "delete the topic and mirror again"],
+        (MirrorStatus::Failed, MirrorError::UnexpectedTruncation) => {
+            &["resume (removes here what the source has lost)", "failover"]
+        }
+        (MirrorStatus::Failed, _) => &["resume", "failover", "delete the topic and mirror again"],
+        (MirrorStatus::PendingMirror, _) => &["failover"],
+        (MirrorStatus::Stopped, _) => &[],
+    };
+    steps.iter().map(|step| (*step).to_owned()).collect()
+}

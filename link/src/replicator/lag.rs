@@ -1,0 +1,200 @@
+//! How far a partition is behind, and when that was true.
+//!
+//! Invariant: nothing here says that the mirror is caught up unless the source said so. Once the source is silent, the last
+//! figures stand as a lower bound, with the time at which they were true.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use carrick_protocol::ids::{NodeId, Offset};
+use parking_lot::Mutex;
+
+use crate::description::PartitionLag;
+
+/// When a fetcher last got an answer: the time at which the answered request was sent, milliseconds since the epoch.
+///
+/// Every partition of a fetch session that an answer doesn't name had nothing new then.
+#[derive(Debug, Default)]
+pub(crate) struct Heartbeat {
+    answered_ms: AtomicI64,
+    silent_ms: AtomicI64,
+}
+
+impl Heartbeat {
+    /// A request sent at `sent_at_ms` was answered; `with_records` says whether any partition got some.
+    pub(crate) fn answered(&self, sent_at_ms: i64, with_records: bool) {
+        self.answered_ms.fetch_max(sent_at_ms, Ordering::Relaxed);
+        if !with_records {
+            self.silent_ms.fetch_max(sent_at_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The last answer, `None` before the first.
+    pub(crate) fn last_ms(&self) -> Option<i64> {
+        Some(self.answered_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// The last answer without a record for anybody.
+    pub(crate) fn silent_ms(&self) -> Option<i64> {
+        Some(self.silent_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+}
+
+/// What is known of one partition; written by its replicator, read by describe, reports and metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    /// The mirror's log start.
+    pub(crate) mirror_start: Offset,
+    /// The mirror's end.
+    pub(crate) mirror_end: Offset,
+    /// The source's high watermark as last seen.
+    pub(crate) source_high_watermark: Option<Offset>,
+    /// The source's log start as last seen.
+    pub(crate) source_log_start: Option<Offset>,
+    /// What the last answered fetch of this partition asked for.
+    pub(crate) last_fetch_offset: Option<Offset>,
+    /// When an answer last named this partition.
+    pub(crate) answered_ms: Option<i64>,
+    /// When the mirror last held all that the source had.
+    pub(crate) caught_up_ms: Option<i64>,
+    /// The fetcher's heartbeat, while the partition is part of its session.
+    pub(crate) heartbeat: Option<Arc<Heartbeat>>,
+    /// Bytes appended since the start.
+    pub(crate) bytes_total: u64,
+    /// Offsets that the source had deleted before they were mirrored.
+    pub(crate) lost_to_retention: i64,
+    /// Offsets removed here because the source had lost them.
+    pub(crate) truncated: i64,
+    /// The leader at the source.
+    pub(crate) leader: Option<NodeId>,
+    /// What goes wrong at the moment.
+    pub(crate) problem: Option<String>,
+}
+
+impl Status {
+    /// When the source last told of this partition, directly or by saying nothing of it.
+    pub(crate) fn seen_at_ms(&self) -> Option<i64> {
+        let silent = self
+            .heartbeat
+            .as_ref()
+            .and_then(|heartbeat| heartbeat.last_ms());
+        match (self.answered_ms, silent) {
+            (Some(answered), Some(silent)) => Some(answered.max(silent)),
+            (answered, _) => answered,
+        }
+    }
+
+    /// Offsets between the mirror's end and the source's high watermark as last seen.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        self.source_high_watermark
+            .map(|high_watermark| (high_watermark - self.mirror_end).max(0))
+    }
+
+    /// When the mirror last held all that the source had.
+    pub(crate) fn caught_up_at_ms(&self) -> Option<i64> {
+        if self.lag() == Some(0) {
+            self.seen_at_ms()
+        } else {
+            self.caught_up_ms
+        }
+    }
+
+    /// For showing. Figures older than `fresh_ms` are no longer current.
+    pub(crate) fn describe(&self, partition: i32, now_ms: i64, fresh_ms: i64) -> PartitionLag {
+        let seen_at_ms = self.seen_at_ms();
+        let is_current = seen_at_ms.is_some_and(|seen| now_ms - seen <= fresh_ms);
+        let lag_ms = match self.lag() {
+            Some(0) if is_current => Some(0),
+            _ => self.caught_up_at_ms().map(|at| (now_ms - at).max(0)),
+        };
+        let plain = |offset: Option<Offset>| offset.map(|offset| offset.0);
+        PartitionLag {
+            partition,
+            lag_records: self.lag(),
+            lag_ms,
+            is_current,
+            last_source_fetch_offset: plain(self.last_fetch_offset),
+            source_high_watermark: plain(self.source_high_watermark),
+            source_log_start: plain(self.source_log_start),
+            mirror_start: self.mirror_start.0,
+            mirror_end: self.mirror_end.0,
+            seen_at_ms,
+            bytes_total: self.bytes_total,
+            lost_to_retention: self.lost_to_retention,
+            source_leader: self.leader.map(|leader| leader.0),
+            problem: self.problem.clone(),
+        }
+    }
+}
+
+/// A [`Status`] that is shared.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StatusCell(Arc<Mutex<Status>>);
+
+impl StatusCell {
+    /// Reads or changes it; short, and without waiting.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Status) -> T) -> T {
+        act(&mut self.0.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caught_up(heartbeat: &Arc<Heartbeat>) -> Status {
+        Status {
+            mirror_end: Offset(10),
+            source_high_watermark: Some(Offset(10)),
+            answered_ms: Some(1_000),
+            heartbeat: Some(Arc::clone(heartbeat)),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_session_that_answers_without_naming_the_partition_keeps_it_current() {
+        let heartbeat = Arc::new(Heartbeat::default());
+        let status = caught_up(&heartbeat);
+        heartbeat.answered(9_900, false);
+        let lag = status.describe(0, 10_000, 1_500);
+        assert_eq!(
+            (lag.lag_records, lag.lag_ms, lag.is_current),
+            (Some(0), Some(0), true)
+        );
+    }
+
+    #[test]
+    fn with_the_source_away_the_lag_is_unknown_since_and_not_zero() {
+        let heartbeat = Arc::new(Heartbeat::default());
+        let status = caught_up(&heartbeat);
+        heartbeat.answered(2_000, false);
+        let lag = status.describe(0, 60_000, 1_500);
+        assert!(!lag.is_current);
+        assert_eq!(lag.seen_at_ms, Some(2_000));
+        assert_eq!(lag.lag_ms, Some(58_000));
+    }
+
+    #[test]
+    fn behind_the_source_seconds_count_from_when_it_was_caught_up() {
+        let status = Status {
+            mirror_end: Offset(10),
+            source_high_watermark: Some(Offset(25)),
+            answered_ms: Some(9_990),
+            caught_up_ms: Some(4_000),
+            ..Status::default()
+        };
+        let lag = status.describe(3, 10_000, 1_500);
+        assert_eq!((lag.lag_records, lag.lag_ms), (Some(15), Some(6_000)));
+    }
+
+    #[test]
+    fn before_the_first_answer_nothing_is_claimed() {
+        let lag = Status::default().describe(0, 10_000, 1_500);
+        assert_eq!(
+            (lag.lag_records, lag.lag_ms, lag.seen_at_ms),
+            (None, None, None)
+        );
+        assert!(!lag.is_current);
+    }
+}

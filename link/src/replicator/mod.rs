@@ -1,0 +1,144 @@
+//! One mirrored partition.
+//!
+//! [`task`] waits, [`apply`] decides: `Machine::apply(event) → effects` is synchronous and calls nothing but the partition's
+//! own log (a memory copy). [`intake`] judges fetched bytes, [`truncation`] finds how far histories agree, [`lag`] keeps what
+//! is shown of it.
+//!
+//! Invariants:
+//! - Offsets: mirror log start ≤ mirror end ≤ fetch position. The position is above the end only where the source holds
+//!   nothing between the two.
+//! - Every `Fetch` effect has a new generation. An answer to an older one is dropped: what the fetcher predicted from bytes
+//!   that were refused never reaches the log.
+//! - At most one thing is waited for besides answers to fetches (a back-off, a question to the source); a new one replaces it.
+//! - Nothing is removed here without the source's proof, nor without consent if that loses records (`UNEXPECTED_TRUNCATION`).
+
+pub(crate) mod apply;
+pub(crate) mod intake;
+pub(crate) mod lag;
+pub(crate) mod task;
+pub(crate) mod truncation;
+
+use std::time::Duration;
+
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId};
+
+use crate::fetcher::InFlight;
+use crate::source::fetch::{FetchPosition, FetchedData};
+use crate::state::MirrorError;
+
+/// Something that happened to the partition.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It has a leader, and a fetcher for it. Everything under way before is void.
+    Leader {
+        /// The leader's epoch, `NONE` if the source doesn't tell.
+        epoch: LeaderEpoch,
+        /// The topic's id, `ZERO` if the source has none.
+        topic_id: TopicId,
+    },
+    /// It has no leader for now.
+    NoLeader,
+    /// The fetcher has a connection, of this Fetch version, and waits for a position.
+    Connected {
+        /// Fetch version.
+        fetch_version: i16,
+    },
+    /// The fetcher has lost its connection, or can't get one.
+    Disconnected {
+        /// Why.
+        detail: String,
+    },
+    /// A fetch was answered.
+    Fetched(Fetched),
+    /// What was waited for is here.
+    Waited(Outcome),
+}
+
+/// An answer to a fetch.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// Of the `Fetch` effect that it answers.
+    pub(crate) generation: u64,
+    /// What was asked for.
+    pub(crate) position: FetchPosition,
+    /// What came.
+    pub(crate) data: FetchedData,
+    /// Counts the bytes as in flight until it is dropped.
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+/// What [`Wait`] has led to. An error is in words, and is retried.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The time is over.
+    Elapsed,
+    /// The supervisor has seen fresh metadata, and the topic is the same as before.
+    MetadataSeen,
+    /// Where an epoch ends at the source.
+    EpochEnd(Result<Option<(LeaderEpoch, Offset)>, String>),
+    /// The source's log start and high watermark.
+    Range(Result<(Offset, Offset), String>),
+    /// What the source holds at and after an offset.
+    Probe(Result<Probe, String>),
+}
+
+/// The answer to a probe of the log's tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probe {
+    /// The offset that was probed.
+    pub(crate) from: Offset,
+    /// The source's high watermark then.
+    pub(crate) high_watermark: Offset,
+    /// It holds no batch at or after `from`, nor one that holds the offset before the high watermark.
+    pub(crate) is_empty: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Fetch from there on.
+    Fetch {
+        /// Names this order.
+        generation: u64,
+        /// From where.
+        position: FetchPosition,
+    },
+    /// Don't fetch until told.
+    Halt,
+    /// Wait for that, instead of for what was waited for before.
+    Wait(Wait),
+    /// The mirror has failed.
+    Fail {
+        /// Why, by name.
+        error: MirrorError,
+        /// Why, in words.
+        detail: String,
+    },
+    /// The right to write is gone: end quietly.
+    LostLease {
+        /// What the target said.
+        detail: String,
+    },
+}
+
+/// What is to be waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Time, fetching halted.
+    Backoff(Duration),
+    /// Time, while fetching goes on.
+    Idle(Duration),
+    /// Fresh metadata.
+    Metadata,
+    /// An answer to OffsetForLeaderEpoch.
+    EpochEnd {
+        /// The epoch whose end is asked for.
+        epoch: LeaderEpoch,
+        /// The leader's epoch.
+        current: LeaderEpoch,
+    },
+    /// The source's log start and high watermark.
+    Range,
+    /// What the source holds at and after this position, asked apart from the session.
+    Probe(FetchPosition),
+}

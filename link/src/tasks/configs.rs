@@ -1,0 +1,193 @@
+//! `TopicConfigsSync`: the topic configs of mirrors follow the source's.
+//!
+//! Three classes: always synced ([`ALWAYS`], with the source's effective value, so that a broker default at the source counts);
+//! synced unless left out of `topic.config.sync.include` (what is set on the source topic itself); never synced (the rest).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TopicName;
+
+use crate::ports::TopicCatalog;
+use crate::source::{SourceCluster, TopicConfigEntry};
+use crate::state::TaskErrorCode;
+
+/// The name of the task.
+pub(crate) const NAME: &str = "TopicConfigsSync";
+
+/// Always synced, immutable on a mirror.
+pub const ALWAYS: &[&str] = &[
+    "cleanup.policy",
+    "max.message.bytes",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.type",
+];
+
+/// Topics in one DescribeConfigs request.
+const TOPICS_PER_REQUEST: usize = 200;
+
+/// What a run found wrong.
+pub(crate) type TaskError = (TaskErrorCode, String);
+
+/// The configs that a mirror is to have, from the source's list.
+pub(crate) fn wanted(entries: &[TopicConfigEntry], include: &[String]) -> BTreeMap<String, String> {
+    entries
+        .iter()
+        .filter(|entry| {
+            let name = entry.name.as_str();
+            ALWAYS.contains(&name)
+                || (entry.is_topic_level && include.iter().any(|included| included == name))
+        })
+        .filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)))
+        .collect()
+}
+
+/// What to change of `present`, so that it is `wanted` in the synced classes; other configs are left alone.
+pub(crate) fn changes(
+    wanted: &BTreeMap<String, String>,
+    present: &[(String, String)],
+    include: &[String],
+) -> Vec<(String, Option<String>)> {
+    let present: BTreeMap<&str, &str> = present
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let set = wanted
+        .iter()
+        .filter(|(name, value)| present.get(name.as_str()) != Some(&value.as_str()))
+        .map(|(name, value)| (name.clone(), Some(value.clone())));
+    let removed = present
+        .keys()
+        .filter(|name| include.iter().any(|included| included == **name))
+        .filter(|name| !wanted.contains_key(**name))
+        .map(|name| ((*name).to_owned(), None));
+    set.chain(removed).collect()
+}
+
+/// One run over these mirrors: (topic here, topic at the source).
+pub(crate) async fn sync(
+    source: Arc<dyn SourceCluster>,
+    catalog: Arc<dyn TopicCatalog>,
+    mirrors: Vec<(TopicName, TopicName)>,
+    include: Vec<String>,
+) -> Result<(), TaskError> {
+    let mut first_error = None;
+    for chunk in mirrors.chunks(TOPICS_PER_REQUEST) {
+        let names = chunk
+            .iter()
+            .map(|(_, source_topic)| source_topic.clone())
+            .collect();
+        let answers = source
+            .topic_configs(names)
+            .await
+            .map_err(|error| (TaskErrorCode::UnknownError, error.to_string()))?;
+        let mut desired = Vec::new();
+        for ((topic, source_topic), answer) in chunk.iter().zip(answers) {
+            match answer.error {
+                ErrorCode::NONE => {
+                    desired.push((topic.clone(), wanted(&answer.entries, &include)));
+                }
+                error => {
+                    let words = answer.error_message.unwrap_or_default();
+                    let detail = format!("{error} for the source's topic '{source_topic}' {words}");
+                    first_error.get_or_insert((code_of(error), detail));
+                }
+            }
+        }
+        let (catalog, include) = (Arc::clone(&catalog), include.clone());
+        let stored = tokio::task::spawn_blocking(move || store(&*catalog, desired, &include)).await;
+        match stored {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                first_error.get_or_insert(error);
+            }
+            Err(_) => return Err((TaskErrorCode::UnknownError, "the task was stopped".into())),
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+fn store(
+    catalog: &dyn TopicCatalog,
+    desired: Vec<(TopicName, BTreeMap<String, String>)>,
+    include: &[String],
+) -> Result<(), TaskError> {
+    let mut result = Ok(());
+    for (topic, wanted) in desired {
+        let done = catalog.configs(&topic).and_then(|present| {
+            let changes = changes(&wanted, &present, include);
+            if changes.is_empty() {
+                Ok(())
+            } else {
+                catalog.set_configs(&topic, &changes)
+            }
+        });
+        if let Err(error) = done {
+            result = Err((
+                TaskErrorCode::UnknownError,
+                format!("topic '{topic}': {error}"),
+            ));
+        }
+    }
+    result
+}
+
+fn code_of(error: ErrorCode) -> TaskErrorCode {
+    match error {
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            TaskErrorCode::AuthorizationError
+        }
+        _ => TaskErrorCode::UnknownError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, value: &str, is_topic_level: bool) -> TopicConfigEntry {
+        TopicConfigEntry {
+            name: name.into(),
+            value: Some(value.into()),
+            is_topic_level,
+            is_sensitive: false,
+        }
+    }
+
+    #[test]
+    fn defaults_of_the_source_count_only_for_what_is_always_synced() {
+        let entries = [
+            entry("cleanup.policy", "compact", false),
+            entry("retention.ms", "1000", false),
+            entry("retention.bytes", "5", true),
+            entry("segment.bytes", "7", true),
+            entry("leader.replication.throttled.replicas", "*", true),
+        ];
+        let include = vec!["retention.ms".to_owned(), "retention.bytes".to_owned()];
+        let wanted = wanted(&entries, &include);
+        let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
+        assert_eq!(names, ["cleanup.policy", "retention.bytes"]);
+    }
+
+    #[test]
+    fn what_is_reset_at_the_source_is_reset_here_and_own_configs_stay() {
+        let include = vec!["retention.ms".to_owned()];
+        let wanted = BTreeMap::from([("cleanup.policy".to_owned(), "delete".to_owned())]);
+        let present = [
+            ("cleanup.policy".to_owned(), "compact".to_owned()),
+            ("retention.ms".to_owned(), "1".to_owned()),
+            ("segment.bytes".to_owned(), "2".to_owned()),
+        ];
+        assert_eq!(
+            changes(&wanted, &present, &include),
+            [
+                ("cleanup.policy".to_owned(), Some("delete".to_owned())),
+                ("retention.ms".to_owned(), None)
+            ]
+        );
+        let now = [("cleanup.policy".to_owned(), "delete".to_owned())];
+        assert!(changes(&wanted, &now, &include).is_empty());
+    }
+}
