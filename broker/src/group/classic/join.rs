@@ -258,6 +258,8 @@ impl ClassicGroup {
         if self.state != GroupState::Stable || !waits {
             return;
         }
+        // A session that ended while the join was parked had no consequence: start it anew.
+        self.restart_session(id, now.tick_ms);
         let mut answer = self.joined_answer(id);
         match result {
             Ok(()) if undo.may_skip_assignment => {
