@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::SourceError;
 use super::api::Api;
@@ -88,7 +88,16 @@ struct Pending {
     correlation_id: i32,
     /// How long the peer was allowed to take its time with it.
     wait: Duration,
+    limit: TimeLimit,
     reply: oneshot::Sender<Result<Bytes, SourceError>>,
+}
+
+/// When the answer to a request is late.
+#[derive(Debug, Clone, Copy)]
+struct TimeLimit {
+    api: &'static str,
+    after: Duration,
+    at: Instant,
 }
 
 impl Connection {
@@ -163,7 +172,7 @@ impl Connection {
         let inner = self.inner.clone();
         async move {
             let (reply, limit) = sent?;
-            let frame = inner.await_reply(reply, limit, R::NAME).await?;
+            let frame = inner.await_reply(reply, limit).await?;
             match decode_response::<R>(frame, version) {
                 Ok((_, response)) => Ok(response),
                 Err(error) => Err(inner.broken(R::NAME, error.to_string())),
@@ -173,10 +182,8 @@ impl Connection {
 
     /// Sends a request of the handshake and returns the answer undecoded, without its frame's length.
     async fn call_raw<R: Api>(&self, request: &R, version: i16) -> Result<Bytes, SourceError> {
-        let (reply, _) = self.inner.enqueue(request, version, Duration::ZERO)?;
-        self.inner
-            .await_reply(reply, self.inner.settings.handshake_timeout, R::NAME)
-            .await
+        let (reply, limit) = self.inner.enqueue(request, version, Duration::ZERO)?;
+        self.inner.await_reply(reply, limit).await
     }
 
     /// The peer's answer makes no sense: closes the connection.
@@ -195,6 +202,7 @@ impl Connection {
     }
 
     pub(super) fn is_closed(&self) -> bool {
+        self.inner.close_if_late();
         self.inner.state.lock().closed.is_some()
     }
 
@@ -243,7 +251,8 @@ impl Inner {
         request: &R,
         version: i16,
         wait: Duration,
-    ) -> Result<(Reply, Duration), SourceError> {
+    ) -> Result<(Reply, TimeLimit), SourceError> {
+        self.close_if_late();
         let mut state = self.state.lock();
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
@@ -262,36 +271,64 @@ impl Inner {
                 SourceError::Unsupported(format!("{api} v{version} can't be written: {error}"))
             })?;
         state.last_correlation_id = correlation_id;
-        let ahead: Duration = state.pending.iter().map(|pending| pending.wait).sum();
+        let limit = self.limit(R::NAME, wait, &state);
         let (reply, receiver) = oneshot::channel();
         state.pending.push_back(Pending {
             correlation_id,
             wait,
+            limit,
             reply,
         });
         // Under the lock, so that frames leave in the order of their ids. Fails only when closing.
         let _ = self.writer.send(frame);
-        Ok((receiver, self.settings.request_timeout + ahead + wait))
+        Ok((receiver, limit))
     }
 
-    async fn await_reply(
-        &self,
-        reply: Reply,
-        limit: Duration,
-        api: &str,
-    ) -> Result<Bytes, SourceError> {
-        match timeout(limit, reply).await {
+    fn limit(&self, api: &'static str, wait: Duration, state: &State) -> TimeLimit {
+        let base = match self.versions.get() {
+            Some(_) => self.settings.request_timeout,
+            None => self.settings.handshake_timeout,
+        };
+        let ahead: Duration = state.pending.iter().map(|pending| pending.wait).sum();
+        let after = base + ahead + wait;
+        TimeLimit {
+            api,
+            after,
+            at: Instant::now() + after,
+        }
+    }
+
+    async fn await_reply(&self, reply: Reply, limit: TimeLimit) -> Result<Bytes, SourceError> {
+        match timeout_at(limit.at, reply).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(self.reason()),
             Err(_) => {
-                self.close(SourceError::Timeout {
-                    peer: self.peer.clone(),
-                    what: api.to_owned(),
-                    limit_ms: limit.as_millis().try_into().unwrap_or(u64::MAX),
-                });
+                self.close_late(limit);
                 Err(self.reason())
             }
         }
+    }
+
+    /// Closes if an answer is late that nobody waits for any more: a dead peer must not be kept for ever by
+    /// callers that are less patient than the time limit.
+    fn close_if_late(&self) {
+        let oldest = self
+            .state
+            .lock()
+            .pending
+            .front()
+            .map(|pending| pending.limit);
+        if let Some(limit) = oldest.filter(|limit| limit.at <= Instant::now()) {
+            self.close_late(limit);
+        }
+    }
+
+    fn close_late(&self, limit: TimeLimit) {
+        self.close(SourceError::Timeout {
+            peer: self.peer.clone(),
+            what: limit.api.to_owned(),
+            limit_ms: limit.after.as_millis().try_into().unwrap_or(u64::MAX),
+        });
     }
 
     /// Why the connection was closed.

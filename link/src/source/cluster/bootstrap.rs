@@ -1,76 +1,137 @@
-//! Finding any broker at all: first the known ones, then the bootstrap list in its order.
+//! Finding any broker at all: first some of the known ones, then the bootstrap list in its order.
+//!
+//! An attempt goes on when whoever asked for it gives up (an availability check is less patient than a TCP connect
+//! to a host that drops packets); who comes next waits for its outcome. After a failure everyone gets that failure until
+//! the back-off has passed: the cause, not a timeout.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
-use super::{Inner, OpenError, wait_until};
+use super::state::Endpoint;
+use super::{Inner, OpenError};
 use crate::source::SourceError;
-use crate::source::cluster::state::Endpoint;
 use crate::source::connection::Connection;
 use crate::source::transport::DialError;
 
-/// So many known brokers are tried at once before the bootstrap list is.
+/// So many known brokers are tried before the bootstrap list is.
 const KNOWN_TRIED_MAX: usize = 3;
+/// A server that hasn't answered for so long gets company by the next one of the list.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+/// Who may be connected to.
+struct Candidate {
+    endpoint: Endpoint,
+    host: String,
+    port: u16,
+}
+
+/// The servers that failed, in the order in which they were tried.
+type Failures = Vec<(String, OpenError)>;
 
 impl Inner {
     /// The connection for control requests, to whichever broker answers.
     pub(super) async fn control(self: &Arc<Self>) -> Result<Arc<Connection>, SourceError> {
-        let mut slot = self.control.lock().await;
+        let mut slot = self.control.clone().lock_owned().await;
         self.state.lock().check_running()?;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
         }
-        let connection = match self.any_known_broker().await {
-            Some(connection) => connection,
-            None => self.any_bootstrap_server().await?,
-        };
-        let connection = Arc::new(connection);
-        *slot = Some(connection.clone());
-        Ok(connection)
+        let cluster = self.clone();
+        let opening = tokio::spawn(async move {
+            let connection = Arc::new(cluster.any_broker().await?);
+            *slot = Some(connection.clone());
+            Ok(connection)
+        });
+        self.state.lock().opening(opening.abort_handle())?;
+        opening.await.unwrap_or(Err(SourceError::ShutDown))
     }
 
-    /// The first of some known brokers that answers.
-    async fn any_known_broker(self: &Arc<Self>) -> Option<Connection> {
-        let mut brokers = self.state.lock().brokers_ready();
-        brokers.shuffle(&mut rand::rng());
-        let mut attempts = JoinSet::new();
-        for broker in brokers.into_iter().take(KNOWN_TRIED_MAX) {
-            let cluster = self.clone();
-            attempts.spawn(async move { cluster.connect(&broker).await });
+    async fn any_broker(self: &Arc<Self>) -> Result<Connection, SourceError> {
+        let mut known = self.state.lock().brokers_ready();
+        known.shuffle(&mut rand::rng());
+        let known = known
+            .into_iter()
+            .take(KNOWN_TRIED_MAX)
+            .map(|broker| Candidate {
+                endpoint: Endpoint::Broker(broker.id),
+                host: broker.host,
+                port: broker.port,
+            });
+        if let Ok(connection) = self.first_to_answer(known.collect()).await {
+            return Ok(connection);
         }
-        while let Some(attempt) = attempts.join_next().await {
-            match attempt {
-                Ok(Ok(connection)) => return Some(connection),
-                Ok(Err(error)) => tracing::debug!(%error, "a known source broker is out of reach"),
-                Err(_) => {}
-            }
-        }
-        None
+        self.state.lock().bootstrap_failure()?;
+        let servers = self.bootstrap.iter().map(|(host, port)| Candidate {
+            endpoint: Endpoint::Bootstrap,
+            host: host.clone(),
+            port: *port,
+        });
+        let answered = self
+            .first_to_answer(servers.collect())
+            .await
+            .map_err(most_telling);
+        self.state
+            .lock()
+            .settle_bootstrap(answered.as_ref().err(), &self.reconnect);
+        answered
     }
 
-    /// The first bootstrap server that answers.
-    async fn any_bootstrap_server(&self) -> Result<Connection, SourceError> {
-        let not_before = self.state.lock().not_before(&Endpoint::Bootstrap);
-        wait_until(not_before).await;
-        let mut failures = Vec::new();
-        for (host, port) in &self.bootstrap {
-            match self.open(&Endpoint::Bootstrap, host, *port).await {
-                Ok(connection) => {
-                    self.settle(&Endpoint::Bootstrap, true);
-                    return Ok(connection);
+    /// The connection to the first candidate that answers, tried in this order, each with a head start.
+    async fn first_to_answer(
+        self: &Arc<Self>,
+        candidates: Vec<Candidate>,
+    ) -> Result<Connection, Failures> {
+        let mut failures: Vec<(usize, String, OpenError)> = Vec::new();
+        let mut untried = candidates.into_iter().enumerate();
+        let mut tried = JoinSet::new();
+        let mut next_at = Instant::now();
+        loop {
+            tokio::select! {
+                Some(outcome) = tried.join_next() => match outcome {
+                    Ok((_, _, Ok(connection))) => return Ok(connection),
+                    Ok((index, peer, Err(error))) => {
+                        failures.push((index, peer, error));
+                        next_at = Instant::now();
+                    }
+                    Err(_) => {}
+                },
+                () = sleep_until(next_at), if untried.len() > 0 => {
+                    next_at += HEAD_START;
+                    if let Some((index, candidate)) = untried.next() {
+                        let cluster = self.clone();
+                        tried.spawn(async move {
+                            let peer = format!("{}:{}", candidate.host, candidate.port);
+                            (index, peer, cluster.try_candidate(&candidate).await)
+                        });
+                    }
                 }
-                Err(error) => failures.push((format!("{host}:{port}"), error)),
+                else => break,
             }
         }
-        self.settle(&Endpoint::Bootstrap, false);
-        Err(most_telling(failures))
+        failures.sort_by_key(|(index, ..)| *index);
+        Err(failures
+            .into_iter()
+            .map(|(_, peer, error)| (peer, error))
+            .collect())
+    }
+
+    async fn try_candidate(&self, candidate: &Candidate) -> Result<Connection, OpenError> {
+        let opened = self
+            .open(&candidate.endpoint, &candidate.host, candidate.port)
+            .await;
+        if let Endpoint::Broker(_) = candidate.endpoint {
+            self.settle(&candidate.endpoint, opened.is_ok());
+        }
+        opened
     }
 }
 
-/// One error for several servers: that of the one that came furthest; each is named if none came past TCP.
-fn most_telling(failures: Vec<(String, OpenError)>) -> SourceError {
+/// One error for several servers: that of the first that came past TCP; each is named if none did.
+fn most_telling(failures: Failures) -> SourceError {
     let (mut unresolved, mut unconnected) = (Vec::new(), Vec::new());
     for (peer, failure) in failures {
         match failure {
@@ -86,7 +147,7 @@ fn most_telling(failures: Vec<(String, OpenError)>) -> SourceError {
             detail: unresolved.join("; "),
         };
     };
-    let peer = match unconnected.len() {
+    let peer = match unconnected.len() + unresolved.len() {
         1 => first.clone(),
         n => format!("any of {n} bootstrap servers"),
     };

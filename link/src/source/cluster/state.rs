@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{NodeId, TopicName};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Slot;
@@ -42,6 +43,10 @@ pub(super) struct State {
     failures: HashMap<Endpoint, Failures>,
     slots: HashMap<NodeId, Slot>,
     open: Vec<Closer>,
+    /// The attempt to reach any broker.
+    opening: Option<AbortHandle>,
+    /// How the last attempt to reach a bootstrap server ended, if badly.
+    bootstrap_failure: Option<SourceError>,
 }
 
 impl State {
@@ -57,6 +62,9 @@ impl State {
     pub(super) fn shut_down(&mut self) -> Vec<Closer> {
         self.is_shut_down = true;
         self.slots.clear();
+        if let Some(opening) = self.opening.take() {
+            opening.abort();
+        }
         std::mem::take(&mut self.open)
     }
 
@@ -68,6 +76,15 @@ impl State {
         Ok(())
     }
 
+    /// Notes an attempt to connect, to be given up by [`shut_down`](Self::shut_down).
+    pub(super) fn opening(&mut self, attempt: AbortHandle) -> Result<(), SourceError> {
+        if self.is_shut_down {
+            attempt.abort();
+        }
+        self.opening = Some(attempt);
+        self.check_running()
+    }
+
     pub(super) fn broker(&self, id: NodeId) -> Result<SourceBroker, SourceError> {
         self.check_running()?;
         self.brokers
@@ -76,7 +93,7 @@ impl State {
             .ok_or(SourceError::UnknownBroker(id))
     }
 
-    /// Known brokers, those first that may be tried now.
+    /// Known brokers that may be tried now.
     pub(super) fn brokers_ready(&self) -> Vec<SourceBroker> {
         let now = Instant::now();
         let is_ready = |broker: &&SourceBroker| {
@@ -188,5 +205,22 @@ impl State {
         let not_before = Instant::now() + backoff.delay(count);
         self.failures
             .insert(endpoint.clone(), Failures { count, not_before });
+    }
+
+    /// The last failure of the bootstrap list, until it may be tried again.
+    pub(super) fn bootstrap_failure(&self) -> Result<(), SourceError> {
+        let may_try = self
+            .not_before(&Endpoint::Bootstrap)
+            .is_none_or(|time| time <= Instant::now());
+        match &self.bootstrap_failure {
+            Some(failure) if !may_try => Err(failure.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes how an attempt at the bootstrap list ended.
+    pub(super) fn settle_bootstrap(&mut self, failure: Option<&SourceError>, backoff: &Backoff) {
+        self.settle(&Endpoint::Bootstrap, failure.is_none(), backoff);
+        self.bootstrap_failure = failure.cloned();
     }
 }

@@ -442,3 +442,50 @@ async fn an_api_that_the_source_lacks_is_named() {
     );
     assert!(!error.is_retriable());
 }
+
+#[tokio::test]
+async fn a_silent_bootstrap_server_does_not_hold_up_the_next() {
+    let world = Arc::new(World::default());
+    let broker = start(&world, 1).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let list = format!("127.0.0.1:{silent_port},127.0.0.1:{}", broker.port);
+    let cluster = KafkaCluster::new(&config(&list, &[]));
+    let patience = Duration::from_secs(5);
+    let info = tokio::time::timeout(patience, cluster.describe())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(info.brokers[0].id, NodeId(1));
+}
+
+#[tokio::test]
+async fn an_attempt_goes_on_when_its_caller_gives_up() {
+    let world = Arc::new(World::default());
+    let broker = start(&world, 1).await;
+    let cluster = client(&broker);
+    tokio::select! {
+        biased;
+        _ = cluster.describe() => panic!("answered without a single round trip"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(cluster.inner.control.lock().await.is_some());
+}
+
+#[tokio::test]
+async fn during_the_back_off_everyone_gets_the_last_failure() {
+    let bootstrap = format!("127.0.0.1:{}", closed_port().await);
+    let slow = [
+        ("reconnect.backoff.ms", "600000"),
+        ("reconnect.backoff.max.ms", "600000"),
+    ];
+    let cluster = KafkaCluster::new(&config(&bootstrap, &slow));
+    let (first, second) = tokio::join!(cluster.describe(), cluster.describe());
+    assert_eq!(first, second);
+    assert_eq!(cluster.describe().await, first);
+    assert_eq!(
+        first.unwrap_err().kind(),
+        FaultKind::BootstrapTcpConnectionFailed
+    );
+    assert_eq!(cluster.inner.state.lock().failures(&Endpoint::Bootstrap), 1);
+}

@@ -427,3 +427,25 @@ async fn a_peer_that_hangs_up_at_the_first_real_request_may_want_sasl() {
     let error = describe(&connection).await.unwrap_err();
     assert!(error.to_string().contains("SASL"), "{error}");
 }
+
+#[tokio::test]
+async fn a_late_answer_that_nobody_waits_for_closes_the_connection() {
+    let settings = Settings {
+        request_timeout: Duration::from_millis(30),
+        ..settings()
+    };
+    let connection = opened(settings, |mut peer| async move {
+        peer.request().await;
+        let _ = peer.0.read_u8().await;
+    })
+    .await;
+    drop(connection.send(&DescribeClusterRequest::default(), 1, Duration::ZERO));
+    while !connection.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let error = describe(&connection).await.unwrap_err();
+    assert!(
+        matches!(error, SourceError::Timeout { limit_ms: 30, .. }),
+        "{error}"
+    );
+}
