@@ -79,3 +79,36 @@ fn member(member: DescribedMember) -> DescribedGroupMember {
         .with_member_metadata(member.metadata)
         .with_member_assignment(member.assignment)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::assert_encodes;
+    use super::*;
+
+    #[test]
+    fn every_version_can_be_answered() {
+        let group = GroupId::new("g");
+        let found = coordinator::DescribedGroup {
+            state: GroupState::Stable,
+            protocol_type: "consumer".into(),
+            protocol: "range".into(),
+            members: vec![DescribedMember {
+                member_id: "m".into(),
+                instance_id: Some("i".into()),
+                client_id: "client".into(),
+                client_host: "/127.0.0.1".into(),
+                metadata: Default::default(),
+                assignment: Default::default(),
+            }],
+        };
+        assert_encodes::<DescribeGroups>(DescribeGroups::VERSIONS, |version| {
+            let missing = missing_group(version, &group, GroupError::GroupNotFound);
+            let groups = vec![found_group(&group, found.clone()), missing];
+            DescribeGroupsResponse::default().with_groups(groups)
+        });
+        let old = missing_group(5, &group, GroupError::GroupNotFound);
+        assert_eq!((old.error_code, old.group_state.as_str()), (0, "Dead"));
+        let new = missing_group(6, &group, GroupError::GroupNotFound);
+        assert_eq!(new.error_code, ErrorCode::GROUP_ID_NOT_FOUND.0);
+    }
+}

@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
@@ -41,20 +42,31 @@ impl Api for FindCoordinator {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let found = find(ctx, version, request.key_type);
-        if version < 4 {
-            return Reply::Now(single(&found));
-        }
-        let coordinators = request.coordinator_keys.into_iter().map(|key| {
-            Coordinator::default()
-                .with_key(key)
-                .with_node_id(BrokerId(found.node_id))
-                .with_host(text(&found.host))
-                .with_port(found.port)
-                .with_error_code(found.code.0)
-                .with_error_message(Some(text(found.message)))
-        });
-        Reply::Now(FindCoordinatorResponse::default().with_coordinators(coordinators.collect()))
+        Reply::Now(response(version, &found, request.coordinator_keys))
     }
+}
+
+/// The same answer for each key, or the only one up to v3.
+fn response(version: i16, found: &Found, keys: Vec<StrBytes>) -> FindCoordinatorResponse {
+    let response = FindCoordinatorResponse::default();
+    if version < 4 {
+        return response
+            .with_node_id(BrokerId(found.node_id))
+            .with_host(text(&found.host))
+            .with_port(found.port)
+            .with_error_code(found.code.0)
+            .with_error_message(Some(text(found.message)));
+    }
+    let coordinators = keys.into_iter().map(|key| {
+        Coordinator::default()
+            .with_key(key)
+            .with_node_id(BrokerId(found.node_id))
+            .with_host(text(&found.host))
+            .with_port(found.port)
+            .with_error_code(found.code.0)
+            .with_error_message(Some(text(found.message)))
+    });
+    response.with_coordinators(coordinators.collect())
 }
 
 fn find(ctx: &Context, version: i16, key_type: i8) -> Found {
@@ -91,12 +103,19 @@ fn nobody(code: ErrorCode, message: &'static str) -> Found {
     }
 }
 
-/// The form of the answer up to v3.
-fn single(found: &Found) -> FindCoordinatorResponse {
-    FindCoordinatorResponse::default()
-        .with_node_id(BrokerId(found.node_id))
-        .with_host(text(&found.host))
-        .with_port(found.port)
-        .with_error_code(found.code.0)
-        .with_error_message(Some(text(found.message)))
+#[cfg(test)]
+mod tests {
+    use super::super::groups::assert_encodes;
+    use super::*;
+
+    #[test]
+    fn every_version_can_be_answered() {
+        let refused = nobody(ErrorCode::UNSUPPORTED_VERSION, "no");
+        assert_encodes::<FindCoordinator>(FindCoordinator::VERSIONS, |version| {
+            response(version, &refused, vec!["key".into()])
+        });
+        let several = response(4, &refused, vec!["a".into(), "b".into()]);
+        assert_eq!(several.coordinators.len(), 2);
+        assert_eq!(response(3, &refused, vec![]).node_id, BrokerId(-1));
+    }
 }

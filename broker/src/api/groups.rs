@@ -26,3 +26,17 @@ pub(super) fn instance_id(wire: Option<&StrBytes>) -> Option<InstanceId> {
 pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
+
+/// Fails unless the codec takes the response in each of these versions: it refuses fields that a
+/// version does not have.
+#[cfg(test)]
+pub(super) fn assert_encodes<A: super::Api>(
+    versions: std::ops::RangeInclusive<i16>,
+    response: impl Fn(i16) -> super::ResponseOf<A>,
+) {
+    for version in versions {
+        if let Err(error) = A::encode(1, version, &response(version)) {
+            panic!("version {version}: {error}");
+        }
+    }
+}

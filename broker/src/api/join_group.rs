@@ -96,3 +96,36 @@ fn member(member: JoinedMember) -> JoinGroupResponseMember {
         .with_group_instance_id(member.instance_id.map(|instance| text(instance.as_str())))
         .with_metadata(member.metadata)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::assert_encodes;
+    use super::*;
+    use crate::group::GroupError;
+
+    #[test]
+    fn every_version_can_be_answered() {
+        let refused = JoinAnswer::refused("m".into(), GroupError::MemberIdRequired);
+        assert_encodes::<JoinGroup>(JoinGroup::VERSIONS, |version| {
+            response(version, refused.clone())
+        });
+        assert_encodes::<JoinGroup>(JoinGroup::VERSIONS, |version| {
+            let member = JoinedMember {
+                member_id: "m".into(),
+                instance_id: Some("i".into()),
+                metadata: Bytes::from_static(b"x"),
+            };
+            let answer = JoinAnswer {
+                error: None,
+                member_id: "m".into(),
+                generation: 1,
+                protocol_type: Some("consumer".into()),
+                protocol_name: Some("range".into()),
+                leader: "m".into(),
+                members: vec![member],
+                skip_assignment: version >= 9,
+            };
+            response(version, answer)
+        });
+    }
+}

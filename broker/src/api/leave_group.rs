@@ -43,29 +43,51 @@ impl Api for LeaveGroup {
                 return Reply::Now(LeaveGroupResponse::default().with_error_code(code));
             }
         };
-        let mut codes = results.into_iter().map(|result| match result {
+        let codes = results.into_iter().map(|result| match result {
             Ok(()) => 0,
             Err(error) => group_code(error).0,
         });
-        let response = LeaveGroupResponse::default();
-        Reply::Now(match version {
-            ..3 => response.with_error_code(codes.next().unwrap_or(0)),
-            _ => {
-                let left = members.into_iter().zip(codes).map(|(member, code)| {
-                    MemberResponse::default()
-                        .with_member_id(member.member_id)
-                        .with_group_instance_id(member.group_instance_id)
-                        .with_error_code(code)
-                });
-                response.with_members(left.collect())
-            }
-        })
+        Reply::Now(response(version, members, codes))
     }
+}
+
+fn response(
+    version: i16,
+    members: Vec<MemberIdentity>,
+    mut codes: impl Iterator<Item = i16>,
+) -> LeaveGroupResponse {
+    let response = LeaveGroupResponse::default();
+    if version < 3 {
+        return response.with_error_code(codes.next().unwrap_or(0));
+    }
+    let left = members.into_iter().zip(codes).map(|(member, code)| {
+        MemberResponse::default()
+            .with_member_id(member.member_id)
+            .with_group_instance_id(member.group_instance_id)
+            .with_error_code(code)
+    });
+    response.with_members(left.collect())
 }
 
 fn leaving(member: &MemberIdentity) -> Leaving {
     Leaving {
         member_id: member.member_id.as_str().into(),
         instance_id: instance_id(member.group_instance_id.as_ref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::assert_encodes;
+    use super::*;
+
+    #[test]
+    fn every_version_can_be_answered() {
+        assert_encodes::<LeaveGroup>(LeaveGroup::VERSIONS, |version| {
+            let member = MemberIdentity::default().with_group_instance_id(Some("i".into()));
+            response(version, vec![member], [25].into_iter())
+        });
+        let one = response(2, vec![MemberIdentity::default()], [25].into_iter());
+        assert_eq!((one.error_code, one.members.len()), (25, 0));
     }
 }

@@ -1,7 +1,7 @@
 //! ListGroups (key 16), versions 0–5.
 //!
 //! - v4 (KIP-518): filter by states, whatever their case; v5 (KIP-848): filter by types, of which
-//!   there is only `classic` here.
+//!   there is only `Classic` here.
 
 use std::ops::RangeInclusive;
 
@@ -11,11 +11,12 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::groups::{text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::group::coordinator;
 
 /// ListGroups.
 pub struct ListGroups;
 
-const CLASSIC: &str = "classic";
+const CLASSIC: &str = "Classic";
 
 impl Api for ListGroups {
     const KEY: ApiKey = ApiKey::ListGroups;
@@ -31,19 +32,23 @@ impl Api for ListGroups {
             if !passes(&request.states_filter, group.state.name()) {
                 continue;
             }
-            let mut listed = ListedGroup::default()
-                .with_group_id(wire_group_id(&group.group_id))
-                .with_protocol_type(text(&group.protocol_type));
-            if version >= 4 {
-                listed.group_state = text(group.state.name());
-            }
-            if version >= 5 {
-                listed.group_type = text(CLASSIC);
-            }
-            response.groups.push(listed);
+            response.groups.push(listed(version, &group));
         }
         Reply::Now(response)
     }
+}
+
+fn listed(version: i16, group: &coordinator::ListedGroup) -> ListedGroup {
+    let mut listed = ListedGroup::default()
+        .with_group_id(wire_group_id(&group.group_id))
+        .with_protocol_type(text(&group.protocol_type));
+    if version >= 4 {
+        listed.group_state = text(group.state.name());
+    }
+    if version >= 5 {
+        listed.group_type = text(CLASSIC);
+    }
+    listed
 }
 
 /// Whether the filter is empty or names `value`.
@@ -52,4 +57,35 @@ fn passes(filter: &[StrBytes], value: &str) -> bool {
         || filter
             .iter()
             .any(|name| name.trim().eq_ignore_ascii_case(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::assert_encodes;
+    use super::*;
+
+    #[test]
+    fn every_version_can_be_answered() {
+        let group = coordinator::ListedGroup {
+            group_id: carrick_protocol::ids::GroupId::new("g"),
+            protocol_type: "consumer".into(),
+            state: crate::group::classic::GroupState::Stable,
+        };
+        assert_encodes::<ListGroups>(ListGroups::VERSIONS, |version| {
+            ListGroupsResponse::default().with_groups(vec![listed(version, &group)])
+        });
+    }
+
+    #[test]
+    fn filters_do_not_mind_case_and_spaces() {
+        let filter = |names: &[&'static str]| -> Vec<StrBytes> {
+            names
+                .iter()
+                .map(|name| StrBytes::from_static_str(name))
+                .collect()
+        };
+        assert!(passes(&[], "Stable"));
+        assert!(passes(&filter(&["empty", " sTable "]), "Stable"));
+        assert!(!passes(&filter(&["Empty"]), "Stable"));
+    }
 }

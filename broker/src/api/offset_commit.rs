@@ -115,3 +115,44 @@ fn fill_in(
         Err(error) => open.for_each(|partition| partition.error_code = group_code(error).0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::assert_encodes;
+    use super::*;
+
+    fn answered(codes: &[i16]) -> Vec<OffsetCommitResponseTopic> {
+        let partition =
+            |code: &i16| OffsetCommitResponsePartition::default().with_error_code(*code);
+        let partitions = codes.iter().map(partition).collect();
+        vec![OffsetCommitResponseTopic::default().with_partitions(partitions)]
+    }
+
+    fn codes(answered: &[OffsetCommitResponseTopic]) -> Vec<i16> {
+        answered[0]
+            .partitions
+            .iter()
+            .map(|partition| partition.error_code)
+            .collect()
+    }
+
+    #[test]
+    fn the_verdict_of_the_group_stands_where_no_other_error_does() {
+        let mut some = answered(&[0, 3, 0]);
+        fill_in(
+            &mut some,
+            Ok(vec![Ok(()), Err(GroupError::MetadataTooLarge)]),
+        );
+        assert_eq!(codes(&some), [0, 3, 12]);
+        let mut all = answered(&[0, 3, 0]);
+        fill_in(&mut all, Err(GroupError::IllegalGeneration));
+        assert_eq!(codes(&all), [22, 3, 22]);
+    }
+
+    #[test]
+    fn every_version_can_be_answered() {
+        assert_encodes::<OffsetCommit>(OffsetCommit::VERSIONS, |_| {
+            OffsetCommitResponse::default().with_topics(answered(&[0, 25]))
+        });
+    }
+}

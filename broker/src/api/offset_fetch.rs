@@ -154,3 +154,34 @@ fn single(group: OffsetFetchResponseGroup) -> OffsetFetchResponse {
         .with_error_code(group.error_code)
         .with_topics(topics.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId};
+
+    use super::super::groups::assert_encodes;
+    use super::*;
+
+    #[test]
+    fn every_version_can_be_answered() {
+        let offset = CommittedOffset {
+            offset: Offset(5),
+            leader_epoch: LeaderEpoch(2),
+            metadata: "note".into(),
+            commit_ms: 0,
+            expire_ms: None,
+            topic_id: TopicId::ZERO,
+        };
+        let partitions = vec![partition(0, None), partition(1, Some(offset))];
+        let topic = OffsetFetchResponseTopics::default()
+            .with_name(TopicName("t".into()))
+            .with_partitions(partitions);
+        let group = OffsetFetchResponseGroup::default()
+            .with_group_id(wire_group_id(&GroupId::new("g")))
+            .with_topics(vec![topic]);
+        assert_encodes::<OffsetFetch>(8..=9, |_| {
+            OffsetFetchResponse::default().with_groups(vec![group.clone()])
+        });
+        assert_encodes::<OffsetFetch>(1..=7, |_| single(group.clone()));
+    }
+}

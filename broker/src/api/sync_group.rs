@@ -73,3 +73,21 @@ fn response(answer: SyncAnswer) -> SyncGroupResponse {
 fn refused(code: ErrorCode) -> SyncGroupResponse {
     SyncGroupResponse::default().with_error_code(code.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::assert_encodes;
+    use super::*;
+
+    #[test]
+    fn every_version_can_be_answered() {
+        let synced = crate::group::classic::Synced {
+            protocol_type: Some("consumer".into()),
+            protocol_name: Some("range".into()),
+            assignment: Bytes::from_static(b"x"),
+        };
+        assert_encodes::<SyncGroup>(SyncGroup::VERSIONS, |_| response(Ok(synced.clone())));
+        let refused = crate::group::GroupError::RebalanceInProgress;
+        assert_encodes::<SyncGroup>(SyncGroup::VERSIONS, |_| response(Err(refused)));
+    }
+}

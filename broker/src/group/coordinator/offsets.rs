@@ -95,7 +95,7 @@ impl Coordinator {
     }
 
     /// The committed offsets of some partitions, in the order asked for: per topic, per partition,
-    /// `None` where there is none (or no such group).
+    /// `None` where there is none, no such group, or no such topic any more.
     ///
     /// # Errors
     /// `ShuttingDown`.
@@ -120,9 +120,9 @@ impl Coordinator {
             Err(error) => return Err(error),
         };
         for ((topic, _), offsets) in wanted.iter().zip(&mut fetched) {
-            let id = self.inner.topics.topic_id(topic).unwrap_or_default();
+            let id = self.inner.topics.topic_id(topic);
             for offset in offsets {
-                offset.take_if(|offset| !offset.is_of(id));
+                offset.take_if(|offset| !id.is_some_and(|id| offset.is_of(id)));
             }
         }
         Ok(fetched)
@@ -146,12 +146,8 @@ impl Coordinator {
             Err(error) => return Err(error),
         };
         for (topic, offsets) in &mut fetched {
-            let id = self
-                .inner
-                .topics
-                .topic_id(topic.as_str())
-                .unwrap_or_default();
-            offsets.retain(|(_, offset)| offset.is_of(id));
+            let id = self.inner.topics.topic_id(topic.as_str());
+            offsets.retain(|(_, offset)| id.is_some_and(|id| offset.is_of(id)));
         }
         fetched.retain(|(_, offsets)| !offsets.is_empty());
         Ok(fetched)

@@ -427,6 +427,10 @@ async fn offsets_go_with_their_topic_and_do_not_come_back_with_its_name() {
 
     // The broker dies after the topic is gone and before its offsets are.
     world.topics.0.lock().remove("bills");
+    assert_eq!(
+        world.groups().fetch_all(&GroupId::new("readers")),
+        Ok(vec![])
+    );
     world.restart().await;
     assert!(world.listed().is_empty());
 }
