@@ -4,9 +4,11 @@
 //! - [`flush`]: group commit of logs on flusher threads.
 //! - [`disk`]: the data folder, and the few things done to files beside reading and writing.
 //! - [`meta`]: typed keyspaces over RocksDB, for metadata only.
+//! - [`testing`]: damage to files, for tests.
 
 mod codec;
 pub mod disk;
 pub mod flush;
 pub mod log;
 pub mod meta;
+pub mod testing;

@@ -1,31 +1,355 @@
 //! Bringing a log to the disk, apart from its writer.
+//!
+//! The writer tells which files it wrote to ([`Durability::sealed`], …) and goes on; a flush syncs
+//! them on its own thread. Invariants, with durable end D and end E of the current snapshot:
+//!
+//! - recovery point on the disk ≤ D ≤ E, and everything below D is in files that were synced;
+//! - a flush reads E and the list of files under one lock: whatever is below E lies in one of
+//!   them, since a roll adds the new file under that lock before its bytes are published;
+//! - D goes back only by truncation, which counts up `generation` when it begins and again after
+//!   it published its smaller E: a flush that read E before does not move D;
+//! - after the first failed sync the log is faulted for good: the system may have dropped what it
+//!   could not write, so a second try would lie.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use carrick_protocol::ids::Offset;
+use parking_lot::Mutex;
 
-use super::LogError;
+use super::checkpoint::{Checkpoint, Marks};
+use super::epochs::EpochHistory;
+use super::{LogError, LogReader};
 
 /// Flushes one log. Takes no lock of the writer's: appends go on meanwhile.
 #[derive(Clone, Debug)]
-pub struct FlushHandle {}
+pub struct FlushHandle {
+    shared: Arc<Durability>,
+}
 
 impl FlushHandle {
+    pub(super) fn new(shared: Arc<Durability>) -> FlushHandle {
+        FlushHandle { shared }
+    }
+
     /// Brings everything appended so far to the disk and advances the recovery point. Returns the
     /// durable end.
     ///
     /// Errors: `Faulted`, from the first failure on and for good.
     pub fn flush(&self) -> Result<Offset, LogError> {
-        unimplemented!()
+        self.shared.flush()
     }
+
     /// Everything below is on the disk.
     pub fn durable_end(&self) -> Offset {
-        unimplemented!()
+        self.shared.durable_end()
     }
-    /// Whether both are handles of the same log.
-    pub fn same_log(&self, _other: &FlushHandle) -> bool {
-        unimplemented!()
-    }
-    /// A number that is the same for all handles of one log and no other (while it is open).
+
+    /// A number that is the same for all handles of one log and no other in this process.
     pub fn log_id(&self) -> u64 {
-        unimplemented!()
+        self.shared.id
+    }
+}
+
+static NEXT_LOG_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What the writer and the flushes of one log share.
+#[derive(Debug)]
+pub(super) struct Durability {
+    id: u64,
+    dir: Arc<Path>,
+    reader: LogReader,
+    state: Mutex<State>,
+    /// Held during a flush: the next one finds less to do.
+    flushing: Mutex<()>,
+    durable_end: AtomicI64,
+    fault: OnceLock<Arc<io::Error>>,
+}
+
+#[derive(Debug)]
+struct State {
+    checkpoint: Checkpoint,
+    /// The active segment's file.
+    active: Arc<File>,
+    /// The file of its aborted transactions, once it has any.
+    aborted: Option<Arc<File>>,
+    /// The epochs, when they changed since the last flush.
+    epochs: Option<EpochHistory>,
+    /// Files written since the last flush that take no more writes.
+    finished: Vec<Unsynced>,
+    /// Whether files were created, renamed or removed since the last flush.
+    folder_changed: bool,
+    /// Whether the folder itself is new to its parent.
+    folder_is_new: bool,
+    generation: u64,
+}
+
+/// A file to sync.
+#[derive(Clone, Debug)]
+enum Unsynced {
+    Open(Arc<File>),
+    /// Written and closed; may be gone by now.
+    Path(PathBuf),
+}
+
+impl Unsynced {
+    fn sync(&self) -> io::Result<()> {
+        match self {
+            Unsynced::Open(file) => file.sync_all(),
+            Unsynced::Path(path) => match File::open(path) {
+                Ok(file) => file.sync_all(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+impl Durability {
+    pub fn new(
+        dir: &Arc<Path>,
+        reader: LogReader,
+        checkpoint: Checkpoint,
+        active: Arc<File>,
+        folder_may_be_new: bool,
+    ) -> Durability {
+        let durable_end = AtomicI64::new(checkpoint.marks().recovery_point.0);
+        Durability {
+            id: NEXT_LOG_ID.fetch_add(1, Ordering::Relaxed),
+            dir: Arc::clone(dir),
+            reader,
+            state: Mutex::new(State {
+                checkpoint,
+                active,
+                aborted: None,
+                epochs: None,
+                finished: Vec::new(),
+                folder_changed: folder_may_be_new,
+                folder_is_new: folder_may_be_new,
+                generation: 0,
+            }),
+            flushing: Mutex::new(()),
+            durable_end,
+            fault: OnceLock::new(),
+        }
+    }
+
+    pub fn durable_end(&self) -> Offset {
+        Offset(self.durable_end.load(Ordering::Acquire))
+    }
+
+    /// `Faulted` once a sync has failed.
+    pub fn check(&self) -> Result<(), LogError> {
+        match self.fault.get() {
+            Some(cause) => Err(LogError::Faulted(Arc::clone(cause))),
+            None => Ok(()),
+        }
+    }
+
+    /// Faults the log; the first cause stays.
+    pub fn fault(&self, cause: io::Error) -> LogError {
+        LogError::Faulted(Arc::clone(self.fault.get_or_init(|| Arc::new(cause))))
+    }
+
+    pub fn flush(&self) -> Result<Offset, LogError> {
+        let _one_at_a_time = self.flushing.lock();
+        self.check()?;
+        let work = loop {
+            self.save_epochs()?;
+            if let Some(work) = self.take_work() {
+                break work;
+            }
+        };
+        if work.end == self.durable_end() && work.files.is_empty() && work.folders.is_empty() {
+            return Ok(work.end);
+        }
+        work.sync().map_err(|cause| self.fault(cause))?;
+        self.advance(work.end, work.generation)
+    }
+
+    /// Everything that is to be synced for the current end; `None` if epochs are to be saved.
+    fn take_work(&self) -> Option<Work> {
+        let mut state = self.state.lock();
+        if state.epochs.is_some() {
+            return None;
+        }
+        let mut folders = Vec::new();
+        if std::mem::take(&mut state.folder_changed) {
+            folders.push(self.dir.to_path_buf());
+        }
+        if std::mem::take(&mut state.folder_is_new) {
+            folders.extend(self.dir.parent().map(parent_or_here));
+        }
+        Some(Work {
+            end: self.reader.snapshot().end(),
+            files: std::mem::take(&mut state.finished),
+            active: Arc::clone(&state.active),
+            aborted: state.aborted.clone(),
+            folders,
+            generation: state.generation,
+        })
+    }
+
+    /// Saves the epochs if they changed. A full disk is no fault: they stay to be saved.
+    fn save_epochs(&self) -> Result<(), LogError> {
+        let Some(epochs) = self.state.lock().epochs.take() else {
+            return Ok(());
+        };
+        match epochs.save(&self.dir) {
+            Err(LogError::DiskFull { path }) => {
+                self.state.lock().epochs.get_or_insert(epochs);
+                Err(LogError::DiskFull { path })
+            }
+            Err(error) => Err(self.fault(io::Error::other(error.to_string()))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Moves durable end and recovery point to `end`, unless the log was truncated meanwhile.
+    fn advance(&self, end: Offset, generation: u64) -> Result<Offset, LogError> {
+        let mut state = self.state.lock();
+        if state.generation != generation {
+            return Ok(self.durable_end());
+        }
+        let marks = Marks {
+            recovery_point: end,
+            ..state.checkpoint.marks()
+        };
+        // A recovery point that stays behind costs a longer scan only, so a full disk is no fault.
+        if let Err(error) = state.checkpoint.write(marks) {
+            tracing::warn!(%error, "recovery point not written");
+        }
+        self.durable_end.store(end.0, Ordering::Release);
+        Ok(end)
+    }
+
+    /// The epochs changed; told before batches of the new epoch are published.
+    pub fn epochs_changed(&self, epochs: &EpochHistory) {
+        self.state.lock().epochs = Some(epochs.clone());
+    }
+
+    /// The active segment's file of aborted transactions; told before the marker is published.
+    pub fn aborted_changed(&self, file: Option<Arc<File>>) {
+        let mut state = self.state.lock();
+        if state.aborted.is_none() {
+            state.folder_changed = true;
+        }
+        state.aborted = file;
+    }
+
+    /// A roll: `old` and `written` take no more writes, `active` is the new segment.
+    pub fn rolled(&self, old: Arc<File>, written: Vec<PathBuf>, active: Arc<File>) {
+        let mut state = self.state.lock();
+        state.finished.push(Unsynced::Open(old));
+        if let Some(aborted) = state.aborted.take() {
+            state.finished.push(Unsynced::Open(aborted));
+        }
+        state
+            .finished
+            .extend(written.into_iter().map(Unsynced::Path));
+        state.active = active;
+        state.folder_changed = true;
+    }
+
+    /// Files that recovery or the writer wrote and closed.
+    pub fn written(&self, paths: Vec<PathBuf>) {
+        let mut state = self.state.lock();
+        state.finished.extend(paths.into_iter().map(Unsynced::Path));
+        state.folder_changed = true;
+    }
+
+    /// A truncation to `end` begins: durably takes the recovery point back before bytes go.
+    pub fn begin_truncation(&self, end: Offset, log_start: Offset) -> Result<(), LogError> {
+        self.check()?;
+        let mut state = self.state.lock();
+        state.generation += 1;
+        let durable = end.min(self.durable_end());
+        self.durable_end.store(durable.0, Ordering::Release);
+        let marks = state.checkpoint.marks();
+        let recovery_point = marks.recovery_point.min(end);
+        self.write_synced(
+            &mut state,
+            Marks {
+                recovery_point,
+                log_start,
+                clean_end: Offset::NONE,
+            },
+        )
+    }
+
+    /// A truncation is done, synced and published: `active` is written to from now on.
+    pub fn end_truncation(&self, active: Arc<File>, aborted: Option<Arc<File>>) {
+        let mut state = self.state.lock();
+        state.aborted = aborted;
+        state.generation += 1;
+        state.active = active;
+        state.folder_changed = true;
+    }
+
+    /// Durably remembers a new log start.
+    pub fn set_log_start(&self, log_start: Offset) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let marks = state.checkpoint.marks();
+        self.write_synced(&mut state, Marks { log_start, ..marks })
+    }
+
+    /// Durably sets or removes the mark of a clean close.
+    pub fn set_clean_end(&self, clean_end: Offset) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let marks = state.checkpoint.marks();
+        if marks.clean_end == clean_end {
+            return Ok(());
+        }
+        self.write_synced(&mut state, Marks { clean_end, ..marks })
+    }
+
+    fn write_synced(&self, state: &mut State, marks: Marks) -> Result<(), LogError> {
+        match state.checkpoint.write_synced(marks) {
+            Err(LogError::Io { source, .. }) => {
+                let copy = io::Error::new(source.kind(), source.to_string());
+                Err(self.fault(copy))
+            }
+            other => other,
+        }
+    }
+}
+
+/// The folder that holds a relative folder of one name is the working folder.
+fn parent_or_here(parent: &Path) -> PathBuf {
+    let here = parent.as_os_str().is_empty();
+    if here {
+        PathBuf::from(".")
+    } else {
+        parent.to_path_buf()
+    }
+}
+
+/// What one flush does.
+#[derive(Debug)]
+struct Work {
+    end: Offset,
+    files: Vec<Unsynced>,
+    active: Arc<File>,
+    aborted: Option<Arc<File>>,
+    folders: Vec<PathBuf>,
+    generation: u64,
+}
+
+impl Work {
+    fn sync(&self) -> io::Result<()> {
+        for file in &self.files {
+            file.sync()?;
+        }
+        self.active.sync_data()?;
+        if let Some(aborted) = &self.aborted {
+            aborted.sync_data()?;
+        }
+        for folder in &self.folders {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     }
 }

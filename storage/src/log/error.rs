@@ -77,12 +77,20 @@ impl LogError {
     pub fn io(path: &Path, source: io::Error) -> LogError {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LogError::DiskFull { path },
-            _ => LogError::Io { path, source: Arc::new(source) },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                LogError::DiskFull { path }
+            }
+            _ => LogError::Io {
+                path,
+                source: Arc::new(source),
+            },
         }
     }
 
     pub(crate) fn corrupt(path: &Path, problem: impl Into<String>) -> LogError {
-        LogError::Corrupt { path: path.to_path_buf(), problem: problem.into() }
+        LogError::Corrupt {
+            path: path.to_path_buf(),
+            problem: problem.into(),
+        }
     }
 }

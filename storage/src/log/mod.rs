@@ -1,16 +1,55 @@
 //! One partition's log: segments of record batches, mapped into memory.
+//!
+//! One writer ([`Log`], `&mut self`), any number of readers ([`LogReader`]) and flushes
+//! ([`FlushHandle`]) on other threads; nobody waits for anybody. Invariants, in offsets:
+//!
+//! log start ≤ last stable ≤ high watermark ≤ end, and recovery point ≤ durable end ≤ end.
+//!
+//! - Bytes are stored as they were given but for what [`Placement::Next`] sets. Offsets of batches
+//!   grow; gaps between batches, and between a segment and the next, are allowed.
+//! - A published byte never changes and never moves: readers hold the mapping it lies in.
+//!   Truncation copies what is kept into a new file instead of cutting the old one.
+//! - What is on the disk after a crash is a prefix of what was appended, and holds at least
+//!   everything below the durable end. Opening cuts what is not a whole batch with a good CRC.
+//!
+//! Files: see `files.rs` (segments and indexes, Kafka's names and formats), `checkpoint.rs`,
+//! `epochs.rs`. The active `.log` file has a tail of zeros, reserved on the disk; a sealed one has
+//! its real size.
 
+mod active;
+mod append;
+mod checkpoint;
 mod config;
 mod durability;
 mod epochs;
 mod error;
+mod files;
+mod mapped;
+mod offset_index;
+mod opening;
 mod producers;
 mod reader;
+mod recovery;
+mod retention;
+mod segment;
+mod state;
+#[cfg(test)]
+mod tests;
+mod time_index;
+mod timestamps;
 mod transactions;
+mod truncation;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use carrick_protocol::ids::{LeaderEpoch, Offset};
+
+use active::Active;
+use durability::Durability;
+use reader::{Extent, Shape};
+use segment::Sealed;
+use transactions::AbortedIndex;
 
 pub use config::LogConfig;
 pub use durability::FlushHandle;
@@ -19,12 +58,35 @@ pub use error::LogError;
 pub use producers::{
     KeptBatch, OpenTransaction, ProducerEntry, Producers, Sequence, SequenceError,
 };
-pub use reader::{LogReader, SegmentInfo, Snapshot, TimestampOffset};
+pub use reader::{LogReader, SegmentInfo, Snapshot};
+pub use timestamps::TimestampOffset;
 pub use transactions::AbortedTxn;
 
 /// The writer of one log.
+///
+/// Dropping it without [`Log::close`] loses nothing that was flushed; the next open recovers.
 #[derive(Debug)]
-pub struct Log {}
+pub struct Log {
+    dir: Arc<Path>,
+    config: LogConfig,
+    /// Sealed segments, oldest first.
+    sealed: Arc<[Arc<Sealed>]>,
+    active: Active,
+    /// Aborted transactions of the active segment.
+    aborted: AbortedIndex,
+    producers: Producers,
+    epochs: EpochHistory,
+    log_start: Offset,
+    end: Offset,
+    high_watermark: Offset,
+    /// The time, as last told: the age of new segments counts from it.
+    now_ms: i64,
+    /// Whether the disk still says that the log was closed cleanly.
+    marked_clean: bool,
+    shape: Arc<Shape>,
+    reader: LogReader,
+    durability: Arc<Durability>,
+}
 
 /// Where appended batches go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +103,7 @@ pub enum Placement {
     Exact,
 }
 
-/// What an append did. With no batches, offsets are the end of the log.
+/// What an append did. With no batches, all offsets are the end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Base offset of the first batch.
@@ -63,83 +125,145 @@ pub struct Recovered {
     pub clean: bool,
     /// Bytes whose checksums were verified.
     pub scanned_bytes: u64,
-    /// Bytes cut off: a torn tail and all after it, zeros of the preallocation not counted.
+    /// Bytes cut off: a torn tail and all after it. Of a tail only the first MiB is looked at, and
+    /// zeros at its end (reserved space) do not count.
     pub cut_bytes: u64,
-    /// Index files written anew.
+    /// Segments whose index files were written anew.
     pub rebuilt_indexes: u32,
 }
 
 impl Log {
-    /// Opens the log in `dir`, created when missing, and recovers it if it was not closed.
-    pub fn open(_dir: &Path, _config: LogConfig, _now_ms: i64) -> Result<(Log, Recovered), LogError> {
-        unimplemented!()
-    }
-    /// Appends whole batches. The CRC is not verified here: whoever took them from a peer did.
-    ///
-    /// Errors: `NonMonotonic`, `Batch`, `PartialBatch`, `BatchTooLarge`, `OffsetOverflow` leave
-    /// the log as it was. `DiskFull` and `Io` may leave the first batches of a run that spans
-    /// segments appended: the end says how far it got.
-    pub fn append(
-        &mut self,
-        _batches: &[u8],
-        _placement: Placement,
-        _now_ms: i64,
-    ) -> Result<Appended, LogError> {
-        unimplemented!()
-    }
-    /// Moves the end to `to` without bytes: the next segment begins there.
-    pub fn advance_end(&mut self, _to: Offset) -> Result<(), LogError> {
-        unimplemented!()
-    }
-    /// Drops every batch that ends past `offset`; returns the new end, which is smaller than
-    /// `offset` where that lies inside a batch or a gap. Durable on return.
-    pub fn truncate_to(&mut self, _offset: Offset) -> Result<Offset, LogError> {
-        unimplemented!()
-    }
-    /// Drops everything; the log starts and ends at `offset`. Durable on return.
-    pub fn truncate_fully_and_start_at(&mut self, _offset: Offset) -> Result<(), LogError> {
-        unimplemented!()
-    }
-    /// Moves the log start up to `to` (at most the end; never back) and deletes the segments that
-    /// lie wholly below. Durable on return.
-    pub fn advance_log_start(&mut self, _to: Offset) -> Result<Offset, LogError> {
-        unimplemented!()
-    }
-    /// Moves the high watermark up (at most to the end; back only by truncation).
-    pub fn set_high_watermark(&mut self, _to: Offset) -> Offset {
-        unimplemented!()
-    }
-    /// Deletes old segments by time, size and log start; returns the log start.
-    pub fn apply_retention(&mut self, _now_ms: i64) -> Result<Offset, LogError> {
-        unimplemented!()
-    }
-    /// Replaces the limits.
-    pub fn set_config(&mut self, _config: LogConfig) {
-        unimplemented!()
-    }
     /// For reads on any thread.
     pub fn reader(&self) -> LogReader {
-        unimplemented!()
+        self.reader.clone()
     }
+
     /// For flushes on any thread.
     pub fn flush_handle(&self) -> FlushHandle {
-        unimplemented!()
+        FlushHandle::new(Arc::clone(&self.durability))
     }
+
     /// First offset that may be read.
     pub fn start(&self) -> Offset {
-        unimplemented!()
+        self.log_start
     }
+
     /// Offset after the last one appended.
     pub fn end(&self) -> Offset {
-        unimplemented!()
+        self.end
     }
+
+    /// What readers may see, as last set; the log start after opening.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
     /// Bytes of all segments.
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.shape.sealed_bytes + self.active.size() as u64
     }
+
+    /// The limits in force.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Replaces the limits.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// Producers that wrote to the log.
+    pub fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    /// Leader epochs of the log.
+    pub fn epochs(&self) -> &EpochHistory {
+        &self.epochs
+    }
+
+    /// Transactions without an end, in order of their first offset.
+    pub fn open_transactions(&self) -> Vec<OpenTransaction> {
+        self.producers.open_transactions()
+    }
+
+    /// Forgets producers that were idle for longer than the configured time; how many.
+    pub fn expire_producers(&mut self, now_ms: i64) -> usize {
+        self.producers
+            .expire(now_ms, self.config.producer_expiration_ms)
+    }
+
+    /// Moves the high watermark up (at most to the end; back only by truncation). Returns it.
+    pub fn set_high_watermark(&mut self, to: Offset) -> Offset {
+        let to = to.min(self.end);
+        if to > self.high_watermark {
+            self.high_watermark = to;
+            self.producers.high_watermark_moved(to);
+            self.publish();
+        }
+        self.high_watermark
+    }
+
     /// Flushes, writes indexes and a producer snapshot, gives reserved space back and marks the
-    /// log as closed cleanly.
-    pub fn close(self) -> Result<(), LogError> {
-        unimplemented!()
+    /// log as closed cleanly. Snapshots taken before stay readable.
+    pub fn close(mut self) -> Result<(), LogError> {
+        self.durability.check()?;
+        if self.marked_clean {
+            return Ok(());
+        }
+        let written = self.active.settle()?;
+        self.producers.write_snapshot(&self.dir, self.end)?;
+        self.durability.written(written);
+        self.durability.flush()?;
+        self.durability.set_clean_end(self.end)
+    }
+
+    /// Durably removes the mark of a clean close, before the first write after opening.
+    fn begin_write(&mut self) -> Result<(), LogError> {
+        self.durability.check()?;
+        if self.marked_clean {
+            self.durability.set_clean_end(Offset::NONE)?;
+            self.marked_clean = false;
+        }
+        Ok(())
+    }
+
+    /// Whether readers have the current mappings; an index that grew has a new one.
+    fn shape_is_current(&self) -> bool {
+        Arc::ptr_eq(&self.shape.log, self.active.log.region())
+            && Arc::ptr_eq(&self.shape.offsets, self.active.offsets.region())
+            && Arc::ptr_eq(&self.shape.times, self.active.times.region())
+    }
+
+    /// Shows readers the current bounds.
+    fn publish(&self) {
+        self.reader
+            .publish(Snapshot::new(Arc::clone(&self.shape), self.extent()));
+    }
+
+    /// Shows readers the current segments, mappings, epochs and aborted transactions.
+    fn publish_shape(&mut self) {
+        let (sealed, active) = (&self.sealed, &self.active);
+        let shape = Shape::new(&self.dir, sealed, active, &self.aborted, &self.epochs);
+        self.shape = Arc::new(shape);
+        self.publish();
+    }
+
+    fn extent(&self) -> Extent {
+        let unstable = self
+            .producers
+            .first_unstable()
+            .unwrap_or(self.high_watermark);
+        Extent {
+            log_start: self.log_start,
+            end: self.end,
+            high_watermark: self.high_watermark,
+            last_stable: unstable.min(self.high_watermark).max(self.log_start),
+            log_bytes: self.active.log.len(),
+            offsets_bytes: self.active.offsets.len(),
+            times_bytes: self.active.times.len(),
+            max_time: self.active.max_time,
+        }
     }
 }

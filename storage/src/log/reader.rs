@@ -1,12 +1,25 @@
 //! Reading a log without its writer's lock.
+//!
+//! Invariants of a snapshot: log start ≤ last stable ≤ high watermark ≤ end; the sealed segments
+//! and the active one follow each other by base offset; every byte and index entry it covers is
+//! published. Nothing of it changes, whatever becomes of the log.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 
-use super::{AbortedTxn, LogError};
+use super::LogError;
+use super::active::Active;
+use super::epochs::EpochHistory;
+use super::files::{Kind, path_of};
+use super::mapped::Region;
+use super::offset_index::OffsetIndex;
+use super::segment::{Sealed, View};
+use super::time_index::{TimeEntry, TimeIndex};
+use super::transactions::{AbortedIndex, AbortedTxn, AbortedView, collect_aborted};
 
 /// Hands out snapshots of one log. Cheap to clone; never blocks, never blocks the writer.
 #[derive(Clone, Debug)]
@@ -15,26 +28,20 @@ pub struct LogReader {
 }
 
 impl LogReader {
+    pub(super) fn new(snapshot: Snapshot) -> LogReader {
+        LogReader {
+            current: Arc::new(ArcSwap::from_pointee(snapshot)),
+        }
+    }
+
     /// The log as of now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
-}
 
-/// A log as it was at one moment: its segments, bounds and watermarks do not change any more,
-/// and its bytes stay readable even if they are deleted or truncated meanwhile.
-#[derive(Debug)]
-pub struct Snapshot {}
-
-/// Timestamp, offset and leader epoch of one record (the answer to ListOffsets).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimestampOffset {
-    /// Timestamp of the record, in ms.
-    pub timestamp_ms: i64,
-    /// Its offset.
-    pub offset: Offset,
-    /// Leader epoch of its batch.
-    pub leader_epoch: LeaderEpoch,
+    pub(super) fn publish(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+    }
 }
 
 /// One segment, for descriptions and verification.
@@ -46,34 +53,120 @@ pub struct SegmentInfo {
     pub end: Offset,
     /// Bytes of whole batches.
     pub size_bytes: u64,
-    /// Largest timestamp, -1 if none.
-    pub max_timestamp_ms: i64,
     /// The `.log` file.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
+}
+
+/// What of a snapshot changes rarely: shared from one to the next.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub dir: Arc<Path>,
+    /// Sealed segments, oldest first.
+    pub sealed: Arc<[Arc<Sealed>]>,
+    /// Bytes of the sealed segments.
+    pub sealed_bytes: u64,
+    /// Base offset of the active segment.
+    pub base: Offset,
+    pub log: Arc<Region>,
+    pub offsets: Arc<Region>,
+    pub times: Arc<Region>,
+    pub aborted: AbortedView,
+    pub epochs: EpochHistory,
+}
+
+impl Shape {
+    /// The shape of a log as its writer has it now.
+    pub fn new(
+        dir: &Arc<Path>,
+        sealed: &Arc<[Arc<Sealed>]>,
+        active: &Active,
+        aborted: &AbortedIndex,
+        epochs: &EpochHistory,
+    ) -> Shape {
+        Shape {
+            dir: Arc::clone(dir),
+            sealed: Arc::clone(sealed),
+            sealed_bytes: sealed.iter().map(|segment| segment.size as u64).sum(),
+            base: active.base,
+            log: Arc::clone(active.log.region()),
+            offsets: Arc::clone(active.offsets.region()),
+            times: Arc::clone(active.times.region()),
+            aborted: aborted.view(),
+            epochs: epochs.clone(),
+        }
+    }
+}
+
+/// What of a snapshot changes with every append or move of a bound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub log_start: Offset,
+    pub end: Offset,
+    pub high_watermark: Offset,
+    pub last_stable: Offset,
+    /// Published bytes of the active segment and of its indexes.
+    pub log_bytes: usize,
+    pub offsets_bytes: usize,
+    pub times_bytes: usize,
+    /// Largest timestamp in the active segment.
+    pub max_time: TimeEntry,
+}
+
+impl Extent {
+    /// Of an empty log at `start`.
+    pub fn empty(start: Offset) -> Extent {
+        Extent {
+            log_start: start,
+            end: start,
+            high_watermark: start,
+            last_stable: start,
+            log_bytes: 0,
+            offsets_bytes: 0,
+            times_bytes: 0,
+            max_time: TimeEntry::none(start),
+        }
+    }
+}
+
+/// A log as it was at one moment: its segments, bounds and watermarks do not change any more,
+/// and its bytes stay readable even if they are deleted or truncated meanwhile.
+#[derive(Debug)]
+pub struct Snapshot {
+    shape: Arc<Shape>,
+    extent: Extent,
 }
 
 impl Snapshot {
+    pub(super) fn new(shape: Arc<Shape>, extent: Extent) -> Snapshot {
+        Snapshot { shape, extent }
+    }
+
     /// First offset that may be read.
     pub fn log_start(&self) -> Offset {
-        unimplemented!()
+        self.extent.log_start
     }
+
     /// Offset after the last one appended.
     pub fn end(&self) -> Offset {
-        unimplemented!()
+        self.extent.end
     }
+
     /// What readers may see.
     pub fn high_watermark(&self) -> Offset {
-        unimplemented!()
+        self.extent.high_watermark
     }
+
     /// What `read_committed` readers may see: the smaller of high watermark and the first offset
     /// of a transaction that is not known to have ended below the high watermark.
     pub fn last_stable(&self) -> Offset {
-        unimplemented!()
+        self.extent.last_stable
     }
+
     /// Bytes of all segments.
     pub fn size_bytes(&self) -> u64 {
-        unimplemented!()
+        self.shape.sealed_bytes + self.extent.log_bytes as u64
     }
+
     /// Whole batches from the one that holds `from` (or the first after it) on, of one segment:
     /// as many as fit `max_bytes`, none that begins at or past `upto`; the first one even if it
     /// is larger when `at_least_one`. Empty at the end. No copy: the bytes are the mapping's.
@@ -81,41 +174,150 @@ impl Snapshot {
     /// Errors: `OutOfRange` below the log start or past the end, `Corrupt`, `Io`.
     pub fn read(
         &self,
-        _from: Offset,
-        _upto: Offset,
-        _max_bytes: usize,
-        _at_least_one: bool,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
     ) -> Result<Bytes, LogError> {
-        unimplemented!()
+        let (log_start, end) = (self.log_start(), self.end());
+        if from < log_start || from > end {
+            return Err(LogError::OutOfRange {
+                offset: from,
+                log_start,
+                end,
+            });
+        }
+        let upto = upto.min(end);
+        for at in self.segment_of(from)..=self.shape.sealed.len() {
+            if from >= upto || self.base_of(at) >= upto {
+                break;
+            }
+            let view = self.view(at)?;
+            if let Some((start, header)) = view.find(from)? {
+                if header.base_offset >= upto {
+                    break;
+                }
+                let first_bytes = header.size_bytes();
+                if first_bytes > max_bytes && !at_least_one {
+                    break;
+                }
+                let limit = start.saturating_add(max_bytes.max(first_bytes));
+                let stop = view.read_end(start, limit, upto)?;
+                return view.log.bytes(start..stop).ok_or_else(|| {
+                    LogError::corrupt(&view.path(), format!("no bytes {start} to {stop}"))
+                });
+            }
+        }
+        Ok(Bytes::new())
     }
-    /// The first record, in offset order and below `upto`, with a timestamp of at least
-    /// `timestamp_ms` (`UnifiedLog.fetchOffsetByTimestamp`).
-    pub fn offset_for_timestamp(
-        &self,
-        _timestamp_ms: i64,
-        _upto: Offset,
-    ) -> Result<Option<TimestampOffset>, LogError> {
-        unimplemented!()
-    }
-    /// The first record with the largest timestamp of the log (ListOffsets -3).
-    pub fn max_timestamp(&self) -> Result<Option<TimestampOffset>, LogError> {
-        unimplemented!()
-    }
+
     /// Largest epoch not above the one asked for, and where it ends
     /// (`LeaderEpochFileCache.endOffsetFor`).
-    pub fn epoch_end(&self, _epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        unimplemented!()
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.shape.epochs.end_offset_for(epoch, self.end())
     }
+
     /// The epoch of the last batch.
     pub fn last_epoch(&self) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.shape.epochs.latest()
     }
-    /// Aborted transactions that overlap `from..upto`.
-    pub fn aborted(&self, _from: Offset, _upto: Offset) -> Result<Vec<AbortedTxn>, LogError> {
-        unimplemented!()
+
+    /// The epochs of the log.
+    pub fn epochs(&self) -> &EpochHistory {
+        &self.shape.epochs
     }
+
+    /// Aborted transactions that overlap `from..upto`, in order of their markers.
+    pub fn aborted(&self, from: Offset, upto: Offset) -> Result<Vec<AbortedTxn>, LogError> {
+        let later = self
+            .shape
+            .sealed
+            .get(self.segment_of(from)..)
+            .unwrap_or_default();
+        let mut views = Vec::with_capacity(later.len() + 1);
+        for segment in later {
+            views.push(segment.aborted()?);
+        }
+        views.push(&self.shape.aborted);
+        Ok(collect_aborted(views, from, upto))
+    }
+
     /// All segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        unimplemented!()
+        let info = |at: usize| {
+            let base_offset = self.base_of(at);
+            SegmentInfo {
+                base_offset,
+                end: self.next_of(at),
+                size_bytes: match self.shape.sealed.get(at) {
+                    Some(segment) => segment.size as u64,
+                    None => self.extent.log_bytes as u64,
+                },
+                path: path_of(&self.shape.dir, base_offset, Kind::Log),
+            }
+        };
+        (0..=self.shape.sealed.len()).map(info).collect()
+    }
+
+    /// Number of the segment that holds `offset` (or would); the active one comes last.
+    pub(super) fn segment_of(&self, offset: Offset) -> usize {
+        if offset >= self.shape.base {
+            return self.shape.sealed.len();
+        }
+        self.shape
+            .sealed
+            .partition_point(|segment| segment.base <= offset)
+            .saturating_sub(1)
+    }
+
+    /// How many segments there are.
+    pub(super) fn segment_count(&self) -> usize {
+        self.shape.sealed.len() + 1
+    }
+
+    fn base_of(&self, at: usize) -> Offset {
+        self.shape
+            .sealed
+            .get(at)
+            .map_or(self.shape.base, |segment| segment.base)
+    }
+
+    fn next_of(&self, at: usize) -> Offset {
+        if at < self.shape.sealed.len() {
+            self.base_of(at + 1)
+        } else {
+            self.end()
+        }
+    }
+
+    /// Largest timestamp of a segment.
+    pub(super) fn max_time(&self, at: usize) -> Result<TimeEntry, LogError> {
+        match self.shape.sealed.get(at) {
+            Some(segment) => segment.max_time(),
+            None => Ok(self.extent.max_time),
+        }
+    }
+
+    /// A segment to read from.
+    pub(super) fn view(&self, at: usize) -> Result<View<'_>, LogError> {
+        let next = self.next_of(at);
+        if let Some(segment) = self.shape.sealed.get(at) {
+            return segment.view(next);
+        }
+        let (shape, extent) = (&self.shape, &self.extent);
+        let offsets = shape
+            .offsets
+            .slice(0..extent.offsets_bytes)
+            .unwrap_or_default();
+        let times = shape.times.slice(0..extent.times_bytes).unwrap_or_default();
+        Ok(View {
+            dir: &shape.dir,
+            base: shape.base,
+            next,
+            log: &shape.log,
+            size: extent.log_bytes,
+            offsets: OffsetIndex::new(shape.base, offsets),
+            times: TimeIndex::new(shape.base, times),
+        })
     }
 }

@@ -1,0 +1,333 @@
+//! The segment that is appended to.
+//!
+//! Its `.log` file is reserved and mapped in growing steps ([`Active::reserve`]), its indexes lie
+//! in memory until the segment is sealed. File and mapping follow the rules of `mapped.rs`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use carrick_protocol::batch::{Batch, BatchHeader};
+use carrick_protocol::ids::Offset;
+
+use super::files::{Kind, open_rw, path_of, remove_if_there};
+use super::mapped::Tail;
+use super::offset_index::{self, OffsetIndex};
+use super::segment::{Sealed, View};
+use super::time_index::{self, TimeEntry, TimeIndex};
+use super::{LogConfig, LogError};
+use crate::disk;
+
+/// What a new segment's file gets first.
+const FIRST_RESERVE_BYTES: usize = 64 << 10;
+/// Reservation doubles up to this step.
+const LARGEST_RESERVE_STEP_BYTES: usize = 64 << 20;
+/// Positions in an index are i32.
+pub(super) const SEGMENT_LIMIT_BYTES: usize = i32::MAX as usize;
+const PAGE_BYTES: usize = 4096;
+/// Room of an index at first; it doubles.
+const FIRST_INDEX_BYTES: usize = 12 * 40;
+
+/// What about batches decides whether (the last of) them need a new segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub bytes: usize,
+    pub last_offset: Offset,
+    pub max_timestamp_ms: i64,
+    /// How many batches.
+    pub batches: usize,
+}
+
+/// The writer's side of the active segment.
+#[derive(Debug)]
+pub(super) struct Active {
+    dir: Arc<Path>,
+    pub base: Offset,
+    pub file: Arc<File>,
+    pub log: Tail,
+    pub offsets: Tail,
+    pub times: Tail,
+    bytes_since_entry: usize,
+    pub max_time: TimeEntry,
+    first_timestamp_ms: Option<i64>,
+    created_ms: i64,
+}
+
+impl Active {
+    /// A new, empty segment. A file of that name that recovery did not know is emptied: no reader
+    /// can hold it.
+    pub fn create(dir: &Arc<Path>, base: Offset, now_ms: i64) -> Result<Active, LogError> {
+        let path = path_of(dir, base, Kind::Log);
+        remove_if_there(&path)?;
+        let file = open_rw(&path)?;
+        Ok(Active::over(dir, base, file, Tail::heap(0), now_ms))
+    }
+
+    /// Goes on with a segment of `size` good bytes, whose file is as long. The batches are still
+    /// to be told ([`Active::note`]) or the indexes to be loaded ([`Active::load_indexes`]).
+    pub fn resume(
+        dir: &Arc<Path>,
+        base: Offset,
+        size: usize,
+        now_ms: i64,
+    ) -> Result<Active, LogError> {
+        let path = path_of(dir, base, Kind::Log);
+        let file = open_rw(&path)?;
+        let log = Tail::file(&file, size, size).map_err(|e| LogError::io(&path, e))?;
+        Ok(Active::over(dir, base, file, log, now_ms))
+    }
+
+    fn over(dir: &Arc<Path>, base: Offset, file: File, log: Tail, created_ms: i64) -> Active {
+        Active {
+            dir: Arc::clone(dir),
+            base,
+            file: Arc::new(file),
+            log,
+            offsets: Tail::heap(0),
+            times: Tail::heap(0),
+            bytes_since_entry: 0,
+            max_time: TimeEntry::none(base),
+            first_timestamp_ms: None,
+            created_ms,
+        }
+    }
+
+    /// Takes the index files of a cleanly closed segment into memory; whether they are sane.
+    pub fn load_indexes(&mut self) -> Result<bool, LogError> {
+        let offsets = read_if_there(&path_of(&self.dir, self.base, Kind::Offsets))?;
+        let times = read_if_there(&path_of(&self.dir, self.base, Kind::Times))?;
+        let (Some(offsets), Some(times)) = (offsets, times) else {
+            return Ok(false);
+        };
+        let index = OffsetIndex::new(self.base, &offsets);
+        let time_index = TimeIndex::new(self.base, &times);
+        let sane = index.is_sane(offsets.len() as u64, self.log.len() as u64)
+            && time_index.is_sane(times.len() as u64);
+        if sane {
+            let indexed = index
+                .entry(index.len().wrapping_sub(1))
+                .map_or(0, |e| e.position);
+            self.bytes_since_entry = self.log.len() - indexed;
+            self.max_time = time_index.last().unwrap_or(TimeEntry::none(self.base));
+            push(&mut self.offsets, &offsets);
+            push(&mut self.times, &times);
+            let first = self
+                .log
+                .region()
+                .slice(0..self.log.len())
+                .unwrap_or_default();
+            self.first_timestamp_ms = BatchHeader::parse(first).ok().map(|h| h.max_timestamp_ms);
+        }
+        Ok(sane)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        path_of(&self.dir, self.base, Kind::Log)
+    }
+
+    /// Bytes of whole batches.
+    pub fn size(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Whether a batch must go to a new segment (`LogSegment.shouldRoll`). A segment without
+    /// batches takes anything but offsets out of its reach.
+    pub fn should_roll(&self, incoming: Incoming, config: &LogConfig, now_ms: i64) -> bool {
+        if i32::try_from(incoming.last_offset - self.base).is_err() {
+            return true;
+        }
+        let waited_ms = match self.first_timestamp_ms {
+            Some(first) if first >= 0 => incoming.max_timestamp_ms.saturating_sub(first),
+            _ => now_ms.saturating_sub(self.created_ms),
+        };
+        // A batch that would be the first goes in whatever its size.
+        let follows = self.size() > 0 || incoming.batches > 1;
+        follows
+            && (self.size() + incoming.bytes > config.segment_max_bytes as usize
+                || waited_ms > config.segment_max_age_ms
+                || self.indexes_are_full(incoming, config))
+    }
+
+    /// Whether the batches might add more entries than the index files may hold.
+    fn indexes_are_full(&self, incoming: Incoming, config: &LogConfig) -> bool {
+        let interval_bytes = (config.index_interval_bytes as usize).max(1);
+        let coming = incoming.batches.min(incoming.bytes / interval_bytes + 1);
+        let index_bytes = config.index_max_bytes as usize;
+        let offsets = self.offsets.len() / offset_index::ENTRY_BYTES;
+        // The last entry of the time index is kept for the seal.
+        let times = self.times.len() / time_index::ENTRY_BYTES + 1;
+        offsets + coming > index_bytes / offset_index::ENTRY_BYTES
+            || times + coming > index_bytes / time_index::ENTRY_BYTES
+    }
+
+    /// Makes room for `bytes` more: reserves disk space, then maps it. Returns whether readers
+    /// need the new mapping. On an error the segment is as it was.
+    pub fn reserve(&mut self, bytes: usize, config: &LogConfig) -> Result<bool, LogError> {
+        if bytes <= self.log.spare_bytes() {
+            return Ok(false);
+        }
+        let size = self.size();
+        let needed = size.saturating_add(bytes);
+        if needed > SEGMENT_LIMIT_BYTES {
+            return Err(LogError::BatchTooLarge { bytes });
+        }
+        let reserved = size + self.log.spare_bytes();
+        let step = reserved.clamp(FIRST_RESERVE_BYTES, LARGEST_RESERVE_STEP_BYTES);
+        let wished = (reserved + step)
+            .min(config.segment_max_bytes as usize)
+            .max(needed);
+        let path = self.path();
+        let mut capacity = wished.next_multiple_of(PAGE_BYTES);
+        let mut outcome = self.allocate(capacity, &path);
+        if let Err(LogError::DiskFull { .. }) = outcome {
+            capacity = needed;
+            outcome = self.allocate(capacity, &path);
+        }
+        outcome?;
+        self.log = Tail::file(&self.file, size, capacity).map_err(|e| LogError::io(&path, e))?;
+        Ok(true)
+    }
+
+    /// Reserves the file up to `capacity`. What an attempt that failed took is given back.
+    fn allocate(&self, capacity: usize, path: &Path) -> Result<(), LogError> {
+        let size = self.size();
+        let outcome = disk::allocate(&self.file, path, size as u64, (capacity - size) as u64);
+        outcome.map_err(|error| {
+            let kept = size + self.log.spare_bytes();
+            // Best effort: a longer file than needed harms nothing.
+            let _ = self.file.set_len(kept as u64);
+            LogError::from(error)
+        })
+    }
+
+    /// Takes a batch at `position` into the indexes (Kafka's `LogSegment.append`).
+    pub fn note(&mut self, header: &BatchHeader, position: usize, config: &LogConfig) {
+        let last_offset = header.last_offset();
+        if header.max_timestamp_ms > self.max_time.timestamp_ms {
+            self.max_time = TimeEntry {
+                timestamp_ms: header.max_timestamp_ms,
+                offset: last_offset,
+            };
+        }
+        if self.first_timestamp_ms.is_none() {
+            self.first_timestamp_ms = Some(header.max_timestamp_ms);
+        }
+        if self.bytes_since_entry > config.index_interval_bytes as usize {
+            if let Some(entry) = offset_index::encode(self.base, last_offset, position) {
+                push(&mut self.offsets, &entry);
+            }
+            self.note_time();
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry += header.size_bytes();
+    }
+
+    /// Takes all batches of a segment that was resumed into the indexes; tells each one's header.
+    pub fn note_all(
+        &mut self,
+        config: &LogConfig,
+        mut each: impl FnMut(&BatchHeader),
+    ) -> Result<(), LogError> {
+        let region = Arc::clone(self.log.region());
+        let mut position = 0;
+        while position < self.size() {
+            let bytes = region.slice(position..self.size()).unwrap_or_default();
+            let batch = Batch::parse(bytes).map_err(|error| {
+                LogError::corrupt(&self.path(), format!("batch at byte {position}: {error}"))
+            })?;
+            each(&batch.header);
+            self.note(&batch.header, position, config);
+            position += batch.bytes.len();
+        }
+        Ok(())
+    }
+
+    /// Adds the largest timestamp so far, if it grew since the last entry.
+    fn note_time(&mut self) {
+        let times = self
+            .times
+            .region()
+            .slice(0..self.times.len())
+            .unwrap_or_default();
+        let last = TimeIndex::new(self.base, times)
+            .last()
+            .map_or(-1, |entry| entry.timestamp_ms);
+        if self.max_time.timestamp_ms > last
+            && let Some(entry) = time_index::encode(self.base, self.max_time)
+        {
+            push(&mut self.times, &entry);
+        }
+    }
+
+    /// As readers see it, up to all that was published.
+    pub fn view(&self, next: Offset) -> View<'_> {
+        View {
+            dir: &self.dir,
+            base: self.base,
+            next,
+            log: self.log.region(),
+            size: self.size(),
+            offsets: OffsetIndex::new(
+                self.base,
+                self.offsets
+                    .region()
+                    .slice(0..self.offsets.len())
+                    .unwrap_or_default(),
+            ),
+            times: TimeIndex::new(
+                self.base,
+                self.times
+                    .region()
+                    .slice(0..self.times.len())
+                    .unwrap_or_default(),
+            ),
+        }
+    }
+
+    /// Gives the reserved tail back to the disk and writes the index files. The segment can still
+    /// be appended to afterwards. Returns the files written besides the log.
+    pub fn settle(&mut self) -> Result<Vec<PathBuf>, LogError> {
+        let path = self.path();
+        self.log.give_up_spare();
+        self.file
+            .set_len(self.size() as u64)
+            .map_err(|e| LogError::io(&path, e))?;
+        self.note_time();
+        let view = [(Kind::Offsets, &self.offsets), (Kind::Times, &self.times)];
+        let mut written = Vec::new();
+        for (kind, index) in view {
+            let path = path_of(&self.dir, self.base, kind);
+            // A new file, for readers of a snapshot may have the one before mapped.
+            remove_if_there(&path)?;
+            let bytes = index.region().slice(0..index.len()).unwrap_or_default();
+            fs::write(&path, bytes).map_err(|e| LogError::io(&path, e))?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+
+    /// The settled segment as a sealed one.
+    pub fn sealed(&self) -> Sealed {
+        Sealed::new(&self.dir, self.base, self.size())
+    }
+}
+
+/// Appends to an index in memory, which doubles when it is full.
+fn push(index: &mut Tail, bytes: &[u8]) {
+    if bytes.len() > index.spare_bytes() {
+        let needed = index.len() + bytes.len();
+        *index = index.grown_heap(needed.max(2 * index.len()).max(FIRST_INDEX_BYTES));
+    }
+    if let Some(spare) = index.spare(bytes.len()) {
+        spare.copy_from_slice(bytes);
+        index.publish(bytes.len());
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io(path, error)),
+    }
+}
