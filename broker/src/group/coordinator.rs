@@ -238,11 +238,14 @@ impl Coordinator {
     }
 }
 
+/// Without [`Coordinator::shutdown`] accepted changes are still stored, and the store's thread is
+/// gone when this returns: nothing uses the metadata any more.
 impl Drop for Coordinator {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
         }
+        self.inner.store.stop();
     }
 }
 

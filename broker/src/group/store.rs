@@ -79,12 +79,6 @@ impl<T: Send + 'static> Store<T> {
     }
 }
 
-impl<T> Drop for Store<T> {
-    fn drop(&mut self) {
-        let _ = self.jobs.try_send(Job::Stop);
-    }
-}
-
 fn work<T>(
     queue: &Receiver<Job<T>>,
     meta: &MetaStore,
@@ -113,5 +107,65 @@ fn work<T>(
         for then in waiting {
             finish(then, result);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carrick_protocol::ids::GroupId;
+
+    use super::*;
+    use crate::group::classic::GroupRecord;
+    use crate::records::group::Groups;
+
+    fn change(generation: i32) -> MetaBatch {
+        let record = GroupRecord {
+            generation,
+            ..GroupRecord::default()
+        };
+        let mut batch = MetaBatch::new();
+        batch.put::<Groups>(&GroupId::new("g"), &record);
+        batch
+    }
+
+    #[test]
+    fn changes_are_finished_in_order_once_they_are_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let meta = Arc::new(MetaStore::open(dir.path()).unwrap());
+        let (store, queue) = Store::new();
+        let finished = Arc::new(Mutex::new(Vec::new()));
+        let (seen, reader) = (finished.clone(), meta.clone());
+        let finish = move |number: i32, result| {
+            let stored = reader.get::<Groups>(&GroupId::new("g")).unwrap();
+            let generation = stored.unwrap().generation;
+            assert!(
+                generation >= number,
+                "{generation} is stored, {number} finished"
+            );
+            seen.lock().push((number, result));
+        };
+        for number in 0..3_000 {
+            assert_eq!(store.submit(change(number), number), Ok(()));
+        }
+        store.run(queue, meta, finish).unwrap();
+        store.stop();
+        let expected: Vec<_> = (0..3_000).map(|number| (number, Ok(()))).collect();
+        assert_eq!(*finished.lock(), expected);
+        assert_eq!(
+            store.submit(change(9_999), 9_999),
+            Err(9_999),
+            "it has stopped"
+        );
+    }
+
+    #[test]
+    fn a_change_too_many_is_given_back() {
+        let (store, queue) = Store::new();
+        for number in 0..MAX_WAITING_CHANGES {
+            assert_eq!(store.submit(MetaBatch::new(), number), Ok(()));
+        }
+        let refused = store.submit(MetaBatch::new(), usize::MAX);
+        assert_eq!(refused, Err(usize::MAX));
+        drop(queue);
     }
 }

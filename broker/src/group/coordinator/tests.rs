@@ -455,3 +455,26 @@ async fn unused_offsets_expire_and_the_group_with_them() {
     );
     assert_eq!(world.offset("at-work", "bills", 0), None);
 }
+
+#[tokio::test]
+async fn a_member_that_falls_silent_is_out_when_its_session_is_over() {
+    let world = World::new();
+    let group = GroupId::new("readers");
+    let mut request = join_request("");
+    request.info.session_timeout_ms = 1_000;
+    let joined = world.groups().join(&group, request).await;
+    let member = (joined.member_id, joined.generation);
+    let is_empty = || world.groups().describe(&group).unwrap().state == GroupState::Empty;
+    let wait = async {
+        while !is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), wait)
+        .await
+        .unwrap();
+    assert_eq!(
+        world.heartbeat("readers", &member),
+        Err(GroupError::UnknownMember)
+    );
+}
