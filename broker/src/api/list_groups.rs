@@ -1,7 +1,7 @@
 //! ListGroups (key 16), versions 0–5.
 //!
 //! - v4 (KIP-518): filter by states, whatever their case; v5 (KIP-848): filter by types, of which
-//!   there is only `Classic` here.
+//!   there is only `classic` here.
 
 use std::ops::RangeInclusive;
 
@@ -16,7 +16,7 @@ use crate::group::coordinator;
 /// ListGroups.
 pub struct ListGroups;
 
-const CLASSIC: &str = "Classic";
+const CLASSIC: &str = "classic";
 
 impl Api for ListGroups {
     const KEY: ApiKey = ApiKey::ListGroups;

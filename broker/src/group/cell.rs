@@ -40,6 +40,8 @@ pub(super) struct CellState {
     next_ticket: u64,
     /// For when the group is queued in [`super::wake`].
     wake_at_ms: Option<i64>,
+    /// The state and generation that the log has been told of.
+    logged: (GroupState, i32),
 }
 
 /// What goes on when a change of a group is durable.
@@ -56,6 +58,7 @@ pub(super) enum Then {
 
 impl Cell {
     pub fn new(id: GroupId, classic: ClassicGroup) -> Arc<Self> {
+        let logged = (classic.state(), classic.generation());
         let state = CellState {
             classic,
             offsets: Offsets::default(),
@@ -64,6 +67,7 @@ impl Cell {
             syncs: HashMap::new(),
             next_ticket: 0,
             wake_at_ms: None,
+            logged,
         };
         Arc::new(Self {
             id,
@@ -127,7 +131,19 @@ impl CellState {
                 }
             }
         }
+        self.log_change(&cell.id);
         self.queue_wakeup(inner, cell);
+    }
+
+    fn log_change(&mut self, group: &GroupId) {
+        let now = (self.classic.state(), self.classic.generation());
+        let (from, group) = (self.logged.0, group.as_str());
+        if now != self.logged {
+            let (to, generation) = now;
+            let members = self.classic.member_count();
+            tracing::info!(group, %from, %to, generation, members, "group");
+            self.logged = now;
+        }
     }
 
     /// Hands a change to the store; gives `then` back if the store refuses it.

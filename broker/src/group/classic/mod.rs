@@ -371,6 +371,11 @@ impl ClassicGroup {
         self.protocol_type.as_deref()
     }
 
+    /// How many members it has.
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
     /// Whether it has no members, so that it may be deleted.
     pub fn is_empty(&self) -> bool {
         self.state == GroupState::Empty
