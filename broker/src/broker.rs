@@ -2,45 +2,61 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use carrick_protocol::ids::NodeId;
-use carrick_storage::disk::DataDir;
+use carrick_protocol::ids::{NodeId, TopicId};
+use carrick_storage::disk::{DataDir, DiskError};
 use carrick_storage::flush::Flusher;
-use carrick_storage::meta::MetaStore;
+use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use crate::api::fetch::Sessions;
 use crate::config::BrokerConfig;
 use crate::group::Coordinator;
+use crate::group::coordinator::GroupStartError;
+use crate::housekeeping;
 use crate::producer_ids::ProducerIds;
-use crate::topic::Catalog;
+use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
+use crate::server::{Bound, Server};
+use crate::topic::{Catalog, TopicError};
+
+/// Threads that flush logs: enough to keep an SSD's queue from running empty.
+const FLUSH_THREADS: usize = 4;
+
+/// How long connections may take to answer what they have read, at shutdown.
+const CONNECTIONS_STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Everything that handlers reach. One per process (several in tests).
 pub struct Broker {
     /// The configuration.
     pub config: Arc<BrokerConfig>,
     /// The cluster's id, drawn at first start.
-    pub cluster_id: String,
+    pub cluster_id: Arc<str>,
     /// This broker's id.
     pub node_id: NodeId,
+    /// The bound addresses, in the order of the configuration's listeners.
+    pub addresses: Vec<SocketAddr>,
     /// The data folder, locked.
     pub data_dir: Arc<DataDir>,
     /// Metadata.
     pub meta: Arc<MetaStore>,
     /// Topics.
     pub catalog: Arc<Catalog>,
-    /// Groups and their offsets.
-    pub groups: Arc<Coordinator>,
     /// Producer ids.
     pub producer_ids: Arc<ProducerIds>,
     /// Group-committed flushes.
     pub flusher: Arc<Flusher>,
+    /// Consumer groups.
+    pub groups: Arc<Coordinator>,
+    /// Fetch sessions (KIP-227).
+    pub fetch_sessions: Sessions,
+    stopping: watch::Sender<bool>,
 }
 
 /// Why the broker didn't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
     /// A listener can't be bound.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -49,23 +65,40 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The data folder can't be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The metadata can't be opened.
     #[error(transparent)]
-    Meta(#[from] carrick_storage::meta::MetaError),
+    Meta(#[from] MetaError),
     /// The topics can't be opened.
     #[error(transparent)]
-    Topic(#[from] crate::topic::TopicError),
+    Topic(#[from] TopicError),
     /// The groups can't be loaded.
     #[error(transparent)]
-    Groups(#[from] crate::group::coordinator::GroupStartError),
+    Group(#[from] GroupStartError),
+    /// The system has no threads left.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
 }
 
 /// A broker that serves clients.
 pub struct RunningBroker {
     /// The broker.
     pub broker: Arc<Broker>,
-    /// The bound addresses, in the order of `listeners`.
-    pub addresses: Vec<SocketAddr>,
+    server: Server,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What is opened from disk, before anything runs.
+struct Opened {
+    data_dir: Arc<DataDir>,
+    meta: Arc<MetaStore>,
+    cluster_id: Arc<str>,
+    producer_ids: Arc<ProducerIds>,
+    flusher: Arc<Flusher>,
+    catalog: Arc<Catalog>,
+    groups: Arc<Coordinator>,
 }
 
 impl Broker {
@@ -74,13 +107,125 @@ impl Broker {
     /// # Errors
     /// What failed; nothing keeps running and the data folder is unlocked.
     pub async fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
-        unimplemented!("{config:?}")
+        let config = Arc::new(config);
+        if !config.values.ignored().is_empty() {
+            let names = config.values.ignored().join(", ");
+            tracing::warn!(names, "these Kafka properties have no effect here");
+        }
+        let bound = Bound::bind(&config.listeners)
+            .await
+            .map_err(|(address, source)| StartError::Bind { address, source })?;
+        let opened = tokio::task::block_in_place(|| Opened::open(&config))?;
+        let broker = Arc::new(Broker {
+            node_id: NodeId(config.node_id),
+            addresses: bound.addresses.clone(),
+            fetch_sessions: Sessions::new(config.fetch_session_slots),
+            config,
+            cluster_id: opened.cluster_id,
+            data_dir: opened.data_dir,
+            meta: opened.meta,
+            catalog: opened.catalog,
+            producer_ids: opened.producer_ids,
+            flusher: opened.flusher,
+            groups: opened.groups,
+            stopping: watch::channel(false).0,
+        });
+        let tasks = housekeeping::start(&broker);
+        let server = Server::start(bound, &broker);
+        let addresses = &broker.addresses;
+        tracing::info!(?addresses, cluster_id = %broker.cluster_id, "clients are served");
+        Ok(RunningBroker {
+            broker,
+            server,
+            tasks,
+        })
+    }
+
+    /// Host and port that clients of a listener are told.
+    pub fn advertised(&self, listener: usize) -> (String, u16) {
+        let Some(configured) = self.config.listeners.get(listener) else {
+            return ("localhost".to_owned(), 0);
+        };
+        let port = match configured.advertised_port {
+            0 => self.addresses.get(listener).map_or(0, SocketAddr::port),
+            port => port,
+        };
+        (configured.advertised_host.clone(), port)
+    }
+
+    /// Returns when the broker begins to stop: what waits for more data waits no longer.
+    pub async fn stopping(&self) {
+        // An error means that the sender is gone, and the broker with it.
+        drop(self.stopping.subscribe().wait_for(|stop| *stop).await);
     }
 }
 
+impl Opened {
+    fn open(config: &Arc<BrokerConfig>) -> Result<Self, StartError> {
+        let data_dir = Arc::new(DataDir::open(&config.log_dir)?);
+        let meta = Arc::new(MetaStore::open(&data_dir.meta_dir())?);
+        let cluster_id = cluster_id(&meta)?;
+        let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta))?);
+        let flusher = Arc::new(Flusher::start(FLUSH_THREADS)?);
+        let catalog = Arc::new(Catalog::open(
+            Arc::clone(config),
+            Arc::clone(&meta),
+            Arc::clone(&data_dir),
+            Arc::clone(&flusher),
+        )?);
+        let groups = Coordinator::start(config.groups.clone(), Arc::clone(&meta), catalog.clone())?;
+        Ok(Self {
+            data_dir,
+            meta,
+            cluster_id,
+            producer_ids,
+            flusher,
+            catalog,
+            groups,
+        })
+    }
+}
+
+/// The cluster's id: Kafka's form of a random UUID, drawn once.
+fn cluster_id(meta: &MetaStore) -> Result<Arc<str>, MetaError> {
+    if let Some(record) = meta.get::<ClusterKeyspace>(&())? {
+        return Ok(record.cluster_id.into());
+    }
+    let cluster_id = TopicId::random().to_string();
+    let mut batch = MetaBatch::new();
+    batch.put::<ClusterKeyspace>(
+        &(),
+        &ClusterRecord {
+            cluster_id: cluster_id.clone(),
+        },
+    );
+    meta.commit(batch)?;
+    Ok(cluster_id.into())
+}
+
 impl RunningBroker {
-    /// Stops cleanly: no new connections, requests in flight answered, logs closed.
+    /// Stops cleanly: no new connections, requests in flight answered, groups stored, logs closed.
     pub async fn shutdown(self) {
-        unimplemented!()
+        let Self {
+            broker,
+            server,
+            tasks,
+        } = self;
+        tracing::info!("stopping");
+        broker.stopping.send_replace(true);
+        server.stop(CONNECTIONS_STOP_LIMIT).await;
+        for task in tasks {
+            task.abort();
+        }
+        broker.groups.shutdown().await;
+        let closing = Arc::clone(&broker);
+        let closed = tokio::task::spawn_blocking(move || {
+            closing.flusher.stop();
+            closing.catalog.close();
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "closing the logs failed");
+        }
+        tracing::info!("stopped");
     }
 }

@@ -9,14 +9,18 @@
 pub mod api;
 pub mod broker;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod group;
+pub mod housekeeping;
 pub mod http;
 pub mod mirror;
 pub mod partition;
 pub mod producer_ids;
 pub mod records;
 pub mod server;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod topic;
 
 pub use broker::{Broker, RunningBroker, StartError};

@@ -1,4 +1,4 @@
-//! The `carrick` binary.
+//! The `carrick` binary: the command line does everything.
 
 fn main() -> std::process::ExitCode {
     carrick::cli::main()

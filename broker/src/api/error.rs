@@ -1,6 +1,8 @@
 //! Domain errors to Kafka's codes: the only place.
 
+use carrick_protocol::batch::{BatchError, ProducedBatchError};
 use carrick_protocol::error_code::ErrorCode;
+use carrick_storage::log::{LogError, SequenceError};
 
 use crate::group::GroupError;
 use crate::partition::PartitionError;
@@ -8,12 +10,72 @@ use crate::topic::TopicError;
 
 /// The code for a partition's refusal.
 pub fn partition_code(error: &PartitionError) -> ErrorCode {
-    unimplemented!("{error}")
+    match error {
+        PartitionError::ReadOnlyMirror { .. } => ErrorCode::INVALID_REQUEST,
+        PartitionError::LeaseFenced | PartitionError::NotAMirror => ErrorCode::INVALID_REQUEST,
+        PartitionError::Faulted => ErrorCode::KAFKA_STORAGE_ERROR,
+        PartitionError::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        PartitionError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        PartitionError::TimestampOutOfRange { .. } => ErrorCode::INVALID_TIMESTAMP,
+        PartitionError::NoBatch | PartitionError::TrailingBytes { .. } => ErrorCode::INVALID_RECORD,
+        PartitionError::Transactional => ErrorCode::INVALID_TXN_STATE,
+        PartitionError::EpochWentBack { .. } => ErrorCode::INVALID_REQUEST,
+        PartitionError::FencedEpoch { .. } => ErrorCode::FENCED_LEADER_EPOCH,
+        PartitionError::UnknownEpoch { .. } => ErrorCode::UNKNOWN_LEADER_EPOCH,
+        PartitionError::Batch(error) => batch_code(error),
+        PartitionError::Produced(ProducedBatchError::Batch(error)) => batch_code(error),
+        PartitionError::Produced(_) => ErrorCode::INVALID_RECORD,
+        PartitionError::Sequence(error) => sequence_code(error),
+        PartitionError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        PartitionError::Log(error) => log_code(error),
+    }
+}
+
+fn batch_code(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Magic(_) => ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        BatchError::Codec(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+        _ => ErrorCode::CORRUPT_MESSAGE,
+    }
+}
+
+fn sequence_code(error: &SequenceError) -> ErrorCode {
+    match error {
+        SequenceError::OutOfOrder { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        SequenceError::Fenced { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
+        SequenceError::DuplicateOutsideWindow { .. } => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+        SequenceError::TransactionOpen { .. } => ErrorCode::INVALID_TXN_STATE,
+    }
+}
+
+/// The code for a log's failure.
+pub fn log_code(error: &LogError) -> ErrorCode {
+    match error {
+        LogError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        LogError::BatchTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        LogError::Batch(error) => batch_code(error),
+        LogError::PartialBatch(_) => ErrorCode::CORRUPT_MESSAGE,
+        _ => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
 }
 
 /// The code for a refused topic change.
 pub fn topic_code(error: &TopicError) -> ErrorCode {
-    unimplemented!("{error}")
+    match error {
+        TopicError::Exists(_) => ErrorCode::TOPIC_ALREADY_EXISTS,
+        TopicError::Collides { .. } => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        TopicError::Unknown(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        TopicError::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
+        TopicError::InvalidConfig(_) => ErrorCode::INVALID_CONFIG,
+        TopicError::Mirror(_) | TopicError::MirrorConfig { .. } | TopicError::NotAMirror(_) => {
+            ErrorCode::INVALID_REQUEST
+        }
+        TopicError::Partition(error) => partition_code(error),
+        TopicError::Unopened { .. }
+        | TopicError::Disk(_)
+        | TopicError::Log(_)
+        | TopicError::Meta(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
 }
 
 /// The code for a group's refusal (`GroupCoordinatorService` and

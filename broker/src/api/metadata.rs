@@ -1,10 +1,46 @@
-//! Metadata.
+//! Metadata (key 3), versions 0–13.
+//!
+//! Brokers, topics, partitions and who leads them: here always this one broker. The address that is
+//! told is the advertised one of the listener that was asked.
+//!
+//! - v0: an empty list asks for all topics; from v1 on `null` does, and an empty list for none.
+//! - v1: controller id, rack, internal topics. v2: cluster id. v5: offline replicas (none).
+//! - v4 (KIP-4): `allow_auto_topic_creation`; before, always. Created only if
+//!   `auto.create.topics.enable` too; the topic is there in the same answer, while Kafka answers
+//!   LEADER_NOT_AVAILABLE first.
+//! - v7 (KIP-320): leader epoch, at least every epoch in the log.
+//! - v8 (KIP-430): authorized operations; without authorization all of them, if asked for.
+//! - v10 (KIP-516): topic ids. v12: a topic may be asked for by id.
+//! - v13 (KIP-1102): top-level error code, never set: a client has nowhere else to bootstrap from.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use kafka_protocol::messages::{ApiKey, MetadataRequest};
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{TopicId, TopicName};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{ApiKey, BrokerId, MetadataRequest, MetadataResponse};
+use kafka_protocol::protocol::StrBytes;
 
+use super::error::topic_code;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::topic::{NewTopic, Topic, TopicError};
+
+/// "Not asked for" among authorized operations.
+pub const NO_OPERATIONS: i32 = i32::MIN;
+
+/// Bits of `AclOperation` that exist on a topic: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE,
+/// DESCRIBE_CONFIGS, ALTER_CONFIGS.
+pub const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+
+/// Bits of `AclOperation` that exist on a cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION,
+/// DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
+pub const CLUSTER_OPERATIONS: i32 =
+    (1 << 5) | (1 << 7) | (1 << 8) | (1 << 9) | (1 << 10) | (1 << 11) | (1 << 12);
 
 /// Metadata.
 pub struct Metadata;
@@ -15,6 +51,194 @@ impl Api for Metadata {
     type Request = MetadataRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        unimplemented!("{} {version} {request:?}", ctx.client_id())
+        let creates = missing(&ctx.broker, version, &request);
+        if creates.is_empty() {
+            return Reply::Now(respond(ctx, version, &request));
+        }
+        let ctx = ctx.clone();
+        Reply::Later(Box::pin(async move {
+            let broker = Arc::clone(&ctx.broker);
+            let created = tokio::task::spawn_blocking(move || create(&broker, creates)).await;
+            let refused = created.unwrap_or_default();
+            let mut response = respond(&ctx, version, &request);
+            for topic in &mut response.topics {
+                let name = topic.name.as_ref().map(|name| name.0.as_str());
+                if let Some((_, code)) = refused.iter().find(|(of, _)| Some(of.as_str()) == name) {
+                    topic.error_code = code.0;
+                }
+            }
+            response
+        }))
+    }
+}
+
+/// The topics that this request creates.
+fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> Vec<TopicName> {
+    let allowed = version < 4 || request.allow_auto_topic_creation;
+    if !allowed || !broker.config.auto_create_topics {
+        return Vec::new();
+    }
+    let asked = request.topics.iter().flatten();
+    asked
+        .filter_map(|topic| topic.name.as_ref())
+        .filter(|name| broker.catalog.topic(name).is_none())
+        .filter_map(|name| TopicName::new(name.as_str()).ok())
+        .collect()
+}
+
+/// Creates topics with the broker's defaults; answers which could not be, and why.
+fn create(broker: &Broker, names: Vec<TopicName>) -> Vec<(TopicName, ErrorCode)> {
+    let mut refused = Vec::new();
+    for name in names {
+        let new = NewTopic {
+            name: name.clone(),
+            id: None,
+            partitions: broker.config.num_partitions,
+            configs: Default::default(),
+            is_mirror: false,
+        };
+        match broker.catalog.create(new, Default::default()) {
+            // Somebody else was faster: just as good.
+            Ok(_) | Err(TopicError::Exists(_)) => {}
+            Err(error) => {
+                tracing::warn!(topic = %name, %error, "not created on demand");
+                refused.push((name, topic_code(&error)));
+            }
+        }
+    }
+    refused
+}
+
+fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataResponse {
+    let broker = &ctx.broker;
+    let show = Show {
+        broker,
+        version,
+        operations: operations(
+            request.include_topic_authorized_operations,
+            TOPIC_OPERATIONS,
+        ),
+    };
+    let topics = match &request.topics {
+        Some(topics) if version > 0 || !topics.is_empty() => {
+            topics.iter().map(|asked| show.asked(asked)).collect()
+        }
+        _ => broker
+            .catalog
+            .list()
+            .iter()
+            .map(|topic| show.topic(topic))
+            .collect(),
+    };
+    let mut response = MetadataResponse::default()
+        .with_brokers(vec![this_broker(ctx, version)])
+        .with_topics(topics);
+    if version >= 1 {
+        response.controller_id = BrokerId(broker.node_id.0);
+    }
+    if version >= 2 {
+        response.cluster_id = Some(StrBytes::from_string(broker.cluster_id.to_string()));
+    }
+    if (8..=10).contains(&version) {
+        response.cluster_authorized_operations = operations(
+            request.include_cluster_authorized_operations,
+            CLUSTER_OPERATIONS,
+        );
+    }
+    response
+}
+
+fn operations(asked_for: bool, bits: i32) -> i32 {
+    if asked_for { bits } else { NO_OPERATIONS }
+}
+
+fn this_broker(ctx: &Context, version: i16) -> MetadataResponseBroker {
+    let (host, port) = ctx.broker.advertised(ctx.connection.listener);
+    let rack = ctx.broker.config.rack.clone().filter(|_| version >= 1);
+    MetadataResponseBroker::default()
+        .with_node_id(BrokerId(ctx.broker.node_id.0))
+        .with_host(StrBytes::from_string(host))
+        .with_port(i32::from(port))
+        .with_rack(rack.map(StrBytes::from_string))
+}
+
+/// How topics are shown in this version.
+struct Show<'a> {
+    broker: &'a Broker,
+    version: i16,
+    operations: i32,
+}
+
+impl Show<'_> {
+    fn asked(&self, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
+        if let Some(name) = &asked.name {
+            return match self.broker.catalog.topic(name) {
+                Some(topic) => self.topic(&topic),
+                None if TopicName::new(name.as_str()).is_ok() => {
+                    self.error(asked, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+                }
+                None => self.error(asked, ErrorCode::INVALID_TOPIC_EXCEPTION),
+            };
+        }
+        match self.broker.catalog.by_id(TopicId(asked.topic_id)) {
+            Some(topic) => self.topic(&topic),
+            None => self.error(asked, ErrorCode::UNKNOWN_TOPIC_ID),
+        }
+    }
+
+    fn error(&self, asked: &MetadataRequestTopic, code: ErrorCode) -> MetadataResponseTopic {
+        let mut topic = MetadataResponseTopic::default()
+            .with_error_code(code.0)
+            .with_name(asked.name.clone());
+        // A name became nullable with v12, when topics could be asked for by id.
+        if topic.name.is_none() && self.version < 12 {
+            topic.name = Some(Default::default());
+        }
+        if self.version >= 10 {
+            topic.topic_id = asked.topic_id;
+        }
+        if self.version >= 8 {
+            topic.topic_authorized_operations = NO_OPERATIONS;
+        }
+        topic
+    }
+
+    fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = topic.partitions();
+        let partitions = partitions
+            .iter()
+            .map(|p| self.partition(p.id().partition, p))
+            .collect();
+        let name = StrBytes::from_string(topic.name().to_string());
+        let mut shown = MetadataResponseTopic::default()
+            .with_name(Some(name.into()))
+            .with_partitions(partitions);
+        if self.version >= 1 {
+            shown.is_internal = topic.is_internal();
+        }
+        if self.version >= 8 {
+            shown.topic_authorized_operations = self.operations;
+        }
+        if self.version >= 10 {
+            shown.topic_id = topic.id().0;
+        }
+        shown
+    }
+
+    fn partition(
+        &self,
+        number: i32,
+        partition: &crate::partition::Partition,
+    ) -> MetadataResponsePartition {
+        let here = BrokerId(self.broker.node_id.0);
+        let mut shown = MetadataResponsePartition::default()
+            .with_partition_index(number)
+            .with_leader_id(here)
+            .with_replica_nodes(vec![here])
+            .with_isr_nodes(vec![here]);
+        if self.version >= 7 {
+            shown.leader_epoch = partition.leader_epoch().0;
+        }
+        shown
     }
 }

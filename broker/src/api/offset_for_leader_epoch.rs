@@ -1,10 +1,23 @@
-//! OffsetForLeaderEpoch.
+//! OffsetForLeaderEpoch (key 23), versions 2–4.
+//!
+//! Where an epoch ended: how a consumer or a follower finds out that a log was truncated (KIP-101,
+//! KIP-320). The current epoch ends at the log's end, an unknown one nowhere (-1).
+//!
+//! - v3: replica id, ignored: every asker is a consumer here. v4: flexible.
 
 use std::ops::RangeInclusive;
 
-use kafka_protocol::messages::{ApiKey, OffsetForLeaderEpochRequest};
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::LeaderEpoch;
+use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
+use kafka_protocol::messages::{ApiKey, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
+use super::error::partition_code;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::topic::Topic;
 
 /// OffsetForLeaderEpoch.
 pub struct OffsetForLeaderEpoch;
@@ -14,7 +27,36 @@ impl Api for OffsetForLeaderEpoch {
     const VERSIONS: RangeInclusive<i16> = 2..=4;
     type Request = OffsetForLeaderEpochRequest;
 
-    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        unimplemented!("{} {version} {request:?}", ctx.client_id())
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let topics = request.topics.into_iter().map(|asked| {
+            let topic = ctx.broker.catalog.topic(&asked.topic);
+            let partitions = asked
+                .partitions
+                .iter()
+                .map(|wanted| find(topic.as_deref(), wanted))
+                .collect();
+            OffsetForLeaderTopicResult::default()
+                .with_topic(asked.topic)
+                .with_partitions(partitions)
+        });
+        Reply::Now(OffsetForLeaderEpochResponse::default().with_topics(topics.collect()))
+    }
+}
+
+fn find(topic: Option<&Topic>, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let response = EpochEndOffset::default()
+        .with_partition(wanted.partition)
+        .with_leader_epoch(-1)
+        .with_end_offset(-1);
+    let Some(partition) = topic.and_then(|topic| topic.partition(wanted.partition)) else {
+        return response.with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0);
+    };
+    let known = LeaderEpoch(wanted.current_leader_epoch);
+    if let Err(error) = partition.check_leader_epoch(known) {
+        return response.with_error_code(partition_code(&error).0);
+    }
+    match partition.leader_epoch_end(LeaderEpoch(wanted.leader_epoch)) {
+        Some((epoch, end)) => response.with_leader_epoch(epoch.0).with_end_offset(end.0),
+        None => response,
     }
 }

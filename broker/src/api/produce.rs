@@ -1,10 +1,36 @@
-//! Produce.
+//! Produce (key 0), versions 3–13; 0–2 are advertised (KAFKA-18659: librdkafka before 2.4 stops
+//! compressing otherwise) and refused when used.
+//!
+//! One batch per partition, appended in request order before the next request is read. acks=all is
+//! answered when it is on disk (or appended, with background flushing), acks=1 when it is
+//! appended, acks=0 not at all: then an error closes the connection, as in Kafka.
+//!
+//! - v3: one record batch of format 2. v5: log start offset. v7: zstd allowed.
+//! - v8 (KIP-467): error message, and the records that are to blame: named for keys that are missing.
+//! - v9: flexible. v10 (KIP-951): current leader on NOT_LEADER_OR_FOLLOWER: there is one broker.
+//! - v12 (KIP-890): transactions v2. v13 (KIP-516): topics by id.
+//! - A mirror refuses with INVALID_REQUEST, decided under the append lock.
+//!
+//! Not done: transactions (a transactional batch is INVALID_TXN_STATE).
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use kafka_protocol::messages::{ApiKey, ProduceRequest};
+use carrick_protocol::batch::{Batch, Compression, ProducedBatchError};
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TopicId;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
 
+use super::error::partition_code;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::clock;
+use crate::partition::{Acks, Appended, PartitionError, Pending, Produced};
+use crate::topic::Topic;
 
 /// Produce.
 pub struct Produce;
@@ -12,9 +38,207 @@ pub struct Produce;
 impl Api for Produce {
     const KEY: ApiKey = ApiKey::Produce;
     const VERSIONS: RangeInclusive<i16> = 3..=13;
+    const ADVERTISED_MIN: i16 = 0;
     type Request = ProduceRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        unimplemented!("{} {version} {request:?}", ctx.client_id())
+        let Some(acks) = acks(request.acks) else {
+            return Reply::Now(all_failed(request, ErrorCode::INVALID_REQUIRED_ACKS));
+        };
+        let now_ms = clock::now_ms();
+        let mut topics = Vec::with_capacity(request.topic_data.len());
+        let mut waiting = Vec::new();
+        for (t, data) in request.topic_data.into_iter().enumerate() {
+            let appending = Appending {
+                version,
+                acks,
+                now_ms,
+                topic: resolve(ctx, version, &data),
+            };
+            let mut partitions = Vec::with_capacity(data.partition_data.len());
+            for (p, partition) in data.partition_data.into_iter().enumerate() {
+                let outcome = appending.append(partition);
+                if let Some(pending) = outcome.pending {
+                    waiting.push(((t, p), pending));
+                }
+                partitions.push(outcome.response);
+            }
+            topics.push(
+                TopicProduceResponse::default()
+                    .with_name(data.name)
+                    .with_topic_id(data.topic_id)
+                    .with_partition_responses(partitions),
+            );
+        }
+        let response = ProduceResponse::default().with_responses(topics);
+        match acks {
+            Acks::None => unanswered(&response),
+            _ if waiting.is_empty() => Reply::Now(response),
+            _ => Reply::Later(Box::pin(flushed(version, response, waiting))),
+        }
     }
+}
+
+fn acks(acks: i16) -> Option<Acks> {
+    match acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    }
+}
+
+fn resolve(ctx: &Context, version: i16, data: &TopicProduceData) -> Result<Arc<Topic>, ErrorCode> {
+    if version >= 13 {
+        let topic = ctx.broker.catalog.by_id(TopicId(data.topic_id));
+        return topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
+    }
+    ctx.broker
+        .catalog
+        .topic(&data.name)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+}
+
+/// A partition's answer, final or (with `pending`) as it will be once flushed.
+struct Outcome {
+    response: PartitionProduceResponse,
+    pending: Option<Pending>,
+}
+
+/// The appends to one topic.
+struct Appending {
+    version: i16,
+    acks: Acks,
+    now_ms: i64,
+    topic: Result<Arc<Topic>, ErrorCode>,
+}
+
+impl Appending {
+    fn append(&self, data: PartitionProduceData) -> Outcome {
+        let index = data.index;
+        let refused = |code: ErrorCode| Outcome {
+            response: failed(index, code),
+            pending: None,
+        };
+        let topic = match &self.topic {
+            Ok(topic) => topic,
+            Err(code) => return refused(*code),
+        };
+        let Some(partition) = topic.partition(index) else {
+            return refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        };
+        let records = data.records.unwrap_or_default();
+        if self.version < 7 && is_zstd(&records) {
+            return refused(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
+        }
+        metrics::counter!("carrick_produced_bytes_total").increment(records.len() as u64);
+        match partition.append_produced(&records, self.acks, self.now_ms) {
+            Ok(Produced::Done(appended)) => Outcome {
+                response: self.appended(index, &appended),
+                pending: None,
+            },
+            Ok(Produced::Flushing(pending)) => {
+                let response = self.appended(index, &pending.appended);
+                Outcome {
+                    response,
+                    pending: Some(pending),
+                }
+            }
+            Err(error) => {
+                tracing::debug!(partition = %partition.id(), %error, "produce refused");
+                Outcome {
+                    response: explained(self.version, index, &error),
+                    pending: None,
+                }
+            }
+        }
+    }
+
+    fn appended(&self, index: i32, appended: &Appended) -> PartitionProduceResponse {
+        let response = PartitionProduceResponse::default()
+            .with_index(index)
+            .with_base_offset(appended.base_offset.0)
+            .with_log_append_time_ms(appended.log_append_time_ms);
+        match self.version {
+            5.. => response.with_log_start_offset(appended.log_start.0),
+            _ => response,
+        }
+    }
+}
+
+/// Clients that predate zstd must not be made to believe that others can read it (KIP-110).
+fn is_zstd(records: &[u8]) -> bool {
+    Batch::parse(records).is_ok_and(|batch| batch.header.compression() == Ok(Compression::Zstd))
+}
+
+fn failed(index: i32, code: ErrorCode) -> PartitionProduceResponse {
+    PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_code(code.0)
+        .with_base_offset(-1)
+}
+
+fn explained(version: i16, index: i32, error: &PartitionError) -> PartitionProduceResponse {
+    let response = failed(index, partition_code(error));
+    if version < 8 {
+        return response;
+    }
+    let message = StrBytes::from_string(error.to_string());
+    let to_blame = match error {
+        PartitionError::Produced(
+            ProducedBatchError::NoKey { index } | ProducedBatchError::OffsetDelta { index, .. },
+        ) => vec![
+            BatchIndexAndErrorMessage::default()
+                .with_batch_index(*index)
+                .with_batch_index_error_message(Some(message.clone())),
+        ],
+        _ => Vec::new(),
+    };
+    response
+        .with_error_message(Some(message))
+        .with_record_errors(to_blame)
+}
+
+fn all_failed(request: ProduceRequest, code: ErrorCode) -> ProduceResponse {
+    let topics = request.topic_data.into_iter().map(|topic| {
+        let partitions = topic
+            .partition_data
+            .iter()
+            .map(|data| failed(data.index, code))
+            .collect();
+        TopicProduceResponse::default()
+            .with_name(topic.name)
+            .with_topic_id(topic.topic_id)
+            .with_partition_responses(partitions)
+    });
+    ProduceResponse::default().with_responses(topics.collect())
+}
+
+/// With acks=0 a client learns of an error only by losing its connection.
+fn unanswered(response: &ProduceResponse) -> Reply<ProduceResponse> {
+    for topic in &response.responses {
+        for partition in &topic.partition_responses {
+            let code = ErrorCode(partition.error_code);
+            if code.is_err() {
+                let (name, index) = (topic.name.as_str(), partition.index);
+                return Reply::Close(format!("acks=0 produce to {name}-{index} failed: {code}"));
+            }
+        }
+    }
+    Reply::None
+}
+
+/// Waits for the flushes, which go on at the same time.
+async fn flushed(
+    version: i16,
+    mut response: ProduceResponse,
+    waiting: Vec<((usize, usize), Pending)>,
+) -> ProduceResponse {
+    for ((t, p), pending) in waiting {
+        if let Err(error) = pending.durable().await {
+            let place = &mut response.responses[t].partition_responses[p];
+            *place = explained(version, place.index, &error);
+        }
+    }
+    response
 }

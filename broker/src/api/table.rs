@@ -27,6 +27,9 @@ pub type ResponseOf<A> = <<A as Api>::Request as Request>::Response;
 /// Record batches are pieces of their own, so that they are never copied.
 pub type Frame = Vec<Bytes>;
 
+/// A response on the wire, or why the codec refuses it (a handler set a field that the version lacks).
+pub type Encoded = Result<Frame, FrameError>;
+
 /// What a handler answers.
 pub enum Reply<T> {
     /// The answer is there.
@@ -58,11 +61,7 @@ pub trait Api: Send + Sync + 'static {
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>>;
 
     /// Encodes the response. Only Fetch has a reason to differ.
-    fn encode(
-        correlation_id: i32,
-        version: i16,
-        response: &ResponseOf<Self>,
-    ) -> Result<Frame, FrameError> {
+    fn encode(correlation_id: i32, version: i16, response: &ResponseOf<Self>) -> Encoded {
         let header_version = Self::KEY.response_header_version(version);
         Ok(vec![frame::encode_response(
             correlation_id,
@@ -77,6 +76,8 @@ pub trait Api: Send + Sync + 'static {
 pub struct Entry {
     /// The API key.
     pub key: ApiKey,
+    /// Its name, for logs and metrics.
+    pub name: &'static str,
     /// Lowest version that is handled.
     pub min: i16,
     /// Highest version that is handled and advertised.
@@ -84,14 +85,14 @@ pub struct Entry {
     /// Lowest version that is advertised.
     pub advertised_min: i16,
     /// Decodes and handles one request; the reply comes encoded.
-    pub call:
-        fn(&Context, &RequestHead, Bytes) -> Result<Reply<Result<Frame, FrameError>>, FrameError>,
+    pub call: fn(&Context, &RequestHead, Bytes) -> Result<Reply<Encoded>, FrameError>,
 }
 
 impl Entry {
-    const fn of<A: Api>() -> Entry {
+    const fn of<A: Api>(name: &'static str) -> Entry {
         Entry {
             key: A::KEY,
+            name,
             min: *A::VERSIONS.start(),
             max: *A::VERSIONS.end(),
             advertised_min: A::ADVERTISED_MIN,
@@ -104,7 +105,7 @@ fn call<A: Api>(
     ctx: &Context,
     head: &RequestHead,
     body: Bytes,
-) -> Result<Reply<Result<Frame, FrameError>>, FrameError> {
+) -> Result<Reply<Encoded>, FrameError> {
     let (id, version) = (head.correlation_id, head.api_version);
     let request = frame::decode_request::<A::Request>(body, version)?;
     Ok(match A::handle(ctx, version, request) {
@@ -120,9 +121,9 @@ fn call<A: Api>(
 }
 
 macro_rules! apis {
-    ($($api:path),* $(,)?) => {
+    ($($module:ident :: $api:ident),* $(,)?) => {
         /// Every API that Carrick answers.
-        pub static APIS: &[Entry] = &[$(Entry::of::<$api>()),*];
+        pub static APIS: &[Entry] = &[$(Entry::of::<$module::$api>(stringify!($api))),*];
     };
 }
 
@@ -153,4 +154,37 @@ apis! {
 /// The row of an API key, when Carrick answers it.
 pub fn entry(api_key: i16) -> Option<&'static Entry> {
     APIS.iter().find(|entry| entry.key as i16 == api_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advertised_is_what_the_codec_does() {
+        for entry in APIS {
+            let codec = carrick_protocol::versions::supported(entry.key as i16)
+                .unwrap_or_else(|| panic!("{} is not in the codec's table", entry.name));
+            assert!(
+                codec.contains(&entry.min) && codec.contains(&entry.max),
+                "{}: {}..={} is not within {codec:?}",
+                entry.name,
+                entry.min,
+                entry.max
+            );
+            // Produce names versions that it refuses: older librdkafka stops compressing otherwise.
+            assert!(entry.advertised_min == entry.min || entry.key == ApiKey::Produce);
+        }
+    }
+
+    #[test]
+    fn no_api_is_listed_twice() {
+        for (i, entry) in APIS.iter().enumerate() {
+            assert!(
+                APIS[..i].iter().all(|other| other.key != entry.key),
+                "{}",
+                entry.name
+            );
+        }
+    }
 }

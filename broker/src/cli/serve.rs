@@ -1,6 +1,14 @@
 //! `carrick serve`: runs the broker until a signal stops it.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::Broker;
+use crate::config::BrokerConfig;
 
 /// Runs the broker.
 #[derive(Debug, clap::Args)]
@@ -19,6 +27,27 @@ impl Serve {
     /// # Errors
     /// The configuration or the start failed.
     pub fn run(self) -> anyhow::Result<()> {
-        unimplemented!()
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .init();
+        let config = BrokerConfig::load(self.config.as_deref(), &self.overrides)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start threads")?;
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+            let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+            let running = Broker::start(config).await?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            running.shutdown().await;
+            Ok(())
+        })
     }
 }

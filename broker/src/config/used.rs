@@ -1,6 +1,6 @@
 //! Broker properties that do something here, in the order of the manual.
 
-use super::def::Kind::{Boolean, Double, Int, List, Long, Short, String};
+use super::def::Kind::{Boolean, Double, Int, List, Long, String};
 use super::def::{Check, ConfigDef, Kind};
 
 const fn def(
@@ -45,7 +45,7 @@ pub static USED: &[ConfigDef] = &[
     def("default.replication.factor", Int, Some("1"), Check::AtLeast(-1),
         "Known for CreateTopics with -1. Carrick keeps one replica whatever it says."),
     def("auto.create.topics.enable", Boolean, Some("true"), Check::Any,
-        "Whether Metadata and Produce of an unknown topic create it."),
+        "Whether Metadata of an unknown topic creates it."),
     def("delete.topic.enable", Boolean, Some("true"), Check::Any,
         "Whether DeleteTopics is allowed."),
     def("socket.request.max.bytes", Int, Some("104857600"), Check::AtLeast(1),

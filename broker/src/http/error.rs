@@ -140,10 +140,13 @@ impl From<TopicError> for ApiError {
             | TopicError::InvalidPartitions(_)
             | TopicError::InvalidConfig(_)
             | TopicError::Mirror(_)
+            | TopicError::MirrorConfig { .. }
             | TopicError::NotAMirror(_) => Self::bad_request(message),
-            TopicError::Partition(_) | TopicError::Log(_) | TopicError::Meta(_) => {
-                Self::internal(message)
-            }
+            TopicError::Partition(_)
+            | TopicError::Unopened { .. }
+            | TopicError::Disk(_)
+            | TopicError::Log(_)
+            | TopicError::Meta(_) => Self::internal(message),
         }
     }
 }

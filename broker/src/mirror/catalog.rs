@@ -95,11 +95,11 @@ impl TopicCatalog for MirrorCatalog {
                 .commit(batch)
                 .map_err(|e| CatalogError::Storage(e.to_string()));
         }
-        let grown = self.topics.add_partitions(&record.topic, count, true);
+        let grown = self
+            .topics
+            .add_partitions(&record.topic, count, true, batch);
         grown.map_err(|error| refused(&record.topic, error))?;
-        self.meta
-            .commit(batch)
-            .map_err(|e| CatalogError::Storage(e.to_string()))
+        Ok(())
     }
 
     fn set_configs(
@@ -107,17 +107,16 @@ impl TopicCatalog for MirrorCatalog {
         topic: &TopicName,
         configs: &[(String, Option<String>)],
     ) -> Result<(), CatalogError> {
-        let mut overrides = self.mirror(topic)?.state().overrides.clone();
-        for (name, value) in configs
-            .iter()
-            .filter(|(name, _)| definition(name).is_some())
-        {
-            match value {
-                Some(value) => overrides.insert(name.clone(), value.clone()),
-                None => overrides.remove(name),
-            };
-        }
-        let set = self.topics.set_configs(topic, overrides, true);
+        self.mirror(topic)?;
+        let set = self.topics.alter_configs(topic, true, false, |overrides| {
+            for (name, value) in configs {
+                match value {
+                    Some(value) => overrides.insert(name.clone(), value.clone()),
+                    None => overrides.remove(name),
+                };
+            }
+            Ok(())
+        });
         set.map_err(|error| refused(topic, error))
     }
 
@@ -140,9 +139,12 @@ pub(super) fn refused(topic: &TopicName, error: TopicError) -> CatalogError {
         TopicError::Collides { .. }
         | TopicError::InvalidPartitions(_)
         | TopicError::InvalidConfig(_)
-        | TopicError::Mirror(_) => CatalogError::Invalid(error.to_string()),
-        TopicError::Partition(_) | TopicError::Log(_) | TopicError::Meta(_) => {
-            CatalogError::Storage(error.to_string())
-        }
+        | TopicError::Mirror(_)
+        | TopicError::MirrorConfig { .. } => CatalogError::Invalid(error.to_string()),
+        TopicError::Partition(_)
+        | TopicError::Unopened { .. }
+        | TopicError::Disk(_)
+        | TopicError::Log(_)
+        | TopicError::Meta(_) => CatalogError::Storage(error.to_string()),
     }
 }

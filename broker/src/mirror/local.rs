@@ -38,7 +38,7 @@ impl LocalBatches for Local {
     fn ends(&self, partition: &TopicPartition) -> Result<LocalEnds, TargetError> {
         let partition = self.partition(partition)?;
         let log = partition.snapshot();
-        let open = partition.cut_dry_run().aborted.len();
+        let open = partition.cut_dry_run().map_or(0, |cut| cut.aborted.len());
         Ok(LocalEnds {
             log_start: log.log_start(),
             end: log.end(),

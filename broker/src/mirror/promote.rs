@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use carrick_link::ports::{CatalogError, Clock};
 use carrick_link::record::{MirrorStop, PartitionCut};
-use carrick_protocol::ids::{LeaderEpoch, ProducerId, TopicName};
+use carrick_protocol::ids::{ProducerId, TopicName};
 use carrick_storage::meta::{MetaBatch, MetaStore};
 
 use super::catalog::refused;
@@ -89,11 +89,11 @@ impl Cutter {
             let cut = partition.cut(now_ms).map_err(|error| {
                 CatalogError::Storage(format!("cutting {}: {error}", partition.id()))
             })?;
-            for (producer_id, first_offset) in &cut.aborted {
+            for open in &cut.aborted {
                 tracing::info!(
                     partition = %partition.id(),
-                    %producer_id,
-                    %first_offset,
+                    producer_id = %open.producer_id,
+                    first_offset = %open.first_offset,
                     "aborted a transaction that was open at the cut"
                 );
             }
@@ -134,21 +134,14 @@ impl Cutter {
                 .commit(batch)
                 .map_err(|e| CatalogError::Storage(e.to_string()));
         };
-        let epochs: Vec<(TopicName, Vec<LeaderEpoch>)> = done
-            .iter()
-            .map(|topic| (topic.name.clone(), topic.epochs()))
-            .collect();
+        let names: Vec<TopicName> = done.iter().map(|topic| topic.name.clone()).collect();
         self.topics
-            .finish_cut(&epochs, batch)
+            .finish_cut(&names, batch)
             .map_err(|error| refused(&first.name, error))
     }
 }
 
 impl TopicCut {
-    fn epochs(&self) -> Vec<LeaderEpoch> {
-        self.cuts.iter().map(|cut| cut.leader_epoch).collect()
-    }
-
     fn outcomes(&self) -> impl Iterator<Item = PartitionCut> {
         self.cuts
             .iter()

@@ -1,10 +1,21 @@
 //! The clients' door into the log: `Placement::Next`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use carrick_protocol::batch::{
+    Batch, NO_TIMESTAMP, ProducedBatch, TimestampType, set_max_timestamp, validate_produced,
+};
 use carrick_protocol::ids::Offset;
+use carrick_storage::log::{Log, LogError, Placement, Sequence};
 use tokio::sync::oneshot;
 
 use super::{Partition, PartitionError};
+use crate::topic::TopicConfig;
+use crate::topic::config::FlushPolicy;
+
+/// A compressed batch may unfold to this much, and no further.
+const DECOMPRESSED_MAX_BYTES: usize = 256 << 20;
 
 /// What a producer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +40,15 @@ pub struct Appended {
 }
 
 /// An append whose flush is still to be waited for.
+#[derive(Debug)]
 pub struct Pending {
     /// Where the batch went.
     pub appended: Appended,
-    pub(crate) durable: oneshot::Receiver<Result<(), PartitionError>>,
+    durable: oneshot::Receiver<Result<(), LogError>>,
 }
 
 /// The outcome of the ordered part of a produce.
+#[derive(Debug)]
 pub enum Produced {
     /// Nothing more to wait for.
     Done(Appended),
@@ -51,10 +64,17 @@ impl Pending {
     pub async fn durable(self) -> Result<Appended, PartitionError> {
         match self.durable.await {
             Ok(Ok(())) => Ok(self.appended),
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(PartitionError::Closed),
         }
     }
+}
+
+/// What the append under the lock did.
+struct Placed {
+    appended: Appended,
+    end: Offset,
+    is_new: bool,
 }
 
 impl Partition {
@@ -62,7 +82,166 @@ impl Partition {
     ///
     /// # Errors
     /// Nothing was written, unless the error is `Log`.
-    pub fn append_produced(&self, batch: &Bytes, acks: Acks) -> Result<Produced, PartitionError> {
-        unimplemented!("{batch:?} {acks:?}")
+    pub fn append_produced(
+        self: &Arc<Self>,
+        batch: &Bytes,
+        acks: Acks,
+        now_ms: i64,
+    ) -> Result<Produced, PartitionError> {
+        let config = self.config();
+        let checked = Checked::new(batch, &config, now_ms)?;
+        let stamp = config.log_append_time.then_some(now_ms);
+        let placed = self.writing(|log| {
+            let placed = self.place(log, &checked, stamp, now_ms)?;
+            if placed.is_new && config.flush != FlushPolicy::BeforeAck {
+                log.set_high_watermark(placed.end);
+            }
+            Ok(placed)
+        })?;
+        match config.flush {
+            FlushPolicy::BeforeAck => Ok(self.flush_produced(&placed, acks)),
+            FlushPolicy::Background { messages, ms } => {
+                if placed.is_new {
+                    self.watchers.wake();
+                    self.flush_later(checked.records(), messages, ms);
+                }
+                Ok(Produced::Done(placed.appended))
+            }
+        }
     }
+
+    fn place(
+        &self,
+        log: &mut Log,
+        checked: &Checked<'_>,
+        stamp: Option<i64>,
+        now_ms: i64,
+    ) -> Result<Placed, PartitionError> {
+        let log_append_time_ms = stamp.unwrap_or(NO_TIMESTAMP);
+        let sequence = log.producers().check(&checked.batch.header)?;
+        if let Sequence::Duplicate {
+            first_offset,
+            last_offset,
+            timestamp_ms,
+        } = sequence
+        {
+            let log_append_time_ms = stamp.map_or(NO_TIMESTAMP, |_| timestamp_ms);
+            let appended = Appended {
+                base_offset: first_offset,
+                log_append_time_ms,
+                log_start: log.start(),
+            };
+            return Ok(Placed {
+                appended,
+                end: last_offset.next(),
+                is_new: false,
+            });
+        }
+        let placement = Placement::Next {
+            leader_epoch: self.leader_epoch(),
+            log_append_time_ms: stamp,
+        };
+        let done = log.append(&checked.bytes(), placement, now_ms)?;
+        let appended = Appended {
+            base_offset: done.first_offset,
+            log_append_time_ms,
+            log_start: log.start(),
+        };
+        Ok(Placed {
+            appended,
+            end: done.next_offset,
+            is_new: true,
+        })
+    }
+
+    /// Submits the flush that an append needs; the producer waits for it if it asked for that.
+    fn flush_produced(self: &Arc<Self>, placed: &Placed, acks: Acks) -> Produced {
+        let appended = placed.appended;
+        if !placed.is_new && self.flush.durable_end() >= placed.end {
+            return Produced::Done(appended);
+        }
+        if acks != Acks::All {
+            self.flush_now(None);
+            return Produced::Done(appended);
+        }
+        let (sender, durable) = oneshot::channel();
+        self.flush_now(Some(sender));
+        Produced::Flushing(Pending { appended, durable })
+    }
+}
+
+/// A produced batch that keeps every rule, but for its sequence numbers.
+struct Checked<'a> {
+    batch: Batch<'a>,
+    /// The largest timestamp of its records, when the header lies about it.
+    true_max_timestamp_ms: Option<i64>,
+}
+
+impl<'a> Checked<'a> {
+    fn new(bytes: &'a Bytes, config: &TopicConfig, now_ms: i64) -> Result<Self, PartitionError> {
+        if bytes.is_empty() {
+            return Err(PartitionError::NoBatch);
+        }
+        let batch = Batch::parse(bytes)?;
+        let trailing = bytes.len() - batch.bytes.len();
+        if trailing > 0 {
+            return Err(PartitionError::TrailingBytes { bytes: trailing });
+        }
+        if bytes.len() > config.max_message_bytes {
+            return Err(PartitionError::TooLarge {
+                size_bytes: bytes.len(),
+                max_bytes: config.max_message_bytes,
+            });
+        }
+        if batch.header.is_transactional() {
+            return Err(PartitionError::Transactional);
+        }
+        let produced = validate_produced(&batch, DECOMPRESSED_MAX_BYTES, config.compact)?;
+        if !config.log_append_time {
+            check_timestamps(&produced, config, now_ms)?;
+        }
+        let lies = produced.max_timestamp_ms != batch.header.max_timestamp_ms;
+        let true_max_timestamp_ms = lies.then_some(produced.max_timestamp_ms);
+        Ok(Self {
+            batch,
+            true_max_timestamp_ms,
+        })
+    }
+
+    fn records(&self) -> i64 {
+        i64::from(self.batch.header.record_count)
+    }
+
+    fn bytes(&self) -> std::borrow::Cow<'_, [u8]> {
+        match self.true_max_timestamp_ms {
+            None => self.batch.bytes.into(),
+            Some(max) => {
+                let mut patched = self.batch.bytes.to_vec();
+                set_max_timestamp(&mut patched, TimestampType::CreateTime, max);
+                patched.into()
+            }
+        }
+    }
+}
+
+fn check_timestamps(
+    produced: &ProducedBatch,
+    config: &TopicConfig,
+    now_ms: i64,
+) -> Result<(), PartitionError> {
+    let earliest_ms = now_ms.saturating_sub(config.timestamp_before_max_ms);
+    let latest_ms = now_ms.saturating_add(config.timestamp_after_max_ms);
+    let (min, max) = (produced.min_timestamp_ms, produced.max_timestamp_ms);
+    let wrong = if min != NO_TIMESTAMP && min < earliest_ms {
+        min
+    } else if max > latest_ms {
+        max
+    } else {
+        return Ok(());
+    };
+    Err(PartitionError::TimestampOutOfRange {
+        timestamp_ms: wrong,
+        earliest_ms,
+        latest_ms,
+    })
 }

@@ -1,14 +1,16 @@
 //! The cut: a mirrored partition becomes a local one.
 //!
-//! Order: fence the lease → ABORT markers for transactions still open → leader epoch above every
-//! one seen → flush. The partition stays closed to both sides (`Mode::Fenced`) until the catalog
-//! has persisted that the topic is no mirror any more; then [`Partition::open_for_writes`].
-//! Every step may be done again after a crash: the topic is still a mirror on disk, a second cut
-//! finds no open transaction and raises the epoch once more.
+//! Order: fence the lease → leader epoch above every one seen → ABORT markers for transactions
+//! still open → flush. The partition stays closed to both sides (`Mode::Fenced`) until the catalog
+//! has persisted that the topic is no mirror any more; then `open_for_writes`.
+//! Every step may be done again after a crash: the topic is still a mirror on disk, and a second
+//! cut finds no open transaction and raises the epoch once more.
 
+use carrick_protocol::batch::{ControlKind, build_marker};
 use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId};
+use carrick_storage::log::{Log, OpenTransaction, Placement};
 
-use super::{Partition, PartitionError};
+use super::{Core, Mode, Partition, PartitionError};
 
 /// What a cut found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,32 +19,98 @@ pub struct Cut {
     pub mirror_end: Offset,
     /// The log's end after the markers; the first local record gets it.
     pub end: Offset,
-    /// The newest timestamp in the log, if there is one.
-    pub last_timestamp_ms: Option<i64>,
     /// The new leader epoch, to be persisted.
     pub leader_epoch: LeaderEpoch,
-    /// The largest producer id ever seen in the log.
+    /// The largest producer id ever seen in the log; `NONE` if there was none.
     pub max_producer_id: ProducerId,
-    /// Transactions that were ended by a marker: producer id and first offset.
-    pub aborted: Vec<(ProducerId, Offset)>,
+    /// Transactions that were (dry run: would be) ended by a marker.
+    pub aborted: Vec<OpenTransaction>,
 }
 
 impl Partition {
-    /// Fences the mirror and makes its log ready for local writers.
+    /// Fences the mirror and makes its log ready for local writers. Blocks on disk.
     ///
     /// # Errors
     /// `NotAMirror` when it is writable already; `Log` leaves it fenced.
     pub fn cut(&self, now_ms: i64) -> Result<Cut, PartitionError> {
-        unimplemented!("{now_ms}")
+        let cut = {
+            let mut core = self.core.lock();
+            let Core { log, mode } = &mut *core;
+            match mode {
+                Mode::Mirror { .. } | Mode::Fenced => *mode = Mode::Fenced,
+                Mode::Writable => return Err(PartitionError::NotAMirror),
+                Mode::Faulted => return Err(PartitionError::Faulted),
+                Mode::Closed => return Err(PartitionError::Closed),
+            }
+            let log = log.as_mut().ok_or(PartitionError::Closed)?;
+            let mut cut = self.plan(log);
+            for open in &cut.aborted {
+                abort(log, open, cut.leader_epoch, now_ms)?;
+            }
+            self.raise_leader_epoch(cut.leader_epoch);
+            cut.end = log.end();
+            cut
+        };
+        self.flush.flush()?;
+        if let Some(log) = &mut self.core.lock().log {
+            log.set_high_watermark(cut.end);
+        }
+        self.watchers.wake();
+        Ok(cut)
     }
 
     /// What [`cut`](Self::cut) would find, without changing anything.
-    pub fn cut_dry_run(&self) -> Cut {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn cut_dry_run(&self) -> Result<Cut, PartitionError> {
+        self.with_log(|log| self.plan(log))
     }
 
     /// Opens a fenced partition to clients, once the cut is persisted.
     pub(crate) fn open_for_writes(&self) {
-        unimplemented!()
+        let mut core = self.core.lock();
+        if core.mode == Mode::Fenced {
+            core.mode = Mode::Writable;
+        }
     }
+
+    fn plan(&self, log: &Log) -> Cut {
+        let in_log = self.snapshot().last_epoch().unwrap_or(LeaderEpoch::NONE);
+        Cut {
+            mirror_end: log.end(),
+            end: log.end(),
+            leader_epoch: self.leader_epoch().max(in_log).next(),
+            max_producer_id: log.producers().max_producer_id(),
+            aborted: log.producers().open_transactions(),
+        }
+    }
+}
+
+/// Ends a transaction as a coordinator would that fences its producer (KIP-890: the marker carries
+/// the next epoch, so that the producer's own late writes are refused).
+fn abort(
+    log: &mut Log,
+    open: &OpenTransaction,
+    leader_epoch: LeaderEpoch,
+    now_ms: i64,
+) -> Result<(), PartitionError> {
+    let producer_epoch = open.producer_epoch.saturating_add(1);
+    let coordinator_epoch = open.coordinator_epoch.max(0);
+    let marker = build_marker(
+        ControlKind::Abort,
+        open.producer_id,
+        producer_epoch,
+        coordinator_epoch,
+        now_ms,
+    );
+    log.append(
+        &marker,
+        Placement::Next {
+            leader_epoch,
+            log_append_time_ms: None,
+        },
+        now_ms,
+    )?;
+    Ok(())
 }

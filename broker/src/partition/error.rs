@@ -1,8 +1,8 @@
 //! Why a partition refuses.
 
 use carrick_protocol::batch::{BatchError, ProducedBatchError};
-use carrick_protocol::ids::Offset;
-use carrick_storage::log::LogError;
+use carrick_protocol::ids::{LeaderEpoch, Offset};
+use carrick_storage::log::{LogError, SequenceError};
 
 /// Why a partition refuses. Facts; Kafka's codes for them stand in `api::error`.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,51 @@ pub enum PartitionError {
         /// The latest that is accepted.
         latest_ms: i64,
     },
+    /// Nothing was produced.
+    #[error("there is no batch")]
+    NoBatch,
+    /// More than one batch, or a batch and something.
+    #[error("{bytes} bytes follow the batch: exactly one is accepted")]
+    TrailingBytes {
+        /// How many.
+        bytes: usize,
+    },
+    /// A transactional batch: nothing here could ever end its transaction.
+    #[error("transactions are not supported yet")]
+    Transactional,
+    /// A mirrored batch's leader epoch is below the one before it.
+    #[error("leader epoch {epoch} follows {last}")]
+    EpochWentBack {
+        /// The batch's.
+        epoch: LeaderEpoch,
+        /// The one before it.
+        last: LeaderEpoch,
+    },
+    /// The batch's sequence numbers don't follow.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
     /// The produced bytes aren't a batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// The produced batch breaks a rule for producers.
     #[error(transparent)]
     Produced(#[from] ProducedBatchError),
+    /// The client's view of the leader epoch is old.
+    #[error("leader epoch {known} is older than {current}")]
+    FencedEpoch {
+        /// The client's.
+        known: LeaderEpoch,
+        /// The partition's.
+        current: LeaderEpoch,
+    },
+    /// The client's view of the leader epoch is newer than the partition's own.
+    #[error("leader epoch {known} is newer than {current}")]
+    UnknownEpoch {
+        /// The client's.
+        known: LeaderEpoch,
+        /// The partition's.
+        current: LeaderEpoch,
+    },
     /// The offset lies outside the log.
     #[error("offset {offset} is out of the range {log_start}..={end}")]
     OutOfRange {

@@ -1,10 +1,16 @@
 //! The link's doors into the log: `Placement::Exact`. Each checks the lease under the lock.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use carrick_link::ports::Lease;
+use carrick_protocol::batch::Batches;
 use carrick_protocol::ids::{LeaderEpoch, Offset};
+use carrick_storage::log::{Log, LogError, Placement};
 
-use super::{Partition, PartitionError};
+use super::flushing::MIRROR_FLUSH_MS;
+use super::{Core, Mode, Partition, PartitionError};
+use crate::clock;
 
 /// Where a mirrored partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,26 +29,54 @@ impl Partition {
     /// # Errors
     /// `NotAMirror`; `LeaseFenced` when a newer lease has been seen.
     pub fn mirror_open(&self, lease: &Lease) -> Result<MirrorPosition, PartitionError> {
-        unimplemented!("{lease:?}")
+        let mut core = self.core.lock();
+        match &mut core.mode {
+            Mode::Mirror { lease: Some(held) } if held.epoch > lease.epoch => {
+                Err(PartitionError::LeaseFenced)
+            }
+            Mode::Mirror { lease: held } => {
+                *held = Some(lease.clone());
+                drop(core);
+                Ok(self.mirror_position())
+            }
+            Mode::Fenced => Err(PartitionError::LeaseFenced),
+            Mode::Writable => Err(PartitionError::NotAMirror),
+            Mode::Faulted => Err(PartitionError::Faulted),
+            Mode::Closed => Err(PartitionError::Closed),
+        }
     }
 
     /// Where the log stands.
     pub fn mirror_position(&self) -> MirrorPosition {
-        unimplemented!()
+        let snapshot = self.snapshot();
+        MirrorPosition {
+            next_offset: snapshot.end(),
+            log_start: snapshot.log_start(),
+            last_epoch: snapshot.last_epoch(),
+        }
     }
 
     /// Appends whole batches as they are and moves the high watermark to
     /// min(end, `source_high_watermark`). Answers the next offset.
     ///
     /// # Errors
-    /// `LeaseFenced` and `NotAMirror` write nothing; `Log` with a non-monotonic offset neither.
+    /// `LeaseFenced`, `EpochWentBack` and `Log` with a non-monotonic offset write nothing.
     pub fn mirror_append(
-        &self,
+        self: &Arc<Self>,
         lease: &Lease,
         batches: &Bytes,
         source_high_watermark: Offset,
     ) -> Result<Offset, PartitionError> {
-        unimplemented!("{lease:?} {batches:?} {source_high_watermark:?}")
+        let end = self.mirroring(lease, |log| {
+            let last = self.check_epochs(batches)?;
+            let appended = log.append(batches, Placement::Exact, clock::now_ms())?;
+            log.set_high_watermark(source_high_watermark);
+            self.raise_leader_epoch(last);
+            Ok(appended.next_offset)
+        })?;
+        self.watchers.wake();
+        self.flush_later(0, None, Some(MIRROR_FLUSH_MS));
+        Ok(end)
     }
 
     /// Moves the high watermark to min(end, `source_high_watermark`).
@@ -54,35 +88,103 @@ impl Partition {
         lease: &Lease,
         source_high_watermark: Offset,
     ) -> Result<(), PartitionError> {
-        unimplemented!("{lease:?} {source_high_watermark:?}")
+        self.mirroring(lease, |log| {
+            log.set_high_watermark(source_high_watermark);
+            Ok(())
+        })?;
+        self.watchers.wake();
+        Ok(())
     }
 
-    /// Moves the end to `end` without bytes: the source has nothing in between.
+    /// Moves the end to `end` without bytes: the source has nothing in between. No effect when the
+    /// end is there already.
     ///
     /// # Errors
     /// As `mirror_append`.
     pub fn mirror_skip_to(&self, lease: &Lease, end: Offset) -> Result<(), PartitionError> {
-        unimplemented!("{lease:?} {end:?}")
+        self.mirroring(lease, |log| {
+            if end > log.end() {
+                log.advance_end(end)?;
+            }
+            Ok(())
+        })
     }
 
-    /// Moves the log start to the source's. Past the end, the log is emptied and starts there.
+    /// Moves the log start to the source's. No effect when it is there already.
     ///
     /// # Errors
-    /// As `mirror_append`.
+    /// `Log` with `NonMonotonic` past the end; as `mirror_append` otherwise.
     pub fn mirror_trim_to(&self, lease: &Lease, log_start: Offset) -> Result<(), PartitionError> {
-        unimplemented!("{lease:?} {log_start:?}")
+        self.mirroring(lease, |log| {
+            if log_start > log.end() {
+                let error = LogError::NonMonotonic {
+                    found: log_start,
+                    end: log.end(),
+                };
+                return Err(error.into());
+            }
+            if log_start > log.start() {
+                log.advance_log_start(log_start)?;
+            }
+            Ok(())
+        })?;
+        self.watchers.wake();
+        Ok(())
     }
 
-    /// Cuts the log's end back to `offset`, which the source has proven diverged.
+    /// Cuts the log's end back to `end`, which the source has proven diverged. At or below the log
+    /// start, the log is emptied and starts there.
     ///
     /// # Errors
     /// As `mirror_append`.
-    pub fn mirror_truncate_to(&self, lease: &Lease, offset: Offset) -> Result<(), PartitionError> {
-        unimplemented!("{lease:?} {offset:?}")
+    pub fn mirror_truncate_to(&self, lease: &Lease, end: Offset) -> Result<(), PartitionError> {
+        self.mirroring(lease, |log| {
+            if end <= log.start() && end < log.end() {
+                log.truncate_fully_and_start_at(end)?;
+            } else if end < log.end() {
+                log.truncate_to(end)?;
+            }
+            Ok(())
+        })?;
+        self.watchers.wake();
+        Ok(())
     }
 
-    /// The end of the largest epoch ≤ `epoch` in the log.
+    /// The largest epoch in the log at or below `epoch`, and where it ends.
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         self.snapshot().epoch_end(epoch)
+    }
+
+    /// Epochs never go back in a source's log: if they do, it is another log than before.
+    fn check_epochs(&self, batches: &Bytes) -> Result<LeaderEpoch, PartitionError> {
+        let mut last = self.snapshot().last_epoch().unwrap_or(LeaderEpoch::NONE);
+        for batch in Batches::new(batches) {
+            let epoch = batch?.header.leader_epoch;
+            if epoch < last {
+                return Err(PartitionError::EpochWentBack { epoch, last });
+            }
+            last = epoch;
+        }
+        Ok(last)
+    }
+
+    /// Runs a link's change of the log under the lock, if `lease` is still the newest.
+    fn mirroring<T>(
+        &self,
+        lease: &Lease,
+        change: impl FnOnce(&mut Log) -> Result<T, PartitionError>,
+    ) -> Result<T, PartitionError> {
+        let mut core = self.core.lock();
+        let Core { log, mode } = &mut *core;
+        match mode {
+            Mode::Mirror { lease: Some(held) } if held == lease => {}
+            Mode::Mirror { .. } | Mode::Fenced | Mode::Writable => {
+                return Err(PartitionError::LeaseFenced);
+            }
+            Mode::Faulted => return Err(PartitionError::Faulted),
+            Mode::Closed => return Err(PartitionError::Closed),
+        }
+        let log = log.as_mut().ok_or(PartitionError::Closed)?;
+        change(log).inspect_err(|error| self.note_failure(mode, error))
     }
 }

@@ -7,21 +7,30 @@
 //! - The lock is never held across an await, and never two partitions' locks at once.
 //! - The high watermark of a writable partition is its durable end (or its end, when flushing in
 //!   the background is configured); of a mirror it is min(its end, the source's high watermark).
+//! - The leader epoch that clients are told is at least every epoch in the log.
 //! - Readers never take the lock: they read from the log's last published snapshot.
 
 pub mod append;
 pub mod cut;
 pub mod error;
+pub mod flushing;
 pub mod mirror;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use arc_swap::ArcSwap;
 use carrick_link::ports::Lease;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicPartition};
-use carrick_storage::log::{FlushHandle, Log, LogReader, Snapshot};
+use carrick_storage::flush::Flusher;
+use carrick_storage::log::{FlushHandle, Log, LogError, LogReader, Recovered, Snapshot};
 use parking_lot::Mutex;
+
+use crate::topic::TopicConfig;
 
 pub use append::{Acks, Appended, Pending, Produced};
 pub use cut::Cut;
@@ -48,25 +57,94 @@ pub enum Mode {
 }
 
 /// What the partition's lock guards.
-pub(crate) struct Core {
-    pub(crate) log: Option<Log>,
-    pub(crate) mode: Mode,
+struct Core {
+    /// `None` once closed.
+    log: Option<Log>,
+    mode: Mode,
 }
 
-/// One partition. Shared; all methods are synchronous and short.
+/// One partition. Shared; all methods are synchronous, and short unless they say that they block.
 pub struct Partition {
-    tp: TopicPartition,
+    id: TopicPartition,
     core: Mutex<Core>,
     reader: LogReader,
     flush: FlushHandle,
+    flusher: Arc<Flusher>,
+    schedule: flushing::Schedule,
+    config: ArcSwap<TopicConfig>,
     leader_epoch: AtomicI32,
     watchers: Watchers,
+    closed: AtomicBool,
+}
+
+/// What a partition is opened with.
+pub struct Opening<'a> {
+    /// Topic and number.
+    pub id: TopicPartition,
+    /// Folder of its log.
+    pub dir: &'a Path,
+    /// The topic's configs.
+    pub config: Arc<TopicConfig>,
+    /// The leader epoch as persisted.
+    pub leader_epoch: LeaderEpoch,
+    /// Whether a link owns it.
+    pub is_mirror: bool,
+    /// Who flushes it.
+    pub flusher: Arc<Flusher>,
+    /// Now.
+    pub now_ms: i64,
 }
 
 impl Partition {
+    /// Opens the log, created when missing, and recovers it if it was not closed. Blocks.
+    ///
+    /// # Errors
+    /// The log can't be opened.
+    pub fn open(opening: Opening<'_>) -> Result<(Arc<Self>, Recovered), LogError> {
+        let Opening {
+            id,
+            dir,
+            config,
+            leader_epoch,
+            is_mirror,
+            flusher,
+            now_ms,
+        } = opening;
+        let (mut log, recovered) = Log::open(dir, config.log, now_ms)?;
+        let flush = log.flush_handle();
+        // What recovery found is in the page cache; clients may see it only when it is on disk.
+        if flush.durable_end() < log.end() {
+            flush.flush()?;
+        }
+        log.set_high_watermark(log.end());
+        let reader = log.reader();
+        let in_log = reader.snapshot().last_epoch().unwrap_or(LeaderEpoch(0));
+        let mode = if is_mirror {
+            Mode::Mirror { lease: None }
+        } else {
+            Mode::Writable
+        };
+        let partition = Partition {
+            id,
+            reader,
+            flush,
+            flusher,
+            schedule: flushing::Schedule::default(),
+            config: ArcSwap::new(config),
+            leader_epoch: AtomicI32::new(leader_epoch.max(in_log).0),
+            watchers: Watchers::default(),
+            closed: AtomicBool::new(false),
+            core: Mutex::new(Core {
+                log: Some(log),
+                mode,
+            }),
+        };
+        Ok((Arc::new(partition), recovered))
+    }
+
     /// Topic and number.
     pub fn id(&self) -> &TopicPartition {
-        &self.tp
+        &self.id
     }
 
     /// The log as last published: reading it takes no lock.
@@ -74,9 +152,44 @@ impl Partition {
         self.reader.snapshot()
     }
 
-    /// The leader epoch that clients are told, at least every epoch in the log.
+    /// The leader epoch that clients are told.
     pub fn leader_epoch(&self) -> LeaderEpoch {
         LeaderEpoch(self.leader_epoch.load(Ordering::Acquire))
+    }
+
+    /// Whether a client knows who leads: its view of the leader epoch, or `NONE` (KIP-320).
+    ///
+    /// # Errors
+    /// `FencedEpoch` when its view is old, `UnknownEpoch` when it is newer than ours.
+    pub fn check_leader_epoch(&self, known: LeaderEpoch) -> Result<(), PartitionError> {
+        let current = self.leader_epoch();
+        match known {
+            LeaderEpoch::NONE => Ok(()),
+            known if known < current => Err(PartitionError::FencedEpoch { known, current }),
+            known if known > current => Err(PartitionError::UnknownEpoch { known, current }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The largest epoch at or below `epoch` that records were or could be appended in, and the
+    /// offset where it ends. `None` for an epoch that is newer than the leader's, or older than
+    /// every one known.
+    pub fn leader_epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let current = self.leader_epoch();
+        let snapshot = self.snapshot();
+        if epoch == current {
+            return Some((current, snapshot.end()));
+        }
+        match snapshot.last_epoch() {
+            // Led without an append since: that epoch is not in the log.
+            Some(last) if epoch > last && epoch < current => Some((last, snapshot.end())),
+            _ => snapshot.epoch_end(epoch),
+        }
+    }
+
+    /// Raises the leader epoch, at start, before anybody writes.
+    pub(crate) fn raise_leader_epoch(&self, to: LeaderEpoch) {
+        self.leader_epoch.fetch_max(to.0, Ordering::AcqRel);
     }
 
     /// Who is told when the high watermark, the last stable offset or the log start moves.
@@ -84,16 +197,146 @@ impl Partition {
         &self.watchers
     }
 
+    /// The topic's configs.
+    pub fn config(&self) -> Arc<TopicConfig> {
+        self.config.load_full()
+    }
+
     /// Who may write, right now. For descriptions: writers decide under the lock.
     pub fn mode(&self) -> Mode {
         self.core.lock().mode.clone()
     }
 
+    /// Whether it is gone: its topic deleted, or the broker stopping.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Replaces the topic's configs.
+    pub(crate) fn set_config(&self, config: &Arc<TopicConfig>) {
+        self.config.store(Arc::clone(config));
+        if let Some(log) = &mut self.core.lock().log {
+            log.set_config(config.log);
+        }
+    }
+
+    /// Looks at the writer's log, for descriptions (producers, transactions). Keep it short.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn with_log<T>(&self, look: impl FnOnce(&Log) -> T) -> Result<T, PartitionError> {
+        let core = self.core.lock();
+        core.log.as_ref().map(look).ok_or(PartitionError::Closed)
+    }
+
     /// Deletes records below `to` (`None`: up to the high watermark) and answers the new log start.
+    /// Blocks on disk.
     ///
     /// # Errors
     /// `ReadOnlyMirror` on a mirror, `OutOfRange` past the high watermark.
     pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, PartitionError> {
-        unimplemented!("{to:?}")
+        let log_start = self.writing(|log| {
+            let snapshot = self.snapshot();
+            let high_watermark = snapshot.high_watermark();
+            let to = to.unwrap_or(high_watermark);
+            if to > high_watermark || to < Offset::ZERO {
+                return Err(PartitionError::OutOfRange {
+                    offset: to,
+                    log_start: snapshot.log_start(),
+                    end: high_watermark,
+                });
+            }
+            Ok(log.advance_log_start(to)?)
+        })?;
+        self.watchers.wake();
+        Ok(log_start)
+    }
+
+    /// Deletes what retention lets go, unless a link decides about it. Blocks on disk.
+    ///
+    /// # Errors
+    /// The log failed.
+    pub fn apply_retention(&self, now_ms: i64) -> Result<(), PartitionError> {
+        let mut core = self.core.lock();
+        let Core {
+            log: Some(log),
+            mode: Mode::Writable,
+        } = &mut *core
+        else {
+            return Ok(());
+        };
+        let before = log.start();
+        let after = log.apply_retention(now_ms)?;
+        drop(core);
+        if after > before {
+            tracing::info!(partition = %self.id, log_start = %after, "retention deleted records");
+            self.watchers.wake();
+        }
+        Ok(())
+    }
+
+    /// Forgets idempotent producers that were silent for `producer.id.expiration.ms`.
+    pub fn expire_producers(&self, now_ms: i64) {
+        if let Some(log) = &mut self.core.lock().log {
+            log.expire_producers(now_ms);
+        }
+    }
+
+    /// Ends the partition: no more writes, the log closed cleanly. Blocks on disk. Idempotent.
+    ///
+    /// # Errors
+    /// The log couldn't be closed cleanly: it will be recovered when it is opened again.
+    pub fn close(&self) -> Result<(), LogError> {
+        let log = {
+            let mut core = self.core.lock();
+            core.mode = Mode::Closed;
+            core.log.take()
+        };
+        self.closed.store(true, Ordering::Release);
+        self.watchers.wake();
+        log.map_or(Ok(()), Log::close)
+    }
+
+    /// Ends the partition without a clean end: its files are about to be deleted.
+    pub(crate) fn abandon(&self) {
+        let log = {
+            let mut core = self.core.lock();
+            core.mode = Mode::Closed;
+            core.log.take()
+        };
+        self.closed.store(true, Ordering::Release);
+        drop(log);
+        self.watchers.wake();
+    }
+
+    /// Runs a client's change of the log under the lock, if clients may write.
+    fn writing<T>(
+        &self,
+        change: impl FnOnce(&mut Log) -> Result<T, PartitionError>,
+    ) -> Result<T, PartitionError> {
+        let mut core = self.core.lock();
+        let Core { log, mode } = &mut *core;
+        match mode {
+            Mode::Writable => {}
+            Mode::Mirror { .. } | Mode::Fenced => {
+                let topic = self.id.topic.to_string();
+                return Err(PartitionError::ReadOnlyMirror { topic });
+            }
+            Mode::Faulted => return Err(PartitionError::Faulted),
+            Mode::Closed => return Err(PartitionError::Closed),
+        }
+        let log = log.as_mut().ok_or(PartitionError::Closed)?;
+        change(log).inspect_err(|error| self.note_failure(mode, error))
+    }
+
+    /// A log that failed takes no more writes; a full disk or a refused batch is no failure.
+    fn note_failure(&self, mode: &mut Mode, error: &PartitionError) {
+        let PartitionError::Log(error) = error else {
+            return;
+        };
+        if let LogError::Faulted(_) | LogError::Io { .. } | LogError::Corrupt { .. } = error {
+            tracing::error!(partition = %self.id, %error, "the log failed: no more writes");
+            *mode = Mode::Faulted;
+        }
     }
 }

@@ -1,1 +1,201 @@
 //! Listeners, connections, and their limits.
+//!
+//! One task accepts per listener and owns its connections' tasks. A connection has a reader, which
+//! dispatches requests in order, and a writer, which sends replies in the same order; between them
+//! stands a bounded queue, so that a client that doesn't read its answers is not read either.
+//!
+//! Stop: accepting ends at once; readers end at their next frame; writers finish what is queued;
+//! what isn't finished within the limit is cut off.
+
+mod connection;
+mod dispatch;
+mod frame;
+mod limits;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::Broker;
+use crate::api::{Connection, Context};
+use crate::config::Listener;
+use limits::Limits;
+
+/// How long the broker waits after a failed accept (no file descriptors, usually).
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Pending connections per listener, for the kernel.
+const BACKLOG: u32 = 1024;
+
+/// Sockets that are bound but don't accept yet.
+pub struct Bound {
+    listeners: Vec<TcpListener>,
+    /// The bound addresses, in the order of `listeners`.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Bound {
+    /// Binds every listener.
+    ///
+    /// # Errors
+    /// The first one that can't be bound, with its address.
+    pub async fn bind(listeners: &[Listener]) -> Result<Self, (String, std::io::Error)> {
+        let mut bound = Bound {
+            listeners: Vec::new(),
+            addresses: Vec::new(),
+        };
+        for listener in listeners {
+            let host = if listener.host.is_empty() {
+                "0.0.0.0"
+            } else {
+                &listener.host
+            };
+            let name = format!("{host}:{}", listener.port);
+            let socket = bind_one(host, listener.port)
+                .await
+                .map_err(|error| (name.clone(), error))?;
+            bound
+                .addresses
+                .push(socket.local_addr().map_err(|error| (name, error))?);
+            bound.listeners.push(socket);
+        }
+        Ok(bound)
+    }
+}
+
+async fn bind_one(host: &str, port: u16) -> std::io::Result<TcpListener> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "resolves to no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The running listeners.
+pub struct Server {
+    stop: watch::Sender<bool>,
+    acceptors: Vec<JoinHandle<()>>,
+}
+
+/// What all connections share.
+struct Shared {
+    broker: Arc<Broker>,
+    limits: Limits,
+    next_connection: AtomicU64,
+}
+
+impl Server {
+    /// Starts accepting.
+    pub fn start(bound: Bound, broker: &Arc<Broker>) -> Server {
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            broker: Arc::clone(broker),
+            limits: Limits::new(&broker.config),
+            next_connection: AtomicU64::new(0),
+        });
+        let acceptors = bound
+            .listeners
+            .into_iter()
+            .enumerate()
+            .map(|(index, listener)| {
+                tokio::spawn(accept(
+                    listener,
+                    index,
+                    Arc::clone(&shared),
+                    stopped.clone(),
+                ))
+            })
+            .collect();
+        Server { stop, acceptors }
+    }
+
+    /// Stops accepting and waits until the connections have answered what they had read, `limit`
+    /// at most.
+    pub async fn stop(self, limit: Duration) {
+        self.stop.send_replace(true);
+        let deadline = tokio::time::Instant::now() + limit;
+        for mut acceptor in self.acceptors {
+            if tokio::time::timeout_at(deadline, &mut acceptor)
+                .await
+                .is_err()
+            {
+                tracing::warn!("connections were cut off: they did not finish within the limit");
+                acceptor.abort();
+            }
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    index: usize,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    let mut stop = stopped.clone();
+    loop {
+        tokio::select! {
+            () = stop_signal(&mut stop) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    admit(stream, peer, index, &shared, &stopped, &mut connections);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Returns when the broker stops.
+async fn stop_signal(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and the broker with it.
+    drop(stopped.wait_for(|stop| *stop).await);
+}
+
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: usize,
+    shared: &Arc<Shared>,
+    stopped: &watch::Receiver<bool>,
+    connections: &mut JoinSet<()>,
+) {
+    let Some(slot) = shared.limits.admit(peer.ip()) else {
+        tracing::warn!(%peer, "connection refused: max.connections reached");
+        return;
+    };
+    let id = shared.next_connection.fetch_add(1, Ordering::Relaxed);
+    let context = Context {
+        broker: Arc::clone(&shared.broker),
+        connection: Arc::new(Connection { id, peer, listener }),
+        client_id: None,
+    };
+    let (shared, stopped) = (Arc::clone(shared), stopped.clone());
+    connections.spawn(async move {
+        connection::serve(stream, context, &shared.limits, stopped).await;
+        drop(slot);
+    });
+}

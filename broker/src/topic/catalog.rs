@@ -3,23 +3,43 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
+use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
+use carrick_storage::disk::{DataDir, RetiredFolder};
+use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
 
-use super::{Topic, TopicError};
+use super::{Topic, TopicConfig, TopicError, config};
+use crate::clock;
 use crate::config::BrokerConfig;
+use crate::partition::{Opening, Partition};
+use crate::records::topic::{TopicKeyspace, TopicRecord};
+use crate::records::topic_config::TopicConfigKeyspace;
+
+/// Partitions of one topic, at most: each costs file descriptors and preallocated disk.
+pub const PARTITIONS_MAX: i32 = 10_000;
+
+/// Configs of a mirror that only its link changes.
+const ALWAYS_SYNCED: &[&str] = &[
+    "cleanup.policy",
+    "max.message.bytes",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.type",
+];
 
 /// A topic to be created.
 #[derive(Debug, Clone)]
 pub struct NewTopic {
     /// Its name.
     pub name: TopicName,
-    /// Its id; `None` for a random one. A mirror takes its source's.
+    /// Its id; `None` for a random one. A mirror takes its source's, unless a topic here has it
+    /// already (a second mirror of the same topic), in which case it gets a random one.
     pub id: Option<TopicId>,
     /// How many partitions, at least one.
     pub partitions: i32,
-    /// Configs that differ from the broker's defaults.
+    /// Configs that differ from the broker's defaults. A mirror's may hold names and values that
+    /// are not supported here: they are left out, with a warning.
     pub configs: BTreeMap<String, String>,
     /// Whether a link will own it.
     pub is_mirror: bool,
@@ -27,19 +47,46 @@ pub struct NewTopic {
 
 /// All topics.
 pub struct Catalog {
-    config: Arc<BrokerConfig>,
-    meta: Arc<MetaStore>,
-    topics: RwLock<Index>,
+    pub(super) config: Arc<BrokerConfig>,
+    pub(super) meta: Arc<MetaStore>,
+    pub(super) data_dir: Arc<DataDir>,
+    pub(super) flusher: Arc<Flusher>,
+    pub(super) topics: RwLock<Index>,
+    /// One change at a time.
     changes: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Index {
+pub(super) struct Index {
     by_name: HashMap<TopicName, Arc<Topic>>,
     by_id: HashMap<TopicId, Arc<Topic>>,
 }
 
+impl Index {
+    pub(super) fn insert(&mut self, topic: Arc<Topic>) {
+        self.by_id.insert(topic.id(), Arc::clone(&topic));
+        self.by_name.insert(topic.name().clone(), topic);
+    }
+}
+
 impl Catalog {
+    pub(super) fn empty(
+        config: Arc<BrokerConfig>,
+        meta: Arc<MetaStore>,
+        data_dir: Arc<DataDir>,
+        flusher: Arc<Flusher>,
+    ) -> Self {
+        let (topics, changes) = (RwLock::default(), Mutex::default());
+        Self {
+            config,
+            meta,
+            data_dir,
+            flusher,
+            topics,
+            changes,
+        }
+    }
+
     /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.topics.read().by_name.get(name).cloned()
@@ -62,7 +109,29 @@ impl Catalog {
     /// # Errors
     /// As `create`, but for the disk's.
     pub fn check_new(&self, new: &NewTopic) -> Result<(), TopicError> {
-        unimplemented!("{new:?}")
+        let name = new.name.as_str();
+        {
+            let topics = self.topics.read();
+            if topics.by_name.contains_key(name) {
+                return Err(TopicError::Exists(name.to_owned()));
+            }
+            if let Some(existing) = topics
+                .by_name
+                .keys()
+                .find(|other| new.name.collides_with(other))
+            {
+                let existing = existing.to_string();
+                return Err(TopicError::Collides {
+                    name: name.to_owned(),
+                    existing,
+                });
+            }
+        }
+        check_count(new.partitions)?;
+        if new.is_mirror {
+            return Ok(());
+        }
+        check_overrides(&new.configs)
     }
 
     /// Creates a topic and its logs; `extra` is written in the same RocksDB batch. Blocks on disk.
@@ -70,7 +139,45 @@ impl Catalog {
     /// # Errors
     /// Nothing is left of the topic.
     pub fn create(&self, new: NewTopic, extra: MetaBatch) -> Result<Arc<Topic>, TopicError> {
-        unimplemented!("{new:?}")
+        let _one_at_a_time = self.changes.lock();
+        self.check_new(&new)?;
+        let overrides = if new.is_mirror {
+            supported(new.configs)
+        } else {
+            new.configs
+        };
+        let id = new
+            .id
+            .filter(|id| self.by_id(*id).is_none())
+            .unwrap_or_else(TopicId::random);
+        let config = Arc::new(TopicConfig::resolve(&overrides, &self.config.values));
+        let partitions = self.open_new(&new.name, 0..new.partitions, &config, new.is_mirror)?;
+        let record = TopicRecord {
+            id,
+            is_mirror: new.is_mirror,
+            leader_epochs: vec![LeaderEpoch(0); partitions.len()],
+        };
+        let mut batch = extra;
+        batch.put::<TopicKeyspace>(&new.name, &record);
+        if !overrides.is_empty() {
+            batch.put::<TopicConfigKeyspace>(&new.name, &overrides);
+        }
+        if let Err(error) = self.meta.commit(batch) {
+            self.remove_logs(&partitions);
+            return Err(error.into());
+        }
+        let topic = Arc::new(Topic::new(
+            new.name,
+            id,
+            partitions,
+            overrides,
+            config,
+            new.is_mirror,
+        ));
+        self.topics.write().insert(Arc::clone(&topic));
+        let (name, count) = (topic.name(), topic.partitions().len());
+        tracing::info!(topic = %name, %id, partitions = count, mirror = new.is_mirror, "created");
+        Ok(topic)
     }
 
     /// Deletes a topic, mirror or not; `extra` goes into the same RocksDB batch. Blocks on disk.
@@ -78,10 +185,24 @@ impl Catalog {
     /// # Errors
     /// `Unknown`, `Meta`.
     pub fn delete(&self, name: &str, extra: MetaBatch) -> Result<(), TopicError> {
-        unimplemented!("{name}")
+        let _one_at_a_time = self.changes.lock();
+        let topic = self.existing(name)?;
+        let mut batch = extra;
+        batch.delete::<TopicKeyspace>(topic.name());
+        batch.delete::<TopicConfigKeyspace>(topic.name());
+        self.meta.commit(batch)?;
+        {
+            let mut topics = self.topics.write();
+            topics.by_name.remove(name);
+            topics.by_id.remove(&topic.id());
+        }
+        self.remove_logs(&topic.partitions());
+        tracing::info!(topic = name, id = %topic.id(), "deleted");
+        Ok(())
     }
 
-    /// Grows a topic to `total` partitions. `by_link` is how a link grows its mirror.
+    /// Grows a topic to `total` partitions; `extra` goes into the same RocksDB batch. `by_link` is
+    /// how a link grows its mirror. Blocks on disk.
     ///
     /// # Errors
     /// `Mirror` unless `by_link`; `InvalidPartitions` when `total` isn't more than now.
@@ -90,34 +211,232 @@ impl Catalog {
         name: &str,
         total: i32,
         by_link: bool,
+        extra: MetaBatch,
     ) -> Result<Arc<Topic>, TopicError> {
-        unimplemented!("{name} {total} {by_link}")
+        let _one_at_a_time = self.changes.lock();
+        let topic = self.existing(name)?;
+        let state = topic.state();
+        check_growth(&topic, total, by_link)?;
+        let first = i32::try_from(state.partitions.len()).unwrap_or(i32::MAX);
+        let added = self.open_new(topic.name(), first..total, &state.config, state.is_mirror)?;
+        let all: Vec<_> = state.partitions.iter().chain(&added).cloned().collect();
+        let mut batch = extra;
+        batch.put::<TopicKeyspace>(topic.name(), &record_of(&topic, &all, state.is_mirror));
+        if let Err(error) = self.meta.commit(batch) {
+            self.remove_logs(&added);
+            return Err(error.into());
+        }
+        topic.update(|state| state.partitions = all.clone().into());
+        tracing::info!(topic = name, partitions = total, "partitions added");
+        Ok(topic)
     }
 
-    /// Replaces a topic's overrides. Takes effect at once. `by_link` may change what is always
-    /// synced on a mirror.
+    /// Checks what [`add_partitions`](Self::add_partitions) would check, and changes nothing.
     ///
     /// # Errors
-    /// `InvalidConfig`, `Mirror`.
-    pub fn set_configs(
-        &self,
-        name: &str,
-        overrides: BTreeMap<String, String>,
-        by_link: bool,
-    ) -> Result<(), TopicError> {
-        unimplemented!("{name} {overrides:?} {by_link}")
+    /// As `add_partitions`, but for the disk's.
+    pub fn check_add_partitions(&self, name: &str, total: i32) -> Result<(), TopicError> {
+        check_growth(&*self.existing(name)?, total, false)
     }
 
-    /// Persists that these topics are no mirrors any more, with the leader epochs their cuts gave
-    /// them (by partition), in one RocksDB batch with `extra`; then opens them for writes.
+    /// Changes a topic's overrides; they take effect at once. `change` gets them as they are and
+    /// leaves them as they shall be. `by_link` may change what is always synced on a mirror, and
+    /// what isn't supported here is left out, with a warning. Blocks on disk.
+    ///
+    /// # Errors
+    /// `Unknown`, `InvalidConfig`, `Mirror`, or what `change` returns.
+    pub fn alter_configs(
+        &self,
+        name: &str,
+        by_link: bool,
+        validate_only: bool,
+        change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), TopicError>,
+    ) -> Result<(), TopicError> {
+        let _one_at_a_time = self.changes.lock();
+        let topic = self.existing(name)?;
+        let state = topic.state();
+        let mut overrides = state.overrides.clone();
+        change(&mut overrides)?;
+        if by_link {
+            overrides = supported(overrides);
+        } else {
+            check_overrides(&overrides)?;
+            let synced = |name: &&&str| overrides.get(**name) != state.overrides.get(**name);
+            if let Some(synced) = ALWAYS_SYNCED
+                .iter()
+                .find(synced)
+                .filter(|_| state.is_mirror)
+            {
+                let (topic, config) = (name.to_owned(), (*synced).to_owned());
+                return Err(TopicError::MirrorConfig { topic, config });
+            }
+        }
+        if validate_only || overrides == state.overrides {
+            return Ok(());
+        }
+        let mut batch = MetaBatch::new();
+        match overrides.is_empty() {
+            true => batch.delete::<TopicConfigKeyspace>(topic.name()),
+            false => batch.put::<TopicConfigKeyspace>(topic.name(), &overrides),
+        }
+        self.meta.commit(batch)?;
+        let config = Arc::new(TopicConfig::resolve(&overrides, &self.config.values));
+        for partition in state.partitions.iter() {
+            partition.set_config(&config);
+        }
+        topic.update(|state| {
+            state.overrides.clone_from(&overrides);
+            state.config = Arc::clone(&config);
+        });
+        Ok(())
+    }
+
+    /// Persists that these topics, whose partitions are all cut, are no mirrors any more, in one
+    /// RocksDB batch with `extra`; then opens them for writes. Blocks on disk.
     ///
     /// # Errors
     /// Nothing was persisted and all stay fenced; it may be called again.
-    pub fn finish_cut(
-        &self,
-        topics: &[(TopicName, Vec<LeaderEpoch>)],
-        extra: MetaBatch,
-    ) -> Result<(), TopicError> {
-        unimplemented!("{topics:?}")
+    pub fn finish_cut(&self, names: &[TopicName], extra: MetaBatch) -> Result<(), TopicError> {
+        let _one_at_a_time = self.changes.lock();
+        let topics: Vec<_> = names
+            .iter()
+            .map(|name| self.existing(name))
+            .collect::<Result<_, _>>()?;
+        let mut batch = extra;
+        for topic in &topics {
+            batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &topic.partitions(), false));
+        }
+        self.meta.commit(batch)?;
+        for topic in &topics {
+            topic.update(|state| state.is_mirror = false);
+            for partition in topic.partitions().iter() {
+                partition.open_for_writes();
+            }
+        }
+        Ok(())
     }
+
+    fn existing(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
+        self.topic(name)
+            .ok_or_else(|| TopicError::Unknown(name.to_owned()))
+    }
+
+    /// Opens the logs of new partitions; what is left of an earlier topic of that name goes first.
+    fn open_new(
+        &self,
+        topic: &TopicName,
+        numbers: std::ops::Range<i32>,
+        config: &Arc<TopicConfig>,
+        is_mirror: bool,
+    ) -> Result<Vec<Arc<Partition>>, TopicError> {
+        let mut partitions = Vec::new();
+        for number in numbers {
+            let id = TopicPartition::new(topic.clone(), number);
+            match self.open_partition(id, config, is_mirror) {
+                Ok(partition) => partitions.push(partition),
+                Err(error) => {
+                    self.remove_logs(&partitions);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(partitions)
+    }
+
+    fn open_partition(
+        &self,
+        id: TopicPartition,
+        config: &Arc<TopicConfig>,
+        is_mirror: bool,
+    ) -> Result<Arc<Partition>, TopicError> {
+        remove(self.data_dir.retire(&id)?);
+        let dir = self.data_dir.partition_dir(&id);
+        let (partition, _) = Partition::open(Opening {
+            id,
+            dir: &dir,
+            config: Arc::clone(config),
+            leader_epoch: LeaderEpoch(0),
+            is_mirror,
+            flusher: Arc::clone(&self.flusher),
+            now_ms: clock::now_ms(),
+        })?;
+        Ok(partition)
+    }
+
+    fn remove_logs(&self, partitions: &[Arc<Partition>]) {
+        for partition in partitions {
+            partition.abandon();
+            match self.data_dir.retire(partition.id()) {
+                Ok(folder) => remove(folder),
+                Err(error) => tracing::error!(partition = %partition.id(), %error, "not removed"),
+            }
+        }
+    }
+}
+
+/// Removes a folder that is out of the way already; large ones take a while.
+fn remove(folder: Option<RetiredFolder>) {
+    let Some(folder) = folder else { return };
+    std::thread::spawn(move || {
+        let path = folder.path().to_owned();
+        if let Err(error) = folder.remove() {
+            tracing::warn!(path = %path.display(), %error, "a deleted partition's files remain");
+        }
+    });
+}
+
+fn record_of(topic: &Topic, partitions: &[Arc<Partition>], is_mirror: bool) -> TopicRecord {
+    let leader_epochs = partitions
+        .iter()
+        .map(|partition| partition.leader_epoch())
+        .collect();
+    TopicRecord {
+        id: topic.id(),
+        is_mirror,
+        leader_epochs,
+    }
+}
+
+fn check_count(partitions: i32) -> Result<(), TopicError> {
+    match partitions {
+        1..=PARTITIONS_MAX => Ok(()),
+        _ => Err(TopicError::InvalidPartitions(format!(
+            "Number of partitions must be 1 to {PARTITIONS_MAX}, not {partitions}."
+        ))),
+    }
+}
+
+fn check_growth(topic: &Topic, total: i32, by_link: bool) -> Result<(), TopicError> {
+    if topic.is_mirror() && !by_link {
+        return Err(TopicError::Mirror(topic.name().to_string()));
+    }
+    check_count(total)?;
+    let now = topic.partitions().len();
+    if usize::try_from(total).is_ok_and(|total| total > now) {
+        return Ok(());
+    }
+    let name = topic.name();
+    Err(TopicError::InvalidPartitions(format!(
+        "Topic '{name}' has {now} partitions; {total} would not be an increase."
+    )))
+}
+
+fn check_overrides(overrides: &BTreeMap<String, String>) -> Result<(), TopicError> {
+    for (name, value) in overrides {
+        config::check(name, value).map_err(TopicError::InvalidConfig)?;
+    }
+    Ok(())
+}
+
+/// What is supported of a source's configs.
+fn supported(overrides: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut overrides = overrides;
+    overrides.retain(|name, value| match config::check(name, value) {
+        Ok(()) => true,
+        Err(reason) => {
+            tracing::warn!(reason, "a config of the source topic is left out");
+            false
+        }
+    });
+    overrides
 }

@@ -1,5 +1,6 @@
 //! Why a topic change is refused.
 
+use carrick_storage::disk::DiskError;
 use carrick_storage::log::LogError;
 use carrick_storage::meta::MetaError;
 
@@ -31,12 +32,31 @@ pub enum TopicError {
     /// The topic belongs to a link.
     #[error("'{0}' is a mirror topic: its link decides")]
     Mirror(String),
+    /// A config that only the link of a mirror changes.
+    #[error("'{config}' of mirror topic '{topic}' is synced from its source")]
+    MirrorConfig {
+        /// The mirror topic.
+        topic: String,
+        /// The config.
+        config: String,
+    },
     /// The topic isn't a mirror.
     #[error("'{0}' is not a mirror topic")]
     NotAMirror(String),
     /// A partition refused.
     #[error(transparent)]
     Partition(#[from] PartitionError),
+    /// A stored partition's log couldn't be opened.
+    #[error("cannot open partition {partition}: {source}")]
+    Unopened {
+        /// Topic and number.
+        partition: String,
+        /// Why.
+        source: LogError,
+    },
+    /// The data folder failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// A log couldn't be created or opened.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -10,6 +10,8 @@ pub mod config;
 pub mod defs;
 pub mod error;
 pub mod open;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +46,37 @@ pub struct TopicState {
 }
 
 impl Topic {
+    fn new(
+        name: TopicName,
+        id: TopicId,
+        partitions: Vec<Arc<Partition>>,
+        overrides: BTreeMap<String, String>,
+        config: Arc<TopicConfig>,
+        is_mirror: bool,
+    ) -> Self {
+        let partitions = partitions.into();
+        let state = TopicState {
+            partitions,
+            overrides,
+            config,
+            is_mirror,
+        };
+        Self {
+            name,
+            id,
+            state: ArcSwap::from_pointee(state),
+        }
+    }
+
+    /// Swaps the state for a changed one. Only the catalog does, one change at a time.
+    fn update(&self, change: impl Fn(&mut TopicState)) {
+        self.state.rcu(|state| {
+            let mut state = TopicState::clone(state);
+            change(&mut state);
+            state
+        });
+    }
+
     /// The name.
     pub fn name(&self) -> &TopicName {
         &self.name

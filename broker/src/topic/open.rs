@@ -1,1 +1,232 @@
 //! Opening every topic's logs at start, on several threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use carrick_protocol::ids::{TopicName, TopicPartition};
+use carrick_storage::disk::DataDir;
+use carrick_storage::flush::Flusher;
+use carrick_storage::meta::{MetaBatch, MetaStore};
+use parking_lot::Mutex;
+
+use super::{Catalog, Topic, TopicConfig, TopicError};
+use crate::clock;
+use crate::config::BrokerConfig;
+use crate::partition::{Opening, Partition};
+use crate::records::topic::{TopicKeyspace, TopicRecord};
+use crate::records::topic_config::TopicConfigKeyspace;
+
+/// A topic as stored.
+struct Stored {
+    name: TopicName,
+    record: TopicRecord,
+    overrides: BTreeMap<String, String>,
+    config: Arc<TopicConfig>,
+}
+
+/// What opening the logs found, in all.
+#[derive(Default)]
+struct Tally {
+    partitions: AtomicUsize,
+    unclean: AtomicUsize,
+    scanned_bytes: AtomicU64,
+    cut_bytes: AtomicU64,
+}
+
+impl Catalog {
+    /// Opens every topic that RocksDB names. Blocks.
+    ///
+    /// A partition whose log was not closed cleanly may have lost unflushed records: its leader
+    /// epoch is raised, so that consumers notice (KIP-320).
+    ///
+    /// # Errors
+    /// A record or a log that can't be read, by name.
+    pub fn open(
+        config: Arc<BrokerConfig>,
+        meta: Arc<MetaStore>,
+        data_dir: Arc<DataDir>,
+        flusher: Arc<Flusher>,
+    ) -> Result<Self, TopicError> {
+        let started = Instant::now();
+        let catalog = Catalog::empty(config, meta, data_dir, flusher);
+        let stored = catalog.stored()?;
+        let tally = Tally::default();
+        let opened = catalog.open_all(&stored, &tally)?;
+        let mut epochs = MetaBatch::new();
+        for (topic, mut partitions) in stored.into_iter().zip(opened) {
+            partitions.sort_by_key(|partition| partition.id().partition);
+            let Stored {
+                name,
+                mut record,
+                overrides,
+                config,
+            } = topic;
+            let now: Vec<_> = partitions.iter().map(|p| p.leader_epoch()).collect();
+            if now != record.leader_epochs && !record.is_mirror {
+                record.leader_epochs = now;
+                epochs.put::<TopicKeyspace>(&name, &record);
+            }
+            let topic = Topic::new(
+                name,
+                record.id,
+                partitions,
+                overrides,
+                config,
+                record.is_mirror,
+            );
+            catalog.topics.write().insert(Arc::new(topic));
+        }
+        catalog.meta.commit(epochs)?;
+        catalog.warn_of_strays();
+        tracing::info!(
+            topics = catalog.list().len(),
+            partitions = tally.partitions.into_inner(),
+            not_closed_cleanly = tally.unclean.into_inner(),
+            scanned_bytes = tally.scanned_bytes.into_inner(),
+            cut_bytes = tally.cut_bytes.into_inner(),
+            took_ms = started.elapsed().as_millis(),
+            "logs opened"
+        );
+        Ok(catalog)
+    }
+
+    fn stored(&self) -> Result<Vec<Stored>, TopicError> {
+        let mut configs: BTreeMap<_, _> = self
+            .meta
+            .scan::<TopicConfigKeyspace>()?
+            .into_iter()
+            .collect();
+        let records = self.meta.scan::<TopicKeyspace>()?;
+        let stored = records.into_iter().map(|(name, record)| {
+            let overrides = configs.remove(&name).unwrap_or_default();
+            let config = Arc::new(TopicConfig::resolve(&overrides, &self.config.values));
+            Stored {
+                name,
+                record,
+                overrides,
+                config,
+            }
+        });
+        Ok(stored.collect())
+    }
+
+    /// The partitions of each stored topic, in any order.
+    fn open_all(
+        &self,
+        stored: &[Stored],
+        tally: &Tally,
+    ) -> Result<Vec<Vec<Arc<Partition>>>, TopicError> {
+        let work: Vec<_> = stored
+            .iter()
+            .enumerate()
+            .flat_map(|(t, topic)| (0..topic.record.leader_epochs.len()).map(move |p| (t, p)))
+            .collect();
+        let next = AtomicUsize::new(0);
+        let opened = Mutex::new(stored.iter().map(|_| Vec::new()).collect::<Vec<_>>());
+        let failed = Mutex::new(None);
+        let open_some = || {
+            while let Some(&(topic, number)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match self.open_stored(&stored[topic], number, tally) {
+                    Ok(partition) => opened.lock()[topic].push(partition),
+                    Err(error) => {
+                        failed.lock().get_or_insert(error);
+                        return;
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.config.recovery_threads.max(1).min(work.len()) {
+                scope.spawn(open_some);
+            }
+            open_some();
+        });
+        match failed.into_inner() {
+            Some(error) => Err(error),
+            None => Ok(opened.into_inner()),
+        }
+    }
+
+    fn open_stored(
+        &self,
+        topic: &Stored,
+        number: usize,
+        tally: &Tally,
+    ) -> Result<Arc<Partition>, TopicError> {
+        let id = TopicPartition::new(
+            topic.name.clone(),
+            i32::try_from(number).unwrap_or(i32::MAX),
+        );
+        let dir = self.data_dir.partition_dir(&id);
+        let opening = Opening {
+            id: id.clone(),
+            dir: &dir,
+            config: Arc::clone(&topic.config),
+            leader_epoch: topic.record.leader_epochs[number],
+            is_mirror: topic.record.is_mirror,
+            flusher: Arc::clone(&self.flusher),
+            now_ms: clock::now_ms(),
+        };
+        let (partition, recovered) =
+            Partition::open(opening).map_err(|source| TopicError::Unopened {
+                partition: id.to_string(),
+                source,
+            })?;
+        tally.partitions.fetch_add(1, Ordering::Relaxed);
+        if !recovered.clean {
+            tally.unclean.fetch_add(1, Ordering::Relaxed);
+            tally
+                .scanned_bytes
+                .fetch_add(recovered.scanned_bytes, Ordering::Relaxed);
+            tally
+                .cut_bytes
+                .fetch_add(recovered.cut_bytes, Ordering::Relaxed);
+            if !topic.record.is_mirror {
+                partition.raise_leader_epoch(partition.leader_epoch().next());
+            }
+        }
+        Ok(partition)
+    }
+
+    /// Folders without a topic: of a creation that was cut off before it was persisted. They are
+    /// left alone until a topic of that name is created.
+    fn warn_of_strays(&self) {
+        let folders = match self.data_dir.partitions() {
+            Ok(folders) => folders,
+            Err(error) => return tracing::warn!(%error, "the data folder can't be listed"),
+        };
+        for id in folders {
+            let known = self
+                .topic(&id.topic)
+                .is_some_and(|t| t.partition(id.partition).is_some());
+            if !known {
+                tracing::warn!(partition = %id, "a folder without a topic is left alone");
+            }
+        }
+    }
+
+    /// Closes every log cleanly, on several threads. Blocks.
+    pub fn close(&self) {
+        let partitions: Vec<_> = self
+            .list()
+            .iter()
+            .flat_map(|topic| topic.partitions().to_vec())
+            .collect();
+        let next = AtomicUsize::new(0);
+        let close_some = || {
+            while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = partition.close() {
+                    tracing::error!(partition = %partition.id(), %error, "not closed cleanly");
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.config.recovery_threads.max(1).min(partitions.len()) {
+                scope.spawn(close_some);
+            }
+            close_some();
+        });
+    }
+}

@@ -1,0 +1,276 @@
+//! Fetch sessions (KIP-227): a client names its partitions once, then only what changes, and is
+//! told only what changed.
+//!
+//! Invariants: a session's epoch counts its requests, so that a lost answer is noticed; partitions
+//! that had data go to the end of the line, so that one busy partition starves none.
+//! Not as in Kafka: which session goes when all slots are taken depends on its age alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::{FetchRequest, TopicName};
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+/// A session that was silent this long may go when a new one needs its slot
+/// (`min.incremental.fetch.session.eviction.ms`).
+const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
+
+/// Partitions of one session, at most; a client with more gets none.
+const SESSION_PARTITIONS_MAX: usize = 100_000;
+
+/// Epoch of a request that opens a session.
+const INITIAL_EPOCH: i32 = 0;
+
+/// Epoch of a request that wants no session.
+const FINAL_EPOCH: i32 = -1;
+
+/// A partition as the wire names it: by id from v13 on, by name before.
+pub(super) type Key = (Uuid, TopicName, i32);
+
+/// What is wanted of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) key: Key,
+    pub(super) offset: i64,
+    pub(super) max_bytes: i32,
+    pub(super) current_leader_epoch: i32,
+    pub(super) last_fetched_epoch: i32,
+}
+
+/// All fetch sessions.
+pub struct Sessions {
+    slots: usize,
+    by_id: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
+}
+
+/// One session.
+pub(super) struct Session {
+    id: i32,
+    /// The epoch that the next request must have.
+    epoch: i32,
+    uses_topic_ids: bool,
+    last_used: Instant,
+    /// Partitions in the order in which they are read.
+    line: BTreeMap<u64, Cached>,
+    places: HashMap<Key, u64>,
+    next_place: u64,
+}
+
+struct Cached {
+    wanted: Wanted,
+    /// What the client was told last; -1 after an error, so that its end is told.
+    high_watermark: i64,
+    log_start: i64,
+}
+
+/// How a request relates to sessions.
+pub(super) enum Scope {
+    /// None is wanted.
+    Sessionless,
+    /// One is to be opened with the answer, for all partitions of the request.
+    Opening,
+    /// One goes on; the answer belongs to this epoch.
+    Open(Arc<Mutex<Session>>, i32),
+}
+
+impl Sessions {
+    /// Room for so many.
+    pub fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            by_id: Mutex::default(),
+        }
+    }
+
+    /// Takes a request: what to read, and how to answer.
+    pub(super) fn begin(
+        &self,
+        version: i16,
+        request: &FetchRequest,
+    ) -> Result<(Scope, Vec<Wanted>), ErrorCode> {
+        let (id, epoch) = (request.session_id, request.session_epoch);
+        if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
+            self.by_id.lock().remove(&id);
+            let scope = if epoch == FINAL_EPOCH {
+                Scope::Sessionless
+            } else {
+                Scope::Opening
+            };
+            return Ok((scope, wanted(request).collect()));
+        }
+        let found = self.by_id.lock().get(&id).cloned();
+        let session = found.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let mut open = session.lock();
+        if open.epoch != epoch {
+            return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        }
+        if open.uses_topic_ids != (version >= 13) {
+            return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+        }
+        open.update(request);
+        if open.line.is_empty() {
+            self.by_id.lock().remove(&id);
+            return Ok((Scope::Sessionless, Vec::new()));
+        }
+        open.epoch = next_epoch(epoch);
+        open.last_used = Instant::now();
+        let epoch = open.epoch;
+        let all = open
+            .line
+            .values()
+            .map(|cached| cached.wanted.clone())
+            .collect();
+        drop(open);
+        Ok((Scope::Open(session, epoch), all))
+    }
+
+    /// Opens a session for what was just answered; 0 when there is no room.
+    pub(super) fn open(&self, version: i16, answered: &[(Wanted, PartitionData)]) -> i32 {
+        if answered.is_empty() || answered.len() > SESSION_PARTITIONS_MAX {
+            return 0;
+        }
+        let mut by_id = self.by_id.lock();
+        if by_id.len() >= self.slots && !evict(&mut by_id) {
+            return 0;
+        }
+        let id = loop {
+            let id = rand::random_range(1..=i32::MAX);
+            if !by_id.contains_key(&id) {
+                break id;
+            }
+        };
+        let mut session = Session {
+            id,
+            epoch: next_epoch(INITIAL_EPOCH),
+            uses_topic_ids: version >= 13,
+            last_used: Instant::now(),
+            line: BTreeMap::new(),
+            places: HashMap::new(),
+            next_place: 0,
+        };
+        for (wanted, data) in answered {
+            session.want(wanted.clone());
+            session.is_news(&wanted.key, data);
+        }
+        by_id.insert(id, Arc::new(Mutex::new(session)));
+        id
+    }
+}
+
+/// Frees a slot, if a session has been silent for long enough.
+fn evict(by_id: &mut HashMap<i32, Arc<Mutex<Session>>>) -> bool {
+    let oldest = by_id.values().map(|session| {
+        let session = session.lock();
+        (session.last_used, session.id)
+    });
+    match oldest.min() {
+        Some((last_used, id)) if last_used.elapsed() >= EVICTABLE_AFTER => {
+            by_id.remove(&id).is_some()
+        }
+        _ => false,
+    }
+}
+
+fn next_epoch(epoch: i32) -> i32 {
+    if epoch == i32::MAX { 1 } else { epoch + 1 }
+}
+
+fn wanted(request: &FetchRequest) -> impl Iterator<Item = Wanted> {
+    request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| Wanted {
+            key: (topic.topic_id, topic.topic.clone(), partition.partition),
+            offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        })
+    })
+}
+
+impl Session {
+    /// The id that answers carry.
+    pub(super) fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Whether an answer to the request that made the epoch this may still be given.
+    pub(super) fn is_at(&self, epoch: i32) -> bool {
+        self.epoch == epoch
+    }
+
+    fn update(&mut self, request: &FetchRequest) {
+        for wanted in wanted(request) {
+            self.want(wanted);
+        }
+        for topic in &request.forgotten_topics_data {
+            for partition in &topic.partitions {
+                let key = (topic.topic_id, topic.topic.clone(), *partition);
+                if let Some(place) = self.places.remove(&key) {
+                    self.line.remove(&place);
+                }
+            }
+        }
+    }
+
+    fn want(&mut self, wanted: Wanted) {
+        if let Some(cached) = self.cached(&wanted.key) {
+            cached.wanted = wanted;
+        } else if self.line.len() < SESSION_PARTITIONS_MAX {
+            self.append(Cached {
+                wanted,
+                high_watermark: -1,
+                log_start: -1,
+            });
+        }
+    }
+
+    fn append(&mut self, cached: Cached) {
+        self.places
+            .insert(cached.wanted.key.clone(), self.next_place);
+        self.line.insert(self.next_place, cached);
+        self.next_place += 1;
+    }
+
+    fn cached(&mut self, key: &Key) -> Option<&mut Cached> {
+        self.line.get_mut(self.places.get(key)?)
+    }
+
+    /// Whether the client must be told, and notes that it was.
+    pub(super) fn is_news(&mut self, key: &Key, data: &PartitionData) -> bool {
+        let Some(cached) = self.cached(key) else {
+            // Forgotten meanwhile.
+            return false;
+        };
+        let has_data = data
+            .records
+            .as_ref()
+            .is_some_and(|records| !records.is_empty());
+        let failed = data.error_code != 0;
+        let news = has_data
+            || failed
+            || cached.high_watermark != data.high_watermark
+            || cached.log_start != data.log_start_offset
+            || data.diverging_epoch.epoch != -1;
+        cached.high_watermark = if failed { -1 } else { data.high_watermark };
+        cached.log_start = data.log_start_offset;
+        if has_data {
+            self.move_to_end(key);
+        }
+        news
+    }
+
+    fn move_to_end(&mut self, key: &Key) {
+        let place = self.places.get(key).copied();
+        if let Some(cached) = place.and_then(|place| self.line.remove(&place)) {
+            self.append(cached);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

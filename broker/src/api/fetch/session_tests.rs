@@ -1,0 +1,128 @@
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+use kafka_protocol::protocol::StrBytes;
+
+use super::*;
+
+fn name(name: &'static str) -> TopicName {
+    TopicName(StrBytes::from_static_str(name))
+}
+
+fn request(id: i32, epoch: i32, partitions: &[i32]) -> FetchRequest {
+    let partitions = partitions
+        .iter()
+        .map(|p| {
+            FetchPartition::default()
+                .with_partition(*p)
+                .with_partition_max_bytes(9)
+        })
+        .collect();
+    let topic = FetchTopic::default()
+        .with_topic(name("t"))
+        .with_partitions(partitions);
+    FetchRequest::default()
+        .with_session_id(id)
+        .with_session_epoch(epoch)
+        .with_topics(vec![topic])
+}
+
+fn data(high_watermark: i64, records: &'static [u8]) -> PartitionData {
+    PartitionData::default()
+        .with_high_watermark(high_watermark)
+        .with_records(Some(bytes::Bytes::from_static(records)))
+}
+
+fn open(sessions: &Sessions, partitions: &[i32]) -> i32 {
+    let (scope, wanted) = sessions.begin(12, &request(0, 0, partitions)).unwrap();
+    assert!(matches!(scope, Scope::Opening));
+    let answered: Vec<_> = wanted
+        .into_iter()
+        .map(|wanted| (wanted, data(5, b"")))
+        .collect();
+    sessions.open(12, &answered)
+}
+
+fn numbers(wanted: &[Wanted]) -> Vec<i32> {
+    wanted.iter().map(|wanted| wanted.key.2).collect()
+}
+
+#[test]
+fn an_incremental_request_names_only_what_changes() {
+    let sessions = Sessions::new(10);
+    let id = open(&sessions, &[0, 1]);
+    let (_, wanted) = sessions.begin(12, &request(id, 1, &[])).unwrap();
+    assert_eq!(numbers(&wanted), [0, 1]);
+    let (_, wanted) = sessions.begin(12, &request(id, 2, &[2])).unwrap();
+    assert_eq!(numbers(&wanted), [0, 1, 2]);
+    let forgotten = ForgottenTopic::default()
+        .with_topic(name("t"))
+        .with_partitions(vec![0, 2]);
+    let request = request(id, 3, &[]).with_forgotten_topics_data(vec![forgotten]);
+    let (_, wanted) = sessions.begin(12, &request).unwrap();
+    assert_eq!(numbers(&wanted), [1]);
+}
+
+#[test]
+fn only_news_is_told_and_an_error_is_news_as_is_its_end() {
+    let sessions = Sessions::new(10);
+    let id = open(&sessions, &[0]);
+    let (scope, wanted) = sessions.begin(12, &request(id, 1, &[])).unwrap();
+    let Scope::Open(session, _) = scope else {
+        panic!("not open")
+    };
+    let mut session = session.lock();
+    let key = &wanted[0].key;
+    assert!(!session.is_news(key, &data(5, b"")));
+    assert!(session.is_news(key, &data(5, b"x")));
+    assert!(session.is_news(key, &data(6, b"")));
+    assert!(!session.is_news(key, &data(6, b"")));
+    assert!(session.is_news(key, &data(-1, b"").with_error_code(3)));
+    assert!(session.is_news(key, &data(6, b"")));
+}
+
+#[test]
+fn a_partition_with_data_goes_to_the_end_of_the_line() {
+    let sessions = Sessions::new(10);
+    let id = open(&sessions, &[0, 1, 2]);
+    let (scope, wanted) = sessions.begin(12, &request(id, 1, &[])).unwrap();
+    let Scope::Open(session, _) = scope else {
+        panic!("not open")
+    };
+    session.lock().is_news(&wanted[0].key, &data(6, b"x"));
+    let (_, wanted) = sessions.begin(12, &request(id, 2, &[])).unwrap();
+    assert_eq!(numbers(&wanted), [1, 2, 0]);
+}
+
+#[test]
+fn a_wrong_session_epoch_or_way_of_naming_is_told_apart() {
+    let sessions = Sessions::new(10);
+    let id = open(&sessions, &[0]);
+    let error = |version, request: &FetchRequest| sessions.begin(version, request).err();
+    assert_eq!(
+        error(12, &request(id + 1, 1, &[])),
+        Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+    );
+    assert_eq!(
+        error(12, &request(id, 2, &[])),
+        Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH)
+    );
+    assert_eq!(
+        error(13, &request(id, 1, &[])),
+        Some(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR)
+    );
+    assert_eq!(error(12, &request(id, 1, &[])), None);
+    assert_eq!(
+        error(12, &request(id, 1, &[])),
+        Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH)
+    );
+}
+
+#[test]
+fn closing_frees_the_slot_and_full_slots_mean_no_session() {
+    let sessions = Sessions::new(1);
+    let id = open(&sessions, &[0]);
+    assert!(id > 0);
+    assert_eq!(open(&sessions, &[0]), 0);
+    let (scope, _) = sessions.begin(12, &request(id, -1, &[])).unwrap();
+    assert!(matches!(scope, Scope::Sessionless));
+    assert!(open(&sessions, &[0]) > 0);
+}

@@ -1,0 +1,103 @@
+//! Bringing a partition to the disk, and moving its high watermark when it is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use carrick_protocol::ids::Offset;
+use carrick_storage::log::LogError;
+use tokio::sync::oneshot;
+
+use super::{Mode, Partition, PartitionError};
+use crate::topic::config::FlushPolicy;
+
+/// Mirrored data reaches the disk at the latest this long after it came.
+pub(super) const MIRROR_FLUSH_MS: i64 = 1000;
+
+/// What is known of flushes still to come in the background.
+#[derive(Default)]
+pub(super) struct Schedule {
+    /// A timer runs that will flush.
+    is_timed: AtomicBool,
+    /// Records since the last flush that was asked for.
+    records: AtomicI64,
+}
+
+impl Partition {
+    /// Asks for a flush of everything appended so far; `told` hears of its end.
+    pub(super) fn flush_now(self: &Arc<Self>, told: Option<oneshot::Sender<Result<(), LogError>>>) {
+        let partition = Arc::clone(self);
+        let flushed = Box::new(move |result: Result<Offset, LogError>| {
+            let result = result.map(|durable_end| partition.flushed(durable_end));
+            if let Err(error) = &result {
+                partition.flush_failed(error);
+            }
+            if let Some(told) = told {
+                // Nobody listens any more when the connection is gone.
+                let _ = told.send(result);
+            }
+        });
+        self.flusher.submit(self.flush.clone(), flushed);
+    }
+
+    /// Asks for a flush in the background, by count and time.
+    pub(super) fn flush_later(
+        self: &Arc<Self>,
+        records: i64,
+        after_records: Option<i64>,
+        after_ms: Option<i64>,
+    ) {
+        let unflushed = self.schedule.records.fetch_add(records, Ordering::Relaxed) + records;
+        if after_records.is_some_and(|limit| unflushed >= limit) {
+            self.schedule.records.store(0, Ordering::Relaxed);
+            self.flush_now(None);
+            return;
+        }
+        let Some(Ok(after_ms)) = after_ms.map(u64::try_from) else {
+            return;
+        };
+        if self.schedule.is_timed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // No timer without a runtime (a test, a tool): at once is the safe side.
+            self.schedule.is_timed.store(false, Ordering::Release);
+            return self.flush_now(None);
+        };
+        let partition = Arc::downgrade(self);
+        runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            if let Some(partition) = partition.upgrade() {
+                partition.schedule.is_timed.store(false, Ordering::Release);
+                partition.schedule.records.store(0, Ordering::Relaxed);
+                partition.flush_now(None);
+            }
+        });
+    }
+
+    /// Everything below `durable_end` is on disk. A mirror's high watermark follows its source.
+    fn flushed(&self, durable_end: Offset) {
+        if self.snapshot().high_watermark() >= durable_end
+            || self.config().flush != FlushPolicy::BeforeAck
+        {
+            return;
+        }
+        let mut core = self.core.lock();
+        if core.mode != Mode::Writable {
+            return;
+        }
+        if let Some(log) = &mut core.log {
+            log.set_high_watermark(durable_end);
+        }
+        drop(core);
+        self.watchers.wake();
+    }
+
+    /// What couldn't be flushed may be lost: nothing more is taken on top of it.
+    fn flush_failed(&self, error: &LogError) {
+        let mut core = self.core.lock();
+        if core.mode != Mode::Closed {
+            self.note_failure(&mut core.mode, &PartitionError::Log(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading one request frame off a socket.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
+
+use super::limits::Limits;
+
+/// A request's header has at least API key, version and correlation id.
+const MIN_FRAME_BYTES: i32 = 8;
+
+/// Within a frame, silence of this length ends the connection.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Room that is made before any byte has arrived; afterwards it doubles with what has.
+const FIRST_READ_BYTES: usize = 64 << 10;
+
+/// Why no frame came.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    /// The client went away between two frames.
+    #[error("closed by the client")]
+    Closed,
+    /// Nothing came for too long.
+    #[error("idle for too long")]
+    Idle,
+    /// A frame began and did not go on.
+    #[error("a request stopped in mid-frame for {} s", STALL_LIMIT.as_secs())]
+    Stalled,
+    /// The length is no request's.
+    #[error("request of {bytes} bytes, at least {MIN_FRAME_BYTES} and at most {max} are accepted")]
+    Length {
+        /// What the frame says.
+        bytes: i32,
+        /// What is accepted.
+        max: usize,
+    },
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A frame without its length, and the memory it was given.
+pub(super) struct RequestFrame {
+    pub(super) bytes: Bytes,
+    pub(super) memory: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// Reads one frame. Memory grows with the bytes that arrive, never with the length that is claimed.
+pub(super) async fn read_frame<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    limits: &Limits,
+) -> Result<RequestFrame, ReadError> {
+    let mut length = [0; 4];
+    let first = timeout(limits.idle, stream.read(&mut length))
+        .await
+        .map_err(|_| ReadError::Idle)??;
+    if first == 0 {
+        return Err(ReadError::Closed);
+    }
+    timeout(STALL_LIMIT, stream.read_exact(&mut length[first..]))
+        .await
+        .map_err(|_| ReadError::Stalled)??;
+    let claimed = i32::from_be_bytes(length);
+    let wrong = ReadError::Length {
+        bytes: claimed,
+        max: limits.request_max_bytes,
+    };
+    let Ok(bytes) = usize::try_from(claimed) else {
+        return Err(wrong);
+    };
+    if claimed < MIN_FRAME_BYTES || bytes > limits.request_max_bytes {
+        return Err(wrong);
+    }
+    let memory = limits.memory(bytes).await;
+    let body = read_body(stream, bytes).await?;
+    metrics::counter!("carrick_bytes_in_total").increment(bytes as u64 + 4);
+    Ok(RequestFrame {
+        bytes: body,
+        memory,
+    })
+}
+
+async fn read_body<R: AsyncRead + Unpin>(stream: &mut R, bytes: usize) -> Result<Bytes, ReadError> {
+    let mut body = BytesMut::with_capacity(bytes.min(FIRST_READ_BYTES));
+    while body.len() < bytes {
+        if body.len() == body.capacity() {
+            body.reserve((bytes - body.len()).min(body.len()));
+        }
+        let mut rest = (&mut *stream).take((bytes - body.len()) as u64);
+        let read = timeout(STALL_LIMIT, rest.read_buf(&mut body))
+            .await
+            .map_err(|_| ReadError::Stalled)??;
+        if read == 0 {
+            return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+    Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    fn limits() -> Limits {
+        let overrides = ["socket.request.max.bytes=1000000".to_owned()];
+        Limits::new(&BrokerConfig::load(None, &overrides).unwrap())
+    }
+
+    async fn read(mut bytes: &[u8]) -> Result<RequestFrame, ReadError> {
+        read_frame(&mut bytes, &limits()).await
+    }
+
+    #[tokio::test]
+    async fn lengths_that_no_request_has_are_refused() {
+        for length in [-1, 0, 7, 1_000_001, i32::MIN, i32::MAX] {
+            let frame = [&length.to_be_bytes()[..], &[0; 100]].concat();
+            assert!(
+                matches!(read(&frame).await, Err(ReadError::Length { .. })),
+                "{length}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_arrives_whole_and_alone() {
+        let body: Vec<u8> = (0..900_000_u32).map(|i| i as u8).collect();
+        let stream = [&900_000_i32.to_be_bytes()[..], &body, &[1, 2, 3]].concat();
+        assert_eq!(read(&stream).await.unwrap().bytes, body);
+    }
+
+    #[tokio::test]
+    async fn a_cut_frame_is_an_error_and_an_end_between_frames_is_not() {
+        assert!(matches!(read(&[]).await, Err(ReadError::Closed)));
+        assert!(matches!(read(&[0, 0]).await, Err(ReadError::Io(_))));
+        assert!(matches!(
+            read(&[0, 0, 0, 9, 1]).await,
+            Err(ReadError::Io(_))
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_stalls_ends_the_connection_long_before_idle_would() {
+        let (mut ours, mut theirs) = tokio::io::duplex(64);
+        tokio::io::AsyncWriteExt::write_all(&mut ours, &[0, 0, 0, 50, 1, 2])
+            .await
+            .unwrap();
+        let started = tokio::time::Instant::now();
+        let result = read_frame(&mut theirs, &limits()).await;
+        assert!(matches!(result, Err(ReadError::Stalled)));
+        assert!(started.elapsed() < Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,139 @@
+//! How many connections, and how many bytes of requests, there may be at once.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::BrokerConfig;
+
+/// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
+const UNCOUNTED_BYTES: usize = 16 << 10;
+
+/// The limits and what is used of them.
+pub(super) struct Limits {
+    /// Longest request, without its length field.
+    pub(super) request_max_bytes: usize,
+    /// Silence after which a connection is closed.
+    pub(super) idle: std::time::Duration,
+    connections: Arc<Mutex<Connections>>,
+    memory: Arc<Semaphore>,
+    memory_bytes: usize,
+}
+
+struct Connections {
+    max: usize,
+    max_per_ip: usize,
+    count: usize,
+    by_ip: HashMap<IpAddr, usize>,
+}
+
+/// One connection's place; given back on drop.
+pub(super) struct Slot {
+    connections: Arc<Mutex<Connections>>,
+    ip: IpAddr,
+}
+
+impl Limits {
+    pub(super) fn new(config: &BrokerConfig) -> Self {
+        // A request of the largest size must fit, or it would wait for ever.
+        let memory_bytes = config
+            .queued_max_request_bytes
+            .max(config.request_max_bytes)
+            .min(Semaphore::MAX_PERMITS);
+        Self {
+            request_max_bytes: config.request_max_bytes,
+            idle: std::time::Duration::from_millis(config.connections_max_idle_ms),
+            connections: Arc::new(Mutex::new(Connections {
+                max: config.max_connections,
+                max_per_ip: config.max_connections_per_ip,
+                count: 0,
+                by_ip: HashMap::new(),
+            })),
+            memory: Arc::new(Semaphore::new(memory_bytes)),
+            memory_bytes,
+        }
+    }
+
+    /// A place for a connection from `ip`, if there is one.
+    pub(super) fn admit(&self, ip: IpAddr) -> Option<Slot> {
+        let mut connections = self.connections.lock();
+        if connections.count >= connections.max {
+            return None;
+        }
+        let max_per_ip = connections.max_per_ip;
+        let of_ip = connections.by_ip.entry(ip).or_insert(0);
+        if *of_ip >= max_per_ip {
+            return None;
+        }
+        *of_ip += 1;
+        connections.count += 1;
+        metrics::gauge!("carrick_connections").set(connections.count as f64);
+        Some(Slot {
+            connections: Arc::clone(&self.connections),
+            ip,
+        })
+    }
+
+    /// Waits for room for a request of this size; the room is given back on drop.
+    pub(super) async fn memory(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes < UNCOUNTED_BYTES {
+            return None;
+        }
+        let permits = u32::try_from(bytes.min(self.memory_bytes)).unwrap_or(u32::MAX);
+        Arc::clone(&self.memory)
+            .acquire_many_owned(permits)
+            .await
+            .ok()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut connections = self.connections.lock();
+        connections.count -= 1;
+        metrics::gauge!("carrick_connections").set(connections.count as f64);
+        if let Some(of_ip) = connections.by_ip.get_mut(&self.ip) {
+            *of_ip -= 1;
+            if *of_ip == 0 {
+                connections.by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(overrides: &[&str]) -> Limits {
+        let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
+        Limits::new(&BrokerConfig::load(None, &overrides).unwrap())
+    }
+
+    #[test]
+    fn connections_are_counted_in_all_and_by_address() {
+        let limits = limits(&["max.connections=3", "max.connections.per.ip=2"]);
+        let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let first = limits.admit(a).unwrap();
+        let _second = limits.admit(a).unwrap();
+        assert!(limits.admit(a).is_none());
+        let _third = limits.admit(b).unwrap();
+        assert!(limits.admit(b).is_none());
+        drop(first);
+        assert!(limits.admit(a).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_request_larger_than_the_memory_still_gets_its_turn() {
+        let limits = limits(&[
+            "queued.max.request.bytes=1",
+            "socket.request.max.bytes=100000",
+        ]);
+        let all = limits.memory(100_000).await;
+        assert!(all.is_some());
+        assert!(limits.memory(10).await.is_none());
+    }
+}

@@ -1,0 +1,200 @@
+//! For tests within this crate: a broker of one's own on a free port, and a client that speaks in
+//! requests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use carrick_protocol::batch::BatchBuilder;
+use carrick_protocol::client;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::{ProduceRequest, TopicName as WireName};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::config::BrokerConfig;
+use crate::topic::{NewTopic, Topic};
+use crate::{Broker, RunningBroker};
+
+/// A broker on free ports, with a folder of its own unless one is given.
+pub struct TestBroker {
+    pub running: RunningBroker,
+    dir: TempDir,
+}
+
+impl TestBroker {
+    pub async fn start(overrides: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), overrides).await
+    }
+
+    pub async fn start_in(dir: TempDir, overrides: &[&str]) -> Self {
+        let config = config(dir.path(), overrides);
+        Self {
+            running: Broker::start(config).await.unwrap(),
+            dir,
+        }
+    }
+
+    /// Stops cleanly and starts again on the same folder.
+    pub async fn restart(self, overrides: &[&str]) -> Self {
+        let Self { running, dir } = self;
+        running.shutdown().await;
+        Self::start_in(dir, overrides).await
+    }
+
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.running.broker
+    }
+
+    pub async fn client(&self) -> TestClient {
+        TestClient::connect(self.broker().addresses[0]).await
+    }
+
+    pub fn create(&self, name: &str, partitions: i32) -> Arc<Topic> {
+        self.create_with(name, partitions, &[])
+    }
+
+    pub fn create_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Arc<Topic> {
+        let new = NewTopic {
+            name: carrick_protocol::ids::TopicName::new(name).unwrap(),
+            id: None,
+            partitions,
+            configs: configs
+                .iter()
+                .map(|(n, v)| (n.to_string(), v.to_string()))
+                .collect(),
+            is_mirror: false,
+        };
+        self.broker()
+            .catalog
+            .create(new, Default::default())
+            .unwrap()
+    }
+}
+
+/// Configuration on free loopback ports.
+pub fn config(dir: &Path, overrides: &[&str]) -> BrokerConfig {
+    let mut all = vec![
+        "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
+        "rest.listeners=http://127.0.0.1:0".to_owned(),
+        format!("log.dirs={}", dir.join("data").display()),
+    ];
+    all.extend(overrides.iter().map(|item| (*item).to_owned()));
+    BrokerConfig::load(None, &all).unwrap()
+}
+
+/// A client without any cleverness.
+pub struct TestClient {
+    stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl TestClient {
+    pub async fn connect(address: std::net::SocketAddr) -> Self {
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            correlation_id: 0,
+        }
+    }
+
+    /// Sends a request and waits for its response.
+    pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        let id = self.send(version, request).await;
+        let (answered, response) = self.receive::<R>(version).await;
+        assert_eq!(answered, id, "responses leave in request order");
+        response
+    }
+
+    /// Sends a request; answers its correlation id.
+    pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        self.correlation_id += 1;
+        let frame = client::encode_request(self.correlation_id, "test", request, version).unwrap();
+        self.send_bytes(&frame).await;
+        self.correlation_id
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next response, with its correlation id.
+    pub async fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
+        let frame = self.frame().await.expect("a response");
+        decode::<R>(frame, version)
+    }
+
+    /// The next frame; `None` when the broker has closed the connection.
+    pub async fn frame(&mut self) -> Option<Bytes> {
+        let length = self.stream.read_i32().await.ok()?;
+        let mut frame = vec![0; usize::try_from(length).unwrap()];
+        self.stream.read_exact(&mut frame).await.ok()?;
+        Some(frame.into())
+    }
+
+    /// Produces one batch in version 9.
+    pub async fn produce(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        acks: i16,
+        batch: Bytes,
+    ) -> PartitionProduceResponse {
+        let request = produce(topic, partition, acks, batch);
+        let mut response = self.call(9, &request).await;
+        response.responses.remove(0).partition_responses.remove(0)
+    }
+}
+
+/// Decodes any response: the link's decoder knows only those that a link asks for.
+fn decode<R: Request>(mut frame: Bytes, version: i16) -> (i32, R::Response) {
+    let id = frame.get_i32();
+    if R::Response::header_version(version) >= 1 {
+        assert_eq!(frame.get_u8(), 0, "no tagged fields in the header");
+    }
+    let response = R::Response::decode(&mut frame, version).unwrap();
+    assert!(frame.is_empty(), "{} bytes after the response", frame.len());
+    (id, response)
+}
+
+/// A name on the wire.
+pub fn wire(name: &str) -> WireName {
+    WireName(StrBytes::from_string(name.to_owned()))
+}
+
+/// A Produce of one batch.
+pub fn produce(topic: &str, partition: i32, acks: i16, batch: Bytes) -> ProduceRequest {
+    let data = PartitionProduceData::default()
+        .with_index(partition)
+        .with_records(Some(batch));
+    let topic = TopicProduceData::default()
+        .with_name(wire(topic))
+        .with_partition_data(vec![data]);
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(1000)
+        .with_topic_data(vec![topic])
+}
+
+/// A batch of these values, now.
+pub fn batch(values: &[&str]) -> Bytes {
+    let now_ms = crate::clock::now_ms();
+    let mut builder = BatchBuilder::new();
+    for value in values {
+        builder = builder.record(now_ms, None, Some(value.as_bytes()));
+    }
+    builder.build().freeze()
+}
+
+/// The same, of an idempotent producer.
+pub fn idempotent(id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Bytes {
+    let now_ms = crate::clock::now_ms();
+    let mut builder =
+        BatchBuilder::new().producer(carrick_protocol::ids::ProducerId(id), epoch, sequence);
+    for value in values {
+        builder = builder.record(now_ms, None, Some(value.as_bytes()));
+    }
+    builder.build().freeze()
+}
