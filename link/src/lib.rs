@@ -16,6 +16,8 @@ pub mod report;
 pub mod source;
 pub mod state;
 mod tasks;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod verify;
 
 pub use error::LinkError;

@@ -151,6 +151,7 @@ struct Fetcher {
 impl Fetcher {
     async fn run(mut self) {
         let (broker, lane) = (self.setup.broker, self.setup.lane);
+        let mut session = FetchSession::new(i16::MAX);
         loop {
             while self.slots.is_empty() {
                 let Some(command) = self.commands.recv().await else {
@@ -161,7 +162,7 @@ impl Fetcher {
             let left = match self.connect().await {
                 Ok(Some(connection)) => {
                     tracing::debug!(link = %self.setup.link, %broker, lane, "fetching");
-                    self.serve(&*connection).await
+                    self.serve(&mut session, &*connection).await
                 }
                 Ok(None) => Left::Ended,
                 Err(error) => Left::Failed(error),
@@ -193,9 +194,13 @@ impl Fetcher {
     }
 
     /// Fetches over one connection until it fails or nobody listens any more.
-    async fn serve(&mut self, connection: &dyn FetchConnection) -> Left {
+    async fn serve(
+        &mut self,
+        session: &mut FetchSession,
+        connection: &dyn FetchConnection,
+    ) -> Left {
         let version = connection.fetch_version();
-        let mut session = FetchSession::new(version);
+        session.reconnected(version);
         self.slots.connected(version);
         loop {
             while let Ok(command) = self.commands.try_recv() {
@@ -233,7 +238,7 @@ impl Fetcher {
                 }
             };
             let pause = match answer {
-                Ok(response) => self.on_response(&mut session, response, sent_at_ms),
+                Ok(response) => self.on_response(session, response, sent_at_ms),
                 Err(error @ SourceError::Broker { .. }) => {
                     session.fail();
                     tracing::warn!(link = %self.setup.link, broker = %self.setup.broker, %error, "fetch refused");

@@ -1,0 +1,537 @@
+//! This cluster, in memory: every port but the clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use carrick_protocol::batch::{BatchHeader, Batches};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
+use parking_lot::Mutex;
+
+use crate::ports::{
+    CatalogError, Lease, LinkStore, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget,
+    StoreError, TargetError, TopicCatalog,
+};
+use crate::record::{
+    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut,
+};
+use crate::report::RpoReport;
+
+/// One stored batch.
+#[derive(Debug, Clone)]
+struct Stored {
+    header: BatchHeader,
+    bytes: Bytes,
+}
+
+/// One local partition.
+#[derive(Debug, Default)]
+struct Log {
+    start: Offset,
+    end: Offset,
+    high_watermark: Offset,
+    batches: Vec<Stored>,
+    lease: u64,
+    /// The leader epoch once it is writable.
+    cut_epoch: Option<LeaderEpoch>,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    partitions: Vec<Log>,
+    configs: BTreeMap<String, String>,
+    is_mirror: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    topics: BTreeMap<TopicName, Topic>,
+    links: BTreeMap<LinkName, LinkRecord>,
+    mirrors: BTreeMap<TopicName, MirrorRecord>,
+    reports: BTreeMap<TopicName, RpoReport>,
+    /// Appends fail with this.
+    append_error: Option<TargetError>,
+    /// The next cuts fail with this.
+    cut_error: Option<CatalogError>,
+    appends: u64,
+}
+
+/// This cluster. Clones share everything; what is in it survives a link manager, as a disk does.
+#[derive(Debug, Clone, Default)]
+pub struct FakeHere {
+    state: Arc<Mutex<State>>,
+}
+
+impl FakeHere {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An ordinary topic.
+    pub fn add_topic(&self, topic: &str, partitions: i32) {
+        let mut state = self.state.lock();
+        let topic = state
+            .topics
+            .entry(TopicName::new(topic).unwrap())
+            .or_default();
+        topic
+            .partitions
+            .resize_with(usize::try_from(partitions).unwrap(), Log::default);
+    }
+
+    /// Every stored byte of a partition, in order.
+    pub fn bytes(&self, topic: &str, partition: i32) -> Bytes {
+        self.with(topic, partition, |log| {
+            let parts: Vec<Bytes> = log
+                .batches
+                .iter()
+                .map(|batch| batch.bytes.clone())
+                .collect();
+            parts.concat().into()
+        })
+    }
+
+    /// Log start, end, high watermark.
+    pub fn offsets(&self, topic: &str, partition: i32) -> (i64, i64, i64) {
+        self.with(topic, partition, |log| {
+            (log.start.0, log.end.0, log.high_watermark.0)
+        })
+    }
+
+    /// The leader epoch of a partition that has been made writable.
+    pub fn cut_epoch(&self, topic: &str, partition: i32) -> Option<LeaderEpoch> {
+        self.with(topic, partition, |log| log.cut_epoch)
+    }
+
+    /// Turns a bit of the last stored batch.
+    pub fn damage(&self, topic: &str, partition: i32) {
+        self.with(topic, partition, |log| {
+            if let Some(last) = log.batches.last_mut() {
+                last.bytes = super::batches::damaged(&last.bytes);
+            }
+        });
+    }
+
+    /// A topic's configs.
+    pub fn configs_of(&self, topic: &str) -> BTreeMap<String, String> {
+        self.state.lock().topics[topic].configs.clone()
+    }
+
+    /// A mirror as stored.
+    pub fn stored_mirror(&self, topic: &str) -> Option<MirrorRecord> {
+        self.state.lock().mirrors.get(topic).cloned()
+    }
+
+    /// Appends fail with this from now on, or go through again.
+    pub fn fail_appends(&self, error: Option<TargetError>) {
+        self.state.lock().append_error = error;
+    }
+
+    /// Cuts fail with this from now on, or go through again.
+    pub fn fail_cuts(&self, error: Option<CatalogError>) {
+        self.state.lock().cut_error = error;
+    }
+
+    /// The topic is no mirror any more.
+    pub fn make_ordinary(&self, topic: &str) {
+        let mut state = self.state.lock();
+        state
+            .topics
+            .get_mut(topic)
+            .expect("the topic exists")
+            .is_mirror = false;
+    }
+
+    /// How many appends there were.
+    pub fn appends(&self) -> u64 {
+        self.state.lock().appends
+    }
+
+    fn with<T>(&self, topic: &str, partition: i32, act: impl FnOnce(&mut Log) -> T) -> T {
+        let mut state = self.state.lock();
+        let topic = state.topics.get_mut(topic).expect("the topic exists");
+        act(&mut topic.partitions[usize::try_from(partition).unwrap()])
+    }
+}
+
+impl State {
+    fn log(&mut self, key: &TopicPartition) -> Result<&mut Log, TargetError> {
+        let index = usize::try_from(key.partition).map_err(|_| TargetError::NoSuchPartition)?;
+        self.topics
+            .get_mut(&key.topic)
+            .and_then(|topic| topic.partitions.get_mut(index))
+            .ok_or(TargetError::NoSuchPartition)
+    }
+}
+
+impl MirrorTarget for FakeHere {
+    fn open(
+        &self,
+        partition: &TopicPartition,
+        lease: &Lease,
+    ) -> Result<Box<dyn MirrorPartition>, TargetError> {
+        let mut state = self.state.lock();
+        state.log(partition)?;
+        if !state.topics[&partition.topic].is_mirror {
+            return Err(TargetError::NotAMirror);
+        }
+        let owner = state
+            .mirrors
+            .get(&partition.topic)
+            .map(|mirror| mirror.link.clone());
+        match owner {
+            Some(owner) if owner != lease.link => return Err(TargetError::WrongLink(owner)),
+            Some(_) => {}
+            None => return Err(TargetError::NotAMirror),
+        }
+        let log = state.log(partition)?;
+        if lease.epoch < log.lease {
+            return Err(TargetError::Fenced);
+        }
+        log.lease = lease.epoch;
+        Ok(Box::new(Door {
+            state: Arc::clone(&self.state),
+            partition: partition.clone(),
+            lease: lease.epoch,
+        }))
+    }
+}
+
+struct Door {
+    state: Arc<Mutex<State>>,
+    partition: TopicPartition,
+    lease: u64,
+}
+
+impl Door {
+    fn look<T>(&self, act: impl FnOnce(&Log) -> T) -> T {
+        let mut state = self.state.lock();
+        act(state
+            .log(&self.partition)
+            .expect("an open partition is not deleted in these tests"))
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut Log) -> T) -> Result<T, TargetError> {
+        let mut state = self.state.lock();
+        let is_mirror = state
+            .topics
+            .get(&self.partition.topic)
+            .is_some_and(|it| it.is_mirror);
+        let log = state.log(&self.partition)?;
+        if !is_mirror || log.lease != self.lease {
+            return Err(TargetError::Fenced);
+        }
+        Ok(act(log))
+    }
+}
+
+impl MirrorPartition for Door {
+    fn next_offset(&self) -> Offset {
+        self.look(|log| log.end)
+    }
+
+    fn log_start(&self) -> Offset {
+        self.look(|log| log.start)
+    }
+
+    fn last_epoch(&self) -> Option<LeaderEpoch> {
+        self.look(|log| log.batches.last().map(|batch| batch.header.leader_epoch))
+    }
+
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.look(|log| log.epoch_end(epoch))
+    }
+
+    fn append(
+        &mut self,
+        batches: Bytes,
+        source_high_watermark: Offset,
+    ) -> Result<Offset, TargetError> {
+        if let Some(error) = self.state.lock().append_error.clone() {
+            return Err(error);
+        }
+        let appended = self.change(|log| log.append(&batches, source_high_watermark))?;
+        self.state.lock().appends += 1;
+        appended
+    }
+
+    fn observe_source(&mut self, high_watermark: Offset) -> Result<(), TargetError> {
+        self.change(|log| log.high_watermark = log.high_watermark.max(high_watermark.min(log.end)))
+    }
+
+    fn skip_to(&mut self, end: Offset) -> Result<(), TargetError> {
+        self.change(|log| log.end = log.end.max(end))
+    }
+
+    fn trim_to(&mut self, log_start: Offset) -> Result<(), TargetError> {
+        self.change(|log| {
+            if log_start > log.end {
+                return Err(TargetError::NonMonotonic {
+                    offset: log_start,
+                    bound: log.end,
+                });
+            }
+            log.start = log.start.max(log_start);
+            log.high_watermark = log.high_watermark.max(log.start);
+            let start = log.start;
+            log.batches
+                .retain(|batch| batch.header.next_offset() > start);
+            Ok(())
+        })?
+    }
+
+    fn truncate_to(&mut self, end: Offset) -> Result<(), TargetError> {
+        self.change(|log| log.truncate_to(end))
+    }
+}
+
+impl Log {
+    fn append(&mut self, run: &Bytes, high_watermark: Offset) -> Result<Offset, TargetError> {
+        let mut stored = Vec::new();
+        let mut end = self.end;
+        for batch in Batches::new(run) {
+            let batch = batch.map_err(|error| TargetError::Storage(error.to_string()))?;
+            let header = batch.header;
+            if header.base_offset < end {
+                return Err(TargetError::NonMonotonic {
+                    offset: header.base_offset,
+                    bound: end,
+                });
+            }
+            end = header.next_offset();
+            stored.push(Stored {
+                header,
+                bytes: batch.slice_of(run),
+            });
+        }
+        self.batches.extend(stored);
+        self.end = end;
+        self.high_watermark = self.high_watermark.max(high_watermark.min(end));
+        Ok(end)
+    }
+
+    fn truncate_to(&mut self, end: Offset) {
+        if end >= self.end {
+            return;
+        }
+        if end <= self.start {
+            self.batches.clear();
+            self.start = end;
+            self.end = end;
+        } else {
+            let held = self
+                .batches
+                .iter()
+                .find(|batch| batch.header.next_offset() > end);
+            // A gap before the end stays one; a batch that holds the end goes whole.
+            let cut = held.map_or(end, |batch| batch.header.base_offset.min(end));
+            self.batches
+                .retain(|batch| batch.header.next_offset() <= end);
+            self.end = cut;
+        }
+        self.high_watermark = self.high_watermark.min(self.end);
+    }
+
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let found = self
+            .batches
+            .iter()
+            .map(|batch| batch.header.leader_epoch)
+            .filter(|stored| *stored <= epoch)
+            .max()?;
+        let after = self
+            .batches
+            .iter()
+            .find(|batch| batch.header.leader_epoch > found);
+        Some((
+            found,
+            after.map_or(self.end, |batch| batch.header.base_offset),
+        ))
+    }
+}
+
+impl LocalBatches for FakeHere {
+    fn ends(&self, partition: &TopicPartition) -> Result<LocalEnds, TargetError> {
+        let mut state = self.state.lock();
+        let log = state.log(partition)?;
+        Ok(LocalEnds {
+            log_start: log.start,
+            end: log.end,
+            high_watermark: log.high_watermark,
+            last_timestamp_ms: log
+                .batches
+                .last()
+                .map(|batch| batch.header.max_timestamp_ms),
+            open_transactions: 0,
+        })
+    }
+
+    fn read(
+        &self,
+        partition: &TopicPartition,
+        from: Offset,
+        max_bytes: usize,
+    ) -> Result<Bytes, TargetError> {
+        let mut state = self.state.lock();
+        let log = state.log(partition)?;
+        if from < log.start {
+            return Err(TargetError::NonMonotonic {
+                offset: from,
+                bound: log.start,
+            });
+        }
+        let mut run = Vec::new();
+        for batch in log
+            .batches
+            .iter()
+            .filter(|batch| batch.header.next_offset() > from)
+        {
+            if !run.is_empty() && run.len() + batch.bytes.len() > max_bytes {
+                break;
+            }
+            run.extend_from_slice(&batch.bytes);
+        }
+        Ok(run.into())
+    }
+}
+
+impl TopicCatalog for FakeHere {
+    fn partitions(&self, topic: &TopicName) -> Option<i32> {
+        let state = self.state.lock();
+        let topic = state.topics.get(topic)?;
+        i32::try_from(topic.partitions.len()).ok()
+    }
+
+    fn create_mirror(
+        &self,
+        spec: &MirrorTopicSpec,
+        record: &MirrorRecord,
+    ) -> Result<(), CatalogError> {
+        let mut state = self.state.lock();
+        if state.topics.contains_key(&spec.topic) {
+            return Err(CatalogError::TopicExists(spec.topic.clone()));
+        }
+        let mut topic = Topic {
+            configs: spec.configs.iter().cloned().collect(),
+            is_mirror: true,
+            ..Topic::default()
+        };
+        topic
+            .partitions
+            .resize_with(usize::try_from(spec.partitions).unwrap(), Log::default);
+        state.topics.insert(spec.topic.clone(), topic);
+        state.mirrors.insert(spec.topic.clone(), record.clone());
+        Ok(())
+    }
+
+    fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
+        let mut state = self.state.lock();
+        let name = &record.topic;
+        let topic = state
+            .topics
+            .get_mut(name)
+            .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
+        let count = usize::try_from(count).unwrap().max(topic.partitions.len());
+        topic.partitions.resize_with(count, Log::default);
+        state.mirrors.insert(name.clone(), record.clone());
+        Ok(())
+    }
+
+    fn set_configs(
+        &self,
+        topic: &TopicName,
+        configs: &[(String, Option<String>)],
+    ) -> Result<(), CatalogError> {
+        let mut state = self.state.lock();
+        let found = state
+            .topics
+            .get_mut(topic)
+            .ok_or_else(|| CatalogError::NoSuchTopic(topic.clone()))?;
+        for (name, value) in configs {
+            match value {
+                Some(value) => found.configs.insert(name.clone(), value.clone()),
+                None => found.configs.remove(name),
+            };
+        }
+        Ok(())
+    }
+
+    fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {
+        let state = self.state.lock();
+        let found = state
+            .topics
+            .get(topic)
+            .ok_or_else(|| CatalogError::NoSuchTopic(topic.clone()))?;
+        Ok(found.configs.clone().into_iter().collect())
+    }
+
+    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError> {
+        let mut state = self.state.lock();
+        if let Some(error) = state.cut_error.clone() {
+            return Err(error);
+        }
+        let mut cuts = Vec::new();
+        for stop in stops {
+            let name = &stop.record.topic;
+            let topic = state
+                .topics
+                .get_mut(name)
+                .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
+            topic.is_mirror = false;
+            for (partition, log) in (0..).zip(&mut topic.partitions) {
+                let last = log
+                    .batches
+                    .last()
+                    .map_or(LeaderEpoch(0), |it| it.header.leader_epoch);
+                let leader_epoch = *log.cut_epoch.get_or_insert(LeaderEpoch(last.0 + 1));
+                cuts.push(PartitionCut {
+                    partition: TopicPartition::new(name.clone(), partition),
+                    mirror_end: log.end,
+                    aborted_transactions: 0,
+                    leader_epoch,
+                });
+            }
+            state.mirrors.insert(name.clone(), stop.record.clone());
+            state.reports.insert(name.clone(), stop.report.clone());
+        }
+        Ok(cuts)
+    }
+}
+
+impl LinkStore for FakeHere {
+    fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError> {
+        Ok(self.state.lock().links.values().cloned().collect())
+    }
+
+    fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError> {
+        Ok(self.state.lock().mirrors.values().cloned().collect())
+    }
+
+    fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
+        self.state
+            .lock()
+            .links
+            .insert(link.name.clone(), link.clone());
+        Ok(())
+    }
+
+    fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.links.remove(link);
+        state.mirrors.retain(|_, mirror| mirror.link != *link);
+        Ok(())
+    }
+
+    fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for mirror in mirrors {
+            state.mirrors.insert(mirror.topic.clone(), mirror.clone());
+        }
+        Ok(())
+    }
+
+    fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
+        Ok(self.state.lock().reports.get(topic).cloned())
+    }
+}

@@ -1,0 +1,71 @@
+//! Fakes of every port and of the source, and the contract suites that real adapters must pass.
+//!
+//! The fakes keep everything in memory and can be told to misbehave. They are for tests: what would be an error elsewhere is a panic
+//! here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on should say so at once"
+)]
+
+pub mod batches;
+pub mod contract;
+pub mod here;
+pub mod source;
+
+use std::sync::Arc;
+
+use crate::config::LinkConfig;
+use crate::ports::{Clock, Ports, SourceConnector};
+use crate::record::LinkName;
+use crate::source::SourceCluster;
+
+/// The clock of tokio's runtime, which a test may pause and move. It begins at 1,700,000,000,000 ms.
+#[derive(Debug, Clone, Copy)]
+pub struct RuntimeClock {
+    began: tokio::time::Instant,
+}
+
+impl RuntimeClock {
+    /// Begins now.
+    pub fn new() -> Self {
+        Self {
+            began: tokio::time::Instant::now(),
+        }
+    }
+}
+
+impl Default for RuntimeClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now_ms(&self) -> i64 {
+        1_700_000_000_000 + i64::try_from(self.began.elapsed().as_millis()).unwrap()
+    }
+}
+
+/// Connects every link to the same fake source.
+#[derive(Clone)]
+pub struct OneSource(pub source::FakeSource);
+
+impl SourceConnector for OneSource {
+    fn connect(&self, _link: &LinkName, _config: &LinkConfig) -> Arc<dyn SourceCluster> {
+        Arc::new(self.0.clone())
+    }
+}
+
+/// Ports that lead to these fakes.
+pub fn ports(here: &here::FakeHere, source: &source::FakeSource) -> Ports {
+    let here = Arc::new(here.clone());
+    Ports {
+        target: here.clone(),
+        local: here.clone(),
+        catalog: here.clone(),
+        store: here,
+        clock: Arc::new(RuntimeClock::new()),
+        sources: Arc::new(OneSource(source.clone())),
+    }
+}

@@ -1,0 +1,487 @@
+//! A source cluster in memory, with leaders that move, logs that are cut, and answers that are wrong.
+
+mod connection;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use carrick_protocol::batch::Batches;
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::source::{
+    BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, ListedOffset,
+    OffsetSpec, SourceBroker, SourceCluster, SourceError, SourcePartition, SourceTopic,
+    TopicConfigEntry, TopicConfigs, TopicSelection,
+};
+
+/// What goes wrong once, with the next answer about a partition.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// An error instead of records.
+    Error(ErrorCode),
+    /// A bit of the last batch is turned.
+    Damaged,
+    /// The last bytes are missing, so many.
+    Short(usize),
+    /// These bytes come instead.
+    Instead(Bytes),
+}
+
+#[derive(Debug)]
+struct Partition {
+    leader: Option<NodeId>,
+    leader_epoch: LeaderEpoch,
+    start: Offset,
+    end: Offset,
+    batches: Vec<(Offset, Offset, LeaderEpoch, Bytes)>,
+    faults: VecDeque<Fault>,
+    is_damaged_at: Option<Offset>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    id: TopicId,
+    partitions: Vec<Partition>,
+    configs: Vec<TopicConfigEntry>,
+}
+
+#[derive(Debug)]
+struct State {
+    cluster_id: Option<String>,
+    brokers: Vec<NodeId>,
+    topics: BTreeMap<TopicName, Topic>,
+    is_down: bool,
+    fetch_version: i16,
+    /// Connections of an older generation are closed.
+    generation: u64,
+    next_session: i32,
+    fetches: u64,
+}
+
+/// The source. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct FakeSource {
+    state: Arc<Mutex<State>>,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl FakeSource {
+    /// Three brokers, 1 to 3, that speak Fetch 17.
+    pub fn new() -> Self {
+        let state = State {
+            cluster_id: Some("source-cluster".into()),
+            brokers: vec![NodeId(1), NodeId(2), NodeId(3)],
+            topics: BTreeMap::new(),
+            is_down: false,
+            fetch_version: 17,
+            generation: 0,
+            next_session: 1,
+            fetches: 0,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changed: Arc::new(watch::channel(0).0),
+        }
+    }
+
+    /// A topic, with leaders spread over the brokers, in leader epoch 0.
+    pub fn add_topic(&self, name: &str, partitions: i32) {
+        self.change(|state| {
+            let topic = Topic {
+                id: TopicId::random(),
+                partitions: Vec::new(),
+                configs: vec![entry("cleanup.policy", "delete", false)],
+            };
+            state.topics.insert(TopicName::new(name).unwrap(), topic);
+            state.grow(name, partitions);
+        });
+    }
+
+    /// Removes a topic.
+    pub fn delete_topic(&self, name: &str) {
+        self.change(|state| state.topics.remove(name));
+    }
+
+    /// Gives a topic more partitions.
+    pub fn grow_topic(&self, name: &str, partitions: i32) {
+        self.change(|state| state.grow(name, partitions));
+    }
+
+    /// Sets a config on the topic itself.
+    pub fn set_config(&self, topic: &str, name: &str, value: &str) {
+        self.change(|state| {
+            let configs = &mut state.topics.get_mut(topic).unwrap().configs;
+            configs.retain(|entry| entry.name != name);
+            configs.push(entry(name, value, true));
+        });
+    }
+
+    /// Appends batches to a partition; they are committed at once.
+    pub fn append(&self, topic: &str, partition: i32, run: &Bytes) {
+        self.on(topic, partition, |log| {
+            for batch in Batches::new(run) {
+                let batch = batch.unwrap();
+                let header = batch.header;
+                assert!(header.base_offset >= log.end, "batches only go up");
+                log.end = header.next_offset();
+                let bytes = batch.slice_of(run);
+                log.batches
+                    .push((header.base_offset, log.end, header.leader_epoch, bytes));
+            }
+        });
+    }
+
+    /// Every byte that a partition holds.
+    pub fn bytes(&self, topic: &str, partition: i32) -> Bytes {
+        self.on(topic, partition, |log| {
+            let parts: Vec<Bytes> = log.batches.iter().map(|batch| batch.3.clone()).collect();
+            parts.concat().into()
+        })
+    }
+
+    /// DeleteRecords: the log begins there.
+    pub fn trim(&self, topic: &str, partition: i32, start: i64) {
+        self.on(topic, partition, |log| {
+            log.start = Offset(start);
+            log.batches.retain(|(_, next, _, _)| *next > Offset(start));
+        });
+    }
+
+    /// An unclean election: everything at and above `end` is lost, and there is a new epoch.
+    pub fn truncate(&self, topic: &str, partition: i32, end: i64) {
+        self.on(topic, partition, |log| {
+            log.batches.retain(|(_, next, _, _)| *next <= Offset(end));
+            log.end = Offset(end);
+            log.leader_epoch = LeaderEpoch(log.leader_epoch.0 + 1);
+        });
+    }
+
+    /// Compaction: batches that begin in the range are gone, the end stays.
+    pub fn compact_away(&self, topic: &str, partition: i32, range: std::ops::Range<i64>) {
+        self.on(topic, partition, |log| {
+            log.batches
+                .retain(|(base, _, _, _)| !range.contains(&base.0));
+        });
+    }
+
+    /// Another broker leads, in the next epoch; `None` for nobody.
+    pub fn lead(&self, topic: &str, partition: i32, leader: Option<i32>) {
+        self.on(topic, partition, |log| {
+            log.leader = leader.map(NodeId);
+            log.leader_epoch = LeaderEpoch(log.leader_epoch.0 + 1);
+        });
+    }
+
+    /// The next answers about a partition are wrong like this, one after the other.
+    pub fn inject(&self, topic: &str, partition: i32, fault: Fault) {
+        self.on(topic, partition, |log| log.faults.push_back(fault));
+    }
+
+    /// The batch at that offset is damaged for good.
+    pub fn damage(&self, topic: &str, partition: i32, at: i64) {
+        self.on(topic, partition, |log| log.is_damaged_at = Some(Offset(at)));
+    }
+
+    /// No broker can be reached, or all can again.
+    pub fn set_down(&self, is_down: bool) {
+        self.change(|state| {
+            state.is_down = is_down;
+            state.generation += 1;
+        });
+    }
+
+    /// Every connection is closed.
+    pub fn cut_connections(&self) {
+        self.change(|state| state.generation += 1);
+    }
+
+    /// It is another cluster now.
+    pub fn set_cluster_id(&self, cluster_id: &str) {
+        self.change(|state| state.cluster_id = Some(cluster_id.to_owned()));
+    }
+
+    /// Speaks no newer Fetch than that.
+    pub fn set_fetch_version(&self, version: i16) {
+        self.change(|state| {
+            state.fetch_version = version;
+            state.generation += 1;
+        });
+    }
+
+    /// How many fetches were answered.
+    pub fn fetches(&self) -> u64 {
+        self.state.lock().fetches
+    }
+
+    /// A topic's id.
+    pub fn topic_id(&self, topic: &str) -> TopicId {
+        self.state.lock().topics[topic].id
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let done = act(&mut self.state.lock());
+        self.changed.send_modify(|count| *count += 1);
+        done
+    }
+
+    fn on<T>(&self, topic: &str, partition: i32, act: impl FnOnce(&mut Partition) -> T) -> T {
+        self.change(|state| {
+            let topic = state.topics.get_mut(topic).expect("the topic exists");
+            act(&mut topic.partitions[usize::try_from(partition).unwrap()])
+        })
+    }
+
+    fn answer<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, SourceError> {
+        let mut state = self.state.lock();
+        if state.is_down {
+            return Err(down());
+        }
+        Ok(act(&mut state))
+    }
+}
+
+impl Default for FakeSource {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn down() -> SourceError {
+    SourceError::ConnectFailed {
+        peer: "fake:9092".into(),
+        detail: "connection refused".into(),
+    }
+}
+
+fn entry(name: &str, value: &str, is_topic_level: bool) -> TopicConfigEntry {
+    TopicConfigEntry {
+        name: name.into(),
+        value: Some(value.into()),
+        is_topic_level,
+        is_sensitive: false,
+    }
+}
+
+impl State {
+    fn grow(&mut self, topic: &str, count: i32) {
+        let brokers = self.brokers.clone();
+        let topic = self.topics.get_mut(topic).expect("the topic exists");
+        while topic.partitions.len() < usize::try_from(count).unwrap() {
+            topic.partitions.push(Partition {
+                leader: Some(brokers[topic.partitions.len() % brokers.len()]),
+                leader_epoch: LeaderEpoch(0),
+                start: Offset(0),
+                end: Offset(0),
+                batches: Vec::new(),
+                faults: VecDeque::new(),
+                is_damaged_at: None,
+            });
+        }
+    }
+
+    fn partition(&mut self, key: &TopicPartition) -> Option<&mut Partition> {
+        let index = usize::try_from(key.partition).ok()?;
+        self.topics.get_mut(&key.topic)?.partitions.get_mut(index)
+    }
+
+    fn cluster(&self) -> ClusterInfo {
+        let broker = |id: &NodeId| SourceBroker {
+            id: *id,
+            host: "fake".into(),
+            port: 9092,
+            rack: None,
+        };
+        ClusterInfo {
+            cluster_id: self.cluster_id.clone(),
+            controller: self.brokers.first().copied(),
+            brokers: self.brokers.iter().map(broker).collect(),
+        }
+    }
+
+    fn describe(&self, name: &TopicName) -> SourceTopic {
+        let Some(topic) = self.topics.get(name) else {
+            return SourceTopic {
+                name: name.clone(),
+                id: TopicId::ZERO,
+                error: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                is_internal: false,
+                partitions: Vec::new(),
+            };
+        };
+        let partitions = (0..)
+            .zip(&topic.partitions)
+            .map(|(partition, log)| SourcePartition {
+                partition,
+                error: match log.leader {
+                    Some(_) => ErrorCode::NONE,
+                    None => ErrorCode::LEADER_NOT_AVAILABLE,
+                },
+                leader: log.leader,
+                leader_epoch: log.leader_epoch,
+            });
+        SourceTopic {
+            name: name.clone(),
+            id: topic.id,
+            error: ErrorCode::NONE,
+            is_internal: false,
+            partitions: partitions.collect(),
+        }
+    }
+}
+
+impl Partition {
+    /// Where an epoch ends, as Kafka's `LeaderEpochFileCache` has it.
+    fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let first = self.batches.first()?;
+        if epoch < first.2 {
+            return Some((epoch, first.0.max(self.start)));
+        }
+        let found = self
+            .batches
+            .iter()
+            .map(|it| it.2)
+            .filter(|it| *it <= epoch)
+            .max()?;
+        let after = self.batches.iter().find(|it| it.2 > found);
+        Some((found, after.map_or(self.end, |it| it.0)))
+    }
+}
+
+impl SourceCluster for FakeSource {
+    fn describe(&self) -> BoxFuture<'_, Result<ClusterInfo, SourceError>> {
+        Box::pin(async move { self.answer(|state| state.cluster()) })
+    }
+
+    fn metadata(
+        &self,
+        topics: TopicSelection,
+    ) -> BoxFuture<'_, Result<ClusterMetadata, SourceError>> {
+        Box::pin(async move {
+            self.answer(|state| {
+                let names = match topics {
+                    TopicSelection::All => state.topics.keys().cloned().collect(),
+                    TopicSelection::Names(names) => names,
+                };
+                let topics = names.iter().map(|name| state.describe(name)).collect();
+                ClusterMetadata {
+                    cluster: state.cluster(),
+                    topics,
+                }
+            })
+        })
+    }
+
+    fn cached_topic(&self, topic: &TopicName) -> Option<Arc<SourceTopic>> {
+        Some(Arc::new(self.state.lock().describe(topic)))
+    }
+
+    fn list_offsets(
+        &self,
+        queries: Vec<(TopicPartition, OffsetSpec)>,
+    ) -> BoxFuture<'_, Result<Vec<ListedOffset>, SourceError>> {
+        Box::pin(async move {
+            self.answer(|state| {
+                queries
+                    .into_iter()
+                    .map(|(key, spec)| listed(state, key, spec))
+                    .collect()
+            })
+        })
+    }
+
+    fn offsets_for_leader_epoch(
+        &self,
+        queries: Vec<EpochQuery>,
+    ) -> BoxFuture<'_, Result<Vec<EpochEnd>, SourceError>> {
+        Box::pin(async move {
+            self.answer(|state| {
+                let answer = |query: EpochQuery| {
+                    let log = state.partition(&query.partition);
+                    let (error, end) = match log {
+                        None => (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None),
+                        Some(log) => (ErrorCode::NONE, log.epoch_end(query.leader_epoch)),
+                    };
+                    EpochEnd {
+                        partition: query.partition,
+                        error,
+                        end,
+                    }
+                };
+                queries.into_iter().map(answer).collect()
+            })
+        })
+    }
+
+    fn topic_configs(
+        &self,
+        topics: Vec<TopicName>,
+    ) -> BoxFuture<'_, Result<Vec<TopicConfigs>, SourceError>> {
+        Box::pin(async move {
+            self.answer(|state| {
+                let answer = |topic: TopicName| {
+                    let found = state.topics.get(&topic);
+                    let error =
+                        found.map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |_| ErrorCode::NONE);
+                    let entries = found.map(|topic| topic.configs.clone()).unwrap_or_default();
+                    TopicConfigs {
+                        topic,
+                        error,
+                        error_message: None,
+                        entries,
+                    }
+                };
+                topics.into_iter().map(answer).collect()
+            })
+        })
+    }
+
+    fn fetch_connection(
+        &self,
+        broker: NodeId,
+        _lane: u32,
+    ) -> BoxFuture<'_, Result<Arc<dyn FetchConnection>, SourceError>> {
+        Box::pin(async move {
+            self.answer(|state| {
+                if !state.brokers.contains(&broker) {
+                    return Err(SourceError::UnknownBroker(broker));
+                }
+                let version = state.fetch_version;
+                let opened =
+                    connection::Connection::new(self.clone(), broker, version, state.generation);
+                Ok(Arc::new(opened) as Arc<dyn FetchConnection>)
+            })?
+        })
+    }
+}
+
+fn listed(state: &mut State, partition: TopicPartition, spec: OffsetSpec) -> ListedOffset {
+    let mut answer = ListedOffset {
+        partition,
+        error: ErrorCode::NONE,
+        offset: None,
+        timestamp_ms: -1,
+        leader_epoch: LeaderEpoch::NONE,
+    };
+    let Some(log) = state.partition(&answer.partition) else {
+        answer.error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        return answer;
+    };
+    if log.leader.is_none() {
+        answer.error = ErrorCode::LEADER_NOT_AVAILABLE;
+        return answer;
+    }
+    answer.offset = match spec {
+        OffsetSpec::Earliest => Some(log.start),
+        OffsetSpec::Latest => Some(log.end),
+        OffsetSpec::Timestamp(timestamp_ms) => {
+            // Records of `testing::batches` are a millisecond apart.
+            let offset = Offset(timestamp_ms - super::batches::FIRST_TIMESTAMP_MS);
+            Some(offset.max(log.start)).filter(|offset| *offset < log.end)
+        }
+    };
+    answer
+}

@@ -1,0 +1,330 @@
+//! A connection for Fetch, with sessions and long polls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
+use parking_lot::Mutex;
+
+use super::{FakeSource, Fault, Partition, State};
+use crate::source::fetch::{
+    FetchPosition, FetchRequest, FetchResponse, FetchedData, RawFetchedPartition,
+};
+use crate::source::{BoxFuture, FetchConnection, SourceError};
+use crate::testing::batches::damaged;
+
+/// What a session remembers of a partition: what was asked, and what was last told of it.
+type Session = BTreeMap<TopicPartition, (FetchPosition, Option<(Offset, Offset)>)>;
+
+pub(super) struct Connection {
+    source: FakeSource,
+    broker: NodeId,
+    version: i16,
+    generation: u64,
+    sessions: Arc<Mutex<BTreeMap<i32, Session>>>,
+}
+
+impl Connection {
+    pub(super) fn new(source: FakeSource, broker: NodeId, version: i16, generation: u64) -> Self {
+        let sessions = Arc::default();
+        Self {
+            source,
+            broker,
+            version,
+            generation,
+            sessions,
+        }
+    }
+}
+
+impl FetchConnection for Connection {
+    fn broker(&self) -> NodeId {
+        self.broker
+    }
+
+    fn fetch_version(&self) -> i16 {
+        self.version
+    }
+
+    fn is_closed(&self) -> bool {
+        let state = self.source.state.lock();
+        state.is_down || state.generation != self.generation
+    }
+
+    fn fetch(
+        &self,
+        request: FetchRequest,
+    ) -> BoxFuture<'static, Result<FetchResponse, SourceError>> {
+        let poll = Poll {
+            source: self.source.clone(),
+            broker: self.broker,
+            generation: self.generation,
+            sessions: Arc::clone(&self.sessions),
+            request,
+        };
+        Box::pin(poll.run())
+    }
+}
+
+struct Poll {
+    source: FakeSource,
+    broker: NodeId,
+    generation: u64,
+    sessions: Arc<Mutex<BTreeMap<i32, Session>>>,
+    request: FetchRequest,
+}
+
+impl Poll {
+    async fn run(self) -> Result<FetchResponse, SourceError> {
+        let wait = Duration::from_millis(self.request.limits.max_wait_ms.into());
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut changed = self.source.changed.subscribe();
+        let (id, mut session) = match self.begin() {
+            Ok(begun) => begun,
+            Err(error) => return Ok(refused(error)),
+        };
+        loop {
+            changed.borrow_and_update();
+            let is_over = tokio::time::Instant::now() >= deadline;
+            let response = self.look(id, &mut session, is_over);
+            if let Some(response) = response? {
+                if id != 0 {
+                    self.sessions.lock().insert(id, session);
+                }
+                return Ok(response);
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// The session as the request makes it.
+    fn begin(&self) -> Result<(i32, Session), ErrorCode> {
+        let request = &self.request;
+        let fresh = || {
+            request
+                .partitions
+                .iter()
+                .map(|(key, at)| (key.clone(), (*at, None)))
+        };
+        match request.session_epoch {
+            -1 => Ok((0, fresh().collect())),
+            0 => {
+                let mut state = self.source.state.lock();
+                state.next_session += 1;
+                Ok((state.next_session, fresh().collect()))
+            }
+            _ => {
+                let mut sessions = self.sessions.lock();
+                let mut session = sessions
+                    .remove(&request.session_id)
+                    .ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+                for (key, _) in &request.forgotten {
+                    session.remove(key);
+                }
+                for (key, at) in &request.partitions {
+                    let told = session.get(key).and_then(|(_, told)| *told);
+                    session.insert(key.clone(), (*at, told));
+                }
+                Ok((request.session_id, session))
+            }
+        }
+    }
+
+    /// An answer, if there is something to say.
+    fn look(
+        &self,
+        id: i32,
+        session: &mut Session,
+        is_over: bool,
+    ) -> Result<Option<FetchResponse>, SourceError> {
+        let mut state = self.source.state.lock();
+        if state.is_down || state.generation != self.generation {
+            let (peer, detail) = ("fake:9092".into(), "reset".into());
+            return Err(SourceError::Closed { peer, detail });
+        }
+        let is_full = self.request.session_epoch <= 0;
+        let mut left = usize::try_from(self.request.limits.max_bytes).unwrap();
+        let mut bytes = 0;
+        let mut has_news = false;
+        let mut partitions = Vec::new();
+        for (key, (at, told)) in session.iter_mut() {
+            let data = self.read(&mut state, key, at, left, bytes == 0);
+            left = left.saturating_sub(data.records.len());
+            bytes += data.records.len();
+            let is_refused = data.error != ErrorCode::NONE || data.diverging_epoch.is_some();
+            let now = (data.high_watermark, data.log_start_offset);
+            let is_news = is_refused || *told != Some(now);
+            has_news |= is_refused;
+            if is_full || is_news || !data.records.is_empty() {
+                partitions.push((key.clone(), at.topic_id, now, data));
+            }
+        }
+        let enough = bytes
+            >= usize::try_from(self.request.limits.min_bytes)
+                .unwrap()
+                .max(1);
+        if !(enough || has_news || is_over || is_full && session.is_empty()) {
+            return Ok(None);
+        }
+        for (key, _, now, _) in &partitions {
+            if let Some((_, told)) = session.get_mut(key) {
+                *told = Some(*now);
+            }
+        }
+        state.fetches += 1;
+        let named = |(key, topic_id, _, data): (TopicPartition, TopicId, _, FetchedData)| {
+            RawFetchedPartition {
+                topic: (self.request.version < 13).then_some(key.topic),
+                topic_id: if self.request.version < 13 {
+                    TopicId::ZERO
+                } else {
+                    topic_id
+                },
+                partition: key.partition,
+                data,
+            }
+        };
+        Ok(Some(FetchResponse {
+            error: ErrorCode::NONE,
+            session_id: id,
+            throttle_time_ms: 0,
+            partitions: partitions.into_iter().map(named).collect(),
+            endpoints: Vec::new(),
+        }))
+    }
+
+    fn read(
+        &self,
+        state: &mut State,
+        key: &TopicPartition,
+        at: &FetchPosition,
+        left: usize,
+        is_first: bool,
+    ) -> FetchedData {
+        let version = self.request.version;
+        let known = state.topics.get(&key.topic).map(|topic| topic.id);
+        if version >= 13 && known != Some(at.topic_id) {
+            return failed(ErrorCode::UNKNOWN_TOPIC_ID);
+        }
+        let Some(log) = state.partition(key) else {
+            return failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        };
+        if log.leader != Some(self.broker) {
+            return failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        if at.current_leader_epoch != LeaderEpoch::NONE {
+            match at.current_leader_epoch.cmp(&log.leader_epoch) {
+                std::cmp::Ordering::Less => return failed(ErrorCode::FENCED_LEADER_EPOCH),
+                std::cmp::Ordering::Greater => return failed(ErrorCode::UNKNOWN_LEADER_EPOCH),
+                std::cmp::Ordering::Equal => {}
+            }
+        }
+        if version >= 12 && at.last_fetched_epoch != LeaderEpoch::NONE {
+            match log.epoch_end(at.last_fetched_epoch) {
+                None => return failed(ErrorCode::OFFSET_OUT_OF_RANGE),
+                Some((epoch, end)) if end < at.fetch_offset || epoch < at.last_fetched_epoch => {
+                    return FetchedData {
+                        diverging_epoch: Some((epoch, end)),
+                        ..answer(log)
+                    };
+                }
+                Some(_) => {}
+            }
+        }
+        if at.fetch_offset < log.start || at.fetch_offset > log.end {
+            return failed(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        let records = records(log, at, left, is_first);
+        with_fault(log, records)
+    }
+}
+
+/// Whole batches, the first one whatever its size if nobody had any yet.
+fn records(log: &Partition, at: &FetchPosition, left: usize, is_first: bool) -> Bytes {
+    let limit = left.min(usize::try_from(at.max_bytes).unwrap());
+    let mut run = Vec::new();
+    for (base, next, _, bytes) in &log.batches {
+        if *next <= at.fetch_offset {
+            continue;
+        }
+        let is_allowed = run.len() + bytes.len() <= limit || (run.is_empty() && is_first);
+        if !is_allowed {
+            // Kafka cuts the last batch; never the first.
+            if !run.is_empty() {
+                run.extend_from_slice(&bytes[..limit.saturating_sub(run.len())]);
+            }
+            break;
+        }
+        let is_damaged = log
+            .is_damaged_at
+            .is_some_and(|at| *base <= at && at < *next);
+        run.extend_from_slice(&if is_damaged {
+            damaged(bytes)
+        } else {
+            bytes.clone()
+        });
+    }
+    run.into()
+}
+
+/// The next fault that was asked for, once there is something to be wrong about.
+fn with_fault(log: &mut Partition, records: Bytes) -> FetchedData {
+    let is_error = matches!(
+        log.faults.front(),
+        Some(Fault::Error(_) | Fault::Instead(_))
+    );
+    let fault = if is_error || !records.is_empty() {
+        log.faults.pop_front()
+    } else {
+        None
+    };
+    let records = match fault {
+        None => records,
+        Some(Fault::Error(error)) => return failed(error),
+        Some(Fault::Damaged) => damaged(&records),
+        Some(Fault::Short(bytes)) => records.slice(..records.len().saturating_sub(bytes)),
+        Some(Fault::Instead(bytes)) => bytes,
+    };
+    FetchedData {
+        records,
+        ..answer(log)
+    }
+}
+
+fn answer(log: &Partition) -> FetchedData {
+    FetchedData {
+        high_watermark: log.end,
+        last_stable_offset: log.end,
+        log_start_offset: log.start,
+        ..failed(ErrorCode::NONE)
+    }
+}
+
+fn failed(error: ErrorCode) -> FetchedData {
+    FetchedData {
+        error,
+        high_watermark: Offset::NONE,
+        last_stable_offset: Offset::NONE,
+        log_start_offset: Offset::NONE,
+        diverging_epoch: None,
+        current_leader: None,
+        preferred_read_replica: None,
+        records: Bytes::new(),
+    }
+}
+
+fn refused(error: ErrorCode) -> FetchResponse {
+    FetchResponse {
+        error,
+        session_id: 0,
+        throttle_time_ms: 0,
+        partitions: Vec::new(),
+        endpoints: Vec::new(),
+    }
+}
