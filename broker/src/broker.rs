@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carrick_link::LinkManager;
 use carrick_protocol::ids::{NodeId, TopicId};
 use carrick_storage::disk::{DataDir, DiskError};
 use carrick_storage::flush::Flusher;
@@ -16,6 +17,9 @@ use crate::config::BrokerConfig;
 use crate::group::Coordinator;
 use crate::group::coordinator::GroupStartError;
 use crate::housekeeping;
+use crate::http::server::HttpListeners;
+use crate::http::{self, App, HttpServer, Ready};
+use crate::mirror;
 use crate::producer_ids::ProducerIds;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::server::{Bound, Server};
@@ -51,6 +55,8 @@ pub struct Broker {
     pub groups: Arc<Coordinator>,
     /// Fetch sessions (KIP-227).
     pub fetch_sessions: Sessions,
+    /// Links and their mirrors.
+    pub links: Arc<LinkManager>,
     stopping: watch::Sender<bool>,
 }
 
@@ -77,6 +83,9 @@ pub enum StartError {
     /// The groups can't be loaded.
     #[error(transparent)]
     Group(#[from] GroupStartError),
+    /// The links can't be loaded.
+    #[error(transparent)]
+    Link(#[from] carrick_link::LinkError),
     /// The system has no threads left.
     #[error("cannot start threads: {0}")]
     Threads(#[from] std::io::Error),
@@ -87,6 +96,8 @@ pub struct RunningBroker {
     /// The broker.
     pub broker: Arc<Broker>,
     server: Server,
+    http: HttpServer,
+    ready: Ready,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -115,7 +126,11 @@ impl Broker {
         let bound = Bound::bind(&config.listeners)
             .await
             .map_err(|(address, source)| StartError::Bind { address, source })?;
+        let http = HttpListeners::bind(&config.rest_listeners)
+            .await
+            .map_err(|(address, source)| StartError::Bind { address, source })?;
         let opened = tokio::task::block_in_place(|| Opened::open(&config))?;
+        let links = LinkManager::start(opened.link_ports()).await?;
         let broker = Arc::new(Broker {
             node_id: NodeId(config.node_id),
             addresses: bound.addresses.clone(),
@@ -128,17 +143,34 @@ impl Broker {
             producer_ids: opened.producer_ids,
             flusher: opened.flusher,
             groups: opened.groups,
+            links,
             stopping: watch::channel(false).0,
         });
         let tasks = housekeeping::start(&broker);
+        let ready = Ready::default();
+        let http = http.serve(&broker.http_app(&ready));
         let server = Server::start(bound, &broker);
+        ready.set(true);
         let addresses = &broker.addresses;
         tracing::info!(?addresses, cluster_id = %broker.cluster_id, "clients are served");
         Ok(RunningBroker {
             broker,
             server,
+            http,
+            ready,
             tasks,
         })
+    }
+
+    fn http_app(&self, ready: &Ready) -> App {
+        App {
+            cluster_id: Arc::clone(&self.cluster_id),
+            links: Arc::clone(&self.links),
+            catalog: Arc::clone(&self.catalog),
+            default_partitions: self.config.num_partitions,
+            recorder: http::metrics::recorder(),
+            ready: ready.clone(),
+        }
     }
 
     /// Host and port that clients of a listener are told.
@@ -186,6 +218,16 @@ impl Opened {
     }
 }
 
+impl Opened {
+    fn link_ports(&self) -> carrick_link::ports::Ports {
+        mirror::ports(
+            Arc::clone(&self.meta),
+            Arc::clone(&self.catalog),
+            Arc::clone(&self.producer_ids),
+        )
+    }
+}
+
 /// The cluster's id: Kafka's form of a random UUID, drawn once.
 fn cluster_id(meta: &MetaStore) -> Result<Arc<str>, MetaError> {
     if let Some(record) = meta.get::<ClusterKeyspace>(&())? {
@@ -204,20 +246,34 @@ fn cluster_id(meta: &MetaStore) -> Result<Arc<str>, MetaError> {
 }
 
 impl RunningBroker {
-    /// Stops cleanly: no new connections, requests in flight answered, groups stored, logs closed.
+    /// The bound addresses of the REST API, in the order of `rest.listeners`.
+    pub fn rest_addresses(&self) -> &[SocketAddr] {
+        self.http.addresses()
+    }
+
+    /// Stops cleanly: no new connections, requests in flight answered, groups stored, links ended,
+    /// logs closed.
     pub async fn shutdown(self) {
         let Self {
             broker,
             server,
+            http,
+            ready,
             tasks,
         } = self;
         tracing::info!("stopping");
+        ready.set(false);
         broker.stopping.send_replace(true);
-        server.stop(CONNECTIONS_STOP_LIMIT).await;
+        // Members that wait for a rebalance are answered, else their connections would not end.
+        tokio::join!(
+            server.stop(CONNECTIONS_STOP_LIMIT),
+            broker.groups.shutdown()
+        );
+        broker.links.shutdown().await;
+        http.shutdown().await;
         for task in tasks {
             task.abort();
         }
-        broker.groups.shutdown().await;
         let closing = Arc::clone(&broker);
         let closed = tokio::task::spawn_blocking(move || {
             closing.flusher.stop();

@@ -45,6 +45,12 @@ impl Watchers {
         waiting.push(Arc::downgrade(&watch.notify));
     }
 
+    /// How many watches are registered, those that ended meanwhile included.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     /// Wakes every watch that is still there. Registrations stay until their watch is dropped.
     pub fn wake(&self) {
         self.waiting.lock().retain(|w| match w.upgrade() {

@@ -375,9 +375,17 @@ async fn a_stopping_broker_answers_what_it_has_read() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
     let mut client = it.client().await;
-    client.call(12, &metadata("t")).await;
     client.send(12, &fetch("t", 0, 60_000)).await;
-    client.send(12, &metadata("t")).await;
+    let partition = it
+        .broker()
+        .catalog
+        .topic("t")
+        .unwrap()
+        .partition(0)
+        .unwrap();
+    while partition.watchers().count() == 0 {
+        tokio::task::yield_now().await;
+    }
     let started = std::time::Instant::now();
     it.running.shutdown().await;
     let (_, response) = client.receive::<FetchRequest>(12).await;
