@@ -74,6 +74,16 @@ pub enum LinkError {
         /// Its link.
         link: LinkName,
     },
+    /// The link mirrors that source topic already, under another name.
+    #[error("link '{link}' already mirrors the source's topic '{source_topic}', as '{topic}'")]
+    SourceMirrored {
+        /// The topic at the source.
+        source_topic: TopicName,
+        /// The link.
+        link: LinkName,
+        /// Its mirror.
+        topic: TopicName,
+    },
     /// That is not a mirror topic.
     #[error("'{0}' is not a mirror topic")]
     NotAMirror(String),

@@ -130,7 +130,7 @@ use MirrorStatus::{
 /// Every legal change of a mirror's status: from, and to which.
 ///
 /// `failover` leads from every state but `STOPPED` to `PENDING_STOPPED`. A promotion that is given up goes back to
-/// `ACTIVE`. Nothing leads out of `STOPPED`: mirroring a topic again starts with a new one.
+/// `ACTIVE`, or to what the link makes of it. Nothing leads out of `STOPPED`: mirroring a topic again starts with a new one.
 pub const MIRROR_TRANSITIONS: &[(MirrorStatus, &[MirrorStatus])] = &[
     (
         PendingMirror,
@@ -215,7 +215,17 @@ pub const MIRROR_TRANSITIONS: &[(MirrorStatus, &[MirrorStatus])] = &[
         ],
     ),
     (PendingSynchronize, &[Active, Failed, PendingStopped]),
-    (PendingStopped, &[Active, Failed, Stopped]),
+    (
+        PendingStopped,
+        &[
+            Active,
+            LinkPaused,
+            LinkFailed,
+            SourceUnavailable,
+            Failed,
+            Stopped,
+        ],
+    ),
     (Stopped, &[]),
 ];
 

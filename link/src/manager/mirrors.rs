@@ -39,6 +39,7 @@ impl LinkManager {
             None => source_topic.clone(),
         };
         self.refuse_existing(&topic)?;
+        refuse_second(&shared, &source_topic)?;
         let (config, source, state) = {
             let inner = shared.inner();
             (
@@ -106,6 +107,22 @@ impl LinkManager {
             Some(_) => Err(LinkError::TopicExists(topic.clone())),
             None => Ok(()),
         }
+    }
+}
+
+/// A link mirrors a source topic once: a fetch session can't hold a partition twice.
+fn refuse_second(shared: &LinkShared, source_topic: &TopicName) -> Result<(), LinkError> {
+    let inner = shared.inner();
+    let twin = inner.mirrors.values().find(|mirror| {
+        mirror.record.status != MirrorStatus::Stopped && mirror.record.source_topic == *source_topic
+    });
+    match twin {
+        Some(twin) => Err(LinkError::SourceMirrored {
+            source_topic: source_topic.clone(),
+            link: shared.name.clone(),
+            topic: twin.record.topic.clone(),
+        }),
+        None => Ok(()),
     }
 }
 

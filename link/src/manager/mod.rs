@@ -10,6 +10,8 @@ mod mirrors;
 mod promote;
 mod rpo;
 mod show;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -121,12 +121,6 @@ impl Machine {
         machine
     }
 
-    /// The end of what is stored.
-    #[cfg(test)]
-    pub(crate) fn end(&self) -> Offset {
-        self.target.next_offset()
-    }
-
     /// Takes an event; what it says is to be done in that order.
     pub(crate) fn apply(&mut self, event: Event) -> Effects {
         if self.phase == Phase::Ended {
@@ -210,7 +204,7 @@ impl Machine {
             Intake::Corrupt { good, at, error } => {
                 if let Some(good) = good {
                     let effects = self.append(good, high_watermark);
-                    if !effects.is_empty() {
+                    if self.phase != Phase::Fetching {
                         return effects;
                     }
                 }
@@ -294,7 +288,7 @@ impl Machine {
                         status.caught_up_ms = Some(now_ms);
                     }
                 });
-                Vec::new()
+                self.watch_tail()
             }
             Err(error) => self.on_target_error(error),
         }
@@ -307,11 +301,7 @@ impl Machine {
         }
         self.setup.backoff.reset();
         self.show(|status| status.problem = None);
-        let position = self.position();
-        if high_watermark > position && self.stuck.is_none_or(|(at, _)| at != position) {
-            return self.start_tail_timer();
-        }
-        Vec::new()
+        self.watch_tail()
     }
 
     fn on_waited(&mut self, outcome: Outcome) -> Effects {
@@ -439,38 +429,49 @@ impl Machine {
         Ok(())
     }
 
-    fn start_tail_timer(&mut self) -> Effects {
-        self.stuck = Some((self.position(), self.setup.clock.now_ms()));
+    /// With records missing, looks after a while whether they have come. A session doesn't repeat itself: that a partition has
+    /// nothing more to give is only seen in silence.
+    fn watch_tail(&mut self) -> Effects {
+        let position = self.position();
+        let is_behind = self.high_watermark() > Some(position);
+        if !is_behind || self.stuck.is_some() {
+            return Vec::new();
+        }
+        self.stuck = Some((position, self.setup.clock.now_ms()));
         vec![Effect::Wait(Wait::Idle(PROBE_AFTER))]
     }
 
     /// Still records missing? A source that has them gives at least one batch of some partition: only when a whole answer
     /// was empty since, there may be none to give.
     fn on_tail_timer(&mut self) -> Effects {
-        let Some((at, since_ms)) = self.stuck.filter(|(at, _)| *at == self.position()) else {
+        let Some((at, since_ms)) = self.stuck.take() else {
             return Vec::new();
         };
-        let (high_watermark, silent_ms) = self.setup.status.with(|status| {
+        if at != self.position() || self.high_watermark() <= Some(at) {
+            return self.watch_tail();
+        }
+        let silent_ms = self.setup.status.with(|status| {
             let heartbeat = status.heartbeat.as_ref();
-            (
-                status.source_high_watermark,
-                heartbeat.and_then(|heartbeat| heartbeat.silent_ms()),
-            )
+            heartbeat.and_then(|heartbeat| heartbeat.silent_ms())
         });
-        if high_watermark <= Some(at) {
-            self.stuck = None;
-            Vec::new()
-        } else if silent_ms.is_some_and(|silent| silent >= since_ms) {
+        self.stuck = Some((at, since_ms));
+        if silent_ms.is_some_and(|silent| silent >= since_ms) {
             vec![Effect::Wait(Wait::Probe(self.fetch_position()))]
         } else {
             vec![Effect::Wait(Wait::Idle(PROBE_AFTER))]
         }
     }
 
+    /// The source's, as last seen.
+    fn high_watermark(&self) -> Option<Offset> {
+        self.setup
+            .status
+            .with(|status| status.source_high_watermark)
+    }
+
     fn on_probe(&mut self, probe: Result<Probe, String>) -> Effects {
         match probe {
-            Ok(probe) if probe.from != self.position() => Vec::new(),
-            Ok(probe) if probe.is_empty => {
+            Ok(probe) if probe.is_empty && probe.from == self.position() => {
                 let skipped = self
                     .skip_to(probe.high_watermark)
                     .and_then(|()| self.target.observe_source(probe.high_watermark));
@@ -480,7 +481,10 @@ impl Machine {
                 }
             }
             // It has something, so the session will bring it; or it can't be asked. Look again later.
-            _ => self.start_tail_timer(),
+            _ => {
+                self.stuck = None;
+                self.watch_tail()
+            }
         }
     }
 

@@ -120,7 +120,7 @@ impl FakeSource {
         });
     }
 
-    /// Appends batches to a partition; they are committed at once.
+    /// Appends batches to a partition; they are committed at once. A batch of a later epoch makes it the leader's.
     pub fn append(&self, topic: &str, partition: i32, run: &Bytes) {
         self.on(topic, partition, |log| {
             for batch in Batches::new(run) {
@@ -128,6 +128,7 @@ impl FakeSource {
                 let header = batch.header;
                 assert!(header.base_offset >= log.end, "batches only go up");
                 log.end = header.next_offset();
+                log.leader_epoch = log.leader_epoch.max(header.leader_epoch);
                 let bytes = batch.slice_of(run);
                 log.batches
                     .push((header.base_offset, log.end, header.leader_epoch, bytes));

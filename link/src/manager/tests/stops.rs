@@ -1,0 +1,297 @@
+//! Promote and failover.
+
+use super::*;
+use crate::ports::CatalogError;
+use crate::record::StopKind;
+
+async fn act(
+    world: &World,
+    action: MirrorAction,
+    selection: Selection,
+    dry_run: bool,
+) -> Vec<MirrorOutcome> {
+    world
+        .manager
+        .alter_mirrors("dr", action, selection, dry_run, None)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn promote_waits_for_lag_zero_and_loses_nothing() {
+    let world = World::mirroring("orders", 2).await;
+    world.source.set_config("orders", "retention.ms", "77");
+    for at in 1..50 {
+        world.source.append("orders", 1, &batch(at * 10, 10, 0));
+    }
+    let outcomes = act(&world, MirrorAction::Promote, Selection::All, false).await;
+    let outcome = &outcomes[0];
+    assert_eq!(
+        outcome.result.as_ref().unwrap().status,
+        MirrorStatus::Stopped
+    );
+    assert_eq!(
+        world.here.bytes("orders", 1),
+        world.source.bytes("orders", 1)
+    );
+    assert_eq!(world.here.configs_of("orders")["retention.ms"], "77");
+    assert!(world.here.cut_epoch("orders", 1).is_some());
+    let report = outcome.report.as_ref().unwrap();
+    assert_eq!(report.kind, StopKind::Promote);
+    let rpo = &report.partitions[1];
+    assert_eq!(
+        (rpo.missing_records, rpo.missing_ms, rpo.exact),
+        (Some(0), Some(0), true)
+    );
+    assert_eq!(rpo.last_mirrored_offset, Some(499));
+    assert_eq!(
+        world.manager.report("orders").unwrap().as_ref(),
+        Some(report)
+    );
+    assert_eq!(
+        world.here.stored_mirror("orders").unwrap().status,
+        MirrorStatus::Stopped
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn promote_is_refused_without_the_source_and_nothing_changes() {
+    let world = World::mirroring("orders", 1).await;
+    world.source.set_down(true);
+    let refused = world.alter(MirrorAction::Promote, "orders").await;
+    assert!(
+        matches!(refused, Err(LinkError::SourceUnavailable { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        world.here.stored_mirror("orders").unwrap().status,
+        MirrorStatus::Active
+    );
+    assert!(world.here.cut_epoch("orders", 0).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_waits_can_be_cancelled() {
+    let world = World::mirroring("orders", 1).await;
+    let full = crate::ports::TargetError::Storage("full".into());
+    world.here.fail_appends(Some(full));
+    world.source.append("orders", 0, &batch(10, 10, 0));
+    let (cancel, signal) = tokio::sync::watch::channel(false);
+    let manager = Arc::clone(&world.manager);
+    let promoting = tokio::spawn(async move {
+        let all = Selection::All;
+        manager
+            .alter_mirrors("dr", MirrorAction::Promote, all, false, Some(signal))
+            .await
+    });
+    world.status("orders", MirrorStatus::PendingStopped).await;
+    cancel.send(true).unwrap();
+    let outcomes = promoting.await.unwrap().unwrap();
+    assert!(matches!(
+        outcomes[0].result,
+        Err(LinkError::PromotionAborted { .. })
+    ));
+    world.here.fail_appends(None);
+    world.identical("orders", 1).await;
+    assert_eq!(
+        world.manager.mirror("orders").unwrap().status,
+        MirrorStatus::Active
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn failover_cuts_at_once_and_names_what_is_missing_as_a_lower_bound() {
+    let world = World::mirroring("orders", 1).await;
+    world
+        .here
+        .fail_appends(Some(crate::ports::TargetError::Storage("full".into())));
+    world.source.append("orders", 0, &batch(10, 7, 0));
+    let lag = || world.manager.mirror("orders").unwrap().lags[0].lag_records;
+    until("the lag to show", || lag() == Some(7)).await;
+    world.source.set_down(true);
+    world.link_state(LinkState::Unavailable).await;
+    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    assert_eq!(
+        outcomes[0].result.as_ref().unwrap().status,
+        MirrorStatus::Stopped
+    );
+    let rpo = &outcomes[0].report.as_ref().unwrap().partitions[0];
+    assert_eq!(
+        (rpo.last_mirrored_offset, rpo.missing_records),
+        (Some(9), Some(7))
+    );
+    assert!(!rpo.exact && rpo.missing_ms.unwrap() > 0 && rpo.source_seen_at_ms.is_some());
+    assert!(world.here.cut_epoch("orders", 0).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failover_works_from_every_state() {
+    let paused = World::mirroring("orders", 1).await;
+    paused.alter(MirrorAction::Pause, "orders").await.unwrap();
+    let failed = World::mirroring("orders", 1).await;
+    failed.source.delete_topic("orders");
+    failed.status("orders", MirrorStatus::Failed).await;
+    let link_failed = World::mirroring("orders", 1).await;
+    link_failed.source.set_down(true);
+    link_failed.link_state(LinkState::Failed).await;
+    for world in [paused, failed, link_failed] {
+        let stopped = world.alter(MirrorAction::Failover, "orders").await.unwrap();
+        assert_eq!(
+            (stopped.status, stopped.error),
+            (MirrorStatus::Stopped, MirrorError::NoError)
+        );
+        let again = world.alter(MirrorAction::Failover, "orders").await;
+        assert!(matches!(again, Err(LinkError::IllegalState { .. })));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_reports_and_changes_nothing() {
+    let world = World::mirroring("orders", 1).await;
+    for action in [MirrorAction::Promote, MirrorAction::Failover] {
+        let outcomes = act(&world, action, Selection::All, true).await;
+        let report = outcomes[0].report.as_ref().unwrap();
+        assert!(report.dry_run && report.partitions[0].exact);
+        assert_eq!(report.partitions[0].missing_records, Some(0));
+    }
+    assert_eq!(
+        world.here.stored_mirror("orders").unwrap().status,
+        MirrorStatus::Active
+    );
+    assert_eq!(world.manager.report("orders").unwrap(), None);
+    world.source.append("orders", 0, &batch(10, 1, 0));
+    world.identical("orders", 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_are_chosen_by_name_pattern_or_all_together() {
+    let world = World::mirroring("eu.orders", 1).await;
+    for topic in ["eu.users", "us.orders"] {
+        world.source.add_topic(topic, 1);
+        world.mirror(topic).await.unwrap();
+    }
+    let pattern = Selection::Pattern(r"eu\..*".into());
+    let outcomes = act(&world, MirrorAction::Failover, pattern, false).await;
+    let topics: Vec<&str> = outcomes
+        .iter()
+        .map(|outcome| outcome.topic.as_str())
+        .collect();
+    assert_eq!(topics, ["eu.orders", "eu.users"]);
+    for pattern in ["nothing", "eu", "(", "eu.orders"] {
+        let refused = world
+            .manager
+            .alter_mirrors(
+                "dr",
+                MirrorAction::Failover,
+                Selection::Pattern(pattern.into()),
+                false,
+                None,
+            )
+            .await;
+        assert!(
+            matches!(refused, Err(LinkError::InvalidName(_))),
+            "{pattern}"
+        );
+    }
+    let names = ["us.orders", "nowhere"].map(|name| TopicName::new(name).unwrap());
+    let outcomes = act(
+        &world,
+        MirrorAction::Failover,
+        Selection::Names(names.into()),
+        false,
+    )
+    .await;
+    assert!(matches!(outcomes[0].result, Err(LinkError::NotAMirror(_))));
+    assert!(outcomes[1].result.is_ok());
+    assert!(
+        act(&world, MirrorAction::Failover, Selection::All, false)
+            .await
+            .is_empty()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_that_fails_can_be_asked_for_again() {
+    let world = World::mirroring("orders", 1).await;
+    world
+        .here
+        .fail_cuts(Some(CatalogError::Storage("full".into())));
+    let failed = world.alter(MirrorAction::Failover, "orders").await;
+    assert!(matches!(failed, Err(LinkError::Catalog(_))), "{failed:?}");
+    world.here.fail_cuts(None);
+    let done = world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    assert_eq!(done.status, MirrorStatus::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_before_the_cut_comes_to_the_same_end() {
+    let mut failing_over = World::mirroring("orders", 1).await;
+    failing_over
+        .here
+        .fail_cuts(Some(CatalogError::Storage("full".into())));
+    assert!(
+        failing_over
+            .alter(MirrorAction::Failover, "orders")
+            .await
+            .is_err()
+    );
+    failing_over.here.fail_cuts(None);
+    failing_over.source.set_down(true);
+    failing_over.restart().await;
+    failing_over.status("orders", MirrorStatus::Stopped).await;
+
+    let mut promoting = World::mirroring("orders", 1).await;
+    promoting
+        .here
+        .fail_appends(Some(crate::ports::TargetError::Storage("full".into())));
+    promoting.source.append("orders", 0, &batch(10, 10, 0));
+    let manager = Arc::clone(&promoting.manager);
+    tokio::spawn(async move {
+        let all = Selection::All;
+        manager
+            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+            .await
+    });
+    promoting
+        .status("orders", MirrorStatus::PendingStopped)
+        .await;
+    promoting.restart().await;
+    assert_eq!(
+        promoting.manager.mirror("orders").unwrap().status,
+        MirrorStatus::PendingStopped
+    );
+    promoting.here.fail_appends(None);
+    promoting.status("orders", MirrorStatus::Stopped).await;
+    assert_eq!(
+        promoting.here.bytes("orders", 0),
+        promoting.source.bytes("orders", 0)
+    );
+    let report = promoting.manager.report("orders").unwrap().unwrap();
+    assert_eq!(
+        (report.kind, report.partitions[0].missing_records),
+        (StopKind::Promote, Some(0))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_mirror_is_not_promoted() {
+    let world = World::mirroring("orders", 1).await;
+    world.here.add_topic("local", 1);
+    let refused = world.alter(MirrorAction::Promote, "local").await;
+    assert!(matches!(refused, Err(LinkError::NotAMirror(_))));
+    world
+        .manager
+        .create_link(new_link("other", &[]))
+        .await
+        .unwrap();
+    let names = Selection::Names(vec![TopicName::new("orders").unwrap()]);
+    let outcomes = world
+        .manager
+        .alter_mirrors("other", MirrorAction::Promote, names, false, None)
+        .await
+        .unwrap();
+    assert!(matches!(
+        outcomes[0].result,
+        Err(LinkError::OtherLink { .. })
+    ));
+}
