@@ -231,6 +231,13 @@ impl Durability {
         self.state.lock().epochs = Some(epochs.clone());
     }
 
+    /// Saves the epochs at once, after a flush that may be under way.
+    pub fn save_epochs_now(&self, epochs: &EpochHistory) -> Result<(), LogError> {
+        let _no_flush = self.flushing.lock();
+        self.state.lock().epochs = None;
+        epochs.save(&self.dir)
+    }
+
     /// The active segment's file of aborted transactions; told before the marker is published.
     pub fn aborted_changed(&self, file: Option<Arc<File>>) {
         let mut state = self.state.lock();

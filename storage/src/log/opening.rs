@@ -51,7 +51,7 @@ impl Log {
             active = opening.start_over(&active)?;
             end = active.base;
         }
-        opening.settle_marks(&active, end);
+        opening.settle_marks(&active, end, marks.is_some());
         match marks {
             None => checkpoint.write(opening.marks)?,
             // A recovery point or clean mark that is no longer true must not come back.
@@ -161,13 +161,16 @@ impl Opening {
         Active::create(&self.dir, self.marks.log_start, self.now_ms)
     }
 
-    /// The marks for the log as it is now.
-    fn settle_marks(&mut self, active: &Active, end: Offset) {
-        let first = self
-            .sealed
-            .first()
-            .map_or(active.base, |segment| segment.base);
-        self.marks.log_start = self.marks.log_start.max(first);
+    /// The marks for the log as it is now. Without a checkpoint it starts with its first segment;
+    /// with one, it may start before that: in a gap.
+    fn settle_marks(&mut self, active: &Active, end: Offset, had_checkpoint: bool) {
+        if !had_checkpoint {
+            let first = self
+                .sealed
+                .first()
+                .map_or(active.base, |segment| segment.base);
+            self.marks.log_start = self.marks.log_start.max(first);
+        }
         self.marks.recovery_point = self.marks.recovery_point.min(end);
         if !self.recovered.clean {
             self.marks.clean_end = Offset::NONE;

@@ -53,7 +53,8 @@ impl Log {
             return Ok(self.end);
         }
         let cut = self.find_cut(offset)?;
-        if cut.end <= self.log_start {
+        // Nothing is kept, or the log begins with a gap that `offset` lies in.
+        if cut.end <= self.log_start || cut.base > offset {
             self.truncate_fully_and_start_at(self.log_start)?;
             return Ok(self.end);
         }
@@ -172,6 +173,9 @@ impl Log {
         for base in bases.into_iter().rev() {
             remove_segment(&self.dir, base)?;
         }
+        // Before there is a segment again: the epochs of what is gone must not come back.
+        self.epochs.clear();
+        self.durability.save_epochs_now(&self.epochs)?;
         self.aborted = AbortedIndex::create(&self.dir, offset)?;
         self.active = Active::create(&self.dir, offset, self.now_ms)?;
         self.producers.clear();
@@ -179,7 +183,6 @@ impl Log {
         self.producers.write_snapshot(&self.dir, offset)?;
         fsync_dir(&self.dir)?;
         self.sealed = Arc::from([]);
-        self.epochs.clear();
         self.log_start = offset;
         self.end = offset;
         self.high_watermark = offset;
