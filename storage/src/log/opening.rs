@@ -155,7 +155,9 @@ impl Opening {
             remove_segment(&self.dir, base)?;
         }
         self.sealed.clear();
+        // Before there is a segment again: the epochs of what is gone must not come back.
         self.epochs.clear();
+        self.epochs.save(&self.dir)?;
         self.scanned_from = None;
         self.recovered.clean = false;
         Active::create(&self.dir, self.marks.log_start, self.now_ms)

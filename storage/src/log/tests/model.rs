@@ -199,21 +199,7 @@ impl Run {
                 gap,
                 value_bytes,
             } => {
-                let mut run = Vec::new();
-                let mut base = model.end;
-                for n in 0..batches {
-                    base = base + gap * (n % 3);
-                    let builder = BatchBuilder::new().base_offset(base);
-                    let builder = builder.leader_epoch(LeaderEpoch(model.epoch));
-                    let batch = builder
-                        .record(n * 7, None, Some(&vec![1; value_bytes]))
-                        .build();
-                    base = base.next();
-                    run.extend_from_slice(&batch);
-                }
-                let appended = log.append(&run, Placement::Exact, 0).unwrap();
-                model.add(&run);
-                assert_eq!(appended.next_offset, model.end);
+                append_exact(log, model, batches, gap, value_bytes);
             }
             Step::AdvanceEnd { by } => {
                 model.end = model.end + by;
@@ -239,10 +225,7 @@ impl Run {
                     retention_bytes: Some(bytes),
                     ..self.config
                 });
-                let start = log.apply_retention(0).unwrap();
-                assert!(start >= model.start && start <= log.high_watermark());
-                model.trimmed |= start > model.start;
-                model.start = start;
+                retain(log, model);
             }
             Step::Flush => {
                 let durable = log.flush_handle().flush().unwrap();
@@ -413,6 +396,32 @@ fn append_next(log: &mut Log, model: &mut Model, bytes: &[u8]) {
     carrick_protocol::batch::set_leader_epoch(&mut patched, leader_epoch);
     model.add(&patched);
     assert_eq!(appended.next_offset, model.end);
+}
+
+fn append_exact(log: &mut Log, model: &mut Model, batches: i64, gap: i64, value_bytes: usize) {
+    let mut run = Vec::new();
+    let mut base = model.end;
+    for n in 0..batches {
+        base = base + gap * (n % 3);
+        let builder = BatchBuilder::new().base_offset(base);
+        let builder = builder.leader_epoch(LeaderEpoch(model.epoch));
+        run.extend_from_slice(
+            &builder
+                .record(n * 7, None, Some(&vec![1; value_bytes]))
+                .build(),
+        );
+        base = base.next();
+    }
+    let appended = log.append(&run, Placement::Exact, 0).unwrap();
+    model.add(&run);
+    assert_eq!(appended.next_offset, model.end);
+}
+
+fn retain(log: &mut Log, model: &mut Model) {
+    let start = log.apply_retention(0).unwrap();
+    assert!(start >= model.start && start <= log.high_watermark());
+    model.trimmed |= start > model.start;
+    model.start = start;
 }
 
 fn truncate(log: &mut Log, model: &mut Model, percent: i64) {
