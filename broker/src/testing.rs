@@ -57,7 +57,21 @@ impl TestBroker {
         self.create_with(name, partitions, &[])
     }
 
+    pub fn create_mirror(&self, name: &str, partitions: i32) -> Arc<Topic> {
+        self.create_as(name, partitions, &[], true)
+    }
+
     pub fn create_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Arc<Topic> {
+        self.create_as(name, partitions, configs, false)
+    }
+
+    fn create_as(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+        is_mirror: bool,
+    ) -> Arc<Topic> {
         let new = NewTopic {
             name: carrick_protocol::ids::TopicName::new(name).unwrap(),
             id: None,
@@ -66,7 +80,7 @@ impl TestBroker {
                 .iter()
                 .map(|(n, v)| (n.to_string(), v.to_string()))
                 .collect(),
-            is_mirror: false,
+            is_mirror,
         };
         self.broker()
             .catalog

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use carrick_protocol::ids::{TopicName, TopicPartition};
 pub use error::DiskError;
 use error::io_error;
-pub use files::{allocate, atomic_write, free_bytes, fsync_dir};
+pub use files::{Space, allocate, atomic_write, fsync_dir, space};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -114,9 +114,9 @@ impl DataDir {
         Ok(Some(RetiredFolder { path: to }))
     }
 
-    /// Bytes that may still be written to the folder's file system.
-    pub fn free_bytes(&self) -> Result<u64, DiskError> {
-        free_bytes(&self.path)
+    /// The space on the folder's file system.
+    pub fn space(&self) -> Result<Space, DiskError> {
+        space(&self.path)
     }
 
     /// Names of the folders directly below; names that aren't UTF-8 can't be ours.

@@ -26,6 +26,7 @@ pub fn partition_code(error: &PartitionError) -> ErrorCode {
         PartitionError::Produced(ProducedBatchError::Batch(error)) => batch_code(error),
         PartitionError::Produced(_) => ErrorCode::INVALID_RECORD,
         PartitionError::Sequence(error) => sequence_code(error),
+        PartitionError::CompactedOnly { .. } => ErrorCode::POLICY_VIOLATION,
         PartitionError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         PartitionError::Log(error) => log_code(error),
     }

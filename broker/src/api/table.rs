@@ -12,9 +12,12 @@ use kafka_protocol::protocol::Request;
 
 use super::Context;
 use super::{
-    api_versions, delete_groups, describe_groups, fetch, find_coordinator, heartbeat,
-    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit,
-    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_configs, api_versions, create_partitions, create_topics, delete_groups, delete_records,
+    delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
+    describe_producers, describe_topic_partitions, fetch, find_coordinator, heartbeat,
+    incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
+    list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
+    produce, sync_group,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -149,6 +152,17 @@ apis! {
     delete_groups::DeleteGroups,
     offset_delete::OffsetDelete,
     // Admin.
+    create_topics::CreateTopics,
+    delete_topics::DeleteTopics,
+    create_partitions::CreatePartitions,
+    describe_configs::DescribeConfigs,
+    incremental_alter_configs::IncrementalAlterConfigs,
+    alter_configs::AlterConfigs,
+    delete_records::DeleteRecords,
+    describe_cluster::DescribeCluster,
+    describe_topic_partitions::DescribeTopicPartitions,
+    describe_log_dirs::DescribeLogDirs,
+    describe_producers::DescribeProducers,
 }
 
 /// The row of an API key, when Carrick answers it.

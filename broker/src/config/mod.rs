@@ -4,6 +4,7 @@
 //! refused with the nearest known one; a Kafka name that does nothing here is named in one warning.
 
 pub mod def;
+pub mod describe;
 pub mod error;
 pub mod ignored;
 pub mod listener;

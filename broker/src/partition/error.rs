@@ -98,6 +98,12 @@ pub enum PartitionError {
         /// Upper bound.
         end: Offset,
     },
+    /// Records of a topic that is compacted, and only that, go by their keys.
+    #[error("records of {partition} cannot be deleted: its cleanup.policy is compact")]
+    CompactedOnly {
+        /// Topic and number.
+        partition: String,
+    },
     /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),

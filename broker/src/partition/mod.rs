@@ -233,9 +233,14 @@ impl Partition {
     /// Blocks on disk.
     ///
     /// # Errors
-    /// `ReadOnlyMirror` on a mirror, `OutOfRange` past the high watermark.
+    /// `ReadOnlyMirror` on a mirror, `CompactedOnly`, `OutOfRange` past the high watermark.
     pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, PartitionError> {
+        let config = self.config();
         let log_start = self.writing(|log| {
+            if config.compact && !config.delete {
+                let partition = self.id.to_string();
+                return Err(PartitionError::CompactedOnly { partition });
+            }
             let snapshot = self.snapshot();
             let high_watermark = snapshot.high_watermark();
             let to = to.unwrap_or(high_watermark);

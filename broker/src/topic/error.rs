@@ -30,10 +30,12 @@ pub enum TopicError {
     #[error("{0}")]
     InvalidConfig(String),
     /// The topic belongs to a link.
-    #[error("'{0}' is a mirror topic: its link decides")]
+    #[error("Cannot add partitions to read-only mirror topic '{0}': it grows with its source")]
     Mirror(String),
     /// A config that only the link of a mirror changes.
-    #[error("'{config}' of mirror topic '{topic}' is synced from its source")]
+    #[error(
+        "Cannot change {config} of read-only mirror topic '{topic}': it is synced from its source"
+    )]
     MirrorConfig {
         /// The mirror topic.
         topic: String,

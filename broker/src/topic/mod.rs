@@ -5,9 +5,12 @@
 //! - One change at a time (`Catalog::changes`); readers never wait for it.
 //! - Lock order: catalog → partition.
 
+pub mod alter;
 pub mod catalog;
 pub mod config;
 pub mod defs;
+pub mod deletion;
+pub mod describe;
 pub mod error;
 pub mod open;
 #[cfg(test)]

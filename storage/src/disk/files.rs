@@ -98,10 +98,22 @@ fn allocation_error(path: &Path, len: u64, source: io::Error) -> DiskError {
     }
 }
 
-/// Bytes that an unprivileged process may still write to the file system of `path`.
-pub fn free_bytes(path: &Path) -> Result<u64, DiskError> {
+/// How large a file system is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of the whole file system.
+    pub total_bytes: u64,
+    /// Bytes that an unprivileged process may still write.
+    pub free_bytes: u64,
+}
+
+/// The space on the file system of `path`.
+pub fn space(path: &Path) -> Result<Space, DiskError> {
     let stat = statvfs(path).map_err(|errno| io_error("look at", path)(errno.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    Ok(Space {
+        total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+    })
 }
 
 #[cfg(test)]
@@ -176,6 +188,7 @@ mod tests {
         allocate(&file, &path, 0, 10).unwrap();
         assert!(allocate(&file, &path, i64::MAX as u64 - 8, 16).is_err());
         assert_eq!(file.metadata().unwrap().len(), 10);
-        assert!(free_bytes(dir.path()).unwrap() > 0);
+        let space = space(dir.path()).unwrap();
+        assert!(space.total_bytes >= space.free_bytes && space.free_bytes > 0);
     }
 }

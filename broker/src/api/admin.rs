@@ -1,0 +1,148 @@
+//! What the administrative APIs share: refusals with their message, work that blocks on a disk,
+//! and the check of manual replica assignments.
+
+use std::collections::BTreeSet;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::NodeId;
+use kafka_protocol::messages::BrokerId;
+use kafka_protocol::protocol::StrBytes;
+
+use super::error::{partition_code, topic_code};
+use super::groups::text;
+use crate::partition::PartitionError;
+use crate::topic::TopicError;
+
+/// Why one item of a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Kafka's code.
+    pub code: ErrorCode,
+    /// What the client's user is told.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// INVALID_REQUEST.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::INVALID_REQUEST, message)
+    }
+
+    /// The message as responses hold it.
+    pub fn wire_message(&self) -> Option<StrBytes> {
+        Some(text(&self.message))
+    }
+}
+
+impl From<TopicError> for Refusal {
+    fn from(error: TopicError) -> Self {
+        Self::new(topic_code(&error), error.to_string())
+    }
+}
+
+impl From<PartitionError> for Refusal {
+    fn from(error: PartitionError) -> Self {
+        Self::new(partition_code(&error), error.to_string())
+    }
+}
+
+/// Code and message of an outcome, as responses hold them.
+pub(super) fn outcome<T>(result: &Result<T, Refusal>) -> (i16, Option<StrBytes>) {
+    match result {
+        Ok(_) => (ErrorCode::NONE.0, None),
+        Err(refusal) => (refusal.code.0, refusal.wire_message()),
+    }
+}
+
+/// Runs what blocks on a disk where it may.
+pub(super) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    E: Into<Refusal> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => {
+            tracing::error!(%error, "an administrative operation did not end");
+            Err(Refusal::new(
+                ErrorCode::UNKNOWN_SERVER_ERROR,
+                "The operation was cut off.",
+            ))
+        }
+    }
+}
+
+/// What stands in `items` more than once.
+pub(super) fn repeated<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let (mut once, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for item in items {
+        match once.take(&item) {
+            None if !repeated.contains(&item) => {
+                once.insert(item);
+            }
+            None => {}
+            Some(_) => {
+                repeated.insert(item);
+            }
+        }
+    }
+    repeated
+}
+
+/// Checks the replicas that somebody assigns to a partition: there is only this broker
+/// (`ReplicationControlManager.validateManualPartitionAssignment`).
+pub(super) fn check_replicas(here: NodeId, replicas: &[BrokerId]) -> Result<(), Refusal> {
+    let refused = |reason: String| {
+        let message = format!("The manual partition assignment includes {reason}");
+        Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message))
+    };
+    if replicas.is_empty() {
+        return refused("an empty replica list.".to_owned());
+    }
+    if let Some(other) = replicas.iter().find(|replica| replica.0 != here.0) {
+        let other = other.0;
+        return refused(format!(
+            "broker {other}, but no such broker is registered: broker {here} is the only one."
+        ));
+    }
+    match replicas {
+        [_] => Ok(()),
+        _ => refused(format!("the broker {here} more than once.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_there_twice_or_more_is_found_once() {
+        assert_eq!(
+            repeated(["a", "b", "a", "c", "a", "b"]),
+            BTreeSet::from(["a", "b"])
+        );
+        assert!(repeated::<&str>([]).is_empty());
+    }
+
+    #[test]
+    fn replicas_can_only_be_this_broker_once() {
+        let check = |replicas: &[i32]| {
+            let replicas: Vec<_> = replicas.iter().map(|id| BrokerId(*id)).collect();
+            check_replicas(NodeId(1), &replicas).map_err(|refusal| refusal.message)
+        };
+        assert_eq!(check(&[1]), Ok(()));
+        assert!(check(&[]).unwrap_err().contains("empty"));
+        assert!(check(&[1, 2]).unwrap_err().contains("broker 2"));
+        assert!(check(&[1, 1]).unwrap_err().contains("more than once"));
+    }
+}

@@ -1,0 +1,6 @@
+//! The administrative APIs over a socket, as clients see them.
+
+mod configs;
+mod describing;
+mod records;
+mod topics;

@@ -1,0 +1,97 @@
+//! CreatePartitions (key 37), versions 0–3 (KIP-195).
+//!
+//! A topic grows to the count that is asked for; it never shrinks. A mirror is refused with
+//! INVALID_REQUEST: it grows when its source does. `validate_only` checks everything but the disk.
+//!
+//! - A manual assignment must name this broker, once, for each new partition.
+//! - v2 is flexible, v3 only adds the throttling of mutation quotas, which are not done.
+//!
+//! The timeout is not looked at: the partitions are there when the answer leaves.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use kafka_protocol::messages::{ApiKey, CreatePartitionsRequest, CreatePartitionsResponse};
+
+use super::admin::{Refusal, blocking, check_replicas, outcome, repeated};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::topic::TopicError;
+
+/// CreatePartitions.
+pub struct CreatePartitions;
+
+impl Api for CreatePartitions {
+    const KEY: ApiKey = ApiKey::CreatePartitions;
+    const VERSIONS: RangeInclusive<i16> = 0..=3;
+    type Request = CreatePartitionsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let broker = Arc::clone(&ctx.broker);
+        Reply::Later(Box::pin(async move {
+            let doubles = repeated(request.topics.iter().map(|topic| topic.name.clone()));
+            let mut answered = BTreeSet::new();
+            let mut response = CreatePartitionsResponse::default();
+            for topic in request.topics {
+                if !answered.insert(topic.name.clone()) {
+                    continue;
+                }
+                let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
+                let grown = match doubles.contains(&topic.name) {
+                    true => Err(Refusal::invalid("Duplicate topic name.")),
+                    false => grow(&broker, topic, request.validate_only).await,
+                };
+                let (code, message) = outcome(&grown);
+                let result = result.with_error_code(code).with_error_message(message);
+                response.results.push(result);
+            }
+            response
+        }))
+    }
+}
+
+async fn grow(
+    broker: &Arc<Broker>,
+    topic: CreatePartitionsTopic,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    let (name, count) = (topic.name.to_string(), topic.count);
+    // Before the assignment: how many partitions it must have follows from the count.
+    broker.catalog.check_add_partitions(&name, count)?;
+    check_assignments(broker, &topic)?;
+    if validate_only {
+        return Ok(());
+    }
+    let broker = Arc::clone(broker);
+    let grown = blocking(move || {
+        broker
+            .catalog
+            .add_partitions(&name, count, false, Default::default())
+    });
+    grown.await.map(drop)
+}
+
+fn check_assignments(broker: &Broker, topic: &CreatePartitionsTopic) -> Result<(), Refusal> {
+    let Some(assignments) = &topic.assignments else {
+        return Ok(());
+    };
+    let known = broker.catalog.topic(&topic.name);
+    let known = known.ok_or_else(|| TopicError::Unknown(topic.name.to_string()))?;
+    let now = i32::try_from(known.partitions().len()).unwrap_or(i32::MAX);
+    let additional = topic.count.saturating_sub(now);
+    if usize::try_from(additional).is_ok_and(|additional| additional != assignments.len()) {
+        let message = format!(
+            "Attempted to add {additional} additional partition(s), but only {} assignment(s) \
+             were specified.",
+            assignments.len()
+        );
+        return Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
+    }
+    assignments
+        .iter()
+        .try_for_each(|assignment| check_replicas(broker.node_id, &assignment.broker_ids))
+}

@@ -1,0 +1,240 @@
+//! CreateTopics (key 19), versions 2–7.
+//!
+//! Topics of one replica each, on this broker. -1 partitions are `num.partitions`; -1 replicas are
+//! one. A larger replication factor is refused: there is one broker, and a topic that promised more
+//! would lie. `validate_only` checks everything but the disk. Codes and texts are those of
+//! `ReplicationControlManager`.
+//!
+//! - v4 (KIP-464): clients may send -1 for both counts; taken in every version, as Kafka does.
+//! - v5 (KIP-525): the answer has the configs, the number of partitions and replicas.
+//! - v7 (KIP-516): the answer has the topic id (zero with `validate_only`: none was drawn).
+//!
+//! Not done: `create.topic.policy.class.name`, mutation quotas (v6 only adds their throttling).
+//! The timeout is not looked at: the topic is there when the answer leaves.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{TopicId, TopicName};
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult,
+};
+use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse};
+
+use super::admin::{Refusal, blocking, check_replicas, repeated};
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::topic::describe::describe;
+use crate::topic::{NewTopic, TopicError};
+
+/// Partitions that one request may create; Kafka's `MAX_PARTITIONS_PER_BATCH`.
+const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
+
+/// Replicas of every topic.
+const REPLICAS: i16 = 1;
+
+/// The topic of Kafka's controllers, which clients can't create.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
+
+/// CreateTopics.
+pub struct CreateTopics;
+
+impl Api for CreateTopics {
+    const KEY: ApiKey = ApiKey::CreateTopics;
+    const VERSIONS: RangeInclusive<i16> = 2..=7;
+    type Request = CreateTopicsRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let broker = Arc::clone(&ctx.broker);
+        Reply::Later(Box::pin(async move {
+            let topics = create_all(&broker, version, request).await;
+            CreateTopicsResponse::default().with_topics(topics)
+        }))
+    }
+}
+
+async fn create_all(
+    broker: &Arc<Broker>,
+    version: i16,
+    request: CreateTopicsRequest,
+) -> Vec<CreatableTopicResult> {
+    let too_many = partitions_asked_for(broker, &request) > PARTITIONS_PER_REQUEST_MAX;
+    let mut repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
+    let mut answered = repeated.clone();
+    let mut results = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let name = topic.name.clone();
+        let created = if too_many {
+            Err(Refusal::new(
+                ErrorCode::POLICY_VIOLATION,
+                "Excessively large number of partitions per request.",
+            ))
+        } else if repeated.remove(&name) {
+            Err(Refusal::invalid("Duplicate topic name."))
+        } else if !answered.insert(name.clone()) {
+            continue;
+        } else {
+            create(broker, version, topic, request.validate_only).await
+        };
+        let result = created.unwrap_or_else(|refusal| {
+            CreatableTopicResult::default()
+                .with_error_code(refusal.code.0)
+                .with_error_message(refusal.wire_message())
+        });
+        results.push(result.with_name(name));
+    }
+    results
+}
+
+fn partitions_asked_for(broker: &Broker, request: &CreateTopicsRequest) -> i64 {
+    let count = |topic: &CreatableTopic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len() as i64,
+        -1 => i64::from(broker.config.num_partitions),
+        count => i64::from(count.max(0)),
+    };
+    request.topics.iter().map(count).sum()
+}
+
+async fn create(
+    broker: &Arc<Broker>,
+    version: i16,
+    topic: CreatableTopic,
+    validate_only: bool,
+) -> Result<CreatableTopicResult, Refusal> {
+    let new = plan(broker, topic)?;
+    let mut result = CreatableTopicResult::default().with_error_message(None);
+    if version >= 5 {
+        result.num_partitions = new.partitions;
+        result.replication_factor = REPLICAS;
+        result.configs = Some(configs(broker, &new));
+    }
+    let broker = Arc::clone(broker);
+    let id = blocking(move || match validate_only {
+        true => broker.catalog.check_new(&new).map(|()| TopicId::ZERO),
+        false => broker
+            .catalog
+            .create(new, Default::default())
+            .map(|topic| topic.id()),
+    });
+    Ok(result.with_topic_id(id.await?.0))
+}
+
+/// What is to be created, as far as the request alone tells.
+fn plan(broker: &Broker, topic: CreatableTopic) -> Result<NewTopic, Refusal> {
+    let name = TopicName::new(topic.name.as_str())
+        .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
+    if name.as_str() == CLUSTER_METADATA {
+        let message = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
+        return Err(Refusal::invalid(message));
+    }
+    // The counts of a topic that is there don't matter: some clients create on every start.
+    if broker.catalog.topic(&name).is_some() {
+        return Err(TopicError::Exists(name.to_string()).into());
+    }
+    let partitions = partitions(broker, &topic)?;
+    let configs = overrides(topic.configs)?;
+    Ok(NewTopic {
+        name,
+        id: None,
+        partitions,
+        configs,
+        is_mirror: false,
+    })
+}
+
+fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut overrides = BTreeMap::new();
+    for CreatableTopicConfig { name, value, .. } in configs {
+        let Some(value) = value else {
+            let message = format!("Null value not supported for topic configs: {name}");
+            return Err(Refusal::new(ErrorCode::INVALID_CONFIG, message));
+        };
+        overrides.insert(name.to_string(), value.to_string());
+    }
+    Ok(overrides)
+}
+
+fn partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
+    if !topic.assignments.is_empty() {
+        return assigned_partitions(broker, topic);
+    }
+    match topic.replication_factor {
+        -1 | REPLICAS => {}
+        ..=0 => {
+            return Err(Refusal::new(
+                ErrorCode::INVALID_REPLICATION_FACTOR,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            ));
+        }
+        factor => {
+            let message = format!(
+                "Unable to replicate the partition {factor} time(s): The target replication \
+                 factor of {factor} cannot be reached because only 1 broker(s) are registered."
+            );
+            return Err(Refusal::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
+        }
+    }
+    match topic.num_partitions {
+        -1 => Ok(broker.config.num_partitions),
+        ..=0 => Err(Refusal::new(
+            ErrorCode::INVALID_PARTITIONS,
+            "Number of partitions was set to an invalid non-positive value.",
+        )),
+        count => Ok(count),
+    }
+}
+
+/// The number of partitions of a manual assignment: all of 0, 1, …, each on this broker alone.
+fn assigned_partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
+    let exclusive = |what: &str| {
+        Refusal::invalid(format!(
+            "A manual partition assignment was specified, but {what} was not set to -1."
+        ))
+    };
+    if topic.replication_factor != -1 {
+        return Err(exclusive("replication factor"));
+    }
+    if topic.num_partitions != -1 {
+        return Err(exclusive("numPartitions"));
+    }
+    let wrong = |message: String| Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
+    let numbers = topic
+        .assignments
+        .iter()
+        .map(|assignment| assignment.partition_index);
+    if let Some(number) = repeated(numbers.clone()).first() {
+        return Err(wrong(format!(
+            "Found multiple manual partition assignments for partition {number}"
+        )));
+    }
+    for assignment in &topic.assignments {
+        check_replicas(broker.node_id, &assignment.broker_ids)?;
+    }
+    let count = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
+    match numbers
+        .into_iter()
+        .all(|number| (0..count).contains(&number))
+    {
+        true => Ok(count),
+        false => Err(wrong(
+            "partitions should be a consecutive 0-based integer sequence".to_owned(),
+        )),
+    }
+}
+
+fn configs(broker: &Broker, new: &NewTopic) -> Vec<CreatableTopicConfigs> {
+    let described = describe(&new.configs, &broker.config.values).into_iter();
+    let configs = described.map(|config| {
+        CreatableTopicConfigs::default()
+            .with_name(text(config.def.name))
+            .with_read_only(config.read_only)
+            .with_config_source(config.source().code())
+            .with_is_sensitive(config.is_sensitive())
+            .with_value(config.value.as_deref().map(text))
+    });
+    configs.collect()
+}

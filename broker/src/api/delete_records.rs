@@ -1,0 +1,99 @@
+//! DeleteRecords (key 21), versions 0–2 (KIP-107).
+//!
+//! Moves log starts up: to an offset, or with -1 to the high watermark. Durable when the answer
+//! leaves. Past the high watermark: OFFSET_OUT_OF_RANGE. Below the log start: nothing happens, as
+//! in Kafka. A mirror is refused with INVALID_REQUEST: its log start is its source's. A topic that
+//! is compacted only: POLICY_VIOLATION.
+//!
+//! Segments wholly below the log start go; a batch that holds it is still served whole.
+//! The timeout is not looked at: there are no followers to wait for.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::Offset;
+use kafka_protocol::messages::delete_records_request::DeleteRecordsTopic;
+use kafka_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
+use kafka_protocol::messages::{ApiKey, DeleteRecordsRequest, DeleteRecordsResponse};
+
+use super::admin::{Refusal, blocking};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+
+/// DeleteRecords.
+pub struct DeleteRecords;
+
+/// "Up to the high watermark" among offsets.
+const HIGH_WATERMARK: i64 = -1;
+
+/// The low watermark of a refusal.
+const NO_LOW_WATERMARK: i64 = -1;
+
+impl Api for DeleteRecords {
+    const KEY: ApiKey = ApiKey::DeleteRecords;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+    type Request = DeleteRecordsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let broker = Arc::clone(&ctx.broker);
+        Reply::Later(Box::pin(async move {
+            let mut response = DeleteRecordsResponse::default();
+            for topic in request.topics {
+                response.topics.push(delete_of_topic(&broker, topic).await);
+            }
+            response
+        }))
+    }
+}
+
+async fn delete_of_topic(
+    broker: &Arc<Broker>,
+    topic: DeleteRecordsTopic,
+) -> DeleteRecordsTopicResult {
+    let mut result = DeleteRecordsTopicResult::default();
+    for asked in topic.partitions {
+        let deleted = delete(broker, &topic.name, asked.partition_index, asked.offset).await;
+        let (code, low_watermark) = match deleted {
+            Ok(log_start) => (ErrorCode::NONE, log_start.0),
+            Err(refusal) => {
+                tracing::debug!(
+                    topic = topic.name.as_str(),
+                    partition = asked.partition_index,
+                    reason = refusal.message,
+                    "records not deleted"
+                );
+                (refusal.code, NO_LOW_WATERMARK)
+            }
+        };
+        result.partitions.push(
+            DeleteRecordsPartitionResult::default()
+                .with_partition_index(asked.partition_index)
+                .with_low_watermark(low_watermark)
+                .with_error_code(code.0),
+        );
+    }
+    result.with_name(topic.name)
+}
+
+async fn delete(
+    broker: &Arc<Broker>,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> Result<Offset, Refusal> {
+    let found = broker
+        .catalog
+        .topic(topic)
+        .and_then(|topic| topic.partition(partition));
+    let Some(partition) = found else {
+        return Err(Refusal::new(
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            "no such partition",
+        ));
+    };
+    let to = (offset != HIGH_WATERMARK).then_some(Offset(offset));
+    blocking(move || partition.delete_records(to)).await
+}

@@ -1,0 +1,167 @@
+//! DeleteTopics (key 20), versions 1–6.
+//!
+//! Topics go with their records, configs and committed offsets. A mirror may be deleted, too: its
+//! link forgets it. Unless `delete.topic.enable`, nothing is deleted.
+//!
+//! - v5: the answer has messages. v6 (KIP-516): by name or by id, never both.
+//! - A topic that is asked for twice is not deleted: INVALID_REQUEST, as in Kafka.
+//!
+//! Not done: mutation quotas. The timeout is not looked at: the topic is gone when the answer
+//! leaves.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TopicId;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse};
+
+use super::admin::{Refusal, blocking, outcome, repeated};
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::topic::{Topic, deletion};
+
+/// DeleteTopics.
+pub struct DeleteTopics;
+
+/// A topic by the name or the id of the request.
+type Asked = (Option<kafka_protocol::messages::TopicName>, TopicId);
+
+impl Api for DeleteTopics {
+    const KEY: ApiKey = ApiKey::DeleteTopics;
+    const VERSIONS: RangeInclusive<i16> = 1..=6;
+    type Request = DeleteTopicsRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let broker = Arc::clone(&ctx.broker);
+        Reply::Later(Box::pin(async move {
+            let mut response = DeleteTopicsResponse::default();
+            for (asked, found) in resolve(&broker, version, request) {
+                let deleted = match &found {
+                    Ok(topic) => delete(&broker, topic).await,
+                    Err(refusal) => Err(refusal.clone()),
+                };
+                response
+                    .responses
+                    .push(result(asked, found.ok().as_deref(), &deleted));
+            }
+            response
+        }))
+    }
+}
+
+/// Each topic that is asked for, once, and whether it may be deleted.
+fn resolve(
+    broker: &Broker,
+    version: i16,
+    request: DeleteTopicsRequest,
+) -> Vec<(Asked, Result<Arc<Topic>, Refusal>)> {
+    let by_name = request
+        .topic_names
+        .into_iter()
+        .map(|name| (Some(name), TopicId::ZERO));
+    let by_state = |state: DeleteTopicState| (state.name, TopicId(state.topic_id));
+    let asked: Vec<Asked> = by_name
+        .chain(request.topics.into_iter().map(by_state))
+        .collect();
+    let doubles = repeated(asked.iter().cloned());
+    let mut found: Vec<_> = BTreeSet::from_iter(asked)
+        .into_iter()
+        .map(|asked| {
+            let topic = match doubles.contains(&asked) {
+                true => Err(double(&asked)),
+                false => allowed(broker, version).and_then(|()| find(broker, &asked)),
+            };
+            (asked, topic)
+        })
+        .collect();
+    let named_twice = repeated(
+        found
+            .iter()
+            .filter_map(|(_, topic)| Some(topic.as_ref().ok()?.id())),
+    );
+    for (_, topic) in &mut found {
+        if topic
+            .as_ref()
+            .is_ok_and(|topic| named_twice.contains(&topic.id()))
+        {
+            *topic = Err(Refusal::invalid(
+                "The provided topic name maps to an ID that was already supplied.",
+            ));
+        }
+    }
+    found
+}
+
+fn allowed(broker: &Broker, version: i16) -> Result<(), Refusal> {
+    if broker.config.delete_topics {
+        return Ok(());
+    }
+    let code = match version {
+        ..3 => ErrorCode::INVALID_REQUEST,
+        _ => ErrorCode::TOPIC_DELETION_DISABLED,
+    };
+    Err(Refusal::new(
+        code,
+        "Topic deletion is disabled: delete.topic.enable is false.",
+    ))
+}
+
+fn double(asked: &Asked) -> Refusal {
+    Refusal::invalid(match asked {
+        (Some(_), _) => "Duplicate topic name.",
+        (None, TopicId::ZERO) => "Neither topic name nor id were specified.",
+        (None, _) => "Duplicate topic id.",
+    })
+}
+
+fn find(broker: &Broker, asked: &Asked) -> Result<Arc<Topic>, Refusal> {
+    let unknown =
+        |code, what: &str| Refusal::new(code, format!("This server has no topic {what}."));
+    match asked {
+        (Some(name), TopicId::ZERO) => broker.catalog.topic(name).ok_or_else(|| {
+            unknown(
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                &format!("'{}'", name.as_str()),
+            )
+        }),
+        (Some(_), _) => Err(Refusal::invalid(
+            "You may not specify both topic name and topic id.",
+        )),
+        (None, TopicId::ZERO) => Err(Refusal::invalid(
+            "Neither topic name nor id were specified.",
+        )),
+        (None, id) => broker
+            .catalog
+            .by_id(*id)
+            .ok_or_else(|| unknown(ErrorCode::UNKNOWN_TOPIC_ID, &format!("of id {id}"))),
+    }
+}
+
+async fn delete(broker: &Arc<Broker>, topic: &Arc<Topic>) -> Result<(), Refusal> {
+    let (broker, topic) = (Arc::clone(broker), Arc::clone(topic));
+    let forgotten =
+        blocking(move || deletion::delete(&broker.catalog, &broker.links, &broker.groups, &topic));
+    forgotten.await?.await;
+    Ok(())
+}
+
+fn result(
+    asked: Asked,
+    topic: Option<&Topic>,
+    deleted: &Result<(), Refusal>,
+) -> DeletableTopicResult {
+    let (code, message) = outcome(deleted);
+    let (name, id) = asked;
+    let known = topic.map(|topic| (Some(text(topic.name()).into()), topic.id()));
+    let (name, id) = known.unwrap_or((name, id));
+    DeletableTopicResult::default()
+        .with_name(name)
+        .with_topic_id(id.0)
+        .with_error_code(code)
+        .with_error_message(message)
+}

@@ -1,0 +1,75 @@
+//! DescribeCluster (key 60), versions 0–2 (KIP-700).
+//!
+//! The cluster is this one broker, which is its controller as well, as far as clients know.
+//!
+//! - v1 (KIP-919): only brokers can be asked for; controllers: MISMATCHED_ENDPOINT_TYPE.
+//! - v2 (KIP-1073): fenced brokers; there is never one.
+//! - Authorized operations: without authorization all of them, if asked for.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::{ApiKey, BrokerId, DescribeClusterRequest, DescribeClusterResponse};
+
+use super::admin::Refusal;
+use super::groups::text;
+use super::metadata::{CLUSTER_OPERATIONS, NO_OPERATIONS};
+use super::{Api, Context, Reply, ResponseOf};
+
+/// DescribeCluster.
+pub struct DescribeCluster;
+
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
+
+impl Api for DescribeCluster {
+    const KEY: ApiKey = ApiKey::DescribeCluster;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+    type Request = DescribeClusterRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        // v0 has no endpoint type: the codec fills in brokers.
+        if let Err(refusal) = check_endpoint(request.endpoint_type) {
+            let response = DescribeClusterResponse::default()
+                .with_error_code(refusal.code.0)
+                .with_error_message(refusal.wire_message());
+            return Reply::Now(response);
+        }
+        let broker = &ctx.broker;
+        let (host, port) = broker.advertised(ctx.connection.listener);
+        let here = DescribeClusterBroker::default()
+            .with_broker_id(BrokerId(broker.node_id.0))
+            .with_host(text(&host))
+            .with_port(i32::from(port))
+            .with_rack(broker.config.rack.as_deref().map(text));
+        let operations = match request.include_cluster_authorized_operations {
+            true => CLUSTER_OPERATIONS,
+            false => NO_OPERATIONS,
+        };
+        let mut response = DescribeClusterResponse::default()
+            .with_cluster_id(text(&broker.cluster_id))
+            .with_controller_id(BrokerId(broker.node_id.0))
+            .with_brokers(vec![here])
+            .with_cluster_authorized_operations(operations);
+        if version >= 1 {
+            response.endpoint_type = BROKERS;
+        }
+        Reply::Now(response)
+    }
+}
+
+fn check_endpoint(endpoint_type: i8) -> Result<(), Refusal> {
+    match endpoint_type {
+        BROKERS => Ok(()),
+        CONTROLLERS => Err(Refusal::new(
+            ErrorCode::MISMATCHED_ENDPOINT_TYPE,
+            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type \
+             CONTROLLER",
+        )),
+        other => Err(Refusal::new(
+            ErrorCode::UNSUPPORTED_ENDPOINT_TYPE,
+            format!("Unsupported endpoint type {other}"),
+        )),
+    }
+}

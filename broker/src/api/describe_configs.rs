@@ -1,0 +1,124 @@
+//! DescribeConfigs (key 32), versions 1–4.
+//!
+//! All configs of topics and of this broker, each with its value, where that comes from, and the
+//! other places that give it one (synonyms, KIP-226). `configuration_keys` narrows it down.
+//!
+//! - v3 (KIP-569): type and documentation. v4 is flexible.
+//! - Broker properties are read-only: none changes while the broker runs. The broker with the empty
+//!   name (the cluster's dynamic defaults) has none.
+//! - Kafka names the first synonym of a topic config only; here, every one that has a value.
+//!
+//! Not done, and refused by name with INVALID_REQUEST: logger levels, client metrics, groups.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TopicName;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest, DescribeConfigsResponse};
+
+use super::admin::{Refusal, outcome};
+use super::configs::Resource;
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::config::describe::{self, Described};
+use crate::topic::TopicError;
+use crate::topic::describe::describe;
+
+/// DescribeConfigs.
+pub struct DescribeConfigs;
+
+impl Api for DescribeConfigs {
+    const KEY: ApiKey = ApiKey::DescribeConfigs;
+    const VERSIONS: RangeInclusive<i16> = 1..=4;
+    type Request = DescribeConfigsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
+        let results = request.resources.into_iter().map(|resource| {
+            let described = described(&ctx.broker, &resource);
+            let (code, message) = outcome(&described);
+            let asked_for = |config: &Described| match &resource.configuration_keys {
+                Some(keys) if !keys.is_empty() => {
+                    keys.iter().any(|key| key.as_str() == config.def.name)
+                }
+                _ => true,
+            };
+            let configs = described.unwrap_or_default().into_iter().filter(asked_for);
+            let configs = configs
+                .map(|config| shown(&config, synonyms, documentation))
+                .collect();
+            DescribeConfigsResult::default()
+                .with_error_code(code)
+                .with_error_message(message)
+                .with_configs(configs)
+                .with_resource_type(resource.resource_type)
+                .with_resource_name(resource.resource_name)
+        });
+        Reply::Now(DescribeConfigsResponse::default().with_results(results.collect()))
+    }
+}
+
+fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Described>, Refusal> {
+    let name = asked.resource_name.as_str();
+    let resource = Resource::of(asked.resource_type);
+    if let Some(refusal) = resource.refusal() {
+        return Err(refusal);
+    }
+    if resource == Resource::Broker {
+        return described_broker(broker, name);
+    }
+    let name = TopicName::new(name)
+        .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
+    let topic = broker
+        .catalog
+        .topic(&name)
+        .ok_or_else(|| TopicError::Unknown(name.to_string()))?;
+    Ok(describe(&topic.state().overrides, &broker.config.values))
+}
+
+fn described_broker(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusal> {
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let here = broker.node_id;
+    match name.parse::<i32>() {
+        Ok(id) if id == here.0 => Ok(describe::broker(&broker.config.values)),
+        Ok(_) => Err(Refusal::invalid(format!(
+            "Unexpected broker id, expected {here} or empty string, but received {name}"
+        ))),
+        Err(_) => Err(Refusal::invalid(format!(
+            "Broker id must be an integer, but it is: {name}"
+        ))),
+    }
+}
+
+fn shown(
+    config: &Described,
+    with_synonyms: bool,
+    with_documentation: bool,
+) -> DescribeConfigsResourceResult {
+    let origins = config
+        .origins
+        .iter()
+        .filter(|_| with_synonyms)
+        .map(|origin| {
+            DescribeConfigsSynonym::default()
+                .with_name(text(origin.name))
+                .with_value(origin.value.as_deref().map(text))
+                .with_source(origin.source.code())
+        });
+    DescribeConfigsResourceResult::default()
+        .with_name(text(config.def.name))
+        .with_value(config.value.as_deref().map(text))
+        .with_read_only(config.read_only)
+        .with_config_source(config.source().code())
+        .with_is_sensitive(config.is_sensitive())
+        .with_synonyms(origins.collect())
+        .with_config_type(config.def.kind.code())
+        .with_documentation(with_documentation.then(|| text(config.def.doc)))
+}

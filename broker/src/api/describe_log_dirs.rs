@@ -1,0 +1,113 @@
+//! DescribeLogDirs (key 35), versions 1–4 (KIP-113).
+//!
+//! The one data folder, and the sizes of the partitions in it: all of them, or those that are asked
+//! for (ones that don't exist are left out, as in Kafka). Sizes are bytes of batches; what is
+//! reserved for the active segments beyond them is not counted.
+//!
+//! - The offset lag is 0: there is no other replica to lag behind, and no future one.
+//! - v3: an error code for the whole. v4 (KIP-827): size of the file system, and what is free.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+use kafka_protocol::messages::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use kafka_protocol::messages::{ApiKey, DescribeLogDirsRequest, DescribeLogDirsResponse};
+
+use super::admin::{Refusal, blocking};
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::partition::Partition;
+use crate::topic::Topic;
+
+/// DescribeLogDirs.
+pub struct DescribeLogDirs;
+
+impl Api for DescribeLogDirs {
+    const KEY: ApiKey = ApiKey::DescribeLogDirs;
+    const VERSIONS: RangeInclusive<i16> = 1..=4;
+    type Request = DescribeLogDirsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let broker = Arc::clone(&ctx.broker);
+        Reply::Later(Box::pin(async move {
+            let dir = described(&broker, request.topics).await;
+            DescribeLogDirsResponse::default().with_results(vec![dir])
+        }))
+    }
+}
+
+async fn described(
+    broker: &Arc<Broker>,
+    asked: Option<Vec<DescribableLogDirTopic>>,
+) -> DescribeLogDirsResult {
+    let folder = broker.data_dir.path();
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let result = DescribeLogDirsResult::default().with_log_dir(text(&folder.to_string_lossy()));
+    let data_dir = Arc::clone(&broker.data_dir);
+    let space = blocking(move || {
+        let space = data_dir.space();
+        space.map_err(|e| Refusal::new(ErrorCode::KAFKA_STORAGE_ERROR, e.to_string()))
+    });
+    let space = match space.await {
+        Ok(space) => space,
+        Err(refusal) => {
+            tracing::warn!(
+                reason = refusal.message,
+                "the data folder cannot be described"
+            );
+            return result.with_error_code(refusal.code.0);
+        }
+    };
+    result
+        .with_topics(topics(broker, asked))
+        .with_total_bytes(i64::try_from(space.total_bytes).unwrap_or(i64::MAX))
+        .with_usable_bytes(i64::try_from(space.free_bytes).unwrap_or(i64::MAX))
+}
+
+fn topics(
+    broker: &Broker,
+    asked: Option<Vec<DescribableLogDirTopic>>,
+) -> Vec<DescribeLogDirsTopic> {
+    let Some(asked) = asked else {
+        let all = broker.catalog.list();
+        let sizes = |topic: &Arc<Topic>| {
+            shown(
+                topic,
+                topic
+                    .partitions()
+                    .iter()
+                    .map(|partition| size(partition))
+                    .collect(),
+            )
+        };
+        return all.iter().map(sizes).collect();
+    };
+    let found = asked.into_iter().filter_map(|asked| {
+        let topic = broker.catalog.topic(&asked.topic)?;
+        let partitions = asked
+            .partitions
+            .into_iter()
+            .filter_map(|number| topic.partition(number));
+        let sizes: Vec<_> = partitions.map(|partition| size(&partition)).collect();
+        (!sizes.is_empty()).then(|| shown(&topic, sizes))
+    });
+    found.collect()
+}
+
+fn shown(topic: &Topic, partitions: Vec<DescribeLogDirsPartition>) -> DescribeLogDirsTopic {
+    DescribeLogDirsTopic::default()
+        .with_name(text(topic.name()).into())
+        .with_partitions(partitions)
+}
+
+fn size(partition: &Partition) -> DescribeLogDirsPartition {
+    let bytes = partition.snapshot().size_bytes();
+    DescribeLogDirsPartition::default()
+        .with_partition_index(partition.id().partition)
+        .with_partition_size(i64::try_from(bytes).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,163 @@
+//! DescribeTopicPartitions (key 75), version 0 (KIP-966).
+//!
+//! Topics and their partitions by name, a page at a time: at most `response_partition_limit`
+//! partitions, and never more than `max.request.partition.size.limit`; the cursor says where the
+//! next page begins. No names: all topics.
+//!
+//! There is one replica, so nobody else is eligible to lead and nobody is offline.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TopicName;
+use kafka_protocol::messages::describe_topic_partitions_response::{
+    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+};
+use kafka_protocol::messages::{
+    ApiKey, BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+};
+
+use super::groups::text;
+use super::metadata::{NO_OPERATIONS, TOPIC_OPERATIONS};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::partition::Partition;
+use crate::topic::Topic;
+
+/// DescribeTopicPartitions.
+pub struct DescribeTopicPartitions;
+
+impl Api for DescribeTopicPartitions {
+    const KEY: ApiKey = ApiKey::DescribeTopicPartitions;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    type Request = DescribeTopicPartitionsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let all_topics = request.topics.is_empty();
+        let cursor = request.cursor.as_ref();
+        let (from, start) = cursor.map_or(("", 0), |cursor| {
+            (cursor.topic_name.as_str(), cursor.partition_index)
+        });
+        let names: BTreeSet<String> = match all_topics {
+            true => ctx
+                .broker
+                .catalog
+                .list()
+                .iter()
+                .map(|topic| topic.name().to_string())
+                .collect(),
+            false => request
+                .topics
+                .iter()
+                .map(|topic| topic.name.to_string())
+                .collect(),
+        };
+        let misses_cursor = !all_topics && cursor.is_some() && !names.contains(from);
+        let Some(start) = usize::try_from(start).ok().filter(|_| !misses_cursor) else {
+            return Reply::Now(refused(&request));
+        };
+        let limit = usize::try_from(request.response_partition_limit).unwrap_or_default();
+        let mut page = Page {
+            here: BrokerId(ctx.broker.node_id.0),
+            room: limit.min(ctx.broker.config.max_request_partitions).max(1),
+            response: DescribeTopicPartitionsResponse::default(),
+        };
+        for name in names.iter().filter(|name| name.as_str() >= from) {
+            let start = if name == from { start } else { 0 };
+            if !page.add(&ctx.broker, name, start, all_topics) {
+                break;
+            }
+        }
+        Reply::Now(page.response)
+    }
+}
+
+/// The answer to a cursor that doesn't fit the topics: INVALID_REQUEST for each of them.
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request
+        .topics
+        .iter()
+        .map(|topic| failed(topic.name.as_str(), ErrorCode::INVALID_REQUEST))
+        .collect();
+    DescribeTopicPartitionsResponse::default().with_topics(topics)
+}
+
+fn failed(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
+    DescribeTopicPartitionsResponseTopic::default()
+        .with_error_code(code.0)
+        .with_name(Some(text(name).into()))
+        .with_topic_authorized_operations(NO_OPERATIONS)
+}
+
+/// The page as it fills.
+struct Page {
+    here: BrokerId,
+    /// Partitions that still fit.
+    room: usize,
+    response: DescribeTopicPartitionsResponse,
+}
+
+impl Page {
+    /// Adds a topic from partition `start` on; false when the page is full and has its cursor.
+    fn add(&mut self, broker: &Broker, name: &str, start: usize, skip_unknown: bool) -> bool {
+        if self.room == 0 {
+            self.end_before(name, 0);
+            return false;
+        }
+        match broker.catalog.topic(name) {
+            Some(topic) => return self.add_topic(&topic, start),
+            None if skip_unknown => {}
+            None => {
+                let code = match TopicName::new(name) {
+                    Ok(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                };
+                self.response.topics.push(failed(name, code));
+            }
+        }
+        true
+    }
+
+    fn add_topic(&mut self, topic: &Topic, start: usize) -> bool {
+        let all = topic.partitions();
+        let rest = all.get(start..).unwrap_or_default();
+        let fitting = rest.get(..self.room).unwrap_or(rest);
+        self.room -= fitting.len();
+        let partitions = fitting
+            .iter()
+            .map(|partition| self.shown(partition))
+            .collect();
+        self.response.topics.push(
+            DescribeTopicPartitionsResponseTopic::default()
+                .with_name(Some(text(topic.name()).into()))
+                .with_topic_id(topic.id().0)
+                .with_is_internal(topic.is_internal())
+                .with_topic_authorized_operations(TOPIC_OPERATIONS)
+                .with_partitions(partitions),
+        );
+        if fitting.len() == rest.len() {
+            return true;
+        }
+        self.end_before(topic.name(), start + fitting.len());
+        false
+    }
+
+    fn end_before(&mut self, topic: &str, partition: usize) {
+        let cursor = Cursor::default()
+            .with_topic_name(text(topic).into())
+            .with_partition_index(i32::try_from(partition).unwrap_or(i32::MAX));
+        self.response.next_cursor = Some(cursor);
+    }
+
+    fn shown(&self, partition: &Partition) -> DescribeTopicPartitionsResponsePartition {
+        DescribeTopicPartitionsResponsePartition::default()
+            .with_partition_index(partition.id().partition)
+            .with_leader_id(self.here)
+            .with_leader_epoch(partition.leader_epoch().0)
+            .with_replica_nodes(vec![self.here])
+            .with_isr_nodes(vec![self.here])
+            .with_eligible_leader_replicas(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()))
+    }
+}

@@ -1,0 +1,106 @@
+//! IncrementalAlterConfigs (key 44), versions 0–1 (KIP-339).
+//!
+//! Sets, deletes, appends to and subtracts from single configs of topics; all changes of one topic
+//! or none. They take effect at once. What is always synced on a mirror is refused with
+//! INVALID_REQUEST. `validate_only` checks and changes nothing.
+//!
+//! Not done, and refused by name with INVALID_REQUEST: configs of brokers (they come from the
+//! properties alone), logger levels, client metrics, groups. No `alter.config.policy.class.name`.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use kafka_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
+use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use kafka_protocol::messages::{
+    ApiKey, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+
+use super::admin::{Refusal, outcome, repeated};
+use super::configs::{alter_topic, check_alterable, check_names, check_once};
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::topic::alter::{ConfigChange, Operation, apply};
+
+/// IncrementalAlterConfigs.
+pub struct IncrementalAlterConfigs;
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+impl Api for IncrementalAlterConfigs {
+    const KEY: ApiKey = ApiKey::IncrementalAlterConfigs;
+    const VERSIONS: RangeInclusive<i16> = 0..=1;
+    type Request = IncrementalAlterConfigsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let broker = Arc::clone(&ctx.broker);
+        Reply::Later(Box::pin(async move {
+            let resources = request.resources.iter();
+            let doubles = repeated(resources.map(|r| (r.resource_type, r.resource_name.clone())));
+            let mut response = IncrementalAlterConfigsResponse::default();
+            for resource in request.resources {
+                let answer = AlterConfigsResourceResponse::default()
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name.clone());
+                let (kind, name) = (resource.resource_type, &resource.resource_name);
+                let altered = match check_once(&doubles, kind, name) {
+                    Ok(()) => alter(&broker, resource, request.validate_only).await,
+                    Err(refusal) => Err(refusal),
+                };
+                let (code, message) = outcome(&altered);
+                let answer = answer.with_error_code(code).with_error_message(message);
+                response.responses.push(answer);
+            }
+            response
+        }))
+    }
+}
+
+async fn alter(
+    broker: &Arc<Broker>,
+    resource: AlterConfigsResource,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    let configs = resource.configs;
+    let needs_value = |c: &&AlterableConfig| c.config_operation != DELETE && c.value.is_none();
+    check_names(
+        configs.iter().map(|config| &config.name),
+        configs
+            .iter()
+            .filter(needs_value)
+            .map(|config| &config.name),
+    )?;
+    check_alterable(resource.resource_type, &resource.resource_name)?;
+    let changes = configs
+        .into_iter()
+        .map(change)
+        .collect::<Result<Vec<_>, _>>()?;
+    let topic = resource.resource_name;
+    alter_topic(broker, &topic, validate_only, |overrides, broker| {
+        apply(overrides, changes, &broker.config.values)
+    })
+    .await
+}
+
+fn change(config: AlterableConfig) -> Result<ConfigChange, Refusal> {
+    let value = config
+        .value
+        .map(|value| value.to_string())
+        .unwrap_or_default();
+    let operation = match config.config_operation {
+        SET => Operation::Set(value),
+        DELETE => Operation::Delete,
+        APPEND => Operation::Append(value),
+        SUBTRACT => Operation::Subtract(value),
+        other => return Err(Refusal::invalid(format!("Unknown operations type {other}"))),
+    };
+    Ok(ConfigChange {
+        name: config.name.to_string(),
+        operation,
+    })
+}
