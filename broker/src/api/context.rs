@@ -6,7 +6,6 @@ use std::sync::Arc;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::Broker;
-use crate::config::Listener;
 
 /// One client connection, as far as handlers care.
 #[derive(Debug)]
@@ -34,14 +33,6 @@ impl Context {
     /// The client id, or the empty string (what Kafka shows for a client that sent none).
     pub fn client_id(&self) -> &str {
         self.client_id.as_deref().unwrap_or_default()
-    }
-
-    /// The host and port that clients of the connection's listener are told to connect to.
-    pub fn advertised(&self) -> (String, u16) {
-        let listener = self.broker.config.listeners.get(self.connection.listener);
-        let address =
-            |listener: &Listener| (listener.advertised_host.clone(), listener.advertised_port);
-        listener.map(address).unwrap_or_default()
     }
 
     /// The client's host as Kafka writes it in group descriptions: `/127.0.0.1`.

@@ -72,7 +72,7 @@ fn response(version: i16, found: &Found, keys: Vec<StrBytes>) -> FindCoordinator
 fn find(ctx: &Context, version: i16, key_type: i8) -> Found {
     match key_type {
         GROUP => {
-            let (host, port) = ctx.advertised();
+            let (host, port) = ctx.broker.advertised(ctx.connection.listener);
             Found {
                 node_id: ctx.broker.node_id.0,
                 host,

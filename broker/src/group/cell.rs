@@ -138,7 +138,7 @@ impl CellState {
     fn log_change(&mut self, group: &GroupId) {
         let now = (self.classic.state(), self.classic.generation());
         let (from, group) = (self.logged.0, group.as_str());
-        if now != self.logged {
+        if now != self.logged && !self.is_dead() {
             let (to, generation) = now;
             let members = self.classic.member_count();
             tracing::info!(group, %from, %to, generation, members, "group");
