@@ -104,6 +104,7 @@ impl From<LinkError> for ApiError {
             | LinkError::SourceTopic { .. }
             | LinkError::TopicExists(_)
             | LinkError::MirrorExists { .. }
+            | LinkError::SourceMirrored { .. }
             | LinkError::IllegalState { .. }
             | LinkError::LinkState { .. }
             | LinkError::PromotionAborted { .. } => Self::bad_request(message),
