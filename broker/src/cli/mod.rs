@@ -20,6 +20,8 @@ mod progress;
 
 pub mod serve;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::process::ExitCode;
@@ -87,61 +89,5 @@ fn run(url: &str, output: Output, command: Command) -> CliResult {
         Command::Link(command) => link::run(&Client::new(url)?, output, command),
         Command::Mirror(command) => mirror::run(&Client::new(url)?, output, command),
         Command::Topic(command) => topic::run(&Client::new(url)?, output, command),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_documented_forms_parse() {
-        for line in [
-            "carrick link create l --bootstrap-server a:1,b:2 --config x=y --dry-run",
-            "carrick link create l --config-file client.properties",
-            "carrick link list -o json",
-            "carrick link describe l",
-            "carrick link delete l --force",
-            "carrick mirror create a b --link l",
-            "carrick mirror create a --link l --mirror-topic b --config x=y --wait",
-            "carrick mirror list",
-            "carrick mirror list --link l",
-            "carrick mirror describe t",
-            "carrick mirror pause a b --link l",
-            "carrick mirror resume --pattern a.* --link l --dry-run",
-            "carrick mirror promote --all --link l",
-            "carrick mirror failover a --link l --dry-run",
-            "carrick mirror verify t --sample --from 1 --to 9",
-            "carrick topic list --url http://127.0.0.1:1",
-            "carrick topic create t --partitions 3 --config a=b",
-            "carrick topic describe t",
-            "carrick topic delete t",
-        ] {
-            let parsed = Cli::try_parse_from(line.split(' '));
-            assert!(
-                parsed.is_ok(),
-                "{line}: {}",
-                parsed.map(drop).expect_err("an error")
-            );
-        }
-    }
-
-    #[test]
-    fn a_choice_of_mirrors_is_exactly_one_of_names_pattern_and_all() {
-        for line in [
-            "carrick mirror pause --link l",
-            "carrick mirror pause a --all --link l",
-            "carrick mirror pause --pattern a --all --link l",
-            "carrick mirror pause a",
-        ] {
-            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
-        }
     }
 }

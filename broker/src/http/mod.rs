@@ -23,7 +23,7 @@ pub mod mirrors;
 pub mod model;
 pub mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod topics;
 pub mod verify;
 

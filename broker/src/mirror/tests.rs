@@ -1,1 +1,487 @@
 //! The ports on real partitions, a real catalog and RocksDB.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use carrick_link::ports::{
+    CatalogError, Lease, LinkStore, LocalBatches, MirrorPartition, MirrorTarget, TargetError,
+    TopicCatalog,
+};
+use carrick_link::record::{
+    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, StopKind,
+};
+use carrick_link::report::RpoReport;
+use carrick_link::state::{MirrorError, MirrorStatus};
+use carrick_protocol::batch::{BatchBuilder, Batches, ControlMarker};
+use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
+use carrick_storage::disk::DataDir;
+use carrick_storage::flush::Flusher;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::config::BrokerConfig;
+use crate::partition::Mode;
+
+/// A broker's topics and metadata, without the broker.
+struct Rig {
+    topics: Arc<Catalog>,
+    meta: Arc<MetaStore>,
+    producer_ids: Arc<ProducerIds>,
+    ports: Ports,
+}
+
+impl Rig {
+    fn open(dir: &TempDir) -> Rig {
+        let log_dir = ("log.dirs".to_owned(), dir.path().display().to_string());
+        let config = Arc::new(BrokerConfig::from_values(BTreeMap::from([log_dir])).unwrap());
+        let data_dir = Arc::new(DataDir::open(dir.path()).unwrap());
+        let meta = Arc::new(MetaStore::open(&data_dir.meta_dir()).unwrap());
+        let flusher = Arc::new(Flusher::start(1).unwrap());
+        let topics = Catalog::open(config, Arc::clone(&meta), data_dir, flusher).unwrap();
+        let topics = Arc::new(topics);
+        let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta)).unwrap());
+        let ports = ports(
+            Arc::clone(&meta),
+            Arc::clone(&topics),
+            Arc::clone(&producer_ids),
+        );
+        Rig {
+            topics,
+            meta,
+            producer_ids,
+            ports,
+        }
+    }
+
+    /// A mirror of two partitions.
+    fn with_mirror(dir: &TempDir) -> Rig {
+        let rig = Rig::open(dir);
+        rig.ports
+            .catalog
+            .create_mirror(&spec(2), &record())
+            .unwrap();
+        rig
+    }
+
+    fn door(&self, partition: i32, epoch: u64) -> Box<dyn MirrorPartition> {
+        self.ports
+            .target
+            .open(&tp(partition), &lease(epoch))
+            .unwrap()
+    }
+
+    fn stop(&self) -> Result<Vec<carrick_link::record::PartitionCut>, CatalogError> {
+        self.ports.catalog.stop_mirrors(&[stop(1)])
+    }
+
+    /// Every marker in the log: offset, producer id, producer epoch.
+    fn markers(&self, partition: i32) -> Vec<(i64, i64, i16)> {
+        let bytes = self
+            .ports
+            .local
+            .read(&tp(partition), Offset(0), 1 << 20)
+            .unwrap();
+        let batches = Batches::new(&bytes)
+            .map(Result::unwrap)
+            .filter(|b| b.header.is_control());
+        batches
+            .map(|batch| {
+                assert!(ControlMarker::read(&batch).unwrap().is_some());
+                let header = batch.header;
+                (
+                    header.base_offset.0,
+                    header.producer_id.0,
+                    header.producer_epoch,
+                )
+            })
+            .collect()
+    }
+}
+
+fn tp(partition: i32) -> TopicPartition {
+    TopicPartition {
+        topic: TopicName::new("orders").unwrap(),
+        partition,
+    }
+}
+
+fn lease(epoch: u64) -> Lease {
+    Lease {
+        link: LinkName::new("west").unwrap(),
+        epoch,
+    }
+}
+
+fn spec(partitions: i32) -> MirrorTopicSpec {
+    MirrorTopicSpec {
+        topic: TopicName::new("orders").unwrap(),
+        source_topic_id: TopicId(Uuid::from_bytes([5; 16])),
+        partitions,
+        configs: vec![
+            ("retention.ms".to_owned(), "1234567".to_owned()),
+            ("confluent.placement.constraints".to_owned(), "x".to_owned()),
+        ],
+    }
+}
+
+fn record() -> MirrorRecord {
+    MirrorRecord {
+        topic: TopicName::new("orders").unwrap(),
+        link: LinkName::new("west").unwrap(),
+        source_topic: TopicName::new("orders").unwrap(),
+        source_topic_id: TopicId(Uuid::from_bytes([5; 16])),
+        partitions: 2,
+        status: MirrorStatus::Active,
+        status_since_ms: 1,
+        error: MirrorError::NoError,
+        error_detail: String::new(),
+        stopping: None,
+        start_offsets: Vec::new(),
+        created_ms: 1,
+    }
+}
+
+fn stop(made_at_ms: i64) -> MirrorStop {
+    let record = MirrorRecord {
+        status: MirrorStatus::Stopped,
+        ..record()
+    };
+    let report = RpoReport {
+        topic: "orders".to_owned(),
+        link: record.link.clone(),
+        source_topic: "orders".to_owned(),
+        kind: StopKind::Failover,
+        made_at_ms,
+        dry_run: false,
+        partitions: Vec::new(),
+    };
+    MirrorStop {
+        record,
+        report,
+        kind: StopKind::Failover,
+    }
+}
+
+/// Three records at `base`, of leader epoch `epoch`.
+fn plain(base: i64, epoch: i32) -> Bytes {
+    let builder = BatchBuilder::new()
+        .base_offset(Offset(base))
+        .leader_epoch(LeaderEpoch(epoch));
+    three(builder)
+}
+
+/// Three records of a transaction at `base`.
+fn transactional(base: i64, producer_id: i64, sequence: i32) -> Bytes {
+    let builder = BatchBuilder::new()
+        .base_offset(Offset(base))
+        .leader_epoch(LeaderEpoch(7))
+        .producer(ProducerId(producer_id), 4, sequence)
+        .transactional(true);
+    three(builder)
+}
+
+fn three(mut builder: BatchBuilder) -> Bytes {
+    for at in 0..3 {
+        builder = builder.record(1_000 + at, None, Some(b"value"));
+    }
+    builder.build().freeze()
+}
+
+#[test]
+fn a_mirror_topic_and_its_record_come_together_and_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Rig::with_mirror(&dir));
+    let rig = Rig::open(&dir);
+    let topic = rig.topics.topic("orders").unwrap();
+    assert!(topic.is_mirror());
+    assert_eq!(topic.id(), TopicId(Uuid::from_bytes([5; 16])));
+    assert_eq!(rig.ports.store.load_mirrors().unwrap(), [record()]);
+    let configs = rig.ports.catalog.configs(&tp(0).topic).unwrap();
+    assert_eq!(configs, [("retention.ms".to_owned(), "1234567".to_owned())]);
+}
+
+#[test]
+fn a_second_topic_of_that_name_is_refused_and_the_first_record_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let other = MirrorRecord {
+        link: LinkName::new("east").unwrap(),
+        ..record()
+    };
+    let refused = rig.ports.catalog.create_mirror(&spec(1), &other);
+    assert_eq!(refused, Err(CatalogError::TopicExists(tp(0).topic)));
+    assert_eq!(rig.ports.store.load_mirrors().unwrap(), [record()]);
+}
+
+#[test]
+fn a_topic_id_that_is_taken_here_is_not_taken_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let second = TopicName::new("eu.orders").unwrap();
+    let spec = MirrorTopicSpec {
+        topic: second.clone(),
+        ..spec(1)
+    };
+    let record = MirrorRecord {
+        topic: second.clone(),
+        ..record()
+    };
+    rig.ports.catalog.create_mirror(&spec, &record).unwrap();
+    assert_ne!(
+        rig.topics.topic(&second).unwrap().id(),
+        spec.source_topic_id
+    );
+}
+
+#[test]
+fn batches_are_kept_as_they_are_and_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let mut door = rig.door(0, 1);
+    let bytes = Bytes::from([plain(10, 7), plain(20, 7)].concat());
+    assert_eq!(door.append(bytes.clone(), Offset(21)).unwrap(), Offset(23));
+    assert_eq!(
+        rig.ports.local.read(&tp(0), Offset(0), 1 << 20).unwrap(),
+        bytes
+    );
+    assert_eq!(
+        rig.ports.local.read(&tp(0), Offset(11), 1).unwrap(),
+        plain(10, 7)
+    );
+    assert!(
+        rig.ports
+            .local
+            .read(&tp(0), Offset(23), 1)
+            .unwrap()
+            .is_empty()
+    );
+    let ends = rig.ports.local.ends(&tp(0)).unwrap();
+    assert_eq!((ends.end, ends.high_watermark), (Offset(23), Offset(21)));
+    assert_eq!(
+        (ends.last_timestamp_ms, ends.open_transactions),
+        (Some(1_002), 0)
+    );
+    assert_eq!(
+        rig.ports.local.ends(&tp(9)),
+        Err(TargetError::NoSuchPartition)
+    );
+}
+
+#[test]
+fn only_the_mirror_s_own_link_and_its_newest_lease_may_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let east = Lease {
+        link: LinkName::new("east").unwrap(),
+        epoch: 9,
+    };
+    let wrong = rig.ports.target.open(&tp(0), &east).map(drop);
+    assert_eq!(
+        wrong,
+        Err(TargetError::WrongLink(LinkName::new("west").unwrap()))
+    );
+    let mut old = rig.door(0, 1);
+    let mut new = rig.door(0, 2);
+    assert_eq!(old.append(plain(0, 1), Offset(3)), Err(TargetError::Fenced));
+    assert_eq!(new.append(plain(0, 1), Offset(3)), Ok(Offset(3)));
+    let behind = new.append(plain(0, 1), Offset(3));
+    let bound = Offset(3);
+    assert_eq!(
+        behind,
+        Err(TargetError::NonMonotonic {
+            offset: Offset(0),
+            bound
+        })
+    );
+}
+
+#[test]
+fn the_cut_ends_transactions_lifts_ids_and_epochs_and_keeps_the_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let mirrored = ProducerId(rig.producer_ids.allocate().unwrap().0 + 1_000_000);
+    let mut door = rig.door(0, 1);
+    let bytes = [transactional(0, mirrored.0, 0), plain(3, 7)].concat();
+    door.append(bytes.into(), Offset(6)).unwrap();
+
+    let cuts = rig.stop().unwrap();
+
+    assert_eq!(cuts.len(), 2);
+    assert_eq!(
+        (cuts[0].mirror_end, cuts[0].aborted_transactions),
+        (Offset(6), 1)
+    );
+    assert_eq!(
+        (cuts[1].mirror_end, cuts[1].aborted_transactions),
+        (Offset(0), 0)
+    );
+    assert!(cuts[0].leader_epoch > LeaderEpoch(7));
+    assert_eq!(rig.markers(0), [(6, mirrored.0, 5)]);
+    assert!(rig.producer_ids.allocate().unwrap() > mirrored);
+    assert_eq!(
+        door.append(plain(7, 9), Offset(10)),
+        Err(TargetError::Fenced)
+    );
+    let again = rig.ports.target.open(&tp(0), &lease(2)).map(drop);
+    assert_eq!(again, Err(TargetError::NotAMirror));
+    let topic = rig.topics.topic("orders").unwrap();
+    assert!(!topic.is_mirror());
+    assert!(
+        topic
+            .partitions()
+            .iter()
+            .all(|partition| partition.mode() == Mode::Writable)
+    );
+    let log = topic.partition(0).unwrap().snapshot();
+    assert_eq!(
+        (log.high_watermark(), log.last_stable()),
+        (Offset(7), Offset(7))
+    );
+    assert_eq!(
+        rig.ports.store.load_mirrors().unwrap()[0].status,
+        MirrorStatus::Stopped
+    );
+    assert_eq!(
+        rig.ports.store.load_report(&tp(0).topic).unwrap(),
+        Some(stop(1).report)
+    );
+}
+
+#[test]
+fn a_cut_that_comes_again_changes_nothing_and_keeps_the_first_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    rig.door(0, 1)
+        .append(transactional(0, 77, 0), Offset(3))
+        .unwrap();
+    rig.stop().unwrap();
+    let epoch = rig
+        .topics
+        .topic("orders")
+        .unwrap()
+        .partition(0)
+        .unwrap()
+        .leader_epoch();
+    assert!(
+        rig.ports
+            .catalog
+            .stop_mirrors(&[stop(2)])
+            .unwrap()
+            .is_empty()
+    );
+    let topic = rig.topics.topic("orders").unwrap();
+    assert_eq!(topic.partition(0).unwrap().leader_epoch(), epoch);
+    assert_eq!(rig.markers(0).len(), 1);
+    assert_eq!(
+        rig.ports.store.load_report(&tp(0).topic).unwrap(),
+        Some(stop(1).report)
+    );
+}
+
+#[test]
+fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let rig = Rig::with_mirror(&dir);
+        rig.door(0, 1)
+            .append(transactional(0, 77, 0), Offset(3))
+            .unwrap();
+        // The process dies here: the markers are written, nothing says so in RocksDB.
+        rig.topics
+            .topic("orders")
+            .unwrap()
+            .partition(0)
+            .unwrap()
+            .cut(9_999)
+            .unwrap();
+    }
+    let rig = Rig::open(&dir);
+    assert!(rig.topics.topic("orders").unwrap().is_mirror());
+    let cuts = rig.stop().unwrap();
+    assert!(cuts[0].leader_epoch > LeaderEpoch(7));
+    assert_eq!(rig.markers(0), [(3, 77, 5)], "one marker, not two");
+    drop(rig);
+    let rig = Rig::open(&dir);
+    let topic = rig.topics.topic("orders").unwrap();
+    assert!(!topic.is_mirror());
+    assert!(topic.partition(0).unwrap().leader_epoch() >= cuts[0].leader_epoch);
+}
+
+#[test]
+fn several_topics_are_cut_together_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let mut missing = stop(1);
+    missing.record.topic = TopicName::new("gone").unwrap();
+    let refused = rig.ports.catalog.stop_mirrors(&[stop(1), missing]);
+    assert_eq!(
+        refused,
+        Err(CatalogError::NoSuchTopic(TopicName::new("gone").unwrap()))
+    );
+    assert!(rig.topics.topic("orders").unwrap().is_mirror());
+    assert_eq!(rig.door(0, 1).append(plain(0, 1), Offset(3)), Ok(Offset(3)));
+}
+
+#[test]
+fn a_mirror_grows_with_its_record_and_takes_configs() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let grown = MirrorRecord {
+        partitions: 4,
+        ..record()
+    };
+    rig.ports.catalog.add_partitions(&grown, 4).unwrap();
+    rig.ports.catalog.add_partitions(&grown, 4).unwrap();
+    assert_eq!(rig.ports.catalog.partitions(&grown.topic), Some(4));
+    assert_eq!(rig.ports.store.load_mirrors().unwrap(), [grown.clone()]);
+    let changes = [
+        ("retention.ms".to_owned(), None),
+        ("max.message.bytes".to_owned(), Some("4096".to_owned())),
+        ("no.such.config".to_owned(), Some("1".to_owned())),
+    ];
+    rig.ports
+        .catalog
+        .set_configs(&grown.topic, &changes)
+        .unwrap();
+    let configs = rig.ports.catalog.configs(&grown.topic).unwrap();
+    assert_eq!(
+        configs,
+        [("max.message.bytes".to_owned(), "4096".to_owned())]
+    );
+}
+
+#[test]
+fn links_are_stored_and_a_deleted_one_takes_its_mirrors_records_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let link = LinkRecord {
+        name: LinkName::new("west").unwrap(),
+        id: Uuid::from_bytes([1; 16]),
+        source_cluster_id: Some("src".to_owned()),
+        configs: BTreeMap::from([("bootstrap.servers".to_owned(), "a:1".to_owned())]),
+        created_ms: 5,
+        failure: None,
+    };
+    rig.ports.store.save_link(&link).unwrap();
+    assert_eq!(rig.ports.store.load_links().unwrap(), [link.clone()]);
+    let other = MirrorRecord {
+        topic: TopicName::new("other").unwrap(),
+        link: LinkName::new("east").unwrap(),
+        ..record()
+    };
+    rig.ports
+        .store
+        .save_mirrors(std::slice::from_ref(&other))
+        .unwrap();
+    rig.ports.store.delete_link(&link.name).unwrap();
+    rig.ports.store.delete_link(&link.name).unwrap();
+    assert!(rig.ports.store.load_links().unwrap().is_empty());
+    assert_eq!(rig.ports.store.load_mirrors().unwrap(), [other]);
+    assert!(
+        rig.meta
+            .get::<crate::records::link::LinkKeyspace>(&link.name)
+            .unwrap()
+            .is_none()
+    );
+}

@@ -1,0 +1,172 @@
+//! The commands against live brokers: what they answer, and with which exit code.
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::http::tests::{Rig, runtime};
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split(' '))
+}
+
+/// Runs a command line against `url`.
+fn carrick(url: &str, line: &str) -> CliResult {
+    let cli = parse(&format!("carrick {line} --url {url}")).unwrap();
+    run(&cli.url, Output::new(cli.output), cli.command)
+}
+
+fn refusal(url: &str, line: &str) -> String {
+    match carrick(url, line) {
+        Err(CliError::Failed(message)) => message,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_documented_forms_parse() {
+    for line in [
+        "carrick serve --config carrick.properties --override a=b --override c=d",
+        "carrick link create l --bootstrap-server a:1,b:2 --config x=y --dry-run",
+        "carrick link create l --config-file client.properties",
+        "carrick link list -o json",
+        "carrick link describe l",
+        "carrick link delete l --force",
+        "carrick mirror create a b --link l",
+        "carrick mirror create a --link l --mirror-topic b --config x=y --wait",
+        "carrick mirror list",
+        "carrick mirror list --link l",
+        "carrick mirror describe t",
+        "carrick mirror pause a b --link l",
+        "carrick mirror resume --pattern a.* --link l --dry-run",
+        "carrick mirror promote --all --link l",
+        "carrick mirror failover a --link l --dry-run",
+        "carrick mirror verify t --sample --from 1 --to 9",
+        "carrick topic list --url http://127.0.0.1:1",
+        "carrick topic create t --partitions 3 --config a=b",
+        "carrick topic describe t",
+        "carrick topic delete t",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn a_choice_of_mirrors_is_exactly_one_of_names_pattern_and_all() {
+    for line in [
+        "carrick mirror pause --link l",
+        "carrick mirror pause a --all --link l",
+        "carrick mirror pause --pattern a --all --link l",
+        "carrick mirror pause a",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn topics_come_and_go_and_refusals_name_their_cause() {
+    let runtime = runtime();
+    let rig = runtime.block_on(Rig::start());
+    let url = rig.url();
+    carrick(
+        &url,
+        "topic create orders --partitions 2 --config retention.ms=60000",
+    )
+    .unwrap();
+    carrick(&url, "topic list").unwrap();
+    carrick(&url, "topic describe orders -o json").unwrap();
+    assert!(refusal(&url, "topic create orders").contains("already exists"));
+    assert!(refusal(&url, "topic create x --config no.such=1").contains("no.such"));
+    carrick(&url, "topic delete orders").unwrap();
+    assert!(refusal(&url, "topic describe orders").contains("orders"));
+    runtime.block_on(rig.running.shutdown());
+}
+
+#[test]
+fn a_link_to_nowhere_is_refused_and_one_without_address_is_a_usage_error() {
+    let runtime = runtime();
+    let rig = runtime.block_on(Rig::start());
+    let url = rig.url();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let said = refusal(&url, &format!("link create a --bootstrap-server {closed}"));
+    assert!(said.contains(&closed.to_string()), "{said}");
+    let said = refusal(
+        &url,
+        &format!("link create a --bootstrap-server {closed} --config x.y=1"),
+    );
+    assert!(said.contains("x.y"), "{said}");
+    assert!(matches!(
+        carrick(&url, "link create a"),
+        Err(CliError::Usage(_))
+    ));
+    carrick(&url, "link list").unwrap();
+    assert!(refusal(&url, "mirror create orders --link a").contains('a'));
+    assert!(refusal(&url, "mirror describe orders").contains("orders"));
+    runtime.block_on(rig.running.shutdown());
+}
+
+#[test]
+fn a_mirror_is_created_waited_for_verified_and_promoted() {
+    let runtime = runtime();
+    let (source, rig) = runtime.block_on(async { (Rig::start().await, Rig::start().await) });
+    runtime.block_on(source.topic_with_records("orders", 10));
+    let url = rig.url();
+    let bootstrap = source.bootstrap();
+    carrick(
+        &url,
+        &format!("link create west --bootstrap-server {bootstrap} --dry-run"),
+    )
+    .unwrap();
+    carrick(
+        &url,
+        &format!("link create west --bootstrap-server {bootstrap}"),
+    )
+    .unwrap();
+    carrick(&url, "link describe west").unwrap();
+    carrick(
+        &url,
+        "mirror create orders --link west --wait --wait-timeout 20",
+    )
+    .unwrap();
+    carrick(&url, "mirror list --link west --status active").unwrap();
+    carrick(&url, "mirror describe orders").unwrap();
+    carrick(&url, "mirror verify orders").unwrap();
+    carrick(&url, "mirror verify orders --sample=3 -o json").unwrap();
+    carrick(&url, "mirror promote orders --link west --dry-run").unwrap();
+    assert!(
+        rig.running
+            .broker
+            .catalog
+            .topic("orders")
+            .unwrap()
+            .is_mirror()
+    );
+    carrick(&url, "mirror promote orders --link west").unwrap();
+    assert!(
+        !rig.running
+            .broker
+            .catalog
+            .topic("orders")
+            .unwrap()
+            .is_mirror()
+    );
+    carrick(&url, "mirror describe orders -o json").unwrap();
+    assert!(refusal(&url, "mirror pause orders --link west").contains("orders"));
+    carrick(&url, "link delete west").unwrap();
+    runtime.block_on(async {
+        source.running.shutdown().await;
+        rig.running.shutdown().await;
+    });
+    let gone = carrick(&url, "topic list");
+    assert!(
+        matches!(gone, Err(CliError::Unreachable { .. })),
+        "{gone:?}"
+    );
+}
