@@ -12,8 +12,8 @@ use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::fetch::Sessions;
 use crate::config::BrokerConfig;
+use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::group::coordinator::GroupStartError;
 use crate::housekeeping;

@@ -11,6 +11,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fetch_session;
 pub mod group;
 pub mod housekeeping;
 pub mod http;

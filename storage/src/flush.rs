@@ -138,8 +138,11 @@ impl<F: Flushable> Flusher<F> {
     pub fn stop(&self) {
         self.shared.state.lock().line = None;
         for thread in std::mem::take(&mut *self.threads.lock()) {
-            // A flusher thread catches panics; there is nothing to learn from its result.
-            let _ = thread.join();
+            // The last owner may be a callback: its own thread ends by itself.
+            if thread.thread().id() != std::thread::current().id() {
+                // A flusher thread catches panics; there is nothing to learn from its result.
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -15,23 +15,19 @@
 
 mod encode;
 mod read;
-mod session;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::frame::FrameError;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::FetchableTopicResponse;
 use kafka_protocol::messages::{ApiKey, FetchRequest, FetchResponse};
 use tokio::time::Instant;
 
 use super::{Api, Context, Frame, Reply, ResponseOf};
+use crate::fetch_session::{Answer, Scope, Wanted};
 use crate::partition::Watch;
 use read::{Bounds, Pass, Reading};
-use session::{Scope, Wanted};
-
-pub use session::Sessions;
 
 /// Fetch.
 pub struct Fetch;
@@ -132,36 +128,13 @@ impl Fetching {
     }
 
     fn answer(&self, pass: Pass) -> FetchResponse {
-        let answers = pass.answers;
-        match &self.scope {
-            Scope::Sessionless => respond(0, answers),
-            Scope::Opening => {
-                let id = match self.version {
-                    7.. => self.ctx.broker.fetch_sessions.open(self.version, &answers),
-                    _ => 0,
-                };
-                respond(id, answers)
-            }
-            Scope::Open(session, epoch) => {
-                let mut session = session.lock();
-                if !session.is_at(*epoch) {
-                    let code = ErrorCode::INVALID_FETCH_SESSION_EPOCH.0;
-                    return FetchResponse::default()
-                        .with_error_code(code)
-                        .with_session_id(session.id());
-                }
-                let news = answers
-                    .into_iter()
-                    .filter(|(wanted, data)| session.is_news(&wanted.key, data))
-                    .collect();
-                respond(session.id(), news)
-            }
-        }
+        let sessions = &self.ctx.broker.fetch_sessions;
+        respond(sessions.answer(self.version, &self.scope, pass.answers))
     }
 }
 
 /// Groups partitions that follow one another by topic.
-fn respond(session_id: i32, answers: Vec<(Wanted, PartitionData)>) -> FetchResponse {
+fn respond(answer: Answer) -> FetchResponse {
     let mut topics: Vec<FetchableTopicResponse> = Vec::new();
     let mut total_bytes = 0;
     for (
@@ -169,7 +142,7 @@ fn respond(session_id: i32, answers: Vec<(Wanted, PartitionData)>) -> FetchRespo
             key: (id, name, _), ..
         },
         data,
-    ) in answers
+    ) in answer.partitions
     {
         total_bytes += data.records.as_ref().map_or(0, bytes::Bytes::len);
         match topics.last_mut() {
@@ -186,6 +159,7 @@ fn respond(session_id: i32, answers: Vec<(Wanted, PartitionData)>) -> FetchRespo
     }
     metrics::counter!("carrick_fetched_bytes_total").increment(total_bytes as u64);
     FetchResponse::default()
-        .with_session_id(session_id)
+        .with_error_code(answer.code.0)
+        .with_session_id(answer.session_id)
         .with_responses(topics)
 }

@@ -6,7 +6,7 @@
 //! appended, acks=0 not at all: then an error closes the connection, as in Kafka.
 //!
 //! - v3: one record batch of format 2. v5: log start offset. v7: zstd allowed.
-//! - v8 (KIP-467): error message, and the records that are to blame: named for keys that are missing.
+//! - v8 (KIP-467): error message, and the records to blame: named for keys that are missing.
 //! - v9: flexible. v10 (KIP-951): current leader on NOT_LEADER_OR_FOLLOWER: there is one broker.
 //! - v12 (KIP-890): transactions v2. v13 (KIP-516): topics by id.
 //! - A mirror refuses with INVALID_REQUEST, decided under the append lock.

@@ -30,7 +30,8 @@ pub type ResponseOf<A> = <<A as Api>::Request as Request>::Response;
 /// Record batches are pieces of their own, so that they are never copied.
 pub type Frame = Vec<Bytes>;
 
-/// A response on the wire, or why the codec refuses it (a handler set a field that the version lacks).
+/// A response on the wire, or why the codec refuses it: a handler set a field that the version
+/// lacks.
 pub type Encoded = Result<Frame, FrameError>;
 
 /// What a handler answers.

@@ -89,7 +89,8 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Produced, PartitionError> {
         let config = self.config();
-        let checked = Checked::new(batch, &config, now_ms)?;
+        let checked = Checked::new(batch, &config, now_ms)
+            .map_err(|error| self.read_only_error().unwrap_or(error))?;
         let stamp = config.log_append_time.then_some(now_ms);
         let placed = self.writing(|log| {
             let placed = self.place(log, &checked, stamp, now_ms)?;

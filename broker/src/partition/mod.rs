@@ -323,15 +323,24 @@ impl Partition {
         let Core { log, mode } = &mut *core;
         match mode {
             Mode::Writable => {}
-            Mode::Mirror { .. } | Mode::Fenced => {
-                let topic = self.id.topic.to_string();
-                return Err(PartitionError::ReadOnlyMirror { topic });
-            }
+            Mode::Mirror { .. } | Mode::Fenced => return Err(self.read_only()),
             Mode::Faulted => return Err(PartitionError::Faulted),
             Mode::Closed => return Err(PartitionError::Closed),
         }
         let log = log.as_mut().ok_or(PartitionError::Closed)?;
         change(log).inspect_err(|error| self.note_failure(mode, error))
+    }
+
+    fn read_only(&self) -> PartitionError {
+        PartitionError::ReadOnlyMirror {
+            topic: self.id.topic.to_string(),
+        }
+    }
+
+    /// The refusal that a mirror gives to whatever a client produces, wrong or not.
+    fn read_only_error(&self) -> Option<PartitionError> {
+        let is_mirror = matches!(self.mode(), Mode::Mirror { .. } | Mode::Fenced);
+        is_mirror.then(|| self.read_only())
     }
 
     /// A log that failed takes no more writes; a full disk or a refused batch is no failure.

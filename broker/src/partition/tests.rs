@@ -1,3 +1,5 @@
+//! Stories of one partition: produced to, mirrored, cut.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

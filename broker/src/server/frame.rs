@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::limits::Limits;
 
@@ -14,6 +14,10 @@ const MIN_FRAME_BYTES: i32 = 8;
 
 /// Within a frame, silence of this length ends the connection.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// A frame of any size must have arrived after [`STALL_LIMIT`] and a second for each of these, so
+/// that nobody holds the memory of a large one by sending a byte now and then.
+const SLOWEST_BYTES_PER_S: usize = 16 << 10;
 
 /// Room that is made before any byte has arrived; afterwards it doubles with what has.
 const FIRST_READ_BYTES: usize = 64 << 10;
@@ -27,8 +31,8 @@ pub(super) enum ReadError {
     /// Nothing came for too long.
     #[error("idle for too long")]
     Idle,
-    /// A frame began and did not go on.
-    #[error("a request stopped in mid-frame for {} s", STALL_LIMIT.as_secs())]
+    /// A frame began and did not go on, or went on too slowly.
+    #[error("a request stopped in mid-frame or came too slowly")]
     Stalled,
     /// The length is no request's.
     #[error("request of {bytes} bytes, at least {MIN_FRAME_BYTES} and at most {max} are accepted")]
@@ -85,13 +89,16 @@ pub(super) async fn read_frame<R: AsyncRead + Unpin>(
 }
 
 async fn read_body<R: AsyncRead + Unpin>(stream: &mut R, bytes: usize) -> Result<Bytes, ReadError> {
+    let patience_s = u64::try_from(bytes / SLOWEST_BYTES_PER_S).unwrap_or(u64::MAX);
+    let deadline = Instant::now() + STALL_LIMIT + Duration::from_secs(patience_s);
     let mut body = BytesMut::with_capacity(bytes.min(FIRST_READ_BYTES));
     while body.len() < bytes {
         if body.len() == body.capacity() {
             body.reserve((bytes - body.len()).min(body.len()));
         }
         let mut rest = (&mut *stream).take((bytes - body.len()) as u64);
-        let read = timeout(STALL_LIMIT, rest.read_buf(&mut body))
+        let limit = deadline.min(Instant::now() + STALL_LIMIT);
+        let read = timeout_at(limit, rest.read_buf(&mut body))
             .await
             .map_err(|_| ReadError::Stalled)??;
         if read == 0 {

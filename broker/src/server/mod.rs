@@ -153,7 +153,7 @@ async fn accept(
     loop {
         tokio::select! {
             () = stop_signal(&mut stop) => break,
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => log_panic(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     admit(stream, peer, index, &shared, &stopped, &mut connections);
@@ -166,7 +166,16 @@ async fn accept(
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        log_panic(ended);
+    }
+}
+
+/// A connection that ends by a panic takes nobody with it, but must not go unseen.
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
 }
 
 /// Returns when the broker stops.

@@ -1,3 +1,5 @@
+//! Stories told by a client over a real socket.
+
 use std::time::Duration;
 
 use bytes::Bytes;

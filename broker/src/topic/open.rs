@@ -26,6 +26,9 @@ struct Stored {
     config: Arc<TopicConfig>,
 }
 
+/// Threads that close logs: each waits for the disk most of the time.
+const CLOSE_THREADS: usize = 16;
+
 /// What opening the logs found, in all.
 #[derive(Default)]
 struct Tally {
@@ -223,7 +226,7 @@ impl Catalog {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..self.config.recovery_threads.max(1).min(partitions.len()) {
+            for _ in 1..CLOSE_THREADS.min(partitions.len()) {
                 scope.spawn(close_some);
             }
             close_some();

@@ -1,3 +1,5 @@
+//! Stories of the catalog.
+
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
 
 use super::*;

@@ -10,8 +10,8 @@ use carrick_storage::log::Snapshot;
 use kafka_protocol::messages::ProducerId;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
 
-use super::session::Wanted;
 use crate::api::error::{log_code, partition_code};
+use crate::fetch_session::{Answers, Wanted};
 use crate::partition::Partition;
 use crate::topic::Catalog;
 
@@ -31,7 +31,7 @@ pub(super) struct Reading {
 /// One pass over all partitions.
 pub(super) struct Pass {
     /// The answers, in the order asked for.
-    pub(super) answers: Vec<(Wanted, PartitionData)>,
+    pub(super) answers: Answers,
     /// The partitions that exist, to wait for, with what bounded the reading of each.
     pub(super) partitions: Vec<(Arc<Partition>, Bounds)>,
     /// Whether there is reason to answer at once.

@@ -1,3 +1,5 @@
+//! Stories of fetch sessions.
+
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::protocol::StrBytes;
 

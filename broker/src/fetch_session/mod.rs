@@ -29,16 +29,16 @@ const INITIAL_EPOCH: i32 = 0;
 const FINAL_EPOCH: i32 = -1;
 
 /// A partition as the wire names it: by id from v13 on, by name before.
-pub(super) type Key = (Uuid, TopicName, i32);
+pub(crate) type Key = (Uuid, TopicName, i32);
 
 /// What is wanted of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) key: Key,
-    pub(super) offset: i64,
-    pub(super) max_bytes: i32,
-    pub(super) current_leader_epoch: i32,
-    pub(super) last_fetched_epoch: i32,
+pub(crate) struct Wanted {
+    pub(crate) key: Key,
+    pub(crate) offset: i64,
+    pub(crate) max_bytes: i32,
+    pub(crate) current_leader_epoch: i32,
+    pub(crate) last_fetched_epoch: i32,
 }
 
 /// All fetch sessions.
@@ -48,7 +48,7 @@ pub struct Sessions {
 }
 
 /// One session.
-pub(super) struct Session {
+pub(crate) struct Session {
     id: i32,
     /// The epoch that the next request must have.
     epoch: i32,
@@ -67,8 +67,18 @@ struct Cached {
     log_start: i64,
 }
 
+/// What was read of each partition, in order.
+pub(crate) type Answers = Vec<(Wanted, PartitionData)>;
+
+/// What is told.
+pub(crate) struct Answer {
+    pub(crate) code: ErrorCode,
+    pub(crate) session_id: i32,
+    pub(crate) partitions: Answers,
+}
+
 /// How a request relates to sessions.
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// None is wanted.
     Sessionless,
     /// One is to be opened with the answer, for all partitions of the request.
@@ -87,7 +97,7 @@ impl Sessions {
     }
 
     /// Takes a request: what to read, and how to answer.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &self,
         version: i16,
         request: &FetchRequest,
@@ -128,8 +138,24 @@ impl Sessions {
         Ok((Scope::Open(session, epoch), all))
     }
 
+    /// The code, the session id and the partitions that an answer carries, when all of a request's
+    /// partitions were read as `answers` say.
+    pub(crate) fn answer(&self, version: i16, scope: &Scope, answers: Answers) -> Answer {
+        let answer = |session_id, partitions| Answer {
+            code: ErrorCode::NONE,
+            session_id,
+            partitions,
+        };
+        match scope {
+            Scope::Sessionless => answer(0, answers),
+            Scope::Opening if version >= 7 => answer(self.open(version, &answers), answers),
+            Scope::Opening => answer(0, answers),
+            Scope::Open(session, epoch) => session.lock().answer(*epoch, answers),
+        }
+    }
+
     /// Opens a session for what was just answered; 0 when there is no room.
-    pub(super) fn open(&self, version: i16, answered: &[(Wanted, PartitionData)]) -> i32 {
+    fn open(&self, version: i16, answered: &[(Wanted, PartitionData)]) -> i32 {
         if answered.is_empty() || answered.len() > SESSION_PARTITIONS_MAX {
             return 0;
         }
@@ -192,14 +218,20 @@ fn wanted(request: &FetchRequest) -> impl Iterator<Item = Wanted> {
 }
 
 impl Session {
-    /// The id that answers carry.
-    pub(super) fn id(&self) -> i32 {
-        self.id
-    }
-
-    /// Whether an answer to the request that made the epoch this may still be given.
-    pub(super) fn is_at(&self, epoch: i32) -> bool {
-        self.epoch == epoch
+    /// Answers the request that made the epoch `epoch`, unless another one has come since.
+    fn answer(&mut self, epoch: i32, mut answers: Answers) -> Answer {
+        let code = if self.epoch == epoch {
+            answers.retain(|(wanted, data)| self.is_news(&wanted.key, data));
+            ErrorCode::NONE
+        } else {
+            answers.clear();
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH
+        };
+        Answer {
+            code,
+            session_id: self.id,
+            partitions: answers,
+        }
     }
 
     fn update(&mut self, request: &FetchRequest) {
@@ -240,7 +272,7 @@ impl Session {
     }
 
     /// Whether the client must be told, and notes that it was.
-    pub(super) fn is_news(&mut self, key: &Key, data: &PartitionData) -> bool {
+    fn is_news(&mut self, key: &Key, data: &PartitionData) -> bool {
         let Some(cached) = self.cached(key) else {
             // Forgotten meanwhile.
             return false;
@@ -272,5 +304,4 @@ impl Session {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;
