@@ -167,6 +167,7 @@ impl Broker {
             cluster_id: Arc::clone(&self.cluster_id),
             links: Arc::clone(&self.links),
             catalog: Arc::clone(&self.catalog),
+            groups: Arc::clone(&self.groups),
             default_partitions: self.config.num_partitions,
             recorder: http::metrics::recorder(),
             ready: ready.clone(),

@@ -39,6 +39,7 @@ use axum::routing::{get, post, put};
 use carrick_link::LinkManager;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::group::Coordinator;
 use crate::topic::Catalog;
 use error::ApiError;
 pub use server::{HttpListeners, HttpServer};
@@ -55,6 +56,8 @@ pub struct App {
     pub links: Arc<LinkManager>,
     /// Topics.
     pub catalog: Arc<Catalog>,
+    /// Groups, whose offsets go with a deleted topic.
+    pub groups: Arc<Coordinator>,
     /// Partitions of a new topic that says nothing else (`num.partitions`).
     pub default_partitions: i32,
     /// The recorder that the rest of the broker's metrics go to.

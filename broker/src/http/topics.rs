@@ -12,9 +12,8 @@ use super::extract::{Base, Body, Path};
 use super::links::to_map;
 use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
-use crate::mirror::delete_topic;
 use crate::partition::Partition;
-use crate::topic::{NewTopic, Topic};
+use crate::topic::{NewTopic, Topic, deletion};
 
 /// The part of a path that names a topic.
 #[derive(Debug, Deserialize)]
@@ -99,7 +98,18 @@ pub async fn delete(
     State(app): State<App>,
     Path(path): Path<TopicPath>,
 ) -> Result<StatusCode, ApiError> {
-    blocking(move || delete_topic(&app.catalog, &app.links, &path.topic)).await??;
+    let Some(topic) = app.catalog.topic(&path.topic) else {
+        return Err(ApiError::no_such_topic(&path.topic));
+    };
+    let App {
+        catalog,
+        links,
+        groups,
+        ..
+    } = app;
+    blocking(move || deletion::delete(&catalog, &links, &groups, &topic))
+        .await??
+        .await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,11 +1,19 @@
-//! DeleteRecords and DescribeProducers.
+//! DeleteRecords, DescribeProducers, and what else goes with a topic.
 
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
-use kafka_protocol::messages::{DeleteRecordsRequest, DescribeProducersRequest};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::{
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeProducersRequest, OffsetCommitRequest,
+    OffsetFetchRequest,
+};
+use kafka_protocol::protocol::StrBytes;
 
 use crate::testing::{TestBroker, TestClient, batch, idempotent, wire};
 
@@ -116,4 +124,35 @@ async fn producers_are_shown_with_their_last_sequence() {
         ErrorCode(invalid.error_code),
         ErrorCode::INVALID_TOPIC_EXCEPTION
     );
+}
+
+async fn committed(client: &mut TestClient) -> i64 {
+    let topic = OffsetFetchRequestTopic::default()
+        .with_name(wire("t"))
+        .with_partition_indexes(vec![0]);
+    let request = OffsetFetchRequest::default()
+        .with_group_id(StrBytes::from_static_str("g").into())
+        .with_topics(Some(vec![topic]));
+    let response = client.call(5, &request).await;
+    response.topics[0].partitions[0].committed_offset
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn committed_offsets_go_with_their_topic() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 1);
+    let mut client = it.client().await;
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(42);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(wire("t"))
+        .with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(StrBytes::from_static_str("g").into())
+        .with_topics(vec![topic]);
+    client.call(5, &request).await;
+    assert_eq!(committed(&mut client).await, 42);
+    let request = DeleteTopicsRequest::default().with_topic_names(vec![wire("t")]);
+    assert_eq!(client.call(5, &request).await.responses[0].error_code, 0);
+    it.create("t", 1);
+    assert_eq!(committed(&mut client).await, -1);
 }
