@@ -1,11 +1,8 @@
-//! What the administrative APIs share: refusals with their message, work that blocks on a disk,
-//! and the check of manual replica assignments.
+//! What the administrative APIs share: refusals with their message, and work that blocks on a disk.
 
 use std::collections::BTreeSet;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::NodeId;
-use kafka_protocol::messages::BrokerId;
 use kafka_protocol::protocol::StrBytes;
 
 use super::error::{partition_code, topic_code};
@@ -99,28 +96,6 @@ pub(super) fn repeated<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T
     repeated
 }
 
-/// Checks the replicas that somebody assigns to a partition: there is only this broker
-/// (`ReplicationControlManager.validateManualPartitionAssignment`).
-pub(super) fn check_replicas(here: NodeId, replicas: &[BrokerId]) -> Result<(), Refusal> {
-    let refused = |reason: String| {
-        let message = format!("The manual partition assignment includes {reason}");
-        Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message))
-    };
-    if replicas.is_empty() {
-        return refused("an empty replica list.".to_owned());
-    }
-    if let Some(other) = replicas.iter().find(|replica| replica.0 != here.0) {
-        let other = other.0;
-        return refused(format!(
-            "broker {other}, but no such broker is registered: broker {here} is the only one."
-        ));
-    }
-    match replicas {
-        [_] => Ok(()),
-        _ => refused(format!("the broker {here} more than once.")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,17 +107,5 @@ mod tests {
             BTreeSet::from(["a", "b"])
         );
         assert!(repeated::<&str>([]).is_empty());
-    }
-
-    #[test]
-    fn replicas_can_only_be_this_broker_once() {
-        let check = |replicas: &[i32]| {
-            let replicas: Vec<_> = replicas.iter().map(|id| BrokerId(*id)).collect();
-            check_replicas(NodeId(1), &replicas).map_err(|refusal| refusal.message)
-        };
-        assert_eq!(check(&[1]), Ok(()));
-        assert!(check(&[]).unwrap_err().contains("empty"));
-        assert!(check(&[1, 2]).unwrap_err().contains("broker 2"));
-        assert!(check(&[1, 1]).unwrap_err().contains("more than once"));
     }
 }

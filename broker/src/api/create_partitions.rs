@@ -17,7 +17,8 @@ use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{ApiKey, CreatePartitionsRequest, CreatePartitionsResponse};
 
-use super::admin::{Refusal, blocking, check_replicas, outcome, repeated};
+use super::admin::{Refusal, blocking, outcome, repeated};
+use super::placement::check_replicas;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::topic::TopicError;

@@ -24,8 +24,9 @@ use kafka_protocol::messages::create_topics_response::{
 };
 use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse};
 
-use super::admin::{Refusal, blocking, check_replicas, repeated};
+use super::admin::{Refusal, blocking, repeated};
 use super::groups::text;
+use super::placement::{REPLICAS, partitions};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::topic::describe::describe;
@@ -33,9 +34,6 @@ use crate::topic::{NewTopic, TopicError};
 
 /// Partitions that one request may create; Kafka's `MAX_PARTITIONS_PER_BATCH`.
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
-
-/// Replicas of every topic.
-const REPLICAS: i16 = 1;
 
 /// The topic of Kafka's controllers, which clients can't create.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
@@ -156,74 +154,6 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
         overrides.insert(name.to_string(), value.to_string());
     }
     Ok(overrides)
-}
-
-fn partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
-    if !topic.assignments.is_empty() {
-        return assigned_partitions(broker, topic);
-    }
-    match topic.replication_factor {
-        -1 | REPLICAS => {}
-        ..=0 => {
-            return Err(Refusal::new(
-                ErrorCode::INVALID_REPLICATION_FACTOR,
-                "Replication factor must be larger than 0, or -1 to use the default value.",
-            ));
-        }
-        factor => {
-            let message = format!(
-                "Unable to replicate the partition {factor} time(s): The target replication \
-                 factor of {factor} cannot be reached because only 1 broker(s) are registered."
-            );
-            return Err(Refusal::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
-        }
-    }
-    match topic.num_partitions {
-        -1 => Ok(broker.config.num_partitions),
-        ..=0 => Err(Refusal::new(
-            ErrorCode::INVALID_PARTITIONS,
-            "Number of partitions was set to an invalid non-positive value.",
-        )),
-        count => Ok(count),
-    }
-}
-
-/// The number of partitions of a manual assignment: all of 0, 1, …, each on this broker alone.
-fn assigned_partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
-    let exclusive = |what: &str| {
-        Refusal::invalid(format!(
-            "A manual partition assignment was specified, but {what} was not set to -1."
-        ))
-    };
-    if topic.replication_factor != -1 {
-        return Err(exclusive("replication factor"));
-    }
-    if topic.num_partitions != -1 {
-        return Err(exclusive("numPartitions"));
-    }
-    let wrong = |message: String| Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
-    let numbers = topic
-        .assignments
-        .iter()
-        .map(|assignment| assignment.partition_index);
-    if let Some(number) = repeated(numbers.clone()).first() {
-        return Err(wrong(format!(
-            "Found multiple manual partition assignments for partition {number}"
-        )));
-    }
-    for assignment in &topic.assignments {
-        check_replicas(broker.node_id, &assignment.broker_ids)?;
-    }
-    let count = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
-    match numbers
-        .into_iter()
-        .all(|number| (0..count).contains(&number))
-    {
-        true => Ok(count),
-        false => Err(wrong(
-            "partitions should be a consecutive 0-based integer sequence".to_owned(),
-        )),
-    }
 }
 
 fn configs(broker: &Broker, new: &NewTopic) -> Vec<CreatableTopicConfigs> {

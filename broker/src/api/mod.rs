@@ -36,6 +36,7 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
+mod placement;
 pub mod produce;
 pub mod sync_group;
 

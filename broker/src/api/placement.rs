@@ -1,0 +1,121 @@
+//! Where partitions and their replicas can be: on this broker, once (`ReplicationControlManager`).
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::NodeId;
+use kafka_protocol::messages::BrokerId;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+
+use super::admin::{Refusal, repeated};
+use crate::Broker;
+
+/// Replicas of every partition.
+pub(super) const REPLICAS: i16 = 1;
+
+/// How many partitions a new topic gets: the count that is asked for, or that of its manual
+/// assignment. One replica each, whatever `default.replication.factor` says.
+pub(super) fn partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
+    if !topic.assignments.is_empty() {
+        return assigned_partitions(broker, topic);
+    }
+    match topic.replication_factor {
+        -1 | REPLICAS => {}
+        ..=0 => {
+            return Err(Refusal::new(
+                ErrorCode::INVALID_REPLICATION_FACTOR,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            ));
+        }
+        factor => {
+            let message = format!(
+                "Unable to replicate the partition {factor} time(s): The target replication \
+                 factor of {factor} cannot be reached because only 1 broker(s) are registered."
+            );
+            return Err(Refusal::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
+        }
+    }
+    match topic.num_partitions {
+        -1 => Ok(broker.config.num_partitions),
+        ..=0 => Err(Refusal::new(
+            ErrorCode::INVALID_PARTITIONS,
+            "Number of partitions was set to an invalid non-positive value.",
+        )),
+        count => Ok(count),
+    }
+}
+
+/// The number of partitions of a manual assignment: all of 0, 1, …, each on this broker alone.
+fn assigned_partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
+    let exclusive = |what: &str| {
+        Refusal::invalid(format!(
+            "A manual partition assignment was specified, but {what} was not set to -1."
+        ))
+    };
+    if topic.replication_factor != -1 {
+        return Err(exclusive("replication factor"));
+    }
+    if topic.num_partitions != -1 {
+        return Err(exclusive("numPartitions"));
+    }
+    let wrong = |message: String| Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
+    let numbers = topic
+        .assignments
+        .iter()
+        .map(|assignment| assignment.partition_index);
+    if let Some(number) = repeated(numbers.clone()).first() {
+        return Err(wrong(format!(
+            "Found multiple manual partition assignments for partition {number}"
+        )));
+    }
+    for assignment in &topic.assignments {
+        check_replicas(broker.node_id, &assignment.broker_ids)?;
+    }
+    let count = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
+    match numbers
+        .into_iter()
+        .all(|number| (0..count).contains(&number))
+    {
+        true => Ok(count),
+        false => Err(wrong(
+            "partitions should be a consecutive 0-based integer sequence".to_owned(),
+        )),
+    }
+}
+
+/// Checks the replicas that somebody assigns to a partition: there is only this broker
+/// (`ReplicationControlManager.validateManualPartitionAssignment`).
+pub(super) fn check_replicas(here: NodeId, replicas: &[BrokerId]) -> Result<(), Refusal> {
+    let refused = |reason: String| {
+        let message = format!("The manual partition assignment includes {reason}");
+        Err(Refusal::new(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message))
+    };
+    if replicas.is_empty() {
+        return refused("an empty replica list.".to_owned());
+    }
+    if let Some(other) = replicas.iter().find(|replica| replica.0 != here.0) {
+        let other = other.0;
+        return refused(format!(
+            "broker {other}, but no such broker is registered: broker {here} is the only one."
+        ));
+    }
+    match replicas {
+        [_] => Ok(()),
+        _ => refused(format!("the broker {here} more than once.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_can_only_be_this_broker_once() {
+        let check = |replicas: &[i32]| {
+            let replicas: Vec<_> = replicas.iter().map(|id| BrokerId(*id)).collect();
+            check_replicas(NodeId(1), &replicas).map_err(|refusal| refusal.message)
+        };
+        assert_eq!(check(&[1]), Ok(()));
+        assert!(check(&[]).unwrap_err().contains("empty"));
+        assert!(check(&[1, 2]).unwrap_err().contains("broker 2"));
+        assert!(check(&[1, 1]).unwrap_err().contains("more than once"));
+    }
+}
