@@ -2,7 +2,8 @@
 //!
 //! Ids come from a range that is this cluster's own: a random tag, drawn at first start, stands in
 //! the high bits, so that ids mirrored from elsewhere are unlikely ever to meet a local one. The
-//! barrier [`ProducerIds::lift_above`] makes it certain at promotion.
+//! barrier [`ProducerIds::lift_above`] makes it certain at promotion; it draws a new tag rather than
+//! go on in the range of the cluster that gave the mirrored id out, which may do so still.
 //!
 //! Invariant: `next` ≤ `reserved` ≤ what is persisted. Ids are reserved in persisted blocks, so
 //! that after a crash the rest of a block is never given out.
@@ -20,6 +21,9 @@ const BLOCK_IDS: i64 = 1000;
 
 /// Ids below the tag: room for 2^40 producers.
 const TAG_SHIFT: u32 = 40;
+
+/// Tags that there are: 22 bits.
+const TAGS: i64 = 1 << 22;
 
 /// The allocator.
 pub struct ProducerIds {
@@ -92,7 +96,7 @@ impl ProducerIds {
         if id.0 < state.next {
             return Ok(());
         }
-        let next = id.0.checked_add(1).ok_or(ProducerIdError::Exhausted)?;
+        let next = first_above(id, state.next).ok_or(ProducerIdError::Exhausted)?;
         if next > state.reserved {
             self.persist(next)?;
             state.reserved = next;
@@ -108,9 +112,18 @@ impl ProducerIds {
     }
 }
 
-/// A tag of 22 bits, never 0 (Kafka's own allocator starts at 0), and no id below it.
+/// A tag, never 0 (Kafka's own allocator starts there), and no id below it.
 fn draw_first() -> i64 {
-    i64::from(rand::random_range(1..1_u32 << 22)) << TAG_SHIFT
+    rand::random_range(1..TAGS) << TAG_SHIFT
+}
+
+/// The first id to give out above `id`, when `next` was to be the next one.
+fn first_above(id: ProducerId, next: i64) -> Option<i64> {
+    let tag = id.0 >> TAG_SHIFT;
+    if tag == next >> TAG_SHIFT || tag + 1 >= TAGS {
+        return id.0.checked_add(1);
+    }
+    Some(rand::random_range(tag + 1..TAGS) << TAG_SHIFT)
 }
 
 #[cfg(test)]
@@ -146,6 +159,18 @@ mod tests {
         assert_eq!(ids.allocate().unwrap(), ProducerId(mirrored.0 + 1));
         drop(ids);
         assert!(open(&dir).allocate().unwrap() > mirrored);
+    }
+
+    #[test]
+    fn the_barrier_leaves_the_range_of_the_cluster_that_gave_the_id_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let ids = open(&dir);
+        ids.state.lock().next = 5 << TAG_SHIFT;
+        let foreign = ProducerId((1000 << TAG_SHIFT) + 17);
+        ids.lift_above(foreign).unwrap();
+        let next = ids.allocate().unwrap();
+        assert!(next.0 >> TAG_SHIFT > 1000);
+        assert_eq!(next.0 % (1 << TAG_SHIFT), 0);
     }
 
     #[test]

@@ -40,6 +40,14 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
     if bound.is_empty() {
         return Err(wrong("must name an address".to_owned()));
     }
+    if let Some(lost) = advertised
+        .iter()
+        .find(|a| bound.iter().all(|b| b.name != a.name))
+    {
+        let text = values.text("advertised.listeners").unwrap_or_default();
+        let reason = format!("there is no listener '{}'", lost.name);
+        return Err(ConfigError::value("advertised.listeners", &text, reason));
+    }
     let mut listeners: Vec<Listener> = Vec::new();
     for point in bound {
         let protocol = protocols.get(&point.name).unwrap_or(&point.name);

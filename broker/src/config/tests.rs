@@ -82,6 +82,8 @@ fn security_that_is_not_built_is_refused_by_name() {
         "{error}"
     );
     assert!(load(&["listeners=PLAINTEXT://0.0.0.0:9092"]).is_err());
+    let error = load(&["advertised.listeners=OTHER://h:1"]).unwrap_err();
+    assert!(error.to_string().contains("no listener 'OTHER'"), "{error}");
 }
 
 #[test]

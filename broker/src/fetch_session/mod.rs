@@ -3,6 +3,7 @@
 //!
 //! Invariants: a session's epoch counts its requests, so that a lost answer is noticed; partitions
 //! that had data go to the end of the line, so that one busy partition starves none.
+//! Lock order: all sessions → one session.
 //! Not as in Kafka: which session goes when all slots are taken depends on its age alone.
 
 use std::collections::{BTreeMap, HashMap};
@@ -123,6 +124,7 @@ impl Sessions {
         }
         open.update(request);
         if open.line.is_empty() {
+            drop(open);
             self.by_id.lock().remove(&id);
             return Ok((Scope::Sessionless, Vec::new()));
         }

@@ -31,6 +31,7 @@ use carrick_storage::log::{FlushHandle, Log, LogError, LogReader, Recovered, Sna
 use parking_lot::Mutex;
 
 use crate::topic::TopicConfig;
+use crate::topic::config::FlushPolicy;
 
 pub use append::{Acks, Appended, Pending, Produced};
 pub use cut::Cut;
@@ -215,8 +216,20 @@ impl Partition {
     /// Replaces the topic's configs.
     pub(crate) fn set_config(&self, config: &Arc<TopicConfig>) {
         self.config.store(Arc::clone(config));
-        if let Some(log) = &mut self.core.lock().log {
-            log.set_config(config.log);
+        let mut core = self.core.lock();
+        let Core {
+            log: Some(log),
+            mode,
+        } = &mut *core
+        else {
+            return;
+        };
+        log.set_config(config.log);
+        // Nobody waits for the disk any more: not those either who produced under the old config.
+        if *mode == Mode::Writable && config.flush != FlushPolicy::BeforeAck {
+            log.set_high_watermark(log.end());
+            drop(core);
+            self.watchers.wake();
         }
     }
 

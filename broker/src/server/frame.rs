@@ -20,7 +20,7 @@ const STALL_LIMIT: Duration = Duration::from_secs(30);
 const SLOWEST_BYTES_PER_S: usize = 16 << 10;
 
 /// Room that is made before any byte has arrived; afterwards it doubles with what has.
-const FIRST_READ_BYTES: usize = 64 << 10;
+const FIRST_READ_BYTES: usize = 1 << 20;
 
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
