@@ -190,6 +190,8 @@ impl Active {
 
     /// Reserves the file up to `capacity`. What an attempt that failed took is given back.
     fn allocate(&self, capacity: usize, path: &Path) -> Result<(), LogError> {
+        #[cfg(test)]
+        tests::check_room(capacity, path)?;
         let size = self.size();
         let outcome = disk::allocate(&self.file, path, size as u64, (capacity - size) as u64);
         outcome.map_err(|error| {
@@ -329,5 +331,31 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LogError::io(path, error)),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        /// What this thread's segments may take on the disk.
+        static ROOM_BYTES: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+
+    /// Makes the disk full for segments of more than `bytes`.
+    pub(crate) fn set_room(bytes: usize) {
+        ROOM_BYTES.set(bytes);
+    }
+
+    pub(super) fn check_room(bytes: usize, path: &Path) -> Result<(), LogError> {
+        if bytes <= ROOM_BYTES.get() {
+            return Ok(());
+        }
+        Err(LogError::DiskFull {
+            path: path.to_path_buf(),
+        })
     }
 }

@@ -268,18 +268,16 @@ impl Log {
         if self.active.size() == 0 {
             return self.replace_empty(base);
         }
-        let written = self.active.settle()?;
+        let mut written = self.active.settle()?;
         self.producers
             .expire(self.now_ms, self.config.producer_expiration_ms);
-        self.producers.write_snapshot(&self.dir, base)?;
+        written.push(self.producers.write_snapshot(&self.dir, base)?);
         let aborted = AbortedIndex::create(&self.dir, base)?;
         let fresh = Active::create(&self.dir, base, self.now_ms)?;
         let old = std::mem::replace(&mut self.active, fresh);
-        self.durability.rolled(
-            Arc::clone(&old.file),
-            written,
-            Arc::clone(&self.active.file),
-        );
+        let (base_before, file) = (old.base, Arc::clone(&old.file));
+        self.durability
+            .rolled(base_before, file, written, Arc::clone(&self.active.file));
         let sealed: Arc<Sealed> = Arc::new(old.sealed());
         self.sealed = self.sealed.iter().cloned().chain([sealed]).collect();
         self.aborted = aborted;
@@ -292,15 +290,13 @@ impl Log {
         if base == self.active.base {
             return Ok(());
         }
-        self.producers.write_snapshot(&self.dir, base)?;
+        let written = vec![self.producers.write_snapshot(&self.dir, base)?];
         let aborted = AbortedIndex::create(&self.dir, base)?;
         let fresh = Active::create(&self.dir, base, self.now_ms)?;
         let old = std::mem::replace(&mut self.active, fresh);
-        self.durability.rolled(
-            Arc::clone(&old.file),
-            Vec::new(),
-            Arc::clone(&self.active.file),
-        );
+        let (base_before, file) = (old.base, Arc::clone(&old.file));
+        self.durability
+            .rolled(base_before, file, written, Arc::clone(&self.active.file));
         self.aborted = aborted;
         self.end = base;
         self.publish_shape();

@@ -78,8 +78,8 @@ struct State {
     aborted: Option<Arc<File>>,
     /// The epochs, when they changed since the last flush.
     epochs: Option<EpochHistory>,
-    /// Files written since the last flush that take no more writes.
-    finished: Vec<Unsynced>,
+    /// Files written since the last flush that take no more writes, and their segments.
+    finished: Vec<(Offset, Unsynced)>,
     /// Whether files were created, renamed or removed since the last flush.
     folder_changed: bool,
     /// Whether the folder itself is new to its parent.
@@ -185,7 +185,10 @@ impl Durability {
         }
         Some(Work {
             end: self.reader.snapshot().end(),
-            files: std::mem::take(&mut state.finished),
+            files: std::mem::take(&mut state.finished)
+                .into_iter()
+                .map(|(_, file)| file)
+                .collect(),
             active: Arc::clone(&state.active),
             aborted: state.aborted.clone(),
             folders,
@@ -247,24 +250,36 @@ impl Durability {
         state.aborted = file;
     }
 
-    /// A roll: `old` and `written` take no more writes, `active` is the new segment.
-    pub fn rolled(&self, old: Arc<File>, written: Vec<PathBuf>, active: Arc<File>) {
+    /// A roll: the segment at `base` with its file `old`, and `written`, take no more writes,
+    /// `active` is the new segment.
+    pub fn rolled(&self, base: Offset, old: Arc<File>, written: Vec<PathBuf>, active: Arc<File>) {
         let mut state = self.state.lock();
-        state.finished.push(Unsynced::Open(old));
+        state.finished.push((base, Unsynced::Open(old)));
         if let Some(aborted) = state.aborted.take() {
-            state.finished.push(Unsynced::Open(aborted));
+            state.finished.push((base, Unsynced::Open(aborted)));
         }
         state
             .finished
-            .extend(written.into_iter().map(Unsynced::Path));
+            .extend(written.into_iter().map(|path| (base, Unsynced::Path(path))));
         state.active = active;
+        state.folder_changed = true;
+    }
+
+    /// Segments were deleted: what was to be synced of them is closed, so that the disk gets its
+    /// space back.
+    pub fn forget(&self, deleted: impl Fn(Offset) -> bool) {
+        let mut state = self.state.lock();
+        state.finished.retain(|(base, _)| !deleted(*base));
         state.folder_changed = true;
     }
 
     /// Files that recovery or the writer wrote and closed.
     pub fn written(&self, paths: Vec<PathBuf>) {
         let mut state = self.state.lock();
-        state.finished.extend(paths.into_iter().map(Unsynced::Path));
+        let paths = paths
+            .into_iter()
+            .map(|path| (Offset::NONE, Unsynced::Path(path)));
+        state.finished.extend(paths);
         state.folder_changed = true;
     }
 

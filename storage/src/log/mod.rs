@@ -212,8 +212,8 @@ impl Log {
         if self.marked_clean {
             return Ok(());
         }
-        let written = self.active.settle()?;
-        self.producers.write_snapshot(&self.dir, self.end)?;
+        let mut written = self.active.settle()?;
+        written.push(self.producers.write_snapshot(&self.dir, self.end)?);
         self.durability.written(written);
         self.durability.flush()?;
         self.durability.set_clean_end(self.end)

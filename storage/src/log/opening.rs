@@ -25,9 +25,13 @@ pub(super) struct Opening {
     pub now_ms: i64,
     pub marks: Marks,
     pub epochs: EpochHistory,
+    /// As the file has them.
+    pub saved_epochs: EpochHistory,
     pub sealed: Vec<Arc<Sealed>>,
     /// From this base offset on, segments tell their aborted transactions anew.
     pub scanned_from: Option<Offset>,
+    /// Snapshots written on the way.
+    written: Vec<PathBuf>,
     pub recovered: Recovered,
 }
 
@@ -84,8 +88,10 @@ impl Opening {
             now_ms,
             marks: marks.unwrap_or(nothing),
             epochs: EpochHistory::default(),
+            saved_epochs: EpochHistory::default(),
             sealed: Vec::new(),
             scanned_from: None,
+            written: Vec::new(),
             recovered: Recovered::default(),
         }
     }
@@ -123,6 +129,7 @@ impl Opening {
             self.marks.recovery_point = Offset::ZERO;
             return Ok(None);
         }
+        self.saved_epochs = epochs.clone();
         self.epochs = epochs;
         self.sealed = sealed.iter().map(|found| self.believed(found)).collect();
         self.recovered.clean = true;
@@ -158,6 +165,7 @@ impl Opening {
         // Before there is a segment again: the epochs of what is gone must not come back.
         self.epochs.clear();
         self.epochs.save(&self.dir)?;
+        self.saved_epochs = self.epochs.clone();
         self.scanned_from = None;
         self.recovered.clean = false;
         Active::create(&self.dir, self.marks.log_start, self.now_ms)
@@ -227,7 +235,8 @@ impl Opening {
                 continue;
             }
             if base > from {
-                producers.write_snapshot(&self.dir, base)?;
+                let written = producers.write_snapshot(&self.dir, base)?;
+                self.written.push(written);
             }
             let mut index = AbortedIndex::create(&self.dir, base)?;
             replay(
@@ -284,8 +293,10 @@ impl Opening {
         );
         if !self.recovered.clean {
             durability.aborted_changed(aborted.file());
-            durability.epochs_changed(&self.epochs);
             durability.written(self.unsynced());
+        }
+        if self.epochs != self.saved_epochs {
+            durability.epochs_changed(&self.epochs);
         }
         let log = Log {
             dir: self.dir,
@@ -316,7 +327,7 @@ impl Opening {
             .filter(|segment| self.is_scanned(segment.base));
         let kinds = [Kind::Log, Kind::Offsets, Kind::Times, Kind::Aborted];
         let paths = scanned.flat_map(|s| kinds.map(|kind| path_of(&self.dir, s.base, kind)));
-        paths.collect()
+        paths.chain(self.written.iter().cloned()).collect()
     }
 }
 

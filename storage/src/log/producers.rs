@@ -18,7 +18,7 @@ mod entry;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use carrick_protocol::batch::{BatchHeader, ControlKind, ControlMarker};
 use carrick_protocol::ids::{Offset, ProducerId};
@@ -311,8 +311,9 @@ impl Producers {
         };
     }
 
-    /// Writes the state, which must be that of all batches below `at`, to `dir`, durably.
-    pub fn write_snapshot(&self, dir: &Path, at: Offset) -> Result<(), LogError> {
+    /// Writes the state, which must be that of all batches below `at`, to a file in `dir`, which
+    /// is returned. It is not synced: a torn one is found out and an older one used instead.
+    pub fn write_snapshot(&self, dir: &Path, at: Offset) -> Result<PathBuf, LogError> {
         snapshot::write(self, dir, at)
     }
 

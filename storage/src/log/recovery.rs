@@ -73,7 +73,10 @@ impl Opening {
         let scanned_from = found[first_scanned].base;
         self.scanned_from = Some(scanned_from);
         match EpochHistory::load(&self.dir) {
-            Ok(epochs) => self.epochs = epochs,
+            Ok(epochs) => {
+                self.saved_epochs = epochs.clone();
+                self.epochs = epochs;
+            }
             Err(LogError::Corrupt { path, problem }) => {
                 warn!(path = %path.display(), problem, "epochs are rebuilt");
                 for segment in &found[..first_scanned] {

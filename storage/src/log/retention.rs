@@ -155,7 +155,11 @@ impl Log {
                 warn!(base = %segment.base, %error, "segment file not removed");
             }
         }
-        self.durability.written(Vec::new());
+        let first = self
+            .sealed
+            .first()
+            .map_or(self.active.base, |segment| segment.base);
+        self.durability.forget(|base| base < first);
         Ok(())
     }
 }

@@ -174,11 +174,6 @@ impl AbortedIndex {
         self.view.clone()
     }
 
-    /// Removes the file, when the segment is deleted.
-    pub fn delete(self) -> Result<(), LogError> {
-        self.remove_file()
-    }
-
     fn remove_file(&self) -> Result<(), LogError> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -249,11 +244,6 @@ impl AbortedView {
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether the segment has no aborted transaction.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Adds to `found` the entries that overlap `from..upto`; false when later segments can't have
@@ -348,7 +338,7 @@ mod tests {
             other.append(aborted(1, 2, 4, 5)).is_err(),
             "ends before the segment"
         );
-        assert!(other.view().is_empty());
+        assert_eq!(other.view().len(), 0);
     }
 
     #[test]
@@ -386,7 +376,7 @@ mod tests {
             entries(&AbortedIndex::open(dir.path(), Offset(0)).unwrap()),
             expected
         );
-        index.delete().unwrap();
+        index.remove_file().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -180,7 +180,9 @@ impl Log {
         self.active = Active::create(&self.dir, offset, self.now_ms)?;
         self.producers.clear();
         delete_snapshots_outside(&self.dir, offset, offset)?;
-        self.producers.write_snapshot(&self.dir, offset)?;
+        let snapshot = self.producers.write_snapshot(&self.dir, offset)?;
+        let synced = File::open(&snapshot).and_then(|file| file.sync_all());
+        synced.map_err(|e| LogError::io(&snapshot, e))?;
         fsync_dir(&self.dir)?;
         self.sealed = Arc::from([]);
         self.log_start = offset;
@@ -191,6 +193,7 @@ impl Log {
     }
 
     fn finish_truncation(&mut self) {
+        self.durability.forget(|base| base >= self.active.base);
         self.durability.epochs_changed(&self.epochs);
         self.publish_shape();
         self.durability

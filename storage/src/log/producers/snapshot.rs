@@ -24,7 +24,6 @@ use carrick_protocol::ids::{Offset, ProducerId};
 use super::entry::{BATCHES_KEPT, KeptBatch, ProducerEntry};
 use super::{LogError, Producers};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::disk::atomic_write;
 
 const MAGIC: &[u8; 3] = b"CPS";
 const VERSION: u8 = 1;
@@ -74,8 +73,15 @@ pub(crate) fn remove_stray_snapshots(dir: &Path, segments: &[Offset]) -> Result<
     Ok(())
 }
 
-pub(super) fn write(state: &Producers, dir: &Path, at: Offset) -> Result<(), LogError> {
-    Ok(atomic_write(&path(dir, at), &encode(state))?)
+/// See [`Producers::write_snapshot`].
+pub(super) fn write(state: &Producers, dir: &Path, at: Offset) -> Result<PathBuf, LogError> {
+    let path = path(dir, at);
+    fs::write(&path, encode(state)).map_err(|error| {
+        // Best effort: a torn file would be found out by its CRC.
+        let _ = fs::remove_file(&path);
+        LogError::io(&path, error)
+    })?;
+    Ok(path)
 }
 
 /// See [`Producers::reload`].

@@ -420,14 +420,60 @@ fn epochs_follow_the_batches() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_and_the_log_goes_on() {
+fn a_full_disk_is_an_error_and_appends_go_on_once_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
-    log.append(&batch(1), NEXT, 0).unwrap();
-    // As an append that finds no room: the batch would need a segment larger than there can be.
-    let outcome = log.active.reserve(active::SEGMENT_LIMIT_BYTES, &log.config);
-    assert!(matches!(outcome, Err(LogError::BatchTooLarge { .. })));
-    log.append(&batch(1), NEXT, 0).unwrap();
+    active::tests::set_room(100_000);
+    let mut stored = 0;
+    let full = loop {
+        match log.append(&batch(20), NEXT, 0) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, LogError::DiskFull { .. }), "{full}");
+    assert!(
+        log.size_bytes() > 90_000,
+        "the last pages are used: {}",
+        log.size_bytes()
+    );
+    assert_eq!(
+        headers(&read_all(&log.reader().snapshot(), Offset(0), 5000)).len(),
+        stored
+    );
+    assert_eq!(log.flush_handle().flush().unwrap(), log.end());
+    let whole = std::fs::metadata(log.active.path()).unwrap().len();
+    assert!(whole <= 100_000, "what a failed attempt took is given back");
+    active::tests::set_room(usize::MAX);
+    log.append(&batch(20), NEXT, 0).unwrap();
+    drop(log);
+    let (log, _) = reopen(&dir, LogConfig::default());
+    assert_eq!(
+        headers(&read_all(&log.reader().snapshot(), Offset(0), 5000)).len(),
+        stored + 1
+    );
+}
+
+#[test]
+fn a_disk_that_is_full_at_a_roll_keeps_what_came_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, small());
+    log.append(&batch(10), NEXT, 0).unwrap();
+    active::tests::set_room(0);
+    for _ in 0..3 {
+        assert!(matches!(
+            log.append(&batch(10), NEXT, 0),
+            Err(LogError::DiskFull { .. })
+        ));
+        assert_eq!(log.end(), Offset(10));
+    }
+    active::tests::set_room(usize::MAX);
+    assert_eq!(
+        log.append(&batch(10), NEXT, 0).unwrap().first_offset,
+        Offset(10)
+    );
+    drop(log);
+    let (log, _) = reopen(&dir, small());
     assert_eq!(
         headers(&read_all(&log.reader().snapshot(), Offset(0), 1)).len(),
         2
