@@ -84,15 +84,17 @@ pub struct MirrorDescription {
 
 /// How far one mirror partition is behind its source.
 ///
-/// With the source away, `lag_records` is what was known at `seen_at_ms`: a lower bound, and `is_current` is false.
+/// With the source away, `lag_records` is what was known at `seen_at_ms`: a lower bound, and
+/// `is_current` is false.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartitionLag {
     /// Partition index.
     pub partition: i32,
-    /// Source high watermark − mirror end, in offsets; `None` if the source was not seen since the start.
+    /// Source high watermark − mirror end, in offsets; `None` if the source was not seen since the
+    /// start.
     pub lag_records: Option<i64>,
-    /// Milliseconds since the mirror last held everything that the source had; 0 while it does; `None` if it never did
-    /// since the start.
+    /// Milliseconds since the mirror last held everything that the source had; 0 while it does;
+    /// `None` if it never did since the start.
     pub lag_ms: Option<i64>,
     /// The source answered a fetch of this partition lately: the figures are current.
     pub is_current: bool,
@@ -110,7 +112,8 @@ pub struct PartitionLag {
     pub seen_at_ms: Option<i64>,
     /// Bytes appended since the start.
     pub bytes_total: u64,
-    /// Records (offsets) that the source had deleted before they could be mirrored, since the start.
+    /// Records (offsets) that the source had deleted before they could be mirrored, since the
+    /// start.
     pub lost_to_retention: i64,
     /// The node that leads it at the source, `None` while there is none.
     pub source_leader: Option<i32>,

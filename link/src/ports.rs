@@ -1,15 +1,17 @@
 //! What a link needs of the broker that it runs in, in the link's own words.
 //!
-//! The link declares these traits, the broker implements them; [`crate::testing::contract`] is the suite that every
-//! implementation must pass. All are synchronous and object safe. The link calls them from its own tasks: the
-//! methods of [`MirrorPartition`] on the async threads (they must not wait for a disk), all others, which may
-//! write metadata durably, from blocking threads.
+//! The link declares these traits, the broker implements them; [`crate::testing::contract`] is the
+//! suite that every implementation must pass. All are synchronous and object safe. The link calls
+//! them from its own tasks: the methods of [`MirrorPartition`] on the async threads (they must not
+//! wait for a disk), all others, which may write metadata durably, from blocking threads.
 //!
 //! Invariants that an implementation keeps:
-//! - A [`Lease`] is the right to write to a mirror partition. Whether it still holds is decided under the same
-//!   lock under which bytes are written; a late append gets [`TargetError::Fenced`] and nothing is written.
+//! - A [`Lease`] is the right to write to a mirror partition. Whether it still holds is decided
+//! under the same lock under which bytes are written; a late append gets [`TargetError::Fenced`]
+//!   and nothing is written.
 //! - Bytes are stored as given. Gaps before a batch are allowed, going back is not.
-//! - What a method of [`TopicCatalog`] or [`LinkStore`] has returned survives kill -9, and each is one atomic write.
+//! - What a method of [`TopicCatalog`] or [`LinkStore`] has returned survives kill -9, and each is
+//!   one atomic write.
 
 use std::sync::Arc;
 
@@ -42,7 +44,8 @@ pub struct Ports {
 
 /// The right of one link to write to a mirror partition.
 ///
-/// `epoch` grows with every start of a replicator within one life of the process; leases do not outlive it.
+/// `epoch` grows with every start of a replicator within one life of the process; leases do not
+/// outlive it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// Who writes.
@@ -55,8 +58,8 @@ pub struct Lease {
 pub trait MirrorTarget: Send + Sync {
     /// Takes the partition over under `lease`: every earlier lease is fenced from here on.
     ///
-    /// Errors: `NoSuchPartition`; `NotAMirror` (it was never one, or has been promoted); `WrongLink`; `Fenced` (a
-    /// lease with a larger epoch was given out); `Storage`.
+    /// Errors: `NoSuchPartition`; `NotAMirror` (it was never one, or has been promoted);
+    /// `WrongLink`; `Fenced` (a lease with a larger epoch was given out); `Storage`.
     fn open(
         &self,
         partition: &TopicPartition,
@@ -66,8 +69,8 @@ pub trait MirrorTarget: Send + Sync {
 
 /// One mirror partition, held under a lease. Dropping it gives the lease back without a trace.
 ///
-/// Nine methods, because log start, log end, high watermark and epochs of a follower's log are four things: the same
-/// ones that a Kafka follower has.
+/// Nine methods, because log start, log end, high watermark and epochs of a follower's log are four
+/// things: the same ones that a Kafka follower has.
 pub trait MirrorPartition: Send {
     /// The end of what is stored: the base offset of the next batch is at or above it.
     fn next_offset(&self) -> Offset;
@@ -81,8 +84,9 @@ pub trait MirrorPartition: Send {
     /// The largest stored epoch at or below `epoch`, and where it ends; `None` if all are above.
     fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)>;
 
-    /// Stores whole batches as they are and returns the new end. `batches` have been checked (CRC, order, magic 2).
-    /// The high watermark becomes min(end, `source_high_watermark`). All or nothing.
+    /// Stores whole batches as they are and returns the new end. `batches` have been checked (CRC,
+    /// order, magic 2). The high watermark becomes min(end, `source_high_watermark`). All or
+    /// nothing.
     ///
     /// Errors: `Fenced`; `NonMonotonic` if the first batch begins below the end; `Storage`.
     fn append(
@@ -94,17 +98,18 @@ pub trait MirrorPartition: Send {
     /// The source's high watermark moved: the local one becomes min(end, it), and never goes back.
     fn observe_source(&mut self, high_watermark: Offset) -> Result<(), TargetError>;
 
-    /// Moves the end forward without bytes: the source holds nothing below `end` any more. No effect if `end` is not
-    /// above the present end.
+    /// Moves the end forward without bytes: the source holds nothing below `end` any more. No
+    /// effect if `end` is not above the present end.
     fn skip_to(&mut self, end: Offset) -> Result<(), TargetError>;
 
-    /// Moves the log start forward, into a batch if need be. `NonMonotonic` if above the end; no effect if not above
-    /// the present start.
+    /// Moves the log start forward, into a batch if need be. `NonMonotonic` if above the end; no
+    /// effect if not above the present start.
     fn trim_to(&mut self, log_start: Offset) -> Result<(), TargetError>;
 
-    /// Removes everything at and above `end`, which the source has proven to be no longer part of its log; the high
-    /// watermark goes back with it. A batch that holds `end` is removed whole, so that the new end may be lower. At
-    /// or below the log start: the log is emptied and starts anew at `end`. No effect if `end` is not below the end.
+    /// Removes everything at and above `end`, which the source has proven to be no longer part of
+    /// its log; the high watermark goes back with it. A batch that holds `end` is removed whole, so
+    /// that the new end may be lower. At or below the log start: the log is emptied and starts anew
+    /// at `end`. No effect if `end` is not below the end.
     fn truncate_to(&mut self, end: Offset) -> Result<(), TargetError>;
 }
 
@@ -153,7 +158,8 @@ pub struct LocalEnds {
     pub end: Offset,
     /// The high watermark.
     pub high_watermark: Offset,
-    /// The largest timestamp of the last stored batch, milliseconds since the epoch; `None` if there is none.
+    /// The largest timestamp of the last stored batch, milliseconds since the epoch; `None` if
+    /// there is none.
     pub last_timestamp_ms: Option<i64>,
     /// Transactions without a marker: a cut would abort them.
     pub open_transactions: u32,
@@ -164,8 +170,9 @@ pub trait LocalBatches: Send + Sync {
     /// Where a partition stands. Error: `NoSuchPartition`, `Storage`.
     fn ends(&self, partition: &TopicPartition) -> Result<LocalEnds, TargetError>;
 
-    /// Whole batches from the one that holds `from` or the first after it, at most `max_bytes` but for the first batch;
-    /// up to the log end. Empty at the end. Error: `NoSuchPartition`; `NonMonotonic` below the log start; `Storage`.
+    /// Whole batches from the one that holds `from` or the first after it, at most `max_bytes` but
+    /// for the first batch; up to the log end. Empty at the end. Error: `NoSuchPartition`;
+    /// `NonMonotonic` below the log start; `Storage`.
     fn read(
         &self,
         partition: &TopicPartition,
@@ -179,17 +186,20 @@ pub trait TopicCatalog: Send + Sync {
     /// Partition count of a local topic, mirror or not; `None` if there is none.
     fn partitions(&self, topic: &TopicName) -> Option<i32>;
 
-    /// Creates the topic, read-only, and stores its mirror record. Errors: `TopicExists`, `InvalidTopic`, `Storage`.
+    /// Creates the topic, read-only, and stores its mirror record. Errors: `TopicExists`,
+    /// `InvalidTopic`, `Storage`.
     fn create_mirror(
         &self,
         spec: &MirrorTopicSpec,
         record: &MirrorRecord,
     ) -> Result<(), CatalogError>;
 
-    /// Grows a mirror topic to `count` partitions and stores its record. No effect on the topic if it has as many.
+    /// Grows a mirror topic to `count` partitions and stores its record. No effect on the topic if
+    /// it has as many.
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError>;
 
-    /// Sets (`Some`) or removes (`None`) configs of a mirror topic. Configs that this broker doesn't know are left out.
+    /// Sets (`Some`) or removes (`None`) configs of a mirror topic. Configs that this broker
+    /// doesn't know are left out.
     fn set_configs(
         &self,
         topic: &TopicName,
@@ -199,9 +209,10 @@ pub trait TopicCatalog: Send + Sync {
     /// The configs set on a mirror topic itself.
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError>;
 
-    /// Makes mirrors writable: per partition fence the lease, ABORT markers, producer-id barrier, epoch above the
-    /// source's; then all of the records and reports in one write. May be called again after a crash: what was done is
-    /// not done twice. If it fails, the topics that were named are mirrors still.
+    /// Makes mirrors writable: per partition fence the lease, ABORT markers, producer-id barrier,
+    /// epoch above the source's; then all of the records and reports in one write. May be called
+    /// again after a crash: what was done is not done twice. If it fails, the topics that were
+    /// named are mirrors still.
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError>;
 }
 
@@ -225,7 +236,8 @@ pub enum CatalogError {
     Storage(String),
 }
 
-/// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never logged.
+/// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never
+/// logged.
 pub trait LinkStore: Send + Sync {
     /// Every link.
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError>;
@@ -233,7 +245,8 @@ pub trait LinkStore: Send + Sync {
     fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError>;
     /// Writes a link over what was there.
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError>;
-    /// Removes a link, and the records of its mirrors, which are stopped. No effect if there is none.
+    /// Removes a link, and the records of its mirrors, which are stopped. No effect if there is
+    /// none.
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
     /// Writes mirrors over what was there, all or none.
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError>;

@@ -14,14 +14,16 @@ use crate::state::{LinkErrorCode, MirrorError, MirrorStatus};
 /// The longest name of a link, as Confluent has it.
 pub const LINK_NAME_MAX_BYTES: usize = 200;
 
-/// A link's name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not `.` or `..`, and not `-`, which stands for "every link" in URLs.
+/// A link's name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not `.` or `..`, and not `-`, which stands for
+/// "every link" in URLs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkName(Arc<str>);
 
 /// That is no name for a link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is not a link name: 1 to {LINK_NAME_MAX_BYTES} of letters, digits, '.', '_' and '-', but not '.', '..' or '-'"
+    "'{0}' is not a link name: 1 to {LINK_NAME_MAX_BYTES} of letters, digits, '.', '_' and '-', \
+     but not '.', '..' or '-'"
 )]
 pub struct InvalidLinkName(pub String);
 
@@ -80,13 +82,15 @@ pub struct LinkRecord {
     pub name: LinkName,
     /// Its id, made at creation.
     pub id: Uuid,
-    /// The source's cluster id as first seen (or as given at creation); a link that meets another one fails.
+    /// The source's cluster id as first seen (or as given at creation); a link that meets another
+    /// one fails.
     pub source_cluster_id: Option<String>,
     /// The configs that were set, by name. May hold secrets.
     pub configs: BTreeMap<String, String>,
     /// When it was created, milliseconds since the epoch.
     pub created_ms: i64,
-    /// Why the link failed for good, if it did: it stays so over restarts until its configs change or it is resumed.
+    /// Why the link failed for good, if it did: it stays so over restarts until its configs change
+    /// or it is resumed.
     pub failure: Option<LinkFailure>,
 }
 
@@ -114,8 +118,8 @@ pub struct MirrorRecord {
     pub source_topic_id: TopicId,
     /// How many partitions are mirrored.
     pub partitions: i32,
-    /// `ACTIVE`, `PAUSED`, `FAILED`, `PENDING_STOPPED` or `STOPPED`: what is wanted, or final. The other states
-    /// follow from the link's and are not stored.
+    /// `ACTIVE`, `PAUSED`, `FAILED`, `PENDING_STOPPED` or `STOPPED`: what is wanted, or final. The
+    /// other states follow from the link's and are not stored.
     pub status: MirrorStatus,
     /// Since when, milliseconds since the epoch.
     pub status_since_ms: i64,

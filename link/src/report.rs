@@ -1,7 +1,7 @@
 //! What a promotion or failover loses: the RPO report.
 //!
-//! Invariant: a loss that can't be known is never shown as none. With the source gone, what it held at last sight is a
-//! lower bound, and `exact` is false.
+//! Invariant: a loss that can't be known is never shown as none. With the source gone, what it held
+//! at last sight is a lower bound, and `exact` is false.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +39,11 @@ pub struct PartitionRpo {
     pub source_high_watermark: Option<i64>,
     /// When that was, milliseconds since the epoch.
     pub source_seen_at_ms: Option<i64>,
-    /// Records between the mirror's end and that high watermark: missing. `None` if it was never seen.
+    /// Records between the mirror's end and that high watermark: missing. `None` if it was never
+    /// seen.
     pub missing_records: Option<i64>,
-    /// Milliseconds for which the source's writes may be missing: since the mirror last held all of them. 0 only if
-    /// `exact` and nothing is missing; `None` if it never did since the start.
+    /// Milliseconds for which the source's writes may be missing: since the mirror last held all of
+    /// them. 0 only if `exact` and nothing is missing; `None` if it never did since the start.
     pub missing_ms: Option<i64>,
     /// `missing_records` is the truth, not a lower bound: the source answered just now.
     pub exact: bool,

@@ -129,8 +129,9 @@ use MirrorStatus::{
 
 /// Every legal change of a mirror's status: from, and to which.
 ///
-/// `failover` leads from every state but `STOPPED` to `PENDING_STOPPED`. A promotion that is given up goes back to
-/// `ACTIVE`, or to what the link makes of it. Nothing leads out of `STOPPED`: mirroring a topic again starts with a new one.
+/// `failover` leads from every state but `STOPPED` to `PENDING_STOPPED`. A promotion that is given
+/// up goes back to `ACTIVE`, or to what the link makes of it. Nothing leads out of `STOPPED`:
+/// mirroring a topic again starts with a new one.
 pub const MIRROR_TRANSITIONS: &[(MirrorStatus, &[MirrorStatus])] = &[
     (
         PendingMirror,

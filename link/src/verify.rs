@@ -58,7 +58,8 @@ pub struct PartitionVerify {
     pub batches: u64,
     /// Bytes compared.
     pub bytes: u64,
-    /// Batches that only one side still holds because the other has compacted it away: not a difference.
+    /// Batches that only one side still holds because the other has compacted it away: not a
+    /// difference.
     pub compacted_batches: u64,
     /// The first difference, if there is one; the partition's comparison ends there.
     pub difference: Option<Difference>,

@@ -1,6 +1,7 @@
 //! Fetched bytes that are not yet stored: bounded for each partition and for the whole link.
 //!
-//! The bound is soft: a request is only sent below it, and its answer may exceed it by one answer per connection.
+//! The bound is soft: a request is only sent below it, and its answer may exceed it by one answer
+//! per connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

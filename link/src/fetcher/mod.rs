@@ -1,8 +1,9 @@
 //! Fetches from one source broker, for every partition that it leads.
 //!
-//! One connection, one fetch session (KIP-227), one request in flight: answer N is handed to the replicators, and request N+1
-//! is sent at once, with positions told by the headers of N ([`slots`]). So N is checked and stored while N+1 travels. Bytes
-//! not yet stored are bounded ([`budget`]): a partition over its share is left out of the next request, which stalls no other.
+//! One connection, one fetch session (KIP-227), one request in flight: answer N is handed to the
+//! replicators, and request N+1 is sent at once, with positions told by the headers of N
+//! ([`slots`]). So N is checked and stored while N+1 travels. Bytes not yet stored are bounded
+//! ([`budget`]): a partition over its share is left out of the next request, which stalls no other.
 //!
 //! Invariants:
 //! - After a connect no partition is fetched before its replicator has said from where.
@@ -241,7 +242,8 @@ impl Fetcher {
                 Ok(response) => self.on_response(session, response, sent_at_ms),
                 Err(error @ SourceError::Broker { .. }) => {
                     session.fail();
-                    tracing::warn!(link = %self.setup.link, broker = %self.setup.broker, %error, "fetch refused");
+                    let (link, broker) = (&self.setup.link, self.setup.broker);
+                    tracing::warn!(%link, %broker, %error, "fetch refused");
                     Some(self.setup.backoff.next_wait())
                 }
                 Err(error) => return Left::Failed(error),
@@ -279,6 +281,7 @@ impl Fetcher {
         let throttle = Some(throttle_ms.min(THROTTLE_MAX_MS))
             .filter(|ms| *ms > 0)
             .map(Duration::from_millis);
+        let (link, broker) = (self.setup.link.clone(), self.setup.broker);
         match session.apply(response) {
             SessionOutcome::Partitions(answers) => {
                 self.setup.backoff.reset();
@@ -291,8 +294,9 @@ impl Fetcher {
                 throttle
             }
             SessionOutcome::Restarted(why) => {
-                tracing::debug!(link = %self.setup.link, broker = %self.setup.broker, why, "new fetch session");
-                // At once; but a source that refuses every session must not be asked in a tight loop.
+                tracing::debug!(%link, %broker, why, "new fetch session");
+                // At once; but a source that refuses every session must not be asked in a tight
+                // loop.
                 (self.setup.backoff.failures() > 0)
                     .then(|| self.setup.backoff.next_wait())
                     .or_else(|| {
@@ -301,7 +305,7 @@ impl Fetcher {
                     })
             }
             SessionOutcome::Refused(error) => {
-                tracing::warn!(link = %self.setup.link, broker = %self.setup.broker, %error, "fetch refused");
+                tracing::warn!(%link, %broker, %error, "fetch refused");
                 Some(self.setup.backoff.next_wait())
             }
         }

@@ -1,7 +1,9 @@
-//! The partitions of one fetcher: where each is, what the next request asks for, what an answer means for it.
+//! The partitions of one fetcher: where each is, what the next request asks for, what an answer
+//! means for it.
 //!
-//! Invariant: a partition with a position is one whose answers so far were clean by their headers. Whatever else comes takes its
-//! position away, until its replicator, which judges the bytes, gives it a new one.
+//! Invariant: a partition with a position is one whose answers so far were clean by their headers.
+//! Whatever else comes takes its position away, until its replicator, which judges the bytes, gives
+//! it a new one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,7 +140,8 @@ impl Slots {
         }
     }
 
-    /// Takes one partition's answer: moves its position ahead by the headers, and hands the bytes to its replicator.
+    /// Takes one partition's answer: moves its position ahead by the headers, and hands the bytes
+    /// to its replicator.
     pub(crate) fn answered(&mut self, answer: FetchedPartition) {
         let Some(slot) = self.slots.get_mut(&answer.partition) else {
             return;

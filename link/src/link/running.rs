@@ -23,7 +23,8 @@ use crate::source::{SourceCluster, SourceError};
 /// A partition may have this many times its share of a request in flight.
 const SHARES_IN_FLIGHT: usize = 4;
 
-/// A link may have this many answers in flight per fetcher of a broker, and this many bytes at least.
+/// A link may have this many answers in flight per fetcher of a broker, and this many bytes at
+/// least.
 const ANSWERS_IN_FLIGHT: usize = 4;
 const LINK_IN_FLIGHT_BYTES_MIN: usize = 64 << 20;
 
@@ -106,7 +107,8 @@ impl Running {
         }
     }
 
-    /// Starts what is wanted and doesn't run, ends what runs and isn't wanted, and waits for those ends.
+    /// Starts what is wanted and doesn't run, ends what runs and isn't wanted, and waits for those
+    /// ends.
     pub(crate) async fn reconcile(&mut self, wanted: &[Wanted]) {
         let mut missing: BTreeMap<TopicPartition, (&Wanted, &StatusCell)> = BTreeMap::new();
         for mirror in wanted {

@@ -1,7 +1,8 @@
 //! What a link's supervisor and the manager both hold of a link.
 //!
-//! Lock order: `change` (awaited, held while a record is stored and then set) → `inner` (short, never across an await or a port).
-//! The supervisor never awaits `change` in its loop: who holds it may be waiting for the supervisor.
+//! Lock order: `change` (awaited, held while a record is stored and then set) → `inner` (short,
+//! never across an await or a port). The supervisor never awaits `change` in its loop: who holds it
+//! may be waiting for the supervisor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use crate::tasks::{self, TaskLog};
 /// What the supervisor is asked.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    /// Make what runs what is wanted. Answered when everything that isn't wanted any more has ended.
+    /// Make what runs what is wanted. Answered when everything that isn't wanted any more has
+    /// ended.
     Reconcile(Option<oneshot::Sender<()>>),
     /// The configs have changed: begin anew with them.
     Restart,
@@ -253,7 +255,8 @@ impl LinkShared {
         if record.source_cluster_id.is_none() {
             record.source_cluster_id = Some(cluster_id);
             if let Err(error) = self.store_link(record).await {
-                tracing::error!(link = %self.name, %error, "the source's cluster id could not be stored");
+                let link = &self.name;
+                tracing::error!(%link, %error, "the source's cluster id could not be stored");
             }
         }
     }

@@ -188,7 +188,8 @@ fn illegal(record: &MirrorRecord, action: MirrorAction) -> LinkError {
             "it is not up to date while paused: resume it first, or fail it over"
         }
         (MirrorStatus::Failed, MirrorAction::Promote) => {
-            "it has failed and can't be brought up to date: resume it once the cause is gone, or fail it over"
+            "it has failed and can't be brought up to date: resume it once the cause is gone, \
+             or fail it over"
         }
         _ => "that is not possible now: see its description for the steps that are open",
     };

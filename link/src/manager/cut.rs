@@ -1,8 +1,8 @@
 //! The end of mirrors, by failover or after a promotion has caught up.
 //!
-//! In order: `PENDING_STOPPED` is stored · nothing of the mirrors runs any more · the reports are made · the catalog cuts and
-//! stores `STOPPED` with the reports, for all of them in one write. After a crash in between the stored `PENDING_STOPPED` leads
-//! here again.
+//! In order: `PENDING_STOPPED` is stored · nothing of the mirrors runs any more · the reports are
+//! made · the catalog cuts and stores `STOPPED` with the reports, for all of them in one write.
+//! After a crash in between the stored `PENDING_STOPPED` leads here again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,8 @@ pub(super) async fn failover(shared: Arc<LinkShared>, topics: Vec<TopicName>) ->
                 .map(|(name, report)| (name, Ok(Some(report)))),
         ),
         Err(error) => {
-            tracing::error!(link = %shared.name, %error, "failover failed; it can be asked for again");
+            let link = &shared.name;
+            tracing::error!(%link, %error, "failover failed; it can be asked for again");
             shared.reconcile();
             outcomes.extend(all_failed(&names, &error));
         }
@@ -104,7 +105,8 @@ pub(super) fn hold(shared: &LinkShared, topics: &[TopicName], is_held: bool) {
     }
 }
 
-/// Cuts mirrors that are held still and stored as `PENDING_STOPPED`; their reports, in that order. The caller holds `change`.
+/// Cuts mirrors that are held still and stored as `PENDING_STOPPED`; their reports, in that order.
+/// The caller holds `change`.
 pub(super) async fn cut(
     shared: &Arc<LinkShared>,
     topics: &[TopicName],

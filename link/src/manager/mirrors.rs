@@ -142,7 +142,8 @@ async fn store_mirror(
         Err(error) => return Err(error.into()),
     }
     let mut inner = shared.inner();
-    // A stopped mirror of that name, whose topic was deleted, must not lend its figures to the new one.
+    // A stopped mirror of that name, whose topic was deleted, must not lend its figures to the new
+    // one.
     inner.mirrors.remove(&record.topic);
     inner.put_mirror(record);
     Ok(())

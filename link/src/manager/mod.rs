@@ -1,7 +1,7 @@
 //! The links of this broker: the API that HTTP, the CLI behind it and the broker's topics use.
 //!
-//! Lock order: `admin` (awaited; creation and deletion, because names are the whole broker's) → a link's `change` → `links` and a
-//! link's inner part (short, never across an await or a port).
+//! Lock order: `admin` (awaited; creation and deletion, because names are the whole broker's) → a
+//! link's `change` → `links` and a link's inner part (short, never across an await or a port).
 
 mod alter;
 mod cut;
@@ -94,10 +94,12 @@ pub struct LinkManager {
 }
 
 impl LinkManager {
-    /// Starts every stored link, and takes up what was under way when the broker stopped. Needs a tokio runtime.
+    /// Starts every stored link, and takes up what was under way when the broker stopped. Needs a
+    /// tokio runtime.
     ///
     /// # Errors
-    /// `Store` if the stored links can't be read; `InvalidConfig` if this version doesn't know one's configs.
+    /// `Store` if the stored links can't be read; `InvalidConfig` if this version doesn't know
+    /// one's configs.
     pub async fn start(ports: Ports) -> Result<Arc<Self>, LinkError> {
         let manager = Arc::new(Self {
             ports: ports.clone(),
@@ -122,12 +124,14 @@ impl LinkManager {
             take_up(&shared, &interrupted);
         }
         for orphan in mirrors {
-            tracing::error!(topic = %orphan.topic, link = %orphan.link, "a mirror without its link");
+            let (topic, link) = (&orphan.topic, &orphan.link);
+            tracing::error!(%topic, %link, "a mirror without its link");
         }
         Ok(manager)
     }
 
-    /// Stops every link and waits until nothing of theirs runs any more. Later calls answer `ShuttingDown`.
+    /// Stops every link and waits until nothing of theirs runs any more. Later calls answer
+    /// `ShuttingDown`.
     pub async fn shutdown(&self) {
         self.is_stopping.store(true, Ordering::Release);
         let _admin = self.admin.lock().await;
@@ -165,7 +169,8 @@ impl LinkManager {
     /// Deletes a link. With `force` its mirrors are failed over first.
     ///
     /// # Errors
-    /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`; with `force` whatever kept a mirror from being failed over.
+    /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`; with `force` whatever kept a mirror from
+    /// being failed over.
     pub async fn delete_link(&self, name: &str, force: bool) -> Result<(), LinkError> {
         self.do_delete_link(name, force).await
     }
@@ -180,7 +185,8 @@ impl LinkManager {
         Ok(config.entries())
     }
 
-    /// Sets (`Some`) or resets (`None`) configs of a live link, all or none. A link that has failed starts anew.
+    /// Sets (`Some`) or resets (`None`) configs of a live link, all or none. A link that has failed
+    /// starts anew.
     ///
     /// # Errors
     /// `NoSuchLink`, `InvalidConfig`, `Store`.
@@ -197,8 +203,8 @@ impl LinkManager {
     /// Creates a mirror topic and starts to fill it.
     ///
     /// # Errors
-    /// `NoSuchLink`, `LinkState`, `SourceUnavailable`, `NoSuchSourceTopic`, `SourceTopic`, `MirrorExists`, `TopicExists`,
-    /// `InvalidName`, `InvalidConfig`, `Catalog`.
+    /// `NoSuchLink`, `LinkState`, `SourceUnavailable`, `NoSuchSourceTopic`, `SourceTopic`,
+    /// `MirrorExists`, `TopicExists`, `InvalidName`, `InvalidConfig`, `Catalog`.
     pub async fn create_mirror(
         &self,
         link: &str,
@@ -248,11 +254,12 @@ impl LinkManager {
         Err(LinkError::NotAMirror(topic.to_owned()))
     }
 
-    /// Promotes, fails over, pauses or resumes mirrors of a link. The outer error is about the whole request; each
-    /// topic has an outcome of its own. Failover is one atomic write for all; so is promote for those that reach lag 0.
+    /// Promotes, fails over, pauses or resumes mirrors of a link. The outer error is about the
+    /// whole request; each topic has an outcome of its own. Failover is one atomic write for all;
+    /// so is promote for those that reach lag 0.
     ///
-    /// A promotion waits, for ever if the source goes on writing: `cancel` gives it up, dropping the future leaves it
-    /// running, and `Resume` or `Failover` end it. A dry run changes nothing.
+    /// A promotion waits, for ever if the source goes on writing: `cancel` gives it up, dropping
+    /// the future leaves it running, and `Resume` or `Failover` end it. A dry run changes nothing.
     ///
     /// # Errors
     /// `NoSuchLink`, `InvalidName` (a pattern that isn't a regular expression, or matches nothing).

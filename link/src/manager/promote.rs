@@ -1,7 +1,8 @@
 //! Promotion: refused without the source, waits for lag 0, then cuts.
 //!
-//! Lag 0 is the source's word: where its partitions end is asked, mirrored up to there, and asked again once nothing of the mirror
-//! runs any more. Only if it has not grown then is the mirror cut; so nothing is lost but what is written after that.
+//! Lag 0 is the source's word: where its partitions end is asked, mirrored up to there, and asked
+//! again once nothing of the mirror runs any more. Only if it has not grown then is the mirror cut;
+//! so nothing is lost but what is written after that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::tasks::configs;
 /// How often the mirrors' ends are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Promotes mirrors together: they are cut in one write once all that don't fail have reached lag 0.
+/// Promotes mirrors together: they are cut in one write once all that don't fail have reached lag
+/// 0.
 pub(super) async fn promote(
     shared: &Arc<LinkShared>,
     topics: Vec<TopicName>,
@@ -203,7 +205,8 @@ fn still_waits(
     }))
 }
 
-/// Holds the mirrors still and cuts them, unless the source has grown meanwhile (`None`: they go on).
+/// Holds the mirrors still and cuts them, unless the source has grown meanwhile (`None`: they go
+/// on).
 async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outcomes> {
     sync_configs(shared, topics).await;
     let _change = shared.change.lock().await;
@@ -225,7 +228,8 @@ async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outco
             Some(topics.iter().cloned().zip(reports).collect())
         }
         Some(Err(error)) => {
-            tracing::error!(link = %shared.name, %error, "the cut failed; the promotion can be asked for again");
+            let link = &shared.name;
+            tracing::error!(%link, %error, "the cut failed; promotion can be asked for again");
             shared.reconcile();
             Some(all_failed(topics, &error))
         }

@@ -24,7 +24,8 @@ use crate::verify::{
 const READ_BYTES: u32 = 4 << 20;
 const SAMPLE_BYTES: u32 = 256 << 10;
 
-/// How long the source may take to find something, milliseconds, and how often it may find nothing before that is believed.
+/// How long the source may take to find something, milliseconds, and how often it may find nothing
+/// before that is believed.
 const READ_WAIT_MS: u32 = 5_000;
 const EMPTY_READS_MAX: u32 = 3;
 
@@ -271,7 +272,8 @@ impl Sides<'_> {
         Ok(walk.at)
     }
 
-    /// Whole batches of the source from the one that holds `at`; empty if there is nothing from there on.
+    /// Whole batches of the source from the one that holds `at`; empty if there is nothing from
+    /// there on.
     async fn fetch(&self, at: Offset, max_bytes: u32) -> Result<Bytes, LinkError> {
         let version = self.connection.fetch_version();
         let version = if self.topic.id.is_zero() {

@@ -1,7 +1,8 @@
 //! Which bytes of a fetched run are to be stored, and whether they may be.
 //!
-//! Pure: no port is called. The bytes that come out have been checked batch by batch: whole, format 2, CRC, offsets that
-//! only go up, leader epochs that don't go down and are not above the one that was fetched with.
+//! Pure: no port is called. The bytes that come out have been checked batch by batch: whole, format
+//! 2, CRC, offsets that only go up, leader epochs that don't go down and are not above the one that
+//! was fetched with.
 
 use bytes::Bytes;
 use carrick_protocol::batch::{BatchError, BatchHeader, Batches, check_batches};
@@ -185,7 +186,8 @@ impl Run {
         })
     }
 
-    /// Damage after what was taken. What was taken by its headers only must be checked before it is believed.
+    /// Damage after what was taken. What was taken by its headers only must be checked before it is
+    /// believed.
     fn corrupt(&self, records: &Bytes, error: BatchError) -> Intake {
         let good = self
             .accepted(records)
@@ -198,8 +200,8 @@ impl Run {
     }
 }
 
-/// Where a fetched run ends, by its headers alone: the next offset and the last epoch, if its batches look whole.
-/// The next request is made with it while the run itself is still to be judged.
+/// Where a fetched run ends, by its headers alone: the next offset and the last epoch, if its
+/// batches look whole. The next request is made with it while the run itself is still to be judged.
 pub(crate) fn predict(records: &[u8]) -> Option<(Offset, LeaderEpoch)> {
     let mut end = None;
     for batch in Batches::new(records) {

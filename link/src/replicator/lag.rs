@@ -1,7 +1,8 @@
 //! How far a partition is behind, and when that was true.
 //!
-//! Invariant: nothing here says that the mirror is caught up unless the source said so. Once the source is silent, the last
-//! figures stand as a lower bound, with the time at which they were true.
+//! Invariant: nothing here says that the mirror is caught up unless the source said so. Once the
+//! source is silent, the last figures stand as a lower bound, with the time at which they were
+//! true.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,7 +12,8 @@ use parking_lot::Mutex;
 
 use crate::description::PartitionLag;
 
-/// When a fetcher last got an answer: the time at which the answered request was sent, milliseconds since the epoch.
+/// When a fetcher last got an answer: the time at which the answered request was sent, milliseconds
+/// since the epoch.
 ///
 /// Every partition of a fetch session that an answer doesn't name had nothing new then.
 #[derive(Debug, Default)]
@@ -21,7 +23,8 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A request sent at `sent_at_ms` was answered; `with_records` says whether any partition got some.
+    /// A request sent at `sent_at_ms` was answered; `with_records` says whether any partition got
+    /// some.
     pub(crate) fn answered(&self, sent_at_ms: i64, with_records: bool) {
         self.answered_ms.fetch_max(sent_at_ms, Ordering::Relaxed);
         if !with_records {
@@ -40,7 +43,8 @@ impl Heartbeat {
     }
 }
 
-/// What is known of one partition; written by its replicator, read by describe, reports and metrics.
+/// What is known of one partition; written by its replicator, read by describe, reports and
+/// metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     /// The mirror's log start.

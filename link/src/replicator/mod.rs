@@ -1,21 +1,27 @@
 //! One mirrored partition.
 //!
-//! [`task`] waits, [`apply`] decides: `Machine::apply(event) → effects` is synchronous and calls nothing but the partition's
-//! own log (a memory copy). [`intake`] judges fetched bytes, [`truncation`] finds how far histories agree, [`lag`] keeps what
-//! is shown of it.
+//! [`task`] waits, [`apply`] decides: `Machine::apply(event) → effects` is synchronous and calls
+//! nothing but the partition's own log (a memory copy); [`tail`], [`history`] and [`trouble`] are
+//! parts of it. [`intake`] judges fetched bytes, [`truncation`] finds how far histories agree,
+//! [`lag`] keeps what is shown of it.
 //!
 //! Invariants:
-//! - Offsets: mirror log start ≤ mirror end ≤ fetch position. The position is above the end only where the source holds
-//!   nothing between the two.
-//! - Every `Fetch` effect has a new generation. An answer to an older one is dropped: what the fetcher predicted from bytes
-//!   that were refused never reaches the log.
-//! - At most one thing is waited for besides answers to fetches (a back-off, a question to the source); a new one replaces it.
-//! - Nothing is removed here without the source's proof, nor without consent if that loses records (`UNEXPECTED_TRUNCATION`).
+//! - Offsets: mirror log start ≤ mirror end ≤ fetch position. The position is above the end only
+//!   where the source holds nothing between the two.
+//! - Every `Fetch` effect has a new generation. An answer to an older one is dropped: what the
+//!   fetcher predicted from bytes that were refused never reaches the log.
+//! - At most one thing is waited for besides answers to fetches (a back-off, a question to the
+//!   source); a new one replaces it.
+//! - Nothing is removed here without the source's proof, nor without consent if that loses records
+//!   (`UNEXPECTED_TRUNCATION`).
 
 pub(crate) mod apply;
+mod history;
 pub(crate) mod intake;
 pub(crate) mod lag;
+mod tail;
 pub(crate) mod task;
+mod trouble;
 pub(crate) mod truncation;
 
 use std::time::Duration;
@@ -89,7 +95,8 @@ pub(crate) struct Probe {
     pub(crate) from: Offset,
     /// The source's high watermark then.
     pub(crate) high_watermark: Offset,
-    /// It holds no batch at or after `from`, nor one that holds the offset before the high watermark.
+    /// It holds no batch at or after `from`, nor one that holds the offset before the high
+    /// watermark.
     pub(crate) is_empty: bool,
 }
 

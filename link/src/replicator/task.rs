@@ -18,7 +18,8 @@ use crate::source::fetch::{FetchLimits, FetchPosition, FetchRequest};
 use crate::source::{BoxFuture, EpochQuery, OffsetSpec, SourceCluster, SourceError};
 use crate::state::MirrorError;
 
-/// Longest wait for a probe's answer, milliseconds: long enough for a source that must fetch from tiered storage first.
+/// Longest wait for a probe's answer, milliseconds: long enough for a source that must fetch from
+/// tiered storage first.
 const PROBE_WAIT_MS: u32 = 5_000;
 
 /// Names slots: every one has its own for the life of the process.
@@ -337,7 +338,8 @@ async fn range(
     Ok((ends[0], ends[1]))
 }
 
-/// Asks, apart from any session, for what the source holds at a position, and just below its high watermark.
+/// Asks, apart from any session, for what the source holds at a position, and just below its high
+/// watermark.
 async fn probe(
     source: &dyn SourceCluster,
     node: Option<NodeId>,

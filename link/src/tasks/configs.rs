@@ -1,7 +1,8 @@
 //! `TopicConfigsSync`: the topic configs of mirrors follow the source's.
 //!
-//! Three classes: always synced ([`ALWAYS`], with the source's effective value, so that a broker default at the source counts);
-//! synced unless left out of `topic.config.sync.include` (what is set on the source topic itself); never synced (the rest).
+//! Three classes: always synced ([`ALWAYS`], with the source's effective value, so that a broker
+//! default at the source counts); synced unless left out of `topic.config.sync.include` (what is
+//! set on the source topic itself); never synced (the rest).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ pub(crate) fn wanted(entries: &[TopicConfigEntry], include: &[String]) -> BTreeM
         .collect()
 }
 
-/// What to change of `present`, so that it is `wanted` in the synced classes; other configs are left alone.
+/// What to change of `present`, so that it is `wanted` in the synced classes; other configs are
+/// left alone.
 pub(crate) fn changes(
     wanted: &BTreeMap<String, String>,
     present: &[(String, String)],

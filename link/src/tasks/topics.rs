@@ -6,8 +6,8 @@ use crate::record::MirrorRecord;
 use crate::source::SourceTopic;
 use crate::state::MirrorError;
 
-/// A topic that the source doesn't know must be missing from this many answers, so that a broker that has just started and
-/// doesn't know its topics yet fails no mirror.
+/// A topic that the source doesn't know must be missing from this many answers, so that a broker
+/// that has just started and doesn't know its topics yet fails no mirror.
 pub(crate) const MISSING_MAX: u32 = 5;
 
 /// What the source's metadata says about a mirrored topic.
@@ -40,8 +40,9 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
     let (ours, theirs) = (record.source_topic_id, topic.id);
     if !ours.is_zero() && !theirs.is_zero() && ours != theirs {
         let detail = format!(
-            "the source's topic '{}' has the id {theirs} now, not {ours}: it was deleted and created anew. \
-             Fail over to keep what is mirrored, or delete the mirror topic and mirror the new one",
+            "the source's topic '{}' has the id {theirs} now, not {ours}: it was deleted and created \
+             anew. Fail over to keep what is mirrored, or delete the mirror topic and mirror the \
+             new one",
             record.source_topic
         );
         return Verdict::Failed(MirrorError::SourceTopicIdChanged, detail);
@@ -52,8 +53,9 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
         std::cmp::Ordering::Greater => Verdict::Grown(count),
         std::cmp::Ordering::Less => {
             let detail = format!(
-                "the source's topic '{}' has {count} partitions, {} were mirrored: it was created anew. \
-                 Fail over to keep what is mirrored, or delete the mirror topic and mirror the new one",
+                "the source's topic '{}' has {count} partitions, {} were mirrored: it was created \
+                 anew. Fail over to keep what is mirrored, or delete the mirror topic and mirror \
+                 the new one",
                 record.source_topic, record.partitions
             );
             Verdict::Failed(MirrorError::SourcePartitionsDecreased, detail)
@@ -64,8 +66,9 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
 /// The failure of a topic that stays missing.
 pub(crate) fn missing(record: &MirrorRecord) -> (MirrorError, String) {
     let detail = format!(
-        "the source doesn't know the topic '{}' any more: it may have been deleted, or the link may no longer describe \
-         it. `resume` if it is there again, `failover` to keep what is mirrored",
+        "the source doesn't know the topic '{}' any more: it may have been deleted, or the link \
+         may no longer describe it. `resume` if it is there again, `failover` to keep what is \
+         mirrored",
         record.source_topic
     );
     (MirrorError::SourceTopicMayBeDeleted, detail)

@@ -1,4 +1,5 @@
-//! What every [`MirrorTarget`] must do, whatever is behind it. A real adapter's test calls [`all`] (or the functions one by one).
+//! What every [`MirrorTarget`] must do, whatever is behind it. A real adapter's test calls [`all`]
+//! (or the functions one by one).
 
 use std::sync::Arc;
 

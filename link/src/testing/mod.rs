@@ -1,7 +1,7 @@
 //! Fakes of every port and of the source, and the contract suites that real adapters must pass.
 //!
-//! The fakes keep everything in memory and can be told to misbehave. They are for tests: what would be an error elsewhere is a panic
-//! here.
+//! The fakes keep everything in memory and can be told to misbehave. They are for tests: what would
+//! be an error elsewhere is a panic here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,8 @@ use crate::ports::{Clock, Ports, SourceConnector};
 use crate::record::LinkName;
 use crate::source::SourceCluster;
 
-/// The clock of tokio's runtime, which a test may pause and move. It begins at 1,700,000,000,000 ms.
+/// The clock of tokio's runtime, which a test may pause and move. It begins at 1,700,000,000,000
+/// ms.
 #[derive(Debug, Clone, Copy)]
 pub struct RuntimeClock {
     began: tokio::time::Instant,

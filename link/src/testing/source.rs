@@ -1,4 +1,5 @@
-//! A source cluster in memory, with leaders that move, logs that are cut, and answers that are wrong.
+//! A source cluster in memory, with leaders that move, logs that are cut, and answers that are
+//! wrong.
 
 mod connection;
 
@@ -120,7 +121,8 @@ impl FakeSource {
         });
     }
 
-    /// Appends batches to a partition; they are committed at once. A batch of a later epoch makes it the leader's.
+    /// Appends batches to a partition; they are committed at once. A batch of a later epoch makes
+    /// it the leader's.
     pub fn append(&self, topic: &str, partition: i32, run: &Bytes) {
         self.on(topic, partition, |log| {
             for batch in Batches::new(run) {

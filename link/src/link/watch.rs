@@ -1,0 +1,239 @@
+//! The supervisor's metadata watch: who leads, and is every topic still the one that is mirrored?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{LeaderEpoch, TopicName, TopicPartition};
+use tokio::time::Instant;
+
+use super::Supervisor;
+use super::running::Lead;
+use super::shared::LinkShared;
+use crate::record::MirrorRecord;
+use crate::source::{ClusterMetadata, SourceError, SourceTopic, TopicSelection};
+use crate::state::MirrorError;
+use crate::tasks::topics::{self, Verdict};
+
+/// The metadata of mirrored topics are looked at this often at least.
+const WATCH_MAX_MS: u64 = 30_000;
+const WATCH_MIN_MS: u64 = 1_000;
+
+/// A leader epoch that is lower than before in so many answers in a row is no stale answer.
+const STALE_EPOCHS_MAX: u32 = 20;
+
+impl Supervisor {
+    /// Metadata are asked for at once, or after the back-off if they were just now.
+    pub(super) fn refresh_soon(&mut self) {
+        let soon = Instant::now() + self.refresh_backoff.present_wait();
+        self.next_refresh = self.next_refresh.min(soon);
+    }
+
+    pub(super) fn start_refresh(&mut self, now: Instant) {
+        let (source, names, config) = {
+            let inner = self.shared.inner();
+            let wanted = inner.mirrors.values().filter(|mirror| mirror.is_wanted());
+            let mut names: Vec<TopicName> = wanted
+                .map(|mirror| mirror.record.source_topic.clone())
+                .collect();
+            names.dedup();
+            (Arc::clone(&inner.source), names, Arc::clone(&inner.config))
+        };
+        let watch_ms = config
+            .metadata_max_age_ms
+            .min(config.topic_config_sync_ms)
+            .clamp(WATCH_MIN_MS, WATCH_MAX_MS);
+        self.next_refresh = now + Duration::from_millis(watch_ms);
+        if names.is_empty() {
+            return;
+        }
+        self.refresh = Some(Box::pin(async move {
+            source.metadata(TopicSelection::Names(names)).await
+        }));
+    }
+
+    pub(super) fn on_refreshed(&mut self, result: Result<ClusterMetadata, SourceError>) {
+        let metadata = match result {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                tracing::debug!(link = %self.shared.name, %error, "no metadata");
+                self.refresh_again();
+                return;
+            }
+        };
+        let now_ms = self.shared.now_ms();
+        if !self.is_same_cluster(metadata.cluster.cluster_id.as_deref(), now_ms) {
+            return;
+        }
+        let records: Vec<MirrorRecord> = {
+            let inner = self.shared.inner();
+            let wanted = inner.mirrors.values().filter(|mirror| mirror.is_wanted());
+            wanted.map(|mirror| mirror.record.clone()).collect()
+        };
+        let mut is_settled = true;
+        let mut unsettled = Vec::new();
+        for record in records {
+            let topic = metadata.topic(&record.source_topic);
+            let verdict = topics::judge(&record, topic);
+            let is_clear = self.on_verdict(&record, verdict);
+            let leads = is_clear && topic.is_some_and(|topic| self.learn_leads(&record, topic));
+            is_settled &= leads;
+            if !is_clear {
+                unsettled.push(record.topic);
+            }
+        }
+        self.running.assign(&self.leads);
+        let waiters = std::mem::take(&mut self.waiters);
+        for (topic, seen) in waiters {
+            if unsettled.contains(&topic) {
+                self.waiters.push((topic, seen));
+            } else {
+                let _ = seen.send(());
+            }
+        }
+        if is_settled && self.waiters.is_empty() {
+            self.refresh_backoff.reset();
+        } else {
+            self.refresh_again();
+        }
+        if !self.late_waiters.is_empty() {
+            self.waiters.append(&mut self.late_waiters);
+            self.refresh_again();
+        }
+    }
+
+    pub(super) fn refresh_again(&mut self) {
+        self.next_refresh = Instant::now() + self.refresh_backoff.next_wait();
+    }
+
+    /// Acts on what the metadata say of a topic; true if its partitions may be fetched.
+    pub(super) fn on_verdict(&mut self, record: &MirrorRecord, verdict: Verdict) -> bool {
+        let topic = &record.topic;
+        let missing = {
+            let mut inner = self.shared.inner();
+            let Some(mirror) = inner.mirrors.get_mut(topic) else {
+                return false;
+            };
+            mirror.missing = match verdict {
+                Verdict::Missing => mirror.missing + 1,
+                _ => 0,
+            };
+            mirror.missing
+        };
+        match verdict {
+            Verdict::Same => true,
+            Verdict::Grown(count) => {
+                self.beside
+                    .spawn(grow(Arc::clone(&self.shared), topic.clone(), count));
+                true
+            }
+            Verdict::Missing if missing >= topics::MISSING_MAX => {
+                let (error, detail) = topics::missing(record);
+                self.fail_mirror(topic.clone(), error, detail);
+                false
+            }
+            Verdict::Missing => false,
+            Verdict::Unclear(why) => {
+                tracing::debug!(link = %self.shared.name, %topic, why, "metadata unclear");
+                false
+            }
+            Verdict::Failed(error, detail) => {
+                self.fail_mirror(topic.clone(), error, detail);
+                false
+            }
+        }
+    }
+
+    /// Remembers the leaders of a topic; false if some partition has none.
+    pub(super) fn learn_leads(&mut self, record: &MirrorRecord, topic: &SourceTopic) -> bool {
+        let mut has_all = true;
+        let mut is_stale = false;
+        for partition in &topic.partitions {
+            let key = TopicPartition::new(topic.name.clone(), partition.partition);
+            let is_led = matches!(
+                partition.error,
+                ErrorCode::NONE | ErrorCode::REPLICA_NOT_AVAILABLE
+            );
+            let Some(node) = partition.leader.filter(|_| is_led) else {
+                has_all = false;
+                self.leads.remove(&key);
+                continue;
+            };
+            let epoch = partition.leader_epoch;
+            let known = self
+                .leads
+                .get(&key)
+                .map_or(LeaderEpoch::NONE, |lead| lead.epoch);
+            if epoch < known && epoch != LeaderEpoch::NONE {
+                is_stale = true;
+                continue;
+            }
+            self.leads.insert(
+                key,
+                Lead {
+                    node,
+                    epoch,
+                    topic_id: topic.id,
+                },
+            );
+        }
+        self.count_stale(record, is_stale);
+        has_all && !is_stale
+    }
+
+    pub(super) fn count_stale(&mut self, record: &MirrorRecord, is_stale: bool) {
+        if !is_stale {
+            self.stale_epochs.remove(&record.topic);
+            return;
+        }
+        let count = self.stale_epochs.entry(record.topic.clone()).or_insert(0);
+        *count += 1;
+        if *count == STALE_EPOCHS_MAX {
+            let detail = format!(
+                "the source's leader epochs of '{}' went back and stay there: the source was restored \
+                 from an older state. Compare source and mirror (verify); `resume` goes on, \
+                 `failover` keeps what is mirrored",
+                record.source_topic
+            );
+            self.leads.retain(|key, _| key.topic != record.source_topic);
+            self.fail_mirror(
+                record.topic.clone(),
+                MirrorError::NonMonotonicSourceEpoch,
+                detail,
+            );
+        }
+    }
+}
+
+/// Follows a source topic that has grown.
+async fn grow(shared: Arc<LinkShared>, topic: TopicName, count: i32) {
+    let _change = shared.change.lock().await;
+    let Some(mut record) = shared
+        .inner()
+        .mirrors
+        .get(&topic)
+        .map(|mirror| mirror.record.clone())
+    else {
+        return;
+    };
+    if record.partitions >= count {
+        return;
+    }
+    record.partitions = count;
+    let stored = record.clone();
+    let grown = shared
+        .blocking(move |ports| ports.catalog.add_partitions(&stored, count))
+        .await;
+    match grown {
+        Ok(Ok(())) => {
+            let link = &shared.name;
+            tracing::info!(%link, %topic, partitions = count, "the source topic has grown");
+            shared.inner().put_mirror(record);
+            shared.reconcile();
+        }
+        Ok(Err(error)) => {
+            tracing::error!(link = %shared.name, %topic, %error, "partitions could not be added");
+        }
+        Err(_) => {}
+    }
+}
