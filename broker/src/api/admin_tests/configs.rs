@@ -20,6 +20,9 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
+/// Operation, config, value.
+type Change<'a> = (i8, &'a str, Option<&'a str>);
+
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
@@ -55,7 +58,7 @@ async fn described(
 async fn incremental(
     client: &mut TestClient,
     (kind, name): (i8, &str),
-    changes: &[(i8, &str, Option<&str>)],
+    changes: &[Change<'_>],
 ) -> (ErrorCode, String) {
     use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
     let configs = changes.iter().map(|(operation, name, value)| {
@@ -225,7 +228,7 @@ async fn of_changes_with_a_wrong_one_none_is_made() {
     let topic = it.create("t", 1);
     let mut client = it.client().await;
     let good = (SET, "retention.ms", Some("5"));
-    let cases: [(i8, &str, (i8, &str, Option<&str>), ErrorCode); 8] = [
+    let cases: [(i8, &str, Change<'_>, ErrorCode); 8] = [
         (
             TOPIC,
             "t",
