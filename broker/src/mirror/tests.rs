@@ -77,25 +77,27 @@ impl Rig {
 
     /// Every marker in the log: offset, producer id, producer epoch.
     fn markers(&self, partition: i32) -> Vec<(i64, i64, i16)> {
-        let bytes = self
-            .ports
-            .local
-            .read(&tp(partition), Offset(0), 1 << 20)
-            .unwrap();
-        let batches = Batches::new(&bytes)
-            .map(Result::unwrap)
-            .filter(|b| b.header.is_control());
-        batches
-            .map(|batch| {
-                assert!(ControlMarker::read(&batch).unwrap().is_some());
+        let (mut found, mut from) = (Vec::new(), Offset(0));
+        loop {
+            // One read stays within one segment.
+            let read = self.ports.local.read(&tp(partition), from, 1 << 20);
+            let bytes = read.unwrap();
+            if bytes.is_empty() {
+                return found;
+            }
+            for batch in Batches::new(&bytes).map(Result::unwrap) {
                 let header = batch.header;
-                (
-                    header.base_offset.0,
-                    header.producer_id.0,
-                    header.producer_epoch,
-                )
-            })
-            .collect()
+                from = header.next_offset();
+                if header.is_control() {
+                    assert!(ControlMarker::read(&batch).unwrap().is_some());
+                    found.push((
+                        header.base_offset.0,
+                        header.producer_id.0,
+                        header.producer_epoch,
+                    ));
+                }
+            }
+        }
     }
 }
 
