@@ -1,11 +1,12 @@
 //! The ports on real partitions, a real catalog and RocksDB.
 
+mod contract;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use carrick_link::ports::{
-    CatalogError, Lease, LinkStore, LocalBatches, MirrorPartition, MirrorTarget, TargetError,
-    TopicCatalog,
+    CatalogError, Lease, LocalBatches, MirrorPartition, MirrorTarget, TargetError,
 };
 use carrick_link::record::{
     LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, StopKind,
@@ -28,7 +29,14 @@ struct Rig {
     topics: Arc<Catalog>,
     meta: Arc<MetaStore>,
     producer_ids: Arc<ProducerIds>,
+    flusher: Arc<Flusher>,
     ports: Ports,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.flusher.stop();
+    }
 }
 
 impl Rig {
@@ -38,7 +46,8 @@ impl Rig {
         let data_dir = Arc::new(DataDir::open(dir.path()).unwrap());
         let meta = Arc::new(MetaStore::open(&data_dir.meta_dir()).unwrap());
         let flusher = Arc::new(Flusher::start(1).unwrap());
-        let topics = Catalog::open(config, Arc::clone(&meta), data_dir, flusher).unwrap();
+        let topics =
+            Catalog::open(config, Arc::clone(&meta), data_dir, Arc::clone(&flusher)).unwrap();
         let topics = Arc::new(topics);
         let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta)).unwrap());
         let ports = ports(
@@ -50,6 +59,7 @@ impl Rig {
             topics,
             meta,
             producer_ids,
+            flusher,
             ports,
         }
     }

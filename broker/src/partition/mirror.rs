@@ -150,9 +150,16 @@ impl Partition {
         Ok(())
     }
 
-    /// The largest epoch in the log at or below `epoch`, and where it ends.
+    /// The largest epoch in the log at or below `epoch`, and where it ends; `None` if all are above.
+    ///
+    /// Not what OffsetForLeaderEpoch answers: that has an answer for epochs older than all known,
+    /// and none for newer ones. A fetcher that truncates wants the opposite.
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        self.snapshot().epoch_end(epoch)
+        let snapshot = self.snapshot();
+        let entries = snapshot.epochs().entries();
+        let at = entries.partition_point(|entry| entry.epoch <= epoch).checked_sub(1)?;
+        let end = entries.get(at + 1).map_or(snapshot.end(), |next| next.start);
+        Some((entries[at].epoch, end))
     }
 
     /// Epochs never go back in a source's log: if they do, it is another log than before.

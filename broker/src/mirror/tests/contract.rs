@@ -1,0 +1,87 @@
+//! The link's own contract of a mirror partition, on real logs.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use carrick_link::testing::contract::{Harness, all};
+
+use super::*;
+use crate::topic::NewTopic;
+
+struct Real {
+    rig: Rig,
+    next: AtomicU32,
+}
+
+impl Real {
+    fn name(&self) -> TopicName {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        TopicName::new(format!("topic-{number}")).unwrap()
+    }
+}
+
+impl Harness for Real {
+    fn target(&self) -> Arc<dyn MirrorTarget> {
+        Arc::clone(&self.rig.ports.target)
+    }
+
+    fn local(&self) -> Arc<dyn LocalBatches> {
+        Arc::clone(&self.rig.ports.local)
+    }
+
+    fn link(&self) -> LinkName {
+        lease(1).link
+    }
+
+    fn mirror(&self) -> TopicPartition {
+        let topic = self.name();
+        let spec = MirrorTopicSpec {
+            topic: topic.clone(),
+            ..spec(1)
+        };
+        let record = MirrorRecord {
+            topic: topic.clone(),
+            ..record()
+        };
+        self.rig
+            .ports
+            .catalog
+            .create_mirror(&spec, &record)
+            .unwrap();
+        TopicPartition {
+            topic,
+            partition: 0,
+        }
+    }
+
+    fn ordinary(&self) -> TopicPartition {
+        let topic = self.name();
+        let new = NewTopic {
+            name: topic.clone(),
+            id: None,
+            partitions: 1,
+            configs: BTreeMap::new(),
+            is_mirror: false,
+        };
+        self.rig.topics.create(new, MetaBatch::new()).unwrap();
+        TopicPartition {
+            topic,
+            partition: 0,
+        }
+    }
+
+    fn cut(&self, partition: &TopicPartition) {
+        let mut stop = stop(1);
+        stop.record.topic = partition.topic.clone();
+        self.rig.ports.catalog.stop_mirrors(&[stop]).unwrap();
+    }
+}
+
+#[test]
+fn real_partitions_keep_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::open(&dir);
+    all(&Real {
+        rig,
+        next: AtomicU32::new(0),
+    });
+}
