@@ -1,7 +1,7 @@
 //! What the three config APIs share: kinds of resources, and checks before anything is changed
 //! (`ConfigAdminManager.preprocess` in Kafka).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
@@ -52,9 +52,9 @@ impl Resource {
     }
 }
 
-/// Which resources stand in a request more than once: none of those is changed.
+/// Refuses a resource that stands in the request more than once: none of those is looked at.
 pub(super) fn check_once(
-    doubles: &std::collections::BTreeSet<(i8, StrBytes)>,
+    doubles: &BTreeSet<(i8, StrBytes)>,
     resource_type: i8,
     name: &StrBytes,
 ) -> Result<(), Refusal> {

@@ -6,6 +6,8 @@
 //! - v3 (KIP-569): type and documentation. v4 is flexible.
 //! - Broker properties are read-only: none changes while the broker runs. The broker with the empty
 //!   name (the cluster's dynamic defaults) has none.
+//! - A resource that is asked for twice is refused with INVALID_REQUEST (Kafka answers it twice): a
+//!   small request could ask for more than fits in memory.
 //! - Kafka names the first synonym of a topic config only; here, every one that has a value.
 //!
 //! Not done, and refused by name with INVALID_REQUEST: logger levels, client metrics, groups.
@@ -20,8 +22,8 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest, DescribeConfigsResponse};
 
-use super::admin::{Refusal, outcome};
-use super::configs::Resource;
+use super::admin::{Refusal, outcome, repeated};
+use super::configs::{Resource, check_once};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
@@ -39,8 +41,11 @@ impl Api for DescribeConfigs {
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
+        let resources = request.resources.iter();
+        let doubles = repeated(resources.map(|r| (r.resource_type, r.resource_name.clone())));
         let results = request.resources.into_iter().map(|resource| {
-            let described = described(&ctx.broker, &resource);
+            let described = check_once(&doubles, resource.resource_type, &resource.resource_name)
+                .and_then(|()| described(&ctx.broker, &resource));
             let (code, message) = outcome(&described);
             let asked_for = |config: &Described| match &resource.configuration_keys {
                 Some(keys) if !keys.is_empty() => {

@@ -2,8 +2,9 @@
 //!
 //! The producers that partitions know: id, epoch, last sequence and timestamp, the epoch of the
 //! coordinator that wrote their last marker, and where their open transaction begins. A mirror
-//! shows those of its source.
+//! shows those of its source. A partition that is asked for twice is answered once.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
@@ -33,12 +34,15 @@ impl Api for DescribeProducers {
     type Request = DescribeProducersRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let mut answered = BTreeSet::new();
         let topics = request.topics.into_iter().map(|topic| {
-            let partitions = topic.partition_indexes.iter().map(|number| {
-                let producers = producers(&ctx.broker, &topic.name, *number);
+            let numbers = topic.partition_indexes.iter().copied();
+            let first = |number: &i32| answered.insert((topic.name.clone(), *number));
+            let partitions = numbers.filter(first).map(|number| {
+                let producers = producers(&ctx.broker, &topic.name, number);
                 let (code, message) = outcome(&producers);
                 PartitionResponse::default()
-                    .with_partition_index(*number)
+                    .with_partition_index(number)
                     .with_error_code(code)
                     .with_error_message(message)
                     .with_active_producers(producers.unwrap_or_default())

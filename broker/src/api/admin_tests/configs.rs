@@ -347,3 +347,24 @@ async fn altered_configs_survive_a_restart() {
     let config = it.broker().catalog.topic("t").unwrap().config();
     assert_eq!(config.log.retention_ms, Some(5));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_is_asked_for_twice_is_not_described() {
+    let it = TestBroker::start(&[]).await;
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(BROKER)
+        .with_resource_name(text("1"))
+        .with_configuration_keys(None);
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 1000]);
+    let response = it.client().await.call(4, &request).await;
+    assert!(
+        response
+            .results
+            .iter()
+            .all(|result| result.configs.is_empty())
+    );
+    assert_eq!(
+        ErrorCode(response.results[0].error_code),
+        ErrorCode::INVALID_REQUEST
+    );
+}

@@ -100,7 +100,7 @@ async fn producers_are_shown_with_their_last_sequence() {
     let asked = |topic: &str| {
         TopicRequest::default()
             .with_name(wire(topic))
-            .with_partition_indexes(vec![0, 1])
+            .with_partition_indexes(vec![0, 1, 0])
     };
     let topics = vec![asked("t"), asked("no/slash")];
     let request = DescribeProducersRequest::default().with_topics(topics);
