@@ -1,7 +1,6 @@
 //! [`TopicCatalog`] on the broker's catalog: mirror topics come, grow and end together with their
 //! records.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use carrick_link::ports::{CatalogError, Clock, TopicCatalog};
@@ -13,7 +12,6 @@ use super::promote::Cutter;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
-use crate::topic::config::definition;
 use crate::topic::{Catalog, NewTopic, Topic, TopicError};
 
 /// The catalog as links see it.
@@ -61,19 +59,14 @@ impl TopicCatalog for MirrorCatalog {
         spec: &MirrorTopicSpec,
         record: &MirrorRecord,
     ) -> Result<(), CatalogError> {
-        // Clients that move over keep the id they know, unless a topic here has it: a second mirror
-        // of the same topic, or a source that is this very cluster.
-        let id = Some(spec.source_topic_id)
-            .filter(|id| *id != TopicId::ZERO && self.topics.by_id(*id).is_none());
-        let known = spec
-            .configs
-            .iter()
-            .filter(|(name, _)| definition(name).is_some());
+        // Clients that move over keep the id they know. The catalog draws another one where it is
+        // taken: by a second mirror of that topic, or because the source is this very cluster.
+        let id = Some(spec.source_topic_id).filter(|id| *id != TopicId::ZERO);
         let new = NewTopic {
             name: spec.topic.clone(),
             id,
             partitions: spec.partitions,
-            configs: known.cloned().collect(),
+            configs: spec.configs.iter().cloned().collect(),
             is_mirror: true,
         };
         let mut batch = MetaBatch::new();
@@ -121,7 +114,7 @@ impl TopicCatalog for MirrorCatalog {
     }
 
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {
-        let overrides: BTreeMap<String, String> = self.mirror(topic)?.state().overrides.clone();
+        let overrides = self.mirror(topic)?.state().overrides.clone();
         Ok(overrides.into_iter().collect())
     }
 

@@ -8,7 +8,7 @@ use carrick_protocol::batch::Batches;
 use carrick_protocol::ids::{Offset, TopicPartition};
 use carrick_storage::log::{LogError, Snapshot};
 
-use super::target::of_log;
+use super::target::{of_log, refused};
 use crate::partition::Partition;
 use crate::topic::Catalog;
 
@@ -38,7 +38,7 @@ impl LocalBatches for Local {
     fn ends(&self, partition: &TopicPartition) -> Result<LocalEnds, TargetError> {
         let partition = self.partition(partition)?;
         let log = partition.snapshot();
-        let open = partition.cut_dry_run().map_or(0, |cut| cut.aborted.len());
+        let open = partition.cut_dry_run().map_err(refused)?.aborted.len();
         Ok(LocalEnds {
             log_start: log.log_start(),
             end: log.end(),

@@ -101,14 +101,6 @@ impl MirrorPartition for Door {
     }
 
     fn trim_to(&mut self, log_start: Offset) -> Result<(), TargetError> {
-        // The partition would empty itself and start anew there; a link says that by `skip_to`.
-        let end = self.next_offset();
-        if log_start > end {
-            return Err(TargetError::NonMonotonic {
-                offset: log_start,
-                bound: end,
-            });
-        }
         self.partition
             .mirror_trim_to(&self.lease, log_start)
             .map_err(fenced_or)
@@ -136,6 +128,9 @@ pub(super) fn refused(error: PartitionError) -> TargetError {
         PartitionError::LeaseFenced => TargetError::Fenced,
         PartitionError::NotAMirror => TargetError::NotAMirror,
         PartitionError::Closed => TargetError::NoSuchPartition,
+        PartitionError::EpochWentBack { epoch, last } => {
+            TargetError::NonMonotonicEpoch { epoch, last }
+        }
         PartitionError::Log(error) => of_log(error),
         other => TargetError::Storage(other.to_string()),
     }
