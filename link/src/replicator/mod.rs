@@ -21,6 +21,8 @@ pub(crate) mod intake;
 pub(crate) mod lag;
 mod tail;
 pub(crate) mod task;
+#[cfg(test)]
+mod tests;
 mod trouble;
 pub(crate) mod truncation;
 
