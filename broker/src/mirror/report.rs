@@ -87,14 +87,15 @@ fn partition_line(partition: &PartitionRpo) -> String {
         (Some(end), None) => format!("source high watermark {end}"),
         (None, _) => "source high watermark never seen since the start".to_owned(),
     };
-    format!("{last}; {source}; missing {}", missing(partition))
+    format!("{last}; {source}; missing: {}", missing(partition))
 }
 
 fn missing(partition: &PartitionRpo) -> String {
     let records = partition.missing_records.unwrap_or(0).max(0);
     let time = partition.missing_ms.map(|ms| lasting(ms.max(0)));
-    if partition.exact && partition.missing_records.is_some() {
+    if is_exact(partition) {
         return match time {
+            _ if records == 0 => "nothing".to_owned(),
             Some(time) => format!("{} ({time})", records_of(records)),
             None => records_of(records),
         };
@@ -104,7 +105,7 @@ fn missing(partition: &PartitionRpo) -> String {
         |seen_ms| format!("unknown since {}", when(seen_ms)),
     );
     let time = time
-        .map(|time| format!(", writes of the last {time}"))
+        .map(|time| format!(", and what was written in the last {time}"))
         .unwrap_or_default();
     format!("{since}, at least {}{time}", records_of(records))
 }
@@ -216,8 +217,8 @@ mod tests {
         let text = render(&report(vec![partition(false, Some(50))]));
         assert!(
             text.contains(
-                "missing unknown since 1970-01-01T00:00:02.000Z, at least 50 records, writes of \
-                 the last 4.2 s"
+                "missing: unknown since 1970-01-01T00:00:02.000Z, at least 50 records, and what \
+                 was written in the last 4.2 s"
             ),
             "{text}"
         );
@@ -231,7 +232,7 @@ mod tests {
     fn nothing_known_to_be_missing_is_not_shown_as_nothing_missing() {
         let text = render(&report(vec![partition(false, Some(0))]));
         assert!(text.contains("unknown since"), "{text}");
-        assert!(!text.contains("missing 0 records"), "{text}");
+        assert!(!text.contains("missing: nothing"), "{text}");
     }
 
     #[test]
@@ -257,7 +258,7 @@ mod tests {
             partition(true, Some(1)),
             partition(true, Some(0)),
         ]));
-        assert!(text.contains("missing 1 record (4.2 s)"), "{text}");
+        assert!(text.contains("missing: 1 record (4.2 s)"), "{text}");
         assert!(text.contains("total: 1 record missing\n"), "{text}");
     }
 

@@ -8,6 +8,7 @@ use crate::cli::client::{Client, Patience, escape};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::http::error::RETRIABLE;
 use crate::http::model::Collection;
 use crate::http::model::mirror::{AlterMirrorData, AlterMirrorsRequest, MirrorData};
 use crate::mirror::report::render;
@@ -72,19 +73,37 @@ pub fn run(client: &Client, output: Output, verb: Verb, choice: Choice) -> CliRe
     output.print(&outcomes.data, |outcomes| {
         render_outcomes(outcomes, verb, choice.dry_run)
     })?;
-    let reasons: Vec<&str> = outcomes
+    let refused: Vec<&AlterMirrorData> = outcomes
         .data
         .iter()
-        .filter_map(|outcome| outcome.error_message.as_deref())
+        .filter(|outcome| outcome.error_code.is_some())
         .collect();
-    if reasons.is_empty() {
+    if refused.is_empty() {
         return Ok(());
     }
-    let (verb, total, refused) = (verb.path(), outcomes.data.len(), reasons.len());
-    let reasons = reasons.join("\n  ");
-    Err(CliError::Failed(format!(
-        "{verb} refused for {refused} of {total} mirrors:\n  {reasons}"
-    )))
+    Err(refusal(&refused, outcomes.data.len(), verb, &choice.link))
+}
+
+/// The reasons, and the way out that a promotion without source has.
+fn refusal(refused: &[&AlterMirrorData], total: usize, verb: Verb, link: &str) -> CliError {
+    let (action, count) = (verb.path(), refused.len());
+    let mut text = format!("{action} refused for {count} of {total} mirrors:");
+    for outcome in refused {
+        let reason = outcome
+            .error_message
+            .as_deref()
+            .unwrap_or("no reason given");
+        text.push_str(&format!("\n  {}: {reason}", outcome.mirror_topic_name));
+    }
+    let no_source = refused
+        .iter()
+        .any(|outcome| outcome.error_code == Some(RETRIABLE));
+    if verb == Verb::Promote && no_source {
+        text.push_str(&format!(
+            "\n  if the source is lost: carrick mirror failover TOPIC --link {link}"
+        ));
+    }
+    CliError::Failed(text)
 }
 
 fn body_of(choice: &Choice) -> AlterMirrorsRequest {
@@ -103,7 +122,7 @@ fn promote(
     path: &str,
     body: &AlterMirrorsRequest,
 ) -> CliResult<Collection<AlterMirrorData>> {
-    let (sender, answer) = mpsc::sync_channel(1);
+    let (sender, answer) = mpsc::sync_channel::<CliResult<Collection<AlterMirrorData>>>(1);
     let (poster, path, posted) = (client.another()?, path.to_owned(), body.clone());
     std::thread::spawn(move || {
         let _ = sender.send(poster.post(&path, &posted, Patience::Unlimited));
@@ -113,7 +132,11 @@ fn promote(
     loop {
         match answer.recv_timeout(POLL_INTERVAL) {
             Ok(Ok(outcomes)) => {
-                progress.finish("done");
+                let all = outcomes
+                    .data
+                    .iter()
+                    .all(|outcome| outcome.error_code.is_none());
+                progress.finish(if all { "done" } else { "ended" });
                 return Ok(outcomes);
             }
             Ok(Err(error)) => {
@@ -160,6 +183,9 @@ fn show(client: &Client, link: &str, progress: &mut Progress, most: &mut u64) {
 }
 
 fn render_outcomes(outcomes: &[AlterMirrorData], verb: Verb, dry_run: bool) -> String {
+    if outcomes.is_empty() {
+        return "nothing to do: the link has no mirrors that are not stopped".to_owned();
+    }
     let mut text = String::new();
     for outcome in outcomes {
         let name = &outcome.mirror_topic_name;
@@ -199,6 +225,21 @@ mod tests {
         let outcomes = [outcome("a", None), outcome("b", Some("it is STOPPED"))];
         let text = render_outcomes(&outcomes, Verb::Pause, false);
         assert_eq!(text, "mirror a paused\nmirror b refused\n");
+    }
+
+    #[test]
+    fn a_promotion_without_source_names_the_way_out() {
+        let mut lost = outcome("a", Some("the source does not answer"));
+        lost.error_code = Some(RETRIABLE);
+        let said = refusal(&[&lost], 1, Verb::Promote, "west").to_string();
+        assert!(said.contains("a: the source does not answer"), "{said}");
+        assert!(
+            said.contains("carrick mirror failover TOPIC --link west"),
+            "{said}"
+        );
+        let stopped = outcome("a", Some("it is STOPPED"));
+        let said = refusal(&[&stopped], 1, Verb::Promote, "west").to_string();
+        assert!(!said.contains("failover"), "{said}");
     }
 
     #[test]

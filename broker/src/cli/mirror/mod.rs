@@ -4,6 +4,8 @@ mod alter;
 mod create;
 mod verify;
 
+use std::collections::BTreeMap;
+
 use carrick_link::report::RpoReport;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -226,6 +228,9 @@ fn render_mirror(mirror: &MirrorData) -> String {
         ("error", error_of(mirror)),
         ("next steps", next),
     ]);
+    if mirror.mirror_lags.is_empty() {
+        return text;
+    }
     text.push('\n');
     let or_dash = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
     text.push_str(&table(
@@ -237,7 +242,6 @@ fn render_mirror(mirror: &MirrorData) -> String {
             "SEEN",
             "LAG",
             "LAG TIME",
-            "PROBLEM",
         ],
         mirror.mirror_lags.iter().map(|lag| {
             let one = std::slice::from_ref(lag);
@@ -249,11 +253,30 @@ fn render_mirror(mirror: &MirrorData) -> String {
                 lag.source_seen_time_ms.map_or_else(|| "-".to_owned(), when),
                 lag_of(one),
                 lag_time_of(one),
-                lag.problem.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         }),
     ));
+    for (problem, partitions) in problems(&mirror.mirror_lags) {
+        text.push_str(&format!(
+            "\n\npartition {}: {problem}",
+            partitions.join(", ")
+        ));
+    }
     text
+}
+
+/// What goes wrong at present, each problem once with its partitions.
+fn problems(lags: &[MirrorLag]) -> BTreeMap<&str, Vec<String>> {
+    let mut problems: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for lag in lags {
+        if let Some(problem) = &lag.problem {
+            problems
+                .entry(problem)
+                .or_default()
+                .push(lag.partition.to_string());
+        }
+    }
+    problems
 }
 
 #[cfg(test)]
@@ -313,6 +336,17 @@ mod tests {
     fn a_stopped_mirror_shows_no_lag() {
         let text = render_list(&[mirror("STOPPED", vec![lag(Some(3), false)])]);
         assert!(!text.contains("unknown"), "{text}");
+    }
+
+    #[test]
+    fn a_problem_that_several_partitions_have_is_shown_once() {
+        let mut lags = vec![lag(Some(0), true), lag(Some(0), true)];
+        lags[1].partition = 1;
+        for lag in &mut lags {
+            lag.problem = Some("no route".to_owned());
+        }
+        let text = render_mirror(&mirror("ACTIVE", lags));
+        assert!(text.ends_with("partition 0, 1: no route"), "{text}");
     }
 
     #[test]
