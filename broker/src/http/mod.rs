@@ -58,6 +58,8 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Groups, whose offsets go with a deleted topic.
     pub groups: Arc<Coordinator>,
+    /// Whether topics may be deleted (`delete.topic.enable`).
+    pub delete_topics: bool,
     /// Partitions of a new topic that says nothing else (`num.partitions`).
     pub default_partitions: i32,
     /// The recorder that the rest of the broker's metrics go to.

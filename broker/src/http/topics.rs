@@ -93,7 +93,7 @@ pub async fn read(
 /// Deletes a topic and its data; a mirror, too.
 ///
 /// # Errors
-/// 404.
+/// 404, or 400 when this broker deletes no topics.
 pub async fn delete(
     State(app): State<App>,
     Path(path): Path<TopicPath>,
@@ -101,15 +101,14 @@ pub async fn delete(
     let Some(topic) = app.catalog.topic(&path.topic) else {
         return Err(ApiError::no_such_topic(&path.topic));
     };
-    let App {
-        catalog,
-        links,
-        groups,
-        ..
-    } = app;
-    blocking(move || deletion::delete(&catalog, &links, &groups, &topic))
-        .await??
-        .await;
+    if !app.delete_topics {
+        return Err(ApiError::bad_request(
+            "topics can't be deleted: delete.topic.enable is false",
+        ));
+    }
+    let deleted =
+        blocking(move || deletion::delete(&app.catalog, &app.links, &app.groups, &topic)).await??;
+    deleted.await;
     Ok(StatusCode::NO_CONTENT)
 }
 
