@@ -7,7 +7,7 @@
 //!
 //! Invariants that an implementation keeps:
 //! - A [`Lease`] is the right to write to a mirror partition. Whether it still holds is decided
-//! under the same lock under which bytes are written; a late append gets [`TargetError::Fenced`]
+//!   under the same lock under which bytes are written; a late append gets [`TargetError::Fenced`]
 //!   and nothing is written.
 //! - Bytes are stored as given. Gaps before a batch are allowed, going back is not.
 //! - What a method of [`TopicCatalog`] or [`LinkStore`] has returned survives kill -9, and each is
