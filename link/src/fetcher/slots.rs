@@ -180,3 +180,140 @@ impl Slots {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
+    use tokio::sync::Notify;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::fetcher::budget::Budget;
+    use crate::source::fetch::FetchedData;
+    use crate::testing::batches::{batch, joined};
+
+    fn partition(index: i32) -> TopicPartition {
+        TopicPartition::new(TopicName::new("orders").unwrap(), index)
+    }
+
+    fn at(offset: i64) -> FetchPosition {
+        FetchPosition {
+            topic_id: TopicId::ZERO,
+            fetch_offset: Offset(offset),
+            current_leader_epoch: LeaderEpoch(7),
+            last_fetched_epoch: LeaderEpoch::NONE,
+            max_bytes: 1_000,
+        }
+    }
+
+    fn answer(index: i32, offset: i64, error: ErrorCode, records: Bytes) -> FetchedPartition {
+        FetchedPartition {
+            partition: partition(index),
+            fetch_offset: Offset(offset),
+            data: FetchedData {
+                error,
+                high_watermark: Offset(100),
+                last_stable_offset: Offset(100),
+                log_start_offset: Offset(0),
+                diverging_epoch: None,
+                current_leader: None,
+                preferred_read_replica: None,
+                records,
+            },
+        }
+    }
+
+    /// Two partitions at offset 0, and what their replicators are sent.
+    fn two() -> (Slots, Vec<UnboundedReceiver<Message>>) {
+        let budget = Budget::new(1_000_000);
+        let fetcher = Arc::new(Notify::new());
+        let mut slots = Slots::default();
+        let mut receivers = Vec::new();
+        for index in 0..2 {
+            let (events, receiver) = unbounded_channel();
+            let share = Share::new(Arc::clone(&budget), Arc::clone(&fetcher));
+            slots.add(partition(index), Slot::new(1, events, share));
+            slots.place(&partition(index), 1, Some((1, at(0))));
+            receivers.push(receiver);
+        }
+        (slots, receivers)
+    }
+
+    #[test]
+    fn the_next_request_is_made_before_the_answer_is_judged() {
+        let (mut slots, mut receivers) = two();
+        let run = joined(&[batch(0, 5, 3), batch(8, 2, 4)]);
+        slots.answered(answer(0, 0, ErrorCode::NONE, run));
+        let next = slots.wanted(1_000_000).positions[&partition(0)];
+        assert_eq!(
+            (next.fetch_offset, next.last_fetched_epoch),
+            (Offset(10), LeaderEpoch(4))
+        );
+        assert!(receivers[0].try_recv().is_ok(), "the replicator has it");
+    }
+
+    #[test]
+    fn a_partition_over_its_share_is_left_out_until_its_bytes_are_stored() {
+        let (mut slots, mut receivers) = two();
+        slots.answered(answer(0, 0, ErrorCode::NONE, batch(0, 50, 3)));
+        let wanted = slots.wanted(100);
+        assert!(wanted.is_short && !wanted.positions.contains_key(&partition(0)));
+        assert!(
+            wanted.positions.contains_key(&partition(1)),
+            "the other goes on"
+        );
+        drop(receivers[0].try_recv().unwrap());
+        let wanted = slots.wanted(100);
+        assert!(!wanted.is_short && wanted.positions.len() == 2);
+    }
+
+    #[test]
+    fn whatever_is_not_clean_waits_for_the_replicators_word() {
+        let garbage = Bytes::from(vec![2_u8; 100]);
+        for (error, records) in [
+            (ErrorCode::OFFSET_OUT_OF_RANGE, Bytes::new()),
+            (ErrorCode::NONE, garbage),
+            (ErrorCode::NONE, joined(&[batch(0, 5, 0), batch(3, 5, 0)])),
+        ] {
+            let (mut slots, mut receivers) = two();
+            slots.answered(answer(0, 0, error, records));
+            assert!(
+                !slots
+                    .wanted(1_000_000)
+                    .positions
+                    .contains_key(&partition(0))
+            );
+            assert!(receivers[0].try_recv().is_ok());
+            slots.place(&partition(0), 1, Some((2, at(0))));
+            assert!(
+                slots
+                    .wanted(1_000_000)
+                    .positions
+                    .contains_key(&partition(0))
+            );
+        }
+    }
+
+    #[test]
+    fn orders_and_answers_of_another_time_are_passed_over() {
+        let (mut slots, mut receivers) = two();
+        slots.place(&partition(0), 99, None);
+        slots.remove(&partition(0), 99);
+        assert_eq!(
+            slots.wanted(1_000).positions.len(),
+            2,
+            "another slot's orders"
+        );
+        slots.place(&partition(0), 1, Some((2, at(40))));
+        slots.answered(answer(0, 0, ErrorCode::NONE, batch(0, 5, 0)));
+        assert!(
+            receivers[0].try_recv().is_err(),
+            "an answer to an older order"
+        );
+        assert_eq!(slots.wanted(1_000).positions[&partition(0)], at(40));
+        slots.remove(&partition(0), 1);
+        slots.remove(&partition(1), 1);
+        assert!(slots.is_empty());
+    }
+}

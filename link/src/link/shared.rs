@@ -44,8 +44,8 @@ pub(crate) struct Mirror {
     pub(crate) may_truncate: bool,
     /// It is about to be cut: nothing of it may run.
     pub(crate) is_cutting: bool,
-    /// Answers in a row in which the source didn't know the topic.
-    pub(crate) missing: u32,
+    /// Since when every answer of the source was that it doesn't know the topic.
+    pub(crate) missing_since_ms: Option<i64>,
 }
 
 impl Mirror {
@@ -56,7 +56,7 @@ impl Mirror {
             statuses: Vec::new(),
             may_truncate: false,
             is_cutting: false,
-            missing: 0,
+            missing_since_ms: None,
         };
         mirror.fit_statuses();
         mirror

@@ -109,16 +109,18 @@ impl Supervisor {
     /// Acts on what the metadata say of a topic; true if its partitions may be fetched.
     pub(super) fn on_verdict(&mut self, record: &MirrorRecord, verdict: Verdict) -> bool {
         let topic = &record.topic;
-        let missing = {
+        let now_ms = self.shared.now_ms();
+        let missing_for_ms = {
             let mut inner = self.shared.inner();
             let Some(mirror) = inner.mirrors.get_mut(topic) else {
                 return false;
             };
-            mirror.missing = match verdict {
-                Verdict::Missing => mirror.missing + 1,
-                _ => 0,
-            };
-            mirror.missing
+            if verdict != Verdict::Missing {
+                mirror.missing_since_ms = None;
+                0
+            } else {
+                now_ms - *mirror.missing_since_ms.get_or_insert(now_ms)
+            }
         };
         match verdict {
             Verdict::Same => true,
@@ -127,7 +129,7 @@ impl Supervisor {
                     .spawn(grow(Arc::clone(&self.shared), topic.clone(), count));
                 true
             }
-            Verdict::Missing if missing >= topics::MISSING_MAX => {
+            Verdict::Missing if missing_for_ms >= topics::MISSING_MAX_MS => {
                 let (error, detail) = topics::missing(record);
                 self.fail_mirror(topic.clone(), error, detail);
                 false

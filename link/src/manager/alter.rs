@@ -281,7 +281,7 @@ fn switched(
         .map_err(|_| illegal(&record, action))?;
     if action == MirrorAction::Resume {
         mirror.may_truncate = record.error == MirrorError::UnexpectedTruncation;
-        mirror.missing = 0;
+        mirror.missing_since_ms = None;
         record.error = MirrorError::NoError;
         record.error_detail = String::new();
         record.stopping = None;

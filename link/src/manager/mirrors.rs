@@ -56,7 +56,8 @@ impl LinkManager {
             });
         }
         let start = start_offset(&config, &new.configs)?;
-        let found = describe(&*source, &config, &source_topic).await?;
+        let expected = shared.inner().record.source_cluster_id.clone();
+        let found = describe(&*source, &config, expected, &source_topic).await?;
         let start_offsets = resolve_start(&*source, &config, &found, start).await?;
         let configs = topic_configs(&*source, &config, &source_topic).await?;
         let now_ms = shared.now_ms();
@@ -175,10 +176,16 @@ fn start_offset(
 async fn describe(
     source: &dyn SourceCluster,
     config: &LinkConfig,
+    expected_cluster_id: Option<String>,
     name: &TopicName,
 ) -> Result<SourceTopic, LinkError> {
     let asking = source.metadata(TopicSelection::Names(vec![name.clone()]));
     let metadata = in_time(config, asking).await?;
+    if let (Some(expected), Some(found)) = (expected_cluster_id, metadata.cluster.cluster_id)
+        && expected != found
+    {
+        return Err(LinkError::WrongCluster { expected, found });
+    }
     let found = metadata
         .topics
         .into_iter()

@@ -281,7 +281,10 @@ impl LinkManager {
     /// `NotAMirror`, `Store`.
     pub fn report(&self, topic: &str) -> Result<Option<RpoReport>, LinkError> {
         let name = TopicName::new(topic).map_err(|_| LinkError::NotAMirror(topic.to_owned()))?;
-        Ok(self.ports.store.load_report(&name)?)
+        match self.ports.store.load_report(&name)? {
+            None if self.owner(&name).is_none() => Err(LinkError::NotAMirror(topic.to_owned())),
+            report => Ok(report),
+        }
     }
 
     /// Compares a mirror with its source, batch by batch. Works while it mirrors.

@@ -144,7 +144,8 @@ impl Bench {
             match wait {
                 Wait::Backoff(_) => self.apply(Event::Waited(Outcome::Elapsed)),
                 Wait::Metadata => self.apply(Event::Waited(Outcome::MetadataSeen)),
-                // The tail's timer, which these tests let run for ever; questions are answered by them.
+                // The tail's timer, which these tests let run for ever; questions are answered by
+                // them.
                 other => {
                     self.waiting = Some(other);
                     return;

@@ -6,9 +6,10 @@ use crate::record::MirrorRecord;
 use crate::source::SourceTopic;
 use crate::state::MirrorError;
 
-/// A topic that the source doesn't know must be missing from this many answers, so that a broker
-/// that has just started and doesn't know its topics yet fails no mirror.
-pub(crate) const MISSING_MAX: u32 = 5;
+/// A topic that the source doesn't know must be missing for so long, so that neither a broker that
+/// has just started and doesn't know its topics yet fails a mirror, nor a topic that is created
+/// anew at once goes by the wrong name.
+pub(crate) const MISSING_MAX_MS: i64 = 5_000;
 
 /// What the source's metadata says about a mirrored topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

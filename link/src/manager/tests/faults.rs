@@ -236,6 +236,7 @@ async fn a_topic_made_anew_is_never_mixed_into_the_old_mirror() {
     let world = World::mirroring("orders", 1).await;
     let before = world.here.bytes("orders", 0);
     world.source.delete_topic("orders");
+    tokio::time::sleep(Duration::from_secs(2)).await;
     world.source.add_topic("orders", 1);
     world
         .source
