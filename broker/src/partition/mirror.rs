@@ -157,8 +157,12 @@ impl Partition {
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         let snapshot = self.snapshot();
         let entries = snapshot.epochs().entries();
-        let at = entries.partition_point(|entry| entry.epoch <= epoch).checked_sub(1)?;
-        let end = entries.get(at + 1).map_or(snapshot.end(), |next| next.start);
+        let at = entries
+            .partition_point(|entry| entry.epoch <= epoch)
+            .checked_sub(1)?;
+        let end = entries
+            .get(at + 1)
+            .map_or(snapshot.end(), |next| next.start);
         Some((entries[at].epoch, end))
     }
 

@@ -421,3 +421,64 @@ proptest! {
         prop_assert!(it.produce(&bytes.into()).is_err());
     }
 }
+
+#[tokio::test]
+async fn with_an_interval_records_reach_the_disk_after_it() {
+    let it = local(&[("flush.ms", "5")]);
+    it.produce(&batch(&["a"])).unwrap();
+    while it.partition.flush.durable_end() < Offset(1) {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    it.produce(&batch(&["b"])).unwrap();
+    while it.partition.flush.durable_end() < Offset(2) {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn mirrored_records_reach_the_disk_without_being_asked() {
+    let it = mirror();
+    it.partition.mirror_open(&lease(1)).unwrap();
+    it.partition
+        .mirror_append(&lease(1), &sourced(0, 0, &["a"]), Offset(1))
+        .unwrap();
+    while it.partition.flush.durable_end() < Offset(1) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn retention_deletes_from_local_logs_and_leaves_mirrors_to_their_link() {
+    let small = [
+        ("internal.segment.bytes", "4096"),
+        ("retention.bytes", "5000"),
+    ];
+    let large = "x".repeat(1500);
+    let it = local(&small);
+    for _ in 0..10 {
+        it.produce_durably(&batch(&[&large])).await.unwrap();
+    }
+    it.partition.apply_retention(now_ms()).unwrap();
+    let log = it.partition.snapshot();
+    assert!(log.log_start() > Offset(0) && log.size_bytes() < 12_000);
+
+    let it = open_in(tempfile::tempdir().unwrap(), true, &small);
+    it.partition.mirror_open(&lease(1)).unwrap();
+    for offset in 0..10 {
+        let bytes = sourced(offset, 0, &[&large]);
+        it.partition
+            .mirror_append(&lease(1), &bytes, Offset(10))
+            .unwrap();
+    }
+    it.partition.apply_retention(now_ms()).unwrap();
+    assert_eq!(it.partition.snapshot().log_start(), Offset(0));
+    it.partition.mirror_trim_to(&lease(1), Offset(7)).unwrap();
+    assert_eq!(it.partition.snapshot().log_start(), Offset(7));
+    assert!(it.partition.mirror_trim_to(&lease(1), Offset(11)).is_err());
+    it.partition
+        .mirror_truncate_to(&lease(1), Offset(9))
+        .unwrap();
+    assert_eq!(it.partition.snapshot().end(), Offset(9));
+    it.partition.mirror_skip_to(&lease(1), Offset(20)).unwrap();
+    assert_eq!(it.partition.mirror_position().next_offset, Offset(20));
+}

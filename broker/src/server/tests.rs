@@ -404,3 +404,23 @@ async fn more_connections_than_allowed_are_turned_away() {
     assert!(second.frame().await.is_none());
     first.call(1, &MetadataRequest::default()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_goes_on_by_itself() {
+    let it = TestBroker::start(&["log.retention.check.interval.ms=10"]).await;
+    let small = [
+        ("internal.segment.bytes", "4096"),
+        ("retention.bytes", "5000"),
+    ];
+    let partition = it.create_with("t", 1, &small).partition(0).unwrap();
+    let mut client = it.client().await;
+    let large = "x".repeat(1500);
+    for _ in 0..10 {
+        client.produce("t", 0, -1, batch(&[&large])).await;
+    }
+    while partition.snapshot().log_start().0 == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let old = client.call(12, &fetch("t", 0, 0)).await;
+    assert_eq!(data(&old).error_code, ErrorCode::OFFSET_OUT_OF_RANGE.0);
+}

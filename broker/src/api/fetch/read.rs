@@ -161,7 +161,7 @@ impl Reading {
             true => data.with_aborted_transactions(Some(aborted(log, from, next)?)),
             false => data,
         };
-        let more = next < bounds.readable && !records.is_empty();
+        let more = next < bounds.readable;
         Ok((data.with_records(Some(records)), more))
     }
 }
