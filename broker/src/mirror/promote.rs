@@ -2,27 +2,29 @@
 //!
 //! The link has stored before that these topics are `PENDING_STOPPED`. Then, in this order:
 //!
-//! 1. per partition, under its lock: the lease is fenced, transactions still open get ABORT markers,
-//!    the leader epoch rises above every one of the source's, and all of it is flushed
+//! 1. the reports are stored: what they say can't be told any more once markers are in the logs;
+//! 2. per partition, under its lock: the lease is fenced, transactions still open get ABORT markers
+//!    in a leader epoch above every one of the source's, and all of it is flushed
 //!    ([`crate::partition::cut`]). Mirrored producer state stays, so that a retry of a batch that
 //!    was mirrored already is recognized;
-//! 2. the allocator of producer ids is lifted above every mirrored id (durably), else a new producer
+//! 3. the allocator of producer ids is lifted above every mirrored id (durably), else a new producer
 //!    would be taken for an old one and its writes for duplicates;
-//! 3. one synced write to RocksDB for all topics of the operation: no mirrors any more, new leader
-//!    epochs, mirror records `STOPPED`, reports;
-//! 4. the partitions open to clients.
+//! 4. one synced write to RocksDB for all topics of the operation: no mirrors any more, new leader
+//!    epochs, mirror records `STOPPED`;
+//! 5. the partitions open to clients.
 //!
-//! A crash before 3 leaves mirrors that are `PENDING_STOPPED`: the link calls again, 1 finds no open
-//! transaction and raises the epoch once more, to the same end. A crash after 3 leaves topics that
-//! are writable at the next start. A failure before 3 leaves the topics closed to both sides, which
-//! another call takes up. A topic that has been cut before is passed over by 1 and not touched by 3.
+//! A crash before 4 leaves mirrors that are `PENDING_STOPPED`: the link calls again, 1 keeps the
+//! report that is there, 2 finds no open transaction and raises the epoch once more, to the same
+//! end. A crash after 4 leaves topics that are writable at the next start. A failure before 4 leaves
+//! the topics closed to both sides, which another call takes up. A topic that was cut before is
+//! passed over.
 
 use std::sync::Arc;
 
 use carrick_link::ports::{CatalogError, Clock};
 use carrick_link::record::{MirrorStop, PartitionCut};
 use carrick_protocol::ids::{ProducerId, TopicName};
-use carrick_storage::meta::{MetaBatch, MetaStore};
+use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::catalog::refused;
 use crate::partition::Cut;
@@ -73,6 +75,7 @@ impl Cutter {
             let topic = self.topics.topic(name);
             topics.push(topic.ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?);
         }
+        self.keep_reports(stops, &topics)?;
         let mut done = Vec::with_capacity(topics.len());
         for topic in topics.iter().filter(|topic| topic.is_mirror()) {
             done.push(self.cut(topic)?);
@@ -80,6 +83,24 @@ impl Cutter {
         self.lift_producer_ids(&done)?;
         self.persist(stops, &done)?;
         Ok(done.iter().flat_map(TopicCut::outcomes).collect())
+    }
+
+    /// Stores the reports of topics that are mirrors still. One that is there already is an earlier
+    /// call's, which was broken off: it stands.
+    fn keep_reports(
+        &self,
+        stops: &[MirrorStop],
+        topics: &[Arc<Topic>],
+    ) -> Result<(), CatalogError> {
+        let mut batch = MetaBatch::new();
+        for (stop, topic) in stops.iter().zip(topics) {
+            let name = topic.name();
+            let kept = self.meta.get::<RpoReportKeyspace>(name).map_err(storage)?;
+            if topic.is_mirror() && kept.is_none() {
+                batch.put::<RpoReportKeyspace>(name, &stop.report);
+            }
+        }
+        self.meta.commit(batch).map_err(storage)
     }
 
     fn cut(&self, topic: &Topic) -> Result<TopicCut, CatalogError> {
@@ -121,24 +142,20 @@ impl Cutter {
     fn persist(&self, stops: &[MirrorStop], done: &[TopicCut]) -> Result<(), CatalogError> {
         let mut batch = MetaBatch::new();
         for stop in stops {
-            let topic = &stop.record.topic;
-            batch.put::<MirrorKeyspace>(topic, &stop.record);
-            // The report of the first cut stands: a call that comes again after a crash knows less.
-            if done.iter().any(|cut| cut.name == *topic) {
-                batch.put::<RpoReportKeyspace>(topic, &stop.report);
-            }
+            batch.put::<MirrorKeyspace>(&stop.record.topic, &stop.record);
         }
         let Some(first) = done.first() else {
-            return self
-                .meta
-                .commit(batch)
-                .map_err(|e| CatalogError::Storage(e.to_string()));
+            return self.meta.commit(batch).map_err(storage);
         };
         let names: Vec<TopicName> = done.iter().map(|topic| topic.name.clone()).collect();
         self.topics
             .finish_cut(&names, batch)
             .map_err(|error| refused(&first.name, error))
     }
+}
+
+fn storage(error: MetaError) -> CatalogError {
+    CatalogError::Storage(error.to_string())
 }
 
 impl TopicCut {

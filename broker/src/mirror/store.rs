@@ -5,6 +5,7 @@ use std::sync::Arc;
 use carrick_link::ports::{LinkStore, StoreError};
 use carrick_link::record::{LinkName, LinkRecord, MirrorRecord};
 use carrick_link::report::RpoReport;
+use carrick_link::state::MirrorStatus;
 use carrick_protocol::ids::TopicName;
 use carrick_storage::meta::{MetaError, MetaStore};
 
@@ -60,6 +61,14 @@ impl LinkStore for Store {
         let mut batch = self.meta.batch();
         for mirror in mirrors {
             batch.put::<MirrorKeyspace>(&mirror.topic, mirror);
+            // A cut that was broken off, and then given up, leaves its report behind.
+            let has_report = matches!(
+                mirror.status,
+                MirrorStatus::PendingStopped | MirrorStatus::Stopped
+            );
+            if !has_report {
+                batch.delete::<RpoReportKeyspace>(&mirror.topic);
+            }
         }
         self.meta.commit(batch).map_err(failed)
     }

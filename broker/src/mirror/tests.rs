@@ -411,7 +411,10 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
         rig.door(0, 1)
             .append(transactional(0, 77, 0), Offset(3))
             .unwrap();
-        // The process dies here: the markers are written, nothing says so in RocksDB.
+        // The process dies here: report and markers are written, nothing says that it is done.
+        let mut batch = MetaBatch::new();
+        batch.put::<RpoReportKeyspace>(&tp(0).topic, &stop(1).report);
+        rig.meta.commit(batch).unwrap();
         rig.topics
             .topic("orders")
             .unwrap()
@@ -422,14 +425,37 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
     }
     let rig = Rig::open(&dir);
     assert!(rig.topics.topic("orders").unwrap().is_mirror());
-    let cuts = rig.stop().unwrap();
+    let cuts = rig.ports.catalog.stop_mirrors(&[stop(2)]).unwrap();
     assert!(cuts[0].leader_epoch > LeaderEpoch(7));
     assert_eq!(rig.markers(0), [(3, 77, 5)], "one marker, not two");
+    let report = rig.ports.store.load_report(&tp(0).topic).unwrap();
+    assert_eq!(
+        report,
+        Some(stop(1).report),
+        "of when the markers were not there yet"
+    );
     drop(rig);
     let rig = Rig::open(&dir);
     let topic = rig.topics.topic("orders").unwrap();
     assert!(!topic.is_mirror());
     assert!(topic.partition(0).unwrap().leader_epoch() >= cuts[0].leader_epoch);
+}
+
+#[test]
+fn a_cut_that_is_given_up_leaves_no_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let mut batch = MetaBatch::new();
+    batch.put::<RpoReportKeyspace>(&tp(0).topic, &stop(1).report);
+    rig.meta.commit(batch).unwrap();
+    let pending = MirrorRecord {
+        status: MirrorStatus::PendingStopped,
+        ..record()
+    };
+    rig.ports.store.save_mirrors(&[pending]).unwrap();
+    assert!(rig.ports.store.load_report(&tp(0).topic).unwrap().is_some());
+    rig.ports.store.save_mirrors(&[record()]).unwrap();
+    assert!(rig.ports.store.load_report(&tp(0).topic).unwrap().is_none());
 }
 
 #[test]
