@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for LinkName {
 }
 
 /// A link as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LinkRecord {
     /// Its name.
     pub name: LinkName,
@@ -92,6 +92,20 @@ pub struct LinkRecord {
     /// Why the link failed for good, if it did: it stays so over restarts until its configs change
     /// or it is resumed.
     pub failure: Option<LinkFailure>,
+}
+
+// Values of configs may be secrets: none is printed.
+impl fmt::Debug for LinkRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkRecord")
+            .field("name", &self.name)
+            .field("id", &self.id)
+            .field("source_cluster_id", &self.source_cluster_id)
+            .field("configs", &self.configs.keys())
+            .field("created_ms", &self.created_ms)
+            .field("failure", &self.failure)
+            .finish()
+    }
 }
 
 /// Why a link is `FAILED`.

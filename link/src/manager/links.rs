@@ -86,7 +86,7 @@ impl LinkManager {
     }
 
     pub(super) async fn do_create_link(&self, new: NewLink) -> Result<LinkDescription, LinkError> {
-        let _admin = self.admin().await?;
+        self.refuse_when_stopping()?;
         let name =
             LinkName::new(&new.name).map_err(|error| LinkError::InvalidName(error.to_string()))?;
         if self.links.read().contains_key(&name) {
@@ -111,6 +111,10 @@ impl LinkManager {
             let (asks, _) = unbounded_channel();
             let shared = LinkShared::new(self.ports.clone(), record, config, Vec::new(), asks);
             return Ok(show::link(&shared));
+        }
+        let _admin = self.admin().await?;
+        if self.links.read().contains_key(&record.name) {
+            return Err(LinkError::LinkExists(record.name));
         }
         let (store, stored) = (Arc::clone(&self.ports.store), record.clone());
         super::blocking(move || store.save_link(&stored)).await??;

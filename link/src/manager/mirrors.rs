@@ -31,7 +31,7 @@ impl LinkManager {
         link: &str,
         new: NewMirror,
     ) -> Result<MirrorDescription, LinkError> {
-        let _admin = self.admin().await?;
+        self.refuse_when_stopping()?;
         let shared = self.shared(link)?;
         let source_topic = topic_name(&new.source_topic)?;
         let topic = match &new.mirror_topic {
@@ -82,6 +82,13 @@ impl LinkManager {
             start_offsets,
             created_ms: now_ms,
         };
+        // The source may take its time to answer: only now is anybody else kept waiting.
+        let _admin = self.admin().await?;
+        if !Arc::ptr_eq(&self.shared(link)?, &shared) {
+            return Err(LinkError::NoSuchLink(link.to_owned()));
+        }
+        self.refuse_existing(&topic)?;
+        refuse_second(&shared, &record.source_topic)?;
         store_mirror(&shared, spec, record).await?;
         tracing::info!(link = %shared.name, %topic, partitions, "mirror created");
         shared.reconcile();

@@ -33,7 +33,7 @@ use crate::state::MirrorStatus;
 use crate::verify::{VerifyOptions, VerifyProgress, VerifyReport};
 
 /// A link that is to be created.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct NewLink {
     /// Its name.
     pub name: String,
@@ -45,6 +45,22 @@ pub struct NewLink {
     pub validate_only: bool,
     /// Connect to the source first and refuse the link if that fails.
     pub validate_link: bool,
+}
+
+// Values of configs may be secrets: none is printed.
+impl std::fmt::Debug for NewLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewLink")
+            .field("name", &self.name)
+            .field("configs", &self.configs.keys())
+            .field(
+                "expected_source_cluster_id",
+                &self.expected_source_cluster_id,
+            )
+            .field("validate_only", &self.validate_only)
+            .field("validate_link", &self.validate_link)
+            .finish()
+    }
 }
 
 /// A mirror topic that is to be created.

@@ -20,6 +20,10 @@ use crate::source::OffsetSpec;
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
 use crate::tasks::configs;
 
+/// The source must answer the last question within this: the mirrors stand still meanwhile, and
+/// a failover that is asked for waits.
+const LAST_ANSWER_MAX: Duration = Duration::from_secs(5);
+
 /// How often the mirrors' ends are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -215,8 +219,9 @@ async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outco
     }
     cut::hold(shared, topics, true);
     shared.settled().await;
-    let cut = match source_ends(shared, topics).await {
-        Ok(ends) if are_reached(shared, &ends) => {
+    let asked = tokio::time::timeout(LAST_ANSWER_MAX, source_ends(shared, topics)).await;
+    let cut = match asked {
+        Ok(Ok(ends)) if are_reached(shared, &ends) => {
             Some(cut::cut(shared, topics, StopKind::Promote, &ends).await)
         }
         _ => None,

@@ -2,7 +2,7 @@
 //!
 //! The fakes keep everything in memory and can be told to misbehave. They are for tests: what would
 //! be an error elsewhere is a panic here.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a test that can't go on should say so at once"
