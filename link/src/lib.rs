@@ -8,6 +8,7 @@ pub mod error;
 mod fetcher;
 mod link;
 pub mod manager;
+mod port_error;
 pub mod ports;
 pub mod properties;
 pub mod record;

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use crate::config::LinkConfig;
+pub use crate::port_error::{CatalogError, StoreError, TargetError};
 use crate::record::{
     LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut,
 };
@@ -113,42 +114,6 @@ pub trait MirrorPartition: Send {
     fn truncate_to(&mut self, end: Offset) -> Result<(), TargetError>;
 }
 
-/// Why a mirror partition could not be opened or written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
-    /// Somebody else has the right to write now (a newer lease, or the topic has been promoted).
-    #[error("the lease on the mirror partition is no longer valid")]
-    Fenced,
-    /// There is no such topic or partition here.
-    #[error("no such partition")]
-    NoSuchPartition,
-    /// The topic exists and is not a mirror.
-    #[error("the topic is not a mirror")]
-    NotAMirror,
-    /// The topic is the mirror of another link.
-    #[error("the topic is a mirror of link '{0}'")]
-    WrongLink(LinkName),
-    /// Offsets went back.
-    #[error("offset {offset} is below {bound}")]
-    NonMonotonic {
-        /// What was given.
-        offset: Offset,
-        /// What it must not be below.
-        bound: Offset,
-    },
-    /// Batch leader epochs went back.
-    #[error("leader epoch {epoch} is below {last}")]
-    NonMonotonicEpoch {
-        /// What was given.
-        epoch: LeaderEpoch,
-        /// What was stored before.
-        last: LeaderEpoch,
-    },
-    /// The log could not be written or read: the storage's own words.
-    #[error("storage: {0}")]
-    Storage(String),
-}
-
 /// What one local partition holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalEnds {
@@ -216,26 +181,6 @@ pub trait TopicCatalog: Send + Sync {
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError>;
 }
 
-/// Why the catalog refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogError {
-    /// A topic of that name exists.
-    #[error("topic '{0}' already exists")]
-    TopicExists(TopicName),
-    /// There is no such topic.
-    #[error("topic '{0}' does not exist")]
-    NoSuchTopic(TopicName),
-    /// The topic is not a mirror.
-    #[error("topic '{0}' is not a mirror topic")]
-    NotAMirror(TopicName),
-    /// A name, count or config was refused: the reason.
-    #[error("{0}")]
-    Invalid(String),
-    /// It could not be stored: the storage's own words.
-    #[error("storage: {0}")]
-    Storage(String),
-}
-
 /// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never
 /// logged.
 pub trait LinkStore: Send + Sync {
@@ -253,11 +198,6 @@ pub trait LinkStore: Send + Sync {
     /// The report of the last cut of a topic.
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;
 }
-
-/// The store could not be read or written: its own words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("link store: {0}")]
-pub struct StoreError(pub String);
 
 /// Makes clients for source clusters. Not the broker's business, but a seam that tests use.
 pub trait SourceConnector: Send + Sync {
