@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use carrick_link::LinkError;
 use carrick_link::description::{LinkDescription, TaskDescription};
 use carrick_link::manager::NewLink;
-use carrick_link::state::TaskErrorCode;
+use carrick_link::state::{MirrorStatus, TaskErrorCode};
 use serde::Deserialize;
 
 use super::App;
@@ -15,6 +16,9 @@ use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query};
 use super::model::link::{CreateLinkRequest, LinkData, LinkTask, LinkTaskError};
 use super::model::{Collection, ConfigData, ResourceMetadata, name_of};
+
+/// Names that a message lists.
+const NAMES_MAX: usize = 10;
 
 /// The part of a path that names a link.
 #[derive(Debug, Deserialize)]
@@ -121,8 +125,28 @@ pub async fn delete(
         app.links.link(&path.link)?;
         return Ok(StatusCode::OK);
     }
-    app.links.delete_link(&path.link, query.force).await?;
-    Ok(StatusCode::OK)
+    match app.links.delete_link(&path.link, query.force).await {
+        Ok(()) => Ok(StatusCode::OK),
+        Err(error @ LinkError::LinkHasMirrors { .. }) => {
+            let named = live_mirrors(&app, &path.link);
+            Err(ApiError::bad_request(format!("{error}. They are: {named}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The names of a link's mirrors that are not stopped, the first few of them.
+fn live_mirrors(app: &App, link: &str) -> String {
+    let mirrors = app.links.mirrors(Some(link), None).unwrap_or_default();
+    let live = mirrors
+        .iter()
+        .filter(|mirror| mirror.status != MirrorStatus::Stopped);
+    let mut names: Vec<&str> = live.map(|mirror| mirror.topic.as_str()).collect();
+    if names.len() > NAMES_MAX {
+        names.truncate(NAMES_MAX);
+        names.push("…");
+    }
+    names.join(", ")
 }
 
 /// Configs of a body as a map; a name given twice is refused, a `null` value leaves it out.

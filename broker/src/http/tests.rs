@@ -360,6 +360,12 @@ async fn verified(rig: &Rig) {
 }
 
 async fn failed_over(rig: &Rig) {
+    let (status, answer) = rig.call("DELETE", "/links/west", None).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(
+        answer["message"].as_str().unwrap().contains("orders"),
+        "{answer}"
+    );
     let path = "/links/west/mirrors:failover";
     let (status, dry) = rig
         .call(
