@@ -51,9 +51,9 @@ impl Log {
         }
         let mut rest = batches;
         while !rest.is_empty() {
-            let (group, control) = self.next_group(rest, run, placement)?;
+            let group = self.next_group(rest, run, placement)?;
             let (head, tail) = rest.split_at(group);
-            self.append_group(head, control, placement)?;
+            self.append_group(head, placement)?;
             rest = tail;
         }
         Ok(Appended {
@@ -130,13 +130,13 @@ impl Log {
     }
 
     /// How many bytes of `rest` go into the active segment at once, which is rolled before if
-    /// need be, and whether they are one control batch.
+    /// need be.
     fn next_group(
         &mut self,
         rest: &[u8],
         run: Run,
         placement: Placement,
-    ) -> Result<(usize, bool), LogError> {
+    ) -> Result<usize, LogError> {
         let all = Incoming {
             bytes: rest.len(),
             last_offset: run.next_offset.prev(),
@@ -144,7 +144,7 @@ impl Log {
             batches: run.batches,
         };
         if !run.has_control && !self.active.should_roll(all, &self.config, self.now_ms) {
-            return Ok((rest.len(), false));
+            return Ok(rest.len());
         }
         let mut group = Group {
             bytes: 0,
@@ -172,28 +172,31 @@ impl Log {
                 if group.bytes > 0 {
                     break;
                 }
-                return Ok((header.size_bytes(), true));
+                return Ok(header.size_bytes());
             }
             group = grown;
         }
-        Ok((group.bytes, false))
+        Ok(group.bytes)
     }
 
     /// Appends batches that fit the active segment.
-    fn append_group(
-        &mut self,
-        bytes: &[u8],
-        control: bool,
-        placement: Placement,
-    ) -> Result<(), LogError> {
+    fn append_group(&mut self, bytes: &[u8], placement: Placement) -> Result<(), LogError> {
         self.active.reserve(bytes.len(), &self.config)?;
-        let aborts = self.aborted.view().len();
         let start = self.active.size();
-        let (next_offset, epochs_changed) = self.copy_in(bytes, start, placement)?;
+        let copied = self.copy_in(bytes, start, placement);
+        let Copied {
+            next_offset,
+            epochs_changed,
+            aborted_changed,
+        } = copied.inspect_err(|_| {
+            // Recovery must not find there what was never appended.
+            if let Ok(spare) = self.spare(bytes.len()) {
+                spare.fill(0);
+            }
+        })?;
         if epochs_changed {
             self.durability.epochs_changed(&self.epochs);
         }
-        let aborted_changed = control && self.aborted.view().len() != aborts;
         if aborted_changed {
             self.durability.aborted_changed(self.aborted.file());
         }
@@ -208,15 +211,18 @@ impl Log {
     }
 
     /// Copies batches behind the published bytes, sets what `placement` says, and takes them into
-    /// indexes, epochs and producers. Returns the next offset and whether there are new epochs.
-    /// On an error nothing changed.
+    /// indexes, epochs and producers. On an error nothing changed.
     fn copy_in(
         &mut self,
         bytes: &[u8],
         start: usize,
         placement: Placement,
-    ) -> Result<(Offset, bool), LogError> {
-        let (mut next_offset, mut epochs_changed) = (self.end, false);
+    ) -> Result<Copied, LogError> {
+        let mut copied = Copied {
+            next_offset: self.end,
+            epochs_changed: false,
+            aborted_changed: false,
+        };
         let mut at = 0;
         self.spare(bytes.len())?.copy_from_slice(bytes);
         while at < bytes.len() {
@@ -230,7 +236,7 @@ impl Log {
                 log_append_time_ms,
             } = placement
             {
-                set_base_offset(batch, next_offset);
+                set_base_offset(batch, copied.next_offset);
                 set_leader_epoch(batch, leader_epoch);
                 if let Some(time_ms) = log_append_time_ms {
                     set_log_append_time(batch, time_ms);
@@ -238,8 +244,10 @@ impl Log {
             }
             let batch = Batch::parse(batch)?;
             let (header, marker) = (batch.header, read_marker(&batch));
-            next_offset = header.next_offset();
-            if let Some(aborted) = self.producers.apply(&header, marker)
+            copied.next_offset = header.next_offset();
+            let aborted = self.producers.apply(&header, marker);
+            copied.aborted_changed |= aborted.is_some();
+            if let Some(aborted) = aborted
                 && let Err(error) = self.aborted.append(aborted)
             {
                 // The batch is not published: the producers must not know of it either.
@@ -248,11 +256,11 @@ impl Log {
                     Err(worse) => self.durability.fault(io::Error::other(worse)),
                 });
             }
-            epochs_changed |= self.epochs.assign(header.leader_epoch, header.base_offset);
+            copied.epochs_changed |= self.epochs.assign(header.leader_epoch, header.base_offset);
             self.active.note(&header, start + at, &self.config);
             at += size;
         }
-        Ok((next_offset, epochs_changed))
+        Ok(copied)
     }
 
     fn spare(&mut self, bytes: usize) -> Result<&mut [u8], LogError> {
@@ -302,6 +310,14 @@ impl Log {
         self.publish_shape();
         remove_segment(&self.dir, old.base)
     }
+}
+
+/// What copying a group of batches changed.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    next_offset: Offset,
+    epochs_changed: bool,
+    aborted_changed: bool,
 }
 
 /// Batches that are appended together.

@@ -7,7 +7,7 @@
 //! - a flush reads E and the list of files under one lock: whatever is below E lies in one of
 //!   them, since a roll adds the new file under that lock before its bytes are published;
 //! - D goes back only by truncation, which counts up `generation` when it begins and again after
-//!   it published its smaller E: a flush that read E before does not move D;
+//!   it published its smaller E: a flush that read E before or in between does not move D;
 //! - after the first failed sync the log is faulted for good: the system may have dropped what it
 //!   could not write, so a second try would lie.
 
@@ -85,6 +85,8 @@ struct State {
     /// Whether the folder itself is new to its parent.
     folder_is_new: bool,
     generation: u64,
+    /// Between begin and end of a truncation: E is not true any more.
+    truncating: bool,
 }
 
 /// A file to sync.
@@ -130,6 +132,7 @@ impl Durability {
                 folder_changed: folder_may_be_new,
                 folder_is_new: folder_may_be_new,
                 generation: 0,
+                truncating: false,
             }),
             flushing: Mutex::new(()),
             durable_end,
@@ -214,7 +217,7 @@ impl Durability {
     /// Moves durable end and recovery point to `end`, unless the log was truncated meanwhile.
     fn advance(&self, end: Offset, generation: u64) -> Result<Offset, LogError> {
         let mut state = self.state.lock();
-        if state.generation != generation {
+        if state.truncating || state.generation != generation {
             return Ok(self.durable_end());
         }
         let marks = Marks {
@@ -288,6 +291,7 @@ impl Durability {
         self.check()?;
         let mut state = self.state.lock();
         state.generation += 1;
+        state.truncating = true;
         let durable = end.min(self.durable_end());
         self.durable_end.store(durable.0, Ordering::Release);
         let marks = state.checkpoint.marks();
@@ -307,6 +311,7 @@ impl Durability {
         let mut state = self.state.lock();
         state.aborted = aborted;
         state.generation += 1;
+        state.truncating = false;
         state.active = active;
         state.folder_changed = true;
     }

@@ -4,6 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
+/// Ends the other threads of a test, even if it fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn reads_respect_their_limits() {
     let dir = tempfile::tempdir().unwrap();
@@ -186,13 +195,52 @@ fn readers_on_other_threads_see_a_growing_prefix() {
             });
         }
         let flush = log.flush_handle();
+        let _end_it = SetOnDrop(&done);
         for n in 0..1500 {
             log.append(&batch(1 + n % 3), NEXT, 0).unwrap();
             if n % 100 == 0 {
                 assert_eq!(flush.flush().unwrap(), log.end());
             }
         }
-        done.store(true, Ordering::Release);
     });
     assert!(log.reader().snapshot().segments().len() > 3);
+}
+
+#[test]
+fn flushes_on_another_thread_never_claim_what_was_truncated() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, small());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let flush = log.flush_handle();
+        let (other, done_yet) = (log.flush_handle(), &done);
+        scope.spawn(move || {
+            while !done_yet.load(Ordering::Acquire) {
+                other.flush().unwrap();
+            }
+        });
+        let _end_it = SetOnDrop(&done);
+        for n in 0..150 {
+            log.append(&batch(1 + n % 5), NEXT, 0).unwrap();
+            if n % 6 == 5 {
+                let end = log
+                    .truncate_to(Offset(log.end().0 - 1 - i64::from(n % 11)))
+                    .unwrap();
+                assert_eq!(end, log.end());
+            }
+            if n % 50 == 49 {
+                log.truncate_fully_and_start_at(Offset(log.end().0 / 2))
+                    .unwrap();
+            }
+            assert!(flush.durable_end() <= log.end());
+        }
+    });
+    assert_eq!(log.flush_handle().flush().unwrap(), log.end());
+    let (start, end) = (log.start(), log.end());
+    drop(log);
+    let (log, recovered) = reopen(&dir, small());
+    assert_eq!(
+        (log.start(), log.end(), recovered.scanned_bytes),
+        (start, end, 0)
+    );
 }
