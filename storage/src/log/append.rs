@@ -1,9 +1,9 @@
 //! Appending: headers are checked, bytes copied into the mapping, and then published.
 //!
-//! A run of batches is copied group by group: a group is what fits the active segment, and ends
+//! A run of batches is copied piece by piece: a piece is what fits the active segment, and ends
 //! before a control batch (whose effect on the aborted transactions may fail to be written). Each
-//! group is reserved, copied, patched, taken into indexes and producer state, and published;
-//! nothing of a group that fails is seen by anybody.
+//! piece is reserved, copied, patched, taken into indexes and producer state, and published;
+//! nothing of a piece that fails is seen by anybody.
 
 use std::io;
 use std::sync::Arc;
@@ -51,9 +51,9 @@ impl Log {
         }
         let mut rest = batches;
         while !rest.is_empty() {
-            let group = self.next_group(rest, run, placement)?;
-            let (head, tail) = rest.split_at(group);
-            self.append_group(head, placement)?;
+            let piece = self.next_piece(rest, run, placement)?;
+            let (head, tail) = rest.split_at(piece);
+            self.append_piece(head, placement)?;
             rest = tail;
         }
         Ok(Appended {
@@ -131,7 +131,7 @@ impl Log {
 
     /// How many bytes of `rest` go into the active segment at once, which is rolled before if
     /// need be.
-    fn next_group(
+    fn next_piece(
         &mut self,
         rest: &[u8],
         run: Run,
@@ -146,7 +146,7 @@ impl Log {
         if !run.has_control && !self.active.should_roll(all, &self.config, self.now_ms) {
             return Ok(rest.len());
         }
-        let mut group = Group {
+        let mut piece = Piece {
             bytes: 0,
             next_offset: self.end,
             max_timestamp_ms: -1,
@@ -155,32 +155,32 @@ impl Log {
         for batch in Batches::new(rest) {
             let header = batch?.header;
             let base = match placement {
-                Placement::Next { .. } => group.next_offset,
+                Placement::Next { .. } => piece.next_offset,
                 Placement::Exact => header.base_offset,
             };
-            let grown = group.with(&header, base, placement);
+            let grown = piece.with(&header, base, placement);
             if self
                 .active
                 .should_roll(grown.incoming(), &self.config, self.now_ms)
             {
-                if group.bytes > 0 {
+                if piece.bytes > 0 {
                     break;
                 }
                 self.roll(base)?;
             }
             if header.is_control() {
-                if group.bytes > 0 {
+                if piece.bytes > 0 {
                     break;
                 }
                 return Ok(header.size_bytes());
             }
-            group = grown;
+            piece = grown;
         }
-        Ok(group.bytes)
+        Ok(piece.bytes)
     }
 
     /// Appends batches that fit the active segment.
-    fn append_group(&mut self, bytes: &[u8], placement: Placement) -> Result<(), LogError> {
+    fn append_piece(&mut self, bytes: &[u8], placement: Placement) -> Result<(), LogError> {
         self.active.reserve(bytes.len(), &self.config)?;
         let start = self.active.size();
         let copied = self.copy_in(bytes, start, placement);
@@ -312,7 +312,7 @@ impl Log {
     }
 }
 
-/// What copying a group of batches changed.
+/// What copying a piece of batches changed.
 #[derive(Clone, Copy, Debug)]
 struct Copied {
     next_offset: Offset,
@@ -322,16 +322,16 @@ struct Copied {
 
 /// Batches that are appended together.
 #[derive(Clone, Copy, Debug)]
-struct Group {
+struct Piece {
     bytes: usize,
     next_offset: Offset,
     max_timestamp_ms: i64,
     batches: usize,
 }
 
-impl Group {
-    fn with(self, header: &BatchHeader, base: Offset, placement: Placement) -> Group {
-        Group {
+impl Piece {
+    fn with(self, header: &BatchHeader, base: Offset, placement: Placement) -> Piece {
+        Piece {
             bytes: self.bytes + header.size_bytes(),
             next_offset: base + (i64::from(header.last_offset_delta) + 1),
             max_timestamp_ms: self.max_timestamp_ms.max(stamped(header, placement)),
