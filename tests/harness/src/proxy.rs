@@ -19,6 +19,8 @@ struct Shared {
     target: String,
     connections: Mutex<Vec<TcpStream>>,
     answer_bytes_left: AtomicI64,
+    /// Bytes to let through before each further cut, the next one last.
+    plan: Mutex<Vec<i64>>,
     cuts: AtomicUsize,
     stopped: AtomicBool,
 }
@@ -41,6 +43,7 @@ impl Proxy {
             target: target.to_owned(),
             connections: Mutex::default(),
             answer_bytes_left: AtomicI64::new(NEVER),
+            plan: Mutex::default(),
             cuts: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
@@ -64,11 +67,10 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Lets `bytes` more of answers through, then cuts every connection at that very byte.
-    pub fn cut_after(&self, bytes: i64) {
-        self.shared
-            .answer_bytes_left
-            .store(bytes, Ordering::Release);
+    /// Cuts every connection once for each of `lengths`: after so many more bytes of answers, at that very byte.
+    pub fn cut_after_each(&self, lengths: &[i64]) {
+        *self.shared.plan.lock() = lengths.iter().rev().copied().collect();
+        self.shared.arm();
     }
 
     /// How often it has cut.
@@ -119,12 +121,17 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Both);
     }
 
+    fn arm(&self) {
+        let next = self.plan.lock().pop().unwrap_or(NEVER);
+        self.answer_bytes_left.store(next, Ordering::Release);
+    }
+
     fn cut(&self) {
-        self.answer_bytes_left.store(NEVER, Ordering::Release);
         self.cuts.fetch_add(1, Ordering::AcqRel);
         for connection in self.connections.lock().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }
+        self.arm();
     }
 }
 
