@@ -2,7 +2,7 @@
 
 use harness::process::free_ports;
 use harness::proxy::Proxy;
-use harness::{Carrick, Kafka, Peer, Result, segments, wait_until};
+use harness::{Carrick, Kafka, Peer, Result, segments};
 use serde_json::json;
 
 use crate::world::{LIMIT, LINK, World, range};
