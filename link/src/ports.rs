@@ -174,10 +174,10 @@ pub trait TopicCatalog: Send + Sync {
     /// The configs set on a mirror topic itself.
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError>;
 
-    /// Makes mirrors writable: per partition fence the lease, ABORT markers, producer-id barrier,
-    /// epoch above the source's; then all of the records and reports in one write. May be called
-    /// again after a crash: what was done is not done twice. If it fails, the topics that were
-    /// named are mirrors still.
+    /// Makes mirrors writable: stores the reports; per partition fences the lease, raises the epoch
+    /// above the source's, writes ABORT markers; lifts the producer-id barrier; then all of the
+    /// records in one write. May be called again after a crash: what was done is not done twice. If
+    /// it fails, the topics that were named are mirrors still.
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError>;
 }
 

@@ -1,7 +1,7 @@
 //! The end of mirrors, by failover or after a promotion has caught up.
 //!
 //! In order: `PENDING_STOPPED` is stored · nothing of the mirrors runs any more · the reports are
-//! made · the catalog cuts and stores `STOPPED` with the reports, for all of them in one write.
+//! made · the catalog stores the reports, cuts, and stores `STOPPED` for all of them in one write.
 //! After a crash in between the stored `PENDING_STOPPED` leads here again.
 
 use std::collections::BTreeMap;

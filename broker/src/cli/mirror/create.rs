@@ -28,7 +28,7 @@ pub struct Create {
     /// Another name for the topic here; for one topic only
     #[arg(long, value_name = "NAME")]
     mirror_topic: Option<String>,
-    /// mirror.start.offset.spec, or a topic config that is not always synced
+    /// mirror.start.offset.spec; topic configs follow the source's
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
     configs: Vec<(String, String)>,
     /// Wait until the mirrors hold all that the source holds now
