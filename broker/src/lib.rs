@@ -11,6 +11,8 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(test)]
+mod documented;
 pub mod fetch_session;
 pub mod group;
 pub mod housekeeping;

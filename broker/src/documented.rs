@@ -1,0 +1,72 @@
+//! Holds the reference tables of the documents to the code.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use carrick_link::config::{ConfigSource, LinkConfig};
+
+use crate::api::table::APIS;
+use crate::config::used::USED;
+use crate::topic::defs::TOPIC_CONFIGS;
+
+/// Longer defaults stand below their table.
+const DEFAULT_MAX_CHARS: usize = 100;
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The beginning of a config's row.
+fn row(name: &str, default: Option<&str>) -> String {
+    let default = match default {
+        None => "–",
+        Some("") => "\"\"",
+        Some(long) if long.len() > DEFAULT_MAX_CHARS => "see below",
+        Some(default) => default,
+    };
+    format!("| `{name}` | {default} |")
+}
+
+fn assert_has(text: &str, rows: impl IntoIterator<Item = String>) {
+    let missing: Vec<String> = rows.into_iter().filter(|row| !text.contains(row)).collect();
+    assert!(missing.is_empty(), "rows that are not there: {missing:#?}");
+}
+
+#[test]
+fn the_manual_has_every_property_and_topic_config_with_its_default() {
+    let broker = USED.iter().map(|def| row(def.name, def.default));
+    let topic = TOPIC_CONFIGS
+        .iter()
+        .map(|known| row(known.def.name, known.def.default));
+    assert_has(&document("MANUAL.md"), broker.chain(topic));
+}
+
+#[test]
+fn the_manual_has_every_link_config_with_its_default() {
+    let servers = BTreeMap::from([("bootstrap.servers".to_owned(), "a:1".to_owned())]);
+    let entries = LinkConfig::parse(&servers).unwrap().entries();
+    let rows = entries.iter().map(|entry| {
+        let default = entry.value.as_deref();
+        let start = row(
+            entry.name.as_str(),
+            default.filter(|_| entry.source == ConfigSource::Default),
+        );
+        format!(
+            "{start} {} |",
+            if entry.is_read_only { "no" } else { "yes" }
+        )
+    });
+    assert_has(&document("MANUAL.md"), rows);
+}
+
+#[test]
+fn the_limits_have_every_api_with_its_versions() {
+    let rows = APIS.iter().map(|api| {
+        let (name, key) = (api.name, api.key as i16);
+        format!("| {name} | {key} | {}–{} |", api.min, api.max)
+    });
+    assert_has(&document("LIMITS.md"), rows);
+}
