@@ -70,3 +70,25 @@ fn the_limits_have_every_api_with_its_versions() {
     });
     assert_has(&document("LIMITS.md"), rows);
 }
+
+#[test]
+fn the_manual_has_every_metric() {
+    let sources = [
+        include_str!("http/metrics.rs"),
+        include_str!("server/limits.rs"),
+        include_str!("server/writer.rs"),
+        include_str!("server/frame.rs"),
+        include_str!("api/produce.rs"),
+        include_str!("api/fetch.rs"),
+    ];
+    let is_name = |text: &&str| {
+        text.starts_with("carrick_") && text.chars().all(|c| c == '_' || c.is_ascii_lowercase())
+    };
+    let names: Vec<&str> = sources
+        .iter()
+        .flat_map(|source| source.split('"').filter(is_name))
+        .collect();
+    assert!(names.len() > 15, "only {} metrics were found", names.len());
+    let quoted = names.iter().map(|name| format!("`{name}`"));
+    assert_has(&document("MANUAL.md"), quoted);
+}
