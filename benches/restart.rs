@@ -20,11 +20,10 @@ fn main() -> Result<()> {
             "create_topic",
             json!({"topic": name, "partitions": partitions / TOPICS}),
         )?;
-        for partition in 0..partitions / TOPICS {
-            let fields =
-                json!({"topic": name, "partition": partition, "count": 20, "max_bytes": 1000});
-            client.call("produce", fields)?;
-        }
+        // No partition is named: records go to all of them.
+        let fields = json!({"topic": name, "partition": -1, "count": partitions / TOPICS * 40, "max_bytes": 1000,
+            "config": {"sticky.partitioning.linger.ms": "0"}});
+        client.call("produce", fields)?;
     }
     carrick.kill();
     let begin = Instant::now();

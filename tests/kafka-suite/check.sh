@@ -14,7 +14,7 @@ read -r port rest < <(bash "$here/free-ports.sh")
   --override "log.dirs=$work/data" --override group.initial.rebalance.delay.ms=0 --override group.min.session.timeout.ms=100 \
   --override auto.create.topics.enable=true --override num.partitions=1 > "$work/carrick.log" 2>&1 &
 broker=$!
-trap 'kill "$broker" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'kill "$broker" 2>/dev/null && wait "$broker" 2>/dev/null; rm -rf "$work"' EXIT
 for _ in $(seq 1 200); do
   (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
   sleep 0.05
