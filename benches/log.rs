@@ -72,7 +72,6 @@ fn fetch(c: &mut Criterion) {
     let (snapshot, end) = (log.reader().snapshot(), log.end());
     let mut group = c.benchmark_group("log_read");
     for max_bytes in [16 * 1024, 1024 * 1024] {
-        group.throughput(Throughput::Bytes(max_bytes as u64));
         group.bench_function(format!("{}_kib_at_any_offset", max_bytes / 1024), |b| {
             let mut at = 0;
             b.iter(|| {

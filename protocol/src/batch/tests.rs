@@ -1,3 +1,5 @@
+//! Record batches: what is parsed, built, patched and refused.
+
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 

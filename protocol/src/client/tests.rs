@@ -1,3 +1,5 @@
+//! Requests and answers of the client's side, against the codec.
+
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::*;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Frames and headers, against the codec and against lies.
+
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::Decodable;
 use proptest::prelude::*;
