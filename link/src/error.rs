@@ -38,7 +38,7 @@ pub enum LinkError {
         count: usize,
     },
     /// The source can't be reached, or doesn't answer as Kafka does.
-    #[error("the source cluster can't be reached ({code:?}): {detail}")]
+    #[error("the source cluster can't be reached ({code}): {detail}")]
     SourceUnavailable {
         /// Which kind.
         code: LinkErrorCode,
@@ -99,7 +99,7 @@ pub enum LinkError {
         link: LinkName,
     },
     /// The state doesn't allow that: which, and what does.
-    #[error("mirror '{topic}' is {status:?}: {reason}")]
+    #[error("mirror '{topic}' is {status}: {reason}")]
     IllegalState {
         /// The topic.
         topic: TopicName,
@@ -136,4 +136,30 @@ pub enum LinkError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_named_as_everywhere_else() {
+        let unreachable = LinkError::SourceUnavailable {
+            code: LinkErrorCode::BootstrapTcpConnectionFailedError,
+            detail: "refused".to_owned(),
+        };
+        assert_eq!(
+            unreachable.to_string(),
+            "the source cluster can't be reached (BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR): refused"
+        );
+        let illegal = LinkError::IllegalState {
+            topic: TopicName::new("orders").expect("a name"),
+            status: MirrorStatus::PendingStopped,
+            reason: "wait".to_owned(),
+        };
+        assert_eq!(
+            illegal.to_string(),
+            "mirror 'orders' is PENDING_STOPPED: wait"
+        );
+    }
 }

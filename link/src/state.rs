@@ -2,6 +2,8 @@
 //!
 //! Invariant: a status changes only along [`MIRROR_TRANSITIONS`]; anything else is `ILLEGAL_STATE`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The status of a mirror topic.
@@ -121,6 +123,19 @@ pub enum TaskErrorCode {
     /// Another reason, in words only.
     UnknownError,
 }
+
+/// People read the same names as machines.
+macro_rules! shown_by_its_name {
+    ($($state:ty),*) => {$(
+        impl fmt::Display for $state {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.serialize(f)
+            }
+        }
+    )*};
+}
+
+shown_by_its_name!(MirrorStatus, MirrorError, LinkState, LinkErrorCode);
 
 use MirrorStatus::{
     Active, Failed, LinkFailed, LinkPaused, Paused, PendingMirror, PendingStopped,
@@ -261,7 +276,7 @@ pub enum MirrorEvent {
 
 /// A change that the table doesn't allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{event:?} is not possible while {from:?}")]
+#[error("{event:?} is not possible while {from}")]
 pub struct IllegalTransition {
     /// The status as it is.
     pub from: MirrorStatus,
@@ -382,5 +397,20 @@ mod tests {
         let name = serde_json::to_string(&LinkErrorCode::BootstrapTcpConnectionFailedError)
             .expect("plain enum");
         assert_eq!(name, "\"BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR\"");
+        let texts = [
+            MirrorStatus::PendingStopped.to_string(),
+            MirrorError::UnexpectedTruncation.to_string(),
+            LinkState::Unavailable.to_string(),
+            LinkErrorCode::BootstrapTcpConnectionFailedError.to_string(),
+        ];
+        assert_eq!(
+            texts,
+            [
+                "PENDING_STOPPED",
+                "UNEXPECTED_TRUNCATION",
+                "UNAVAILABLE",
+                "BOOTSTRAP_TCP_CONNECTION_FAILED_ERROR"
+            ]
+        );
     }
 }

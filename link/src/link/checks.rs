@@ -128,7 +128,7 @@ impl Supervisor {
                 let detail = fault.detail;
                 if inner.set_state(LinkState::Unavailable, fault.code, detail.clone(), now_ms) {
                     let (link, error) = (&self.shared.name, fault.code);
-                    tracing::warn!(%link, ?error, "the source is unavailable: {detail}");
+                    tracing::warn!(%link, %error, "the source is unavailable: {detail}");
                 }
             }
             LinkState::Active | LinkState::Paused => {}
@@ -136,7 +136,7 @@ impl Supervisor {
     }
 
     pub(super) fn fail_link(&mut self, error: LinkErrorCode, detail: String, now_ms: i64) {
-        tracing::error!(link = %self.shared.name, ?error, "link failed: {detail}");
+        tracing::error!(link = %self.shared.name, %error, "link failed: {detail}");
         self.shared
             .inner()
             .set_state(LinkState::Failed, error, detail.clone(), now_ms);

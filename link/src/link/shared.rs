@@ -222,7 +222,7 @@ impl LinkShared {
         let Ok(status) = record.status.after(MirrorEvent::Fail) else {
             return;
         };
-        tracing::error!(link = %self.name, %topic, ?error, "mirror failed: {detail}");
+        tracing::error!(link = %self.name, %topic, %error, "mirror failed: {detail}");
         record.status = status;
         record.status_since_ms = self.now_ms();
         record.error = error;
