@@ -1,6 +1,9 @@
 //! What do an append to and a read from one partition's log cost, without network and protocol?
 
-#![expect(clippy::expect_used, reason = "a bench that cannot prepare its log has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot prepare its log has nothing to measure"
+)]
 
 use std::hint::black_box;
 
