@@ -134,6 +134,11 @@ impl TestClient {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Closes this side of the connection.
+    pub async fn finish_sending(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// The next response, with its correlation id.
     pub async fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
         let frame = self.frame().await.expect("a response");

@@ -1,9 +1,12 @@
 //! DescribeGroups (key 15), versions 0–6.
 //!
 //! - Members' metadata and the protocol are told while the group is stable, as Kafka does.
+//! - A group that is asked for twice is answered once: a short request must not get an answer
+//!   without bounds.
 //! - v3 (KIP-430): authorized operations, if asked for. v4 (KIP-345): static members.
 //! - v6 (KIP-1043): a group that isn't there is GROUP_ID_NOT_FOUND; before, it is a dead group.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
@@ -42,7 +45,9 @@ impl Api for DescribeGroups {
             }
             described
         };
-        let groups = request.groups.iter().map(describe).collect();
+        let mut seen = HashSet::new();
+        let asked = request.groups.iter().filter(|name| seen.insert(*name));
+        let groups = asked.map(describe).collect();
         Reply::Now(DescribeGroupsResponse::default().with_groups(groups))
     }
 }

@@ -11,8 +11,11 @@
 //! - v7 (KIP-320): leader epoch, at least every epoch in the log.
 //! - v8 (KIP-430): authorized operations; without authorization all of them, if asked for.
 //! - v10 (KIP-516): topic ids. v12: a topic may be asked for by id.
+//! - A topic that is asked for twice is answered once, as in Kafka: a short request must not get an
+//!   answer without bounds.
 //! - v13 (KIP-1102): top-level error code, never set: a client has nowhere else to bootstrap from.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -63,7 +66,7 @@ impl Api for Metadata {
             let mut response = respond(&ctx, version, &request);
             for topic in &mut response.topics {
                 let name = topic.name.as_ref().map(|name| name.0.as_str());
-                if let Some((_, code)) = refused.iter().find(|(of, _)| Some(of.as_str()) == name) {
+                if let Some(code) = name.and_then(|name| refused.get(name)) {
                     topic.error_code = code.0;
                 }
             }
@@ -73,10 +76,10 @@ impl Api for Metadata {
 }
 
 /// The topics that this request creates.
-fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> Vec<TopicName> {
+fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> BTreeSet<TopicName> {
     let allowed = version < 4 || request.allow_auto_topic_creation;
     if !allowed || !broker.config.auto_create_topics {
-        return Vec::new();
+        return BTreeSet::new();
     }
     let asked = request.topics.iter().flatten();
     asked
@@ -87,8 +90,8 @@ fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> Vec<Topi
 }
 
 /// Creates topics with the broker's defaults; answers which could not be, and why.
-fn create(broker: &Broker, names: Vec<TopicName>) -> Vec<(TopicName, ErrorCode)> {
-    let mut refused = Vec::new();
+fn create(broker: &Broker, names: BTreeSet<TopicName>) -> BTreeMap<TopicName, ErrorCode> {
+    let mut refused = BTreeMap::new();
     for name in names {
         let new = NewTopic {
             name: name.clone(),
@@ -102,7 +105,7 @@ fn create(broker: &Broker, names: Vec<TopicName>) -> Vec<(TopicName, ErrorCode)>
             Ok(_) | Err(TopicError::Exists(_)) => {}
             Err(error) => {
                 tracing::warn!(topic = %name, %error, "not created on demand");
-                refused.push((name, topic_code(&error)));
+                refused.insert(name, topic_code(&error));
             }
         }
     }
@@ -119,10 +122,13 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
             TOPIC_OPERATIONS,
         ),
     };
+    let mut seen = HashSet::new();
     let topics = match &request.topics {
-        Some(topics) if version > 0 || !topics.is_empty() => {
-            topics.iter().map(|asked| show.asked(asked)).collect()
-        }
+        Some(topics) if version > 0 || !topics.is_empty() => topics
+            .iter()
+            .filter(|asked| seen.insert((&asked.name, asked.topic_id)))
+            .map(|asked| show.asked(asked))
+            .collect(),
         _ => broker
             .catalog
             .list()

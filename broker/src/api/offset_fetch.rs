@@ -9,6 +9,7 @@
 //! - v9 (KIP-848): member id and epoch, which mean nothing in classic groups.
 //! - v10 (topic ids) is not done: the codec cannot read its requests.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use carrick_protocol::ids::GroupId;
@@ -36,10 +37,14 @@ impl Api for OffsetFetch {
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let groups = &ctx.broker.groups;
         if version >= 8 {
-            let fetched = request
+            // All offsets of a group are told once, however often they are asked for.
+            let mut told = HashSet::new();
+            let asked = request
                 .groups
                 .into_iter()
-                .map(|asked| fetch(groups, &group_id(&asked.group_id), asked.topics));
+                .filter(|asked| asked.topics.is_some() || told.insert(asked.group_id.clone()));
+            let fetched =
+                asked.map(|asked| fetch(groups, &group_id(&asked.group_id), asked.topics));
             let response = OffsetFetchResponse::default().with_groups(fetched.collect());
             return Reply::Now(response);
         }

@@ -6,6 +6,7 @@
 //! Lock order: all sessions → one session.
 //! Not as in Kafka: which session goes when all slots are taken depends on its age alone.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -111,7 +112,7 @@ impl Sessions {
             } else {
                 Scope::Opening
             };
-            return Ok((scope, wanted(request).collect()));
+            return Ok((scope, wanted_once(request)));
         }
         let found = self.by_id.lock().get(&id).cloned();
         let session = found.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
@@ -217,6 +218,23 @@ fn wanted(request: &FetchRequest) -> impl Iterator<Item = Wanted> {
             last_fetched_epoch: partition.last_fetched_epoch,
         })
     })
+}
+
+/// What a full request wants. A partition that is named twice is wanted once, as it was named
+/// last, as in Kafka: a short request must not get an answer without bounds.
+fn wanted_once(request: &FetchRequest) -> Vec<Wanted> {
+    let mut all: Vec<Wanted> = Vec::new();
+    let mut places = HashMap::new();
+    for wanted in wanted(request) {
+        match places.entry(wanted.key.clone()) {
+            Entry::Occupied(place) => all[*place.get()] = wanted,
+            Entry::Vacant(place) => {
+                place.insert(all.len());
+                all.push(wanted);
+            }
+        }
+    }
+    all
 }
 
 impl Session {

@@ -128,3 +128,13 @@ fn closing_frees_the_slot_and_full_slots_mean_no_session() {
     assert!(matches!(scope, Scope::Sessionless));
     assert!(open(&sessions, &[0]) > 0);
 }
+
+#[test]
+fn a_partition_that_is_named_twice_is_wanted_once_as_named_last() {
+    let sessions = Sessions::new(10);
+    let mut request = request(0, -1, &[0, 1, 0]);
+    request.topics[0].partitions[2].fetch_offset = 7;
+    let (_, wanted) = sessions.begin(12, &request).unwrap();
+    assert_eq!(numbers(&wanted), [0, 1]);
+    assert_eq!(wanted[0].offset, 7);
+}

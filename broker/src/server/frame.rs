@@ -15,8 +15,8 @@ const MIN_FRAME_BYTES: i32 = 8;
 /// Within a frame, silence of this length ends the connection.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// A frame of any size must have arrived after [`STALL_LIMIT`] and a second for each of these, so
-/// that nobody holds the memory of a large one by sending a byte now and then.
+/// What has arrived of a frame buys a second for each of these, beyond [`STALL_LIMIT`]: nobody holds
+/// the memory of a large one by sending a byte now and then.
 const SLOWEST_BYTES_PER_S: usize = 16 << 10;
 
 /// Room that is made before any byte has arrived; afterwards it doubles with what has.
@@ -89,14 +89,15 @@ pub(super) async fn read_frame<R: AsyncRead + Unpin>(
 }
 
 async fn read_body<R: AsyncRead + Unpin>(stream: &mut R, bytes: usize) -> Result<Bytes, ReadError> {
-    let patience_s = u64::try_from(bytes / SLOWEST_BYTES_PER_S).unwrap_or(u64::MAX);
-    let deadline = Instant::now() + STALL_LIMIT + Duration::from_secs(patience_s);
+    let started = Instant::now();
     let mut body = BytesMut::with_capacity(bytes.min(FIRST_READ_BYTES));
     while body.len() < bytes {
         if body.len() == body.capacity() {
             body.reserve((bytes - body.len()).min(body.len()));
         }
         let mut rest = (&mut *stream).take((bytes - body.len()) as u64);
+        let earned_s = u64::try_from(body.len() / SLOWEST_BYTES_PER_S).unwrap_or(u64::MAX);
+        let deadline = started + STALL_LIMIT + Duration::from_secs(earned_s);
         let limit = deadline.min(Instant::now() + STALL_LIMIT);
         let read = timeout_at(limit, rest.read_buf(&mut body))
             .await
@@ -160,5 +161,24 @@ mod tests {
         let result = read_frame(&mut theirs, &limits()).await;
         assert!(matches!(result, Err(ReadError::Stalled)));
         assert!(started.elapsed() < Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_frame_that_trickles_does_not_hold_its_memory() {
+        let (mut ours, mut theirs) = tokio::io::duplex(64);
+        let trickle = tokio::spawn(async move {
+            let length = 900_000_i32.to_be_bytes();
+            let mut sent = tokio::io::AsyncWriteExt::write_all(&mut ours, &length).await;
+            while sent.is_ok() {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                sent = tokio::io::AsyncWriteExt::write_all(&mut ours, &[1]).await;
+            }
+        });
+        let limits = limits();
+        let started = Instant::now();
+        let result = read_frame(&mut theirs, &limits).await;
+        assert!(matches!(result, Err(ReadError::Stalled)));
+        assert!(started.elapsed() <= STALL_LIMIT);
+        trickle.abort();
     }
 }

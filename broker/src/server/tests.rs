@@ -1,5 +1,7 @@
 //! Stories told by a client over a real socket.
 
+mod hostile;
+
 use std::time::Duration;
 
 use bytes::Bytes;

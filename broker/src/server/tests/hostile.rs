@@ -1,0 +1,167 @@
+//! Stories of clients that mean harm, or are badly written.
+
+use carrick_protocol::batch::BatchBuilder;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_asked_for_many_times_is_answered_once() {
+    let it = TestBroker::start(&[]).await;
+    let id = it.create("t", 2).id().0;
+    let mut client = it.client().await;
+    let by_name = MetadataRequestTopic::default().with_name(Some(wire("t")));
+    let by_id = MetadataRequestTopic::default()
+        .with_topic_id(id)
+        .with_name(None);
+    for (version, asked) in [(1, &by_name), (12, &by_name), (12, &by_id)] {
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![asked.clone(); 1000]))
+            .with_allow_auto_topic_creation(true);
+        let response = client.call(version, &request).await;
+        assert_eq!(response.topics.len(), 1, "version {version}");
+    }
+    let missing = MetadataRequestTopic::default().with_name(Some(wire("on-demand")));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![missing; 1000]))
+        .with_allow_auto_topic_creation(true);
+    assert_eq!(client.call(12, &request).await.topics.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_asked_for_many_times_is_answered_once() {
+    let it = TestBroker::start(&[]).await;
+    let mut client = it.client().await;
+    let group = GroupId(StrBytes::from_static_str("g"));
+    let describe = DescribeGroupsRequest::default().with_groups(vec![group.clone(); 1000]);
+    assert_eq!(client.call(5, &describe).await.groups.len(), 1);
+    let all = OffsetFetchRequestGroup::default()
+        .with_group_id(group)
+        .with_topics(None);
+    let offsets = OffsetFetchRequest::default().with_groups(vec![all; 1000]);
+    assert_eq!(client.call(8, &offsets).await.groups.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_fetched_many_times_in_one_request_is_answered_once() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 1);
+    let mut client = it.client().await;
+    client.produce("t", 0, -1, batch(&["a"])).await;
+    let mut request = fetch("t", 0, 60_000);
+    let one = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions = vec![one; 10_000];
+    let response = client.call(12, &request).await;
+    assert_eq!(response.responses[0].partitions.len(), 1);
+    assert!(!data(&response).records.as_ref().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_of_very_many_partitions_that_do_not_exist_is_answered() {
+    let it = TestBroker::start(&[]).await;
+    let mut client = it.client().await;
+    let mut request = fetch("nowhere", 0, 60_000);
+    let one = request.topics[0].partitions[0].clone();
+    let many = (0..200_000).map(|number| one.clone().with_partition(number));
+    request.topics[0].partitions = many.collect();
+    let response = client.call(12, &request).await;
+    assert_eq!(response.responses[0].partitions.len(), 200_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_partition_produced_to_twice_in_one_request_gets_two_answers_in_order() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 1);
+    let mut client = it.client().await;
+    let mut request = produce("t", 0, -1, batch(&["a"]));
+    let second = produce("t", 0, -1, batch(&["b", "c"]));
+    let partitions = &mut request.topic_data[0].partition_data;
+    partitions.extend(second.topic_data[0].partition_data.clone());
+    let response = client.call(9, &request).await;
+    let answers = &response.responses[0].partition_responses;
+    let offsets: Vec<_> = answers
+        .iter()
+        .map(|a| (a.error_code, a.base_offset))
+        .collect();
+    assert_eq!(offsets, [(0, 0), (0, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_dies_in_mid_request_gives_its_memory_back() {
+    let room = [
+        "queued.max.request.bytes=1",
+        "socket.request.max.bytes=200000",
+    ];
+    let it = TestBroker::start(&room).await;
+    it.create("t", 1);
+    for _ in 0..3 {
+        let mut dying = it.client().await;
+        dying.send_bytes(&199_999_i32.to_be_bytes()).await;
+        dying.send_bytes(&[0; 100]).await;
+    }
+    let mut client = it.client().await;
+    let large = "x".repeat(100_000);
+    let answer = client.produce("t", 0, -1, batch(&[&large])).await;
+    assert_eq!(answer.error_code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_before_a_client_closed_its_side_is_appended() {
+    let it = TestBroker::start(&[]).await;
+    let partition = it.create("t", 1).partition(0).unwrap();
+    let mut client = it.client().await;
+    for _ in 0..20 {
+        client.send(9, &produce("t", 0, -1, batch(&["x"]))).await;
+    }
+    client.finish_sending().await;
+    while partition.snapshot().high_watermark().0 < 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_hears_that_the_log_start_moved_past_its_offset() {
+    let it = TestBroker::start(&[]).await;
+    let partition = it.create("t", 1).partition(0).unwrap();
+    let (mut consumer, mut producer) = (it.client().await, it.client().await);
+    for value in ["a", "b"] {
+        producer.produce("t", 0, -1, batch(&[value])).await;
+    }
+    // More bytes than there are: it waits.
+    let request = fetch("t", 0, 60_000).with_min_bytes(1 << 20);
+    consumer.send(12, &request).await;
+    while partition.watchers().count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let moved = partition.clone();
+    tokio::task::spawn_blocking(move || moved.delete_records(None).unwrap())
+        .await
+        .unwrap();
+    let (_, response) = consumer.receive::<FetchRequest>(12).await;
+    assert_eq!(data(&response).error_code, ErrorCode::OFFSET_OUT_OF_RANGE.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_requests_in_flight_are_answered_in_order() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 1);
+    let mut client = it.client().await;
+    let one = BatchBuilder::new().record(crate::clock::now_ms(), None, None);
+    let one = one.build().freeze();
+    let mut sent = Vec::new();
+    for _ in 0..300 {
+        sent.push((
+            false,
+            client.send(9, &produce("t", 0, -1, one.clone())).await,
+        ));
+        sent.push((true, client.send(12, &fetch("t", 0, 1)).await));
+    }
+    for (is_fetch, id) in sent {
+        let answered = if is_fetch {
+            client.receive::<FetchRequest>(12).await.0
+        } else {
+            client.receive::<ProduceRequest>(9).await.0
+        };
+        assert_eq!(answered, id);
+    }
+}
