@@ -22,7 +22,7 @@ use crate::{Broker, RunningBroker};
 /// A broker on free ports, with a folder of its own unless one is given.
 pub struct TestBroker {
     pub running: RunningBroker,
-    dir: TempDir,
+    pub dir: TempDir,
 }
 
 impl TestBroker {

@@ -1,7 +1,7 @@
 //! DescribeLogDirs (key 35), versions 1–4 (KIP-113).
 //!
 //! The one data folder, and the sizes of the partitions in it: all of them, or those that are asked
-//! for (ones that don't exist are left out, as in Kafka). Sizes are bytes of batches; what is
+//! for (ones that don't exist are left out, as in Kafka, and offline ones). Sizes are bytes of batches; what is
 //! reserved for the active segments beyond them is not counted.
 //!
 //! - The offset lag is 0: there is no other replica to lag behind, and no future one.
@@ -81,7 +81,7 @@ fn topics(
                 topic
                     .partitions()
                     .iter()
-                    .map(|partition| size(partition))
+                    .filter_map(|partition| size(partition))
                     .collect(),
             )
         };
@@ -93,7 +93,9 @@ fn topics(
             .partitions
             .into_iter()
             .filter_map(|number| topic.partition(number));
-        let sizes: Vec<_> = partitions.map(|partition| size(&partition)).collect();
+        let sizes: Vec<_> = partitions
+            .filter_map(|partition| size(&partition))
+            .collect();
         (!sizes.is_empty()).then(|| shown(&topic, sizes))
     });
     found.collect()
@@ -105,9 +107,14 @@ fn shown(topic: &Topic, partitions: Vec<DescribeLogDirsPartition>) -> DescribeLo
         .with_partitions(partitions)
 }
 
-fn size(partition: &Partition) -> DescribeLogDirsPartition {
+/// `None` when it is offline.
+fn size(partition: &Partition) -> Option<DescribeLogDirsPartition> {
+    if partition.is_offline() {
+        return None;
+    }
     let bytes = partition.snapshot().size_bytes();
-    DescribeLogDirsPartition::default()
+    let size = DescribeLogDirsPartition::default()
         .with_partition_index(partition.id().partition)
-        .with_partition_size(i64::try_from(bytes).unwrap_or(i64::MAX))
+        .with_partition_size(i64::try_from(bytes).unwrap_or(i64::MAX));
+    Some(size)
 }

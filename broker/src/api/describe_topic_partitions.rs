@@ -4,7 +4,8 @@
 //! partitions, and never more than `max.request.partition.size.limit`; the cursor says where the
 //! next page begins. No names: all topics.
 //!
-//! There is one replica, so nobody else is eligible to lead and nobody is offline.
+//! There is one replica, so nobody else is eligible to lead. A partition whose log could not be
+//! opened at start is offline here and has no leader.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -19,7 +20,7 @@ use kafka_protocol::messages::{
 };
 
 use super::groups::text;
-use super::metadata::{NO_OPERATIONS, TOPIC_OPERATIONS};
+use super::metadata::{NO_LEADER, NO_OPERATIONS, TOPIC_OPERATIONS};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::partition::Partition;
@@ -151,12 +152,20 @@ impl Page {
     }
 
     fn shown(&self, partition: &Partition) -> DescribeTopicPartitionsResponsePartition {
-        DescribeTopicPartitionsResponsePartition::default()
+        let shown = DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(partition.id().partition)
-            .with_leader_id(self.here)
             .with_leader_epoch(partition.leader_epoch().0)
-            .with_replica_nodes(vec![self.here])
-            .with_isr_nodes(vec![self.here])
+            .with_replica_nodes(vec![self.here]);
+        let shown = match partition.is_offline() {
+            true => shown
+                .with_error_code(ErrorCode::LEADER_NOT_AVAILABLE.0)
+                .with_leader_id(NO_LEADER)
+                .with_offline_replicas(vec![self.here]),
+            false => shown
+                .with_leader_id(self.here)
+                .with_isr_nodes(vec![self.here]),
+        };
+        shown
             .with_eligible_leader_replicas(Some(Vec::new()))
             .with_last_known_elr(Some(Vec::new()))
     }

@@ -72,10 +72,9 @@ pub fn topic_code(error: &TopicError) -> ErrorCode {
             ErrorCode::INVALID_REQUEST
         }
         TopicError::Partition(error) => partition_code(error),
-        TopicError::Unopened { .. }
-        | TopicError::Disk(_)
-        | TopicError::Log(_)
-        | TopicError::Meta(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        TopicError::Disk(_) | TopicError::Log(_) | TopicError::Meta(_) => {
+            ErrorCode::KAFKA_STORAGE_ERROR
+        }
     }
 }
 

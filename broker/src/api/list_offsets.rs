@@ -86,7 +86,7 @@ fn find(
     committed_only: bool,
 ) -> Result<Option<TimestampOffset>, ErrorCode> {
     partition
-        .check_leader_epoch(LeaderEpoch(wanted.current_leader_epoch))
+        .check_reader(LeaderEpoch(wanted.current_leader_epoch))
         .map_err(|error| partition_code(&error))?;
     let log = partition.snapshot();
     let bound = if committed_only {

@@ -4,7 +4,8 @@
 //! told is the advertised one of the listener that was asked.
 //!
 //! - v0: an empty list asks for all topics; from v1 on `null` does, and an empty list for none.
-//! - v1: controller id, rack, internal topics. v2: cluster id. v5: offline replicas (none).
+//! - v1: controller id, rack, internal topics. v2: cluster id. v5: offline replicas: this broker, where a
+//!   log could not be opened at start. Such a partition is LEADER_NOT_AVAILABLE.
 //! - v4 (KIP-4): `allow_auto_topic_creation`; before, always. Created only if
 //!   `auto.create.topics.enable` too; the topic is there in the same answer, while Kafka answers
 //!   LEADER_NOT_AVAILABLE first.
@@ -35,6 +36,9 @@ use crate::topic::{NewTopic, Topic, TopicError};
 
 /// "Not asked for" among authorized operations.
 pub const NO_OPERATIONS: i32 = i32::MIN;
+
+/// Who leads an offline partition.
+pub const NO_LEADER: BrokerId = BrokerId(-1);
 
 /// Bits of `AclOperation` that exist on a topic: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE,
 /// DESCRIBE_CONFIGS, ALTER_CONFIGS.
@@ -239,9 +243,17 @@ impl Show<'_> {
         let here = BrokerId(self.broker.node_id.0);
         let mut shown = MetadataResponsePartition::default()
             .with_partition_index(number)
-            .with_leader_id(here)
-            .with_replica_nodes(vec![here])
-            .with_isr_nodes(vec![here]);
+            .with_replica_nodes(vec![here]);
+        if partition.is_offline() {
+            shown.error_code = ErrorCode::LEADER_NOT_AVAILABLE.0;
+            shown.leader_id = NO_LEADER;
+            if self.version >= 5 {
+                shown.offline_replicas = vec![here];
+            }
+        } else {
+            shown.leader_id = here;
+            shown.isr_nodes = vec![here];
+        }
         if self.version >= 7 {
             shown.leader_epoch = partition.leader_epoch().0;
         }

@@ -52,7 +52,7 @@ fn find(topic: Option<&Topic>, wanted: &OffsetForLeaderPartition) -> EpochEndOff
         return response.with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0);
     };
     let known = LeaderEpoch(wanted.current_leader_epoch);
-    if let Err(error) = partition.check_leader_epoch(known) {
+    if let Err(error) = partition.check_reader(known) {
         return response.with_error_code(partition_code(&error).0);
     }
     match partition.leader_epoch_end(LeaderEpoch(wanted.leader_epoch)) {

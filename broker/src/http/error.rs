@@ -144,7 +144,6 @@ impl From<TopicError> for ApiError {
             | TopicError::MirrorConfig { .. }
             | TopicError::NotAMirror(_) => Self::bad_request(message),
             TopicError::Partition(_)
-            | TopicError::Unopened { .. }
             | TopicError::Disk(_)
             | TopicError::Log(_)
             | TopicError::Meta(_) => Self::internal(message),

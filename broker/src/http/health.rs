@@ -3,6 +3,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use carrick_protocol::ids::TopicPartition;
+
 use super::App;
 use super::error::{ApiError, RETRIABLE};
 
@@ -11,13 +13,14 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: 200 while Kafka clients are served, 503 before and while it stops.
+/// `GET /readyz`: 200 while Kafka clients are served, 503 before and while it stops. Partitions that
+/// are offline are named in the text.
 ///
 /// # Errors
 /// 503.
-pub async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
+pub async fn readyz(State(app): State<App>) -> Result<String, ApiError> {
     if app.ready.get() {
-        return Ok("ready\n");
+        return Ok(ready(&app.catalog.offline()));
     }
     let message = "clients are not served: the broker starts or stops";
     Err(ApiError::new(
@@ -25,4 +28,12 @@ pub async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
         RETRIABLE,
         message,
     ))
+}
+
+fn ready(offline: &[TopicPartition]) -> String {
+    let names: Vec<_> = offline.iter().map(TopicPartition::to_string).collect();
+    match names.is_empty() {
+        true => "ready\n".to_owned(),
+        false => format!("ready, but offline: {}\n", names.join(", ")),
+    }
 }

@@ -80,6 +80,7 @@ pub async fn read(
     data.partition_offsets = state
         .partitions
         .iter()
+        .filter(|partition| !partition.is_offline())
         .map(|partition| offsets(partition))
         .collect();
     let config = |(name, value): (&String, &String)| ConfigData {

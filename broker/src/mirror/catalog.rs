@@ -135,7 +135,6 @@ pub(super) fn refused(topic: &TopicName, error: TopicError) -> CatalogError {
         | TopicError::Mirror(_)
         | TopicError::MirrorConfig { .. } => CatalogError::Invalid(error.to_string()),
         TopicError::Partition(_)
-        | TopicError::Unopened { .. }
         | TopicError::Disk(_)
         | TopicError::Log(_)
         | TopicError::Meta(_) => CatalogError::Storage(error.to_string()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carrick_link::ports::{LocalBatches, LocalEnds, TargetError};
 use carrick_protocol::batch::Batches;
-use carrick_protocol::ids::{Offset, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicPartition};
 use carrick_storage::log::{LogError, Snapshot};
 
 use super::target::{of_log, refused};
@@ -28,9 +28,11 @@ impl Local {
             .topics
             .topic(&partition.topic)
             .ok_or(TargetError::NoSuchPartition)?;
-        topic
+        let found = topic
             .partition(partition.partition)
-            .ok_or(TargetError::NoSuchPartition)
+            .ok_or(TargetError::NoSuchPartition)?;
+        found.check_reader(LeaderEpoch::NONE).map_err(refused)?;
+        Ok(found)
     }
 }
 

@@ -7,7 +7,7 @@ use carrick_protocol::batch::{
     Batch, NO_TIMESTAMP, ProducedBatch, TimestampType, set_max_timestamp, validate_produced,
 };
 use carrick_protocol::ids::Offset;
-use carrick_storage::log::{Log, LogError, Placement, Sequence};
+use carrick_storage::log::{FlushHandle, Log, LogError, Placement, Sequence};
 use tokio::sync::oneshot;
 
 use super::{Partition, PartitionError};
@@ -158,7 +158,8 @@ impl Partition {
     /// Submits the flush that an append needs; the producer waits for it if it asked for that.
     fn flush_produced(self: &Arc<Self>, placed: &Placed, acks: Acks) -> Produced {
         let appended = placed.appended;
-        if !placed.is_new && self.flush.durable_end() >= placed.end {
+        let durable_end = self.flush.as_ref().map(FlushHandle::durable_end);
+        if !placed.is_new && durable_end >= Some(placed.end) {
             return Produced::Done(appended);
         }
         if acks != Acks::All {

@@ -51,7 +51,10 @@ impl Partition {
             cut.end = log.end();
             cut
         };
-        self.flush.flush()?;
+        self.flush
+            .as_ref()
+            .ok_or(PartitionError::Faulted)?
+            .flush()?;
         if let Some(log) = &mut self.core.lock().log {
             log.set_high_watermark(cut.end);
         }
@@ -62,7 +65,7 @@ impl Partition {
     /// What [`cut`](Self::cut) would find, without changing anything.
     ///
     /// # Errors
-    /// `Closed`.
+    /// `Closed`, `Faulted`.
     pub fn cut_dry_run(&self) -> Result<Cut, PartitionError> {
         self.with_log(|log| self.plan(log))
     }

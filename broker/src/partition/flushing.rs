@@ -26,6 +26,10 @@ pub(super) struct Schedule {
 impl Partition {
     /// Asks for a flush of everything appended so far; `told` hears of its end.
     pub(super) fn flush_now(self: &Arc<Self>, told: Option<oneshot::Sender<Result<(), LogError>>>) {
+        // Nothing was ever appended to a log that is not open.
+        let Some(flush) = self.flush.clone() else {
+            return;
+        };
         let partition = Arc::clone(self);
         let flushed = Box::new(move |result: Result<Offset, LogError>| {
             let result = result.map(|durable_end| partition.flushed(durable_end));
@@ -37,7 +41,7 @@ impl Partition {
                 let _ = told.send(result);
             }
         });
-        self.flusher.submit(self.flush.clone(), flushed);
+        self.flusher.submit(flush, flushed);
     }
 
     /// Asks for a flush in the background, by count and time.

@@ -51,7 +51,8 @@ pub enum Mode {
     /// It was a mirror, its lease is fenced; not yet writable because the end of mirroring isn't
     /// persisted yet.
     Fenced,
-    /// Its disk failed: reads go on, writes are refused until the broker is restarted.
+    /// Its disk failed: writes are refused until the broker is restarted. Reads go on, unless the
+    /// log could not even be opened ([`Partition::is_offline`]).
     Faulted,
     /// The topic was deleted or the broker stops.
     Closed,
@@ -59,7 +60,7 @@ pub enum Mode {
 
 /// What the partition's lock guards.
 struct Core {
-    /// `None` once closed.
+    /// `None` once closed, and when it could not be opened.
     log: Option<Log>,
     mode: Mode,
 }
@@ -69,7 +70,8 @@ pub struct Partition {
     id: TopicPartition,
     core: Mutex<Core>,
     reader: LogReader,
-    flush: FlushHandle,
+    /// `None` when the log could not be opened.
+    flush: Option<FlushHandle>,
     flusher: Arc<Flusher>,
     schedule: flushing::Schedule,
     config: ArcSwap<TopicConfig>,
@@ -102,16 +104,7 @@ impl Partition {
     /// # Errors
     /// The log can't be opened.
     pub fn open(opening: Opening<'_>) -> Result<(Arc<Self>, Recovered), LogError> {
-        let Opening {
-            id,
-            dir,
-            config,
-            leader_epoch,
-            is_mirror,
-            flusher,
-            now_ms,
-        } = opening;
-        let (mut log, recovered) = Log::open(dir, config.log, now_ms)?;
+        let (mut log, recovered) = Log::open(opening.dir, opening.config.log, opening.now_ms)?;
         let flush = log.flush_handle();
         // What recovery found is in the page cache; clients may see it only when it is on disk.
         if flush.durable_end() < log.end() {
@@ -119,28 +112,43 @@ impl Partition {
         }
         log.set_high_watermark(log.end());
         let reader = log.reader();
-        let in_log = reader.snapshot().last_epoch().unwrap_or(LeaderEpoch(0));
-        let mode = if is_mirror {
+        let mode = if opening.is_mirror {
             Mode::Mirror { lease: None }
         } else {
             Mode::Writable
         };
-        let partition = Partition {
-            id,
+        let log = Some(log);
+        let partition = Self::with(opening, Core { log, mode }, reader, Some(flush));
+        Ok((partition, recovered))
+    }
+
+    /// Stands for a partition whose log can't be opened: whatever is asked of it is refused, until
+    /// the broker is started with a log that can be.
+    pub fn offline(opening: Opening<'_>) -> Arc<Self> {
+        let reader = LogReader::of_nothing(opening.dir);
+        let (log, mode) = (None, Mode::Faulted);
+        Self::with(opening, Core { log, mode }, reader, None)
+    }
+
+    fn with(
+        opening: Opening<'_>,
+        core: Core,
+        reader: LogReader,
+        flush: Option<FlushHandle>,
+    ) -> Arc<Self> {
+        let in_log = reader.snapshot().last_epoch().unwrap_or(LeaderEpoch(0));
+        Arc::new(Partition {
+            id: opening.id,
             reader,
             flush,
-            flusher,
+            flusher: opening.flusher,
             schedule: flushing::Schedule::default(),
-            config: ArcSwap::new(config),
-            leader_epoch: AtomicI32::new(leader_epoch.max(in_log).0),
+            config: ArcSwap::new(opening.config),
+            leader_epoch: AtomicI32::new(opening.leader_epoch.max(in_log).0),
             watchers: Watchers::default(),
             closed: AtomicBool::new(false),
-            core: Mutex::new(Core {
-                log: Some(log),
-                mode,
-            }),
-        };
-        Ok((Arc::new(partition), recovered))
+            core: Mutex::new(core),
+        })
     }
 
     /// Topic and number.
@@ -148,7 +156,12 @@ impl Partition {
         &self.id
     }
 
-    /// The log as last published: reading it takes no lock.
+    /// Whether its log could not be opened at start: nobody leads it, as far as clients know.
+    pub fn is_offline(&self) -> bool {
+        self.flush.is_none()
+    }
+
+    /// The log as last published: reading it takes no lock. Empty when it is offline.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.reader.snapshot()
     }
@@ -158,11 +171,15 @@ impl Partition {
         LeaderEpoch(self.leader_epoch.load(Ordering::Acquire))
     }
 
-    /// Whether a client knows who leads: its view of the leader epoch, or `NONE` (KIP-320).
+    /// Whether a client may read, by its view of the leader epoch, or `NONE` (KIP-320).
     ///
     /// # Errors
-    /// `FencedEpoch` when its view is old, `UnknownEpoch` when it is newer than ours.
-    pub fn check_leader_epoch(&self, known: LeaderEpoch) -> Result<(), PartitionError> {
+    /// `FencedEpoch` when its view is old, `UnknownEpoch` when it is newer than ours, `Faulted` when
+    /// the partition is offline.
+    pub fn check_reader(&self, known: LeaderEpoch) -> Result<(), PartitionError> {
+        if self.is_offline() {
+            return Err(PartitionError::Faulted);
+        }
         let current = self.leader_epoch();
         match known {
             LeaderEpoch::NONE => Ok(()),
@@ -236,10 +253,14 @@ impl Partition {
     /// Looks at the writer's log, for descriptions (producers, transactions). Keep it short.
     ///
     /// # Errors
-    /// `Closed`.
+    /// `Closed`, or `Faulted` when it is offline.
     pub fn with_log<T>(&self, look: impl FnOnce(&Log) -> T) -> Result<T, PartitionError> {
         let core = self.core.lock();
-        core.log.as_ref().map(look).ok_or(PartitionError::Closed)
+        match (&core.log, &core.mode) {
+            (Some(log), _) => Ok(look(log)),
+            (None, Mode::Faulted) => Err(PartitionError::Faulted),
+            (None, _) => Err(PartitionError::Closed),
+        }
     }
 
     /// Deletes records below `to` (`None`: up to the high watermark) and answers the new log start.

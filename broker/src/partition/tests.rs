@@ -64,6 +64,10 @@ impl Fixture {
             .append_produced(batch, Acks::Leader, now_ms())
     }
 
+    fn durable_end(&self) -> Offset {
+        self.partition.flush.as_ref().unwrap().durable_end()
+    }
+
     async fn produce_durably(&self, batch: &Bytes) -> Result<Offset, PartitionError> {
         match self.partition.append_produced(batch, Acks::All, now_ms())? {
             Produced::Done(appended) => Ok(appended.base_offset),
@@ -92,7 +96,7 @@ async fn what_is_acked_by_all_is_durable_and_readable() {
     );
     assert_eq!(it.produce_durably(&batch(&["c"])).await.unwrap(), Offset(2));
     assert_eq!(it.partition.snapshot().high_watermark(), Offset(3));
-    assert_eq!(it.partition.flush.durable_end(), Offset(3));
+    assert_eq!(it.durable_end(), Offset(3));
 }
 
 #[tokio::test]
@@ -115,7 +119,7 @@ async fn with_background_flushing_nobody_waits_for_the_disk() {
         .unwrap();
     assert!(matches!(produced, Produced::Done(_)));
     assert_eq!(it.partition.snapshot().high_watermark(), Offset(1));
-    assert_eq!(it.partition.flush.durable_end(), Offset(0));
+    assert_eq!(it.durable_end(), Offset(0));
 }
 
 #[tokio::test]
@@ -376,7 +380,7 @@ async fn leader_epochs_are_checked_and_their_ends_known() {
     let it = local(&[]);
     it.produce_durably(&batch(&["a", "b"])).await.unwrap();
     it.partition.raise_leader_epoch(LeaderEpoch(4));
-    let known = |epoch| it.partition.check_leader_epoch(LeaderEpoch(epoch));
+    let known = |epoch| it.partition.check_reader(LeaderEpoch(epoch));
     assert!(known(-1).is_ok() && known(4).is_ok());
     assert!(matches!(known(3), Err(PartitionError::FencedEpoch { .. })));
     assert!(matches!(known(5), Err(PartitionError::UnknownEpoch { .. })));
@@ -426,11 +430,11 @@ proptest! {
 async fn with_an_interval_records_reach_the_disk_after_it() {
     let it = local(&[("flush.ms", "5")]);
     it.produce(&batch(&["a"])).unwrap();
-    while it.partition.flush.durable_end() < Offset(1) {
+    while it.durable_end() < Offset(1) {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     it.produce(&batch(&["b"])).unwrap();
-    while it.partition.flush.durable_end() < Offset(2) {
+    while it.durable_end() < Offset(2) {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
 }
@@ -442,7 +446,7 @@ async fn mirrored_records_reach_the_disk_without_being_asked() {
     it.partition
         .mirror_append(&lease(1), &sourced(0, 0, &["a"]), Offset(1))
         .unwrap();
-    while it.partition.flush.durable_end() < Offset(1) {
+    while it.durable_end() < Offset(1) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

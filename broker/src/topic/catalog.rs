@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::disk::{DataDir, RetiredFolder};
+use carrick_storage::disk::{DataDir, RetiredFolder, fsync_dir};
 use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
@@ -321,6 +321,16 @@ impl Catalog {
             .ok_or_else(|| TopicError::Unknown(name.to_owned()))
     }
 
+    /// The partitions that are offline, by topic and number.
+    pub fn offline(&self) -> Vec<TopicPartition> {
+        let topics = self.list();
+        let partitions = topics.iter().flat_map(|topic| topic.partitions().to_vec());
+        partitions
+            .filter(|partition| partition.is_offline())
+            .map(|partition| partition.id().clone())
+            .collect()
+    }
+
     /// Opens the logs of new partitions; what is left of an earlier topic of that name goes first.
     fn open_new(
         &self,
@@ -339,6 +349,11 @@ impl Catalog {
                     return Err(error);
                 }
             }
+        }
+        // Before RocksDB names them: a folder that is missing at a start was taken away.
+        if let Err(error) = fsync_dir(self.data_dir.path()) {
+            self.remove_logs(&partitions);
+            return Err(error.into());
         }
         Ok(partitions)
     }

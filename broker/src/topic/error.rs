@@ -48,14 +48,6 @@ pub enum TopicError {
     /// A partition refused.
     #[error(transparent)]
     Partition(#[from] PartitionError),
-    /// A stored partition's log couldn't be opened.
-    #[error("cannot open partition {partition}: {source}")]
-    Unopened {
-        /// Topic and number.
-        partition: String,
-        /// Why.
-        source: LogError,
-    },
     /// The data folder failed.
     #[error(transparent)]
     Disk(#[from] DiskError),

@@ -1,4 +1,8 @@
 //! Opening every topic's logs at start, on several threads.
+//!
+//! A log that cannot be opened takes its partition offline ([`Partition::offline`]); the others are
+//! served. So does a folder that is missing: it was on the disk before RocksDB named its topic, so
+//! somebody has taken it away, and an empty log in its place would pass the loss off as the truth.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +37,7 @@ const CLOSE_THREADS: usize = 16;
 #[derive(Default)]
 struct Tally {
     partitions: AtomicUsize,
+    offline: AtomicUsize,
     unclean: AtomicUsize,
     scanned_bytes: AtomicU64,
     cut_bytes: AtomicU64,
@@ -45,7 +50,7 @@ impl Catalog {
     /// epoch is raised, so that consumers notice (KIP-320).
     ///
     /// # Errors
-    /// A record or a log that can't be read, by name.
+    /// A record that can't be read.
     pub fn open(
         config: Arc<BrokerConfig>,
         meta: Arc<MetaStore>,
@@ -56,7 +61,7 @@ impl Catalog {
         let catalog = Catalog::empty(config, meta, data_dir, flusher);
         let stored = catalog.stored()?;
         let tally = Tally::default();
-        let opened = catalog.open_all(&stored, &tally)?;
+        let opened = catalog.open_all(&stored, &tally);
         let mut epochs = MetaBatch::new();
         for (topic, mut partitions) in stored.into_iter().zip(opened) {
             partitions.sort_by_key(|partition| partition.id().partition);
@@ -86,6 +91,7 @@ impl Catalog {
         tracing::info!(
             topics = catalog.list().len(),
             partitions = tally.partitions.into_inner(),
+            offline = tally.offline.into_inner(),
             not_closed_cleanly = tally.unclean.into_inner(),
             scanned_bytes = tally.scanned_bytes.into_inner(),
             cut_bytes = tally.cut_bytes.into_inner(),
@@ -116,11 +122,7 @@ impl Catalog {
     }
 
     /// The partitions of each stored topic, in any order.
-    fn open_all(
-        &self,
-        stored: &[Stored],
-        tally: &Tally,
-    ) -> Result<Vec<Vec<Arc<Partition>>>, TopicError> {
+    fn open_all(&self, stored: &[Stored], tally: &Tally) -> Vec<Vec<Arc<Partition>>> {
         let work: Vec<_> = stored
             .iter()
             .enumerate()
@@ -128,16 +130,10 @@ impl Catalog {
             .collect();
         let next = AtomicUsize::new(0);
         let opened = Mutex::new(stored.iter().map(|_| Vec::new()).collect::<Vec<_>>());
-        let failed = Mutex::new(None);
         let open_some = || {
             while let Some(&(topic, number)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match self.open_stored(&stored[topic], number, tally) {
-                    Ok(partition) => opened.lock()[topic].push(partition),
-                    Err(error) => {
-                        failed.lock().get_or_insert(error);
-                        return;
-                    }
-                }
+                let partition = self.open_stored(&stored[topic], number, tally);
+                opened.lock()[topic].push(partition);
             }
         };
         std::thread::scope(|scope| {
@@ -146,24 +142,16 @@ impl Catalog {
             }
             open_some();
         });
-        match failed.into_inner() {
-            Some(error) => Err(error),
-            None => Ok(opened.into_inner()),
-        }
+        opened.into_inner()
     }
 
-    fn open_stored(
-        &self,
-        topic: &Stored,
-        number: usize,
-        tally: &Tally,
-    ) -> Result<Arc<Partition>, TopicError> {
+    fn open_stored(&self, topic: &Stored, number: usize, tally: &Tally) -> Arc<Partition> {
         let id = TopicPartition::new(
             topic.name.clone(),
             i32::try_from(number).unwrap_or(i32::MAX),
         );
         let dir = self.data_dir.partition_dir(&id);
-        let opening = Opening {
+        let opening = || Opening {
             id: id.clone(),
             dir: &dir,
             config: Arc::clone(&topic.config),
@@ -172,12 +160,20 @@ impl Catalog {
             flusher: Arc::clone(&self.flusher),
             now_ms: clock::now_ms(),
         };
-        let (partition, recovered) =
-            Partition::open(opening).map_err(|source| TopicError::Unopened {
-                partition: id.to_string(),
-                source,
-            })?;
         tally.partitions.fetch_add(1, Ordering::Relaxed);
+        let opened = match dir.is_dir() {
+            true => Partition::open(opening()).map_err(|error| error.to_string()),
+            false => Err("its folder is missing".to_owned()),
+        };
+        let (partition, recovered) = match opened {
+            Ok(opened) => opened,
+            Err(reason) => {
+                tally.offline.fetch_add(1, Ordering::Relaxed);
+                let dir = dir.display();
+                tracing::error!(partition = %id, %dir, reason, "offline: the log cannot be opened");
+                return Partition::offline(opening());
+            }
+        };
         if !recovered.clean {
             tally.unclean.fetch_add(1, Ordering::Relaxed);
             tally
@@ -190,7 +186,7 @@ impl Catalog {
                 partition.raise_leader_epoch(partition.leader_epoch().next());
             }
         }
-        Ok(partition)
+        partition
     }
 
     /// Folders without a topic: of a creation that was cut off before it was persisted. They are

@@ -1,10 +1,13 @@
 //! Stories of the catalog.
 
+use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 
 use super::*;
 use crate::partition::{Acks, Mode};
-use crate::testing::{TestBroker, batch};
+use crate::testing::{TestBroker, TestClient, batch, wire};
 
 fn mirror(name: &str, configs: &[(&str, &str)]) -> NewTopic {
     NewTopic {
@@ -182,4 +185,104 @@ async fn impossible_topics_are_refused() {
         .insert("no.such".to_owned(), "1".to_owned());
     assert!(matches!(refused(configured), TopicError::InvalidConfig(_)));
     assert!(catalog.topic("c").is_none());
+}
+
+/// Stops the broker, changes something in its data folder, and starts it again.
+async fn start_after(it: TestBroker, change: impl FnOnce(&std::path::Path)) -> TestBroker {
+    let TestBroker { running, dir } = it;
+    running.shutdown().await;
+    change(&dir.path().join("data"));
+    TestBroker::start_in(dir, &[]).await
+}
+
+async fn fetched_code(client: &mut TestClient, partition: i32) -> ErrorCode {
+    let partition = FetchPartition::default()
+        .with_partition(partition)
+        .with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default()
+        .with_topic(wire("t"))
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let response = client.call(12, &request).await;
+    ErrorCode(response.responses[0].partitions[0].error_code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_opened_is_offline_and_the_others_are_served() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 2);
+    let mut client = it.client().await;
+    for partition in [0, 1] {
+        client.produce("t", partition, -1, batch(&["a"])).await;
+    }
+    let it = start_after(it, |data| {
+        std::fs::rename(data.join("t-0"), data.join("elsewhere")).unwrap();
+        std::fs::write(data.join("t-0"), "no folder").unwrap();
+    })
+    .await;
+    let mut client = it.client().await;
+    let storage_error = ErrorCode::KAFKA_STORAGE_ERROR;
+    let refused = client.produce("t", 0, -1, batch(&["b"])).await;
+    assert_eq!(ErrorCode(refused.error_code), storage_error);
+    assert_eq!(fetched_code(&mut client, 0).await, storage_error);
+    let taken = client.produce("t", 1, -1, batch(&["b"])).await;
+    assert_eq!((taken.error_code, taken.base_offset), (0, 1));
+    assert_eq!(fetched_code(&mut client, 1).await, ErrorCode::NONE);
+
+    let asked = MetadataRequest::default().with_topics(None);
+    let shown = client.call(12, &asked).await;
+    let partitions = &shown.topics[0].partitions;
+    assert_eq!(
+        ErrorCode(partitions[0].error_code),
+        ErrorCode::LEADER_NOT_AVAILABLE
+    );
+    assert_eq!(partitions[0].leader_id.0, -1);
+    assert_eq!(partitions[0].offline_replicas.len(), 1);
+    assert_eq!(
+        (partitions[1].error_code, partitions[1].leader_id.0),
+        (0, it.broker().node_id.0)
+    );
+    let offline: Vec<_> = it.broker().catalog.offline();
+    assert_eq!(offline.len(), 1);
+    assert_eq!(offline[0].to_string(), "t-0");
+
+    // With its folder back it has what it had.
+    let it = start_after(it, |data| {
+        std::fs::remove_file(data.join("t-0")).unwrap();
+        std::fs::rename(data.join("elsewhere"), data.join("t-0")).unwrap();
+    })
+    .await;
+    let answer = it.client().await.produce("t", 0, -1, batch(&["b"])).await;
+    assert_eq!((answer.error_code, answer.base_offset), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_taken_away_is_not_made_anew_but_can_be_deleted() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 1);
+    it.client().await.produce("t", 0, -1, batch(&["a"])).await;
+    let it = start_after(it, |data| {
+        std::fs::remove_dir_all(data.join("t-0")).unwrap();
+    })
+    .await;
+    let topic = it.broker().catalog.topic("t").unwrap();
+    let partition = topic.partition(0).unwrap();
+    assert!(partition.is_offline());
+    assert!(!it.broker().data_dir.partition_dir(partition.id()).exists());
+    let catalog = &it.broker().catalog;
+    catalog
+        .alter_configs("t", false, false, |all| {
+            all.insert("retention.ms".to_owned(), "1000".to_owned());
+            Ok(())
+        })
+        .unwrap();
+    let grown = catalog.add_partitions("t", 2, false, Default::default());
+    assert!(!grown.unwrap().partition(1).unwrap().is_offline());
+    catalog.delete("t", Default::default()).unwrap();
+    it.create("t", 1);
+    let answer = it.client().await.produce("t", 0, -1, batch(&["b"])).await;
+    assert_eq!((answer.error_code, answer.base_offset), (0, 0));
 }

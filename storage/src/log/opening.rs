@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use carrick_protocol::ids::Offset;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::active::{Active, SEGMENT_LIMIT_BYTES};
 use super::checkpoint::{Checkpoint, Marks};
@@ -181,7 +181,11 @@ impl Opening {
                 .map_or(active.base, |segment| segment.base);
             self.marks.log_start = self.marks.log_start.max(first);
         }
-        self.marks.recovery_point = self.marks.recovery_point.min(end);
+        if end < self.marks.recovery_point {
+            let (dir, was) = (self.dir.display(), self.marks.recovery_point);
+            error!(%dir, %was, now = %end, "the disk lost the end of a log that it had for sure");
+            self.marks.recovery_point = end;
+        }
         if !self.recovered.clean {
             self.marks.clean_end = Offset::NONE;
         }

@@ -15,7 +15,7 @@ use super::LogError;
 use super::active::Active;
 use super::epochs::EpochHistory;
 use super::files::{Kind, path_of};
-use super::mapped::Region;
+use super::mapped::{Region, Tail};
 use super::offset_index::OffsetIndex;
 use super::segment::{Sealed, View};
 use super::time_index::{TimeEntry, TimeIndex};
@@ -37,6 +37,24 @@ impl LogReader {
     /// The log as of now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Of a log that could not be opened: empty, for good.
+    pub fn of_nothing(dir: &Path) -> LogReader {
+        let nothing = Tail::heap(0);
+        let shape = Shape {
+            dir: Arc::from(dir),
+            sealed: Arc::default(),
+            sealed_bytes: 0,
+            base: Offset::ZERO,
+            log: Arc::clone(nothing.region()),
+            offsets: Arc::clone(nothing.region()),
+            times: Arc::clone(nothing.region()),
+            aborted: AbortedView::default(),
+            epochs: EpochHistory::default(),
+        };
+        let extent = Extent::empty(Offset::ZERO);
+        LogReader::new(Snapshot::new(Arc::new(shape), extent))
     }
 
     pub(super) fn publish(&self, snapshot: Snapshot) {

@@ -15,6 +15,7 @@ use carrick_protocol::ids::Offset;
 use tracing::warn;
 
 use super::active::Active;
+use super::checkpoint::Marks;
 use super::files::{Found, Kind, open_rw, path_of, remove_segment};
 use super::mapped::Region;
 use super::opening::{Opening, size_of};
@@ -28,6 +29,7 @@ impl Opening {
     pub(super) fn recover(&mut self, mut found: Vec<Found>) -> Result<Active, LogError> {
         self.marks.clean_end = Offset::NONE;
         if found.is_empty() {
+            self.check_empty()?;
             return Active::create(&self.dir, self.marks.log_start, self.now_ms);
         }
         let first_scanned = self.first_scanned(&found);
@@ -58,6 +60,20 @@ impl Opening {
         }
         // The last segment is always scanned, and returned above.
         Active::create(&self.dir, self.marks.log_start, self.now_ms)
+    }
+
+    /// A log without segments has lost them, if any record of it was ever on the disk for sure.
+    fn check_empty(&self) -> Result<(), LogError> {
+        if self.marks.recovery_point <= self.marks.log_start {
+            return Ok(());
+        }
+        let Marks {
+            recovery_point,
+            log_start,
+            ..
+        } = self.marks;
+        let problem = format!("no segments are left of offsets {log_start} to {recovery_point}");
+        Err(LogError::corrupt(&self.dir, problem))
     }
 
     /// Number of the first segment to scan: the one that holds the recovery point, or the last.

@@ -131,7 +131,7 @@ impl Reading {
         at_least_one: bool,
     ) -> Result<(PartitionData, bool), ErrorCode> {
         partition
-            .check_leader_epoch(LeaderEpoch(wanted.current_leader_epoch))
+            .check_reader(LeaderEpoch(wanted.current_leader_epoch))
             .map_err(|error| partition_code(&error))?;
         let from = Offset(wanted.offset);
         let data = PartitionData::default()

@@ -31,7 +31,7 @@ pub struct TopicData {
     pub topic_id: String,
     /// Whether a link fills it *(own)*; clients can only read it then.
     pub is_mirror: bool,
-    /// Offsets per partition *(own)*, when one topic is asked for.
+    /// Offsets per partition *(own)*, when one topic is asked for; offline ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_offsets: Vec<PartitionOffsets>,
     /// Configs that somebody set *(own)*, when one topic is asked for.

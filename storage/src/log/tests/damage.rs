@@ -242,3 +242,28 @@ fn what_a_crashed_truncation_left_is_cleared_away() {
         "the log start is kept"
     );
 }
+
+#[test]
+fn a_log_whose_segments_are_all_gone_is_not_taken_for_an_empty_one() {
+    for closed in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(&dir, LogConfig::default());
+        log.append(&batch(1), NEXT, 0).unwrap();
+        log.flush_handle().flush().unwrap();
+        if closed {
+            log.close().unwrap();
+        } else {
+            drop(log);
+        }
+        fs::remove_file(&files(dir.path(), "log").unwrap()[0]).unwrap();
+        let error = Log::open(dir.path(), LogConfig::default(), 0).unwrap_err();
+        assert!(matches!(error, LogError::Corrupt { .. }), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, LogConfig::default());
+    log.append(&batch(1), NEXT, 0).unwrap();
+    drop(log);
+    // Nothing was ever flushed: a crash may leave nothing.
+    fs::remove_file(&files(dir.path(), "log").unwrap()[0]).unwrap();
+    assert_eq!(reopen(&dir, LogConfig::default()).0.end(), Offset(0));
+}
