@@ -8,7 +8,7 @@ CARGO := cargo
 BIN := $(CARGO_TARGET_DIR)/release/carrick
 E2E_THREADS ?= 2
 
-.PHONY: demo test test-unit test-e2e test-crash test-clients test-kafka-suite bench lint fmt build deps peers
+.PHONY: demo test test-unit test-e2e test-crash test-clients test-kafka-suite bench lint fmt fuzz build deps peers
 
 build: deps            ## the carrick binary
 	$(CARGO) build --release --locked --bin carrick
@@ -26,7 +26,7 @@ demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=
 test: lint test-unit test-e2e test-clients test-crash ## everything, at CI size
 
 test-unit: deps        ## unit, property and model tests, house rules
-	$(CARGO) test --release --locked --workspace --exclude e2e --exclude benches
+	$(CARGO) test --release --locked --workspace --exclude e2e --exclude benches --no-fail-fast
 	$(CARGO) test --release --locked -p e2e --lib --test tidy
 
 test-e2e: build peers  ## a real Apache Kafka as source
@@ -50,3 +50,6 @@ lint: deps             ## formatting and lints; warnings are errors
 
 fmt:
 	$(CARGO) fmt --all
+
+fuzz: deps             ## the property tests of everything that reads bytes, for much longer: PROPTEST_CASES=20000
+	PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) $(CARGO) test --release --locked -p carrick-protocol -p carrick-storage -p carrick-link

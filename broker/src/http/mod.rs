@@ -45,7 +45,7 @@ use error::ApiError;
 pub use server::{HttpListeners, HttpServer};
 
 /// The largest request body, in bytes.
-const BODY_MAX_BYTES: usize = 1 << 20;
+pub(crate) const BODY_MAX_BYTES: usize = 1 << 20;
 
 /// What handlers reach.
 #[derive(Clone)]

@@ -1,6 +1,8 @@
 //! Handlers over a real loopback socket: two brokers in this process, one the other's source.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -120,6 +122,21 @@ async fn send(
     (status, json)
 }
 
+/// Sends the head of a POST that announces a body of `length` bytes, and none of the body; answers what came back first.
+fn announce(base: &str, url: &str, length: usize) -> String {
+    let host = base.trim_start_matches("http://");
+    let path = url.trim_start_matches(base);
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 256];
+    let read = stream.read(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -197,13 +214,7 @@ fn a_web_page_can_do_nothing_and_a_large_body_is_refused() {
         assert_eq!(send("GET", &url, &rebound, None).await.0, 403);
         let form = [("content-type", "text/plain")];
         assert_eq!(send("POST", &url, &form, body()).await.0, 415);
-        let large = json!({"topic_name": "a".repeat(2 << 20)});
-        let (status, answer) = send("POST", &url, &[], Some(large)).await;
-        assert_eq!(
-            (status, &answer["error_code"]),
-            (413, &json!(413)),
-            "{answer}"
-        );
+        assert!(announce(&rig.url(), &url, 2 << 20).starts_with("HTTP/1.1 413 "));
         assert!(rig.running.broker.catalog.list().is_empty());
         rig.running.shutdown().await;
     });
