@@ -176,10 +176,19 @@ pub trait TopicCatalog: Send + Sync {
 
     /// Makes mirrors writable: stores the reports; per partition fences the lease, raises the epoch
     /// above the source's, writes ABORT markers; lifts the producer-id barrier; then all of the
-    /// records in one write. May be called again after a crash: what was done is not done twice. If
-    /// it fails, the topics that were named are mirrors still.
-    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError>;
+    /// records in one write. Answers for each of `stops`, in that order. A topic that can't be cut
+    /// is refused by itself and stays a mirror, the others go on.
+    ///
+    /// May be called again, after an error or a crash: what was done is not done twice. A mirror
+    /// with a kept report has a cut that may have begun: its partitions may be fenced, its logs may
+    /// hold markers, and nothing but another call leads on. One without is as it was.
+    ///
+    /// Errors: `Storage` if the one write failed; all that were named are mirrors still.
+    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError>;
 }
+
+/// What became of one topic that was to be cut: its partitions, none if it was cut before.
+pub type TopicCut = Result<Vec<PartitionCut>, CatalogError>;
 
 /// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never
 /// logged.
@@ -195,7 +204,8 @@ pub trait LinkStore: Send + Sync {
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
     /// Writes mirrors over what was there, all or none.
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError>;
-    /// The report of the last cut of a topic.
+    /// The report of the last cut of a topic, the one that was made first if the cut was broken off.
+    /// `save_mirrors` removes it with every status but `PENDING_STOPPED` and `STOPPED`.
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;
 }
 

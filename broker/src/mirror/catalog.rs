@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use carrick_link::ports::{CatalogError, Clock, TopicCatalog};
-use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut};
+use carrick_link::ports::{CatalogError, Clock, TopicCatalog, TopicCut};
+use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec};
 use carrick_protocol::ids::{TopicId, TopicName};
 use carrick_storage::meta::{MetaBatch, MetaStore};
 
@@ -118,7 +118,7 @@ impl TopicCatalog for MirrorCatalog {
         Ok(overrides.into_iter().collect())
     }
 
-    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError> {
+    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         self.cutter.stop(stops)
     }
 }

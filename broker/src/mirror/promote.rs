@@ -2,7 +2,8 @@
 //!
 //! The link has stored before that these topics are `PENDING_STOPPED`. Then, in this order:
 //!
-//! 1. the reports are stored: what they say can't be told any more once markers are in the logs;
+//! 1. what is mirrored is flushed, and the reports are stored: what they say can't be told any more
+//!    once markers are in the logs. A topic with a faulted partition is refused here, by itself;
 //! 2. per partition, under its lock: the lease is fenced, transactions still open get ABORT markers
 //!    in a leader epoch above every one of the source's, and all of it is flushed
 //!    ([`crate::partition::cut`]). Mirrored producer state stays, so that a retry of a batch that
@@ -15,19 +16,22 @@
 //!
 //! A crash before 4 leaves mirrors that are `PENDING_STOPPED`: the link calls again, 1 keeps the
 //! report that is there, 2 finds no open transaction and raises the epoch once more, to the same
-//! end. A crash after 4 leaves topics that are writable at the next start. A failure before 4 leaves
+//! end. A kept report of a mirror is thereby the sign that its cut may have begun, and that the link
+//! must not mirror into it any more. A crash after 4 leaves topics that are writable at the next start. A failure before 4 leaves
 //! the topics closed to both sides, which another call takes up. A topic that was cut before is
 //! passed over.
 
 use std::sync::Arc;
 
-use carrick_link::ports::{CatalogError, Clock};
+use carrick_link::ports::{CatalogError, Clock, TopicCut};
 use carrick_link::record::{MirrorStop, PartitionCut};
-use carrick_protocol::ids::{ProducerId, TopicName};
+use carrick_protocol::ids::{ProducerId, TopicName, TopicPartition};
+use carrick_storage::log::LogError;
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::catalog::refused;
-use crate::partition::Cut;
+use crate::partition::cut::breaks;
+use crate::partition::{Cut, Partition, PartitionError};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -41,10 +45,10 @@ pub struct Cutter {
     clock: Arc<dyn Clock>,
 }
 
-/// What the cut of one topic made.
-struct TopicCut {
-    name: TopicName,
-    cuts: Vec<Cut>,
+/// The cuts of one topic: none if it was cut before.
+struct Cuts {
+    topic: TopicName,
+    partitions: Vec<Cut>,
 }
 
 impl Cutter {
@@ -63,26 +67,37 @@ impl Cutter {
         }
     }
 
-    /// Cuts all of `stops` in one operation. Blocks on disk.
+    /// Cuts all of `stops` in one operation, and answers for each. A topic that can't be cut is
+    /// refused by itself, the others go on. Blocks on disk.
     ///
     /// # Errors
-    /// `NoSuchTopic`, `Storage`: all topics that were mirrors are mirrors still, some of them closed to
-    /// the link; call again.
-    pub fn stop(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError> {
-        let mut topics = Vec::with_capacity(stops.len());
-        for stop in stops {
-            let name = &stop.record.topic;
-            let topic = self.topics.topic(name);
-            topics.push(topic.ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?);
-        }
-        self.keep_reports(stops, &topics)?;
-        let mut done = Vec::with_capacity(topics.len());
-        for topic in topics.iter().filter(|topic| topic.is_mirror()) {
-            done.push(self.cut(topic)?);
-        }
+    /// `Storage`: all topics that were mirrors are mirrors still, some of them closed to the link;
+    /// call again.
+    pub fn stop(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
+        let checked: Vec<_> = stops.iter().map(|stop| self.checked(stop)).collect();
+        self.keep_reports(stops, &checked)?;
+        let cut: Vec<Result<Cuts, CatalogError>> = checked
+            .into_iter()
+            .map(|topic| self.cut(&*topic?))
+            .collect();
+        let done: Vec<&Cuts> = cut.iter().flatten().collect();
         self.lift_producer_ids(&done)?;
-        self.persist(stops, &done)?;
-        Ok(done.iter().flat_map(TopicCut::outcomes).collect())
+        self.persist(stops, &cut)?;
+        Ok(cut.into_iter().map(|cuts| Ok(cuts?.outcomes())).collect())
+    }
+
+    /// The topic, if nothing is known that keeps it from being cut.
+    fn checked(&self, stop: &MirrorStop) -> Result<Arc<Topic>, CatalogError> {
+        let name = &stop.record.topic;
+        let topic = self.topics.topic(name);
+        let topic = topic.ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
+        if topic.is_mirror() {
+            for partition in topic.partitions().iter() {
+                let checked = partition.check_cut();
+                checked.map_err(|error| not_cut(partition, &error))?;
+            }
+        }
+        Ok(topic)
     }
 
     /// Stores the reports of topics that are mirrors still. One that is there already is an earlier
@@ -90,26 +105,33 @@ impl Cutter {
     fn keep_reports(
         &self,
         stops: &[MirrorStop],
-        topics: &[Arc<Topic>],
+        topics: &[Result<Arc<Topic>, CatalogError>],
     ) -> Result<(), CatalogError> {
         let mut batch = MetaBatch::new();
         for (stop, topic) in stops.iter().zip(topics) {
+            let Ok(topic) = topic else { continue };
             let name = topic.name();
             let kept = self.meta.get::<RpoReportKeyspace>(name).map_err(storage)?;
             if topic.is_mirror() && kept.is_none() {
                 batch.put::<RpoReportKeyspace>(name, &stop.report);
             }
         }
-        self.meta.commit(batch).map_err(storage)
+        self.meta.commit(batch).map_err(storage)?;
+        breaks::here().map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
-    fn cut(&self, topic: &Topic) -> Result<TopicCut, CatalogError> {
+    fn cut(&self, topic: &Topic) -> Result<Cuts, CatalogError> {
+        let mut cuts = Cuts {
+            topic: topic.name().clone(),
+            partitions: Vec::new(),
+        };
+        if !topic.is_mirror() {
+            return Ok(cuts);
+        }
         let now_ms = self.clock.now_ms();
-        let mut cuts = Vec::new();
         for partition in topic.partitions().iter() {
-            let cut = partition.cut(now_ms).map_err(|error| {
-                CatalogError::Storage(format!("cutting {}: {error}", partition.id()))
-            })?;
+            let cut = partition.cut(now_ms);
+            let cut = cut.map_err(|error| not_cut(partition, &error))?;
             for open in &cut.aborted {
                 tracing::info!(
                     partition = %partition.id(),
@@ -118,59 +140,68 @@ impl Cutter {
                     "aborted a transaction that was open at the cut"
                 );
             }
-            cuts.push(cut);
+            cuts.partitions.push(cut);
         }
-        Ok(TopicCut {
-            name: topic.name().clone(),
-            cuts,
-        })
+        Ok(cuts)
     }
 
-    fn lift_producer_ids(&self, done: &[TopicCut]) -> Result<(), CatalogError> {
-        let largest = done
-            .iter()
-            .flat_map(|topic| &topic.cuts)
-            .map(|cut| cut.max_producer_id)
-            .max();
+    fn lift_producer_ids(&self, done: &[&Cuts]) -> Result<(), CatalogError> {
+        let partitions = done.iter().flat_map(|cuts| &cuts.partitions);
+        let largest = partitions.map(|cut| cut.max_producer_id).max();
         let Some(largest) = largest.filter(|id| *id != ProducerId::NONE) else {
             return Ok(());
         };
         let lifted = self.producer_ids.lift_above(largest);
-        lifted.map_err(|error| CatalogError::Storage(format!("lifting producer ids: {error}")))
+        lifted.map_err(|error| CatalogError::Storage(format!("lifting producer ids: {error}")))?;
+        breaks::here().map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
-    fn persist(&self, stops: &[MirrorStop], done: &[TopicCut]) -> Result<(), CatalogError> {
+    fn persist(
+        &self,
+        stops: &[MirrorStop],
+        cut: &[Result<Cuts, CatalogError>],
+    ) -> Result<(), CatalogError> {
         let mut batch = MetaBatch::new();
-        for stop in stops {
+        let mut names = Vec::new();
+        for (stop, cuts) in stops.iter().zip(cut) {
+            let Ok(cuts) = cuts else { continue };
             batch.put::<MirrorKeyspace>(&stop.record.topic, &stop.record);
+            if !cuts.partitions.is_empty() {
+                names.push(cuts.topic.clone());
+            }
         }
-        let Some(first) = done.first() else {
+        let Some(first) = names.first() else {
             return self.meta.commit(batch).map_err(storage);
         };
-        let names: Vec<TopicName> = done.iter().map(|topic| topic.name.clone()).collect();
         self.topics
             .finish_cut(&names, batch)
-            .map_err(|error| refused(&first.name, error))
+            .map_err(|error| refused(first, error))
     }
+}
+
+fn not_cut(partition: &Partition, error: &PartitionError) -> CatalogError {
+    let way_out = match error {
+        PartitionError::Faulted | PartitionError::Log(LogError::Faulted(_)) => {
+            "; restart the broker once the disk is well, which takes it up again"
+        }
+        _ => "",
+    };
+    CatalogError::Storage(format!("cutting {}: {error}{way_out}", partition.id()))
 }
 
 fn storage(error: MetaError) -> CatalogError {
     CatalogError::Storage(error.to_string())
 }
 
-impl TopicCut {
-    fn outcomes(&self) -> impl Iterator<Item = PartitionCut> {
-        self.cuts
-            .iter()
-            .zip(0..)
-            .map(|(cut, partition)| PartitionCut {
-                partition: carrick_protocol::ids::TopicPartition {
-                    topic: self.name.clone(),
-                    partition,
-                },
-                mirror_end: cut.mirror_end,
-                aborted_transactions: u32::try_from(cut.aborted.len()).unwrap_or(u32::MAX),
-                leader_epoch: cut.leader_epoch,
-            })
+impl Cuts {
+    fn outcomes(&self) -> Vec<PartitionCut> {
+        let partitions = (0..).zip(&self.partitions);
+        let outcome = |(partition, cut): (i32, &Cut)| PartitionCut {
+            partition: TopicPartition::new(self.topic.clone(), partition),
+            mirror_end: cut.mirror_end,
+            aborted_transactions: u32::try_from(cut.aborted.len()).unwrap_or(u32::MAX),
+            leader_epoch: cut.leader_epoch,
+        };
+        partitions.map(outcome).collect()
     }
 }

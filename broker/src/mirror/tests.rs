@@ -1,6 +1,7 @@
 //! The ports on real partitions, a real catalog and RocksDB.
 
 mod contract;
+mod cut;
 
 use std::collections::BTreeMap;
 
@@ -82,7 +83,17 @@ impl Rig {
     }
 
     fn stop(&self) -> Result<Vec<carrick_link::record::PartitionCut>, CatalogError> {
-        self.ports.catalog.stop_mirrors(&[stop(1)])
+        self.stop_at(1)
+    }
+
+    fn stop_at(
+        &self,
+        made_at_ms: i64,
+    ) -> Result<Vec<carrick_link::record::PartitionCut>, CatalogError> {
+        self.ports
+            .catalog
+            .stop_mirrors(&[stop(made_at_ms)])?
+            .remove(0)
     }
 
     /// Every marker in the log: offset, producer id, producer epoch.
@@ -387,13 +398,7 @@ fn a_cut_that_comes_again_changes_nothing_and_keeps_the_first_report() {
         .partition(0)
         .unwrap()
         .leader_epoch();
-    assert!(
-        rig.ports
-            .catalog
-            .stop_mirrors(&[stop(2)])
-            .unwrap()
-            .is_empty()
-    );
+    assert!(rig.stop_at(2).unwrap().is_empty());
     let topic = rig.topics.topic("orders").unwrap();
     assert_eq!(topic.partition(0).unwrap().leader_epoch(), epoch);
     assert_eq!(rig.markers(0).len(), 1);
@@ -425,7 +430,7 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
     }
     let rig = Rig::open(&dir);
     assert!(rig.topics.topic("orders").unwrap().is_mirror());
-    let cuts = rig.ports.catalog.stop_mirrors(&[stop(2)]).unwrap();
+    let cuts = rig.stop_at(2).unwrap();
     assert!(cuts[0].leader_epoch > LeaderEpoch(7));
     assert_eq!(rig.markers(0), [(3, 77, 5)], "one marker, not two");
     let report = rig.ports.store.load_report(&tp(0).topic).unwrap();
@@ -456,21 +461,6 @@ fn a_cut_that_is_given_up_leaves_no_report() {
     assert!(rig.ports.store.load_report(&tp(0).topic).unwrap().is_some());
     rig.ports.store.save_mirrors(&[record()]).unwrap();
     assert!(rig.ports.store.load_report(&tp(0).topic).unwrap().is_none());
-}
-
-#[test]
-fn several_topics_are_cut_together_or_not_at_all() {
-    let dir = tempfile::tempdir().unwrap();
-    let rig = Rig::with_mirror(&dir);
-    let mut missing = stop(1);
-    missing.record.topic = TopicName::new("gone").unwrap();
-    let refused = rig.ports.catalog.stop_mirrors(&[stop(1), missing]);
-    assert_eq!(
-        refused,
-        Err(CatalogError::NoSuchTopic(TopicName::new("gone").unwrap()))
-    );
-    assert!(rig.topics.topic("orders").unwrap().is_mirror());
-    assert_eq!(rig.door(0, 1).append(plain(0, 1), Offset(3)), Ok(Offset(3)));
 }
 
 #[test]

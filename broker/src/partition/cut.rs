@@ -44,17 +44,17 @@ impl Partition {
             }
             let log = log.as_mut().ok_or(PartitionError::Closed)?;
             let mut cut = self.plan(log);
+            breaks::here()?;
             for open in &cut.aborted {
                 abort(log, open, cut.leader_epoch, now_ms)?;
+                breaks::here()?;
             }
             self.raise_leader_epoch(cut.leader_epoch);
             cut.end = log.end();
             cut
         };
-        self.flush
-            .as_ref()
-            .ok_or(PartitionError::Faulted)?
-            .flush()?;
+        self.flush_mirrored()?;
+        breaks::here()?;
         if let Some(log) = &mut self.core.lock().log {
             log.set_high_watermark(cut.end);
         }
@@ -68,6 +68,27 @@ impl Partition {
     /// `Closed`, `Faulted`.
     pub fn cut_dry_run(&self) -> Result<Cut, PartitionError> {
         self.with_log(|log| self.plan(log))
+    }
+
+    /// Whether a cut may begin. Brings what is mirrored to the disk: what a report says of it must
+    /// hold after a crash too. Changes nothing else. Blocks on disk.
+    ///
+    /// # Errors
+    /// As [`cut`](Self::cut).
+    pub fn check_cut(&self) -> Result<(), PartitionError> {
+        match self.mode() {
+            Mode::Mirror { .. } | Mode::Fenced => {}
+            Mode::Writable => return Err(PartitionError::NotAMirror),
+            Mode::Faulted => return Err(PartitionError::Faulted),
+            Mode::Closed => return Err(PartitionError::Closed),
+        }
+        self.flush_mirrored()
+    }
+
+    fn flush_mirrored(&self) -> Result<(), PartitionError> {
+        let flush = self.flush.as_ref().ok_or(PartitionError::Faulted)?;
+        flush.flush()?;
+        Ok(())
     }
 
     /// Opens a fenced partition to clients, once the cut is persisted.
@@ -86,6 +107,52 @@ impl Partition {
             leader_epoch: self.leader_epoch().max(in_log).next(),
             max_producer_id: log.producers().max_producer_id(),
             aborted: log.producers().open_transactions(),
+        }
+    }
+}
+
+/// Places at which tests break a cut off, as a failing disk or a crash would.
+pub(crate) mod breaks {
+    use super::PartitionError;
+
+    #[cfg(not(test))]
+    #[expect(clippy::unnecessary_wraps, reason = "it fails in tests only")]
+    pub(crate) fn here() -> Result<(), PartitionError> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    thread_local! {
+        /// So many places of this thread are passed before one breaks, if any does.
+        static PASSED_BEFORE: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// Breaks what this thread does off at one place, after passing so many.
+    #[cfg(test)]
+    pub(crate) fn after(places: u32) {
+        PASSED_BEFORE.set(Some(places));
+    }
+
+    /// Breaks nothing off any more; true if something would still have been.
+    #[cfg(test)]
+    pub(crate) fn none() -> bool {
+        PASSED_BEFORE.take().is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn here() -> Result<(), PartitionError> {
+        match PASSED_BEFORE.get() {
+            None => Ok(()),
+            Some(0) => {
+                PASSED_BEFORE.set(None);
+                let error = std::io::Error::other("broken off by a test");
+                let error = std::sync::Arc::new(error);
+                Err(carrick_storage::log::LogError::Faulted(error).into())
+            }
+            Some(left) => {
+                PASSED_BEFORE.set(Some(left - 1));
+                Ok(())
+            }
         }
     }
 }

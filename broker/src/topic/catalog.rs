@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{Topic, TopicConfig, TopicError, config};
 use crate::clock;
 use crate::config::BrokerConfig;
+use crate::partition::cut::breaks;
 use crate::partition::{Opening, Partition};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
@@ -306,7 +307,9 @@ impl Catalog {
         for topic in &topics {
             batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &topic.partitions(), false));
         }
+        breaks::here()?;
         self.meta.commit(batch)?;
+        breaks::here()?;
         for topic in &topics {
             topic.update(|state| state.is_mirror = false);
             for partition in topic.partitions().iter() {

@@ -44,6 +44,9 @@ pub(crate) struct Mirror {
     pub(crate) may_truncate: bool,
     /// It is about to be cut: nothing of it may run.
     pub(crate) is_cutting: bool,
+    /// A cut was broken off when its partitions may have been fenced already, and their logs may
+    /// hold markers that the source doesn't: only another cut leads on.
+    pub(crate) is_cut_begun: bool,
     /// Since when every answer of the source was that it doesn't know the topic.
     pub(crate) missing_since_ms: Option<i64>,
 }
@@ -56,6 +59,7 @@ impl Mirror {
             statuses: Vec::new(),
             may_truncate: false,
             is_cutting: false,
+            is_cut_begun: false,
             missing_since_ms: None,
         };
         mirror.fit_statuses();
@@ -72,7 +76,9 @@ impl Mirror {
     pub(crate) fn is_wanted(&self) -> bool {
         let is_promoting = self.record.status == MirrorStatus::PendingStopped
             && self.record.stopping == Some(StopKind::Promote);
-        !self.is_cutting && (self.record.status == MirrorStatus::Active || is_promoting)
+        !self.is_cutting
+            && !self.is_cut_begun
+            && (self.record.status == MirrorStatus::Active || is_promoting)
     }
 }
 
@@ -211,12 +217,13 @@ impl LinkShared {
         detail: String,
     ) {
         let _change = self.change.lock().await;
-        let Some(mut record) = self
+        let record = self
             .inner()
             .mirrors
             .get(&topic)
-            .map(|mirror| mirror.record.clone())
-        else {
+            .filter(|mirror| !mirror.is_cut_begun)
+            .map(|mirror| mirror.record.clone());
+        let Some(mut record) = record else {
             return;
         };
         let Ok(status) = record.status.after(MirrorEvent::Fail) else {

@@ -151,12 +151,12 @@ impl LinkManager {
         name: &TopicName,
         action: MirrorAction,
     ) -> Result<MirrorRecord, LinkError> {
-        let record = shared
+        let found = shared
             .inner()
             .mirrors
             .get(name)
-            .map(|mirror| mirror.record.clone());
-        let Some(record) = record else {
+            .map(|mirror| (mirror.record.clone(), mirror.is_cut_begun));
+        let Some((record, is_cut_begun)) = found else {
             return Err(match self.owner(name) {
                 Some(owner) => LinkError::OtherLink {
                     topic: name.clone(),
@@ -166,6 +166,9 @@ impl LinkManager {
                 None => LinkError::NotAMirror(name.to_string()),
             });
         };
+        if is_cut_begun && action == MirrorAction::Resume {
+            return Err(cut_has_begun(&record));
+        }
         let is_promoting =
             action == MirrorAction::Promote && record.stopping == Some(StopKind::Promote);
         if is_promoting || record.status.after(action.event()).is_ok() {
@@ -197,6 +200,16 @@ fn illegal(record: &MirrorRecord, action: MirrorAction) -> LinkError {
         topic: record.topic.clone(),
         status: record.status,
         reason: reason.to_owned(),
+    }
+}
+
+fn cut_has_begun(record: &MirrorRecord) -> LinkError {
+    LinkError::IllegalState {
+        topic: record.topic.clone(),
+        status: record.status,
+        reason: "its end has begun and can't be given up: promote or fail it over again, which \
+                 finishes it"
+            .to_owned(),
     }
 }
 
@@ -275,6 +288,9 @@ fn switched(
         return Err(LinkError::NotAMirror(topic.to_string()));
     };
     let mut record = mirror.record.clone();
+    if mirror.is_cut_begun {
+        return Err(cut_has_begun(&record));
+    }
     let next = record
         .status
         .after(action.event())

@@ -3,8 +3,15 @@
 //! In order: `PENDING_STOPPED` is stored · nothing of the mirrors runs any more · the reports are
 //! made · the catalog stores the reports, cuts, and stores `STOPPED` for all of them in one write.
 //! After a crash in between the stored `PENDING_STOPPED` leads here again.
+//!
+//! From the moment the reports are stored there is no way back: partitions may be fenced, and their
+//! logs hold markers that the source doesn't. What is broken off then stays `PENDING_STOPPED`, is
+//! mirrored no more ([`Mirror::is_cut_begun`]), and is cut by the next call or the next start,
+//! whether or not the source can be asked: that all of it is here has been seen before.
+//!
+//! [`Mirror::is_cut_begun`]: crate::link::shared::Mirror::is_cut_begun
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
@@ -13,9 +20,10 @@ use super::alter::{Outcomes, all_failed};
 use super::rpo::Draft;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
-use crate::record::{MirrorRecord, MirrorStop, StopKind};
+use crate::ports::{LinkStore, Ports, StoreError};
+use crate::record::{MirrorRecord, MirrorStop, PartitionCut, StopKind};
 use crate::report::RpoReport;
-use crate::state::{MirrorError, MirrorEvent};
+use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
 
 /// Where the partitions of a topic end at the source, by topic.
 pub(super) type SourceEnds = BTreeMap<TopicName, Vec<i64>>;
@@ -38,28 +46,19 @@ pub(super) async fn failover(shared: Arc<LinkShared>, topics: Vec<TopicName>) ->
     }
     let names: Vec<TopicName> = records.iter().map(|record| record.topic.clone()).collect();
     hold(&shared, &names, true);
-    let cut = match shared.store_mirrors(records).await {
+    match shared.store_mirrors(records).await {
         Ok(()) => {
             shared.settled().await;
-            cut(&shared, &names, StopKind::Failover, &SourceEnds::new()).await
+            outcomes.extend(cut(&shared, &names, StopKind::Failover, &SourceEnds::new()).await);
         }
-        Err(error) => Err(error),
-    };
-    hold(&shared, &names, false);
-    match cut {
-        Ok(reports) => outcomes.extend(
-            names
-                .into_iter()
-                .zip(reports)
-                .map(|(name, report)| (name, Ok(Some(report)))),
-        ),
         Err(error) => {
             let link = &shared.name;
-            tracing::error!(%link, %error, "failover failed; it can be asked for again");
-            shared.reconcile();
+            tracing::error!(%link, %error, "failover not begun; it can be asked for again");
             outcomes.extend(all_failed(&names, &error));
         }
     }
+    hold(&shared, &names, false);
+    shared.reconcile();
     outcomes
 }
 
@@ -79,20 +78,26 @@ pub(super) fn begun(
         StopKind::Promote => MirrorEvent::Promote,
         StopKind::Failover => MirrorEvent::Failover,
     };
-    let next = record
-        .status
-        .after(event)
-        .map_err(|illegal| LinkError::IllegalState {
-            topic: topic.clone(),
-            status: illegal.from,
-            reason: "it changed meanwhile".into(),
-        })?;
+    let next = next_status(topic, &record, event)?;
     if record.status != next {
         record.status = next;
         record.status_since_ms = shared.ports.clock.now_ms();
     }
     record.stopping = Some(kind);
     Ok(record)
+}
+
+fn next_status(
+    topic: &TopicName,
+    record: &MirrorRecord,
+    event: MirrorEvent,
+) -> Result<MirrorStatus, LinkError> {
+    let next = record.status.after(event);
+    next.map_err(|illegal| LinkError::IllegalState {
+        topic: topic.clone(),
+        status: illegal.from,
+        reason: "it changed meanwhile".into(),
+    })
 }
 
 /// Holds mirrors still, or lets them go on.
@@ -105,75 +110,164 @@ pub(super) fn hold(shared: &LinkShared, topics: &[TopicName], is_held: bool) {
     }
 }
 
-/// Cuts mirrors that are held still and stored as `PENDING_STOPPED`; their reports, in that order.
-/// The caller holds `change`.
+/// The mirrors among these whose cut was broken off: its report is kept, its end isn't stored.
+pub(super) fn broken_off(
+    store: &dyn LinkStore,
+    mirrors: &[MirrorRecord],
+) -> Result<BTreeSet<TopicName>, StoreError> {
+    let mut found = BTreeSet::new();
+    for mirror in mirrors {
+        if mirror.status == MirrorStatus::PendingStopped
+            && store.load_report(&mirror.topic)?.is_some()
+        {
+            found.insert(mirror.topic.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Cuts mirrors that are held still and stored as `PENDING_STOPPED`: all that can be cut in one
+/// write, the others are refused one by one. The caller holds `change`.
 pub(super) async fn cut(
     shared: &Arc<LinkShared>,
     topics: &[TopicName],
     kind: StopKind,
     source_ends: &SourceEnds,
-) -> Result<Vec<RpoReport>, LinkError> {
-    let now_ms = shared.now_ms();
+) -> Outcomes {
+    let mut outcomes = Outcomes::new();
     let mut drafts = Vec::with_capacity(topics.len());
     for topic in topics {
-        let record = {
-            let inner = shared.inner();
-            let mirror = inner.mirrors.get(topic);
-            mirror
-                .ok_or_else(|| LinkError::NotAMirror(topic.to_string()))?
-                .record
-                .clone()
-        };
-        let status =
-            record
-                .status
-                .after(MirrorEvent::Cut)
-                .map_err(|illegal| LinkError::IllegalState {
-                    topic: topic.clone(),
-                    status: illegal.from,
-                    reason: "it changed meanwhile".into(),
-                })?;
-        let draft = Draft::of(
-            shared,
-            &record,
-            kind,
-            false,
-            source_ends.get(topic).cloned(),
-        );
-        let record = MirrorRecord {
-            status,
-            status_since_ms: now_ms,
-            error: MirrorError::NoError,
-            error_detail: String::new(),
-            stopping: None,
-            ..record
-        };
-        drafts.push((record, draft));
+        let ends = source_ends.get(topic).cloned();
+        match drafted(shared, topic, kind, ends) {
+            Ok(draft) => drafts.push(draft),
+            Err(error) => {
+                outcomes.insert(topic.clone(), Err(error));
+            }
+        }
     }
-    let done = shared.blocking(move |ports| {
-        let mut stops = Vec::with_capacity(drafts.len());
-        for (record, draft) in drafts {
-            let report = draft.finish(&*ports.local)?;
-            stops.push(MirrorStop {
+    let names: Vec<TopicName> = drafts
+        .iter()
+        .map(|(record, _)| record.topic.clone())
+        .collect();
+    let done = shared
+        .blocking(move |ports| stop(ports, drafts, kind))
+        .await;
+    let ends = match done {
+        Ok(ends) => ends,
+        Err(error) => {
+            outcomes.extend(all_failed(&names, &error));
+            return outcomes;
+        }
+    };
+    let mut inner = shared.inner();
+    for (topic, end) in ends {
+        let is_cut_begun = matches!(end, End::Refused { is_begun: true, .. });
+        if let Some(mirror) = inner.mirrors.get_mut(&topic) {
+            mirror.is_cut_begun = is_cut_begun;
+        }
+        let outcome = match end {
+            End::Stopped { record, report } => {
+                inner.put_mirror(*record);
+                Ok(Some(*report))
+            }
+            End::Refused { error, .. } => {
+                let link = &shared.name;
+                tracing::error!(%link, %topic, %error, "not cut; it can be asked for again");
+                Err(error)
+            }
+        };
+        outcomes.insert(topic, outcome);
+    }
+    outcomes
+}
+
+/// The record of a mirror that is to be cut, as it will be stored, and its report to be.
+fn drafted(
+    shared: &LinkShared,
+    topic: &TopicName,
+    kind: StopKind,
+    source_ends: Option<Vec<i64>>,
+) -> Result<(MirrorRecord, Draft), LinkError> {
+    let record = {
+        let inner = shared.inner();
+        let mirror = inner.mirrors.get(topic);
+        let mirror = mirror.ok_or_else(|| LinkError::NotAMirror(topic.to_string()))?;
+        mirror.record.clone()
+    };
+    let status = next_status(topic, &record, MirrorEvent::Cut)?;
+    let draft = Draft::of(shared, &record, kind, false, source_ends);
+    let record = MirrorRecord {
+        status,
+        status_since_ms: shared.now_ms(),
+        error: MirrorError::NoError,
+        error_detail: String::new(),
+        stopping: None,
+        ..record
+    };
+    Ok((record, draft))
+}
+
+/// What became of one mirror that was to be cut.
+enum End {
+    /// It is an ordinary topic now. The report is the kept one: of before the first attempt.
+    Stopped {
+        record: Box<MirrorRecord>,
+        report: Box<RpoReport>,
+    },
+    /// It is a mirror still; `is_begun` if only another cut leads on.
+    Refused { error: LinkError, is_begun: bool },
+}
+
+fn stop(
+    ports: &Ports,
+    drafts: Vec<(MirrorRecord, Draft)>,
+    kind: StopKind,
+) -> Vec<(TopicName, End)> {
+    let mut ends = Vec::with_capacity(drafts.len());
+    let mut stops = Vec::with_capacity(drafts.len());
+    for (record, draft) in drafts {
+        match draft.finish(&*ports.local) {
+            Ok(report) => stops.push(MirrorStop {
                 record,
                 report,
                 kind,
-            });
+            }),
+            Err(error) => {
+                let end = refused(ports, &record.topic, error.into());
+                ends.push((record.topic, end));
+            }
         }
-        let cuts = ports.catalog.stop_mirrors(&stops)?;
-        Ok::<_, LinkError>((stops, cuts))
-    });
-    let (stops, cuts) = done.await??;
-    let aborted: u32 = cuts.iter().map(|cut| cut.aborted_transactions).sum();
-    tracing::info!(
-        link = %shared.name, topics = stops.len(), partitions = cuts.len(), ?kind,
-        aborted_transactions = aborted, "mirrors are writable now"
-    );
-    let mut inner = shared.inner();
-    let mut reports = Vec::with_capacity(stops.len());
-    for stop in stops {
-        inner.put_mirror(stop.record);
-        reports.push(stop.report);
     }
-    Ok(reports)
+    let cuts = match ports.catalog.stop_mirrors(&stops) {
+        Ok(cuts) => cuts,
+        Err(error) => vec![Err(error); stops.len()],
+    };
+    for (stop, cut) in stops.into_iter().zip(cuts) {
+        let topic = stop.record.topic.clone();
+        let end = match cut {
+            Ok(partitions) => stopped(ports, stop, &partitions),
+            Err(error) => refused(ports, &topic, error.into()),
+        };
+        ends.push((topic, end));
+    }
+    ends
+}
+
+fn stopped(ports: &Ports, stop: MirrorStop, partitions: &[PartitionCut]) -> End {
+    let record = stop.record;
+    let aborted_transactions: u32 = partitions.iter().map(|cut| cut.aborted_transactions).sum();
+    tracing::info!(
+        link = %record.link, topic = %record.topic, partitions = partitions.len(),
+        kind = ?stop.kind, aborted_transactions, "mirror is writable now"
+    );
+    let kept = ports.store.load_report(&record.topic).ok().flatten();
+    End::Stopped {
+        record: Box::new(record),
+        report: Box::new(kept.unwrap_or(stop.report)),
+    }
+}
+
+fn refused(ports: &Ports, topic: &TopicName, error: LinkError) -> End {
+    let is_begun = !matches!(ports.store.load_report(topic), Ok(None));
+    End::Refused { error, is_begun }
 }

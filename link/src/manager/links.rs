@@ -1,9 +1,10 @@
 //! Links: create, alter, delete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use carrick_protocol::ids::TopicName;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -69,15 +70,19 @@ fn named(name: &LinkName, mut config: LinkConfig) -> LinkConfig {
 }
 
 impl LinkManager {
-    /// Puts a link into the list and runs it.
+    /// Puts a link into the list and runs it. `begun_cuts` are mirrors whose cut was broken off.
     pub(super) fn run_link(
         &self,
         record: LinkRecord,
         config: LinkConfig,
         mirrors: Vec<MirrorRecord>,
+        begun_cuts: &BTreeSet<TopicName>,
     ) -> Arc<LinkShared> {
         let (asks, receiver) = unbounded_channel();
         let shared = LinkShared::new(self.ports.clone(), record, config, mirrors, asks);
+        for (topic, mirror) in &mut shared.inner().mirrors {
+            mirror.is_cut_begun = begun_cuts.contains(topic);
+        }
         self.links
             .write()
             .insert(shared.name.clone(), Arc::clone(&shared));
@@ -119,7 +124,12 @@ impl LinkManager {
         let (store, stored) = (Arc::clone(&self.ports.store), record.clone());
         super::blocking(move || store.save_link(&stored)).await??;
         tracing::info!(link = %record.name, "link created");
-        Ok(show::link(&self.run_link(record, config, Vec::new())))
+        Ok(show::link(&self.run_link(
+            record,
+            config,
+            Vec::new(),
+            &BTreeSet::new(),
+        )))
     }
 
     pub(super) async fn do_alter_link(

@@ -123,9 +123,11 @@ impl LinkManager {
             admin: tokio::sync::Mutex::new(()),
             is_stopping: AtomicBool::new(false),
         });
-        let (records, mut mirrors) = blocking(move || {
+        let (records, mut mirrors, begun) = blocking(move || {
             let links = ports.store.load_links()?;
-            Ok::<_, LinkError>((links, ports.store.load_mirrors()?))
+            let mirrors = ports.store.load_mirrors()?;
+            let begun = cut::broken_off(&*ports.store, &mirrors)?;
+            Ok::<_, LinkError>((links, mirrors, begun))
         })
         .await??;
         for record in records {
@@ -135,7 +137,7 @@ impl LinkManager {
                 .partition(|mirror| mirror.link == record.name);
             mirrors = others;
             let interrupted = own.clone();
-            let shared = manager.run_link(record, config, own);
+            let shared = manager.run_link(record, config, own, &begun);
             show_stored(&shared).await?;
             take_up(&shared, &interrupted);
         }

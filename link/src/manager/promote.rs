@@ -37,11 +37,14 @@ pub(super) async fn promote(
     if topics.is_empty() {
         return Ok(Outcomes::new());
     }
-    if let Err(error) = source_ends(shared, &topics).await {
-        return Ok(all_failed(&topics, &error));
+    let (mut topics, anew) = split_broken_off(shared, topics);
+    let mut outcomes = Outcomes::new();
+    match source_ends(shared, &anew).await {
+        Ok(_) => topics.extend(anew),
+        Err(error) => outcomes.extend(all_failed(&anew, &error)),
     }
-    let begun = run(begin(Arc::clone(shared), topics)).await?;
-    let (waiting, mut outcomes) = begun;
+    let (waiting, refused) = run(begin(Arc::clone(shared), topics)).await?;
+    outcomes.extend(refused);
     if waiting.is_empty() {
         return Ok(outcomes);
     }
@@ -56,6 +59,18 @@ pub(super) async fn promote(
     };
     outcomes.extend(done);
     Ok(outcomes)
+}
+
+/// Those whose cut was broken off, which need no source any more, and the others.
+fn split_broken_off(
+    shared: &LinkShared,
+    topics: Vec<TopicName>,
+) -> (Vec<TopicName>, Vec<TopicName>) {
+    let inner = shared.inner();
+    topics.into_iter().partition(|topic| {
+        let mirror = inner.mirrors.get(topic);
+        mirror.is_some_and(|mirror| mirror.is_cut_begun)
+    })
 }
 
 async fn cancelled(cancel: Option<CancelSignal>) {
@@ -100,7 +115,8 @@ fn is_promoting(shared: &LinkShared, topic: &TopicName) -> bool {
     })
 }
 
-/// Gives promotions up that still wait: the mirrors go on mirroring.
+/// Gives promotions up that still wait: the mirrors go on mirroring. A cut that has begun isn't
+/// given up.
 async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     let _change = shared.change.lock().await;
     let mut records = Vec::new();
@@ -112,6 +128,7 @@ async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
             .inner()
             .mirrors
             .get(topic)
+            .filter(|mirror| !mirror.is_cut_begun)
             .map(|mirror| mirror.record.clone());
         if let Some(mut record) = record
             && let Ok(status) = record.status.after(MirrorEvent::GiveUp)
@@ -142,6 +159,13 @@ pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>)
         if waiting.is_empty() {
             return outcomes;
         }
+        let (broken_off, _) = split_broken_off(&shared, waiting.clone());
+        if !broken_off.is_empty() {
+            let done = finish_cut(&shared, broken_off).await;
+            waiting.retain(|topic| !done.contains_key(topic));
+            outcomes.extend(done);
+            continue;
+        }
         if shared.asks.is_closed() {
             outcomes.extend(all_failed(&waiting, &LinkError::ShuttingDown));
             return outcomes;
@@ -149,6 +173,7 @@ pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>)
         let link_state = shared.inner().state;
         if matches!(link_state, LinkState::Paused | LinkState::Failed) {
             give_up(&shared, &waiting).await;
+            tokio::time::sleep(LOOK_EVERY).await;
             continue;
         }
         if targets
@@ -227,22 +252,16 @@ async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outco
         _ => None,
     };
     cut::hold(shared, topics, false);
-    match cut {
-        Some(Ok(reports)) => {
-            let reports = reports.into_iter().map(|report| Ok(Some(report)));
-            Some(topics.iter().cloned().zip(reports).collect())
-        }
-        Some(Err(error)) => {
-            let link = &shared.name;
-            tracing::error!(%link, %error, "the cut failed; promotion can be asked for again");
-            shared.reconcile();
-            Some(all_failed(topics, &error))
-        }
-        None => {
-            shared.reconcile();
-            None
-        }
-    }
+    shared.reconcile();
+    cut
+}
+
+/// Takes up cuts that were broken off, unless somebody else has meanwhile.
+async fn finish_cut(shared: &Arc<LinkShared>, topics: Vec<TopicName>) -> Outcomes {
+    let _change = shared.change.lock().await;
+    let (mut topics, _) = split_broken_off(shared, topics);
+    topics.retain(|topic| is_promoting(shared, topic));
+    cut::cut(shared, &topics, StopKind::Promote, &SourceEnds::new()).await
 }
 
 /// The last sync of topic configs. A source that doesn't tell them any more holds up no promotion.

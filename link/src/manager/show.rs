@@ -2,6 +2,7 @@
 
 use crate::description::{LinkDescription, MirrorDescription};
 use crate::link::shared::{Inner, LinkShared, Mirror};
+use crate::record::StopKind;
 use crate::state::{LinkState, MirrorError, MirrorStatus};
 
 /// Beyond two long polls and this, a silent source's figures are no longer current, milliseconds.
@@ -76,15 +77,16 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         status_since_ms,
         error: record.error,
         error_detail,
-        next_steps: next_steps(status, record.error, inner.state),
+        next_steps: next_steps(status, mirror, inner.state),
         created_ms: record.created_ms,
         lags,
     }
 }
 
 /// What its owner can do from here.
-fn next_steps(status: MirrorStatus, error: MirrorError, link: LinkState) -> Vec<String> {
-    let steps: &[&str] = match (status, error) {
+fn next_steps(status: MirrorStatus, mirror: &Mirror, link: LinkState) -> Vec<String> {
+    let record = &mirror.record;
+    let steps: &[&str] = match (status, record.error) {
         (MirrorStatus::Active, _) => &["pause", "promote", "failover"],
         (MirrorStatus::Paused, _) => &["resume", "failover"],
         (MirrorStatus::LinkPaused, _) => {
@@ -95,6 +97,12 @@ fn next_steps(status: MirrorStatus, error: MirrorError, link: LinkState) -> Vec<
             "failover",
         ],
         (MirrorStatus::SourceUnavailable, _) => &["wait for the source", "failover"],
+        (MirrorStatus::PendingStopped, _) if mirror.is_cut_begun => {
+            &["failover (finishes what was begun)"]
+        }
+        (MirrorStatus::PendingStopped, _) if record.stopping == Some(StopKind::Failover) => {
+            &["failover", "resume (gives the failover up)"]
+        }
         (MirrorStatus::PendingStopped, _) if link == LinkState::Active => &[
             "wait for lag 0",
             "resume (gives the promotion up)",

@@ -94,6 +94,7 @@ impl World {
     /// As after a kill: nothing is told to the old manager but that it is over.
     async fn restart(&mut self) {
         self.manager.shutdown().await;
+        self.here.restarted();
         let ports = crate::testing::ports(&self.here, &self.source);
         self.manager = LinkManager::start(ports).await.unwrap();
     }

@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 
 use crate::ports::{
     CatalogError, Lease, LinkStore, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget,
-    StoreError, TargetError, TopicCatalog,
+    StoreError, TargetError, TopicCatalog, TopicCut,
 };
 use crate::record::{
     LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut,
 };
 use crate::report::RpoReport;
+use crate::state::MirrorStatus;
 
 /// One stored batch.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ struct Log {
     high_watermark: Offset,
     batches: Vec<Stored>,
     lease: u64,
+    /// A cut has begun.
+    is_fenced: bool,
     /// The leader epoch once it is writable.
     cut_epoch: Option<LeaderEpoch>,
 }
@@ -51,8 +54,10 @@ struct State {
     reports: BTreeMap<TopicName, RpoReport>,
     /// Appends fail with this.
     append_error: Option<TargetError>,
-    /// The next cuts fail with this.
+    /// The next cuts fail with this, once everything is fenced.
     cut_error: Option<CatalogError>,
+    /// Cuts of these topics are refused with this, once their partitions are fenced.
+    refused_cuts: BTreeMap<TopicName, CatalogError>,
     appends: u64,
 }
 
@@ -128,9 +133,30 @@ impl FakeHere {
         self.state.lock().append_error = error;
     }
 
-    /// Cuts fail with this from now on, or go through again.
+    /// Cuts fail with this from now on when all but the last write is done, or go through again.
     pub fn fail_cuts(&self, error: Option<CatalogError>) {
         self.state.lock().cut_error = error;
+    }
+
+    /// Cuts of that topic are refused from now on, or go through again.
+    pub fn refuse_cut(&self, topic: &str, error: Option<CatalogError>) {
+        let refused = &mut self.state.lock().refused_cuts;
+        let topic = TopicName::new(topic).unwrap();
+        match error {
+            Some(error) => refused.insert(topic, error),
+            None => refused.remove(&topic),
+        };
+    }
+
+    /// What doesn't survive the process is gone: leases and fences.
+    pub fn restarted(&self) {
+        let mut state = self.state.lock();
+        for topic in state.topics.values_mut() {
+            for log in &mut topic.partitions {
+                log.lease = 0;
+                log.is_fenced = false;
+            }
+        }
     }
 
     /// The topic is no mirror any more.
@@ -165,6 +191,46 @@ impl State {
     }
 }
 
+impl State {
+    /// All of a cut but its end.
+    fn fence(&mut self, stop: &MirrorStop) -> Result<(), CatalogError> {
+        let name = &stop.record.topic;
+        let topic = self
+            .topics
+            .get_mut(name)
+            .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
+        if topic.is_mirror {
+            let report = self.reports.entry(name.clone());
+            report.or_insert_with(|| stop.report.clone());
+        }
+        for log in &mut topic.partitions {
+            log.is_fenced = topic.is_mirror;
+        }
+        self.refused_cuts.get(name).cloned().map_or(Ok(()), Err)
+    }
+
+    fn finish_cut(&mut self, stop: &MirrorStop) -> Vec<PartitionCut> {
+        let name = &stop.record.topic;
+        self.mirrors.insert(name.clone(), stop.record.clone());
+        let topic = self.topics.get_mut(name).expect("it was fenced");
+        if !std::mem::take(&mut topic.is_mirror) {
+            return Vec::new();
+        }
+        let cuts = (0..).zip(&mut topic.partitions).map(|(partition, log)| {
+            let last = log.batches.last();
+            let last = last.map_or(LeaderEpoch(0), |it| it.header.leader_epoch);
+            let leader_epoch = *log.cut_epoch.get_or_insert(LeaderEpoch(last.0 + 1));
+            PartitionCut {
+                partition: TopicPartition::new(name.clone(), partition),
+                mirror_end: log.end,
+                aborted_transactions: 0,
+                leader_epoch,
+            }
+        });
+        cuts.collect()
+    }
+}
+
 impl MirrorTarget for FakeHere {
     fn open(
         &self,
@@ -186,7 +252,7 @@ impl MirrorTarget for FakeHere {
             None => return Err(TargetError::NotAMirror),
         }
         let log = state.log(partition)?;
-        if lease.epoch < log.lease {
+        if log.is_fenced || lease.epoch < log.lease {
             return Err(TargetError::Fenced);
         }
         log.lease = lease.epoch;
@@ -219,7 +285,7 @@ impl Door {
             .get(&self.partition.topic)
             .is_some_and(|it| it.is_mirror);
         let log = state.log(&self.partition)?;
-        if !is_mirror || log.lease != self.lease {
+        if !is_mirror || log.is_fenced || log.lease != self.lease {
             return Err(TargetError::Fenced);
         }
         Ok(act(log))
@@ -422,6 +488,7 @@ impl TopicCatalog for FakeHere {
             .resize_with(usize::try_from(spec.partitions).unwrap(), Log::default);
         state.topics.insert(spec.topic.clone(), topic);
         state.mirrors.insert(spec.topic.clone(), record.clone());
+        state.reports.remove(&spec.topic);
         Ok(())
     }
 
@@ -466,36 +533,18 @@ impl TopicCatalog for FakeHere {
         Ok(found.configs.clone().into_iter().collect())
     }
 
-    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<PartitionCut>, CatalogError> {
+    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         let mut state = self.state.lock();
+        let fenced: Vec<Result<(), CatalogError>> =
+            stops.iter().map(|stop| state.fence(stop)).collect();
         if let Some(error) = state.cut_error.clone() {
             return Err(error);
         }
-        let mut cuts = Vec::new();
-        for stop in stops {
-            let name = &stop.record.topic;
-            let topic = state
-                .topics
-                .get_mut(name)
-                .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
-            topic.is_mirror = false;
-            for (partition, log) in (0..).zip(&mut topic.partitions) {
-                let last = log
-                    .batches
-                    .last()
-                    .map_or(LeaderEpoch(0), |it| it.header.leader_epoch);
-                let leader_epoch = *log.cut_epoch.get_or_insert(LeaderEpoch(last.0 + 1));
-                cuts.push(PartitionCut {
-                    partition: TopicPartition::new(name.clone(), partition),
-                    mirror_end: log.end,
-                    aborted_transactions: 0,
-                    leader_epoch,
-                });
-            }
-            state.mirrors.insert(name.clone(), stop.record.clone());
-            state.reports.insert(name.clone(), stop.report.clone());
-        }
-        Ok(cuts)
+        Ok(stops
+            .iter()
+            .zip(fenced)
+            .map(|(stop, fenced)| fenced.map(|()| state.finish_cut(stop)))
+            .collect())
     }
 }
 
@@ -527,6 +576,10 @@ impl LinkStore for FakeHere {
         let mut state = self.state.lock();
         for mirror in mirrors {
             state.mirrors.insert(mirror.topic.clone(), mirror.clone());
+            let status = mirror.status;
+            if !matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped) {
+                state.reports.remove(&mirror.topic);
+            }
         }
         Ok(())
     }

@@ -224,6 +224,56 @@ async fn a_cut_that_fails_can_be_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_can_not_be_cut_is_refused_by_name_and_the_others_go_on() {
+    for action in [MirrorAction::Failover, MirrorAction::Promote] {
+        let world = World::mirroring("orders", 1).await;
+        world.source.add_topic("users", 1);
+        world.mirror("users").await.unwrap();
+        let broken = CatalogError::Storage("orders-0 is offline".into());
+        world.here.refuse_cut("orders", Some(broken.clone()));
+        let outcomes = act(&world, action, Selection::All, false).await;
+        assert_eq!(
+            outcomes[0].result.as_ref().err(),
+            Some(&LinkError::Catalog(broken))
+        );
+        let users = outcomes[1].result.as_ref().unwrap();
+        assert_eq!(users.status, MirrorStatus::Stopped);
+        assert!(outcomes[1].report.is_some());
+        world.here.refuse_cut("orders", None);
+        let done = world.alter(action, "orders").await.unwrap();
+        assert_eq!(done.status, MirrorStatus::Stopped);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_whose_cut_broke_off_is_never_mirrored_into_again() {
+    let mut world = World::mirroring("orders", 1).await;
+    world
+        .here
+        .fail_cuts(Some(CatalogError::Storage("full".into())));
+    assert!(world.alter(MirrorAction::Promote, "orders").await.is_err());
+    world.source.append("orders", 0, &batch(10, 10, 0));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let waiting = world.manager.mirror("orders").unwrap();
+    assert_eq!(waiting.status, MirrorStatus::PendingStopped);
+    assert_eq!(waiting.next_steps, ["failover (finishes what was begun)"]);
+    assert_eq!(world.here.offsets("orders", 0).1, 10);
+    let resumed = world.alter(MirrorAction::Resume, "orders").await;
+    assert!(
+        matches!(resumed, Err(LinkError::IllegalState { .. })),
+        "{resumed:?}"
+    );
+    let paused = vec![("cluster.link.paused".to_owned(), Some("true".to_owned()))];
+    let altered = world.manager.alter_link_configs("dr", paused, false).await;
+    altered.unwrap();
+    world.here.fail_cuts(None);
+    world.restart().await;
+    world.status("orders", MirrorStatus::Stopped).await;
+    let report = world.manager.report("orders").unwrap().unwrap();
+    assert_eq!(report.kind, StopKind::Promote);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_before_the_cut_comes_to_the_same_end() {
     let mut failing_over = World::mirroring("orders", 1).await;
     failing_over

@@ -1,0 +1,242 @@
+//! Cuts that are broken off, at every place there is, come to the same end.
+
+use std::time::Duration;
+
+use carrick_link::manager::{MirrorAction, NewLink, NewMirror, Selection};
+use carrick_link::ports::{TopicCatalog, TopicCut};
+use carrick_link::testing::OneSource;
+use carrick_link::testing::source::FakeSource;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::partition::cut::breaks;
+
+/// The real catalog, whose next cut is broken off after passing so many places.
+struct BreaksOff {
+    real: Arc<dyn TopicCatalog>,
+    places: Mutex<Option<u32>>,
+}
+
+impl TopicCatalog for BreaksOff {
+    fn partitions(&self, topic: &TopicName) -> Option<i32> {
+        self.real.partitions(topic)
+    }
+
+    fn create_mirror(
+        &self,
+        spec: &MirrorTopicSpec,
+        record: &MirrorRecord,
+    ) -> Result<(), CatalogError> {
+        self.real.create_mirror(spec, record)
+    }
+
+    fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
+        self.real.add_partitions(record, count)
+    }
+
+    fn set_configs(
+        &self,
+        topic: &TopicName,
+        configs: &[(String, Option<String>)],
+    ) -> Result<(), CatalogError> {
+        self.real.set_configs(topic, configs)
+    }
+
+    fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {
+        self.real.configs(topic)
+    }
+
+    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
+        if let Some(places) = self.places.lock().take() {
+            breaks::after(places);
+        }
+        let stopped = self.real.stop_mirrors(stops);
+        breaks::none();
+        stopped
+    }
+}
+
+/// A broker with a link to a fake source, and its mirror of "orders".
+struct World {
+    rig: Rig,
+    links: Arc<LinkManager>,
+}
+
+impl World {
+    async fn start(dir: &TempDir, source: &FakeSource, break_after: Option<u32>) -> World {
+        let rig = Rig::open(dir);
+        let mut ports = rig.ports.clone();
+        ports.sources = Arc::new(OneSource(source.clone()));
+        ports.catalog = Arc::new(BreaksOff {
+            real: ports.catalog,
+            places: Mutex::new(break_after),
+        });
+        let links = LinkManager::start(ports).await.unwrap();
+        World { rig, links }
+    }
+
+    /// A transaction is open on partition 0, two are on partition 1; all is mirrored.
+    async fn mirroring(dir: &TempDir, source: &FakeSource, break_after: u32) -> World {
+        source.add_topic("orders", 2);
+        source.append("orders", 0, &plain(0, 5));
+        source.append("orders", 0, &transactional(3, 77, 0));
+        source.append("orders", 1, &transactional(0, 77, 0));
+        source.append("orders", 1, &transactional(3, 78, 0));
+        let world = World::start(dir, source, Some(break_after)).await;
+        let configs = [("bootstrap.servers".to_owned(), "fake:9092".to_owned())];
+        let link = NewLink {
+            name: "west".to_owned(),
+            configs: configs.into(),
+            ..NewLink::default()
+        };
+        world.links.create_link(link).await.unwrap();
+        let mirror = NewMirror {
+            source_topic: "orders".to_owned(),
+            ..NewMirror::default()
+        };
+        world.links.create_mirror("west", mirror).await.unwrap();
+        let ends = || [0, 1].map(|p| world.rig.ports.local.ends(&tp(p)).unwrap().end);
+        until(|| ends() == [Offset(6), Offset(6)]).await;
+        world
+    }
+
+    async fn alter(&self, action: MirrorAction) -> Result<MirrorStatus, String> {
+        let outcomes = self
+            .links
+            .alter_mirrors("west", action, Selection::All, false, None)
+            .await
+            .unwrap();
+        let outcome = outcomes.into_iter().next().unwrap().result;
+        outcome
+            .map(|mirror| mirror.status)
+            .map_err(|error| error.to_string())
+    }
+
+    fn status(&self) -> MirrorStatus {
+        self.links.mirror("orders").unwrap().status
+    }
+
+    fn report(&self) -> Option<RpoReport> {
+        self.rig.ports.store.load_report(&tp(0).topic).unwrap()
+    }
+
+    /// The one end that every cut has.
+    fn assert_cut(&self, kept: &RpoReport, when: &str) {
+        assert_eq!(self.status(), MirrorStatus::Stopped, "{when}");
+        let stored = self.rig.ports.store.load_mirrors().unwrap();
+        assert_eq!(stored[0].status, MirrorStatus::Stopped, "{when}");
+        assert_eq!(self.rig.markers(0), [(6, 77, 5)], "{when}");
+        assert_eq!(self.rig.markers(1), [(6, 77, 5), (7, 78, 5)], "{when}");
+        let topic = self.rig.topics.topic("orders").unwrap();
+        assert!(!topic.is_mirror(), "{when}");
+        for partition in topic.partitions().iter() {
+            assert_eq!(partition.mode(), Mode::Writable, "{when}");
+            assert!(partition.leader_epoch() > LeaderEpoch(7), "{when}");
+            let log = partition.snapshot();
+            let ends = (log.high_watermark(), log.last_stable());
+            assert_eq!(ends, (log.end(), log.end()), "{when}");
+        }
+        assert!(self.rig.producer_ids.allocate().unwrap() > ProducerId(78));
+        assert_eq!(self.report().as_ref(), Some(kept), "{when}");
+        let ends = kept.partitions.iter().map(|it| it.last_mirrored_offset);
+        assert!(ends.eq([Some(5), Some(5)]), "before the markers, {when}");
+    }
+}
+
+async fn until(mut has: impl FnMut() -> bool) {
+    let looking = async {
+        while !has() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), looking).await;
+    assert!(in_time.is_ok(), "waited in vain");
+}
+
+/// Breaks a cut off at every place, one world each; `resume` then brings it to its end.
+async fn everywhere(action: MirrorAction, is_restarted: bool) {
+    for places in 0.. {
+        let (dir, source) = (tempfile::tempdir().unwrap(), FakeSource::new());
+        let world = World::mirroring(&dir, &source, places).await;
+        let cut = world.alter(action).await;
+        let kept = world.report().unwrap();
+        let when = format!("{action:?}, broken off after {places} places");
+        let Err(error) = cut else {
+            assert!(places >= 9, "{when}: there are more places than that");
+            return world.assert_cut(&kept, &when);
+        };
+        assert!(error.contains("broken off by a test"), "{when}: {error}");
+        assert_eq!(world.status(), MirrorStatus::PendingStopped, "{when}");
+        // No way back, and nothing is mirrored on top of the markers.
+        source.append("orders", 0, &plain(6, 7));
+        let resumed = world.alter(MirrorAction::Resume).await.unwrap_err();
+        assert!(resumed.contains("can't be given up"), "{when}: {resumed}");
+        source.set_down(true);
+        if is_restarted {
+            world.links.shutdown().await;
+            drop(world);
+            let world = World::start(&dir, &source, None).await;
+            until(|| world.status() != MirrorStatus::PendingStopped).await;
+            world.assert_cut(&kept, &when);
+        } else {
+            let again = world.alter(action).await;
+            assert_eq!(again, Ok(MirrorStatus::Stopped), "{when}");
+            world.assert_cut(&kept, &when);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_that_was_broken_off_ends_when_it_is_asked_for_again() {
+    everywhere(MirrorAction::Failover, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_that_was_broken_off_ends_when_it_is_asked_for_again_without_the_source() {
+    everywhere(MirrorAction::Promote, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_that_a_crash_broke_off_ends_after_the_restart() {
+    everywhere(MirrorAction::Failover, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_that_a_crash_broke_off_ends_after_the_restart_without_the_source() {
+    everywhere(MirrorAction::Promote, true).await;
+}
+
+#[test]
+fn a_topic_that_can_not_be_cut_is_refused_alone_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let named = |name: &str| {
+        let mut stop = stop(1);
+        stop.record.topic = TopicName::new(name).unwrap();
+        stop
+    };
+    let second = named("users");
+    let spec = MirrorTopicSpec {
+        topic: second.record.topic.clone(),
+        ..spec(1)
+    };
+    rig.ports
+        .catalog
+        .create_mirror(&spec, &second.record)
+        .unwrap();
+    // After the reports and the fence: the first topic breaks.
+    breaks::after(1);
+    let stops = [stop(1), second, named("gone")];
+    let cuts = rig.ports.catalog.stop_mirrors(&stops).unwrap();
+    assert!(!breaks::none());
+    let error = cuts[0].as_ref().unwrap_err().to_string();
+    assert!(error.contains("orders-0"), "{error}");
+    assert_eq!(cuts[1].as_ref().unwrap().len(), 1);
+    let gone = TopicName::new("gone").unwrap();
+    assert_eq!(cuts[2], Err(CatalogError::NoSuchTopic(gone)));
+    assert!(rig.topics.topic("orders").unwrap().is_mirror());
+    assert!(!rig.topics.topic("users").unwrap().is_mirror());
+    let again = rig.stop().unwrap();
+    assert_eq!(again.len(), 2);
+    assert!(!rig.topics.topic("orders").unwrap().is_mirror());
+}
