@@ -15,6 +15,7 @@ mod client;
 mod error;
 mod link;
 mod mirror;
+mod open_files;
 mod output;
 mod progress;
 

@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::open_files;
 use crate::Broker;
 use crate::config::BrokerConfig;
 
@@ -33,6 +34,7 @@ impl Serve {
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
             .init();
+        open_files::raise_limit();
         let config = BrokerConfig::load(self.config.as_deref(), &self.overrides)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
