@@ -1,13 +1,15 @@
 //! One connection: the reader's side.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use bytes::Bytes;
 use carrick_protocol::frame::FrameError;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::dispatch::{Dispatched, dispatch};
 use super::frame::{ReadError, read_frame};
@@ -17,6 +19,11 @@ use crate::api::{BoxFuture, Context, Frame, Reply};
 
 /// Requests of one connection that may wait for their answers; then it is not read any further.
 const IN_FLIGHT_MAX: usize = 100;
+
+/// Bytes of ready answers that may wait to be sent, and the size below which an answer doesn't count
+/// among them: [`IN_FLIGHT_MAX`] small ones are few enough.
+const UNSENT_MAX_BYTES: u32 = 4 << 20;
+const UNCOUNTED_BYTES: usize = 16 << 10;
 
 /// Small frames are read together.
 const READ_BUFFER_BYTES: usize = 16 << 10;
@@ -79,6 +86,7 @@ async fn read_requests(
     limits: &Limits,
     queue: &mpsc::Sender<Pending>,
 ) -> Ended {
+    let unsent = Arc::new(Semaphore::new(UNSENT_MAX_BYTES as usize));
     loop {
         // The place in the queue comes first: an answer that can't be queued is not computed.
         let Ok(place) = queue.reserve().await else {
@@ -101,12 +109,33 @@ async fn read_requests(
             Reply::None => Answer::Nothing,
             Reply::Close(reason) => return Ended::Refused(reason),
         };
+        let room = room_for(ready_bytes(&answer), &unsent).await;
         place.send(Pending {
             api: entry.name,
             started,
             answer,
+            room,
         });
     }
+}
+
+/// Bytes of an answer that is ready; one that is still to come has none.
+fn ready_bytes(answer: &Answer) -> usize {
+    match answer {
+        Answer::Ready(Ok(frame)) => frame.iter().map(Bytes::len).sum(),
+        Answer::Ready(Err(_)) | Answer::Later(_) | Answer::Nothing => 0,
+    }
+}
+
+/// Waits until an answer of this size may join those that are not sent yet; one that is too large
+/// for any room waits until it is alone. The room is given back when the answer is sent.
+async fn room_for(bytes: usize, unsent: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    if bytes < UNCOUNTED_BYTES {
+        return None;
+    }
+    let permits = u32::try_from(bytes).map_or(UNSENT_MAX_BYTES, |all| all.min(UNSENT_MAX_BYTES));
+    let room = Arc::clone(unsent).acquire_many_owned(permits).await;
+    room.ok()
 }
 
 /// Polls once, so that what the handler starts has started before the next request is read.
@@ -115,5 +144,27 @@ async fn begin(mut future: BoxFuture<Result<Frame, FrameError>>) -> Answer {
     match first {
         Poll::Ready(frame) => Answer::Ready(frame),
         Poll::Pending => Answer::Later(future),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+
+    #[tokio::test]
+    async fn large_answers_wait_for_those_before_them_to_be_sent() {
+        let unsent = Arc::new(Semaphore::new(UNSENT_MAX_BYTES as usize));
+        let first = room_for(3 << 20, &unsent).await;
+        assert!(first.is_some());
+        let mut second = std::pin::pin!(room_for(1 << 30, &unsent));
+        let state = poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_pending())).await;
+        assert!(state, "there is no room yet");
+        assert!(
+            room_for(100, &unsent).await.is_none(),
+            "small ones need none"
+        );
+        drop(first);
+        assert!(second.await.is_some());
     }
 }

@@ -43,11 +43,15 @@ impl Limits {
             .queued_max_request_bytes
             .max(config.request_max_bytes)
             .min(Semaphore::MAX_PERMITS);
+        let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let open_files =
+            open_files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Self {
             request_max_bytes: config.request_max_bytes,
             idle: std::time::Duration::from_millis(config.connections_max_idle_ms),
             connections: Arc::new(Mutex::new(Connections {
-                max: config.max_connections,
+                // Logs need files, too, and a roll that finds none would fail.
+                max: config.max_connections.min(open_files / 2),
                 max_per_ip: config.max_connections_per_ip,
                 count: 0,
                 by_ip: HashMap::new(),

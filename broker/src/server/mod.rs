@@ -2,7 +2,8 @@
 //!
 //! One task accepts per listener and owns its connections' tasks. A connection has a reader, which
 //! dispatches requests in order, and a writer, which sends replies in the same order; between them
-//! stands a bounded queue, so that a client that doesn't read its answers is not read either.
+//! stands a queue, bounded by number and bytes, so that a client that doesn't read its answers is
+//! not read either.
 //!
 //! Stop: accepting ends at once; readers end at their next frame; writers finish what is queued;
 //! what isn't finished within the limit is cut off.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use carrick_protocol::frame::FrameError;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use crate::api::{BoxFuture, Frame};
@@ -22,6 +22,8 @@ pub(super) struct Pending {
     pub(super) started: Instant,
     /// The reply.
     pub(super) answer: Answer,
+    /// Its room among what is not sent yet, given back when it is.
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 /// A reply.
@@ -44,6 +46,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
         api,
         started,
         answer,
+        room,
     }) = replies.recv().await
     {
         let frame = match answer {
@@ -66,6 +69,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
                 return;
             }
         }
+        drop(room);
     }
 }
 

@@ -165,3 +165,20 @@ async fn hundreds_of_requests_in_flight_are_answered_in_order() {
         assert_eq!(answered, id);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_have_to_wait_for_room_arrive_in_order() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 1);
+    it.create("wide", 1_000);
+    let mut client = it.client().await;
+    let mut sent = Vec::new();
+    for _ in 0..200 {
+        sent.push(client.send(12, &metadata("wide")).await);
+    }
+    let last = client.send(9, &produce("t", 0, 1, batch(&["x"]))).await;
+    for id in sent {
+        assert_eq!(client.receive::<MetadataRequest>(12).await.0, id);
+    }
+    assert_eq!(client.receive::<ProduceRequest>(9).await.0, last);
+}
