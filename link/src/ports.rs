@@ -204,6 +204,8 @@ pub trait LinkStore: Send + Sync {
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
     /// Writes mirrors over what was there, all or none.
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError>;
+    /// Replaces the report of a topic that is or was a mirror. No effect on any other topic.
+    fn save_report(&self, report: &RpoReport) -> Result<(), StoreError>;
     /// The report of the last cut of a topic, the one that was made first if the cut was broken off.
     /// `save_mirrors` removes it with every status but `PENDING_STOPPED` and `STOPPED`.
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;

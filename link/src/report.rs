@@ -1,7 +1,8 @@
 //! What a promotion or failover loses: the RPO report.
 //!
-//! Invariant: a loss that can't be known is never shown as none. With the source gone, what it held
-//! at last sight is a lower bound, and `exact` is false.
+//! Invariant: a loss that can't be known is never shown as none. What the source held at last sight
+//! is a lower bound, and `exact` is false, however fresh that sight was: only what the source says
+//! of its ends once nothing is mirrored any more is the truth.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct RpoReport {
 pub struct PartitionRpo {
     /// Partition index.
     pub partition: i32,
+    /// The end of the mirrored data: the first offset that may hold something else.
+    #[serde(default)]
+    pub mirror_end: i64,
     /// The offset of the last mirrored record, `None` if none is stored.
     pub last_mirrored_offset: Option<i64>,
     /// The largest timestamp in the last mirrored batch, milliseconds since the epoch.
@@ -45,7 +49,8 @@ pub struct PartitionRpo {
     /// Milliseconds for which the source's writes may be missing: since the mirror last held all of
     /// them. 0 only if `exact` and nothing is missing; `None` if it never did since the start.
     pub missing_ms: Option<i64>,
-    /// `missing_records` is the truth, not a lower bound: the source answered just now.
+    /// `missing_records` is the truth, not a lower bound: the source has told its high watermark,
+    /// at `source_seen_at_ms`, when the mirror had come to its end.
     pub exact: bool,
     /// Records that the source had deleted before they could be mirrored.
     pub lost_to_retention: i64,

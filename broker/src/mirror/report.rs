@@ -100,14 +100,19 @@ fn missing(partition: &PartitionRpo) -> String {
             None => records_of(records),
         };
     }
-    let since = partition.source_seen_at_ms.map_or_else(
-        || "unknown, the source was not seen since the start".to_owned(),
-        |seen_ms| format!("unknown since {}", when(seen_ms)),
-    );
-    let time = time
-        .map(|time| format!(", and what was written in the last {time}"))
-        .unwrap_or_default();
-    format!("{since}, at least {}{time}", records_of(records))
+    let Some(seen_ms) = partition.source_seen_at_ms else {
+        return "unknown, the source was not seen since the start".to_owned();
+    };
+    let known = match time {
+        _ if records == 0 => "nothing".to_owned(),
+        Some(time) => format!("at least {}, of the last {time},", records_of(records)),
+        None => format!("at least {}", records_of(records)),
+    };
+    format!(
+        "{known} of what the source had when last seen at {}; what it accepted after that is \
+         unknown",
+        when(seen_ms)
+    )
 }
 
 fn records_of(count: i64) -> String {
@@ -126,21 +131,31 @@ fn total_line(report: &RpoReport) -> String {
         .filter(|partition| !is_exact(partition))
         .count();
     if inexact == 0 {
-        return format!("{} missing", records_of(missing));
+        return match missing {
+            0 => "nothing missing".to_owned(),
+            _ => format!("{} missing", records_of(missing)),
+        };
     }
-    let since = report
+    let known = match missing {
+        0 => "nothing known to be missing".to_owned(),
+        _ => format!("at least {} missing", records_of(missing)),
+    };
+    let earliest_ms = report
         .partitions
         .iter()
         .filter(|partition| !is_exact(partition))
         .map(|partition| partition.source_seen_at_ms)
         .min()
-        .flatten()
-        .map_or_else(|| "the broker's start".to_owned(), when);
-    format!(
-        "at least {} missing; unknown since {since} for {inexact} of {} partitions",
-        records_of(missing),
-        report.partitions.len()
-    )
+        .flatten();
+    let unknown = match earliest_ms {
+        Some(seen_ms) => format!(
+            "what the source accepted after {} is unknown",
+            when(seen_ms)
+        ),
+        None => "the source was not seen since the start".to_owned(),
+    };
+    let count = report.partitions.len();
+    format!("{known}; {unknown} ({inexact} of {count} partitions)")
 }
 
 fn is_exact(partition: &PartitionRpo) -> bool {
@@ -188,6 +203,7 @@ mod tests {
     fn partition(exact: bool, missing_records: Option<i64>) -> PartitionRpo {
         PartitionRpo {
             partition: 3,
+            mirror_end: 100,
             last_mirrored_offset: Some(99),
             last_mirrored_timestamp_ms: Some(1_000),
             source_high_watermark: Some(150),
@@ -217,13 +233,16 @@ mod tests {
         let text = render(&report(vec![partition(false, Some(50))]));
         assert!(
             text.contains(
-                "missing: unknown since 1970-01-01T00:00:02.000Z, at least 50 records, and what \
-                 was written in the last 4.2 s"
+                "missing: at least 50 records, of the last 4.2 s, of what the source had when last \
+                 seen at 1970-01-01T00:00:02.000Z; what it accepted after that is unknown\n"
             ),
             "{text}"
         );
         assert!(
-            text.contains("total: at least 50 records missing; unknown since"),
+            text.contains(
+                "total: at least 50 records missing; what the source accepted after \
+                 1970-01-01T00:00:02.000Z is unknown (1 of 1 partitions)\n"
+            ),
             "{text}"
         );
     }
@@ -231,8 +250,17 @@ mod tests {
     #[test]
     fn nothing_known_to_be_missing_is_not_shown_as_nothing_missing() {
         let text = render(&report(vec![partition(false, Some(0))]));
-        assert!(text.contains("unknown since"), "{text}");
-        assert!(!text.contains("missing: nothing"), "{text}");
+        assert!(
+            text.contains(
+                "missing: nothing of what the source had when last seen at \
+                 1970-01-01T00:00:02.000Z; what it accepted after that is unknown\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("total: nothing known to be missing; what"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -247,7 +275,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("unknown since the broker's start for 1 of 1"),
+            text.contains("the source was not seen since the start (1 of 1 partitions)"),
             "{text}"
         );
     }
@@ -260,6 +288,9 @@ mod tests {
         ]));
         assert!(text.contains("missing: 1 record (4.2 s)"), "{text}");
         assert!(text.contains("total: 1 record missing\n"), "{text}");
+        let text = render(&report(vec![partition(true, Some(0))]));
+        assert!(text.contains("missing: nothing\n"), "{text}");
+        assert!(text.contains("total: nothing missing\n"), "{text}");
     }
 
     #[test]

@@ -73,6 +73,17 @@ impl LinkStore for Store {
         self.meta.commit(batch).map_err(failed)
     }
 
+    fn save_report(&self, report: &RpoReport) -> Result<(), StoreError> {
+        let topic = TopicName::new(&report.topic).map_err(|error| StoreError(error.to_string()))?;
+        let mirror = self.meta.get::<MirrorKeyspace>(&topic).map_err(failed)?;
+        if mirror.is_none() {
+            return Ok(());
+        }
+        let mut batch = self.meta.batch();
+        batch.put::<RpoReportKeyspace>(&topic, report);
+        self.meta.commit(batch).map_err(failed)
+    }
+
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
         self.meta.get::<RpoReportKeyspace>(topic).map_err(failed)
     }

@@ -50,6 +50,7 @@ mod tests {
     prop_compose! {
         fn partition()(
             partition in any::<i32>(),
+            mirror_end in any::<i64>(),
             offsets in any::<(Option<i64>, Option<i64>, Option<i64>)>(),
             times in any::<(Option<i64>, Option<i64>, Option<i64>)>(),
             exact in any::<bool>(),
@@ -58,6 +59,7 @@ mod tests {
         ) -> PartitionRpo {
             PartitionRpo {
                 partition,
+                mirror_end,
                 last_mirrored_offset: offsets.0,
                 last_mirrored_timestamp_ms: times.0,
                 source_high_watermark: offsets.1,

@@ -311,12 +311,15 @@ fn switched(
 
 /// What promotion or failover would lose, asked of the source where there is one to ask.
 async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopKind) -> Outcomes {
-    let ends = promote::source_ends(shared, &topics(records)).await;
-    let ends = match (ends, kind) {
-        (Ok(ends), _) => ends,
-        (Err(_), StopKind::Failover) => BTreeMap::new(),
-        (Err(error), StopKind::Promote) => return all_failed(&topics(records), &error),
-    };
+    let names = topics(records);
+    let (mut ends, mut sight) = (cut::SourceEnds::new(), None);
+    match kind {
+        StopKind::Failover => sight = Some(rpo::Sight::of(shared, &names).await),
+        StopKind::Promote => match promote::source_ends(shared, &names).await {
+            Ok(answered) => ends = answered,
+            Err(error) => return all_failed(&names, &error),
+        },
+    }
     let mut outcomes = Outcomes::new();
     for record in records {
         let known = ends.get(&record.topic).cloned();
@@ -325,7 +328,12 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopK
             .blocking(move |ports| draft.finish(&*ports.local))
             .await;
         let outcome = match report {
-            Ok(Ok(report)) => Ok(Some(report)),
+            Ok(Ok(mut report)) => {
+                if let Some(sight) = &sight {
+                    sight.tell(&record.topic, &mut report, false);
+                }
+                Ok(Some(report))
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(error) => Err(error),
         };

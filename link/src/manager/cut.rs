@@ -17,7 +17,7 @@ use std::sync::Arc;
 use carrick_protocol::ids::TopicName;
 
 use super::alter::{Outcomes, all_failed};
-use super::rpo::Draft;
+use super::rpo::{self, Draft};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::ports::{LinkStore, Ports, StoreError};
@@ -49,7 +49,9 @@ pub(super) async fn failover(shared: Arc<LinkShared>, topics: Vec<TopicName>) ->
     match shared.store_mirrors(records).await {
         Ok(()) => {
             shared.settled().await;
-            outcomes.extend(cut(&shared, &names, StopKind::Failover, &SourceEnds::new()).await);
+            let mut done = cut(&shared, &names, StopKind::Failover, &SourceEnds::new()).await;
+            rpo::make_exact(&shared, &mut done).await;
+            outcomes.extend(done);
         }
         Err(error) => {
             let link = &shared.name;

@@ -223,7 +223,7 @@ pub(super) async fn stop(shared: &LinkShared) {
 }
 
 /// Connects to the source, and checks that it is the expected cluster.
-async fn reach(
+pub(super) async fn reach(
     source: &dyn SourceCluster,
     config: &LinkConfig,
     expected: Option<&str>,

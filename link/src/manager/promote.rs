@@ -12,6 +12,7 @@ use carrick_protocol::ids::{TopicName, TopicPartition};
 
 use super::alter::{Outcomes, all_failed, run};
 use super::cut::{self, SourceEnds};
+use super::links::reach;
 use super::{CancelSignal, mirrors};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
@@ -286,12 +287,13 @@ async fn sync_configs(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
 }
 
-/// Where the mirrored partitions end at the source, asked now.
+/// Where the mirrored partitions end at the source, asked now: of the right cluster, even if the
+/// link has not got round to looking who answers there.
 pub(super) async fn source_ends(
     shared: &Arc<LinkShared>,
     topics: &[TopicName],
 ) -> Result<SourceEnds, LinkError> {
-    let (source, config, partitions) = {
+    let (source, config, expected, partitions) = {
         let inner = shared.inner();
         if matches!(inner.state, LinkState::Paused | LinkState::Failed) {
             return Err(LinkError::LinkState {
@@ -312,9 +314,14 @@ pub(super) async fn source_ends(
         (
             Arc::clone(&inner.source),
             Arc::clone(&inner.config),
+            inner.record.source_cluster_id.clone(),
             partitions,
         )
     };
+    if partitions.is_empty() {
+        return Ok(SourceEnds::new());
+    }
+    reach(&*source, &config, expected.as_deref()).await?;
     let questions: Vec<TopicPartition> = partitions
         .iter()
         .flat_map(|(_, all)| all.iter().cloned())

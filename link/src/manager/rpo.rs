@@ -1,13 +1,29 @@
 //! Makes RPO reports.
+//!
+//! A promotion's are exact: the source was asked when nothing of the mirror ran any more. A
+//! failover asks nobody before it cuts; after it, and for a dry run, the source gets a moment to
+//! say where it ends.
 
-use carrick_protocol::ids::TopicPartition;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::show;
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{TopicName, TopicPartition};
+
+use super::alter::Outcomes;
+use super::links::reach;
+use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::ports::{LocalBatches, TargetError};
 use crate::record::{MirrorRecord, StopKind};
 use crate::replicator::lag::StatusCell;
 use crate::report::{PartitionRpo, RpoReport};
+use crate::source::OffsetSpec;
+use crate::state::LinkState;
+
+/// A source that doesn't answer within this is not waited for.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// What a report is made of.
 pub(crate) struct Draft {
@@ -16,13 +32,12 @@ pub(crate) struct Draft {
     kind: StopKind,
     is_dry_run: bool,
     now_ms: i64,
-    fresh_ms: i64,
-    /// The source has just said where its partitions end.
+    /// Where the source's partitions end, which it has said with the mirror standing still.
     source_ends: Option<Vec<i64>>,
 }
 
 impl Draft {
-    /// Of a mirror as it stands; `None` if the link has none of that name.
+    /// Of a mirror as it stands.
     pub(crate) fn of(
         shared: &LinkShared,
         record: &MirrorRecord,
@@ -42,7 +57,6 @@ impl Draft {
             kind,
             is_dry_run,
             now_ms,
-            fresh_ms: show::fresh_ms(&inner),
             source_ends,
         }
     }
@@ -53,32 +67,34 @@ impl Draft {
         for (partition, status) in (0..).zip(&self.statuses) {
             let key = TopicPartition::new(self.record.topic.clone(), partition);
             let ends = local.ends(&key)?;
-            let lag = status.with(|status| {
-                let lag = status.describe(partition, self.now_ms, self.fresh_ms);
-                (lag, status.caught_up_at_ms())
+            let (seen, seen_at_ms, caught_up_ms, lost_to_retention) = status.with(|status| {
+                let seen = status.source_high_watermark.map(|offset| offset.0);
+                let caught_up_ms = status.caught_up_at_ms();
+                let lost = status.lost_to_retention;
+                (seen, status.seen_at_ms(), caught_up_ms, lost)
             });
-            let (lag, caught_up_ms) = lag;
             let source_end = self
                 .source_ends
                 .as_ref()
                 .and_then(|ends| ends.get(usize::try_from(partition).ok()?).copied());
-            let high_watermark = source_end.or(lag.source_high_watermark);
+            let high_watermark = source_end.or(seen);
             let missing_records = high_watermark.map(|end| (end - ends.end.0).max(0));
-            let exact = source_end.is_some() || lag.is_current;
+            let exact = source_end.is_some();
             partitions.push(PartitionRpo {
                 partition,
+                mirror_end: ends.end.0,
                 last_mirrored_offset: Some(ends.end.0 - 1).filter(|_| ends.end > ends.log_start),
                 last_mirrored_timestamp_ms: ends.last_timestamp_ms,
                 source_high_watermark: high_watermark,
-                source_seen_at_ms: source_end.map(|_| self.now_ms).or(lag.seen_at_ms),
+                source_seen_at_ms: source_end.map(|_| self.now_ms).or(seen_at_ms),
                 missing_records,
                 missing_ms: if exact && missing_records == Some(0) {
                     Some(0)
                 } else {
                     caught_up_ms.map(|at| (self.now_ms - at).max(0))
                 },
-                exact: exact && missing_records.is_some(),
-                lost_to_retention: lag.lost_to_retention,
+                exact,
+                lost_to_retention,
                 open_transactions: ends.open_transactions,
             });
         }
@@ -91,5 +107,111 @@ impl Draft {
             dry_run: self.is_dry_run,
             partitions,
         })
+    }
+}
+
+/// Where partitions ended at the source, which it has said after `asked_at_ms`.
+pub(crate) struct Sight {
+    asked_at_ms: i64,
+    ends: BTreeMap<TopicName, BTreeMap<i32, i64>>,
+}
+
+impl Sight {
+    /// Asks a source that was well a moment ago, and waits for no other. Partitions that it tells
+    /// nothing of are left out.
+    pub(crate) async fn of(shared: &LinkShared, topics: &[TopicName]) -> Self {
+        let mut sight = Sight {
+            asked_at_ms: shared.now_ms(),
+            ends: BTreeMap::new(),
+        };
+        let mut mirrored = Vec::new();
+        let (source, config, expected) = {
+            let inner = shared.inner();
+            if inner.state != LinkState::Active {
+                return sight;
+            }
+            for topic in topics {
+                let Some(mirror) = inner.mirrors.get(topic) else {
+                    continue;
+                };
+                for partition in 0..mirror.record.partitions {
+                    let name = mirror.record.source_topic.clone();
+                    mirrored.push((topic.clone(), TopicPartition::new(name, partition)));
+                }
+            }
+            let expected = inner.record.source_cluster_id.clone();
+            (
+                Arc::clone(&inner.source),
+                Arc::clone(&inner.config),
+                expected,
+            )
+        };
+        let queries = mirrored
+            .iter()
+            .map(|(_, partition)| (partition.clone(), OffsetSpec::Latest))
+            .collect();
+        let asking = async {
+            reach(&*source, &config, expected.as_deref()).await?;
+            Ok::<_, LinkError>(source.list_offsets(queries).await?)
+        };
+        let Ok(Ok(answers)) = tokio::time::timeout(LOOK_MAX, asking).await else {
+            return sight;
+        };
+        for ((topic, _), answer) in mirrored.into_iter().zip(answers) {
+            if let (ErrorCode::NONE, Some(end)) = (answer.error, answer.offset) {
+                let ends = sight.ends.entry(topic).or_default();
+                ends.insert(answer.partition.partition, end.0);
+            }
+        }
+        sight
+    }
+
+    /// Puts what was seen into a mirror's report; it is exact if the mirror had come to its end
+    /// before the source was asked. False if nothing of it was seen.
+    pub(crate) fn tell(&self, topic: &TopicName, report: &mut RpoReport, is_at_end: bool) -> bool {
+        let Some(ends) = self.ends.get(topic) else {
+            return false;
+        };
+        for partition in &mut report.partitions {
+            let Some(end) = ends.get(&partition.partition) else {
+                continue;
+            };
+            let missing = (end - partition.mirror_end).max(0);
+            partition.source_high_watermark = Some(*end);
+            partition.source_seen_at_ms = Some(self.asked_at_ms);
+            partition.missing_records = Some(missing);
+            partition.exact = is_at_end;
+            if is_at_end && missing == 0 {
+                partition.missing_ms = Some(0);
+            }
+        }
+        true
+    }
+}
+
+/// Asks the source, now that mirrors have been failed over, where it ends, and keeps the reports
+/// that this makes exact. The caller holds `change`.
+pub(crate) async fn make_exact(shared: &LinkShared, outcomes: &mut Outcomes) {
+    let cut: Vec<TopicName> = outcomes
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, Ok(Some(_))))
+        .map(|(topic, _)| topic.clone())
+        .collect();
+    let sight = Sight::of(shared, &cut).await;
+    for (topic, outcome) in outcomes {
+        let Ok(Some(report)) = outcome else { continue };
+        let mut exact = report.clone();
+        if !sight.tell(topic, &mut exact, true) {
+            continue;
+        }
+        let kept = exact.clone();
+        let saved = shared.blocking(move |ports| ports.store.save_report(&kept));
+        match saved.await {
+            Ok(Ok(())) => *report = exact,
+            Ok(Err(error)) => {
+                tracing::warn!(link = %shared.name, %topic, %error, "the report stays inexact");
+            }
+            Err(_) => return,
+        }
     }
 }

@@ -584,6 +584,15 @@ impl LinkStore for FakeHere {
         Ok(())
     }
 
+    fn save_report(&self, report: &RpoReport) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        let topic = TopicName::new(&report.topic).unwrap();
+        if state.mirrors.contains_key(&topic) {
+            state.reports.insert(topic, report.clone());
+        }
+        Ok(())
+    }
+
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
         Ok(self.state.lock().reports.get(topic).cloned())
     }

@@ -125,6 +125,75 @@ async fn failover_cuts_at_once_and_names_what_is_missing_as_a_lower_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_died_a_moment_ago_leaves_no_certainty() {
+    let world = World::mirroring("orders", 1).await;
+    world.source.set_down(true);
+    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    let report = outcomes[0].report.as_ref().unwrap();
+    let rpo = &report.partitions[0];
+    assert_eq!((rpo.mirror_end, rpo.missing_records), (10, Some(0)));
+    assert!(!rpo.exact && rpo.source_seen_at_ms.is_some());
+    let kept = world.manager.report("orders").unwrap();
+    assert_eq!(kept.as_ref(), Some(report));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_still_answers_makes_the_report_of_a_failover_exact() {
+    let world = World::mirroring("orders", 2).await;
+    world
+        .here
+        .fail_appends(Some(crate::ports::TargetError::Storage("full".into())));
+    world.source.append("orders", 0, &batch(10, 7, 0));
+    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    let report = outcomes[0].report.as_ref().unwrap();
+    let found = report
+        .partitions
+        .iter()
+        .map(|rpo| (rpo.exact, rpo.missing_records));
+    assert!(found.eq([(true, Some(7)), (true, Some(0))]), "{report:?}");
+    let kept = world.manager.report("orders").unwrap();
+    assert_eq!(kept.as_ref(), Some(report));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_link_has_seen_its_source_a_moment_ago() {
+    let world = World::mirroring("orders", 2).await;
+    world.source.add_topic("busy", 1);
+    world.mirror("busy").await.unwrap();
+    for at in 0..60 {
+        world.source.append("busy", 0, &batch(at * 10, 10, 0));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let now_ms = world.manager.ports.clock.now_ms();
+    for lag in world.manager.mirror("orders").unwrap().lags {
+        let age_ms = now_ms - lag.seen_at_ms.unwrap();
+        assert!(lag.is_current && age_ms <= 1_000, "seen {age_ms} ms ago");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_never_takes_the_word_of_another_cluster() {
+    let mut world = World::mirroring("orders", 1).await;
+    let full = crate::ports::TargetError::Storage("full".into());
+    world.here.fail_appends(Some(full));
+    world.source.append("orders", 0, &batch(10, 10, 0));
+    let manager = Arc::clone(&world.manager);
+    tokio::spawn(async move {
+        let all = Selection::All;
+        manager
+            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+            .await
+    });
+    world.status("orders", MirrorStatus::PendingStopped).await;
+    world.manager.shutdown().await;
+    world.source.set_cluster_id("another");
+    world.source.truncate("orders", 0, 10);
+    world.restart().await;
+    world.status("orders", MirrorStatus::LinkFailed).await;
+    assert!(world.here.cut_epoch("orders", 0).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn failover_works_from_every_state() {
     let paused = World::mirroring("orders", 1).await;
     paused.alter(MirrorAction::Pause, "orders").await.unwrap();
@@ -151,7 +220,9 @@ async fn a_dry_run_reports_and_changes_nothing() {
     for action in [MirrorAction::Promote, MirrorAction::Failover] {
         let outcomes = act(&world, action, Selection::All, true).await;
         let report = outcomes[0].report.as_ref().unwrap();
-        assert!(report.dry_run && report.partitions[0].exact);
+        // A failover would not ask the source first.
+        let is_exact = action == MirrorAction::Promote;
+        assert!(report.dry_run && report.partitions[0].exact == is_exact);
         assert_eq!(report.partitions[0].missing_records, Some(0));
     }
     assert_eq!(
