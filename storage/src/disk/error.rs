@@ -93,10 +93,7 @@ impl From<DiskError> for LogError {
     fn from(error: DiskError) -> Self {
         match error {
             DiskError::NoSpace { path, .. } => LogError::DiskFull { path },
-            DiskError::Io { path, source, .. } => LogError::Io {
-                path,
-                source: Arc::new(source),
-            },
+            DiskError::Io { path, source, .. } => LogError::io(&path, source),
             DiskError::InUse { ref path }
             | DiskError::NewerFormat { ref path, .. }
             | DiskError::Foreign { ref path, .. }

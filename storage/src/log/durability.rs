@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 
 use super::checkpoint::{Checkpoint, Marks};
 use super::epochs::EpochHistory;
+use super::files::open_to_sync;
 use super::{LogError, LogReader};
 
 /// Flushes one log. Takes no lock of the writer's: appends go on meanwhile.
@@ -98,12 +99,13 @@ enum Unsynced {
 }
 
 impl Unsynced {
-    fn sync(&self) -> io::Result<()> {
+    /// The file to sync; `None` when it is gone.
+    fn open(&self) -> io::Result<Option<Arc<File>>> {
         match self {
-            Unsynced::Open(file) => file.sync_all(),
-            Unsynced::Path(path) => match File::open(path) {
-                Ok(file) => file.sync_all(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Unsynced::Open(file) => Ok(Some(Arc::clone(file))),
+            Unsynced::Path(path) => match open_to_sync(path) {
+                Ok(file) => Ok(Some(Arc::new(file))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             },
         }
@@ -169,7 +171,12 @@ impl Durability {
         if work.end == self.durable_end() && work.files.is_empty() && work.folders.is_empty() {
             return Ok(work.end);
         }
-        work.sync().map_err(|cause| self.fault(cause))?;
+        let (finished, folders) = match work.open() {
+            Ok(opened) => opened,
+            Err(error) => return Err(self.not_begun(work, error)),
+        };
+        let synced = work.sync(&finished, &folders);
+        synced.map_err(|cause| self.fault(cause))?;
         self.advance(work.end, work.generation)
     }
 
@@ -188,15 +195,25 @@ impl Durability {
         }
         Some(Work {
             end: self.reader.snapshot().end(),
-            files: std::mem::take(&mut state.finished)
-                .into_iter()
-                .map(|(_, file)| file)
-                .collect(),
+            files: std::mem::take(&mut state.finished),
             active: Arc::clone(&state.active),
             aborted: state.aborted.clone(),
             folders,
             generation: state.generation,
         })
+    }
+
+    /// A flush that synced nothing yet. What passes is no fault: all of it stays to be done.
+    fn not_begun(&self, work: Work, error: io::Error) -> LogError {
+        let error = LogError::io(&self.dir, error);
+        if !error.passes() {
+            return self.fault(io::Error::other(error.to_string()));
+        }
+        let mut state = self.state.lock();
+        state.finished.extend(work.files);
+        state.folder_changed |= !work.folders.is_empty();
+        state.folder_is_new |= work.folders.len() > 1;
+        error
     }
 
     /// Saves the epochs if they changed. A full disk is no fault: they stay to be saved.
@@ -205,9 +222,9 @@ impl Durability {
             return Ok(());
         };
         match epochs.save(&self.dir) {
-            Err(LogError::DiskFull { path }) => {
+            Err(error) if error.passes() => {
                 self.state.lock().epochs.get_or_insert(epochs);
-                Err(LogError::DiskFull { path })
+                Err(error)
             }
             Err(error) => Err(self.fault(io::Error::other(error.to_string()))),
             Ok(()) => Ok(()),
@@ -358,7 +375,7 @@ fn parent_or_here(parent: &Path) -> PathBuf {
 #[derive(Debug)]
 struct Work {
     end: Offset,
-    files: Vec<Unsynced>,
+    files: Vec<(Offset, Unsynced)>,
     active: Arc<File>,
     aborted: Option<Arc<File>>,
     folders: Vec<PathBuf>,
@@ -366,16 +383,24 @@ struct Work {
 }
 
 impl Work {
-    fn sync(&self) -> io::Result<()> {
-        for file in &self.files {
-            file.sync()?;
+    /// Opens what is not open, before anything is synced: finished files, then folders.
+    fn open(&self) -> io::Result<(Vec<Arc<File>>, Vec<File>)> {
+        let finished = self.files.iter().map(|(_, file)| file.open());
+        let finished: io::Result<Vec<_>> = finished.filter_map(Result::transpose).collect();
+        let folders: io::Result<Vec<_>> = self.folders.iter().map(|at| open_to_sync(at)).collect();
+        Ok((finished?, folders?))
+    }
+
+    fn sync(&self, finished: &[Arc<File>], folders: &[File]) -> io::Result<()> {
+        for file in finished {
+            file.sync_all()?;
         }
         self.active.sync_data()?;
         if let Some(aborted) = &self.aborted {
             aborted.sync_data()?;
         }
-        for folder in &self.folders {
-            File::open(folder)?.sync_all()?;
+        for folder in folders {
+            folder.sync_all()?;
         }
         Ok(())
     }

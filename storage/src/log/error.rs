@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use carrick_protocol::batch::BatchError;
 use carrick_protocol::ids::Offset;
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// An error of a log. Cheap to clone: one failed flush answers every waiter.
@@ -50,6 +51,15 @@ pub enum LogError {
         /// The file that could not grow.
         path: PathBuf,
     },
+    /// The process may open no more files or map no more memory. Nothing was lost; the same works
+    /// again once it may.
+    #[error("out of files or mappings for {path}: {source}")]
+    Exhausted {
+        /// The file that could not be opened or mapped.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
     /// A flush failed before: what was written since then may be lost, so the log takes no more
     /// appends until it is opened anew (an fsync is never retried).
     #[error("the log failed to reach the disk: {0}")]
@@ -73,18 +83,26 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// A file-system error with its path; no space and quota become [`LogError::DiskFull`].
+    /// A file-system error with its path; no space and quota become [`LogError::DiskFull`], no file
+    /// descriptors and no memory for a mapping [`LogError::Exhausted`].
     pub fn io(path: &Path, source: io::Error) -> LogError {
         let path = path.to_path_buf();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                LogError::DiskFull { path }
-            }
+        match Errno::from_io_error(&source) {
+            Some(Errno::NOSPC | Errno::DQUOT) => LogError::DiskFull { path },
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => LogError::Exhausted {
+                path,
+                source: Arc::new(source),
+            },
             _ => LogError::Io {
                 path,
                 source: Arc::new(source),
             },
         }
+    }
+
+    /// Whether the log is as good as before, and the same may work later.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::DiskFull { .. } | Self::Exhausted { .. })
     }
 
     pub(crate) fn corrupt(path: &Path, problem: impl Into<String>) -> LogError {

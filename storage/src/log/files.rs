@@ -137,14 +137,44 @@ pub(super) fn remove_segment(dir: &Path, base: Offset) -> Result<(), LogError> {
 
 /// Opens a file for reading and writing, created when missing.
 pub(super) fn open_rw(path: &Path) -> Result<File, LogError> {
+    #[cfg(test)]
+    tests::check_files().map_err(|e| LogError::io(path, e))?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     options.open(path).map_err(|e| LogError::io(path, e))
 }
 
+/// Opens a file or folder that is to be synced.
+pub(super) fn open_to_sync(path: &Path) -> io::Result<File> {
+    #[cfg(test)]
+    tests::check_files()?;
+    File::open(path)
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
     use super::*;
+
+    thread_local! {
+        /// Whether this thread may open files.
+        static HAS_FILES: Cell<bool> = const { Cell::new(true) };
+    }
+
+    /// Takes this thread's file descriptors away, or gives them back.
+    pub(crate) fn set_files(has: bool) {
+        HAS_FILES.set(has);
+    }
+
+    pub(super) fn check_files() -> io::Result<()> {
+        match HAS_FILES.get() {
+            true => Ok(()),
+            false => Err(Errno::MFILE.into()),
+        }
+    }
 
     #[test]
     fn names_are_kafkas() {

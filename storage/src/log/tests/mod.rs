@@ -481,6 +481,28 @@ fn a_disk_that_is_full_at_a_roll_keeps_what_came_before() {
 }
 
 #[test]
+fn no_file_descriptors_at_a_roll_or_a_flush_are_no_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, small());
+    log.append(&batch(10), NEXT, 0).unwrap();
+    files::tests::set_files(false);
+    for _ in 0..3 {
+        let refused = log.append(&batch(10), NEXT, 0).unwrap_err();
+        assert!(matches!(refused, LogError::Exhausted { .. }), "{refused}");
+        let flushed = log.flush_handle().flush().unwrap_err();
+        assert!(matches!(flushed, LogError::Exhausted { .. }), "{flushed}");
+    }
+    assert_eq!(log.flush_handle().durable_end(), Offset(0));
+    files::tests::set_files(true);
+    log.append(&batch(10), NEXT, 0).unwrap();
+    assert_eq!(log.flush_handle().flush().unwrap(), Offset(20));
+    log.close().unwrap();
+    let (log, recovered) = reopen(&dir, small());
+    assert!(recovered.clean);
+    assert_eq!(log.end(), Offset(20));
+}
+
+#[test]
 fn a_failed_sync_faults_the_log_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
