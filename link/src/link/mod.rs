@@ -14,7 +14,7 @@ pub(crate) mod running;
 pub(crate) mod shared;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ use crate::backoff::Backoff;
 use crate::ports::TargetError;
 use crate::replicator::task::Report;
 use crate::source::{BoxFuture, ClusterInfo, ClusterMetadata, SourceError};
-use crate::state::{LinkState, MirrorError};
+use crate::state::{LinkState, MirrorError, MirrorStatus};
 use crate::tasks::configs::TaskError;
 use health::{Fault, Health};
 use running::{Lead, Running, Wanted};
-use shared::{Ask, LinkShared};
+use shared::{Ask, Inner, LinkShared};
 
 /// Replicators that ended by themselves are started anew this often.
 const RECONCILE_EVERY: Duration = Duration::from_secs(1);
@@ -228,6 +228,7 @@ impl Supervisor {
     async fn reconcile(&mut self) {
         let wanted: Vec<Wanted> = {
             let inner = self.shared.inner();
+            forget_unmirrored(&mut self.leads, &inner);
             let mirrors = inner.mirrors.values();
             if inner.runs() && self.is_verified {
                 mirrors
@@ -310,6 +311,17 @@ impl Supervisor {
         let run = crate::tasks::configs::sync(source, catalog, mirrors, include);
         self.configs = Some(Box::pin(run));
     }
+}
+
+/// Of a topic that isn't mirrored any more nothing is known: if it is mirrored again later, it may be
+/// another one.
+fn forget_unmirrored(leads: &mut HashMap<TopicPartition, Lead>, inner: &Inner) {
+    let live = inner
+        .mirrors
+        .values()
+        .filter(|mirror| mirror.record.status != MirrorStatus::Stopped);
+    let mirrored: HashSet<&TopicName> = live.map(|mirror| &mirror.record.source_topic).collect();
+    leads.retain(|partition, _| mirrored.contains(&partition.topic));
 }
 
 /// The outcome of something that may be under way; never, if nothing is.

@@ -245,8 +245,12 @@ impl LinkShared {
     /// Makes the link `FAILED` for good.
     pub(crate) async fn fail_link(self: Arc<Self>, failure: LinkFailure) {
         let _change = self.change.lock().await;
-        let mut record = self.inner().record.clone();
-        if record.failure.is_some() {
+        let (mut record, state) = {
+            let inner = self.inner();
+            (inner.record.clone(), inner.state)
+        };
+        // It may have been resumed meanwhile.
+        if record.failure.is_some() || state != LinkState::Failed {
             return;
         }
         record.failure = Some(failure);

@@ -162,9 +162,11 @@ impl Supervisor {
                 continue;
             };
             let epoch = partition.leader_epoch;
+            // A topic made anew begins with epoch 0 again.
             let known = self
                 .leads
                 .get(&key)
+                .filter(|lead| lead.topic_id == topic.id)
                 .map_or(LeaderEpoch::NONE, |lead| lead.epoch);
             if epoch < known && epoch != LeaderEpoch::NONE {
                 is_stale = true;
@@ -210,12 +212,13 @@ impl Supervisor {
 /// Follows a source topic that has grown.
 async fn grow(shared: Arc<LinkShared>, topic: TopicName, count: i32) {
     let _change = shared.change.lock().await;
-    let Some(mut record) = shared
+    let record = shared
         .inner()
         .mirrors
         .get(&topic)
-        .map(|mirror| mirror.record.clone())
-    else {
+        .filter(|mirror| mirror.is_wanted())
+        .map(|mirror| mirror.record.clone());
+    let Some(mut record) = record else {
         return;
     };
     if record.partitions >= count {

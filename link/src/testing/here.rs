@@ -159,6 +159,14 @@ impl FakeHere {
         }
     }
 
+    /// Removes a topic, and its mirror's record with it.
+    pub fn delete_topic(&self, topic: &str) {
+        let mut state = self.state.lock();
+        state.topics.remove(topic);
+        state.mirrors.remove(topic);
+        state.reports.remove(topic);
+    }
+
     /// The topic is no mirror any more.
     pub fn make_ordinary(&self, topic: &str) {
         let mut state = self.state.lock();

@@ -255,6 +255,27 @@ async fn a_topic_made_anew_is_never_mixed_into_the_old_mirror() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_made_anew_is_mirrored_anew_though_its_epochs_begin_at_zero_again() {
+    let world = World::mirroring("orders", 1).await;
+    for leader in [2, 3, 1] {
+        world.source.lead("orders", 0, Some(leader));
+    }
+    world.source.append("orders", 0, &batch(10, 10, 3));
+    world.identical("orders", 1).await;
+    // Even before the link has looked again: it is deleted and mirrored again at once.
+    world.source.delete_topic("orders");
+    world.source.add_topic("orders", 1);
+    world.source.append("orders", 0, &batch(0, 5, 0));
+    let name = TopicName::new("orders").unwrap();
+    world.here.delete_topic("orders");
+    world.manager.topic_deleted(&name);
+    world.mirror("orders").await.unwrap();
+    world.identical("orders", 1).await;
+    let mirror = world.manager.mirror("orders").unwrap();
+    assert_eq!(mirror.status, MirrorStatus::Active);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_topic_fails_the_mirror_by_name() {
     let world = World::mirroring("orders", 1).await;
     world.source.delete_topic("orders");
