@@ -124,7 +124,7 @@ pub struct LocalEnds {
     /// The high watermark.
     pub high_watermark: Offset,
     /// The largest timestamp of the last stored batch, milliseconds since the epoch; `None` if
-    /// there is none.
+    /// there is none, or it can't be read.
     pub last_timestamp_ms: Option<i64>,
     /// Transactions without a marker: a cut would abort them.
     pub open_transactions: u32,

@@ -45,7 +45,11 @@ impl LocalBatches for Local {
             log_start: log.log_start(),
             end: log.end(),
             high_watermark: log.high_watermark(),
-            last_timestamp_ms: last_timestamp_ms(&log).map_err(of_log)?,
+            // A tail that can't be read is no reason to refuse a report, and with it a failover.
+            last_timestamp_ms: last_timestamp_ms(&log).unwrap_or_else(|error| {
+                tracing::warn!(partition = %partition.id(), %error, "the last batch can't be read");
+                None
+            }),
             open_transactions: u32::try_from(open).unwrap_or(u32::MAX),
         })
     }

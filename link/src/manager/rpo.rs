@@ -66,7 +66,10 @@ impl Draft {
         let mut partitions = Vec::with_capacity(self.statuses.len());
         for (partition, status) in (0..).zip(&self.statuses) {
             let key = TopicPartition::new(self.record.topic.clone(), partition);
-            let ends = local.ends(&key)?;
+            let ends = local.ends(&key).map_err(|error| match error {
+                TargetError::Storage(detail) => TargetError::Storage(format!("{key}: {detail}")),
+                other => other,
+            })?;
             let (seen, seen_at_ms, caught_up_ms, lost_to_retention) = status.with(|status| {
                 let seen = status.source_high_watermark.map(|offset| offset.0);
                 let caught_up_ms = status.caught_up_at_ms();

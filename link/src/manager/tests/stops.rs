@@ -17,6 +17,24 @@ async fn act(
         .unwrap()
 }
 
+/// A promotion of all that can't reach lag 0: appends fail here.
+async fn promotion_that_waits(
+    world: &World,
+) -> tokio::task::JoinHandle<Result<Vec<MirrorOutcome>, LinkError>> {
+    let full = crate::ports::TargetError::Storage("full".into());
+    world.here.fail_appends(Some(full));
+    world.source.append("orders", 0, &batch(10, 10, 0));
+    let manager = Arc::clone(&world.manager);
+    let promoting = tokio::spawn(async move {
+        let all = Selection::All;
+        manager
+            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+            .await
+    });
+    world.status("orders", MirrorStatus::PendingStopped).await;
+    promoting
+}
+
 #[tokio::test(start_paused = true)]
 async fn promote_waits_for_lag_zero_and_loses_nothing() {
     let world = World::mirroring("orders", 2).await;
@@ -174,23 +192,70 @@ async fn an_idle_link_has_seen_its_source_a_moment_ago() {
 #[tokio::test(start_paused = true)]
 async fn a_promotion_never_takes_the_word_of_another_cluster() {
     let mut world = World::mirroring("orders", 1).await;
-    let full = crate::ports::TargetError::Storage("full".into());
-    world.here.fail_appends(Some(full));
-    world.source.append("orders", 0, &batch(10, 10, 0));
-    let manager = Arc::clone(&world.manager);
-    tokio::spawn(async move {
-        let all = Selection::All;
-        manager
-            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
-            .await
-    });
-    world.status("orders", MirrorStatus::PendingStopped).await;
+    drop(promotion_that_waits(&world).await);
     world.manager.shutdown().await;
     world.source.set_cluster_id("another");
     world.source.truncate("orders", 0, 10);
     world.restart().await;
     world.status("orders", MirrorStatus::LinkFailed).await;
     assert!(world.here.cut_epoch("orders", 0).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_whose_source_dies_is_given_up_when_the_link_fails() {
+    let world = World::mirroring("orders", 1).await;
+    let promoting = promotion_that_waits(&world).await;
+    world.source.set_down(true);
+    let outcomes = promoting.await.unwrap().unwrap();
+    assert!(
+        matches!(outcomes[0].result, Err(LinkError::PromotionAborted { .. })),
+        "{outcomes:?}"
+    );
+    let mirror = world.manager.mirror("orders").unwrap();
+    assert_eq!(mirror.status, MirrorStatus::LinkFailed);
+    assert!(world.here.cut_epoch("orders", 0).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_does_not_wait_for_a_promotion_whose_source_is_gone() {
+    let world = World::mirroring("orders", 1).await;
+    let promoting = promotion_that_waits(&world).await;
+    world.source.set_down(true);
+    let before = tokio::time::Instant::now();
+    let stopped = world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    assert_eq!(stopped.status, MirrorStatus::Stopped);
+    assert!(before.elapsed() < Duration::from_secs(1));
+    // It has what it wanted, one way or the other.
+    let outcomes = promoting.await.unwrap().unwrap();
+    let report = outcomes[0].report.as_ref().unwrap();
+    assert_eq!(report.kind, StopKind::Failover);
+    world.manager.delete_link("dr", true).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_deleted_by_force_ends_its_promotions_and_fetches_no_more() {
+    let world = World::mirroring("orders", 1).await;
+    let promoting = promotion_that_waits(&world).await;
+    world.manager.delete_link("dr", true).await.unwrap();
+    assert!(world.here.cut_epoch("orders", 0).is_some());
+    let _ = promoting.await.unwrap();
+    let fetches = world.source.fetches();
+    world.source.append("orders", 0, &batch(20, 10, 0));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.source.fetches(), fetches);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_does_not_wait_for_a_source_that_is_down() {
+    let mut world = World::mirroring("orders", 1).await;
+    world.source.set_down(true);
+    let before = tokio::time::Instant::now();
+    world.restart().await;
+    assert!(before.elapsed() < Duration::from_secs(1));
+    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    let rpo = &outcomes[0].report.as_ref().unwrap().partitions[0];
+    assert_eq!((rpo.exact, rpo.missing_records), (false, None));
+    assert_eq!(rpo.mirror_end, 10);
 }
 
 #[tokio::test(start_paused = true)]
