@@ -27,6 +27,7 @@ use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::error::partition_code;
+use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::clock;
 use crate::partition::{Acks, Appended, PartitionError, Pending, Produced};
@@ -64,8 +65,9 @@ impl Api for Produce {
                 partitions.push(outcome.response);
             }
             topics.push(
+                // Copied: a slice would keep the whole frame in memory until the flush is done.
                 TopicProduceResponse::default()
-                    .with_name(data.name)
+                    .with_name(text(&data.name).into())
                     .with_topic_id(data.topic_id)
                     .with_partition_responses(partitions),
             );

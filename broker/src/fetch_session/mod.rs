@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{FetchRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -210,8 +211,10 @@ fn next_epoch(epoch: i32) -> i32 {
 
 fn wanted(request: &FetchRequest) -> impl Iterator<Item = Wanted> {
     request.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|partition| Wanted {
-            key: (topic.topic_id, topic.topic.clone(), partition.partition),
+        // Copied: a slice would keep the whole frame in memory while the session lives.
+        let name = TopicName(StrBytes::from_string(topic.topic.to_string()));
+        topic.partitions.iter().map(move |partition| Wanted {
+            key: (topic.topic_id, name.clone(), partition.partition),
             offset: partition.fetch_offset,
             max_bytes: partition.partition_max_bytes,
             current_leader_epoch: partition.current_leader_epoch,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use carrick_protocol::frame::{self, FrameError, RequestHead};
 use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::StrBytes;
 
 use crate::api::table::{self, Entry};
 use crate::api::{Context, Frame, Reply, api_versions};
@@ -44,7 +45,11 @@ pub(super) fn dispatch(context: &mut Context, mut body: Bytes) -> Result<Dispatc
             _ => Err(unsupported(&head)),
         };
     }
-    context.client_id.clone_from(&head.client_id);
+    if context.client_id != head.client_id {
+        // Copied: a slice would keep the whole frame in memory while the connection idles.
+        let copied = head.client_id.as_ref().map(ToString::to_string);
+        context.client_id = copied.map(StrBytes::from_string);
+    }
     let reply = (entry.call)(context, &head, body)?;
     Ok(Dispatched { entry, reply })
 }

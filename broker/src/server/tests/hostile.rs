@@ -1,9 +1,13 @@
 //! Stories of clients that mean harm, or are badly written.
 
 use carrick_protocol::batch::BatchBuilder;
+use carrick_protocol::client;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::protocol::Request;
 
 use super::*;
+use crate::api::{Connection, Context, Reply};
+use crate::server::dispatch::dispatch;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_asked_for_many_times_is_answered_once() {
@@ -181,4 +185,38 @@ async fn answers_that_have_to_wait_for_room_arrive_in_order() {
         assert_eq!(client.receive::<MetadataRequest>(12).await.0, id);
     }
     assert_eq!(client.receive::<ProduceRequest>(9).await.0, last);
+}
+
+/// Hands a frame to dispatch; whether anything still holds its memory, with the reply not yet sent.
+fn is_kept<R: Request>(context: &mut Context, version: i16, request: &R) -> bool {
+    let frame = client::encode_request(1, "a client", request, version).unwrap();
+    let frame = Bytes::from(frame.to_vec());
+    let dispatched = dispatch(context, frame.slice(4..)).unwrap();
+    assert!(!matches!(dispatched.reply, Reply::Close(_)));
+    !frame.is_unique()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_keeps_a_large_frame_in_memory_once_it_is_handled() {
+    let it = TestBroker::start(&[]).await;
+    it.create("t", 1);
+    let connection = Connection {
+        id: 0,
+        peer: it.broker().addresses[0],
+        listener: 0,
+    };
+    let mut context = Context {
+        broker: it.broker().clone(),
+        connection: std::sync::Arc::new(connection),
+        client_id: None,
+    };
+    let quick = MetadataRequest::default();
+    assert!(!is_kept(&mut context, 1, &quick), "the client id");
+    assert_eq!(context.client_id(), "a client");
+    let large = produce("t", 0, -1, batch(&["x"]));
+    assert!(!is_kept(&mut context, 9, &large), "a produce that waits");
+    let opening = fetch("t", 0, 0).with_session_epoch(0);
+    assert!(!is_kept(&mut context, 12, &opening), "a fetch session");
+    let polling = fetch("t", 1, 60_000);
+    assert!(!is_kept(&mut context, 12, &polling), "a fetch that waits");
 }
