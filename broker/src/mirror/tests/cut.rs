@@ -153,6 +153,12 @@ async fn until(mut has: impl FnMut() -> bool) {
     assert!(in_time.is_ok(), "waited in vain");
 }
 
+/// Whether the last task of an earlier life has let go of the folder: as good as the process's end.
+fn is_free(dir: &TempDir) -> bool {
+    let data_dir = DataDir::open(dir.path());
+    data_dir.is_ok_and(|data_dir| MetaStore::open(&data_dir.meta_dir()).is_ok())
+}
+
 /// Breaks a cut off at every place, one world each; `resume` then brings it to its end.
 async fn everywhere(action: MirrorAction, is_restarted: bool) {
     for places in 0.. {
@@ -175,6 +181,7 @@ async fn everywhere(action: MirrorAction, is_restarted: bool) {
         if is_restarted {
             world.links.shutdown().await;
             drop(world);
+            until(|| is_free(&dir)).await;
             let world = World::start(&dir, &source, None).await;
             until(|| world.status() != MirrorStatus::PendingStopped).await;
             world.assert_cut(&kept, &when);
