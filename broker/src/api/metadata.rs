@@ -37,6 +37,9 @@ use crate::topic::{NewTopic, Topic, TopicError};
 /// "Not asked for" among authorized operations.
 pub const NO_OPERATIONS: i32 = i32::MIN;
 
+/// Topics that one request creates, at most. The others are unknown until they are asked for again.
+const CREATED_MAX: usize = 100;
+
 /// Who leads an offline partition.
 pub const NO_LEADER: BrokerId = BrokerId(-1);
 
@@ -90,6 +93,7 @@ fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> BTreeSet
         .filter_map(|topic| topic.name.as_ref())
         .filter(|name| broker.catalog.topic(name).is_none())
         .filter_map(|name| TopicName::new(name.as_str()).ok())
+        .take(CREATED_MAX)
         .collect()
 }
 

@@ -33,6 +33,25 @@ async fn a_topic_asked_for_many_times_is_answered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_request_creates_no_more_than_a_hundred_topics_on_demand() {
+    let it = TestBroker::start(&[]).await;
+    let mut client = it.client().await;
+    let named = |number| {
+        let name = wire(&format!("t{number}"));
+        MetadataRequestTopic::default().with_name(Some(name))
+    };
+    let request = MetadataRequest::default()
+        .with_topics(Some((0..150).map(named).collect()))
+        .with_allow_auto_topic_creation(true);
+    let mut created = async || {
+        let topics = client.call(12, &request).await.topics;
+        topics.iter().filter(|topic| topic.error_code == 0).count()
+    };
+    assert_eq!(created().await, 100);
+    assert_eq!(created().await, 150);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_asked_for_many_times_is_answered_once() {
     let it = TestBroker::start(&[]).await;
     let mut client = it.client().await;
