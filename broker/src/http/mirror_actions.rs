@@ -6,6 +6,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::routing::{MethodRouter, post};
 use carrick_link::description::MirrorOutcome;
 use carrick_link::manager::{MirrorAction, Selection};
 use carrick_protocol::ids::TopicName;
@@ -27,98 +28,11 @@ pub struct ActionQuery {
     validate_only: bool,
 }
 
-type Answer = Result<Json<Collection<AlterMirrorData>>, ApiError>;
-
-/// Planned hand-over.
+/// The handler of one action; `kind` is that of its answer.
 ///
-/// # Errors
-/// 404 for an unknown link, 400 for a selection that makes no sense.
-pub async fn promote(
-    app: State<App>,
-    base: Base,
-    path: Path<LinkPath>,
-    query: Query<ActionQuery>,
-    body: Body<AlterMirrorsRequest>,
-) -> Answer {
-    act(
-        app,
-        base,
-        path,
-        query,
-        body,
-        MirrorAction::Promote,
-        "KafkaPromoteMirror",
-    )
-    .await
-}
-
-/// Unplanned hand-over.
-///
-/// # Errors
-/// As [`promote`].
-pub async fn failover(
-    app: State<App>,
-    base: Base,
-    path: Path<LinkPath>,
-    query: Query<ActionQuery>,
-    body: Body<AlterMirrorsRequest>,
-) -> Answer {
-    act(
-        app,
-        base,
-        path,
-        query,
-        body,
-        MirrorAction::Failover,
-        "KafkaFailoverMirror",
-    )
-    .await
-}
-
-/// Stops mirroring for now.
-///
-/// # Errors
-/// As [`promote`].
-pub async fn pause(
-    app: State<App>,
-    base: Base,
-    path: Path<LinkPath>,
-    query: Query<ActionQuery>,
-    body: Body<AlterMirrorsRequest>,
-) -> Answer {
-    act(
-        app,
-        base,
-        path,
-        query,
-        body,
-        MirrorAction::Pause,
-        "KafkaPauseMirror",
-    )
-    .await
-}
-
-/// Goes on mirroring.
-///
-/// # Errors
-/// As [`promote`].
-pub async fn resume(
-    app: State<App>,
-    base: Base,
-    path: Path<LinkPath>,
-    query: Query<ActionQuery>,
-    body: Body<AlterMirrorsRequest>,
-) -> Answer {
-    act(
-        app,
-        base,
-        path,
-        query,
-        body,
-        MirrorAction::Resume,
-        "KafkaResumeMirror",
-    )
-    .await
+/// It refuses with 404 for an unknown link and 400 for a selection that makes no sense.
+pub fn on(action: MirrorAction, kind: &'static str) -> MethodRouter<App> {
+    post(move |app, base, path, query, body| act(app, base, path, query, body, action, kind))
 }
 
 async fn act(
@@ -128,8 +42,8 @@ async fn act(
     Query(query): Query<ActionQuery>,
     Body(body): Body<AlterMirrorsRequest>,
     action: MirrorAction,
-    kind: &str,
-) -> Answer {
+    kind: &'static str,
+) -> Result<Json<Collection<AlterMirrorData>>, ApiError> {
     let selection = to_selection(body)?;
     let dry_run = query.validate_only;
     let outcomes = app

@@ -35,13 +35,15 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::{get, put};
 use carrick_link::LinkManager;
+use carrick_link::manager::MirrorAction::{Failover, Pause, Promote, Resume};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::group::Coordinator;
 use crate::topic::Catalog;
 use error::ApiError;
+use mirror_actions::on;
 pub use server::{HttpListeners, HttpServer};
 
 /// The largest request body, in bytes.
@@ -104,14 +106,17 @@ pub fn router(app: App, loopback: bool) -> Router {
         )
         .route(
             "/links/{link}/mirrors:promote",
-            post(mirror_actions::promote),
+            on(Promote, "KafkaPromoteMirror"),
         )
         .route(
             "/links/{link}/mirrors:failover",
-            post(mirror_actions::failover),
+            on(Failover, "KafkaFailoverMirror"),
         )
-        .route("/links/{link}/mirrors:pause", post(mirror_actions::pause))
-        .route("/links/{link}/mirrors:resume", post(mirror_actions::resume))
+        .route("/links/{link}/mirrors:pause", on(Pause, "KafkaPauseMirror"))
+        .route(
+            "/links/{link}/mirrors:resume",
+            on(Resume, "KafkaResumeMirror"),
+        )
         .route(
             "/links/{link}/mirrors/{topic}",
             get(mirrors::read).post(verify::verify),
