@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use harness::{Result, wait_until};
+use harness::process::free_ports;
+use harness::proxy::Proxy;
+use harness::{Carrick, Kafka, Peer, Result, wait_until};
 use serde_json::json;
 
 use crate::world::{LIMIT, LINK, World, range};
@@ -96,6 +98,48 @@ fn failover_with_the_source_dead_passes_open_transactions_and_reports_what_is_mi
         world.carrick.describe_mirror("orders")?["mirror_status"],
         json!("STOPPED")
     );
+    Ok(())
+}
+
+#[test]
+fn a_failover_in_the_middle_of_catching_up_counts_what_is_known_to_be_missing() -> Result<()> {
+    let [relay_port] = free_ports()?;
+    let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{relay_port}");
+    let mut kafka = Kafka::start_cluster(1, &[&advertised])?;
+    let relay = Proxy::start(relay_port, &kafka.address(1))?;
+    let carrick = Carrick::start()?;
+    let mut source = Peer::java(&relay.address())?;
+    source.call("create_topic", json!({"topic": "orders"}))?;
+    let fields = json!({"topic": "orders", "count": 10_000, "min_bytes": 2000, "max_bytes": 2000});
+    source.call("produce", fields)?;
+    carrick.link(LINK, &relay.address(), &["replica.fetch.max.bytes=500000"])?;
+    relay.close_after(5_000_000);
+    carrick.mirror(LINK, &["orders"])?;
+    wait_until("the wire is cut for good", LIMIT, || {
+        Ok(if relay.cuts() == 1 {
+            Ok(())
+        } else {
+            Err("not yet".into())
+        })
+    })?;
+    kafka.kill_all();
+
+    let outcome = carrick.cli(&["mirror", "failover", "orders", "--link", LINK])?;
+    println!("{outcome:#}");
+    let report = &outcome[0]["report"]["partitions"][0];
+    let mut destination = Peer::java(&carrick.bootstrap())?;
+    let (_, end) = range(&mut destination, "orders", 0)?;
+    assert!(end > 0 && end < 10_000, "cut in the middle: {end}");
+    assert_eq!(report["last_mirrored_offset"], json!(end - 1));
+    assert_eq!(report["source_high_watermark"], json!(10_000));
+    assert_eq!(report["missing_records"], json!(10_000 - end));
+    assert_eq!(
+        report["exact"],
+        json!(false),
+        "what came later nobody knows"
+    );
+    let acked = destination.call("produce", json!({"topic": "orders", "count": 1}))?;
+    assert_eq!(acked["first_offset"], json!(end));
     Ok(())
 }
 

@@ -22,6 +22,8 @@ struct Shared {
     /// Bytes to let through before each further cut, the next one last.
     plan: Mutex<Vec<i64>>,
     cuts: AtomicUsize,
+    /// The next cut is the last thing that happens: nobody is let in after it.
+    is_last: AtomicBool,
     stopped: AtomicBool,
 }
 
@@ -45,6 +47,7 @@ impl Proxy {
             answer_bytes_left: AtomicI64::new(NEVER),
             plan: Mutex::default(),
             cuts: AtomicUsize::new(0),
+            is_last: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         });
         let accepting = shared.clone();
@@ -52,6 +55,9 @@ impl Proxy {
             for client in listener.incoming() {
                 if accepting.stopped.load(Ordering::Acquire) {
                     return;
+                }
+                if accepting.is_closed() {
+                    continue;
                 }
                 if let (Ok(client), Ok(server)) = (client, TcpStream::connect(&accepting.target)) {
                     accepting.relay(client, server);
@@ -71,6 +77,12 @@ impl Proxy {
     pub fn cut_after_each(&self, lengths: &[i64]) {
         *self.shared.plan.lock() = lengths.iter().rev().copied().collect();
         self.shared.arm();
+    }
+
+    /// Lets `bytes` more of answers through, then cuts every connection and lets nobody in any more.
+    pub fn close_after(&self, bytes: i64) {
+        self.shared.is_last.store(true, Ordering::Release);
+        self.cut_after_each(&[bytes]);
     }
 
     /// How often it has cut.
@@ -119,6 +131,10 @@ impl Shared {
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_last.load(Ordering::Acquire) && self.cuts.load(Ordering::Acquire) > 0
     }
 
     fn arm(&self) {
