@@ -53,6 +53,9 @@ fn writes_are_refused_before_and_accepted_after_promotion() -> Result<()> {
         .carrick
         .cli(&["mirror", "promote", "orders", "--link", LINK])?;
     println!("{outcome}");
+    let partition = &outcome[0]["report"]["partitions"][0];
+    let (exact, missing) = (&partition["exact"], &partition["missing_records"]);
+    assert_eq!((exact, missing), (&json!(true), &json!(0)), "{outcome}");
     assert_eq!(
         world.carrick.describe_mirror("orders")?["mirror_status"],
         json!("STOPPED")
@@ -114,6 +117,10 @@ fn promotion_is_refused_while_the_source_is_away_and_for_what_is_no_mirror() -> 
         .cli_output(&["mirror", "promote", "orders", "--link", LINK])?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        !said.contains("FailedError"),
+        "Kafka's names, not Rust's: {said}"
+    );
     assert!(
         said.contains("failover"),
         "names the step that is open: {said}"

@@ -207,8 +207,8 @@ fn cut_has_begun(record: &MirrorRecord) -> LinkError {
     LinkError::IllegalState {
         topic: record.topic.clone(),
         status: record.status,
-        reason: "its end has begun and can't be given up: promote or fail it over again, which \
-                 finishes it"
+        reason: "its end has begun and can't be given up: fail it over, which finishes what was \
+                 begun"
             .to_owned(),
     }
 }
