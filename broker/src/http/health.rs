@@ -37,3 +37,16 @@ fn ready(offline: &[TopicPartition]) -> String {
         false => format!("ready, but offline: {}\n", names.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_that_are_offline_are_named() {
+        assert_eq!(ready(&[]), "ready\n");
+        let topic = carrick_protocol::ids::TopicName::new("t").unwrap();
+        let offline = [0, 3].map(|number| TopicPartition::new(topic.clone(), number));
+        assert_eq!(ready(&offline), "ready, but offline: t-0, t-3\n");
+    }
+}
