@@ -9,7 +9,7 @@ use carrick_protocol::ids::{LeaderEpoch, Offset};
 use carrick_storage::log::{Log, LogError, Placement};
 
 use super::flushing::MIRROR_FLUSH_MS;
-use super::{Core, Mode, Partition, PartitionError};
+use super::{Core, Mode, Partition, PartitionError, let_go};
 use crate::clock;
 
 /// Where a mirrored partition stands.
@@ -115,7 +115,7 @@ impl Partition {
     /// # Errors
     /// `Log` with `NonMonotonic` past the end; as `mirror_append` otherwise.
     pub fn mirror_trim_to(&self, lease: &Lease, log_start: Offset) -> Result<(), PartitionError> {
-        self.mirroring(lease, |log| {
+        let deleted = self.mirroring(lease, |log| {
             if log_start > log.end() {
                 let error = LogError::NonMonotonic {
                     found: log_start,
@@ -126,9 +126,10 @@ impl Partition {
             if log_start > log.start() {
                 log.advance_log_start(log_start)?;
             }
-            Ok(())
+            Ok(log.take_deleted())
         })?;
         self.watchers.wake();
+        let_go(deleted);
         Ok(())
     }
 

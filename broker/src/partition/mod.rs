@@ -27,7 +27,7 @@ use arc_swap::ArcSwap;
 use carrick_link::ports::Lease;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicPartition};
 use carrick_storage::flush::Flusher;
-use carrick_storage::log::{FlushHandle, Log, LogError, LogReader, Recovered, Snapshot};
+use carrick_storage::log::{Deleted, FlushHandle, Log, LogError, LogReader, Recovered, Snapshot};
 use parking_lot::Mutex;
 
 use crate::topic::TopicConfig;
@@ -270,7 +270,7 @@ impl Partition {
     /// `ReadOnlyMirror` on a mirror, `CompactedOnly`, `OutOfRange` past the high watermark.
     pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, PartitionError> {
         let config = self.config();
-        let log_start = self.writing(|log| {
+        let (log_start, deleted) = self.writing(|log| {
             if config.compact && !config.delete {
                 let partition = self.id.to_string();
                 return Err(PartitionError::CompactedOnly { partition });
@@ -285,9 +285,10 @@ impl Partition {
                     end: high_watermark,
                 });
             }
-            Ok(log.advance_log_start(to)?)
+            Ok((log.advance_log_start(to)?, log.take_deleted()))
         })?;
         self.watchers.wake();
+        let_go(deleted);
         Ok(log_start)
     }
 
@@ -305,8 +306,11 @@ impl Partition {
             return Ok(());
         };
         let before = log.start();
-        let after = log.apply_retention(now_ms)?;
+        let applied = log.apply_retention(now_ms);
+        let deleted = log.take_deleted();
         drop(core);
+        let_go(deleted);
+        let after = applied?;
         if after > before {
             tracing::info!(partition = %self.id, log_start = %after, "retention deleted records");
             self.watchers.wake();
@@ -386,5 +390,15 @@ impl Partition {
             tracing::error!(partition = %self.id, %error, "the log failed: no more writes");
             *mode = Mode::Faulted;
         }
+    }
+}
+
+/// Drops deleted segments where nobody waits for it.
+fn let_go(deleted: Deleted) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) if !deleted.is_empty() => {
+            runtime.spawn_blocking(move || drop(deleted));
+        }
+        _ => drop(deleted),
     }
 }

@@ -59,6 +59,7 @@ pub use producers::{
     KeptBatch, OpenTransaction, ProducerEntry, Producers, Sequence, SequenceError,
 };
 pub use reader::{LogReader, SegmentInfo, Snapshot};
+pub use retention::Deleted;
 pub use timestamps::TimestampOffset;
 pub use transactions::AbortedTxn;
 
@@ -86,6 +87,8 @@ pub struct Log {
     shape: Arc<Shape>,
     reader: LogReader,
     durability: Arc<Durability>,
+    /// Deleted, and still mapped.
+    deleted: Deleted,
 }
 
 /// Where appended batches go.

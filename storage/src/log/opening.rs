@@ -13,6 +13,7 @@ use super::durability::Durability;
 use super::files::{Found, Kind, list_all, list_segments, path_of, remove_segment};
 use super::producers::remove_stray_snapshots;
 use super::reader::{Extent, Shape, Snapshot};
+use super::retention::Deleted;
 use super::segment::Sealed;
 use super::state::{apply, replay};
 use super::transactions::AbortedIndex;
@@ -318,6 +319,7 @@ impl Opening {
             shape,
             reader,
             durability: Arc::new(durability),
+            deleted: Deleted::default(),
         };
         log.publish();
         log

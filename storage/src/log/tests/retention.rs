@@ -184,3 +184,16 @@ fn starting_over_forgets_everything_but_the_largest_producer_id() {
     assert_eq!((log.start(), log.end()), (Offset(500), Offset(500)));
     assert_eq!(log.producers().max_producer_id().0, 9);
 }
+
+#[test]
+fn deleted_segments_are_handed_out_once_to_be_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = filled(&dir, small(), 60);
+    assert!(log.take_deleted().is_empty());
+    let before = crate::testing::files(dir.path(), "log").unwrap().len();
+    log.advance_log_start(Offset(40)).unwrap();
+    let after = crate::testing::files(dir.path(), "log").unwrap().len();
+    assert!(after < before, "the names are gone at once");
+    assert!(!log.take_deleted().is_empty());
+    assert!(log.take_deleted().is_empty());
+}
