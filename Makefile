@@ -23,7 +23,7 @@ demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=
 	@if [ "$(SOURCE)" != carrick ]; then $(MAKE) -s peers; fi
 	$(CARGO) run --release --locked -q -p e2e --bin demo -- --source $(or $(SOURCE),kafka)
 
-test: lint test-unit test-e2e test-clients test-crash ## everything, at CI size
+test: test-unit test-e2e test-clients test-crash test-kafka-suite ## everything, at CI size
 
 test-unit: deps        ## unit, property and model tests, house rules
 	$(CARGO) test --release --locked --workspace --exclude e2e --exclude benches --no-fail-fast
@@ -45,6 +45,7 @@ bench: build peers     ## one bench a question: see benches/README.md
 	$(CARGO) bench --profile release --locked -p benches
 
 lint: deps             ## formatting and lints; warnings are errors
+	@bash scripts/deps.sh lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 

@@ -2,17 +2,20 @@
 # Makes sure that what a target needs is on this machine: installs it where that can be done without asking
 # (root or password-less sudo, and apt-get), else says in one line what to install and fails.
 #   deps.sh build          C and C++ compilers, libclang (RocksDB's bindings)
-#   deps.sh kafka          a JDK 17 or newer and Maven, for a real Apache Kafka as peer
+#   deps.sh kafka          a JDK 17 or newer and Maven, for a real Apache Kafka as peer; unzip, to look into its test jar
+#   deps.sh lint           clippy and rustfmt of the toolchain
 set -euo pipefail
 
 missing=()
 need() { missing+=("$1"); }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# libclang-cpp is another library and of no use here.
 has_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return 0
-  { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q 'libclang[-.]' && return 0
-  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' | grep -qv 'cpp'
+  local found
+  found=$({ ldconfig -p 2>/dev/null || /sbin/ldconfig -p; compgen -G '/usr/lib/llvm-*/lib/libclang*.so*'; } || true)
+  grep -qE 'libclang(-[0-9]+)?\.so' <<< "$found"
 }
 has_jdk() {
   have java && have javac || return 1
@@ -28,13 +31,18 @@ for what in "$@"; do
       have c++ || need g++
       have make || need make
       has_libclang || need libclang-dev
-      # bindgen parses C headers and wants the compiler's own ones (stddef.h, stdint.h).
       ;;
     kafka)
       has_jdk || need default-jdk-headless
       have mvn || need maven
+      have unzip || need unzip
       ;;
-    *) echo "deps: unknown set '$what' (build, kafka)" >&2; exit 2 ;;
+    lint)
+      cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 && continue
+      have rustup || { echo "deps: please install clippy and rustfmt for this Rust toolchain" >&2; exit 1; }
+      rustup component add clippy rustfmt
+      ;;
+    *) echo "deps: unknown set '$what' (build, kafka, lint)" >&2; exit 2 ;;
   esac
 done
 

@@ -6,7 +6,6 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 carrick=$1
 bash "$here/../../scripts/deps.sh" kafka
-command -v unzip >/dev/null || { echo "kafka-suite: please install unzip" >&2; exit 1; }
 
 work=$(mktemp -d)
 read -r port rest < <(bash "$here/free-ports.sh")
