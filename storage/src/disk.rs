@@ -132,13 +132,15 @@ impl DataDir {
         Ok(names)
     }
 
+    /// Removes what is left of deleted partitions. What resists is left for the next start: it is in
+    /// nobody's way.
     fn sweep(&self) -> Result<(), DiskError> {
         for name in self.folders()? {
             if is_retired_name(&name) {
-                RetiredFolder {
-                    path: self.path.join(name),
+                let path = self.path.join(name);
+                if let Err(error) = (RetiredFolder { path }).remove() {
+                    tracing::warn!(%error, "files of a deleted partition remain");
                 }
-                .remove()?;
             }
         }
         Ok(())
