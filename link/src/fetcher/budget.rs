@@ -4,7 +4,7 @@
 //! per connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -49,6 +49,8 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Share {
     in_flight_bytes: AtomicUsize,
+    /// When the first answer was asked for that has been in flight, with later ones, ever since.
+    busy_since_ms: AtomicI64,
     budget: Arc<Budget>,
     fetcher: Arc<Notify>,
 }
@@ -58,6 +60,7 @@ impl Share {
     pub(crate) fn new(budget: Arc<Budget>, fetcher: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             in_flight_bytes: AtomicUsize::new(0),
+            busy_since_ms: AtomicI64::new(0),
             budget,
             fetcher,
         })
@@ -68,8 +71,18 @@ impl Share {
         self.in_flight_bytes.load(Ordering::Acquire)
     }
 
-    /// Counts `bytes` until the guard is dropped.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> InFlight {
+    /// Since when answers are in flight without a pause, milliseconds since the epoch; `None` if
+    /// none is.
+    pub(crate) fn busy_since_ms(&self) -> Option<i64> {
+        let since_ms = self.busy_since_ms.load(Ordering::Acquire);
+        (self.in_flight_bytes() > 0).then_some(since_ms)
+    }
+
+    /// Counts `bytes` of an answer until the guard is dropped. Only the fetcher calls it.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize, asked_at_ms: i64) -> InFlight {
+        if self.in_flight_bytes() == 0 {
+            self.busy_since_ms.store(asked_at_ms, Ordering::Release);
+        }
         self.in_flight_bytes.fetch_add(bytes, Ordering::AcqRel);
         self.budget
             .in_flight_bytes
@@ -111,9 +124,9 @@ mod tests {
     async fn a_link_over_its_bound_waits_until_bytes_are_stored() {
         let budget = Budget::new(100);
         let share = Share::new(Arc::clone(&budget), Arc::new(Notify::new()));
-        let first = share.take(60);
+        let first = share.take(60, 5);
         budget.available().await;
-        let second = share.take(60);
+        let second = share.take(60, 6);
         assert_eq!(budget.in_flight_bytes(), 120);
         let waiting = tokio::spawn({
             let budget = Arc::clone(&budget);
@@ -124,7 +137,9 @@ mod tests {
         drop(first);
         waiting.await.expect("it ends");
         assert_eq!(share.in_flight_bytes(), 60);
+        assert_eq!(share.busy_since_ms(), Some(5));
         drop(second);
+        assert_eq!(share.busy_since_ms(), None);
         assert_eq!(budget.in_flight_bytes(), 0);
     }
 }

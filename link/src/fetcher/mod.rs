@@ -287,7 +287,7 @@ impl Fetcher {
                 self.setup.backoff.reset();
                 let with_records = answers.iter().any(|answer| !answer.data.records.is_empty());
                 for answer in answers {
-                    self.slots.answered(answer);
+                    self.slots.answered(answer, sent_at_ms);
                 }
                 self.heartbeat
                     .answered(sent_at_ms, with_records || throttle.is_some());

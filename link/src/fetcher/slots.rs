@@ -142,7 +142,7 @@ impl Slots {
 
     /// Takes one partition's answer: moves its position ahead by the headers, and hands the bytes
     /// to its replicator.
-    pub(crate) fn answered(&mut self, answer: FetchedPartition) {
+    pub(crate) fn answered(&mut self, answer: FetchedPartition, asked_at_ms: i64) {
         let Some(slot) = self.slots.get_mut(&answer.partition) else {
             return;
         };
@@ -171,10 +171,11 @@ impl Slots {
         };
         let in_flight = Some(data.records.len())
             .filter(|bytes| *bytes > 0)
-            .map(|bytes| slot.share.take(bytes));
+            .map(|bytes| slot.share.take(bytes, asked_at_ms));
         slot.tell(Event::Fetched(Fetched {
             generation,
             position,
+            asked_at_ms,
             data,
             in_flight,
         }));
@@ -244,7 +245,7 @@ mod tests {
     fn the_next_request_is_made_before_the_answer_is_judged() {
         let (mut slots, mut receivers) = two();
         let run = joined(&[batch(0, 5, 3), batch(8, 2, 4)]);
-        slots.answered(answer(0, 0, ErrorCode::NONE, run));
+        slots.answered(answer(0, 0, ErrorCode::NONE, run), 1);
         let next = slots.wanted(1_000_000).positions[&partition(0)];
         assert_eq!(
             (next.fetch_offset, next.last_fetched_epoch),
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn a_partition_over_its_share_is_left_out_until_its_bytes_are_stored() {
         let (mut slots, mut receivers) = two();
-        slots.answered(answer(0, 0, ErrorCode::NONE, batch(0, 50, 3)));
+        slots.answered(answer(0, 0, ErrorCode::NONE, batch(0, 50, 3)), 1);
         let wanted = slots.wanted(100);
         assert!(wanted.is_short && !wanted.positions.contains_key(&partition(0)));
         assert!(
@@ -277,7 +278,7 @@ mod tests {
             (ErrorCode::NONE, joined(&[batch(0, 5, 0), batch(3, 5, 0)])),
         ] {
             let (mut slots, mut receivers) = two();
-            slots.answered(answer(0, 0, error, records));
+            slots.answered(answer(0, 0, error, records), 1);
             assert!(
                 !slots
                     .wanted(1_000_000)
@@ -306,7 +307,7 @@ mod tests {
             "another slot's orders"
         );
         slots.place(&partition(0), 1, Some((2, at(40))));
-        slots.answered(answer(0, 0, ErrorCode::NONE, batch(0, 5, 0)));
+        slots.answered(answer(0, 0, ErrorCode::NONE, batch(0, 5, 0)), 1);
         assert!(
             receivers[0].try_recv().is_err(),
             "an answer to an older order"

@@ -163,7 +163,11 @@ impl Machine {
         if data.log_start_offset > Offset::NONE {
             self.source_log_start = data.log_start_offset;
         }
-        self.observe(data.high_watermark, fetched.position.fetch_offset);
+        self.observe(
+            data.high_watermark,
+            fetched.position.fetch_offset,
+            fetched.asked_at_ms,
+        );
         let effects = if data.records.is_empty() {
             self.on_empty(data.high_watermark)
         } else {
@@ -237,13 +241,12 @@ impl Machine {
                 self.suspicions = 0;
                 self.setup.backoff.reset();
                 self.max_bytes = self.setup.max_bytes;
-                let now_ms = self.setup.clock.now_ms();
                 self.setup.status.with(|status| {
                     status.mirror_end = end;
                     status.bytes_total += bytes;
                     status.problem = None;
                     if status.lag() == Some(0) {
-                        status.caught_up_ms = Some(now_ms);
+                        status.caught_up_ms = status.answered_ms;
                     }
                 });
                 self.watch_tail()
@@ -348,8 +351,8 @@ impl Machine {
         Ok(())
     }
 
-    pub(super) fn observe(&self, high_watermark: Offset, fetch_offset: Offset) {
-        let now_ms = self.setup.clock.now_ms();
+    /// The source has answered; it was asked at `asked_at_ms`.
+    pub(super) fn observe(&self, high_watermark: Offset, fetch_offset: Offset, asked_at_ms: i64) {
         let source_log_start = self.source_log_start;
         self.setup.status.with(|status| {
             if status.lag() == Some(0) {
@@ -358,7 +361,7 @@ impl Machine {
             status.source_high_watermark = Some(high_watermark);
             status.source_log_start = Some(source_log_start);
             status.last_fetch_offset = Some(fetch_offset);
-            status.answered_ms = Some(now_ms);
+            status.answered_ms = status.answered_ms.max(Some(asked_at_ms));
         });
     }
 

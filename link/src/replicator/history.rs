@@ -44,7 +44,7 @@ impl Machine {
         let position = self.position();
         if position < start {
             self.source_log_start = start;
-            self.observe(end, position);
+            self.observe(end, position, self.setup.clock.now_ms());
             self.skip_lost(position, start);
             let skipped = if start == end {
                 self.skip_to(end)

@@ -11,6 +11,7 @@ use carrick_protocol::ids::{NodeId, Offset};
 use parking_lot::Mutex;
 
 use crate::description::PartitionLag;
+use crate::fetcher::budget::Share;
 
 /// When a fetcher last got an answer: the time at which the answered request was sent, milliseconds
 /// since the epoch.
@@ -57,12 +58,14 @@ pub(crate) struct Status {
     pub(crate) source_log_start: Option<Offset>,
     /// What the last answered fetch of this partition asked for.
     pub(crate) last_fetch_offset: Option<Offset>,
-    /// When an answer last named this partition.
+    /// When the last answer that named this partition and was taken in had been asked for.
     pub(crate) answered_ms: Option<i64>,
     /// When the mirror last held all that the source had.
     pub(crate) caught_up_ms: Option<i64>,
     /// The fetcher's heartbeat, while the partition is part of its session.
     pub(crate) heartbeat: Option<Arc<Heartbeat>>,
+    /// What of its answers is in flight.
+    pub(crate) share: Option<Arc<Share>>,
     /// Bytes appended since the start.
     pub(crate) bytes_total: u64,
     /// Offsets that the source had deleted before they were mirrored.
@@ -76,12 +79,16 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// When the source last told of this partition, directly or by saying nothing of it.
+    /// When the source last told of this partition, directly or by saying nothing of it. Of an
+    /// answer that is still in flight nothing is known here: it doesn't count, nor do later ones.
     pub(crate) fn seen_at_ms(&self) -> Option<i64> {
-        let silent = self
-            .heartbeat
-            .as_ref()
-            .and_then(|heartbeat| heartbeat.last_ms());
+        let heartbeat = self.heartbeat.as_ref();
+        let silent = heartbeat.and_then(|heartbeat| heartbeat.last_ms());
+        let busy_since_ms = self.share.as_ref().and_then(|share| share.busy_since_ms());
+        let silent = match (silent, busy_since_ms) {
+            (Some(silent), Some(busy_since)) => Some(silent.min(busy_since)),
+            (silent, _) => silent,
+        };
         match (self.answered_ms, silent) {
             (Some(answered), Some(silent)) => Some(answered.max(silent)),
             (answered, _) => answered,
@@ -145,6 +152,7 @@ impl StatusCell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetcher::Budget;
 
     fn caught_up(heartbeat: &Arc<Heartbeat>) -> Status {
         Status {
@@ -166,6 +174,25 @@ mod tests {
             (lag.lag_records, lag.lag_ms, lag.is_current),
             (Some(0), Some(0), true)
         );
+    }
+
+    #[test]
+    fn an_answer_in_flight_is_not_yet_seen() {
+        let heartbeat = Arc::new(Heartbeat::default());
+        let budget = Budget::new(1_000);
+        let share = Share::new(budget, Arc::new(tokio::sync::Notify::new()));
+        let status = Status {
+            share: Some(Arc::clone(&share)),
+            ..caught_up(&heartbeat)
+        };
+        heartbeat.answered(2_000, false);
+        let in_flight = share.take(10, 2_500);
+        heartbeat.answered(2_500, true);
+        heartbeat.answered(9_000, false);
+        assert_eq!(status.seen_at_ms(), Some(2_500));
+        assert_eq!(status.caught_up_at_ms(), Some(2_500));
+        drop(in_flight);
+        assert_eq!(status.seen_at_ms(), Some(9_000));
     }
 
     #[test]

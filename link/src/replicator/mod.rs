@@ -69,6 +69,8 @@ pub(crate) struct Fetched {
     pub(crate) generation: u64,
     /// What was asked for.
     pub(crate) position: FetchPosition,
+    /// When, milliseconds since the epoch: what came was true then, or later.
+    pub(crate) asked_at_ms: i64,
     /// What came.
     pub(crate) data: FetchedData,
     /// Counts the bytes as in flight until it is dropped.

@@ -155,13 +155,15 @@ impl Task {
             return;
         };
         let (epoch, topic_id) = (leader.epoch, leader.topic_id);
+        let share = leader.fetcher.share();
         self.setup.machine.apply(Event::Leader { epoch, topic_id });
         self.setup.status.with(|status| {
             status.leader = Some(leader.node);
             status.heartbeat = None;
+            status.share = Some(Arc::clone(&share));
         });
         let id = NEXT_SLOT.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot::new(id, self.setup.own.clone(), leader.fetcher.share());
+        let slot = Slot::new(id, self.setup.own.clone(), share);
         let partition = self.setup.source_partition.clone();
         leader.fetcher.tell(Command::Add { partition, slot });
         self.leader = Some((id, leader));
@@ -175,6 +177,7 @@ impl Task {
         self.setup.status.with(|status| {
             status.answered_ms = status.seen_at_ms();
             status.heartbeat = None;
+            status.share = None;
             status.leader = None;
         });
     }

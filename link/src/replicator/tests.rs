@@ -131,6 +131,7 @@ impl Bench {
         };
         self.apply(Event::Fetched(Fetched {
             generation,
+            asked_at_ms: 1,
             position,
             data,
             in_flight: None,
@@ -262,6 +263,7 @@ fn send(bench: &mut Bench, source: &[Bytes], from: i64, count: usize, twist: Twi
             let data = records(batch(from, 50, 9), end);
             bench.apply(Event::Fetched(Fetched {
                 generation,
+                asked_at_ms: 1,
                 position,
                 data,
                 in_flight: None,
