@@ -13,6 +13,8 @@ use carrick_storage::log::{Log, LogConfig, Placement};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const NOW_MS: i64 = 1_700_000_000_000;
+/// Appends to one new log in one measured run.
+const APPENDS: u64 = 64;
 
 fn config() -> LogConfig {
     LogConfig {
@@ -42,7 +44,7 @@ fn produce(c: &mut Criterion) {
     let mut group = c.benchmark_group("log_append");
     for records in [1, 16, 256] {
         let bytes = batch(records);
-        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.throughput(Throughput::Bytes(APPENDS * bytes.len() as u64));
         group.bench_function(format!("batch_of_{records}_kib"), |b| {
             let open = || {
                 let dir = tempfile::tempdir().expect("a temporary folder");
@@ -54,7 +56,7 @@ fn produce(c: &mut Criterion) {
             b.iter_batched_ref(
                 open,
                 |(_dir, log)| {
-                    for _ in 0..64 {
+                    for _ in 0..APPENDS {
                         black_box(log.append(&bytes, next(), NOW_MS).expect("room"));
                     }
                 },
