@@ -15,10 +15,9 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse, ApiKey};
 
-use super::admin::{Refusal, outcome, repeated};
-use super::configs::{alter_topic, check_alterable, check_names, check_once};
+use super::admin::Refusal;
+use super::configs::{Alteration, Change, alter_all, check_alterable, check_names};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
 use crate::topic::alter::check_length;
 
 /// AlterConfigs.
@@ -32,32 +31,33 @@ impl Api for AlterConfigs {
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let broker = Arc::clone(&ctx.broker);
         Reply::Later(Box::pin(async move {
-            let resources = request.resources.iter();
-            let doubles = repeated(resources.map(|r| (r.resource_type, r.resource_name.clone())));
-            let mut response = AlterConfigsResponse::default();
-            for resource in request.resources {
-                let answer = AlterConfigsResourceResponse::default()
-                    .with_resource_type(resource.resource_type)
-                    .with_resource_name(resource.resource_name.clone());
-                let (kind, name) = (resource.resource_type, &resource.resource_name);
-                let altered = match check_once(&doubles, kind, name) {
-                    Ok(()) => replace(&broker, resource, request.validate_only).await,
-                    Err(refusal) => Err(refusal),
-                };
-                let (code, message) = outcome(&altered);
-                let answer = answer.with_error_code(code).with_error_message(message);
-                response.responses.push(answer);
-            }
-            response
+            let alterations = request.resources.into_iter().map(alteration).collect();
+            let answers = alter_all(&broker, alterations, request.validate_only)
+                .await
+                .into_iter()
+                .map(|altered| {
+                    let (code, message) = altered.outcome;
+                    AlterConfigsResourceResponse::default()
+                        .with_resource_type(altered.resource_type)
+                        .with_resource_name(altered.resource_name)
+                        .with_error_code(code)
+                        .with_error_message(message)
+                });
+            AlterConfigsResponse::default().with_responses(answers.collect())
         }))
     }
 }
 
-async fn replace(
-    broker: &Arc<Broker>,
-    resource: AlterConfigsResource,
-    validate_only: bool,
-) -> Result<(), Refusal> {
+fn alteration(resource: AlterConfigsResource) -> Alteration {
+    let (resource_type, resource_name) = (resource.resource_type, resource.resource_name.clone());
+    Alteration {
+        resource_type,
+        resource_name,
+        change: replacement(resource),
+    }
+}
+
+fn replacement(resource: AlterConfigsResource) -> Result<Change, Refusal> {
     let configs = resource.configs;
     check_names(
         configs.iter().map(|config| &config.name),
@@ -73,14 +73,8 @@ async fn replace(
         check_length(&config.name, &value)?;
         replaced.insert(config.name.to_string(), value.to_string());
     }
-    alter_topic(
-        broker,
-        &resource.resource_name,
-        validate_only,
-        |overrides, _| {
-            *overrides = replaced;
-            Ok(())
-        },
-    )
-    .await
+    Ok(Box::new(|overrides, _| {
+        *overrides = replaced;
+        Ok(())
+    }))
 }

@@ -8,7 +8,7 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicName;
 use kafka_protocol::protocol::StrBytes;
 
-use super::admin::{Refusal, blocking, repeated};
+use super::admin::{Refusal, blocking, outcome, repeated};
 use crate::Broker;
 use crate::topic::TopicError;
 
@@ -102,14 +102,64 @@ pub(super) fn check_names<'a>(
     }
 }
 
-/// Changes a topic's overrides.
-pub(super) async fn alter_topic(
+/// What one resource of a request asks to be done to a topic's overrides.
+pub(super) type Change =
+    Box<dyn FnOnce(&mut BTreeMap<String, String>, &Broker) -> Result<(), TopicError> + Send>;
+
+/// One resource of a request that alters configs.
+pub(super) struct Alteration {
+    /// The code of its kind.
+    pub resource_type: i8,
+    /// Its name.
+    pub resource_name: StrBytes,
+    /// What is asked, or what is wrong with the asking.
+    pub change: Result<Change, Refusal>,
+}
+
+/// What became of one resource.
+pub(super) struct Altered {
+    /// The code of its kind.
+    pub resource_type: i8,
+    /// Its name.
+    pub resource_name: StrBytes,
+    /// Kafka's code and message.
+    pub outcome: (i16, Option<StrBytes>),
+}
+
+/// Alters one resource after the other, in the order of the request.
+pub(super) async fn alter_all(
+    broker: &Arc<Broker>,
+    alterations: Vec<Alteration>,
+    validate_only: bool,
+) -> Vec<Altered> {
+    let names = alterations.iter();
+    let doubles = repeated(names.map(|a| (a.resource_type, a.resource_name.clone())));
+    let mut all = Vec::with_capacity(alterations.len());
+    for Alteration {
+        resource_type,
+        resource_name,
+        change,
+    } in alterations
+    {
+        let asked = check_once(&doubles, resource_type, &resource_name).and(change);
+        let altered = match asked {
+            Ok(change) => alter_topic(broker, &resource_name, validate_only, change).await,
+            Err(refusal) => Err(refusal),
+        };
+        all.push(Altered {
+            resource_type,
+            resource_name,
+            outcome: outcome(&altered),
+        });
+    }
+    all
+}
+
+async fn alter_topic(
     broker: &Arc<Broker>,
     topic: &str,
     validate_only: bool,
-    change: impl FnOnce(&mut BTreeMap<String, String>, &Broker) -> Result<(), TopicError>
-    + Send
-    + 'static,
+    change: Change,
 ) -> Result<(), Refusal> {
     let (broker, topic) = (Arc::clone(broker), topic.to_owned());
     let altered = blocking(move || {

@@ -18,10 +18,9 @@ use kafka_protocol::messages::{
     ApiKey, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
-use super::admin::{Refusal, outcome, repeated};
-use super::configs::{alter_topic, check_alterable, check_names, check_once};
+use super::admin::Refusal;
+use super::configs::{Alteration, Change, alter_all, check_alterable, check_names};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
 use crate::topic::alter::{ConfigChange, Operation, apply};
 
 /// IncrementalAlterConfigs.
@@ -40,32 +39,33 @@ impl Api for IncrementalAlterConfigs {
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let broker = Arc::clone(&ctx.broker);
         Reply::Later(Box::pin(async move {
-            let resources = request.resources.iter();
-            let doubles = repeated(resources.map(|r| (r.resource_type, r.resource_name.clone())));
-            let mut response = IncrementalAlterConfigsResponse::default();
-            for resource in request.resources {
-                let answer = AlterConfigsResourceResponse::default()
-                    .with_resource_type(resource.resource_type)
-                    .with_resource_name(resource.resource_name.clone());
-                let (kind, name) = (resource.resource_type, &resource.resource_name);
-                let altered = match check_once(&doubles, kind, name) {
-                    Ok(()) => alter(&broker, resource, request.validate_only).await,
-                    Err(refusal) => Err(refusal),
-                };
-                let (code, message) = outcome(&altered);
-                let answer = answer.with_error_code(code).with_error_message(message);
-                response.responses.push(answer);
-            }
-            response
+            let alterations = request.resources.into_iter().map(alteration).collect();
+            let answers = alter_all(&broker, alterations, request.validate_only)
+                .await
+                .into_iter()
+                .map(|altered| {
+                    let (code, message) = altered.outcome;
+                    AlterConfigsResourceResponse::default()
+                        .with_resource_type(altered.resource_type)
+                        .with_resource_name(altered.resource_name)
+                        .with_error_code(code)
+                        .with_error_message(message)
+                });
+            IncrementalAlterConfigsResponse::default().with_responses(answers.collect())
         }))
     }
 }
 
-async fn alter(
-    broker: &Arc<Broker>,
-    resource: AlterConfigsResource,
-    validate_only: bool,
-) -> Result<(), Refusal> {
+fn alteration(resource: AlterConfigsResource) -> Alteration {
+    let (resource_type, resource_name) = (resource.resource_type, resource.resource_name.clone());
+    Alteration {
+        resource_type,
+        resource_name,
+        change: changes(resource),
+    }
+}
+
+fn changes(resource: AlterConfigsResource) -> Result<Change, Refusal> {
     let configs = resource.configs;
     let needs_value = |c: &&AlterableConfig| c.config_operation != DELETE && c.value.is_none();
     check_names(
@@ -80,11 +80,9 @@ async fn alter(
         .into_iter()
         .map(change)
         .collect::<Result<Vec<_>, _>>()?;
-    let topic = resource.resource_name;
-    alter_topic(broker, &topic, validate_only, |overrides, broker| {
+    Ok(Box::new(|overrides, broker| {
         apply(overrides, changes, &broker.config.values)
-    })
-    .await
+    }))
 }
 
 fn change(config: AlterableConfig) -> Result<ConfigChange, Refusal> {
