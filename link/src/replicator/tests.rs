@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 use proptest::prelude::*;
 
 use super::apply::{Machine, Setup};
 use super::lag::StatusCell;
 use super::*;
 use crate::backoff::Backoff;
-use crate::ports::{Clock, Lease, MirrorTarget, TargetError, TopicCatalog};
-use crate::record::{LinkName, MirrorRecord, MirrorTopicSpec};
-use crate::state::MirrorStatus;
+use crate::ports::{Clock, Lease, MirrorTarget, TargetError};
+use crate::record::LinkName;
 use crate::testing::batches::{batch, damaged, joined};
 use crate::testing::here::FakeHere;
 
@@ -47,28 +46,7 @@ impl Bench {
         let here = FakeHere::new();
         let topic = TopicName::new(TOPIC).unwrap();
         let link = LinkName::new("dr").unwrap();
-        let spec = MirrorTopicSpec {
-            topic: topic.clone(),
-            source_topic_id: TopicId::ZERO,
-            partitions: 1,
-            configs: Vec::new(),
-        };
-        let record = MirrorRecord {
-            topic: topic.clone(),
-            link: link.clone(),
-            source_topic: topic.clone(),
-            source_topic_id: TopicId::ZERO,
-            partitions: 1,
-            status: MirrorStatus::Active,
-            status_since_ms: 0,
-            error: MirrorError::NoError,
-            error_detail: String::new(),
-            stopping: None,
-            start_offsets: Vec::new(),
-            created_ms: 0,
-        };
-        here.create_mirror(&spec, &record).unwrap();
-        let partition = TopicPartition::new(topic, 0);
+        let partition = here.add_mirror(topic, link.clone());
         let target = here.open(&partition, &Lease { link, epoch: 1 }).unwrap();
         let status = StatusCell::default();
         let setup = Setup {

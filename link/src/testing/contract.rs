@@ -326,12 +326,9 @@ pub fn what_was_stored_is_there_after_opening_again(harness: &dyn Harness) {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use carrick_protocol::ids::{TopicId, TopicName};
+    use carrick_protocol::ids::TopicName;
 
     use super::*;
-    use crate::ports::TopicCatalog;
-    use crate::record::{MirrorRecord, MirrorTopicSpec};
-    use crate::state::{MirrorError, MirrorStatus};
     use crate::testing::here::FakeHere;
 
     struct Fake {
@@ -363,29 +360,7 @@ mod tests {
         }
 
         fn mirror(&self) -> TopicPartition {
-            let topic = self.name();
-            let spec = MirrorTopicSpec {
-                topic: topic.clone(),
-                source_topic_id: TopicId::ZERO,
-                partitions: 1,
-                configs: Vec::new(),
-            };
-            let record = MirrorRecord {
-                topic: topic.clone(),
-                link: self.link(),
-                source_topic: topic.clone(),
-                source_topic_id: TopicId::ZERO,
-                partitions: 1,
-                status: MirrorStatus::Active,
-                status_since_ms: 0,
-                error: MirrorError::NoError,
-                error_detail: String::new(),
-                stopping: None,
-                start_offsets: Vec::new(),
-                created_ms: 0,
-            };
-            self.here.create_mirror(&spec, &record).expect("it is new");
-            TopicPartition::new(topic, 0)
+            self.here.add_mirror(self.name(), self.link())
         }
 
         fn ordinary(&self) -> TopicPartition {

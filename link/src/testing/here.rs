@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use carrick_protocol::batch::{BatchHeader, Batches};
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 
 use crate::ports::{
@@ -16,7 +16,7 @@ use crate::record::{
     LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut,
 };
 use crate::report::RpoReport;
-use crate::state::MirrorStatus;
+use crate::state::{MirrorError, MirrorStatus};
 
 /// One stored batch.
 #[derive(Debug, Clone)]
@@ -83,6 +83,32 @@ impl FakeHere {
         topic
             .partitions
             .resize_with(usize::try_from(partitions).unwrap(), Log::default);
+    }
+
+    /// An active mirror of one partition, under its source's name.
+    pub fn add_mirror(&self, topic: TopicName, link: LinkName) -> TopicPartition {
+        let spec = MirrorTopicSpec {
+            topic: topic.clone(),
+            source_topic_id: TopicId::ZERO,
+            partitions: 1,
+            configs: Vec::new(),
+        };
+        let record = MirrorRecord {
+            topic: topic.clone(),
+            link,
+            source_topic: topic.clone(),
+            source_topic_id: TopicId::ZERO,
+            partitions: 1,
+            status: MirrorStatus::Active,
+            status_since_ms: 0,
+            error: MirrorError::NoError,
+            error_detail: String::new(),
+            stopping: None,
+            start_offsets: Vec::new(),
+            created_ms: 0,
+        };
+        self.create_mirror(&spec, &record).unwrap();
+        TopicPartition::new(topic, 0)
     }
 
     /// Every stored byte of a partition, in order.
