@@ -84,10 +84,7 @@ async fn delete(
     partition: i32,
     offset: i64,
 ) -> Result<Offset, Refusal> {
-    let found = broker
-        .catalog
-        .topic(topic)
-        .and_then(|topic| topic.partition(partition));
+    let found = broker.catalog.partition(topic, partition);
     let Some(partition) = found else {
         return Err(Refusal::new(
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,

@@ -59,10 +59,7 @@ impl Api for DescribeProducers {
 fn producers(broker: &Broker, topic: &str, partition: i32) -> Result<Vec<ProducerState>, Refusal> {
     TopicName::new(topic)
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
-    let known = broker
-        .catalog
-        .topic(topic)
-        .and_then(|topic| topic.partition(partition));
+    let known = broker.catalog.partition(topic, partition);
     let partition = known.ok_or_else(|| TopicError::Unknown(format!("{topic}-{partition}")))?;
     let entries = |log: &Log| log.producers().entries().map(shown).collect();
     Ok(partition.with_log(entries)?)

@@ -24,12 +24,9 @@ impl Local {
     }
 
     fn partition(&self, partition: &TopicPartition) -> Result<Arc<Partition>, TargetError> {
-        let topic = self
+        let found = self
             .topics
-            .topic(&partition.topic)
-            .ok_or(TargetError::NoSuchPartition)?;
-        let found = topic
-            .partition(partition.partition)
+            .partition(&partition.topic, partition.partition)
             .ok_or(TargetError::NoSuchPartition)?;
         found.check_reader(LeaderEpoch::NONE).map_err(refused)?;
         Ok(found)

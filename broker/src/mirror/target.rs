@@ -33,12 +33,9 @@ impl MirrorTarget for Target {
         partition: &TopicPartition,
         lease: &Lease,
     ) -> Result<Box<dyn MirrorPartition>, TargetError> {
-        let topic = self
+        let found = self
             .topics
-            .topic(&partition.topic)
-            .ok_or(TargetError::NoSuchPartition)?;
-        let found = topic
-            .partition(partition.partition)
+            .partition(&partition.topic, partition.partition)
             .ok_or(TargetError::NoSuchPartition)?;
         let record = self.meta.get::<MirrorKeyspace>(&partition.topic);
         let record = record.map_err(|error| TargetError::Storage(error.to_string()))?;

@@ -93,6 +93,11 @@ impl Catalog {
         self.topics.read().by_name.get(name).cloned()
     }
 
+    /// A partition by its topic's name and its number.
+    pub fn partition(&self, topic: &str, number: i32) -> Option<Arc<Partition>> {
+        self.topic(topic)?.partition(number)
+    }
+
     /// A topic by id.
     pub fn by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
         self.topics.read().by_id.get(&id).cloned()
