@@ -22,7 +22,7 @@ peers: deps            ## a real Apache Kafka from Maven Central, and the Java c
 demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=carrick needs no Java
 	@if [ "$(SOURCE)" != carrick ]; then $(MAKE) -s peers; fi
 	$(CARGO) build --release --locked -p e2e --bins
-	$(CARGO_TARGET_DIR)/release/demo --source $(or $(SOURCE),kafka)
+	$(CARGO) run --release --locked -q -p e2e --bin demo -- --source $(or $(SOURCE),kafka)
 
 test: test-unit test-e2e test-clients test-crash test-kafka-suite ## everything, at CI size
 

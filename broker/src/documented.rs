@@ -13,9 +13,9 @@ use crate::topic::defs::TOPIC_CONFIGS;
 const DEFAULT_MAX_CHARS: usize = 100;
 
 fn document(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../docs")
-        .join(name);
+    // Asked when it runs, not when it is compiled: clones may share a target folder.
+    let package = std::env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
+    let path = Path::new(&package).join("../docs").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -2,14 +2,13 @@
 
 mod rules;
 
-use std::path::Path;
 use std::process::Command;
 
 use rules::{RULES, SourceFile, Violation};
 
 /// Every tracked or new file below the repository's root that is text, with its path from there.
 fn files() -> harness::Result<Vec<SourceFile>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = harness::process::repository();
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(&root)

@@ -146,8 +146,12 @@ pub fn cache_dir() -> PathBuf {
     )
 }
 
-/// The root of this repository.
+/// The root of this repository: the clone that cargo runs in now. Clones may share a target folder, so the one that
+/// this was compiled in may be another, or gone.
 #[must_use]
 pub fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    let package = std::env::var_os("CARGO_MANIFEST_DIR");
+    package
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+        .join("..")
 }
