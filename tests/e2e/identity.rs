@@ -1,5 +1,7 @@
 //! Every batch at the mirror is the source's, byte for byte.
 
+use std::path::Path;
+
 use harness::{Result, segments, wait_until};
 use serde_json::json;
 
@@ -94,6 +96,9 @@ fn write_compacted(world: &mut World) -> Result<()> {
         .unwrap_or(0)
         + 1;
     let dir = world.kafka.partition_dir(1, "compacted", 0);
+    wait_until("the source's cleaner has nothing left to do", LIMIT, || {
+        cleaned_to_the_active_segment(&dir)
+    })?;
     wait_until("the source's cleaner has left gaps", LIMIT, || {
         let batches = segments::batches(&dir, 0, end)?;
         let gaps = batches.windows(2).filter(|pair| {
@@ -106,5 +111,26 @@ fn write_compacted(world: &mut World) -> Result<()> {
         } else {
             Err(format!("{} batches, no gap", batches.len()))
         })
+    })
+}
+
+/// The cleaner's own checkpoint stands at the active segment: it will not rewrite this partition again, and what the
+/// mirror fetches is what the comparison finds. Without this the cleaner may go through once more in between.
+fn cleaned_to_the_active_segment(dir: &Path) -> Result<std::result::Result<(), String>> {
+    let mut active = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if let Some(base) = name.strip_suffix(".log") {
+            active = active.max(base.parse::<i64>()?);
+        }
+    }
+    let checkpoint = dir.with_file_name("cleaner-offset-checkpoint");
+    let text = std::fs::read_to_string(&checkpoint).unwrap_or_default();
+    let line = format!("compacted 0 {active}");
+    Ok(if active > 0 && text.lines().any(|l| l == line) {
+        Ok(())
+    } else {
+        Err(format!("active segment {active}, checkpoint {text:?}"))
     })
 }
