@@ -29,7 +29,7 @@ impl Api for ListGroups {
             return Reply::Now(response);
         }
         for group in ctx.broker.groups.list() {
-            if !passes(&request.states_filter, group.state.name()) {
+            if !passes(&request.states_filter, group.state) {
                 continue;
             }
             response.groups.push(listed(version, &group));
@@ -43,7 +43,7 @@ fn listed(version: i16, group: &coordinator::ListedGroup) -> ListedGroup {
         .with_group_id(wire_group_id(&group.group_id))
         .with_protocol_type(text(&group.protocol_type));
     if version >= 4 {
-        listed.group_state = text(group.state.name());
+        listed.group_state = text(group.state);
     }
     if version >= 5 {
         listed.group_type = text(CLASSIC);
@@ -69,7 +69,7 @@ mod tests {
         let group = coordinator::ListedGroup {
             group_id: carrick_protocol::ids::GroupId::new("g"),
             protocol_type: "consumer".into(),
-            state: crate::group::classic::GroupState::Stable,
+            state: "Stable",
         };
         assert_encodes::<ListGroups>(ListGroups::VERSIONS, |version| {
             ListGroupsResponse::default().with_groups(vec![listed(version, &group)])

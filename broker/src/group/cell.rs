@@ -17,6 +17,7 @@ use super::classic::{
 };
 use super::coordinator::Inner;
 use super::error::GroupError;
+use super::kind::Kind;
 use super::offsets::{CommittedOffset, Offsets};
 use crate::records::group::Groups;
 
@@ -31,7 +32,7 @@ pub(super) struct Cell {
 
 /// What the lock of a [`Cell`] protects.
 pub(super) struct CellState {
-    pub classic: ClassicGroup,
+    pub kind: Kind,
     pub offsets: Offsets,
     /// Changes handed to the store that have not come back.
     pub changes_in_flight: usize,
@@ -60,7 +61,7 @@ impl Cell {
     pub fn new(id: GroupId, classic: ClassicGroup) -> Arc<Self> {
         let logged = (classic.state(), classic.generation());
         let state = CellState {
-            classic,
+            kind: Kind::Classic(classic),
             offsets: Offsets::default(),
             changes_in_flight: 0,
             joins: HashMap::new(),
@@ -78,7 +79,7 @@ impl Cell {
 
 impl CellState {
     pub fn is_dead(&self) -> bool {
-        self.classic.state() == GroupState::Dead
+        self.kind.is_dead()
     }
 
     /// Parks a join.
@@ -100,13 +101,16 @@ impl CellState {
         Ticket(self.next_ticket)
     }
 
-    /// Lets an event happen to the group and does what follows from it.
+    /// Lets an event happen to a classic group and does what follows from it. An event of a group
+    /// that has become another kind meanwhile has no consequence.
     pub fn apply(&mut self, inner: &Inner, cell: &Arc<Cell>, event: Event) {
-        let effects = self.classic.apply(event, inner.clock.now());
-        self.perform(inner, cell, effects);
+        if let Some(classic) = self.kind.classic_mut() {
+            let effects = classic.apply(event, inner.clock.now());
+            self.perform(inner, cell, effects);
+        }
     }
 
-    /// Does what the group wants done, and queues it for its next deadline.
+    /// Does what a classic group wants done, and queues it for its next deadline.
     pub fn perform(&mut self, inner: &Inner, cell: &Arc<Cell>, effects: Vec<Effect>) {
         let mut effects = std::collections::VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
@@ -126,7 +130,9 @@ impl CellState {
                     let then = Then::Step(cell.clone(), step);
                     if let Err(Then::Step(_, step)) = self.submit(inner, batch, then) {
                         let refused = Event::Stored(step, Err(GroupError::NotStored));
-                        effects.extend(self.classic.apply(refused, inner.clock.now()));
+                        if let Some(classic) = self.kind.classic_mut() {
+                            effects.extend(classic.apply(refused, inner.clock.now()));
+                        }
                     }
                 }
             }
@@ -136,11 +142,14 @@ impl CellState {
     }
 
     fn log_change(&mut self, group: &GroupId) {
-        let now = (self.classic.state(), self.classic.generation());
+        let Some(classic) = self.kind.classic() else {
+            return;
+        };
+        let now = (classic.state(), classic.generation());
         let (from, group) = (self.logged.0, group.as_str());
-        if now != self.logged && !self.is_dead() {
+        if now != self.logged && now.0 != GroupState::Dead {
             let (to, generation) = now;
-            let members = self.classic.member_count();
+            let members = classic.member_count();
             tracing::info!(group, %from, %to, generation, members, "group");
             self.logged = now;
         }
@@ -162,13 +171,12 @@ impl CellState {
         {
             self.wake_at_ms = None;
         }
-        let effects = self.classic.apply(Event::Tick, now);
-        self.perform(inner, cell, effects);
+        self.apply(inner, cell, Event::Tick);
     }
 
     /// Queues the group for its next deadline, unless it is queued for that time or before.
     pub fn queue_wakeup(&mut self, inner: &Inner, cell: &Arc<Cell>) {
-        let Some(deadline_ms) = self.classic.next_deadline_ms() else {
+        let Some(deadline_ms) = self.kind.next_deadline_ms() else {
             return;
         };
         if self

@@ -126,7 +126,7 @@ impl Coordinator {
         }
         for cell in self.inner.cells() {
             let mut state = cell.state.lock();
-            let effects = state.classic.close(self.inner.clock.now());
+            let effects = state.kind.close(self.inner.clock.now());
             state.perform(&self.inner, &cell, effects);
         }
         let inner = self.inner.clone();
@@ -207,7 +207,9 @@ impl Coordinator {
     pub fn heartbeat(&self, group: &GroupId, request: &HeartbeatRequest) -> Result<(), GroupError> {
         check_id(group)?;
         let beat = |cell: &Arc<Cell>, state: &mut CellState| {
-            let result = state.classic.heartbeat(request, self.inner.clock.now());
+            let now = self.inner.clock.now();
+            let classic = state.kind.classic_mut().ok_or(GroupError::UnknownMember)?;
+            let result = classic.heartbeat(request, now);
             state.queue_wakeup(&self.inner, cell);
             result
         };
@@ -225,15 +227,17 @@ impl Coordinator {
     ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
         check_id(group)?;
         let leave = |cell: &Arc<Cell>, state: &mut CellState| {
-            let (results, effects) = state.classic.leave(leaving, self.inner.clock.now());
+            let now = self.inner.clock.now();
+            let classic = state.kind.classic_mut().ok_or(GroupError::UnknownMember)?;
+            let (results, effects) = classic.leave(leaving, now);
             state.perform(&self.inner, cell, effects);
-            results
+            Ok(results)
         };
         match self.inner.with(group, leave) {
             Err(GroupError::GroupNotFound) => {
                 Ok(vec![Err(GroupError::UnknownMember); leaving.len()])
             }
-            other => other,
+            other => other?,
         }
     }
 }
@@ -326,7 +330,7 @@ impl Inner {
             .ok_or(GroupError::GroupNotFound)?;
         let mut state = cell.state.lock();
         change(&cell, &mut state)?;
-        let effects = state.classic.close(self.clock.now());
+        let effects = state.kind.close(self.clock.now());
         state.perform(self, &cell, effects);
         groups.remove(group);
         Ok(())

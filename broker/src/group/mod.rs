@@ -4,6 +4,7 @@
 //! - [`offsets`]: committed offsets.
 //! - [`coordinator`]: all groups of this broker: the locks, the clock, parked requests.
 //! - `cell`: one group with its lock and its parked requests.
+//! - `kind`: the protocol that a group follows.
 //! - `store`: the thread that makes changes durable, many in one synced write.
 //! - `wake`: one task that wakes groups when a timer of theirs is due.
 //!
@@ -19,6 +20,7 @@ mod clock;
 pub mod coordinator;
 pub mod error;
 pub mod ids;
+mod kind;
 pub mod limits;
 mod load;
 pub mod offsets;

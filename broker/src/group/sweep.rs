@@ -78,11 +78,11 @@ impl Inner {
         now_ms: i64,
     ) -> Vec<(TopicName, i32)> {
         let retention_ms = self.config.offsets_retention_ms;
-        let expire_from = state.classic.expire_from();
+        let expire_from = state.kind.expire_from();
         let mut expired = Vec::new();
         for (topic, partitions) in state.offsets.topics() {
             let topic_id = topic_ids.get(topic).copied();
-            let is_read = state.classic.is_subscribed(topic.as_str());
+            let is_read = state.kind.is_subscribed(topic.as_str());
             for (partition, offset) in partitions {
                 let lost = topic_id.is_some_and(|id| !id.is_some_and(|id| offset.is_of(id)));
                 let old = !is_read
@@ -103,7 +103,7 @@ impl Inner {
             .topics()
             .map(|(_, partitions)| partitions.len())
             .sum();
-        state.classic.is_empty() && !state.classic.has_pending_members() && offsets == expired
+        state.kind.is_empty() && !state.kind.has_pending_members() && offsets == expired
     }
 
     fn remove_left_over(

@@ -22,8 +22,8 @@ pub struct ListedGroup {
     pub group_id: GroupId,
     /// Its protocol type, empty for a group of offsets alone.
     pub protocol_type: String,
-    /// Its state.
-    pub state: GroupState,
+    /// Kafka's name of its state.
+    pub state: &'static str,
 }
 
 /// A group and its members.
@@ -43,17 +43,16 @@ impl Coordinator {
     /// All groups.
     pub fn list(&self) -> Vec<ListedGroup> {
         let cells = self.inner.cells().into_iter();
-        let listed = cells.map(|cell| {
+        let listed = cells.filter_map(|cell| {
             let state = cell.state.lock();
-            ListedGroup {
+            let group = ListedGroup {
                 group_id: cell.id.clone(),
-                protocol_type: state.classic.protocol_type().unwrap_or_default().to_owned(),
-                state: state.classic.state(),
-            }
+                protocol_type: state.kind.protocol_type().to_owned(),
+                state: state.kind.state_name(),
+            };
+            (!state.is_dead()).then_some(group)
         });
-        listed
-            .filter(|group| group.state != GroupState::Dead)
-            .collect()
+        listed.collect()
     }
 
     /// One group.
@@ -61,16 +60,15 @@ impl Coordinator {
     /// # Errors
     /// `GroupNotFound`, `ShuttingDown`.
     pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
-        self.inner.with(group, |_, state| DescribedGroup {
-            state: state.classic.state(),
-            protocol_type: state.classic.protocol_type().unwrap_or_default().to_owned(),
-            protocol: state
-                .classic
-                .described_protocol()
-                .unwrap_or_default()
-                .to_owned(),
-            members: state.classic.describe_members(),
-        })
+        self.inner.with(group, |_, state| {
+            let classic = state.kind.classic().ok_or(GroupError::GroupNotFound)?;
+            Ok(DescribedGroup {
+                state: classic.state(),
+                protocol_type: state.kind.protocol_type().to_owned(),
+                protocol: classic.described_protocol().unwrap_or_default().to_owned(),
+                members: classic.describe_members(),
+            })
+        })?
     }
 
     /// Deletes a group without members, with its offsets; answered when that is durable.
@@ -80,7 +78,7 @@ impl Coordinator {
     ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
         let (outcome, stored) = oneshot::channel();
         let begun = self.inner.remove(group, |cell, state| {
-            state.classic.check_delete()?;
+            state.kind.check_delete()?;
             let then = Then::Deleted(Some(outcome));
             let change = removal(&cell.id);
             state
@@ -107,10 +105,10 @@ impl Coordinator {
         let (outcome, stored) = oneshot::channel();
         let begun = check_id(group).and_then(|()| {
             let begin = |cell: &Arc<Cell>, state: &mut CellState| {
-                state.classic.check_offset_delete()?;
+                state.kind.check_offset_delete()?;
                 let (mut results, mut forgotten) = (Vec::new(), Vec::new());
                 for (topic, partitions) in topics {
-                    if state.classic.is_subscribed(topic.as_str()) {
+                    if state.kind.is_subscribed(topic.as_str()) {
                         results.push(Err(GroupError::SubscribedToTopic));
                         continue;
                     }

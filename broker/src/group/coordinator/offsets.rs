@@ -162,7 +162,7 @@ fn begin_commit_to(
     outcome: oneshot::Sender<Result<(), GroupError>>,
 ) -> Result<(Vec<Result<(), GroupError>>, bool), GroupError> {
     let now = inner.clock.now();
-    state.classic.fence_commit(&request.fence, now)?;
+    state.kind.fence_commit(&request.fence, now)?;
     state.queue_wakeup(inner, cell);
     let expire_ms = request
         .retention_ms
