@@ -4,7 +4,7 @@
 //!
 //! - versions: `3..` from 3 on, `..12` up to 12, `3..5`; none means all the message has;
 //! - tag: the field is a tagged field (KIP-482) of its struct;
-//! - type: `bool i8 i16 i32 i64 uuid str bytes`, an array `[type]` or `[ fields ]`, a struct
+//! - type: `bool i8 i16 i32 i64 f64 uuid str bytes`, an array `[type]` or `[ fields ]`, a struct
 //!   `{ fields }`; a leading `n` means nullable, `n7` nullable from version 7 on.
 //!
 //! From `flexible_from` on, lengths are compact varints and each struct ends with tagged fields.
@@ -178,7 +178,7 @@ impl Parser {
             "bool" | "i8" => Op::Fixed(1),
             "i16" => Op::Fixed(2),
             "i32" => Op::Fixed(4),
-            "i64" => Op::Fixed(8),
+            "i64" | "f64" => Op::Fixed(8),
             "uuid" => Op::Fixed(16),
             "str" => Op::Blob {
                 length: long(Width::Short),

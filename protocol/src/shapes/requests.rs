@@ -295,6 +295,14 @@ pub(super) const REQUESTS: &[Description] = &[
             resources:[ resource_type:i8 resource_name:str configs:[ name:str value:nstr ] ]
             validate_only:bool",
     },
+    // AlterReplicaLogDirs
+    Description {
+        api_key: 34,
+        versions: 1..=2,
+        flexible_from: Some(2),
+        fields: "\
+            dirs:[ path:str topics:[ name:str partitions:[i32] ] ]",
+    },
     // DescribeLogDirs
     Description {
         api_key: 35,
@@ -325,6 +333,15 @@ pub(super) const REQUESTS: &[Description] = &[
         flexible_from: Some(2),
         fields: "groups_names:[str]",
     },
+    // ElectLeaders
+    Description {
+        api_key: 43,
+        versions: 0..=2,
+        flexible_from: Some(2),
+        fields: "\
+            1.. election_type:i8 topic_partitions:n[ topic:str partitions:[i32] ]
+            timeout_ms:i32",
+    },
     // IncrementalAlterConfigs
     Description {
         api_key: 44,
@@ -337,6 +354,23 @@ pub(super) const REQUESTS: &[Description] = &[
             ]
             validate_only:bool",
     },
+    // AlterPartitionReassignments
+    Description {
+        api_key: 45,
+        versions: 0..=1,
+        flexible_from: Some(0),
+        fields: "\
+            timeout_ms:i32 1.. allow_replication_factor_change:bool
+            topics:[ name:str partitions:[ partition_index:i32 replicas:n[i32] ] ]",
+    },
+    // ListPartitionReassignments
+    Description {
+        api_key: 46,
+        versions: 0..=0,
+        flexible_from: Some(0),
+        fields: "\
+            timeout_ms:i32 topics:n[ name:str partition_indexes:[i32] ]",
+    },
     // OffsetDelete
     Description {
         api_key: 47,
@@ -345,6 +379,46 @@ pub(super) const REQUESTS: &[Description] = &[
         fields: "\
             group_id:str
             topics:[ name:str partitions:[ partition_index:i32 ] ]",
+    },
+    // DescribeClientQuotas
+    Description {
+        api_key: 48,
+        versions: 0..=1,
+        flexible_from: Some(1),
+        fields: "\
+            components:[ entity_type:str match_type:i8 match:nstr ] strict:bool",
+    },
+    // AlterClientQuotas
+    Description {
+        api_key: 49,
+        versions: 0..=1,
+        flexible_from: Some(1),
+        fields: "\
+            entries:[
+                entity:[ entity_type:str entity_name:nstr ]
+                ops:[ key:str value:f64 remove:bool ]
+            ]
+            validate_only:bool",
+    },
+    // DescribeQuorum
+    Description {
+        api_key: 55,
+        versions: 0..=2,
+        flexible_from: Some(0),
+        fields: "\
+            topics:[ topic_name:str partitions:[ partition_index:i32 ] ]",
+    },
+    // UpdateFeatures
+    Description {
+        api_key: 57,
+        versions: 0..=2,
+        flexible_from: Some(0),
+        fields: "\
+            timeout_ms:i32
+            feature_updates:[
+                feature:str max_version_level:i16 ..0 allow_downgrade:bool 1.. upgrade_type:i8
+            ]
+            1.. validate_only:bool",
     },
     // DescribeCluster
     Description {
@@ -395,6 +469,14 @@ pub(super) const REQUESTS: &[Description] = &[
         versions: 0..=1,
         flexible_from: Some(0),
         fields: "group_ids:[str] include_authorized_operations:bool",
+    },
+    // ListConfigResources
+    Description {
+        api_key: 74,
+        versions: 0..=1,
+        flexible_from: Some(0),
+        fields: "\
+            1.. resource_types:[i8]",
     },
     // DescribeTopicPartitions
     Description {
