@@ -33,8 +33,8 @@ test-unit: deps        ## unit, property and model tests, house rules
 test-e2e: build peers  ## a real Apache Kafka as source
 	$(CARGO) test --release --locked -p e2e --test e2e -- --test-threads=$(E2E_THREADS)
 
-test-clients: build peers ## the Java client, librdkafka and franz-go against Carrick
-	$(CARGO) test --release --locked -p e2e --test clients -- --test-threads=$(E2E_THREADS)
+test-clients: build peers ## real client libraries and applications by capability; ONLY="sarama kafkajs" chooses
+	$(CARGO) test --release --locked -p e2e --test clients -- --at-once $(E2E_THREADS) $(ONLY)
 
 test-crash: build peers ## SIGKILL at random points; CRASH_ROUNDS=25 by default
 	$(CARGO) test --release --locked -p e2e --test crash -- --test-threads=1

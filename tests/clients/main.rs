@@ -1,170 +1,84 @@
-//! Groups of real clients: they share the partitions, on join, leave and crash, and their offsets outlive a restart.
+//! The matrix of real clients: every library and application, by capability, against a real Carrick process.
+//!
+//! `cargo test -p e2e --test clients` runs all of it and prints the table; words after `--` choose rows or cells whose
+//! `row / capability` contains one of them. `--list` names the cells, `--at-once N` sets how many run at the same time.
+//! It ends with 1 when a cell failed, with 2 when the words choose nothing.
 
-use std::time::Duration;
+mod apps;
+mod library;
+mod matrix;
+mod scenarios;
+mod table;
 
-use harness::{Carrick, Peer, Result, wait_until};
-use serde_json::{Value, json};
+use std::process::ExitCode;
 
-const LIMIT: Duration = Duration::from_secs(60);
-const PARTITIONS: i32 = 4;
+use matrix::{Cell, Row};
 
-/// Starts one more process of a client library; `None` where its toolchain is missing.
-type Start = fn(&str) -> Result<Option<Peer>>;
+/// Cells at a time, unless `--at-once` says otherwise: they wait for timeouts more than they compute.
+const AT_ONCE: usize = 2;
 
-fn java(bootstrap: &str) -> Result<Option<Peer>> {
-    Peer::java(bootstrap).map(Some)
+struct Arguments {
+    words: Vec<String>,
+    list: bool,
+    at_once: usize,
 }
 
-fn librdkafka(bootstrap: &str) -> Result<Option<Peer>> {
-    Peer::librdkafka(bootstrap).map(Some)
-}
-
-fn join(peer: &mut Peer, name: &str, group: &str) -> Result<()> {
-    let config = json!({"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"});
-    let mut fields = json!({"name": name, "group": group, "topic": "orders", "session_ms": 6000});
-    if peer.library() == "java" {
-        fields["config"] = config;
-    }
-    peer.call("member_start", fields)?;
-    Ok(())
-}
-
-fn state(peer: &mut Peer, name: &str) -> Result<Value> {
-    peer.call("member_state", json!({"name": name}))
-}
-
-fn assigned(state: &Value) -> Vec<i64> {
-    let all = state["assigned"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    all.iter().filter_map(Value::as_i64).collect()
-}
-
-/// Waits until the members have all partitions between them, each some, none twice.
-fn wait_shared(members: &mut [(&mut Peer, &str)]) -> Result<()> {
-    wait_until("the partitions are shared", LIMIT, || {
-        let mut shares = Vec::new();
-        for (peer, name) in &mut *members {
-            shares.push(assigned(&state(peer, name)?));
-        }
-        let mut all: Vec<i64> = shares.concat();
-        all.sort_unstable();
-        let whole = all == (0..i64::from(PARTITIONS)).collect::<Vec<_>>();
-        Ok(if whole && shares.iter().all(|s| !s.is_empty()) {
-            Ok(())
-        } else {
-            Err(format!("{shares:?}"))
-        })
-    })
-}
-
-fn wait_consumed(members: &mut [(&mut Peer, &str)], total: u64) -> Result<()> {
-    wait_until(&format!("{total} records are consumed"), LIMIT, || {
-        let mut sum = 0;
-        for (peer, name) in &mut *members {
-            sum += state(peer, name)?["consumed"].as_u64().unwrap_or(0);
-        }
-        Ok(if sum >= total {
-            Ok(())
-        } else {
-            Err(sum.to_string())
-        })
-    })
-}
-
-fn wait_committed(peer: &mut Peer, group: &str, offset: i64) -> Result<()> {
-    wait_until(
-        &format!("{offset} is committed in every partition"),
-        LIMIT,
-        || {
-            let mut all = Vec::new();
-            for partition in 0..PARTITIONS {
-                let fields = json!({"group": group, "topic": "orders", "partition": partition});
-                all.push(
-                    peer.call("committed", fields)?["offset"]
-                        .as_i64()
-                        .unwrap_or(-1),
-                );
-            }
-            Ok(if all.iter().all(|o| *o == offset) {
-                Ok(())
-            } else {
-                Err(format!("{all:?}"))
-            })
-        },
-    )
-}
-
-fn produce(writer: &mut Peer, count: i64) -> Result<()> {
-    for partition in 0..PARTITIONS {
-        let fields = json!({"topic": "orders", "partition": partition, "count": count});
-        writer.call("produce", fields)?;
-    }
-    Ok(())
-}
-
-fn two_members_share_leave_crash_and_resume(library: &str, start: Start) -> Result<()> {
-    let mut carrick = Carrick::start()?;
-    let bootstrap = carrick.bootstrap();
-    let Some(mut first) = start(&bootstrap)? else {
-        println!("SKIPPED {library}: its toolchain is not on this machine");
-        return Ok(());
+fn arguments() -> Result<Arguments, String> {
+    let mut parsed = Arguments {
+        words: Vec::new(),
+        list: false,
+        at_once: AT_ONCE,
     };
-    let mut writer = Peer::java(&bootstrap)?;
-    writer.call(
-        "create_topic",
-        json!({"topic": "orders", "partitions": PARTITIONS}),
-    )?;
-    let restarted = |name: &str| start(&bootstrap)?.ok_or_else(|| anyhow::anyhow!("no {name}"));
-
-    join(&mut first, "a", "g")?;
-    wait_shared(&mut [(&mut first, "a")])?;
-    let mut second = restarted("second")?;
-    join(&mut second, "b", "g")?;
-    wait_shared(&mut [(&mut first, "a"), (&mut second, "b")])?;
-    produce(&mut writer, 100)?;
-    wait_consumed(&mut [(&mut first, "a"), (&mut second, "b")], 400)?;
-
-    second.call("member_stop", json!({"name": "b"}))?;
-    wait_shared(&mut [(&mut first, "a")])?;
-    join(&mut second, "b", "g")?;
-    wait_shared(&mut [(&mut first, "a"), (&mut second, "b")])?;
-    drop(second);
-    wait_shared(&mut [(&mut first, "a")])?;
-
-    produce(&mut writer, 50)?;
-    wait_committed(&mut writer, "g", 150)?;
-    carrick.kill();
-    carrick.restart()?;
-    wait_committed(&mut writer, "g", 150)?;
-    produce(&mut writer, 25)?;
-    wait_committed(&mut writer, "g", 175)?;
-    drop(first);
-    let mut third = restarted("third")?;
-    join(&mut third, "c", "g")?;
-    wait_shared(&mut [(&mut third, "c")])?;
-    produce(&mut writer, 10)?;
-    wait_committed(&mut writer, "g", 185)?;
-    let seen = state(&mut third, "c")?["consumed"].as_u64().unwrap_or(0);
-    assert_eq!(
-        seen, 40,
-        "the third goes on where the group was, and reads nothing again"
-    );
-    Ok(())
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--list" => parsed.list = true,
+            "--at-once" => {
+                let number = given.next().and_then(|n| n.parse().ok());
+                parsed.at_once = number.ok_or("--at-once takes a number")?;
+            }
+            // What `cargo test` hands to every test binary.
+            "--nocapture" | "--quiet" => {}
+            other if other.starts_with('-') => return Err(format!("unknown argument {other}")),
+            word => parsed.words.push(word.to_owned()),
+        }
+    }
+    Ok(parsed)
 }
 
-#[test]
-fn java_consumers_share_leave_crash_and_resume() -> Result<()> {
-    two_members_share_leave_crash_and_resume("java", java)
+fn path(row: &Row, cell: &Cell) -> String {
+    format!("{} / {}", row.name, cell.capability)
 }
 
-#[test]
-fn librdkafka_consumers_share_leave_crash_and_resume() -> Result<()> {
-    two_members_share_leave_crash_and_resume("librdkafka", librdkafka)
-}
-
-#[test]
-fn franz_go_consumers_share_leave_crash_and_resume() -> Result<()> {
-    two_members_share_leave_crash_and_resume("franz-go", Peer::franz_go)
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            eprintln!("clients: {e}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut rows = library::rows();
+    rows.extend(apps::rows());
+    let wanted = |row: &Row, cell: &Cell| {
+        let path = path(row, cell);
+        arguments.words.is_empty() || arguments.words.iter().any(|w| path.contains(w))
+    };
+    let chosen = rows
+        .iter()
+        .flat_map(|r| r.cells.iter().map(move |c| (r, c)));
+    let chosen: Vec<_> = chosen.filter(|(r, c)| wanted(r, c)).collect();
+    if chosen.is_empty() {
+        eprintln!("clients: no cell has {:?} in its name", arguments.words);
+        return ExitCode::from(2);
+    }
+    if arguments.list {
+        for (row, cell) in chosen {
+            println!("{}", path(row, cell));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let outcomes = matrix::run(&rows, arguments.at_once.max(1), wanted);
+    table::print(&rows, &outcomes);
+    ExitCode::from(u8::from(table::Totals::of(&outcomes).failed > 0))
 }

@@ -1,0 +1,3 @@
+//! What every client library is asked to do, one file a capability.
+
+pub mod group;
