@@ -23,6 +23,7 @@ use crate::mirror;
 use crate::producer_ids::ProducerIds;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::server::{Bound, Server};
+use crate::store::Store;
 use crate::topic::{Catalog, TopicError};
 
 /// Threads that flush logs: enough to keep an SSD's queue from running empty.
@@ -53,6 +54,8 @@ pub struct Broker {
     pub flusher: Arc<Flusher>,
     /// Consumer groups.
     pub groups: Arc<Coordinator>,
+    /// Makes changes of groups and transactions durable.
+    pub store: Arc<Store>,
     /// Fetch sessions (KIP-227).
     pub fetch_sessions: Sessions,
     /// Links and their mirrors.
@@ -110,6 +113,7 @@ struct Opened {
     flusher: Arc<Flusher>,
     catalog: Arc<Catalog>,
     groups: Arc<Coordinator>,
+    store: Arc<Store>,
 }
 
 impl Broker {
@@ -143,6 +147,7 @@ impl Broker {
             producer_ids: opened.producer_ids,
             flusher: opened.flusher,
             groups: opened.groups,
+            store: opened.store,
             links,
             stopping: watch::channel(false).0,
         });
@@ -207,7 +212,13 @@ impl Opened {
             Arc::clone(&data_dir),
             Arc::clone(&flusher),
         )?);
-        let groups = Coordinator::start(config.groups.clone(), Arc::clone(&meta), catalog.clone())?;
+        let store = Store::start(Arc::clone(&meta))?;
+        let groups = Coordinator::start(
+            config.groups.clone(),
+            &meta,
+            Arc::clone(&store),
+            catalog.clone(),
+        )?;
         Ok(Self {
             data_dir,
             meta,
@@ -216,6 +227,7 @@ impl Opened {
             flusher,
             catalog,
             groups,
+            store,
         })
     }
 }
@@ -278,6 +290,7 @@ impl RunningBroker {
         }
         let closing = Arc::clone(&broker);
         let closed = tokio::task::spawn_blocking(move || {
+            closing.store.stop();
             closing.flusher.stop();
             closing.catalog.close();
         });

@@ -22,6 +22,7 @@ pub mod partition;
 pub mod producer_ids;
 pub mod records;
 pub mod server;
+pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod topic;

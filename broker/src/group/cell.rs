@@ -157,7 +157,15 @@ impl CellState {
 
     /// Hands a change to the store; gives `then` back if the store refuses it.
     pub fn submit(&mut self, inner: &Inner, batch: MetaBatch, then: Then) -> Result<(), Then> {
-        inner.store.submit(batch, then)?;
+        let Some(slot) = inner.store.slot() else {
+            return Err(then);
+        };
+        let inner = inner.me.clone();
+        slot.submit(batch, move |result| {
+            if let Some(inner) = inner.upgrade() {
+                then.run(&inner, result.map_err(|_| GroupError::NotStored));
+            }
+        });
         self.changes_in_flight += 1;
         Ok(())
     }

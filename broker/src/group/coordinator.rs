@@ -14,9 +14,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use carrick_protocol::ids::{GroupId, TopicId};
 use carrick_storage::meta::{MetaError, MetaStore};
@@ -27,7 +26,7 @@ use tokio::task::JoinHandle;
 pub(super) use self::admin::removal;
 pub use self::admin::{DescribedGroup, ListedGroup};
 pub use self::offsets::{CommitRequest, FetchedTopic, NewOffset};
-use super::cell::{Cell, CellState, Then};
+use super::cell::{Cell, CellState};
 use super::classic::{
     ClassicGroup, Event, HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer,
     SyncRequest,
@@ -35,10 +34,10 @@ use super::classic::{
 use super::clock::Clock;
 use super::error::GroupError;
 use super::limits::MAX_GROUPS;
-use super::store::Store;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
 use crate::config::GroupConfig;
+use crate::store::Store;
 use crate::topic::Catalog;
 
 /// The ids of the topics that exist: what the coordinator wants to know of the catalog.
@@ -59,9 +58,6 @@ pub enum GroupStartError {
     /// The stored groups can't be read.
     #[error("groups cannot be loaded: {0}")]
     Load(#[from] MetaError),
-    /// No thread for storing.
-    #[error("the thread that stores groups cannot be started: {0}")]
-    Thread(#[from] io::Error),
 }
 
 /// The group coordinator.
@@ -74,7 +70,9 @@ pub struct Coordinator {
 pub(super) struct Inner {
     pub config: Arc<GroupConfig>,
     pub clock: Clock,
-    pub store: Store<Then>,
+    pub store: Arc<Store>,
+    /// Itself, for what goes on when a change is durable.
+    pub me: Weak<Inner>,
     pub wakeups: Arc<Wakeups>,
     pub topics: Arc<dyn TopicIds>,
     groups: RwLock<BTreeMap<GroupId, Arc<Cell>>>,
@@ -86,29 +84,24 @@ impl Coordinator {
     /// inside a tokio runtime.
     ///
     /// # Errors
-    /// Stored groups that can't be read; no thread.
+    /// Stored groups that can't be read.
     pub fn start(
         config: GroupConfig,
-        meta: Arc<MetaStore>,
+        meta: &MetaStore,
+        store: Arc<Store>,
         topics: Arc<dyn TopicIds>,
     ) -> Result<Arc<Self>, GroupStartError> {
-        let (store, queue) = Store::new();
-        let inner = Arc::new(Inner {
+        let inner = Arc::new_cyclic(|me| Inner {
             config: Arc::new(config),
             clock: Clock::start(),
             store,
+            me: me.clone(),
             wakeups: Arc::default(),
             topics,
             groups: RwLock::default(),
             stopped: AtomicBool::new(false),
         });
-        *inner.groups.write() = load::load(&inner, &meta)?;
-        let finisher = Arc::downgrade(&inner);
-        inner.store.run(queue, meta, move |then: Then, result| {
-            if let Some(inner) = finisher.upgrade() {
-                then.run(&inner, result);
-            }
-        })?;
+        *inner.groups.write() = load::load(&inner, meta)?;
         let weak = Arc::downgrade(&inner);
         let tasks = vec![
             tokio::spawn(wake::run(weak.clone(), inner.wakeups.clone())),
@@ -129,10 +122,7 @@ impl Coordinator {
             let effects = state.kind.close(self.inner.clock.now());
             state.perform(&self.inner, &cell, effects);
         }
-        let inner = self.inner.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || inner.store.stop()).await {
-            tracing::error!(%error, "the store of groups did not stop");
-        }
+        self.inner.store.barrier().await;
     }
 
     /// A member joins; answered when the rebalance has come to its generation.

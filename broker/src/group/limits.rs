@@ -12,9 +12,3 @@ pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1_000;
 
 /// Bytes of one group's record: members, their subscriptions and assignments.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
-
-/// Changes that wait for the disk; past it a request is refused and the client tries again.
-pub const MAX_WAITING_CHANGES: usize = 16_384;
-
-/// Requests whose changes go to disk in one synced write.
-pub const MAX_CHANGES_PER_WRITE: usize = 1_024;

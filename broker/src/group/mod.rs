@@ -5,7 +5,6 @@
 //! - [`coordinator`]: all groups of this broker: the locks, the clock, parked requests.
 //! - `cell`: one group with its lock and its parked requests.
 //! - `kind`: the protocol that a group follows.
-//! - `store`: the thread that makes changes durable, many in one synced write.
 //! - `wake`: one task that wakes groups when a timer of theirs is due.
 //!
 //! Locks: the index of groups, then one group; never two groups, nothing across an await. Changes
@@ -24,7 +23,6 @@ mod kind;
 pub mod limits;
 mod load;
 pub mod offsets;
-mod store;
 mod sweep;
 mod wake;
 

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
 use crate::group::ids::MemberId;
+use crate::store::Store;
 
 #[derive(Default)]
 struct Topics(Mutex<HashMap<String, TopicId>>);
@@ -42,7 +43,8 @@ fn config() -> GroupConfig {
 
 fn open(path: &Path, topics: &Arc<Topics>) -> Arc<Coordinator> {
     let meta = Arc::new(MetaStore::open(path).unwrap());
-    Coordinator::start(config(), meta, topics.clone()).unwrap()
+    let store = Store::start(meta.clone()).unwrap();
+    Coordinator::start(config(), &meta, store, topics.clone()).unwrap()
 }
 
 impl World {
