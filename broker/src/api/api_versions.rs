@@ -5,9 +5,8 @@
 //!
 //! - v3 (KIP-511): client name and version; malformed ones are INVALID_REQUEST. Flexible body, yet
 //!   the response's header stays version 0, so that any client can read it.
-//! - v3 (KIP-584): features. None is finalized, so clients use neither transactions v2 (KIP-890)
-//!   nor the new group protocol (KIP-848).
-//! - v4: supported features with a minimum of 0 may be named. There are none.
+//! - v3 (KIP-584): features, from [`features`].
+//! - v4: supported features with a minimum of 0 may be named.
 //! - Any higher version is answered UNSUPPORTED_VERSION in a v0 body that names the range of this
 //!   API, from which the client chooses.
 
@@ -19,7 +18,7 @@ use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 
 use super::table::{APIS, Entry};
-use super::{Api, Context, Frame, Reply, ResponseOf};
+use super::{Api, Context, Frame, Reply, ResponseOf, features};
 
 /// ApiVersions.
 pub struct ApiVersions;
@@ -39,7 +38,15 @@ impl Api for ApiVersions {
             }
             tracing::debug!(peer = %ctx.connection.peer, %name, %client_version, "client");
         }
-        Reply::Now(ApiVersionsResponse::default().with_api_keys(APIS.iter().map(row).collect()))
+        let response = ApiVersionsResponse::default().with_api_keys(APIS.iter().map(row).collect());
+        if version < 3 {
+            return Reply::Now(response);
+        }
+        let response = response
+            .with_supported_features(features::supported(version))
+            .with_finalized_features_epoch(features::EPOCH)
+            .with_finalized_features(features::finalized());
+        Reply::Now(response)
     }
 }
 

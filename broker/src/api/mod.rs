@@ -21,6 +21,7 @@ pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_topic_partitions;
+pub mod features;
 pub mod fetch;
 pub mod find_coordinator;
 mod groups;
