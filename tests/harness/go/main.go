@@ -38,6 +38,7 @@ type request struct {
 	TransactionalID string            `json:"transactional_id"`
 	Isolation       string            `json:"isolation"`
 	SessionMs       int               `json:"session_ms"`
+	swarmRequest
 }
 
 type answer map[string]any
@@ -95,6 +96,8 @@ func dispatch(q *request, a answer) error {
 		return administer(ctx, q)
 	case "committed":
 		return committed(ctx, q, a)
+	case "swarm_start", "swarm_state", "swarm_leave", "swarm_stop":
+		return swarmOp(ctx, q, a)
 	case "member_start":
 		return memberStart(q)
 	case "member_state":

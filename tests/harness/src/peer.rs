@@ -10,6 +10,9 @@
 //! | `create_topic create_partitions delete_records delete_topic alter_topic describe_topic reassign` | Kafka's own words | |
 //! | `commit committed` | `group topic partition offset` | `offset` |
 //! | `member_start member_state member_stop` | `name group topic` | `assigned consumed failure` |
+//! | `swarm_start` (franz-go) | `topics partitions groups members rate balancer session_ms` | |
+//! | `swarm_state` (franz-go) | `since_ms` | `stable current alive changes lost consumed fed unfed failures` |
+//! | `swarm_leave swarm_stop` (franz-go) | | |
 //!
 //! A refusal comes back as `{"ok":false,"code":…,"message":…}`: [`PeerError`].
 
