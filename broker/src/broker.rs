@@ -21,6 +21,7 @@ use crate::http::server::HttpListeners;
 use crate::http::{self, App, HttpServer, Ready};
 use crate::mirror;
 use crate::producer_ids::ProducerIds;
+use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::server::{Bound, Server};
 use crate::store::Store;
@@ -58,6 +59,8 @@ pub struct Broker {
     pub store: Arc<Store>,
     /// Fetch sessions (KIP-227).
     pub fetch_sessions: Sessions,
+    /// Client quotas, and what is used of them.
+    pub quotas: Arc<Quotas>,
     /// Links and their mirrors.
     pub links: Arc<LinkManager>,
     stopping: watch::Sender<bool>,
@@ -114,6 +117,7 @@ struct Opened {
     catalog: Arc<Catalog>,
     groups: Arc<Coordinator>,
     store: Arc<Store>,
+    quotas: Arc<Quotas>,
 }
 
 impl Broker {
@@ -148,6 +152,7 @@ impl Broker {
             flusher: opened.flusher,
             groups: opened.groups,
             store: opened.store,
+            quotas: opened.quotas,
             links,
             stopping: watch::channel(false).0,
         });
@@ -219,6 +224,7 @@ impl Opened {
             Arc::clone(&store),
             catalog.clone(),
         )?;
+        let quotas = Arc::new(Quotas::open(Arc::clone(&meta), &config.values)?);
         Ok(Self {
             data_dir,
             meta,
@@ -228,6 +234,7 @@ impl Opened {
             catalog,
             groups,
             store,
+            quotas,
         })
     }
 }

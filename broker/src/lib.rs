@@ -20,6 +20,7 @@ pub mod http;
 pub mod mirror;
 pub mod partition;
 pub mod producer_ids;
+pub mod quota;
 pub mod records;
 pub mod server;
 pub mod store;

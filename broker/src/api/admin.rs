@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::{partition_code, topic_code};
+use super::error::{partition_code, quota_code, topic_code};
 use super::groups::text;
 use crate::partition::PartitionError;
+use crate::quota::QuotaError;
 use crate::topic::TopicError;
 
 /// Why one item of a request is refused.
@@ -42,6 +43,12 @@ impl Refusal {
 impl From<TopicError> for Refusal {
     fn from(error: TopicError) -> Self {
         Self::new(topic_code(&error), error.to_string())
+    }
+}
+
+impl From<QuotaError> for Refusal {
+    fn from(error: QuotaError) -> Self {
+        Self::new(quota_code(&error), error.to_string())
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::protocol::StrBytes;
+use parking_lot::Mutex;
 
 use crate::Broker;
 
@@ -16,6 +18,40 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Index into `BrokerConfig::listeners` of the listener that accepted it.
     pub listener: usize,
+    /// Until when it is not read, for its client went over a quota.
+    held_until: Mutex<Option<Instant>>,
+}
+
+impl Connection {
+    /// A new connection.
+    pub fn new(id: u64, peer: SocketAddr, listener: usize) -> Self {
+        Self {
+            id,
+            peer,
+            listener,
+            held_until: Mutex::default(),
+        }
+    }
+
+    /// From now on for so long, at least, no request of this connection is handled.
+    pub fn hold(&self, wait: Duration) {
+        let until = Instant::now().checked_add(wait);
+        let mut held_until = self.held_until.lock();
+        *held_until = (*held_until).max(until);
+    }
+
+    /// Returns when the connection may be read.
+    pub async fn released(&self) {
+        loop {
+            let held_until = *self.held_until.lock();
+            match held_until {
+                Some(until) if until > Instant::now() => {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                _ => return,
+            }
+        }
+    }
 }
 
 /// What a handler is given beside its request. Cheap to clone into a `Reply::Later`.

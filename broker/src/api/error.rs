@@ -6,6 +6,7 @@ use carrick_storage::log::{LogError, SequenceError};
 
 use crate::group::GroupError;
 use crate::partition::PartitionError;
+use crate::quota::QuotaError;
 use crate::topic::TopicError;
 
 /// The code for a partition's refusal.
@@ -75,6 +76,15 @@ pub fn topic_code(error: &TopicError) -> ErrorCode {
         TopicError::Disk(_) | TopicError::Log(_) | TopicError::Meta(_) => {
             ErrorCode::KAFKA_STORAGE_ERROR
         }
+    }
+}
+
+/// The code for a refused quota (`ClientQuotaControlManager` in Kafka).
+pub fn quota_code(error: &QuotaError) -> ErrorCode {
+    match error {
+        QuotaError::NotStored(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        QuotaError::TooMany(_) => ErrorCode::POLICY_VIOLATION,
+        _ => ErrorCode::INVALID_REQUEST,
     }
 }
 

@@ -24,9 +24,12 @@ use kafka_protocol::messages::fetch_response::FetchableTopicResponse;
 use kafka_protocol::messages::{ApiKey, FetchRequest, FetchResponse};
 use tokio::time::Instant;
 
+use super::throttle::saturated;
 use super::{Api, Context, Frame, Reply, ResponseOf};
+use crate::clock;
 use crate::fetch_session::{Answer, Scope, Wanted};
 use crate::partition::Watch;
+use crate::quota::{ANONYMOUS, Kind};
 use read::{Bounds, Pass, Reading};
 
 /// Fetch.
@@ -42,7 +45,9 @@ impl Api for Fetch {
             Ok(begun) => begun,
             Err(code) => return Reply::Now(FetchResponse::default().with_error_code(code.0)),
         };
-        let max_bytes = bytes(request.max_bytes).min(ctx.broker.config.fetch_max_bytes);
+        let max_bytes = bytes(request.max_bytes)
+            .min(ctx.broker.config.fetch_max_bytes)
+            .min(most_by_quota(ctx));
         let fetch = Fetching {
             ctx: ctx.clone(),
             version,
@@ -129,8 +134,46 @@ impl Fetching {
 
     fn answer(&self, pass: Pass) -> FetchResponse {
         let sessions = &self.ctx.broker.fetch_sessions;
+        if let Err(wait_ms) = self.record(&pass) {
+            // As in Kafka: nothing now, and the session stands where it stood.
+            let (code, session_id) = sessions.empty_answer(&self.scope);
+            return FetchResponse::default()
+                .with_error_code(code.0)
+                .with_session_id(session_id)
+                .with_throttle_time_ms(wait_ms);
+        }
         respond(sessions.answer(self.version, &self.scope, pass.answers))
     }
+}
+
+impl Fetching {
+    /// Counts what was read against the client's quota.
+    ///
+    /// # Errors
+    /// How long the client has to wait before it gets that much, in ms.
+    fn record(&self, pass: &Pass) -> Result<(), i32> {
+        let quotas = &self.ctx.broker.quotas;
+        if !quotas.is_limited(Kind::Fetch) {
+            return Ok(());
+        }
+        let records = pass
+            .answers
+            .iter()
+            .filter_map(|(_, data)| data.records.as_ref());
+        let bytes: usize = records.map(bytes::Bytes::len).sum();
+        let (client, now_ms) = (self.ctx.client_id(), clock::now_ms());
+        quotas
+            .record_or_wait(Kind::Fetch, ANONYMOUS, client, bytes as f64, now_ms)
+            .map_err(saturated)
+    }
+}
+
+/// More than this could never be answered within the client's quota.
+fn most_by_quota(ctx: &Context) -> usize {
+    let quotas = &ctx.broker.quotas;
+    let most = quotas.most_at_once(Kind::Fetch, ANONYMOUS, ctx.client_id());
+    // A cast from float saturates.
+    most.map_or(usize::MAX, |most| most as usize)
 }
 
 /// Groups partitions that follow one another by topic.

@@ -7,6 +7,7 @@ pub mod table;
 mod admin;
 #[cfg(test)]
 mod admin_tests;
+pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod api_versions;
 mod configs;
@@ -15,6 +16,7 @@ pub mod create_topics;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
@@ -40,6 +42,7 @@ pub mod offset_for_leader_epoch;
 mod placement;
 pub mod produce;
 pub mod sync_group;
+pub mod throttle;
 
 pub use context::{Connection, Context};
 pub use table::{Api, BoxFuture, Frame, Reply, ResponseOf};

@@ -16,6 +16,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use carrick_protocol::batch::{Batch, Compression, ProducedBatchError};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicId;
@@ -31,6 +32,7 @@ use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::clock;
 use crate::partition::{Acks, Appended, PartitionError, Pending, Produced};
+use crate::quota::Kind;
 use crate::topic::Topic;
 
 /// Produce.
@@ -46,6 +48,7 @@ impl Api for Produce {
         let Some(acks) = acks(request.acks) else {
             return Reply::Now(all_failed(request, ErrorCode::INVALID_REQUIRED_ACKS));
         };
+        let wait_ms = ctx.record_bytes(Kind::Produce, produced_bytes(&request));
         let now_ms = clock::now_ms();
         let mut topics = Vec::with_capacity(request.topic_data.len());
         let mut waiting = Vec::new();
@@ -72,13 +75,26 @@ impl Api for Produce {
                     .with_partition_responses(partitions),
             );
         }
-        let response = ProduceResponse::default().with_responses(topics);
+        let response = ProduceResponse::default()
+            .with_responses(topics)
+            .with_throttle_time_ms(wait_ms);
+        // Before the next request is read, and although acks=0 has no answer.
+        ctx.hold(wait_ms);
         match acks {
             Acks::None => unanswered(&response),
             _ if waiting.is_empty() => Reply::Now(response),
             _ => Reply::Later(Box::pin(flushed(version, response, waiting))),
         }
     }
+}
+
+/// What counts against the quota: the record batches, without the frame around them.
+fn produced_bytes(request: &ProduceRequest) -> usize {
+    let partitions = request.topic_data.iter().flat_map(|t| &t.partition_data);
+    partitions
+        .filter_map(|partition| partition.records.as_ref())
+        .map(Bytes::len)
+        .sum()
 }
 
 fn acks(acks: i16) -> Option<Acks> {

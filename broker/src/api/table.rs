@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use carrick_protocol::frame::{self, FrameError, RequestHead};
@@ -11,13 +12,14 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Request;
 
 use super::Context;
+use super::throttle::{Throttled, Timed};
 use super::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_groups, delete_records,
-    delete_topics, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
-    describe_producers, describe_topic_partitions, fetch, find_coordinator, heartbeat,
-    incremental_alter_configs, init_producer_id, join_group, leave_group, list_groups,
-    list_offsets, metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
-    produce, sync_group,
+    alter_client_quotas, alter_configs, api_versions, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_client_quotas, describe_cluster,
+    describe_configs, describe_groups, describe_log_dirs, describe_producers,
+    describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
+    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -59,7 +61,7 @@ pub trait Api: Send + Sync + 'static {
     /// The lowest version that ApiVersions names. Differs from `VERSIONS` for Produce only.
     const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
     /// The request; the response follows from it.
-    type Request: Request<Response: Send> + Send;
+    type Request: Request<Response: Send + Throttled> + Send;
 
     /// Handles one request.
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>>;
@@ -111,16 +113,39 @@ fn call<A: Api>(
     body: Bytes,
 ) -> Result<Reply<Encoded>, FrameError> {
     let (id, version) = (head.correlation_id, head.api_version);
+    let started = ctx.is_timed().then(Instant::now);
     let request = frame::decode_request::<A::Request>(body, version)?;
-    Ok(match A::handle(ctx, version, request) {
-        Reply::Now(response) => Reply::Now(A::encode(id, version, &response)),
-        Reply::Later(response) => {
-            Reply::Later(Box::pin(
-                async move { A::encode(id, version, &response.await) },
-            ))
+    let reply = A::handle(ctx, version, request);
+    let busy = started.map(|started| started.elapsed());
+    Ok(match reply {
+        Reply::Now(mut response) => {
+            ctx.settle(&mut response, busy);
+            Reply::Now(A::encode(id, version, &response))
         }
+        Reply::Later(response) => Reply::Later(later::<A>(ctx, id, version, response, busy)),
         Reply::None => Reply::None,
         Reply::Close(reason) => Reply::Close(reason),
+    })
+}
+
+fn later<A: Api>(
+    ctx: &Context,
+    id: i32,
+    version: i16,
+    response: BoxFuture<ResponseOf<A>>,
+    busy: Option<Duration>,
+) -> BoxFuture<Encoded> {
+    let ctx = ctx.clone();
+    Box::pin(async move {
+        let (mut response, busy) = match busy {
+            None => (response.await, None),
+            Some(busy) => {
+                let (response, busy) = Timed::new(response, busy).await;
+                (response, Some(busy))
+            }
+        };
+        ctx.settle(&mut response, busy);
+        A::encode(id, version, &response)
     })
 }
 
@@ -164,6 +189,8 @@ apis! {
     describe_topic_partitions::DescribeTopicPartitions,
     describe_log_dirs::DescribeLogDirs,
     describe_producers::DescribeProducers,
+    describe_client_quotas::DescribeClientQuotas,
+    alter_client_quotas::AlterClientQuotas,
 }
 
 /// The row of an API key, when Carrick answers it.

@@ -154,4 +154,12 @@ pub static USED: &[ConfigDef] = &[
         "Pause between two looks for expired offsets."),
     def("offset.metadata.max.bytes", Int, Some("4096"), Check::Any,
         "Longest metadata text of a committed offset."),
+    def("quota.window.num", Int, Some("11"), Check::AtLeast(1),
+        "Samples that client quotas are measured over."),
+    def("quota.window.size.seconds", Int, Some("1"), Check::AtLeast(1),
+        "Length of each of those samples."),
+    def("controller.quota.window.num", Int, Some("11"), Check::AtLeast(1),
+        "The same for controller_mutation_rate: what may come at once, in samples' worth."),
+    def("controller.quota.window.size.seconds", Int, Some("1"), Check::AtLeast(1),
+        "Length of each of those samples."),
 ];

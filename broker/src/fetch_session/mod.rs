@@ -158,6 +158,20 @@ impl Sessions {
         }
     }
 
+    /// The code and the session id of an answer that tells nothing, for its client has to wait.
+    pub(crate) fn empty_answer(&self, scope: &Scope) -> (ErrorCode, i32) {
+        match scope {
+            Scope::Sessionless | Scope::Opening => (ErrorCode::NONE, 0),
+            Scope::Open(session, epoch) => {
+                let session = session.lock();
+                match session.epoch == *epoch {
+                    true => (ErrorCode::NONE, session.id),
+                    false => (ErrorCode::INVALID_FETCH_SESSION_EPOCH, session.id),
+                }
+            }
+        }
+    }
+
     /// Opens a session for what was just answered; 0 when there is no room.
     fn open(&self, version: i16, answered: &[(Wanted, PartitionData)]) -> i32 {
         if answered.is_empty() || answered.len() > SESSION_PARTITIONS_MAX {

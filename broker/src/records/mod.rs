@@ -1,8 +1,10 @@
 //! What Carrick keeps in RocksDB: one file per key, each with its layout and a round-trip test.
 //!
 //! Prefix bytes, never reused: 1 cluster, 2 topic, 3 topic_config, 4 producer_id_block, 5 group,
-//! 6 group_offset, 7 link, 8 mirror, 9 rpo_report.
+//! 6 group_offset, 7 link, 8 mirror, 9 rpo_report,
+//! 16 client_quota.
 
+pub mod client_quota;
 pub mod cluster;
 pub mod group;
 pub mod group_offset;

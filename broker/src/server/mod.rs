@@ -25,13 +25,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::Broker;
 use crate::api::{Connection, Context};
 use crate::config::Listener;
+use crate::{Broker, clock};
 use limits::Limits;
 
 /// How long the broker waits after a failed accept (no file descriptors, usually).
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// With so many connections, those that are over a quota are closed at once.
+const TURNED_AWAY_MAX: usize = 10_000;
 
 /// Pending connections per listener, for the kernel.
 const BACKLOG: u32 = 1024;
@@ -185,6 +188,18 @@ async fn stop_signal(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stop| *stop).await);
 }
 
+/// Closes a connection over its address' quota, not at once: a client that connects again and again
+/// is slowed down (KIP-612).
+fn turn_away(stream: TcpStream, wait_ms: u64, connections: &mut JoinSet<()>) {
+    if connections.len() >= TURNED_AWAY_MAX {
+        return;
+    }
+    connections.spawn(async move {
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        drop(stream);
+    });
+}
+
 fn admit(
     stream: TcpStream,
     peer: SocketAddr,
@@ -193,6 +208,14 @@ fn admit(
     stopped: &watch::Receiver<bool>,
     connections: &mut JoinSet<()>,
 ) {
+    let wait_ms = shared
+        .broker
+        .quotas
+        .record_connection(peer.ip(), clock::now_ms());
+    if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
+        turn_away(stream, wait_ms, connections);
+        return;
+    }
     let Some(slot) = shared.limits.admit(peer.ip()) else {
         tracing::warn!(%peer, "connection refused: max.connections reached");
         return;
@@ -200,7 +223,7 @@ fn admit(
     let id = shared.next_connection.fetch_add(1, Ordering::Relaxed);
     let context = Context {
         broker: Arc::clone(&shared.broker),
-        connection: Arc::new(Connection { id, peer, listener }),
+        connection: Arc::new(Connection::new(id, peer, listener)),
         client_id: None,
     };
     let (shared, stopped) = (Arc::clone(shared), stopped.clone());

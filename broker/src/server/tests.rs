@@ -1,6 +1,7 @@
 //! Stories told by a client over a real socket.
 
 mod hostile;
+mod quotas;
 
 use std::time::Duration;
 

@@ -219,11 +219,7 @@ fn is_kept<R: Request>(context: &mut Context, version: i16, request: &R) -> bool
 async fn nothing_keeps_a_large_frame_in_memory_once_it_is_handled() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
-    let connection = Connection {
-        id: 0,
-        peer: it.broker().addresses[0],
-        listener: 0,
-    };
+    let connection = Connection::new(0, it.broker().addresses[0], 0);
     let mut context = Context {
         broker: it.broker().clone(),
         connection: std::sync::Arc::new(connection),
