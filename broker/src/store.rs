@@ -24,6 +24,9 @@ use tokio::sync::oneshot;
 /// Changes that wait for the disk; past it a request is refused and the client tries again.
 pub const MAX_WAITING_CHANGES: usize = 16_384;
 
+/// Bytes of changes that wait for the disk, one change more at most: past it a request is refused.
+pub const MAX_WAITING_BYTES: usize = 64 << 20;
+
 /// Requests whose changes go to disk in one synced write.
 const MAX_CHANGES_PER_WRITE: usize = 1_024;
 
@@ -44,6 +47,7 @@ enum Job {
 pub struct Store {
     jobs: Sender<Job>,
     waiting: Arc<AtomicUsize>,
+    waiting_bytes: Arc<AtomicUsize>,
     stopped: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -59,13 +63,18 @@ impl Store {
     pub fn start(meta: Arc<MetaStore>) -> io::Result<Arc<Self>> {
         let (jobs, queue) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let taken = Arc::clone(&waiting);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let taken = Taken {
+            changes: Arc::clone(&waiting),
+            bytes: Arc::clone(&waiting_bytes),
+        };
         let handle = thread::Builder::new()
             .name("meta-store".into())
             .spawn(move || work(&queue, &taken, &meta))?;
         Ok(Arc::new(Self {
             jobs,
             waiting,
+            waiting_bytes,
             stopped: AtomicBool::new(false),
             thread: Mutex::new(Some(handle)),
         }))
@@ -73,7 +82,9 @@ impl Store {
 
     /// Room for one change; `None` if too many changes wait, or the store has stopped.
     pub fn slot(&self) -> Option<Slot<'_>> {
-        if self.stopped.load(Ordering::Acquire) {
+        if self.stopped.load(Ordering::Acquire)
+            || self.waiting_bytes.load(Ordering::Acquire) >= MAX_WAITING_BYTES
+        {
             return None;
         }
         let room = |waiting| (waiting < MAX_WAITING_CHANGES).then_some(waiting + 1);
@@ -115,6 +126,9 @@ impl Slot<'_> {
         change: MetaBatch,
         then: impl FnOnce(Result<(), NotStored>) + Send + 'static,
     ) {
+        self.0
+            .waiting_bytes
+            .fetch_add(change.size_bytes(), Ordering::AcqRel);
         // Without a thread `then` is dropped, and whoever waits for it hears that.
         let _ = self.0.jobs.send(Job::Change(change, Box::new(then)));
         std::mem::forget(self);
@@ -134,7 +148,13 @@ impl Drop for Store {
     }
 }
 
-fn work(queue: &Receiver<Job>, waiting: &AtomicUsize, meta: &MetaStore) {
+/// What waits, as the thread counts it down.
+struct Taken {
+    changes: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
+}
+
+fn work(queue: &Receiver<Job>, taken: &Taken, meta: &MetaStore) {
     let mut stopping = false;
     while !stopping && let Ok(first) = queue.recv() {
         let mut batch = MetaBatch::new();
@@ -151,11 +171,13 @@ fn work(queue: &Receiver<Job>, waiting: &AtomicUsize, meta: &MetaStore) {
                 break;
             }
         }
-        waiting.fetch_sub(finish.len(), Ordering::AcqRel);
+        taken.changes.fetch_sub(finish.len(), Ordering::AcqRel);
+        let bytes = batch.size_bytes();
         let result = meta.commit(batch).map_err(|error| {
             tracing::error!(%error, requests = finish.len(), "changes are not stored");
             NotStored
         });
+        taken.bytes.fetch_sub(bytes, Ordering::AcqRel);
         for then in finish {
             then(result);
         }
@@ -202,6 +224,30 @@ mod tests {
         let expected: Vec<_> = (0..3_000).map(|number| (number, Ok(()))).collect();
         assert_eq!(*finished.lock(), expected);
         assert!(store.slot().is_none(), "it has stopped");
+    }
+
+    #[tokio::test]
+    async fn a_change_is_refused_while_those_that_wait_are_too_large() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::start(Arc::new(MetaStore::open(dir.path()).unwrap())).unwrap();
+        let (release, released) = crossbeam::channel::bounded::<()>(0);
+        let (busy, is_busy) = crossbeam::channel::bounded::<()>(0);
+        store.slot().unwrap().submit(change(1), move |_| {
+            busy.send(()).unwrap();
+            released.recv().unwrap();
+        });
+        is_busy.recv().unwrap();
+        let record = GroupRecord {
+            protocol_type: Some("x".repeat(MAX_WAITING_BYTES)),
+            ..GroupRecord::default()
+        };
+        let mut large = MetaBatch::new();
+        large.put::<Groups>(&GroupId::new("g"), &record);
+        store.slot().unwrap().submit(large, |_| {});
+        assert!(store.slot().is_none());
+        release.send(()).unwrap();
+        store.barrier().await;
+        assert!(store.slot().is_some());
     }
 
     #[test]

@@ -105,6 +105,7 @@ pub fn group_code(error: GroupError) -> ErrorCode {
         GroupError::NonEmptyGroup => ErrorCode::NON_EMPTY_GROUP,
         GroupError::SubscribedToTopic => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
         GroupError::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+        GroupError::CommitTooLarge => ErrorCode::INVALID_COMMIT_OFFSET_SIZE,
         GroupError::RecordTooLarge => ErrorCode::UNKNOWN_SERVER_ERROR,
         GroupError::NotStored | GroupError::Gone => ErrorCode::COORDINATOR_NOT_AVAILABLE,
         GroupError::ShuttingDown => ErrorCode::NOT_COORDINATOR,

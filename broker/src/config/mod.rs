@@ -40,6 +40,12 @@ pub struct GroupConfig {
     pub offsets_retention_check_interval_ms: i64,
     /// `offset.metadata.max.bytes`
     pub offset_metadata_max_bytes: i32,
+    /// `group.max.metadata.bytes`, Carrick's own.
+    pub max_metadata_bytes: usize,
+    /// `group.coordinator.max.groups`, Carrick's own.
+    pub max_groups: usize,
+    /// `group.coordinator.max.bytes`, Carrick's own.
+    pub max_bytes: usize,
 }
 
 /// The broker's configuration, checked. Defaults are Kafka's unless a field says otherwise.
@@ -198,6 +204,9 @@ fn group_config(values: &Values) -> GroupConfig {
             .saturating_mul(60_000),
         offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms"),
         offset_metadata_max_bytes: values.int("offset.metadata.max.bytes"),
+        max_metadata_bytes: values.size("group.max.metadata.bytes"),
+        max_groups: values.size("group.coordinator.max.groups"),
+        max_bytes: values.size("group.coordinator.max.bytes"),
     }
 }
 

@@ -21,6 +21,9 @@ use super::kind::Kind;
 use super::offsets::{CommittedOffset, Offsets};
 use crate::records::group::Groups;
 
+/// What a group takes in memory beside its id, members and offsets.
+pub(super) const CELL_BYTES: usize = 1_024;
+
 /// Where the outcome of a change goes.
 pub(super) type Outcome = oneshot::Sender<Result<(), GroupError>>;
 
@@ -34,6 +37,8 @@ pub(super) struct Cell {
 pub(super) struct CellState {
     pub kind: Kind,
     pub offsets: Offsets,
+    /// What the group was last counted with in [`super::budget`].
+    settled_bytes: usize,
     /// Changes handed to the store that have not come back.
     pub changes_in_flight: usize,
     joins: HashMap<Ticket, oneshot::Sender<JoinAnswer>>,
@@ -63,6 +68,7 @@ impl Cell {
         let state = CellState {
             kind: Kind::Classic(classic),
             offsets: Offsets::default(),
+            settled_bytes: 0,
             changes_in_flight: 0,
             joins: HashMap::new(),
             syncs: HashMap::new(),
@@ -138,7 +144,19 @@ impl CellState {
             }
         }
         self.log_change(&cell.id);
+        self.settle(inner, cell);
         self.queue_wakeup(inner, cell);
+    }
+
+    /// Counts what the group takes now. To be called after every change of members or offsets.
+    pub fn settle(&mut self, inner: &Inner, cell: &Cell) {
+        let now_bytes = if self.is_dead() {
+            0
+        } else {
+            CELL_BYTES + cell.id.as_str().len() + self.kind.held_bytes() + self.offsets.held_bytes()
+        };
+        inner.budget.settle(self.settled_bytes, now_bytes);
+        self.settled_bytes = now_bytes;
     }
 
     fn log_change(&mut self, group: &GroupId) {
@@ -213,6 +231,7 @@ impl Then {
                     for (topic, partition, offset) in offsets {
                         state.offsets.put(topic, partition, offset);
                     }
+                    state.settle(inner, &cell);
                 }
                 drop(state);
                 let _ = outcome.send(result);
@@ -224,6 +243,7 @@ impl Then {
                     for (topic, partition) in &offsets {
                         state.offsets.remove(topic, *partition);
                     }
+                    state.settle(inner, &cell);
                 }
                 drop(state);
                 let _ = outcome.map(|outcome| outcome.send(result));

@@ -26,14 +26,14 @@ use tokio::task::JoinHandle;
 pub(super) use self::admin::removal;
 pub use self::admin::{DescribedGroup, ListedGroup};
 pub use self::offsets::{CommitRequest, FetchedTopic, NewOffset};
-use super::cell::{Cell, CellState};
+use super::budget::Budget;
+use super::cell::{CELL_BYTES, Cell, CellState};
 use super::classic::{
     ClassicGroup, Event, HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer,
     SyncRequest,
 };
 use super::clock::Clock;
 use super::error::GroupError;
-use super::limits::MAX_GROUPS;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
 use crate::config::GroupConfig;
@@ -75,6 +75,7 @@ pub(super) struct Inner {
     pub me: Weak<Inner>,
     pub wakeups: Arc<Wakeups>,
     pub topics: Arc<dyn TopicIds>,
+    pub budget: Budget,
     groups: RwLock<BTreeMap<GroupId, Arc<Cell>>>,
     stopped: AtomicBool,
 }
@@ -92,6 +93,7 @@ impl Coordinator {
         topics: Arc<dyn TopicIds>,
     ) -> Result<Arc<Self>, GroupStartError> {
         let inner = Arc::new_cyclic(|me| Inner {
+            budget: Budget::new(config.max_bytes),
             config: Arc::new(config),
             clock: Clock::start(),
             store,
@@ -160,13 +162,19 @@ impl Coordinator {
         }
         let is_new = request.member_id.is_empty();
         let begin = |cell: &Arc<Cell>, state: &mut CellState| {
+            let classic = state.kind.classic();
+            let growth_bytes = classic.map_or(0, |classic| classic.join_growth_bytes(&request));
+            if !self.inner.budget.has_room(growth_bytes) {
+                return Err(GroupError::GroupFull);
+            }
             let ticket = state.park_join(answer);
             state.apply(&self.inner, cell, Event::Join(request, ticket));
+            Ok(())
         };
         if is_new {
-            self.inner.with_new(group, begin)
+            self.inner.with_new(group, begin)?
         } else {
-            self.inner.with(group, begin).map_err(unknown_member)
+            self.inner.with(group, begin).map_err(unknown_member)?
         }
     }
 
@@ -179,10 +187,17 @@ impl Coordinator {
         let (answer, answered) = oneshot::channel();
         let begun = check_id(group).and_then(|()| {
             let begin = |cell: &Arc<Cell>, state: &mut CellState| {
+                let classic = state.kind.classic();
+                let growth_bytes =
+                    classic.map_or(0, |classic| classic.sync_growth_bytes(&request.assignments));
+                if !self.inner.budget.has_room(growth_bytes) {
+                    return Err(GroupError::RecordTooLarge);
+                }
                 let ticket = state.park_sync(answer);
                 state.apply(&self.inner, cell, Event::Sync(request, ticket));
+                Ok(())
             };
-            self.inner.with(group, begin).map_err(unknown_member)
+            self.inner.with(group, begin).map_err(unknown_member)?
         });
         async move {
             begun?;
@@ -293,11 +308,13 @@ impl Inner {
         if let Some(cell) = groups.get(group) {
             return Ok(cell.clone());
         }
-        if groups.len() >= MAX_GROUPS {
+        let bytes = CELL_BYTES + group.as_str().len();
+        if groups.len() >= self.config.max_groups || !self.budget.has_room(bytes) {
             return Err(GroupError::GroupFull);
         }
         let classic = ClassicGroup::new(self.config.clone(), self.clock.now());
         let cell = Cell::new(group.clone(), classic);
+        cell.state.lock().settle(self, &cell);
         groups.insert(group.clone(), cell.clone());
         Ok(cell)
     }

@@ -44,6 +44,9 @@ pub enum GroupError {
     /// The text committed with an offset is too long.
     #[error("the text committed with the offset is too long")]
     MetadataTooLarge,
+    /// There is no room for more committed offsets.
+    #[error("there is no room for more committed offsets")]
+    CommitTooLarge,
     /// The group's record would be larger than the limit.
     #[error("the group's members and assignments are too large to be stored")]
     RecordTooLarge,

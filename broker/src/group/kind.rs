@@ -27,6 +27,12 @@ impl Kind {
         Some(group)
     }
 
+    /// About how many bytes the members take in memory.
+    pub fn held_bytes(&self) -> usize {
+        let Self::Classic(group) = self;
+        group.held_bytes()
+    }
+
     /// Whether the group was removed.
     pub fn is_dead(&self) -> bool {
         let Self::Classic(group) = self;

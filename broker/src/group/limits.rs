@@ -1,8 +1,5 @@
 //! Limits of the coordinator that have no name in Kafka's configuration.
 
-/// Groups held in memory; past it a new group is refused.
-pub const MAX_GROUPS: usize = 100_000;
-
 /// Members of one group that were given an id and have not joined with it yet.
 pub const MAX_PENDING_MEMBERS: usize = 10_000;
 
@@ -10,5 +7,6 @@ pub const MAX_PENDING_MEMBERS: usize = 10_000;
 /// (`CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1_000;
 
-/// Bytes of one group's record: members, their subscriptions and assignments.
-pub const MAX_RECORD_BYTES: usize = 16 << 20;
+/// Topics that a group's members may subscribe to with the coordinator knowing which. Of a group
+/// with more, all topics count as read.
+pub const MAX_SUBSCRIBED_TOPICS: usize = 100_000;

@@ -53,7 +53,9 @@ pub(super) fn load(
         meta.commit(gone)?;
     }
     for cell in groups.values() {
-        cell.state.lock().queue_wakeup(inner, cell);
+        let mut state = cell.state.lock();
+        state.settle(inner, cell);
+        state.queue_wakeup(inner, cell);
     }
     tracing::info!(groups = groups.len(), "groups loaded");
     Ok(groups)

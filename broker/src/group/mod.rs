@@ -13,6 +13,7 @@
 //! The protocol of a group and its offsets are apart, so that a second kind of group (KIP-848) is
 //! a second state machine beside `classic`, over the same offsets, store and timers.
 
+mod budget;
 mod cell;
 pub mod classic;
 mod clock;

@@ -25,7 +25,15 @@ pub struct CommittedOffset {
     pub topic_id: TopicId,
 }
 
+/// What an offset takes beside its text, with its part of the maps.
+const OFFSET_BYTES: usize = 160;
+
 impl CommittedOffset {
+    /// About how many bytes it takes in memory.
+    pub fn held_bytes(&self) -> usize {
+        OFFSET_BYTES + self.metadata.len()
+    }
+
     /// Whether the offset has outlived `retention_ms`.
     pub fn has_expired(&self, from: ExpireFrom, now_ms: i64, retention_ms: i64) -> bool {
         let begun_ms = match from {
@@ -48,19 +56,23 @@ impl CommittedOffset {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offsets {
     by_topic: BTreeMap<TopicName, BTreeMap<i32, CommittedOffset>>,
+    held_bytes: usize,
 }
 
 impl Offsets {
     pub fn put(&mut self, topic: TopicName, partition: i32, offset: CommittedOffset) {
-        self.by_topic
-            .entry(topic)
-            .or_default()
-            .insert(partition, offset);
+        self.held_bytes += offset.held_bytes();
+        let of_topic = self.by_topic.entry(topic).or_default();
+        if let Some(replaced) = of_topic.insert(partition, offset) {
+            self.held_bytes -= replaced.held_bytes();
+        }
     }
 
     pub fn remove(&mut self, topic: &TopicName, partition: i32) {
         if let Some(partitions) = self.by_topic.get_mut(topic) {
-            partitions.remove(&partition);
+            if let Some(removed) = partitions.remove(&partition) {
+                self.held_bytes -= removed.held_bytes();
+            }
             if partitions.is_empty() {
                 self.by_topic.remove(topic);
             }
@@ -69,6 +81,18 @@ impl Offsets {
 
     pub fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
         self.by_topic.get(topic)?.get(&partition)
+    }
+
+    /// About how many bytes they take in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// By how many bytes they would grow with this one.
+    pub fn growth_bytes(&self, topic: &str, partition: i32, offset: &CommittedOffset) -> usize {
+        let known = self.get(topic, partition);
+        let known_bytes = known.map_or(0, CommittedOffset::held_bytes);
+        offset.held_bytes().saturating_sub(known_bytes)
     }
 
     pub fn topic(&self, topic: &TopicName) -> impl Iterator<Item = (i32, &CommittedOffset)> {

@@ -20,6 +20,14 @@ pub(super) enum Change {
 }
 
 impl Change {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+            Self::DeleteRange { from, to } => from.len() + to.len(),
+        }
+    }
+
     pub(super) fn key(&self) -> &[u8] {
         match self {
             Self::Put { key, .. } | Self::Delete { key } => key,
@@ -42,6 +50,11 @@ impl MetaBatch {
     /// An empty batch.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Bytes of all keys and values.
+    pub fn size_bytes(&self) -> usize {
+        self.changes.iter().map(Change::size_bytes).sum()
     }
 
     /// Stores `value` under `key`.

@@ -23,6 +23,8 @@ impl ClassicGroup {
             let nobody = error == GroupError::GroupFull || request.member_id.is_empty();
             if error == GroupError::GroupFull {
                 self.remove_member(&request.member_id, effects);
+                // It may have been the last one that the others have waited for.
+                self.complete_if_all_joined(now, effects);
             }
             let id = if nobody {
                 MemberId::default()
@@ -51,6 +53,7 @@ impl ClassicGroup {
         if !self.supports_protocols(&request.protocol_type, &request.info.protocols) {
             return Err(GroupError::InconsistentProtocol);
         }
+        self.check_metadata(request)?;
         if request.member_id.is_empty() {
             return Ok(());
         }
@@ -109,7 +112,7 @@ impl ClassicGroup {
         if self.pending_joins.len() >= MAX_PENDING_MEMBERS {
             return JoinAnswer::refused(MemberId::default(), GroupError::GroupFull);
         }
-        self.pending_joins.insert(id.clone());
+        self.add_pending(id);
         let deadline_ms = now.tick_ms + i64::from(session_timeout_ms);
         self.timers
             .schedule(TimerKey::Session(id.clone()), deadline_ms);

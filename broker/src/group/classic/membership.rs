@@ -1,19 +1,21 @@
 //! Who is in the group: adding, removing, replacing members, the leader and the protocol.
 //!
-//! The only file that changes `members`, `static_members`, `supported` and `awaiting_join`, so that
-//! they always agree.
+//! The only file that changes `members`, `static_members`, `supported`, `awaiting_join` and
+//! `pending_joins`, so that they always agree.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::member::Member;
 use super::subscription::read_topics;
+use super::weight::{pending_bytes, protocol_bytes};
 use super::{
     CONSUMER_PROTOCOL_TYPE, ClassicGroup, Effect, GroupState, JoinAnswer, JoinedMember, MemberInfo,
     Protocol, SyncAnswer, Ticket, TimerKey,
 };
 use crate::group::error::GroupError;
 use crate::group::ids::{InstanceId, MemberId};
+use crate::group::limits::MAX_SUBSCRIBED_TOPICS;
 
 impl ClassicGroup {
     /// Adds a member that has passed [`Self::supports_protocols`]; its instance is not in use.
@@ -27,9 +29,23 @@ impl ClassicGroup {
         self.leader.get_or_insert_with(|| id.clone());
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
         self.count_protocols(&member.info.protocols);
-        self.pending_joins.remove(&id);
+        self.weigh_in(&member);
+        self.remove_pending(&id);
         let replaced = self.members.insert(id, member);
         assert!(replaced.is_none(), "a member was added twice");
+    }
+
+    /// Notes an id that is given out.
+    pub(super) fn add_pending(&mut self, id: &MemberId) {
+        if self.pending_joins.insert(id.clone()) {
+            self.weight.pending += pending_bytes(id);
+        }
+    }
+
+    fn remove_pending(&mut self, id: &MemberId) {
+        if self.pending_joins.remove(id) {
+            self.weight.pending -= pending_bytes(id);
+        }
     }
 
     /// Removes a member or a pending id, answering what it waited for with `UnknownMember`.
@@ -38,6 +54,7 @@ impl ClassicGroup {
         self.answer_join(id, nobody, effects);
         self.answer_sync(id, Err(GroupError::UnknownMember), effects);
         if let Some(member) = self.members.remove(id) {
+            self.weigh_out(&member);
             self.discount_protocols(&member.info.protocols);
             if let Some(instance) = &member.info.instance_id {
                 self.static_members.remove(instance);
@@ -46,7 +63,7 @@ impl ClassicGroup {
         if self.leader.as_ref() == Some(id) {
             self.leader = self.members.keys().next().cloned();
         }
-        self.pending_joins.remove(id);
+        self.remove_pending(id);
         self.pending_syncs.remove(id);
         self.timers.cancel(&TimerKey::Session(id.clone()));
     }
@@ -98,6 +115,8 @@ impl ClassicGroup {
         self.awaiting_join += usize::from(ticket.is_some());
         let new = protocols.clone();
         let old = std::mem::replace(&mut member.info.protocols, protocols);
+        self.weight.members += protocol_bytes(&new);
+        self.weight.members -= protocol_bytes(&old);
         self.discount_protocols(&old);
         self.count_protocols(&new);
     }
@@ -245,6 +264,9 @@ impl ClassicGroup {
         let protocol = Some(self.protocol_name.as_deref()?);
         for member in self.members.values() {
             read_topics(&member.metadata(protocol), &mut topics)?;
+            if topics.len() > MAX_SUBSCRIBED_TOPICS {
+                return None;
+            }
         }
         Some(topics)
     }

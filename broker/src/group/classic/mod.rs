@@ -15,7 +15,7 @@
 //! - All members share the protocol type and support the protocol of the generation.
 //!
 //! Files: `membership` (who is in), `join`, `rebalance` (phases and their timers), `sync`,
-//! `session` (heartbeat, leave), `offsets` (who may commit, what expires), `snapshot` (record on
+//! `weight` (how much memory), `session` (heartbeat, leave), `offsets` (who may commit, what expires), `snapshot` (record on
 //! disk, description).
 
 mod join;
@@ -28,6 +28,7 @@ mod snapshot;
 mod subscription;
 mod sync;
 mod timers;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use self::offsets::ExpireFrom;
 pub use self::session::{HeartbeatRequest, Leaving};
 pub use self::snapshot::{DescribedMember, GroupRecord, MemberRecord};
 use self::timers::{TimerKey, Timers};
+use self::weight::Weight;
 use super::error::GroupError;
 use super::ids::{InstanceId, MemberId};
 use crate::config::GroupConfig;
@@ -285,6 +287,7 @@ pub struct ClassicGroup {
     subscribed: Option<BTreeSet<String>>,
     join_wait: JoinWait,
     timers: Timers,
+    weight: Weight,
 }
 
 /// What the end of the join timer means.
@@ -322,6 +325,7 @@ impl ClassicGroup {
             subscribed: None,
             join_wait: JoinWait::Rebalance,
             timers: Timers::default(),
+            weight: Weight::default(),
         }
     }
 

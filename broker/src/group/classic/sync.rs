@@ -10,7 +10,6 @@ use super::{
 };
 use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
-use crate::group::limits::MAX_RECORD_BYTES;
 
 impl ClassicGroup {
     pub(super) fn sync(
@@ -75,7 +74,7 @@ impl ClassicGroup {
             assignments: given,
         };
         let size_bytes = record.size_bytes();
-        if size_bytes > MAX_RECORD_BYTES {
+        if size_bytes > self.config.max_metadata_bytes {
             self.stored(step, Err(GroupError::RecordTooLarge), now, effects);
         } else {
             effects.push(Effect::Store(Box::new(record), step));
@@ -109,7 +108,7 @@ impl ClassicGroup {
 
     fn assignment_stored(
         &mut self,
-        mut assignments: BTreeMap<MemberId, Bytes>,
+        assignments: BTreeMap<MemberId, Bytes>,
         result: Result<(), GroupError>,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -119,9 +118,7 @@ impl ClassicGroup {
             self.rebalance_or_complete(now, effects);
             return;
         }
-        for (id, member) in &mut self.members {
-            member.assignment = assignments.remove(id).unwrap_or_default();
-        }
+        self.assign(assignments);
         self.transition(GroupState::Stable, now);
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in &ids {
@@ -135,11 +132,9 @@ impl ClassicGroup {
 
     /// Ends a sync phase without an assignment.
     pub(super) fn refuse_syncs(&mut self, error: GroupError, now: Now, effects: &mut Vec<Effect>) {
+        self.unassign();
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in &ids {
-            if let Some(member) = self.members.get_mut(id) {
-                member.assignment = Bytes::new();
-            }
             if self.answer_sync(id, Err(error), effects) {
                 self.restart_session(id, now.tick_ms);
             }

@@ -2,6 +2,8 @@
 
 mod commits;
 mod joining;
+mod leaving;
+mod limits;
 mod model;
 mod sessions;
 mod static_members;
@@ -23,6 +25,9 @@ pub(super) fn config() -> GroupConfig {
         offsets_retention_ms: 1_000_000,
         offsets_retention_check_interval_ms: 1_000,
         offset_metadata_max_bytes: 4_096,
+        max_metadata_bytes: 16 << 20,
+        max_groups: 1_000,
+        max_bytes: 64 << 20,
     }
 }
 

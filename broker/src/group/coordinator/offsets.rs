@@ -170,6 +170,7 @@ fn begin_commit_to(
     let mut results = Vec::with_capacity(request.offsets.len());
     let mut accepted = Vec::with_capacity(request.offsets.len());
     let mut batch = MetaBatch::new();
+    let mut growth_bytes = 0;
     for new in request.offsets {
         if is_too_long(&new.metadata, inner.config.offset_metadata_max_bytes) {
             results.push(Err(GroupError::MetadataTooLarge));
@@ -183,6 +184,13 @@ fn begin_commit_to(
             expire_ms,
             topic_id: new.topic_id,
         };
+        growth_bytes += state
+            .offsets
+            .growth_bytes(new.topic.as_str(), new.partition, &offset);
+        if !inner.budget.has_room(growth_bytes) {
+            results.push(Err(GroupError::CommitTooLarge));
+            continue;
+        }
         let key = GroupOffsetKey {
             group: cell.id.clone(),
             topic: new.topic,

@@ -8,6 +8,8 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+mod limits;
+
 use super::*;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
 use crate::group::ids::MemberId;
@@ -25,6 +27,7 @@ impl TopicIds for Topics {
 /// A coordinator whose data outlives it.
 struct World {
     dir: TempDir,
+    config: GroupConfig,
     topics: Arc<Topics>,
     groups: Option<Arc<Coordinator>>,
 }
@@ -38,25 +41,33 @@ fn config() -> GroupConfig {
         offsets_retention_ms: 1_000,
         offsets_retention_check_interval_ms: 3_600_000,
         offset_metadata_max_bytes: 10,
+        max_metadata_bytes: 16 << 20,
+        max_groups: 1_000,
+        max_bytes: 64 << 20,
     }
 }
 
-fn open(path: &Path, topics: &Arc<Topics>) -> Arc<Coordinator> {
+fn open(path: &Path, config: &GroupConfig, topics: &Arc<Topics>) -> Arc<Coordinator> {
     let meta = Arc::new(MetaStore::open(path).unwrap());
     let store = Store::start(meta.clone()).unwrap();
-    Coordinator::start(config(), &meta, store, topics.clone()).unwrap()
+    Coordinator::start(config.clone(), &meta, store, topics.clone()).unwrap()
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(config())
+    }
+
+    fn with(config: GroupConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let topics = Arc::new(Topics::default());
         for topic in ["orders", "bills"] {
             topics.0.lock().insert(topic.to_owned(), TopicId::random());
         }
-        let groups = Some(open(dir.path(), &topics));
+        let groups = Some(open(dir.path(), &config, &topics));
         Self {
             dir,
+            config,
             topics,
             groups,
         }
@@ -70,7 +81,7 @@ impl World {
         if let Some(groups) = self.groups.take() {
             groups.shutdown().await;
         }
-        self.groups = Some(open(self.dir.path(), &self.topics));
+        self.groups = Some(open(self.dir.path(), &self.config, &self.topics));
     }
 
     fn new_offset(&self, topic: &str, partition: i32, offset: i64) -> NewOffset {

@@ -264,3 +264,63 @@ fn a_protocol_named_twice_counts_once() {
     assert_eq!(world.joined(a).protocol_name.as_deref(), Some("range"));
     assert_eq!(world.joined(b).error, None);
 }
+
+/// `testJoinGroupExistingPendingMemberWithGroupInstanceIdThrowsException`
+#[test]
+fn an_id_that_was_given_out_is_not_used_by_an_instance() {
+    let mut world = World::new();
+    world.join(JoinRequest {
+        member_id_required: true,
+        ..first_join("a")
+    });
+    let confused = world.join(JoinRequest {
+        member_id: "a".into(),
+        ..static_join("i", "unused")
+    });
+    assert_eq!(
+        world.joined(confused).error,
+        Some(GroupError::UnknownMember)
+    );
+    let joined = world.join(rejoin("a"));
+    assert!(world.is_waiting(joined), "the id is still good");
+}
+
+/// `testSecondMemberPartiallyJoinAndTimeout`
+#[test]
+fn an_id_that_nobody_uses_leaves_a_stable_group_alone() {
+    let mut world = World::stable(&["a"]);
+    world.join(JoinRequest {
+        member_id_required: true,
+        ..first_join("b")
+    });
+    world.pass_alive(2 * SESSION_MS, &["a"]);
+    assert_eq!(world.state(), GroupState::Stable);
+    assert!(!world.group.has_pending_members());
+    assert_eq!(world.heartbeat("a", 1), Ok(()));
+}
+
+/// `testNewMemberFailureAfterJoinGroupCompletion`
+#[test]
+fn a_new_member_has_its_own_session_once_it_has_joined() {
+    let mut world = World::stable(&["a"]);
+    let b = world.join(first_join("b"));
+    world.join(rejoin("a"));
+    assert_eq!(world.joined(b).generation, 2);
+    world.pass_alive(SESSION_MS, &["a"]);
+    assert_eq!(world.heartbeat("b", 2), Err(GroupError::UnknownMember));
+}
+
+/// `testClassicGroupMemberSessionTimeoutDuringRebalance`
+#[test]
+fn a_member_that_dies_in_a_rebalance_is_not_waited_for() {
+    let mut world = World::stable(&["a"]);
+    let b = world.join(first_join("b"));
+    world.pass(SESSION_MS / 2);
+    assert_eq!(
+        world.heartbeat("a", 1),
+        Err(GroupError::RebalanceInProgress)
+    );
+    world.pass(SESSION_MS);
+    assert_eq!(world.joined(b).members.len(), 1);
+    assert_eq!(world.heartbeat("a", 1), Err(GroupError::UnknownMember));
+}

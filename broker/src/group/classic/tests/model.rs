@@ -320,6 +320,7 @@ impl Life {
                 member.awaiting_sync.is_none() || group.state == GroupState::CompletingRebalance
             );
         }
+        assert_eq!(group.weight(), group.counted_weight());
         assert!(group.members.len() <= 4 || group.state == GroupState::PreparingRebalance);
     }
 

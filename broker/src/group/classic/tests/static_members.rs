@@ -182,3 +182,52 @@ fn an_administrator_removes_an_instance_by_its_name() {
     assert_eq!(results, expected);
     assert_eq!(world.state(), GroupState::PreparingRebalance);
 }
+
+/// `testStaticMemberRejoinWithKnownLeaderIdToTriggerRebalanceAndFollowerWithChangeOfProtocol`
+#[test]
+fn a_static_member_that_knows_its_id_joins_again_like_any_other() {
+    let mut world = stable(&["i", "j"]);
+    let again = |instance: &str, names: &[&str]| {
+        let mut request = static_join(instance, "unused");
+        request.member_id = format!("{instance}-1").as_str().into();
+        request.info.protocols = protocols(names, "topics");
+        request
+    };
+    let follower = world.join(again("j", &["range"]));
+    assert_eq!(world.joined(follower).generation, 1, "nothing new");
+    let leader = world.join(again("i", &["range"]));
+    assert!(
+        world.is_waiting(leader),
+        "a leader begins the next generation"
+    );
+    let follower = world.join(again("j", &["range"]));
+    assert_eq!(world.joined(leader).generation, 2);
+    assert_eq!(world.joined(follower).leader, "i-1".into());
+    let other = world.join(again("j", &["range", "robin"]));
+    assert!(
+        world.is_waiting(other),
+        "new protocols begin the next generation"
+    );
+    world.pass(SESSION_MS);
+    assert_eq!(world.joined(other).leader, "j-1".into());
+    assert_eq!(world.joined(other).generation, 3);
+}
+
+/// `testReplaceStaticMemberInStableStateSucceeds`, of one that has not synced yet: it may take its
+/// time, and is out when the rebalance timeout ends.
+#[test]
+fn a_replaced_member_still_owes_its_sync() {
+    let mut world = World::new();
+    world.join(static_join("i", "i-1"));
+    world.join(static_join("j", "j-1"));
+    world.finish_joining();
+    world.sync(sync_of(&world, "i-1"));
+    assert_eq!(world.state(), GroupState::Stable);
+    let back = world.join(static_join("j", "j-2"));
+    assert_eq!(world.joined(back).generation, 1);
+    let synced = world.sync(sync_of(&world, "j-2"));
+    assert!(world.synced(synced).is_ok());
+    world.pass_alive(2 * REBALANCE_MS, &["i-1", "j-2"]);
+    assert_eq!(world.state(), GroupState::Stable);
+    assert_eq!(world.group.member_count(), 2);
+}

@@ -1,7 +1,6 @@
 //! The leader's assignment and how members get it.
 
 use super::*;
-use crate::group::limits::MAX_RECORD_BYTES;
 
 fn completing(ids: &[&str]) -> World {
     let mut world = World::new();
@@ -138,7 +137,7 @@ fn an_assignment_that_cannot_be_stored_is_given_to_nobody() {
 fn an_assignment_larger_than_a_record_may_be_is_refused() {
     let mut world = completing(&["a"]);
     let mut request = sync_of(&world, "a");
-    request.assignments[0].1 = Bytes::from(vec![0; MAX_RECORD_BYTES]);
+    request.assignments[0].1 = Bytes::from(vec![0; config().max_metadata_bytes]);
     let a = world.sync(request);
     assert_eq!(*world.synced(a), Err(GroupError::RecordTooLarge));
     assert!(world.stored.is_empty());

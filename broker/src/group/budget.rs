@@ -1,0 +1,63 @@
+//! The memory that all groups may take together (`group.coordinator.max.bytes`).
+//!
+//! Each cell settles what it takes after every change, under its own lock. A request that would let
+//! its group grow is refused when there is no room; one that doesn't is never refused, so that who
+//! is there may go on. What is on its way to the disk counts once it is there: the store bounds it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What is there and what of it is taken.
+#[derive(Debug)]
+pub(super) struct Budget {
+    max_bytes: usize,
+    used_bytes: AtomicUsize,
+}
+
+impl Budget {
+    pub fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            used_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether a group may grow by this much.
+    pub fn has_room(&self, growth_bytes: usize) -> bool {
+        let used_bytes = self.used_bytes.load(Ordering::Relaxed);
+        growth_bytes == 0 || used_bytes.saturating_add(growth_bytes) <= self.max_bytes
+    }
+
+    /// A group that took `before_bytes` takes `now_bytes`.
+    pub fn settle(&self, before_bytes: usize, now_bytes: usize) {
+        if now_bytes >= before_bytes {
+            let growth_bytes = now_bytes - before_bytes;
+            self.used_bytes.fetch_add(growth_bytes, Ordering::Relaxed);
+        } else {
+            let freed_bytes = before_bytes - now_bytes;
+            self.used_bytes.fetch_sub(freed_bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// What all groups take.
+    #[cfg(test)]
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_grow_is_never_refused() {
+        let budget = Budget::new(100);
+        budget.settle(0, 90);
+        assert!(budget.has_room(10) && !budget.has_room(11));
+        budget.settle(90, 150);
+        assert!(budget.has_room(0) && !budget.has_room(1));
+        budget.settle(150, 20);
+        assert_eq!(budget.used_bytes(), 20);
+        assert!(budget.has_room(80));
+    }
+}

@@ -1,0 +1,197 @@
+//! What bounds the memory of groups, and what of it is kept for how long.
+
+use super::*;
+
+fn with(change: impl FnOnce(&mut GroupConfig)) -> World {
+    let mut config = config();
+    change(&mut config);
+    World::with(config)
+}
+
+fn noted(world: &World, partition: i32, bytes: usize) -> CommitRequest {
+    let mut offset = world.new_offset("orders", partition, 1);
+    offset.metadata = "x".repeat(bytes);
+    simple(vec![offset])
+}
+
+#[tokio::test]
+async fn a_group_too_many_is_refused_and_the_end_of_one_makes_room() {
+    let world = with(|config| config.max_groups = 2);
+    world.commit("one", "orders", 0, 5).await;
+    world.join("two", "").await;
+    let third = GroupId::new("three");
+    let refused = world.groups().commit(&third, noted(&world, 0, 1)).await;
+    assert_eq!(refused, Err(GroupError::GroupFull));
+    let refused = world.groups().join(&third, join_request("")).await;
+    assert_eq!(refused.error, Some(GroupError::GroupFull));
+    world.commit("one", "orders", 1, 5).await;
+    world.groups().delete(&GroupId::new("one")).await.unwrap();
+    world.commit("three", "orders", 0, 5).await;
+}
+
+#[tokio::test]
+async fn offsets_past_the_memory_of_all_groups_are_refused_and_those_there_may_be_renewed() {
+    let world = with(|config| {
+        config.max_bytes = 100_000;
+        config.offset_metadata_max_bytes = 60_000;
+    });
+    let group = GroupId::new("readers");
+    let commit = |partition, bytes| {
+        let request = noted(&world, partition, bytes);
+        world.groups().commit(&group, request)
+    };
+    assert_eq!(commit(0, 60_000).await, Ok(vec![Ok(())]));
+    let refused = Ok(vec![Err(GroupError::CommitTooLarge)]);
+    assert_eq!(commit(1, 60_000).await, refused);
+    assert_eq!(
+        commit(0, 60_000).await,
+        Ok(vec![Ok(())]),
+        "it takes no more"
+    );
+    assert_eq!(commit(0, 10).await, Ok(vec![Ok(())]));
+    assert_eq!(
+        commit(1, 60_000).await,
+        Ok(vec![Ok(())]),
+        "there is room now"
+    );
+}
+
+#[tokio::test]
+async fn members_past_the_memory_of_all_groups_are_refused_and_those_there_go_on() {
+    let world = with(|config| config.max_bytes = 50_000);
+    let large = |member_id: &str| {
+        let mut request = join_request(member_id);
+        request.info.protocols[0].metadata = Bytes::from(vec![0; 40_000]);
+        request
+    };
+    let group = GroupId::new("readers");
+    let first = world.groups().join(&group, large("")).await;
+    assert_eq!(first.error, None);
+    let other = GroupId::new("others");
+    let second = world.groups().join(&other, large("")).await;
+    assert_eq!(second.error, Some(GroupError::GroupFull));
+    let again = world.groups().join(&group, large("fresh")).await;
+    assert_eq!(again.error, None);
+    let sync = |bytes: usize| SyncRequest {
+        member_id: "fresh".into(),
+        instance_id: None,
+        generation: again.generation,
+        protocol_type: None,
+        protocol_name: None,
+        assignments: vec![("fresh".into(), Bytes::from(vec![0; bytes]))],
+    };
+    let refused = world.groups().sync(&group, sync(40_000)).await;
+    assert_eq!(refused, Err(GroupError::RecordTooLarge));
+    let synced = world.groups().sync(&group, sync(1_000)).await.unwrap();
+    assert_eq!(synced.assignment.len(), 1_000);
+}
+
+#[tokio::test]
+async fn the_memory_that_groups_take_is_counted_alike_before_and_after_a_restart() {
+    let mut world = World::new();
+    let empty = world.groups().inner.budget.used_bytes();
+    world.join("readers", "").await;
+    for partition in 0..10 {
+        world.commit("simple", "orders", partition, 5).await;
+    }
+    let before = world.groups().inner.budget.used_bytes();
+    world.restart().await;
+    assert_eq!(world.groups().inner.budget.used_bytes(), before);
+    let leaving = Leaving {
+        member_id: "fresh".into(),
+        instance_id: None,
+    };
+    let left = world.groups().leave(&GroupId::new("readers"), &[leaving]);
+    assert_eq!(left, Ok(vec![Ok(())]));
+    for group in ["readers", "simple"] {
+        world.groups().delete(&GroupId::new(group)).await.unwrap();
+    }
+    assert_eq!(world.groups().inner.budget.used_bytes(), empty);
+}
+
+/// `OffsetMetadataManagerTest.testGenericGroupOffsetCommitWithRetentionTime`
+#[tokio::test]
+async fn a_retention_asked_for_with_a_commit_is_kept_over_a_restart() {
+    let mut world = World::new();
+    let group = GroupId::new("simple");
+    let request = CommitRequest {
+        retention_ms: Some(3_600_000),
+        ..noted(&world, 0, 1)
+    };
+    assert_eq!(
+        world.groups().commit(&group, request).await,
+        Ok(vec![Ok(())])
+    );
+    world.commit("simple", "orders", 1, 5).await;
+    world.restart().await;
+    let now_ms = world.now_ms();
+    world.groups().inner.sweep(now_ms + 60_000);
+    world.restart().await;
+    assert_eq!(world.offset("simple", "orders", 0), Some(1));
+    assert_eq!(world.offset("simple", "orders", 1), None);
+    world.groups().inner.sweep(now_ms + 3_700_000);
+    world.restart().await;
+    assert_eq!(world.offset("simple", "orders", 0), None);
+}
+
+/// `ClassicGroupTest.testOffsetExpirationCondition`: Connect and Schema Registry, whose offsets
+/// the coordinator can't tell to be unused while they are at work.
+#[tokio::test]
+async fn offsets_of_a_group_of_another_protocol_stay_while_it_has_members() {
+    let mut world = World::new();
+    let group = GroupId::new("workers");
+    world.commit("workers", "orders", 0, 5).await;
+    let request = JoinRequest {
+        protocol_type: "connect".into(),
+        ..join_request("")
+    };
+    let joined = world.groups().join(&group, request).await;
+    assert_eq!(joined.error, None);
+    world.groups().inner.sweep(world.now_ms() + 60_000);
+    let deleted = world
+        .groups()
+        .delete_offsets(&group, vec![(TopicName::new("orders").unwrap(), vec![0])])
+        .await;
+    assert_eq!(deleted, Err(GroupError::NonEmptyGroup));
+    let deleted = world.groups().delete(&group).await;
+    assert_eq!(deleted, Err(GroupError::NonEmptyGroup));
+    assert_eq!(world.offset("workers", "orders", 0), Some(5));
+    let leaving = Leaving {
+        member_id: joined.member_id,
+        instance_id: None,
+    };
+    assert_eq!(world.groups().leave(&group, &[leaving]), Ok(vec![Ok(())]));
+    world.groups().inner.sweep(world.now_ms() + 500);
+    world.restart().await;
+    assert_eq!(
+        world.offset("workers", "orders", 0),
+        Some(5),
+        "just emptied"
+    );
+    world.groups().inner.sweep(world.now_ms() + 60_000);
+    world.restart().await;
+    assert!(world.listed().is_empty());
+}
+
+/// `GroupMetadataManagerTest.testClassicGroupMaybeDelete`
+#[tokio::test]
+async fn an_id_given_out_keeps_its_group_until_it_is_void() {
+    let world = World::new();
+    let group = GroupId::new("readers");
+    let mut request = join_request("");
+    request.member_id_required = true;
+    request.info.session_timeout_ms = 1_000;
+    let sent_away = world.groups().join(&group, request).await;
+    assert_eq!(sent_away.error, Some(GroupError::MemberIdRequired));
+    world.groups().inner.sweep(world.now_ms() + 60_000);
+    assert_eq!(world.listed(), ["readers"]);
+    let swept = async {
+        while !world.listed().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            world.groups().inner.sweep(world.now_ms());
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), swept)
+        .await
+        .unwrap();
+}
