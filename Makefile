@@ -16,8 +16,9 @@ build: deps            ## the carrick binary
 deps:                  ## compilers and libclang: installed, or one line that says what to install
 	@bash scripts/deps.sh build
 
-peers: deps            ## a real Apache Kafka from Maven Central, and the Java client peer
+peers: deps            ## a real Apache Kafka from Maven Central, and the client libraries of other languages
 	@bash scripts/kafka-peer.sh >/dev/null
+	@bash scripts/client-peers.sh all
 
 demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=carrick needs no Java
 	@if [ "$(SOURCE)" != carrick ]; then $(MAKE) -s peers; fi

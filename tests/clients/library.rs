@@ -1,11 +1,12 @@
-//! The client libraries: how each is started, and which capabilities it has.
+//! The client libraries: how each is started, and what each lacks.
 
+use harness::toolchain::{Prepared, Toolchain};
 use harness::{Peer, Result};
 
 use crate::matrix::{Ready, Row, Section};
-use crate::scenarios;
+use crate::scenarios::{CAPABILITIES, Capability};
 
-/// A client library that speaks the lines of `harness::peer`.
+/// A client library whose peer speaks the lines of `harness::peer`.
 #[derive(Clone, Copy)]
 pub struct Library {
     pub name: &'static str,
@@ -13,41 +14,90 @@ pub struct Library {
     pub needs: fn() -> Result<Ready>,
     /// One more process of it, pointed at a bootstrap address.
     pub start: fn(&str) -> Result<Peer>,
+    /// Capabilities, operations of one, or codecs that the library itself does not have, each with the reason.
+    pub lacks: &'static [(&'static str, &'static str)],
 }
 
-/// The row of a library: every capability that the scenarios have.
-pub fn row(library: Library) -> Row {
-    Row::new(Section::Libraries, library.name)
-        .needs(library.needs)
-        .cell("group, resume", move |stage| {
-            scenarios::group::share_leave_crash_and_resume(&library, stage)
-        })
+impl Library {
+    /// Why the library lacks a capability or an operation; `None` where it has it.
+    pub fn lacks(&self, what: &str) -> Option<&'static str> {
+        let found = self.lacks.iter().find(|(name, _)| *name == what);
+        found.map(|(_, why)| *why)
+    }
 }
+
+/// The row of a library: every capability, or why it lacks it.
+pub fn row(library: Library) -> Row {
+    let row = Row::new(Section::Libraries, library.name).needs(library.needs);
+    CAPABILITIES
+        .iter()
+        .fold(row, |row, capability| with(row, library, capability))
+}
+
+fn with(row: Row, library: Library, capability: &'static Capability) -> Row {
+    if let Some(why) = library.lacks(capability.name) {
+        return row.lacks(capability.name, why);
+    }
+    let run = capability.run;
+    let row = row.cell(capability.name, move |stage| run(&library, stage));
+    let missing = capability.ops.iter().filter_map(|op| {
+        let why = library.lacks(op)?;
+        Some(format!("{op}: {why}"))
+    });
+    missing.fold(row, Row::partly)
+}
+
+fn nothing() -> Result<Ready> {
+    Ok(Ready::Yes)
+}
+
+fn prepared(toolchain: Toolchain) -> Result<Ready> {
+    Ok(match toolchain.prepare()? {
+        Prepared::At(_) => Ready::Yes,
+        Prepared::Missing(line) => Ready::Missing(line),
+    })
+}
+
+const NO_KIP_848: &str = "speaks the classic group protocol only";
 
 /// Every library.
 pub fn rows() -> Vec<Row> {
-    vec![
-        row(Library {
-            name: "java",
-            needs: || Ok(Ready::Yes),
-            start: Peer::java,
-        }),
-        row(Library {
-            name: "librdkafka",
-            needs: || Ok(Ready::Yes),
-            start: Peer::librdkafka,
-        }),
-        row(Library {
-            name: "franz-go",
-            needs: || {
-                Ok(match Peer::franz_go("")? {
-                    Some(_) => Ready::Yes,
-                    None => Ready::Missing("apt-get install golang-go".to_owned()),
-                })
-            },
-            start: |bootstrap| {
-                Peer::franz_go(bootstrap)?.ok_or_else(|| anyhow::anyhow!("no Go toolchain"))
-            },
-        }),
-    ]
+    LIBRARIES.iter().copied().map(row).collect()
 }
+
+const LIBRARIES: &[Library] = &[
+    Library {
+        name: "java",
+        needs: nothing,
+        start: Peer::java,
+        lacks: &[],
+    },
+    Library {
+        name: "librdkafka",
+        needs: nothing,
+        start: Peer::librdkafka,
+        lacks: &[],
+    },
+    Library {
+        name: "franz-go",
+        needs: || prepared(Toolchain::Go),
+        start: |at| Peer::go("franz-go", "franz", at),
+        lacks: &[],
+    },
+    Library {
+        name: "sarama",
+        needs: || prepared(Toolchain::Go),
+        start: |at| Peer::go("sarama", "sarama", at),
+        lacks: &[("group KIP-848", NO_KIP_848)],
+    },
+    Library {
+        name: "kafka-go",
+        needs: || prepared(Toolchain::Go),
+        start: |at| Peer::go("kafka-go", "segmentio", at),
+        lacks: &[
+            ("idempotence", "no idempotent producer"),
+            ("group KIP-848", NO_KIP_848),
+            ("transactions", "no transactional producer"),
+        ],
+    },
+];

@@ -78,6 +78,8 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    // The report of a cell has the panic's text; a backtrace would bury it.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let outcomes = matrix::run(&rows, arguments.at_once.max(1), wanted);
     table::print(&rows, &outcomes);
     ExitCode::from(u8::from(table::Totals::of(&outcomes).failed > 0))

@@ -61,6 +61,8 @@ enum Work {
 /// One capability of one row.
 pub struct Cell {
     pub capability: &'static str,
+    /// Parts of the capability that the library lacks.
+    pub without: Vec<String>,
     work: Work,
 }
 
@@ -100,7 +102,7 @@ impl Row {
         run: impl Fn(&mut Stage) -> Result<()> + Send + Sync + 'static,
     ) -> Self {
         let work = Work::Run(Box::new(run));
-        self.cells.push(Cell { capability, work });
+        self.add(capability, work);
         self
     }
 
@@ -108,7 +110,24 @@ impl Row {
     #[must_use]
     pub fn lacks(mut self, capability: &'static str, why: &'static str) -> Self {
         let work = Work::Lacks(why);
-        self.cells.push(Cell { capability, work });
+        self.add(capability, work);
+        self
+    }
+
+    fn add(&mut self, capability: &'static str, work: Work) {
+        self.cells.push(Cell {
+            capability,
+            without: Vec::new(),
+            work,
+        });
+    }
+
+    /// Says what the cell added last does not show, because the library itself does not have it.
+    #[must_use]
+    pub fn partly(mut self, without: String) -> Self {
+        if let Some(cell) = self.cells.last_mut() {
+            cell.without.push(without);
+        }
         self
     }
 

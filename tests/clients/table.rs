@@ -3,7 +3,7 @@
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 
-use crate::matrix::{Outcome, Row, Section};
+use crate::matrix::{Cell, Outcome, Row, Section};
 
 /// How many cells ended how.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn print_grid(rows: &Chosen<'_>) {
     for (row, outcomes) in rows {
         let word_of = |column: &&str| {
             let at = row.cells.iter().position(|c| c.capability == *column);
-            at.map_or("", |at| word(&outcomes[at]))
+            at.map_or("", |at| word(&row.cells[at], &outcomes[at]))
         };
         table.add_row(std::iter::once(row.name).chain(columns.iter().map(word_of)));
     }
@@ -94,15 +94,16 @@ fn print_list(rows: &Chosen<'_>) {
     for (row, outcomes) in rows {
         for (cell, outcome) in row.cells.iter().zip(*outcomes) {
             if !matches!(outcome, Outcome::NotAsked) {
-                table.add_row([row.name, cell.capability, word(outcome)]);
+                table.add_row([row.name, cell.capability, word(cell, outcome)]);
             }
         }
     }
     println!("{table}");
 }
 
-fn word(outcome: &Outcome) -> &'static str {
+fn word(cell: &Cell, outcome: &Outcome) -> &'static str {
     match outcome {
+        Outcome::Passed(_) if !cell.without.is_empty() => "ok *",
         Outcome::Passed(_) => "ok",
         Outcome::Failed(_) => "FAILED",
         Outcome::Skipped(_) => "skipped",
@@ -116,6 +117,10 @@ fn print_reasons(rows: &Chosen<'_>) {
     for (row, outcomes) in rows {
         for (cell, outcome) in row.cells.iter().zip(*outcomes) {
             let line = match outcome {
+                Outcome::Passed(_) if !cell.without.is_empty() => {
+                    let without = cell.without.join(", ");
+                    format!("* {} / {}: without {without}", row.name, cell.capability)
+                }
                 Outcome::Passed(_) | Outcome::NotAsked => continue,
                 Outcome::Failed(why) => format!("FAILED {} / {}: {why}", row.name, cell.capability),
                 Outcome::Skipped(line) => format!("skipped {}: {line}", row.name),

@@ -1,145 +1,111 @@
-//! Groups: members share the partitions on join, leave and crash, and their offsets outlive a restart.
-
-use std::time::Duration;
+//! A group of three processes that rebalances on join, leave and crash: each has its share, no partition has two
+//! members, and every record is consumed once, because everything was committed before each change.
 
 use harness::{Carrick, Peer, Result, wait_until};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::{Capability, LIMIT, Member, produce, wait_committed, wait_shared};
 use crate::library::Library;
 use crate::matrix::Stage;
 
-const LIMIT: Duration = Duration::from_secs(60);
-const PARTITIONS: i32 = 4;
+/// The classic protocol: JoinGroup, SyncGroup, Heartbeat.
+pub const CLASSIC: Capability = Capability {
+    name: "group",
+    ops: &[],
+    run: |library, stage| join_leave_and_crash(library, stage, None),
+};
 
-fn join(peer: &mut Peer, name: &str, group: &str) -> Result<()> {
-    let config = json!({"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"});
-    let mut fields = json!({"name": name, "group": group, "topic": "orders", "session_ms": 6000});
-    if peer.library() == "java" {
-        fields["config"] = config;
-    }
-    peer.call("member_start", fields)?;
-    Ok(())
-}
+/// KIP-848: ConsumerGroupHeartbeat, assignment by the broker.
+pub const CONSUMER: Capability = Capability {
+    name: "group KIP-848",
+    ops: &[],
+    run: |library, stage| join_leave_and_crash(library, stage, Some("consumer")),
+};
 
-fn state(peer: &mut Peer, name: &str) -> Result<Value> {
-    peer.call("member_state", json!({"name": name}))
-}
+const PARTITIONS: usize = 6;
+/// What a member of the new protocol gets from the broker, to notice a crash as soon as a classic one.
+const CONSUMER_SESSION: &[&str] = &[
+    "group.consumer.min.session.timeout.ms=6000",
+    "group.consumer.session.timeout.ms=6000",
+    "group.consumer.min.heartbeat.interval.ms=500",
+    "group.consumer.heartbeat.interval.ms=500",
+];
 
-fn assigned(state: &Value) -> Vec<i64> {
-    let all = state["assigned"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    all.iter().filter_map(Value::as_i64).collect()
-}
-
-/// Waits until the members have all partitions between them, each some, none twice.
-fn wait_shared(members: &mut [(&mut Peer, &str)]) -> Result<()> {
-    wait_until("the partitions are shared", LIMIT, || {
-        let mut shares = Vec::new();
-        for (peer, name) in &mut *members {
-            shares.push(assigned(&state(peer, name)?));
-        }
-        let mut all: Vec<i64> = shares.concat();
-        all.sort_unstable();
-        let whole = all == (0..i64::from(PARTITIONS)).collect::<Vec<_>>();
-        Ok(if whole && shares.iter().all(|s| !s.is_empty()) {
-            Ok(())
-        } else {
-            Err(format!("{shares:?}"))
-        })
-    })
-}
-
-fn wait_consumed(members: &mut [(&mut Peer, &str)], total: u64) -> Result<()> {
-    wait_until(&format!("{total} records are consumed"), LIMIT, || {
-        let mut sum = 0;
-        for (peer, name) in &mut *members {
-            sum += state(peer, name)?["consumed"].as_u64().unwrap_or(0);
-        }
-        Ok(if sum >= total {
-            Ok(())
-        } else {
-            Err(sum.to_string())
-        })
-    })
-}
-
-fn wait_committed(peer: &mut Peer, group: &str, offset: i64) -> Result<()> {
-    wait_until(
-        &format!("{offset} is committed in every partition"),
-        LIMIT,
-        || {
-            let mut all = Vec::new();
-            for partition in 0..PARTITIONS {
-                let fields = json!({"group": group, "topic": "orders", "partition": partition});
-                all.push(
-                    peer.call("committed", fields)?["offset"]
-                        .as_i64()
-                        .unwrap_or(-1),
-                );
-            }
-            Ok(if all.iter().all(|o| *o == offset) {
-                Ok(())
-            } else {
-                Err(format!("{all:?}"))
-            })
-        },
-    )
-}
-
-fn produce(writer: &mut Peer, count: i64) -> Result<()> {
-    for partition in 0..PARTITIONS {
-        let fields = json!({"topic": "orders", "partition": partition, "count": count});
-        writer.call("produce", fields)?;
-    }
-    Ok(())
-}
-
-/// Two members and a third that follows them.
-pub fn share_leave_crash_and_resume(library: &Library, stage: &mut Stage) -> Result<()> {
-    let mut carrick = Carrick::start()?;
-    let bootstrap = carrick.bootstrap();
-    let start = || (library.start)(&bootstrap);
-    let mut first = start()?;
-    let writer = stage.java(&bootstrap)?;
-    writer.call(
+fn join_leave_and_crash(
+    library: &Library,
+    stage: &mut Stage,
+    protocol: Option<&str>,
+) -> Result<()> {
+    let carrick = Carrick::start_with(protocol.map_or(&[], |_| CONSUMER_SESSION))?;
+    let java = stage.java(&carrick.bootstrap())?;
+    java.call(
         "create_topic",
         json!({"topic": "orders", "partitions": PARTITIONS}),
     )?;
-
-    join(&mut first, "a", "g")?;
-    wait_shared(&mut [(&mut first, "a")])?;
-    let mut second = start()?;
-    join(&mut second, "b", "g")?;
-    wait_shared(&mut [(&mut first, "a"), (&mut second, "b")])?;
-    produce(writer, 100)?;
-    wait_consumed(&mut [(&mut first, "a"), (&mut second, "b")], 400)?;
-
-    second.call("member_stop", json!({"name": "b"}))?;
-    wait_shared(&mut [(&mut first, "a")])?;
-    join(&mut second, "b", "g")?;
-    wait_shared(&mut [(&mut first, "a"), (&mut second, "b")])?;
-    drop(second);
-    wait_shared(&mut [(&mut first, "a")])?;
-
-    produce(writer, 50)?;
-    wait_committed(writer, "g", 150)?;
-    carrick.kill();
-    carrick.restart()?;
-    wait_committed(writer, "g", 150)?;
-    produce(writer, 25)?;
-    wait_committed(writer, "g", 175)?;
-    drop(first);
-    let mut third = start()?;
-    join(&mut third, "c", "g")?;
-    wait_shared(&mut [(&mut third, "c")])?;
-    produce(writer, 10)?;
-    wait_committed(writer, "g", 185)?;
-    let seen = state(&mut third, "c")?["consumed"].as_u64().unwrap_or(0);
+    let mut group = Group {
+        members: Vec::new(),
+        gone: 0,
+        produced: 0,
+    };
+    for _ in 0..3 {
+        let member = Member::join(library, &carrick, "g", "orders", protocol)?;
+        group.members.push(member);
+        wait_shared(&mut group.members, PARTITIONS)?;
+    }
+    group.consume(java, 50)?;
+    let told = java.call("describe_group", json!({"group": "g"}))?;
     assert_eq!(
-        seen, 40,
-        "the third goes on where the group was, and reads nothing again"
+        (told["state"].as_str(), told["members"].as_u64()),
+        (Some("Stable"), Some(3))
     );
-    Ok(())
+    let kind = told["type"].as_str().unwrap_or_default().to_lowercase();
+    assert_eq!(kind, protocol.unwrap_or("classic"), "the group's protocol");
+
+    group.next_leaver()?.leave()?;
+    wait_shared(&mut group.members, PARTITIONS)?;
+    group.consume(java, 20)?;
+
+    drop(group.next_leaver()?);
+    wait_shared(&mut group.members, PARTITIONS)?;
+    group.consume(java, 10)
+}
+
+struct Group {
+    members: Vec<Member>,
+    /// Consumed by those who left.
+    gone: u64,
+    /// Per partition.
+    produced: i64,
+}
+
+impl Group {
+    /// Produces `count` more per partition, and waits until all is committed: each record was consumed once.
+    fn consume(&mut self, java: &mut Peer, count: i64) -> Result<()> {
+        let partitions = i32::try_from(PARTITIONS)?;
+        produce(java, "orders", partitions, count)?;
+        self.produced += count;
+        wait_committed(java, "g", "orders", PARTITIONS, self.produced)?;
+        let total = u64::try_from(self.produced * i64::from(partitions))?;
+        let sum = wait_until(&format!("{total} are consumed"), LIMIT, || {
+            let mut sum = self.gone;
+            for member in &mut self.members {
+                member.state()?;
+                sum += member.consumed;
+            }
+            Ok(if sum >= total {
+                Ok(sum)
+            } else {
+                Err(sum.to_string())
+            })
+        })?;
+        assert_eq!(sum, total, "each record is consumed once");
+        Ok(())
+    }
+
+    fn next_leaver(&mut self) -> Result<Member> {
+        let mut member = self.members.remove(self.members.len() - 1);
+        member.state()?;
+        self.gone += member.consumed;
+        Ok(member)
+    }
 }

@@ -25,6 +25,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -43,13 +44,15 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ApiException;
 import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.common.utils.AppInfoParser;
 
 /**
  * The Java client as a test peer: one JSON request a line on standard input, one JSON answer a line on standard output.
- * The operations are those of `harness::peer`; the Rust and Go peers speak the same lines.
+ * The operations are those of `harness::peer`; the peers of the other libraries speak the same lines.
  */
 public final class Peer {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -80,6 +83,7 @@ public final class Peer {
         switch (q.get("op").asText()) {
             case "produce" -> produce(q, a);
             case "transaction" -> transaction(q, a);
+            case "process" -> process(q, a);
             case "consume" -> consume(q, a);
             case "offsets_for_times" -> offsetsForTimes(q, a);
             case "offsets" -> offsets(q, a);
@@ -89,12 +93,20 @@ public final class Peer {
             case "delete_topic" -> withAdmin(q, admin -> admin.deleteTopics(List.of(text(q, "topic"))).all().get());
             case "alter_topic" -> alterTopic(q);
             case "describe_topic" -> describeTopic(q, a);
+            case "alter_configs" -> alterTopic(q);
+            case "describe_configs" -> describeConfigs(q, a);
+            case "list_groups" -> listGroups(q, a);
+            case "describe_group" -> describeGroup(q, a);
+            case "delete_group" -> withAdmin(q, admin -> admin.deleteConsumerGroups(List.of(text(q, "group"))).all().get());
+            case "group_offsets" -> groupOffsets(q, a);
+            case "alter_offsets" -> alterOffsets(q);
             case "reassign" -> reassign(q);
             case "commit" -> commit(q);
             case "committed" -> committed(q, a);
             case "member_start" -> memberStart(q);
             case "member_state" -> memberState(q, a);
             case "member_stop" -> MEMBERS.remove(text(q, "name")).close();
+            case "version" -> a.put("version", AppInfoParser.getVersion());
             default -> throw new IllegalArgumentException("unknown op " + q.get("op"));
         }
     }
@@ -123,6 +135,7 @@ public final class Peer {
     private static KafkaProducer<byte[], byte[]> producer(JsonNode q) {
         Properties p = base(q);
         p.putIfAbsent("max.request.size", "20000000");
+        if (q.has("idempotent")) p.put("enable.idempotence", text(q, "idempotent"));
         if (q.has("compression")) p.put("compression.type", text(q, "compression"));
         if (q.has("transactional_id")) p.put("transactional.id", text(q, "transactional_id"));
         return new KafkaProducer<>(p, new ByteArraySerializer(), new ByteArraySerializer());
@@ -155,19 +168,58 @@ public final class Peer {
         producer.close();
     }
 
+    /** Reads `topic` as a member of `group` to its end and, in one transaction, writes it all to `to` with the group's offsets. */
+    private static void process(JsonNode q, ObjectNode a) throws Exception {
+        Properties p = base(q);
+        p.put("transactional.id", text(q, "transactional_id"));
+        String topic = text(q, "topic"), to = text(q, "to");
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(q);
+             KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(p, new ByteArraySerializer(), new ByteArraySerializer())) {
+            producer.initTransactions();
+            consumer.subscribe(List.of(topic));
+            TopicPartition tp = partition(q);
+            long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+            ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(100));
+            while (!consumer.assignment().contains(tp) && System.nanoTime() < deadline) records = consumer.poll(Duration.ofMillis(100));
+            long end = consumer.endOffsets(List.of(tp)).get(tp);
+            int count = 0;
+            producer.beginTransaction();
+            while (true) {
+                for (ConsumerRecord<byte[], byte[]> r : records) {
+                    producer.send(new ProducerRecord<>(to, null, r.timestamp(), r.key(), r.value(), r.headers()));
+                    count++;
+                }
+                if (consumer.position(tp) >= end) break;
+                if (System.nanoTime() > deadline) throw new IllegalStateException("still at " + consumer.position(tp) + " of " + end);
+                records = consumer.poll(Duration.ofMillis(100));
+            }
+            producer.sendOffsetsToTransaction(Map.of(tp, new OffsetAndMetadata(end)), consumer.groupMetadata());
+            if (text(q, "outcome").equals("commit")) producer.commitTransaction();
+            else producer.abortTransaction();
+            a.put("count", count);
+        }
+    }
+
     private static void send(KafkaProducer<byte[], byte[]> producer, JsonNode q, ObjectNode a) throws Exception {
         Random random = new Random(q.path("seed").asLong(1));
         int count = q.get("count").asInt(), keys = q.path("keys").asInt(0);
         int min = q.path("min_bytes").asInt(10), max = q.path("max_bytes").asInt(200);
         Integer partition = q.has("partition") ? q.get("partition").asInt() : null;
+        boolean tombstones = q.path("tombstones").asBoolean();
+        double pauseMs = q.path("spread_ms").asDouble(0) / Math.max(1, count);
+        MessageDigest content = MessageDigest.getInstance("SHA-256");
         List<Future<RecordMetadata>> sent = new ArrayList<>();
+        long started = System.nanoTime();
         for (int i = 0; i < count; i++) {
             byte[] value = value(random, min + (max > min ? random.nextInt(max - min + 1) : 0), i);
-            byte[] key = keys == 0 ? null : ("key-" + random.nextInt(keys)).getBytes(StandardCharsets.UTF_8);
+            if (tombstones && i % 10 == 9) value = null;
+            byte[] key = keys == 0 || (tombstones && i % 2 == 0) ? null : ("key-" + random.nextInt(keys)).getBytes(StandardCharsets.UTF_8);
             Long timestamp = q.has("timestamp_ms") ? Long.valueOf(q.get("timestamp_ms").asLong() + i * q.path("step_ms").asLong(1)) : null;
             ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(text(q, "topic"), partition, timestamp, key, value);
             if (i % 3 == 0) record.headers().add("n", Integer.toString(i).getBytes(StandardCharsets.UTF_8));
+            if (timestamp != null) content(content, timestamp, key, value, record.headers());
             sent.add(producer.send(record));
+            while (System.nanoTime() - started < i * pauseMs * 1e6) Thread.sleep(1);
         }
         producer.flush();
         long first = Long.MAX_VALUE, last = -1;
@@ -177,6 +229,7 @@ public final class Peer {
             last = Math.max(last, offset);
         }
         a.put("first_offset", first).put("last_offset", last).put("acked", sent.size());
+        a.put("content", HexFormat.of().formatHex(content.digest()));
     }
 
     /** Half text that compresses, half noise that does not; one byte is a legal size. */
@@ -191,7 +244,12 @@ public final class Peer {
     }
 
     private static KafkaConsumer<byte[], byte[]> consumer(JsonNode q) {
+        return consumer(q, new Properties());
+    }
+
+    private static KafkaConsumer<byte[], byte[]> consumer(JsonNode q, Properties more) {
         Properties p = base(q);
+        p.putAll(more);
         p.putIfAbsent("auto.offset.reset", "earliest");
         p.putIfAbsent("enable.auto.commit", "false");
         p.putIfAbsent("max.partition.fetch.bytes", "8388608");
@@ -213,7 +271,7 @@ public final class Peer {
             else consumer.seekToBeginning(List.of(tp));
             long end = consumer.endOffsets(List.of(tp)).get(tp);
             long deadline = System.nanoTime() + Duration.ofMillis(q.path("timeout_ms").asLong(60_000)).toNanos();
-            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            MessageDigest digest = MessageDigest.getInstance("SHA-256"), content = MessageDigest.getInstance("SHA-256");
             long count = 0, first = -1, last = -1;
             while (consumer.position(tp) < end) {
                 if (System.nanoTime() > deadline) throw new IllegalStateException("still at " + consumer.position(tp) + " of " + end);
@@ -222,10 +280,12 @@ public final class Peer {
                     last = r.offset();
                     count++;
                     update(digest, r);
+                    content(content, r.timestamp(), r.key(), r.value(), r.headers());
                 }
             }
             a.put("count", count).put("first_offset", first).put("last_offset", last).put("end_offset", end);
             a.put("digest", HexFormat.of().formatHex(digest.digest()));
+            a.put("content", HexFormat.of().formatHex(content.digest()));
         }
     }
 
@@ -235,6 +295,19 @@ public final class Peer {
         part(digest, r.key());
         part(digest, r.value());
         for (Header h : r.headers()) {
+            part(digest, h.key().getBytes(StandardCharsets.UTF_8));
+            part(digest, h.value());
+        }
+    }
+
+    /** What every library's peer digests alike: timestamp, key, value and headers of each record, in their order. */
+    private static void content(MessageDigest digest, long timestamp, byte[] key, byte[] value, Headers headers) {
+        digest.update(ByteBuffer.allocate(8).putLong(timestamp).array());
+        part(digest, key);
+        part(digest, value);
+        Header[] all = headers.toArray();
+        digest.update(ByteBuffer.allocate(4).putInt(all.length).array());
+        for (Header h : all) {
             part(digest, h.key().getBytes(StandardCharsets.UTF_8));
             part(digest, h.value());
         }
@@ -303,6 +376,7 @@ public final class Peer {
         withAdmin(q, admin -> {
             TopicDescription d = admin.describeTopics(List.of(text(q, "topic"))).allTopicNames().get().get(text(q, "topic"));
             a.put("topic_id", d.topicId().toString());
+            a.put("partitions", d.partitions().size());
             ArrayNode leaders = a.putArray("leaders");
             ArrayNode replicas = a.putArray("in_sync");
             d.partitions().forEach(p -> {
@@ -310,6 +384,38 @@ public final class Peer {
                 replicas.add(p.isr().size());
             });
         });
+    }
+
+    private static void describeConfigs(JsonNode q, ObjectNode a) throws Exception {
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, text(q, "topic"));
+        ObjectNode configs = a.putObject("configs");
+        withAdmin(q, admin -> admin.describeConfigs(List.of(resource)).all().get().get(resource).entries()
+            .forEach(e -> configs.put(e.name(), e.value())));
+    }
+
+    @SuppressWarnings({"deprecation", "removal"})
+    private static void listGroups(JsonNode q, ObjectNode a) throws Exception {
+        ArrayNode groups = a.putArray("groups");
+        withAdmin(q, admin -> admin.listConsumerGroups().all().get().forEach(g -> groups.add(g.groupId())));
+    }
+
+    private static void describeGroup(JsonNode q, ObjectNode a) throws Exception {
+        String group = text(q, "group");
+        withAdmin(q, admin -> {
+            ConsumerGroupDescription d = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
+            a.put("state", d.groupState().toString()).put("members", d.members().size()).put("type", d.type().toString());
+        });
+    }
+
+    private static void groupOffsets(JsonNode q, ObjectNode a) throws Exception {
+        ObjectNode offsets = a.putObject("offsets");
+        withAdmin(q, admin -> admin.listConsumerGroupOffsets(text(q, "group")).partitionsToOffsetAndMetadata().get()
+            .forEach((tp, at) -> offsets.put(tp.toString(), at.offset())));
+    }
+
+    private static void alterOffsets(JsonNode q) throws Exception {
+        OffsetAndMetadata to = new OffsetAndMetadata(q.get("offset").asLong(), q.path("metadata").asText(""));
+        withAdmin(q, admin -> admin.alterConsumerGroupOffsets(text(q, "group"), Map.of(partition(q), to)).all().get());
     }
 
     /** Moves a partition to `replicas` and elects the first of them as its leader. */
@@ -336,12 +442,18 @@ public final class Peer {
     private static void committed(JsonNode q, ObjectNode a) {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
             OffsetAndMetadata found = consumer.committed(java.util.Set.of(partition(q))).get(partition(q));
-            a.put("offset", found == null ? -1 : found.offset());
+            a.put("offset", found == null ? -1 : found.offset()).put("metadata", found == null ? "" : found.metadata());
         }
     }
 
     private static void memberStart(JsonNode q) {
-        Member member = new Member(consumer(q), text(q, "topic"));
+        Properties more = new Properties();
+        if (q.has("protocol")) more.put("group.protocol", text(q, "protocol"));
+        else if (q.has("session_ms")) {
+            more.put("session.timeout.ms", text(q, "session_ms"));
+            more.put("heartbeat.interval.ms", Integer.toString(q.get("session_ms").asInt() / 10));
+        }
+        Member member = new Member(consumer(q, more), text(q, "topic"));
         MEMBERS.put(text(q, "name"), member);
         member.start();
     }

@@ -11,6 +11,7 @@ pub mod peer;
 pub mod process;
 pub mod proxy;
 pub mod segments;
+pub mod toolchain;
 
 use std::time::{Duration, Instant};
 

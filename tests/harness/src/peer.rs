@@ -1,18 +1,30 @@
-//! Real client libraries as processes that speak one JSON line a request: Java (kafka-clients), librdkafka, franz-go.
+//! Real client libraries as processes that speak one JSON line a request: kafka-clients, librdkafka, and those of
+//! `tests/harness/python`, `node` and `go`.
 //!
 //! | op | fields beside `bootstrap` | answer |
 //! |---|---|---|
-//! | `produce` | `topic partition count min_bytes max_bytes keys compression seed timestamp_ms step_ms config` | `first_offset last_offset acked` |
-//! | `transaction` | as `produce`, and `transactional_id`, `outcome` commit, abort or open (Java) | the same |
-//! | `consume` | `topic partition from isolation` | `count first_offset last_offset end_offset digest` |
-//! | `offsets_for_times` | `topic partition timestamps` (Java) | `offsets`: `offset@timestamp` or -1 |
-//! | `offsets` | `topic partition` (Java) | `beginning end` |
-//! | `create_topic create_partitions delete_records delete_topic alter_topic describe_topic reassign` | Kafka's own words | |
-//! | `commit committed` | `group topic partition offset` | `offset` |
-//! | `member_start member_state member_stop` | `name group topic` | `assigned consumed failure` |
+//! | `produce` | `topic partition count min_bytes max_bytes keys tombstones compression idempotent spread_ms seed timestamp_ms` | `first_offset last_offset acked content` |
+//! | `transaction` | as `produce`, and `transactional_id`, `outcome`: commit, abort, or open (until the next with that id) | the same |
+//! | `process` | `topic partition group to transactional_id isolation outcome`: reads to the end, writes it to `to`, with the offsets | `count` |
+//! | `consume` | `topic partition isolation`, from the beginning to the end | `count first_offset last_offset content` |
+//! | `member_start member_state member_stop` | `name group topic session_ms protocol` | `assigned consumed failure` |
+//! | `commit committed` | `group topic partition offset metadata` | `offset metadata` |
+//! | `create_topic describe_topic create_partitions delete_topic delete_records` | `topic partitions configs total partition before` | `partitions` |
+//! | `describe_configs alter_configs` | `topic configs` | `configs` |
+//! | `list_groups describe_group delete_group` | `group` | `groups state members` |
+//! | `group_offsets alter_offsets` | `group topic partition offset` | `offsets`: by `topic-partition` |
 //! | `swarm_start` (franz-go) | `topics partitions groups members rate balancer session_ms` | |
 //! | `swarm_state` (franz-go) | `since_ms` | `stable current alive changes lost consumed fed unfed failures` |
 //! | `swarm_leave swarm_stop` (franz-go) | | |
+//!
+//! Java has more: `offsets_for_times offsets alter_topic reassign`, `step_ms` and `config` of `produce`, `from`,
+//! `end_offset` and `digest` of `consume`.
+//!
+//! `content` is the SHA-256 over the records in their order, which every peer computes alike, of what it sent and of
+//! what it read: timestamp (8 bytes), key, value, number of headers (4 bytes), name and value of each; a key, name or
+//! value is its length (4 bytes, −1 for null) and its bytes; all big-endian. Record `i` (from 0) of a `produce` has
+//! the timestamp `timestamp_ms + i`, a header `n` with `i` as text if 3 divides `i`, with `keys` a key `key-<n>`, and
+//! with `tombstones` no key if `i` is even and no value if it ends in 9.
 //!
 //! A refusal comes back as `{"ok":false,"code":…,"message":…}`: [`PeerError`].
 
@@ -23,7 +35,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::carrick::sibling;
-use crate::process::{cache_dir, repository};
+use crate::process::repository;
+use crate::toolchain::{Prepared, Toolchain};
 use crate::{Result, kafka};
 
 /// A client library's refusal, with Kafka's name of the error where the library gives it.
@@ -76,43 +89,53 @@ impl Peer {
         )
     }
 
+    /// A library for Python: `script` of `tests/harness/python`.
+    ///
+    /// # Errors
+    /// When Python or the library cannot be had.
+    pub fn python(library: &'static str, script: &str, bootstrap: &str) -> Result<Self> {
+        let mut command = Command::new(Toolchain::Python.folder()?.join("bin/python"));
+        command.arg(repository().join("tests/harness/python").join(script));
+        Self::spawn(library, command, bootstrap)
+    }
+
+    /// A library for Node: `script` of `tests/harness/node`.
+    ///
+    /// # Errors
+    /// When Node or the library cannot be had.
+    pub fn node(library: &'static str, script: &str, bootstrap: &str) -> Result<Self> {
+        let mut command = Command::new("node");
+        command
+            .arg(repository().join("tests/harness/node").join(script))
+            .env("NODE_PATH", Toolchain::Node.folder()?.join("node_modules"));
+        Self::spawn(library, command, bootstrap)
+    }
+
+    /// A library for Go: `program` of `tests/harness/go`.
+    ///
+    /// # Errors
+    /// When there is no Go toolchain, or the program does not build.
+    pub fn go(library: &'static str, program: &str, bootstrap: &str) -> Result<Self> {
+        let binary = Toolchain::Go.folder()?.join("bin").join(program);
+        Self::spawn(library, Command::new(binary), bootstrap)
+    }
+
     /// franz-go; `None` where there is no Go toolchain, which the caller reports as skipped.
     ///
     /// # Errors
     /// When Go is there but the peer does not build.
     pub fn franz_go(bootstrap: &str) -> Result<Option<Self>> {
-        static BUILT: std::sync::OnceLock<std::result::Result<bool, String>> =
-            std::sync::OnceLock::new();
-        let binary = cache_dir().join("franz-go-peer");
-        let built = BUILT.get_or_init(|| {
-            let Ok(found) = Command::new("go").arg("version").output() else {
-                return Ok(false);
-            };
-            if !found.status.success() {
-                return Ok(false);
-            }
-            let output = Command::new("go")
-                .args(["build", "-o"])
-                .arg(&binary)
-                .arg(".")
-                .current_dir(repository().join("tests/harness/go"))
-                .output()
-                .map_err(|e| e.to_string())?;
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            if output.status.success() {
-                Ok(true)
-            } else {
-                Err(text)
-            }
-        });
-        match built {
-            Ok(true) => Self::spawn("franz-go", Command::new(&binary), bootstrap).map(Some),
-            Ok(false) => Ok(None),
-            Err(e) => anyhow::bail!("the franz-go peer does not build: {e}"),
+        match Toolchain::Go.prepare()? {
+            Prepared::At(_) => Self::go("franz-go", "franz", bootstrap).map(Some),
+            Prepared::Missing(_) => Ok(None),
         }
     }
 
-    fn spawn(library: &'static str, mut command: Command, bootstrap: &str) -> Result<Self> {
+    /// Any program that speaks these lines.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn spawn(library: &'static str, mut command: Command, bootstrap: &str) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

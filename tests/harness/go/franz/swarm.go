@@ -8,20 +8,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"carrick/peer/line"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // A swarm: many groups of consumers in this one process, and a producer that feeds the topics they read. Group g
 // reads topic g modulo their number, so several groups share a topic.
-type swarmRequest struct {
-	Topics   []string `json:"topics"`
-	Groups   int      `json:"groups"`
-	Members  int      `json:"members"`
-	Rate     int      `json:"rate"`
-	Balancer string   `json:"balancer"`
-	SinceMs  int64    `json:"since_ms"`
-}
-
 type swarm struct {
 	groups     [][]*consumer
 	partitions int
@@ -44,7 +37,7 @@ type consumer struct {
 
 var theSwarm *swarm
 
-func swarmOp(ctx context.Context, q *request, a answer) error {
+func swarmOp(ctx context.Context, q *line.Request, a line.Answer) error {
 	if q.Op == "swarm_start" {
 		return swarmStart(ctx, q)
 	}
@@ -63,7 +56,7 @@ func swarmOp(ctx context.Context, q *request, a answer) error {
 	return nil
 }
 
-func swarmStart(ctx context.Context, q *request) error {
+func swarmStart(ctx context.Context, q *line.Request) error {
 	s := &swarm{partitions: int(q.Partitions), groups: make([][]*consumer, q.Groups)}
 	var err error
 	s.producer, err = client(q, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(20*time.Millisecond))
@@ -116,7 +109,7 @@ func (s *swarm) feed(ctx context.Context, topics []string, rate int) {
 	}
 }
 
-func newConsumer(q *request, group, topic string) (*consumer, error) {
+func newConsumer(q *line.Request, group, topic string) (*consumer, error) {
 	c := &consumer{assigned: map[int32]bool{}, done: make(chan struct{})}
 	change := func(to, lost bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) {
@@ -174,7 +167,7 @@ func (c *consumer) consume() {
 
 // `stable` counts groups whose members have all partitions among them, each exactly once, and each member some;
 // `current` counts members that have read a record written at `sinceMs` or later.
-func (s *swarm) state(sinceMs int64, a answer) {
+func (s *swarm) state(sinceMs int64, a line.Answer) {
 	stable, current, alive, changes, lost, consumed := 0, 0, 0, 0, 0, int64(0)
 	failures := map[string]int{}
 	for _, group := range s.groups {

@@ -1,0 +1,65 @@
+//! An idempotent producer whose answers get lost: every record is in the log once, in order.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use carrick_protocol::batch::BatchHeader;
+use harness::process::free_ports;
+use harness::proxy::Proxy;
+use harness::{Carrick, Result, segments};
+use serde_json::json;
+
+use super::Capability;
+use crate::library::Library;
+use crate::matrix::Stage;
+
+pub const CAPABILITY: Capability = Capability {
+    name: "idempotence",
+    ops: &[],
+    run: lost_answers_duplicate_nothing,
+};
+
+const RECORDS: u64 = 3000;
+/// The sending is spread over this time, so that connections break in the middle of it.
+const SPREAD_MS: u64 = 3000;
+/// Between two cuts. Long enough for any library to connect again and to get something acknowledged.
+const BETWEEN: Duration = Duration::from_millis(600);
+/// A produce answer is longer: the cut falls into the middle of an answer to records that are in the log.
+const BYTES_OF_AN_ANSWER: i64 = 20;
+
+fn lost_answers_duplicate_nothing(library: &Library, stage: &mut Stage) -> Result<()> {
+    let [front] = free_ports()?;
+    let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{front}");
+    let carrick = Carrick::start_with(&[&advertised])?;
+    let proxy = Proxy::start(front, &carrick.bootstrap())?;
+    let java = stage.java(&carrick.bootstrap())?;
+    java.call("create_topic", json!({"topic": "once"}))?;
+    let mut peer = (library.start)(&proxy.address())?;
+    let fields = json!({
+        "topic": "once", "partition": 0, "count": RECORDS, "keys": 13, "idempotent": true,
+        "spread_ms": SPREAD_MS, "timestamp_ms": 1_750_000_000_000_i64,
+    });
+    let done = AtomicBool::new(false);
+    let written = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                thread::sleep(BETWEEN);
+                proxy.cut_after_each(&[BYTES_OF_AN_ANSWER]);
+            }
+        });
+        let written = peer.call("produce", fields);
+        done.store(true, Ordering::Release);
+        written
+    })?;
+    assert!(proxy.cuts() >= 2, "only {} cuts were made", proxy.cuts());
+    assert_eq!(written["acked"], RECORDS);
+    let read = java.call("consume", json!({"topic": "once", "partition": 0}))?;
+    assert_eq!(read["count"], RECORDS, "each record is there once");
+    assert_eq!(read["content"], written["content"], "and in order");
+    for (base, bytes) in segments::batches(&carrick.partition_dir("once", 0), 0, i64::MAX)? {
+        let named = BatchHeader::parse(&bytes)?.has_producer();
+        assert!(named, "the batch at {base} has a producer id");
+    }
+    Ok(())
+}
