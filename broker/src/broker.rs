@@ -12,6 +12,7 @@ use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::broker_configs::BrokerConfigs;
 use crate::config::BrokerConfig;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
@@ -45,6 +46,8 @@ pub struct Broker {
     pub addresses: Vec<SocketAddr>,
     /// The data folder, locked.
     pub data_dir: Arc<DataDir>,
+    /// The properties in force: `config` has them as they were at start.
+    pub configs: Arc<BrokerConfigs>,
     /// Metadata.
     pub meta: Arc<MetaStore>,
     /// Topics.
@@ -146,6 +149,7 @@ impl Broker {
             config,
             cluster_id: opened.cluster_id,
             data_dir: opened.data_dir,
+            configs: Arc::clone(opened.catalog.broker_configs()),
             meta: opened.meta,
             catalog: opened.catalog,
             producer_ids: opened.producer_ids,

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod broker;
+pub mod broker_configs;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::{partition_code, quota_code, topic_code};
+use super::error::{broker_config_code, partition_code, quota_code, topic_code};
 use super::groups::text;
+use crate::broker_configs::BrokerConfigError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;
@@ -43,6 +44,12 @@ impl Refusal {
 impl From<TopicError> for Refusal {
     fn from(error: TopicError) -> Self {
         Self::new(topic_code(&error), error.to_string())
+    }
+}
+
+impl From<BrokerConfigError> for Refusal {
+    fn from(error: BrokerConfigError) -> Self {
+        Self::new(broker_config_code(&error), error.to_string())
     }
 }
 

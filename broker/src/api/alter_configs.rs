@@ -1,11 +1,11 @@
 //! AlterConfigs (key 33), versions 0–2.
 //!
-//! Replaces all overrides of a topic: what is not named goes back to its default. Clients have
-//! IncrementalAlterConfigs since Kafka 2.3; this is for those that never moved. A mirror's always
-//! synced configs must be named with the values they have, else INVALID_REQUEST.
+//! Replaces all that is set on a topic or broker: what is not named goes back to its default.
+//! Clients have IncrementalAlterConfigs since Kafka 2.3; this is for those that never moved. A
+//! mirror's always synced configs must be named with the values they have, else INVALID_REQUEST.
 //!
-//! Not done, and refused by name with INVALID_REQUEST: configs of brokers (they come from the
-//! properties alone), client metrics, groups. No `alter.config.policy.class.name`.
+//! Not done, and refused by name with INVALID_REQUEST: client metrics. Logger levels are none of
+//! this API, as in Kafka. No `alter.config.policy.class.name`.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -16,9 +16,9 @@ use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceRespon
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse, ApiKey};
 
 use super::admin::Refusal;
-use super::configs::{Alteration, Change, alter_all, check_alterable, check_names};
+use super::configs::{Alteration, Resource, alter_all, check_names};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::topic::alter::check_length;
+use crate::config::change::Change;
 
 /// AlterConfigs.
 pub struct AlterConfigs;
@@ -59,6 +59,10 @@ fn alteration(resource: AlterConfigsResource) -> Alteration {
 
 fn replacement(resource: AlterConfigsResource) -> Result<Change, Refusal> {
     let configs = resource.configs;
+    if Resource::of(resource.resource_type) == Resource::BrokerLogger {
+        let unknown = format!("Unknown resource type {}", resource.resource_type);
+        return Err(Refusal::invalid(unknown));
+    }
     check_names(
         configs.iter().map(|config| &config.name),
         configs
@@ -66,15 +70,10 @@ fn replacement(resource: AlterConfigsResource) -> Result<Change, Refusal> {
             .filter(|config| config.value.is_none())
             .map(|config| &config.name),
     )?;
-    check_alterable(resource.resource_type, &resource.resource_name)?;
     let mut replaced = BTreeMap::new();
     for config in configs {
         let value = config.value.unwrap_or_default();
-        check_length(&config.name, &value)?;
         replaced.insert(config.name.to_string(), value.to_string());
     }
-    Ok(Box::new(|overrides, _| {
-        *overrides = replaced;
-        Ok(())
-    }))
+    Ok(Change::Replace(replaced))
 }

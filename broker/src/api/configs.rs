@@ -10,7 +10,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::admin::{Refusal, blocking, outcome, repeated};
 use crate::Broker;
-use crate::topic::TopicError;
+use crate::broker_configs::BrokerConfigError;
+use crate::config::change::Change;
+use crate::topic::config::words_of;
 
 /// What configs belong to (`ConfigResource.Type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +21,12 @@ pub(super) enum Resource {
     Topic,
     /// A broker, or with an empty name all brokers.
     Broker,
-    /// What this broker has none of; with the word for it.
-    Unsupported(&'static str),
+    /// The loggers of a broker.
+    BrokerLogger,
+    /// A subscription of client metrics, of which there are none.
+    ClientMetrics,
+    /// A group.
+    Group,
     /// A code that Kafka doesn't know either.
     Unknown(i8),
 }
@@ -31,24 +37,37 @@ impl Resource {
         match code {
             2 => Resource::Topic,
             4 => Resource::Broker,
-            8 => Resource::Unsupported("Logger levels"),
-            16 => Resource::Unsupported("Client metrics subscriptions"),
-            32 => Resource::Unsupported("Group configs"),
+            8 => Resource::BrokerLogger,
+            16 => Resource::ClientMetrics,
+            32 => Resource::Group,
             other => Resource::Unknown(other),
         }
     }
 
-    /// The refusal of a resource that nothing can be done with.
-    pub fn refusal(self) -> Option<Refusal> {
+    /// The code of a kind.
+    pub const fn code(self) -> i8 {
         match self {
-            Resource::Topic | Resource::Broker => None,
-            Resource::Unsupported(what) => Some(Refusal::invalid(format!(
-                "{what} are not supported by this broker."
-            ))),
-            Resource::Unknown(code) => {
-                Some(Refusal::invalid(format!("Unknown resource type {code}")))
-            }
+            Resource::Topic => 2,
+            Resource::Broker => 4,
+            Resource::BrokerLogger => 8,
+            Resource::ClientMetrics => 16,
+            Resource::Group => 32,
+            Resource::Unknown(other) => other,
         }
+    }
+}
+
+/// Checks the name of a broker: this one's id.
+pub(super) fn check_broker(broker: &Broker, name: &str, expected: &str) -> Result<(), Refusal> {
+    let here = broker.node_id;
+    match name.parse::<i32>() {
+        Ok(id) if id == here.0 => Ok(()),
+        Ok(_) => Err(Refusal::invalid(format!(
+            "Unexpected broker id, expected {here}{expected} but received {name}"
+        ))),
+        Err(_) => Err(Refusal::invalid(format!(
+            "Broker id must be an integer, but it is: {name}"
+        ))),
     }
 }
 
@@ -62,26 +81,6 @@ pub(super) fn check_once(
         true => Err(Refusal::invalid("Each resource must appear at most once.")),
         false => Ok(()),
     }
-}
-
-/// Checks that a resource can be altered, which only topics can.
-pub(super) fn check_alterable(resource_type: i8, name: &str) -> Result<(), Refusal> {
-    let resource = Resource::of(resource_type);
-    if let Some(refusal) = resource.refusal() {
-        return Err(refusal);
-    }
-    if resource == Resource::Broker {
-        return Err(Refusal::invalid(
-            "Broker configs cannot be changed while the broker runs: set them in its properties \
-             and start it again.",
-        ));
-    }
-    if name.is_empty() {
-        return Err(Refusal::invalid("Default topic resources are not allowed."));
-    }
-    TopicName::new(name)
-        .map(drop)
-        .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))
 }
 
 /// Checks the names of one resource's configs: none twice, and none without the value it needs.
@@ -101,10 +100,6 @@ pub(super) fn check_names<'a>(
         ))),
     }
 }
-
-/// What one resource of a request asks to be done to a topic's overrides.
-pub(super) type Change =
-    Box<dyn FnOnce(&mut BTreeMap<String, String>, &Broker) -> Result<(), TopicError> + Send>;
 
 /// One resource of a request that alters configs.
 pub(super) struct Alteration {
@@ -143,7 +138,10 @@ pub(super) async fn alter_all(
     {
         let asked = check_once(&doubles, resource_type, &resource_name).and(change);
         let altered = match asked {
-            Ok(change) => alter_topic(broker, &resource_name, validate_only, change).await,
+            Ok(change) => {
+                let resource = Resource::of(resource_type);
+                alter(broker, resource, &resource_name, validate_only, change).await
+            }
             Err(refusal) => Err(refusal),
         };
         all.push(Altered {
@@ -155,18 +153,70 @@ pub(super) async fn alter_all(
     all
 }
 
+/// The seam for kinds of resources: each has its own owner, which checks, stores and puts in force.
+async fn alter(
+    broker: &Arc<Broker>,
+    resource: Resource,
+    name: &str,
+    validate_only: bool,
+    change: Change,
+) -> Result<(), Refusal> {
+    match resource {
+        Resource::Topic => alter_topic(broker, name, validate_only, change).await,
+        Resource::Broker => alter_broker(broker, name, validate_only, change).await,
+        Resource::BrokerLogger => Err(Refusal::invalid(
+            "The levels of loggers cannot be changed while the broker runs.",
+        )),
+        Resource::ClientMetrics => Err(Refusal::invalid(
+            "Client metrics subscriptions are not supported by this broker.",
+        )),
+        Resource::Group => Err(Refusal::invalid(
+            "Group configs are not supported by this broker.",
+        )),
+        Resource::Unknown(code) => Err(Refusal::invalid(format!("Unknown resource type {code}"))),
+    }
+}
+
 async fn alter_topic(
     broker: &Arc<Broker>,
     topic: &str,
     validate_only: bool,
     change: Change,
 ) -> Result<(), Refusal> {
+    if topic.is_empty() {
+        return Err(Refusal::invalid("Default topic resources are not allowed."));
+    }
+    TopicName::new(topic)
+        .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
     let (broker, topic) = (Arc::clone(broker), topic.to_owned());
     let altered = blocking(move || {
-        let change = |overrides: &mut BTreeMap<_, _>| change(overrides, &broker);
+        let values = broker.configs.values();
+        let change = |overrides: &mut BTreeMap<_, _>| {
+            Ok(change.apply(overrides, |name| words_of(name, &values))?)
+        };
         broker
             .catalog
             .alter_configs(&topic, false, validate_only, change)
+    });
+    altered.await
+}
+
+async fn alter_broker(
+    broker: &Arc<Broker>,
+    name: &str,
+    validate_only: bool,
+    change: Change,
+) -> Result<(), Refusal> {
+    let own = !name.is_empty();
+    if own {
+        check_broker(broker, name, ",")?;
+    }
+    let broker = Arc::clone(broker);
+    let altered = blocking(move || -> Result<(), BrokerConfigError> {
+        if broker.configs.alter(own, change, validate_only)? {
+            broker.catalog.defaults_changed();
+        }
+        Ok(())
     });
     altered.await
 }

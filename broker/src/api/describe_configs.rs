@@ -1,16 +1,15 @@
 //! DescribeConfigs (key 32), versions 1–4.
 //!
 //! All configs of topics and of this broker, each with its value, where that comes from, and the
-//! other places that give it one (synonyms, KIP-226). `configuration_keys` narrows it down.
+//! other places that give it one (synonyms, KIP-226). `configuration_keys` narrows it down. The
+//! broker with the empty name has what is set as the default of all brokers.
 //!
 //! - v3 (KIP-569): type and documentation. v4 is flexible.
-//! - Broker properties are read-only: none changes while the broker runs. The broker with the empty
-//!   name (the cluster's dynamic defaults) has none.
+//! - Read-only are broker properties that take effect at the next start only.
+//! - There is one logger, `root`, whose level is read-only, and no subscription of client metrics.
 //! - A resource that is asked for twice is refused with INVALID_REQUEST (Kafka answers it twice): a
 //!   small request could ask for more than fits in memory.
 //! - Kafka names the first synonym of a topic config only; here, every one that has a value.
-//!
-//! Not done, and refused by name with INVALID_REQUEST: logger levels, client metrics, groups.
 
 use std::ops::RangeInclusive;
 
@@ -21,9 +20,10 @@ use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest, DescribeConfigsResponse};
+use tracing::level_filters::LevelFilter;
 
 use super::admin::{Refusal, outcome, repeated};
-use super::configs::{Resource, check_once};
+use super::configs::{Resource, check_broker, check_once};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
@@ -70,36 +70,50 @@ impl Api for DescribeConfigs {
 
 fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Described>, Refusal> {
     let name = asked.resource_name.as_str();
-    let resource = Resource::of(asked.resource_type);
-    if let Some(refusal) = resource.refusal() {
-        return Err(refusal);
+    match Resource::of(asked.resource_type) {
+        Resource::Topic => described_topic(broker, name),
+        Resource::Broker => described_broker(broker, name),
+        Resource::BrokerLogger => described_loggers(broker, name),
+        Resource::ClientMetrics if name.is_empty() => Err(Refusal::invalid(
+            "Client metrics subscription name must not be empty",
+        )),
+        Resource::ClientMetrics => Ok(Vec::new()),
+        Resource::Group => Err(Refusal::invalid(
+            "Group configs are not supported by this broker.",
+        )),
+        Resource::Unknown(code) => {
+            Err(Refusal::invalid(format!("Unexpected resource type {code}")))
+        }
     }
-    if resource == Resource::Broker {
-        return described_broker(broker, name);
-    }
+}
+
+fn described_topic(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusal> {
     let name = TopicName::new(name)
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
     let topic = broker
         .catalog
         .topic(&name)
         .ok_or_else(|| TopicError::Unknown(name.to_string()))?;
-    Ok(describe(&topic.state().overrides, &broker.config.values))
+    Ok(describe(&topic.state().overrides, &broker.configs.values()))
 }
 
 fn described_broker(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusal> {
+    let values = broker.configs.values();
     if name.is_empty() {
-        return Ok(Vec::new());
+        return Ok(describe::broker_defaults(&values));
     }
-    let here = broker.node_id;
-    match name.parse::<i32>() {
-        Ok(id) if id == here.0 => Ok(describe::broker(&broker.config.values)),
-        Ok(_) => Err(Refusal::invalid(format!(
-            "Unexpected broker id, expected {here} or empty string, but received {name}"
-        ))),
-        Err(_) => Err(Refusal::invalid(format!(
-            "Broker id must be an integer, but it is: {name}"
-        ))),
+    check_broker(broker, name, " or empty string,")?;
+    Ok(describe::broker(&values))
+}
+
+/// There is one logger, with the level that was set at start.
+fn described_loggers(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::invalid("Broker id must not be empty"));
     }
+    check_broker(broker, name, "")?;
+    let level = LevelFilter::current().to_string().to_uppercase();
+    Ok(vec![describe::logger("root", level)])
 }
 
 fn shown(

@@ -4,6 +4,7 @@ use carrick_protocol::batch::{BatchError, ProducedBatchError};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_storage::log::{LogError, SequenceError};
 
+use crate::broker_configs::BrokerConfigError;
 use crate::group::GroupError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
@@ -76,6 +77,15 @@ pub fn topic_code(error: &TopicError) -> ErrorCode {
         TopicError::Disk(_) | TopicError::Log(_) | TopicError::Meta(_) => {
             ErrorCode::KAFKA_STORAGE_ERROR
         }
+    }
+}
+
+/// The code for a refused change of broker configs (`ConfigAdminManager` in Kafka).
+pub fn broker_config_code(error: &BrokerConfigError) -> ErrorCode {
+    match error {
+        BrokerConfigError::Change(_) => ErrorCode::INVALID_CONFIG,
+        BrokerConfigError::Dynamic(_) => ErrorCode::INVALID_REQUEST,
+        BrokerConfigError::Meta(_) => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }
 

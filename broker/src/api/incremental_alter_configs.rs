@@ -1,11 +1,15 @@
 //! IncrementalAlterConfigs (key 44), versions 0–1 (KIP-339).
 //!
-//! Sets, deletes, appends to and subtracts from single configs of topics; all changes of one topic
-//! or none. They take effect at once. What is always synced on a mirror is refused with
-//! INVALID_REQUEST. `validate_only` checks and changes nothing.
+//! Sets, deletes, appends to and subtracts from single configs of topics and of this broker (or,
+//! with an empty name, of all brokers); all changes of one resource or none. They take effect at
+//! once. What is always synced on a mirror is refused with INVALID_REQUEST. `validate_only` checks
+//! and changes nothing.
 //!
-//! Not done, and refused by name with INVALID_REQUEST: configs of brokers (they come from the
-//! properties alone), logger levels, client metrics, groups. No `alter.config.policy.class.name`.
+//! - KIP-226: of the broker's properties those of `config::dynamic` may be changed; the others are
+//!   INVALID_REQUEST.
+//!
+//! Not done, and refused by name with INVALID_REQUEST: logger levels, client metrics. No
+//! `alter.config.policy.class.name`.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -19,9 +23,9 @@ use kafka_protocol::messages::{
 };
 
 use super::admin::Refusal;
-use super::configs::{Alteration, Change, alter_all, check_alterable, check_names};
+use super::configs::{Alteration, alter_all, check_names};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::topic::alter::{ConfigChange, Operation, apply};
+use crate::config::change::{Change, ConfigChange, Operation};
 
 /// IncrementalAlterConfigs.
 pub struct IncrementalAlterConfigs;
@@ -75,14 +79,11 @@ fn changes(resource: AlterConfigsResource) -> Result<Change, Refusal> {
             .filter(needs_value)
             .map(|config| &config.name),
     )?;
-    check_alterable(resource.resource_type, &resource.resource_name)?;
     let changes = configs
         .into_iter()
         .map(change)
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Box::new(|overrides, broker| {
-        apply(overrides, changes, &broker.config.values)
-    }))
+    Ok(Change::Each(changes))
 }
 
 fn change(config: AlterableConfig) -> Result<ConfigChange, Refusal> {

@@ -18,8 +18,9 @@ use super::{
     delete_groups, delete_records, delete_topics, describe_client_quotas, describe_cluster,
     describe_configs, describe_groups, describe_log_dirs, describe_producers,
     describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
-    init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit,
-    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets,
+    metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
+    sync_group,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -189,6 +190,7 @@ apis! {
     describe_topic_partitions::DescribeTopicPartitions,
     describe_log_dirs::DescribeLogDirs,
     describe_producers::DescribeProducers,
+    list_config_resources::ListConfigResources,
     describe_client_quotas::DescribeClientQuotas,
     alter_client_quotas::AlterClientQuotas,
 }

@@ -1,7 +1,8 @@
 //! Configs as DescribeConfigs shows them: each with its value, and all the places that could give
 //! it one.
 
-use super::def::{ConfigDef, Kind};
+use super::def::{Check, ConfigDef, Kind};
+use super::dynamic;
 use super::ignored::IGNORED;
 use super::used::USED;
 use super::values::{Values, definition};
@@ -11,10 +12,18 @@ use super::values::{Values, definition};
 pub enum Source {
     /// Set on the topic.
     Topic,
+    /// Set on this broker while it runs.
+    DynamicBroker,
+    /// Set as the default of all brokers while they run.
+    DynamicDefaultBroker,
     /// Set in the properties file or by `--override`.
     StaticBroker,
     /// The default.
     Default,
+    /// The level of a logger.
+    Logger,
+    /// Set on the group.
+    Group,
 }
 
 impl Source {
@@ -22,8 +31,12 @@ impl Source {
     pub const fn code(self) -> i8 {
         match self {
             Source::Topic => 1,
+            Source::DynamicBroker => 2,
+            Source::DynamicDefaultBroker => 3,
             Source::StaticBroker => 4,
             Source::Default => 5,
+            Source::Logger => 6,
+            Source::Group => 8,
         }
     }
 }
@@ -92,21 +105,29 @@ impl Described {
     }
 }
 
-/// The values that broker properties have by these names: what was set first, defaults after it.
+/// The values that broker properties have by these names: what was set while the broker runs first,
+/// then what was set before, then defaults.
 pub fn origins<'a>(
     names: impl Iterator<Item = &'a str> + Clone + 'a,
     broker: &Values,
 ) -> Vec<Origin> {
     let defs = names.filter_map(definition);
-    let set = defs
-        .clone()
-        .filter(|def| broker.is_set(def.name))
-        .map(|def| Origin {
-            name: def.name,
-            value: broker.text(def.name),
-            source: Source::StaticBroker,
-        });
-    let defaults = defs.filter_map(|def| {
+    let layers = [
+        (&broker.dynamic().own, Source::DynamicBroker),
+        (&broker.dynamic().default, Source::DynamicDefaultBroker),
+        (broker.set(), Source::StaticBroker),
+    ];
+    let set = layers.into_iter().flat_map(|(layer, source)| {
+        defs.clone().filter_map(move |def| {
+            let value = layer.get(def.name)?.trim().to_owned();
+            Some(Origin {
+                name: def.name,
+                value: Some(value),
+                source,
+            })
+        })
+    });
+    let defaults = defs.clone().filter_map(|def| {
         let value = Some(def.default?.to_owned());
         Some(Origin {
             name: def.name,
@@ -117,19 +138,57 @@ pub fn origins<'a>(
     set.chain(defaults).collect()
 }
 
-/// All broker properties, those without effect included. None can be changed while the broker runs.
+/// All broker properties, those without effect included.
 pub fn broker(values: &Values) -> Vec<Described> {
     let names = USED
         .iter()
         .map(|def| def.name)
-        .chain(IGNORED.iter().map(|(name, ..)| *name));
+        .chain(IGNORED.iter().map(|(name, ..)| *name))
+        .filter(|name| !dynamic::is_hidden(name) || values.is_set(name));
     let described = names.filter_map(|name| {
         let origins = origins(std::iter::once(name), values);
         Some(Described::new(
             definition(name)?,
             values.text(name),
             origins,
-            true,
+            !dynamic::is_dynamic(name),
+        ))
+    });
+    described.collect()
+}
+
+/// A logger's level.
+pub fn logger(name: &'static str, level: String) -> Described {
+    let def = ConfigDef {
+        name,
+        kind: Kind::String,
+        default: None,
+        check: Check::Any,
+        doc: "Level of what is logged. Set at start.",
+    };
+    let origin = Origin {
+        name,
+        value: Some(level.clone()),
+        source: Source::Logger,
+    };
+    Described::new(def, Some(level), vec![origin], true)
+}
+
+/// What is set as the default of all brokers while they run.
+pub fn broker_defaults(values: &Values) -> Vec<Described> {
+    let set = values.dynamic().default.iter();
+    let described = set.filter_map(|(name, value)| {
+        let def = definition(name)?;
+        let origin = Origin {
+            name: def.name,
+            value: Some(value.clone()),
+            source: Source::DynamicDefaultBroker,
+        };
+        Some(Described::new(
+            def,
+            Some(value.clone()),
+            vec![origin],
+            false,
         ))
     });
     described.collect()

@@ -3,13 +3,15 @@
 //! Kafka's names in Java's properties format, then `--override name=value`. A name nobody knows is
 //! refused with the nearest known one; a Kafka name that does nothing here is named in one warning.
 
+pub mod change;
 pub mod def;
 pub mod describe;
+pub mod dynamic;
 pub mod error;
 pub mod ignored;
 pub mod listener;
 pub mod used;
-mod values;
+pub mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -73,10 +75,6 @@ pub struct BrokerConfig {
     pub request_max_bytes: usize,
     /// `queued.max.request.bytes`: bytes of requests being read or handled, over all connections.
     pub queued_max_request_bytes: usize,
-    /// `max.connections`
-    pub max_connections: usize,
-    /// `max.connections.per.ip`
-    pub max_connections_per_ip: usize,
     /// `connections.max.idle.ms`
     pub connections_max_idle_ms: u64,
     /// `fetch.max.bytes`
@@ -137,8 +135,6 @@ impl BrokerConfig {
                 .ok()
                 .filter(|bytes| *bytes > 0)
                 .unwrap_or(DEFAULT_QUEUED_MAX_REQUEST_BYTES),
-            max_connections: values.size("max.connections"),
-            max_connections_per_ip: values.size("max.connections.per.ip"),
             connections_max_idle_ms: values.millis("connections.max.idle.ms"),
             fetch_max_bytes: values.size("fetch.max.bytes"),
             fetch_session_slots: values.size("max.incremental.fetch.session.cache.slots"),

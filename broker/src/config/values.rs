@@ -1,8 +1,10 @@
-//! Property values by name: what was set over what is the default.
+//! Property values by name: what was set over what is the default. What was set while the broker
+//! runs comes first: on this broker, then as the default of all brokers (KIP-226).
 
 use std::collections::BTreeMap;
 
 use super::def::{Check, ConfigDef};
+use super::dynamic::Dynamic;
 use super::error::ConfigError;
 use super::ignored::IGNORED;
 use super::used::USED;
@@ -16,6 +18,7 @@ const SUGGESTION_MAX_EDITS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Values {
     set: BTreeMap<String, String>,
+    dynamic: Dynamic,
     ignored: Vec<String>,
 }
 
@@ -38,7 +41,25 @@ impl Values {
                     .map_err(|reason| ConfigError::value(name, value, reason))?;
             }
         }
-        Ok(Self { set, ignored })
+        let dynamic = Dynamic::default();
+        Ok(Self {
+            set,
+            dynamic,
+            ignored,
+        })
+    }
+
+    /// The same properties, with others set while the broker runs. Those are checked already.
+    pub fn with_dynamic(&self, dynamic: Dynamic) -> Self {
+        Self {
+            dynamic,
+            ..self.clone()
+        }
+    }
+
+    /// What was set while the broker runs.
+    pub fn dynamic(&self) -> &Dynamic {
+        &self.dynamic
     }
 
     /// Kafka names that were set and do nothing here, to be named in a warning.
@@ -48,17 +69,23 @@ impl Values {
 
     /// Whether the name was set.
     pub fn is_set(&self, name: &str) -> bool {
-        self.set.contains_key(name)
+        self.in_force(name).is_some()
     }
 
-    /// What was set.
+    /// What was set in the properties file or by `--override`.
     pub fn set(&self) -> &BTreeMap<String, String> {
         &self.set
     }
 
+    fn in_force(&self, name: &str) -> Option<&String> {
+        let Dynamic { own, default } = &self.dynamic;
+        let layers = [own, default, &self.set];
+        layers.into_iter().find_map(|layer| layer.get(name))
+    }
+
     /// The value set, or the default; `None` where there is neither.
     pub fn text(&self, name: &str) -> Option<String> {
-        match self.set.get(name) {
+        match self.in_force(name) {
             Some(value) => Some(value.trim().to_owned()),
             None => definition(name)?.default.map(str::to_owned),
         }

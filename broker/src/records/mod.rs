@@ -2,8 +2,9 @@
 //!
 //! Prefix bytes, never reused: 1 cluster, 2 topic, 3 topic_config, 4 producer_id_block, 5 group,
 //! 6 group_offset, 7 link, 8 mirror, 9 rpo_report,
-//! 16 client_quota.
+//! 16 client_quota, 17 broker_config.
 
+pub mod broker_config;
 pub mod client_quota;
 pub mod cluster;
 pub mod group;

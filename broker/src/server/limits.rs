@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Values};
 
 /// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
 const UNCOUNTED_BYTES: usize = 16 << 10;
@@ -18,14 +18,14 @@ pub(super) struct Limits {
     pub(super) request_max_bytes: usize,
     /// Silence after which a connection is closed.
     pub(super) idle: std::time::Duration,
+    open_files: usize,
     connections: Arc<Mutex<Connections>>,
     memory: Arc<Semaphore>,
     memory_bytes: usize,
 }
 
+#[derive(Default)]
 struct Connections {
-    max: usize,
-    max_per_ip: usize,
     count: usize,
     by_ip: HashMap<IpAddr, usize>,
 }
@@ -49,25 +49,22 @@ impl Limits {
         Self {
             request_max_bytes: config.request_max_bytes,
             idle: std::time::Duration::from_millis(config.connections_max_idle_ms),
-            connections: Arc::new(Mutex::new(Connections {
-                // Logs need files, too, and a roll that finds none would fail.
-                max: config.max_connections.min(open_files / 2),
-                max_per_ip: config.max_connections_per_ip,
-                count: 0,
-                by_ip: HashMap::new(),
-            })),
+            open_files,
+            connections: Arc::default(),
             memory: Arc::new(Semaphore::new(memory_bytes)),
             memory_bytes,
         }
     }
 
     /// A place for a connection from `ip`, if there is one.
-    pub(super) fn admit(&self, ip: IpAddr) -> Option<Slot> {
+    pub(super) fn admit(&self, ip: IpAddr, values: &Values) -> Option<Slot> {
+        // Logs need files, too, and a roll that finds none would fail.
+        let max = values.size("max.connections").min(self.open_files / 2);
+        let max_per_ip = values.size("max.connections.per.ip");
         let mut connections = self.connections.lock();
-        if connections.count >= connections.max {
+        if connections.count >= max {
             return None;
         }
-        let max_per_ip = connections.max_per_ip;
         let of_ip = connections.by_ip.entry(ip).or_insert(0);
         if *of_ip >= max_per_ip {
             return None;
@@ -112,30 +109,32 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    fn limits(overrides: &[&str]) -> Limits {
+    fn config(overrides: &[&str]) -> BrokerConfig {
         let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
-        Limits::new(&BrokerConfig::load(None, &overrides).unwrap())
+        BrokerConfig::load(None, &overrides).unwrap()
     }
 
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
-        let limits = limits(&["max.connections=3", "max.connections.per.ip=2"]);
+        let config = config(&["max.connections=3", "max.connections.per.ip=2"]);
+        let limits = Limits::new(&config);
+        let admit = |ip| limits.admit(ip, &config.values);
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let first = limits.admit(a).unwrap();
-        let _second = limits.admit(a).unwrap();
-        assert!(limits.admit(a).is_none());
-        let _third = limits.admit(b).unwrap();
-        assert!(limits.admit(b).is_none());
+        let first = admit(a).unwrap();
+        let _second = admit(a).unwrap();
+        assert!(admit(a).is_none());
+        let _third = admit(b).unwrap();
+        assert!(admit(b).is_none());
         drop(first);
-        assert!(limits.admit(a).is_some());
+        assert!(admit(a).is_some());
     }
 
     #[tokio::test]
     async fn a_request_larger_than_the_memory_still_gets_its_turn() {
-        let limits = limits(&[
+        let limits = Limits::new(&config(&[
             "queued.max.request.bytes=1",
             "socket.request.max.bytes=100000",
-        ]);
+        ]));
         let all = limits.memory(100_000).await;
         assert!(all.is_some());
         assert!(limits.memory(10).await.is_none());

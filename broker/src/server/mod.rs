@@ -216,7 +216,10 @@ fn admit(
         turn_away(stream, wait_ms, connections);
         return;
     }
-    let Some(slot) = shared.limits.admit(peer.ip()) else {
+    let Some(slot) = shared
+        .limits
+        .admit(peer.ip(), &shared.broker.configs.values())
+    else {
         tracing::warn!(%peer, "connection refused: max.connections reached");
         return;
     };

@@ -10,6 +10,7 @@ use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
 
 use super::{Topic, TopicConfig, TopicError, config};
+use crate::broker_configs::BrokerConfigs;
 use crate::clock;
 use crate::config::BrokerConfig;
 use crate::partition::cut::breaks;
@@ -49,6 +50,7 @@ pub struct NewTopic {
 /// All topics.
 pub struct Catalog {
     pub(super) config: Arc<BrokerConfig>,
+    pub(super) brokers: Arc<BrokerConfigs>,
     pub(super) meta: Arc<MetaStore>,
     pub(super) data_dir: Arc<DataDir>,
     pub(super) flusher: Arc<Flusher>,
@@ -73,6 +75,7 @@ impl Index {
 impl Catalog {
     pub(super) fn empty(
         config: Arc<BrokerConfig>,
+        brokers: Arc<BrokerConfigs>,
         meta: Arc<MetaStore>,
         data_dir: Arc<DataDir>,
         flusher: Arc<Flusher>,
@@ -80,11 +83,31 @@ impl Catalog {
         let (topics, changes) = (RwLock::default(), Mutex::default());
         Self {
             config,
+            brokers,
             meta,
             data_dir,
             flusher,
             topics,
             changes,
+        }
+    }
+
+    /// The broker's properties in force, which give topics their defaults.
+    pub fn broker_configs(&self) -> &Arc<BrokerConfigs> {
+        &self.brokers
+    }
+
+    /// Lets the broker's properties take effect on every topic that does not override them.
+    pub fn defaults_changed(&self) {
+        let _one_at_a_time = self.changes.lock();
+        let values = self.brokers.values();
+        for topic in self.list() {
+            let state = topic.state();
+            let config = Arc::new(TopicConfig::resolve(&state.overrides, &values));
+            for partition in state.partitions.iter() {
+                partition.set_config(&config);
+            }
+            topic.update(|state| state.config = Arc::clone(&config));
         }
     }
 
@@ -156,7 +179,7 @@ impl Catalog {
             .id
             .filter(|id| self.by_id(*id).is_none())
             .unwrap_or_else(TopicId::random);
-        let config = Arc::new(TopicConfig::resolve(&overrides, &self.config.values));
+        let config = Arc::new(TopicConfig::resolve(&overrides, &self.brokers.values()));
         let partitions = self.open_new(&new.name, 0..new.partitions, &config, new.is_mirror)?;
         let record = TopicRecord {
             id,
@@ -286,7 +309,7 @@ impl Catalog {
             false => batch.put::<TopicConfigKeyspace>(topic.name(), &overrides),
         }
         self.meta.commit(batch)?;
-        let config = Arc::new(TopicConfig::resolve(&overrides, &self.config.values));
+        let config = Arc::new(TopicConfig::resolve(&overrides, &self.brokers.values()));
         for partition in state.partitions.iter() {
             partition.set_config(&config);
         }

@@ -6,7 +6,7 @@ use carrick_storage::log::LogConfig;
 
 use super::defs::{TOPIC_CONFIGS, TopicConfigDef};
 use crate::config::def::list;
-use crate::config::{ConfigError, Values};
+use crate::config::{ConfigError, Kind, Values};
 
 /// When produced records reach the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,12 @@ pub fn default_value(known: &TopicConfigDef, broker: &Values) -> Option<String> 
         }
     }
     known.def.default.map(str::to_owned)
+}
+
+/// The words of a list config that a topic without an override has; `None` for what is no list.
+pub fn words_of(name: &str, broker: &Values) -> Option<String> {
+    let known = definition(name).filter(|known| known.def.kind == Kind::List)?;
+    Some(default_value(known, broker).unwrap_or_default())
 }
 
 /// Hours or minutes as ms; "no limit" stays so.

@@ -4,6 +4,7 @@ use carrick_storage::disk::DiskError;
 use carrick_storage::log::LogError;
 use carrick_storage::meta::MetaError;
 
+use crate::config::change::ChangeError;
 use crate::partition::PartitionError;
 
 /// Why a topic change is refused. Facts; Kafka's codes for them stand in `api::error`.
@@ -57,4 +58,10 @@ pub enum TopicError {
     /// RocksDB failed.
     #[error(transparent)]
     Meta(#[from] MetaError),
+}
+
+impl From<ChangeError> for TopicError {
+    fn from(error: ChangeError) -> Self {
+        TopicError::InvalidConfig(error.to_string())
+    }
 }

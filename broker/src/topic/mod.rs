@@ -5,7 +5,6 @@
 //! - One change at a time (`Catalog::changes`); readers never wait for it.
 //! - Lock order: catalog → partition.
 
-pub mod alter;
 pub mod catalog;
 pub mod config;
 pub mod defs;

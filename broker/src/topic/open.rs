@@ -16,6 +16,7 @@ use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::Mutex;
 
 use super::{Catalog, Topic, TopicConfig, TopicError};
+use crate::broker_configs::BrokerConfigs;
 use crate::clock;
 use crate::config::BrokerConfig;
 use crate::partition::{Opening, Partition};
@@ -58,7 +59,8 @@ impl Catalog {
         flusher: Arc<Flusher>,
     ) -> Result<Self, TopicError> {
         let started = Instant::now();
-        let catalog = Catalog::empty(config, meta, data_dir, flusher);
+        let brokers = BrokerConfigs::open(Arc::clone(&meta), &config.values, config.node_id)?;
+        let catalog = Catalog::empty(config, Arc::new(brokers), meta, data_dir, flusher);
         let stored = catalog.stored()?;
         let tally = Tally::default();
         let opened = catalog.open_all(&stored, &tally);
@@ -108,9 +110,10 @@ impl Catalog {
             .into_iter()
             .collect();
         let records = self.meta.scan::<TopicKeyspace>()?;
+        let values = self.brokers.values();
         let stored = records.into_iter().map(|(name, record)| {
             let overrides = configs.remove(&name).unwrap_or_default();
-            let config = Arc::new(TopicConfig::resolve(&overrides, &self.config.values));
+            let config = Arc::new(TopicConfig::resolve(&overrides, &values));
             Stored {
                 name,
                 record,

@@ -13,21 +13,23 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::testing::{TestBroker, TestClient};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+pub(super) const BROKER_LOGGER: i8 = 8;
+pub(super) const CLIENT_METRICS: i8 = 16;
+pub(super) const SET: i8 = 0;
+pub(super) const DELETE: i8 = 1;
+pub(super) const APPEND: i8 = 2;
+pub(super) const SUBTRACT: i8 = 3;
 
 /// Operation, config, value.
-type Change<'a> = (i8, &'a str, Option<&'a str>);
+pub(super) type Change<'a> = (i8, &'a str, Option<&'a str>);
 
-fn text(text: &str) -> StrBytes {
+pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-async fn describe(
+pub(super) async fn describe(
     client: &mut TestClient,
     kind: i8,
     name: &str,
@@ -44,7 +46,7 @@ async fn describe(
     client.call(4, &request).await.results.remove(0)
 }
 
-async fn described(
+pub(super) async fn described(
     client: &mut TestClient,
     kind: i8,
     name: &str,
@@ -55,7 +57,7 @@ async fn described(
     result.configs.remove(0)
 }
 
-async fn incremental(
+pub(super) async fn incremental(
     client: &mut TestClient,
     (kind, name): (i8, &str),
     changes: &[Change<'_>],
@@ -150,8 +152,9 @@ async fn what_cannot_be_described_is_refused() {
         (TOPIC, "gone", ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
         (TOPIC, "no/slash", ErrorCode::INVALID_TOPIC_EXCEPTION),
         (BROKER, "one", ErrorCode::INVALID_REQUEST),
-        (8, "1", ErrorCode::INVALID_REQUEST),
-        (16, "metrics", ErrorCode::INVALID_REQUEST),
+        (BROKER_LOGGER, "", ErrorCode::INVALID_REQUEST),
+        (BROKER_LOGGER, "2", ErrorCode::INVALID_REQUEST),
+        (CLIENT_METRICS, "", ErrorCode::INVALID_REQUEST),
         (32, "group", ErrorCode::INVALID_REQUEST),
         (99, "?", ErrorCode::INVALID_REQUEST),
     ];
@@ -227,7 +230,7 @@ async fn of_changes_with_a_wrong_one_none_is_made() {
     let it = TestBroker::start(&[]).await;
     let topic = it.create("t", 1);
     let mut client = it.client().await;
-    let good = (SET, "retention.ms", Some("5"));
+    let good = (SET, "compression.type", Some("producer"));
     let cases: [(i8, &str, Change<'_>, ErrorCode); 8] = [
         (
             TOPIC,
@@ -256,7 +259,7 @@ async fn of_changes_with_a_wrong_one_none_is_made() {
         (
             TOPIC,
             "t",
-            (DELETE, "retention.ms", None),
+            (DELETE, "compression.type", None),
             ErrorCode::INVALID_REQUEST,
         ),
         (
@@ -274,7 +277,7 @@ async fn of_changes_with_a_wrong_one_none_is_made() {
         (
             BROKER,
             "1",
-            (SET, "log.retention.ms", Some("5")),
+            (SET, "node.id", Some("5")),
             ErrorCode::INVALID_REQUEST,
         ),
     ];

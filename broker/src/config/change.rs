@@ -1,12 +1,9 @@
-//! Changes of a topic's overrides, one config at a time (KIP-339;
-//! `ConfigurationControlManager.incrementalAlterConfigResource` in Kafka).
+//! Changes of what is set on a topic, a broker or a group: one config at a time (KIP-339;
+//! `ConfigurationControlManager.incrementalAlterConfigResource` in Kafka), or all at once.
 
 use std::collections::BTreeMap;
 
-use super::TopicError;
-use super::config::{default_value, definition};
-use crate::config::def::list;
-use crate::config::{Kind, Values};
+use super::def::list;
 
 /// Longest value of a config, in bytes; Kafka's limit.
 pub const CONFIG_VALUE_MAX_BYTES: usize = i16::MAX as usize;
@@ -33,15 +30,65 @@ pub struct ConfigChange {
     pub operation: Operation,
 }
 
-/// Applies changes to overrides. Names and values are not checked here: the catalog does.
-///
-/// # Errors
-/// `InvalidConfig`: words added to what is no list, or a value that grew too long.
-pub fn apply(
+/// What one resource of a request asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// These configs and no others are set from now on.
+    Replace(BTreeMap<String, String>),
+    /// Single configs change.
+    Each(Vec<ConfigChange>),
+}
+
+/// Why a change cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// Words are added to or taken from what is no list.
+    #[error("Can't {operation} to key {name} because its type is not LIST.")]
+    NoList {
+        /// What was asked.
+        operation: &'static str,
+        /// The config.
+        name: String,
+    },
+    /// A value that could not be stored.
+    #[error("The value of {name} has {bytes} bytes, more than {CONFIG_VALUE_MAX_BYTES}.")]
+    TooLong {
+        /// The config.
+        name: String,
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+impl Change {
+    /// Applies the change to what is set. Names and values are not checked here. `words_of` gives
+    /// the default of a config that is a list, and `None` for what is none.
+    ///
+    /// # Errors
+    /// Words for what is no list, or a value that grew too long.
+    pub fn apply(
+        self,
+        set: &mut BTreeMap<String, String>,
+        words_of: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), ChangeError> {
+        match self {
+            Change::Each(changes) => apply(set, changes, words_of),
+            Change::Replace(all) => {
+                for (name, value) in &all {
+                    check_length(name, value)?;
+                }
+                *set = all;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn apply(
     overrides: &mut BTreeMap<String, String>,
     changes: Vec<ConfigChange>,
-    broker: &Values,
-) -> Result<(), TopicError> {
+    words_of: impl Fn(&str) -> Option<String>,
+) -> Result<(), ChangeError> {
     for ConfigChange { name, operation } in changes {
         let value = match operation {
             Operation::Delete => {
@@ -50,7 +97,7 @@ pub fn apply(
             }
             Operation::Set(value) => value,
             Operation::Append(added) => {
-                let mut words = words(overrides, &name, broker, "APPEND")?;
+                let mut words = words(overrides, &name, &words_of, "APPEND")?;
                 for word in list(&added) {
                     if !words.iter().any(|known| known == word) {
                         words.push(word.to_owned());
@@ -59,7 +106,7 @@ pub fn apply(
                 words.join(",")
             }
             Operation::Subtract(removed) => {
-                let mut words = words(overrides, &name, broker, "SUBTRACT")?;
+                let mut words = words(overrides, &name, &words_of, "SUBTRACT")?;
                 words.retain(|word| list(&removed).all(|gone| gone != word));
                 words.join(",")
             }
@@ -70,39 +117,29 @@ pub fn apply(
     Ok(())
 }
 
-/// Checks that no value is too long to be stored.
-///
-/// # Errors
-/// `InvalidConfig`.
-pub fn check_length(name: &str, value: &str) -> Result<(), TopicError> {
+fn check_length(name: &str, value: &str) -> Result<(), ChangeError> {
     if value.len() <= CONFIG_VALUE_MAX_BYTES {
         return Ok(());
     }
-    Err(TopicError::InvalidConfig(format!(
-        "The value of {name} has {} bytes, more than {CONFIG_VALUE_MAX_BYTES}.",
-        value.len()
-    )))
+    Err(ChangeError::TooLong {
+        name: name.to_owned(),
+        bytes: value.len(),
+    })
 }
 
-/// The words of a list config: the topic's own, or else the default's.
+/// The words of a list config: what is set, or else the default's.
 fn words(
-    overrides: &BTreeMap<String, String>,
+    set: &BTreeMap<String, String>,
     name: &str,
-    broker: &Values,
-    operation: &str,
-) -> Result<Vec<String>, TopicError> {
-    let Some(known) = definition(name).filter(|known| known.def.kind == Kind::List) else {
-        return Err(TopicError::InvalidConfig(format!(
-            "Can't {operation} to key {name} because its type is not LIST."
-        )));
-    };
-    let value = overrides
-        .get(name)
-        .cloned()
-        .or_else(|| default_value(known, broker));
-    Ok(list(&value.unwrap_or_default())
-        .map(str::to_owned)
-        .collect())
+    words_of: impl Fn(&str) -> Option<String>,
+    operation: &'static str,
+) -> Result<Vec<String>, ChangeError> {
+    let default = words_of(name).ok_or_else(|| ChangeError::NoList {
+        operation,
+        name: name.to_owned(),
+    })?;
+    let value = set.get(name).unwrap_or(&default);
+    Ok(list(value).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -118,12 +155,12 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut own: BTreeMap<_, _> = own.collect();
-        let broker = Values::new(BTreeMap::new()).unwrap();
+        let policy = |name: &str| (name == "cleanup.policy").then(|| "delete".to_owned());
         let change = ConfigChange {
             name: name.to_owned(),
             operation,
         };
-        apply(&mut own, vec![change], &broker).map_err(|error| error.to_string())?;
+        apply(&mut own, vec![change], policy).map_err(|error| error.to_string())?;
         Ok(own.remove(name))
     }
 

@@ -1,0 +1,78 @@
+//! ListConfigResources (key 74), versions 0–1 (KIP-1142; before, ListClientMetricsResources).
+//!
+//! v0 lists the subscriptions of client metrics, of which there are none. v1 lists the resources of
+//! the types asked for, or of all: topics, this broker and its loggers. Another type is
+//! UNSUPPORTED_VERSION.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::list_config_resources_response::ConfigResource;
+use kafka_protocol::messages::{ApiKey, ListConfigResourcesRequest, ListConfigResourcesResponse};
+
+use super::configs::Resource;
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+
+/// ListConfigResources.
+pub struct ListConfigResources;
+
+/// All types, in Kafka's order.
+const ALL: [Resource; 5] = [
+    Resource::Topic,
+    Resource::Broker,
+    Resource::BrokerLogger,
+    Resource::ClientMetrics,
+    Resource::Group,
+];
+
+impl Api for ListConfigResources {
+    const KEY: ApiKey = ApiKey::ListConfigResources;
+    const VERSIONS: RangeInclusive<i16> = 0..=1;
+    type Request = ListConfigResourcesRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let asked: Vec<_> = request
+            .resource_types
+            .iter()
+            .copied()
+            .map(Resource::of)
+            .collect();
+        let response = ListConfigResourcesResponse::default();
+        if asked
+            .iter()
+            .any(|asked| matches!(asked, Resource::Unknown(_)))
+        {
+            return Reply::Now(response.with_error_code(ErrorCode::UNSUPPORTED_VERSION.0));
+        }
+        let wanted = ALL.into_iter().filter(|resource| match version {
+            0 => *resource == Resource::ClientMetrics,
+            _ => asked.is_empty() || asked.contains(resource),
+        });
+        let resources = wanted.flat_map(|resource| {
+            let names = names(&ctx.broker, resource).into_iter();
+            names.map(move |name| {
+                ConfigResource::default()
+                    .with_resource_name(text(&name))
+                    .with_resource_type(resource.code())
+            })
+        });
+        Reply::Now(response.with_config_resources(resources.collect()))
+    }
+}
+
+/// The resources of a type.
+fn names(broker: &Broker, resource: Resource) -> Vec<String> {
+    match resource {
+        Resource::Topic => {
+            let topics = broker.catalog.list();
+            topics
+                .iter()
+                .map(|topic| topic.name().to_string())
+                .collect()
+        }
+        Resource::Broker | Resource::BrokerLogger => vec![broker.node_id.to_string()],
+        Resource::ClientMetrics | Resource::Group | Resource::Unknown(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,229 @@
+//! Broker properties that may be changed while the broker runs (KIP-226; `DynamicBrokerConfig` in
+//! Kafka): those of Kafka's that need no security, no listener and no Java class.
+//!
+//! Most give topics their defaults and take effect on all that do not override them. What does
+//! nothing here when it stands in the properties file does nothing here either.
+
+use std::collections::BTreeMap;
+
+use super::values::{Values, definition};
+
+/// What was set while the broker runs, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dynamic {
+    /// On this broker.
+    pub own: BTreeMap<String, String>,
+    /// As the default of all brokers.
+    pub default: BTreeMap<String, String>,
+}
+
+/// Why properties cannot be changed while the broker runs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DynamicError {
+    /// They are read at start only.
+    #[error("Cannot update these configs dynamically: [{}]", .0.join(", "))]
+    ReadOnly(Vec<String>),
+    /// Nobody knows the name.
+    #[error("Unknown config name: {0}")]
+    UnknownName(String),
+    /// The value does not fit.
+    #[error("Invalid value {value} for configuration {name}: {reason}")]
+    InvalidValue {
+        /// The name.
+        name: String,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Together with the rest of the properties, they make no sense.
+    #[error("Invalid dynamic configuration: {0}")]
+    Impossible(String),
+}
+
+/// By area, as Kafka lists them.
+const DYNAMIC: &[&str] = &[
+    // Defaults of topics: the first name of each.
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.type",
+    "compression.zstd.level",
+    "log.cleaner.delete.retention.ms",
+    "log.cleaner.max.compaction.lag.ms",
+    "log.cleaner.min.cleanable.ratio",
+    "log.cleaner.min.compaction.lag.ms",
+    "log.cleanup.policy",
+    "log.flush.interval.messages",
+    "log.flush.interval.ms",
+    "log.index.interval.bytes",
+    "log.index.size.max.bytes",
+    "log.local.retention.bytes",
+    "log.local.retention.ms",
+    "log.message.timestamp.after.max.ms",
+    "log.message.timestamp.before.max.ms",
+    "log.message.timestamp.type",
+    "log.preallocate",
+    "log.retention.bytes",
+    "log.retention.ms",
+    "log.roll.jitter.ms",
+    "log.roll.ms",
+    "log.segment.bytes",
+    "log.segment.delete.delay.ms",
+    "message.max.bytes",
+    "min.insync.replicas",
+    "unclean.leader.election.enable",
+    // The cleaner.
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+    // Threads.
+    "background.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+    // Connections.
+    "max.connection.creation.rate",
+    "max.connections",
+    "max.connections.per.ip",
+    "max.connections.per.ip.overrides",
+    // Producers.
+    "producer.id.expiration.ms",
+    "transaction.partition.verification.enable",
+    // Replication and tiered storage.
+    "follower.fetch.last.tiered.offset.enable",
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "remote.fetch.max.wait.ms",
+    "remote.list.offsets.request.timeout.ms",
+    "remote.log.index.file.cache.total.size.bytes",
+    "remote.log.manager.copier.thread.pool.size",
+    "remote.log.manager.copy.max.bytes.per.second",
+    "remote.log.manager.expiration.thread.pool.size",
+    "remote.log.manager.fetch.max.bytes.per.second",
+    "remote.log.manager.follower.thread.pool.size",
+    "remote.log.reader.threads",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+    // Coordinators.
+    "group.consumer.assignment.interval.ms",
+    "group.coordinator.cached.buffer.max.bytes",
+    "group.share.assignment.interval.ms",
+    "group.streams.assignment.interval.ms",
+    "share.coordinator.cached.buffer.max.bytes",
+];
+
+/// Known only while a broker runs; shown where they are set.
+const HIDDEN: &[&str] = &[
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
+/// Whether a property may be changed while the broker runs.
+pub fn is_dynamic(name: &str) -> bool {
+    DYNAMIC.contains(&name)
+}
+
+/// Whether a property shows only where it is set.
+pub fn is_hidden(name: &str) -> bool {
+    HIDDEN.contains(&name)
+}
+
+impl Values {
+    /// These properties with others set while the broker runs, all checked.
+    ///
+    /// # Errors
+    /// What is wrong with the names, then with the values, then with all together.
+    pub fn reconfigured(&self, dynamic: Dynamic) -> Result<Self, DynamicError> {
+        for layer in [&dynamic.own, &dynamic.default] {
+            check(layer)?;
+        }
+        let values = self.with_dynamic(dynamic);
+        crate::topic::TopicConfig::defaults(&values)
+            .map_err(|error| DynamicError::Impossible(error.to_string()))?;
+        Ok(values)
+    }
+}
+
+fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
+    let read_only = set
+        .keys()
+        .filter(|name| definition(name).is_some() && !is_dynamic(name));
+    let read_only: Vec<_> = read_only.cloned().collect();
+    if !read_only.is_empty() {
+        return Err(DynamicError::ReadOnly(read_only));
+    }
+    for (name, value) in set {
+        let def = definition(name).ok_or_else(|| DynamicError::UnknownName(name.clone()))?;
+        def.check(value)
+            .map_err(|reason| DynamicError::InvalidValue {
+                name: name.clone(),
+                value: value.clone(),
+                reason,
+            })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
+        set.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn every_dynamic_name_is_a_property() {
+        for name in DYNAMIC {
+            assert!(definition(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_on_this_broker_wins_over_the_default_of_all_and_that_over_the_file() {
+        let file = Values::new(map(&[
+            ("log.retention.ms", "1"),
+            ("log.retention.hours", "9"),
+        ]));
+        let file = file.unwrap();
+        let default = map(&[("log.retention.ms", "2"), ("message.max.bytes", "7")]);
+        let own = map(&[("log.retention.ms", "3")]);
+        let with = |own: &BTreeMap<_, _>, default: &BTreeMap<_, _>| {
+            let (own, default) = (own.clone(), default.clone());
+            file.reconfigured(Dynamic { own, default }).unwrap()
+        };
+        assert_eq!(with(&own, &default).long("log.retention.ms"), 3);
+        assert_eq!(with(&own, &default).long("message.max.bytes"), 7);
+        assert_eq!(with(&map(&[]), &default).long("log.retention.ms"), 2);
+        assert_eq!(with(&map(&[]), &map(&[])).long("log.retention.ms"), 1);
+    }
+
+    // Follows DynamicBrokerConfigTest.testConfigUpdateWithInvalidValue and
+    // DynamicConfigChangeTest.testUpdateOfNonDynamicConfig.
+    #[test]
+    fn names_and_values_are_checked_in_kafkas_order() {
+        let file = Values::new(map(&[])).unwrap();
+        let refused = |set: &[(&str, &str)]| {
+            let own = map(set);
+            let dynamic = Dynamic {
+                own,
+                ..Dynamic::default()
+            };
+            file.reconfigured(dynamic).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(&[("node.id", "5"), ("message.max.bytes", "x")]),
+            "Cannot update these configs dynamically: [node.id]"
+        );
+        let invalid = refused(&[("message.max.bytes", "x")]);
+        assert!(invalid.starts_with("Invalid value x for configuration message.max.bytes"));
+        assert!(refused(&[("no.such.name", "1")]).contains("no.such.name"));
+        assert!(refused(&[("log.retention.ms", "-5")]).contains("Invalid dynamic"));
+    }
+}

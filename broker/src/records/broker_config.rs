@@ -1,0 +1,82 @@
+//! Prefix 17: broker properties that were set while the broker runs. Absent when none are.
+//!
+//! Key: u8 0 for the default of all brokers, or 1 · broker id i32.
+//! Value: as that of a topic's configs (`topic_config`).
+
+use std::collections::BTreeMap;
+
+use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+
+use super::topic_config::TopicConfigKeyspace;
+
+/// The keyspace.
+pub struct BrokerConfigKeyspace;
+
+/// Whose properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The default of all brokers.
+    Default,
+    /// Those of the broker with this id.
+    Broker(i32),
+}
+
+impl Keyspace for BrokerConfigKeyspace {
+    const PREFIX: u8 = 17;
+    const NAME: &'static str = "broker_config";
+    type Key = Scope;
+    type Value = BTreeMap<String, String>;
+
+    fn encode_key(key: &Scope, out: &mut Vec<u8>) {
+        match key {
+            Scope::Default => out.put_u8(0),
+            Scope::Broker(id) => {
+                out.put_u8(1);
+                out.put_i32(*id);
+            }
+        }
+    }
+
+    fn decode_key(bytes: &[u8]) -> Result<Scope, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let scope = match reader.u8()? {
+            0 => Scope::Default,
+            1 => Scope::Broker(reader.i32()?),
+            other => return Err(DecodeError::new(format!("scope of kind {other}"))),
+        };
+        reader.finish()?;
+        Ok(scope)
+    }
+
+    fn encode_value(value: &BTreeMap<String, String>, out: &mut Vec<u8>) {
+        TopicConfigKeyspace::encode_value(value, out);
+    }
+
+    fn decode_value(bytes: &[u8]) -> Result<BTreeMap<String, String>, DecodeError> {
+        TopicConfigKeyspace::decode_value(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_key_reads_back(id in any::<i32>()) {
+            for scope in [Scope::Default, Scope::Broker(id)] {
+                let mut key = Vec::new();
+                BrokerConfigKeyspace::encode_key(&scope, &mut key);
+                prop_assert_eq!(BrokerConfigKeyspace::decode_key(&key).unwrap(), scope);
+            }
+        }
+
+        #[test]
+        fn garbage_is_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            let _ = BrokerConfigKeyspace::decode_key(&bytes);
+            let _ = BrokerConfigKeyspace::decode_value(&bytes);
+        }
+    }
+}
