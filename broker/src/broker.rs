@@ -27,6 +27,7 @@ use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::server::{Bound, Server};
 use crate::store::Store;
 use crate::topic::{Catalog, TopicError};
+use crate::transaction;
 
 /// Threads that flush logs: enough to keep an SSD's queue from running empty.
 const FLUSH_THREADS: usize = 4;
@@ -58,6 +59,8 @@ pub struct Broker {
     pub flusher: Arc<Flusher>,
     /// Consumer groups.
     pub groups: Arc<Coordinator>,
+    /// Transactions.
+    pub transactions: Arc<transaction::Coordinator>,
     /// Makes changes of groups and transactions durable.
     pub store: Arc<Store>,
     /// Fetch sessions (KIP-227).
@@ -119,6 +122,7 @@ struct Opened {
     flusher: Arc<Flusher>,
     catalog: Arc<Catalog>,
     groups: Arc<Coordinator>,
+    transactions: Arc<transaction::Coordinator>,
     store: Arc<Store>,
     quotas: Arc<Quotas>,
 }
@@ -155,6 +159,7 @@ impl Broker {
             producer_ids: opened.producer_ids,
             flusher: opened.flusher,
             groups: opened.groups,
+            transactions: opened.transactions,
             store: opened.store,
             quotas: opened.quotas,
             links,
@@ -229,6 +234,14 @@ impl Opened {
             catalog.clone(),
         )?;
         let quotas = Arc::new(Quotas::open(Arc::clone(&meta), &config.values)?);
+        let transactions = transaction::Coordinator::start(transaction::coordinator::Parts {
+            config: config.transactions.clone(),
+            meta: Arc::clone(&meta),
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            producer_ids: Arc::clone(&producer_ids),
+            groups: Arc::clone(&groups),
+        })?;
         Ok(Self {
             data_dir,
             meta,
@@ -237,6 +250,7 @@ impl Opened {
             flusher,
             catalog,
             groups,
+            transactions,
             store,
             quotas,
         })
@@ -292,7 +306,8 @@ impl RunningBroker {
         // Members that wait for a rebalance are answered, else their connections would not end.
         tokio::join!(
             server.stop(CONNECTIONS_STOP_LIMIT),
-            broker.groups.shutdown()
+            broker.groups.shutdown(),
+            broker.transactions.shutdown()
         );
         broker.links.shutdown().await;
         http.shutdown().await;

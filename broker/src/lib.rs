@@ -28,5 +28,6 @@ pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod topic;
+pub mod transaction;
 
 pub use broker::{Broker, RunningBroker, StartError};

@@ -359,6 +359,34 @@ impl fmt::Display for GroupId {
     }
 }
 
+/// Name under which the instances of one transactional producer follow each other, cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionalId(Arc<str>);
+
+impl TransactionalId {
+    /// Takes any string.
+    pub fn new(name: impl AsRef<str>) -> Self {
+        TransactionalId(name.as_ref().into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for TransactionalId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TransactionalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,6 +46,7 @@ fn sequence_code(error: &SequenceError) -> ErrorCode {
     match error {
         SequenceError::OutOfOrder { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
         SequenceError::Fenced { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
+        SequenceError::CoordinatorFenced { .. } => ErrorCode::TRANSACTION_COORDINATOR_FENCED,
         SequenceError::DuplicateOutsideWindow { .. } => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
         SequenceError::TransactionOpen { .. } => ErrorCode::INVALID_TXN_STATE,
     }

@@ -50,6 +50,19 @@ pub struct GroupConfig {
     pub max_bytes: usize,
 }
 
+/// What the transaction coordinator wants to know. Times in ms.
+#[derive(Debug, Clone)]
+pub struct TransactionConfig {
+    /// `transaction.max.timeout.ms`
+    pub max_timeout_ms: i32,
+    /// `transactional.id.expiration.ms`
+    pub id_expiration_ms: i64,
+    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`
+    pub abort_interval_ms: u64,
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`
+    pub forget_interval_ms: u64,
+}
+
 /// The broker's configuration, checked. Defaults are Kafka's unless a field says otherwise.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
@@ -93,6 +106,8 @@ pub struct BrokerConfig {
     pub producer_id_expiration_check_interval_ms: u64,
     /// For the group coordinator.
     pub groups: GroupConfig,
+    /// For the transaction coordinator.
+    pub transactions: TransactionConfig,
 }
 
 impl BrokerConfig {
@@ -145,6 +160,7 @@ impl BrokerConfig {
             producer_id_expiration_check_interval_ms: values
                 .millis("producer.id.expiration.check.interval.ms"),
             groups: group_config(&values),
+            transactions: transaction_config(&values),
             values,
         };
         crate::topic::TopicConfig::defaults(&config.values)?;
@@ -186,6 +202,17 @@ fn log_dir(values: &Values) -> Result<PathBuf, ConfigError> {
             "only one folder is supported",
         )),
         (None, _) => Err(ConfigError::value(name, &value, "must name a folder")),
+    }
+}
+
+fn transaction_config(values: &Values) -> TransactionConfig {
+    TransactionConfig {
+        max_timeout_ms: values.int("transaction.max.timeout.ms"),
+        id_expiration_ms: values.long("transactional.id.expiration.ms"),
+        abort_interval_ms: values
+            .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+        forget_interval_ms: values
+            .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Appended {
 pub struct Pending {
     /// Where the batch went.
     pub appended: Appended,
-    durable: oneshot::Receiver<Result<(), LogError>>,
+    pub(super) durable: oneshot::Receiver<Result<(), LogError>>,
 }
 
 /// The outcome of the ordered part of a produce.
@@ -70,6 +70,19 @@ impl Pending {
     }
 }
 
+/// What a producer may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Whatever is in no transaction.
+    Plain,
+    /// Also what is in a transaction: the coordinator knows that the partition is in it, and keeps
+    /// the transaction from ending until the append is done.
+    InTransaction {
+        /// A producer that the log doesn't know must begin with sequence 0 (KIP-890 part 2).
+        from_zero: bool,
+    },
+}
+
 /// What the append under the lock did.
 struct Placed {
     appended: Appended,
@@ -88,8 +101,22 @@ impl Partition {
         acks: Acks,
         now_ms: i64,
     ) -> Result<Produced, PartitionError> {
+        self.append_admitted(batch, acks, Admission::Plain, now_ms)
+    }
+
+    /// As [`append_produced`](Self::append_produced), for what the producer was admitted to.
+    ///
+    /// # Errors
+    /// Nothing was written, unless the error is `Log`.
+    pub fn append_admitted(
+        self: &Arc<Self>,
+        batch: &Bytes,
+        acks: Acks,
+        admission: Admission,
+        now_ms: i64,
+    ) -> Result<Produced, PartitionError> {
         let config = self.config();
-        let checked = Checked::new(batch, &config, now_ms)
+        let checked = Checked::new(batch, &config, admission, now_ms)
             .map_err(|error| self.read_only_error().unwrap_or(error))?;
         let stamp = config.log_append_time.then_some(now_ms);
         let placed = self.writing(|log| {
@@ -119,7 +146,11 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Placed, PartitionError> {
         let log_append_time_ms = stamp.unwrap_or(NO_TIMESTAMP);
-        let sequence = log.producers().check(&checked.batch.header)?;
+        let header = &checked.batch.header;
+        if checked.begins_at_zero {
+            log.producers().check_begin(header)?;
+        }
+        let sequence = log.producers().check(header)?;
         if let Sequence::Duplicate {
             first_offset,
             last_offset,
@@ -177,10 +208,17 @@ struct Checked<'a> {
     batch: Batch<'a>,
     /// The largest timestamp of its records, when the header lies about it.
     true_max_timestamp_ms: Option<i64>,
+    /// Whether its producer must begin with sequence 0.
+    begins_at_zero: bool,
 }
 
 impl<'a> Checked<'a> {
-    fn new(bytes: &'a Bytes, config: &TopicConfig, now_ms: i64) -> Result<Self, PartitionError> {
+    fn new(
+        bytes: &'a Bytes,
+        config: &TopicConfig,
+        admission: Admission,
+        now_ms: i64,
+    ) -> Result<Self, PartitionError> {
         if bytes.is_empty() {
             return Err(PartitionError::NoBatch);
         }
@@ -195,7 +233,8 @@ impl<'a> Checked<'a> {
                 max_bytes: config.max_message_bytes,
             });
         }
-        if batch.header.is_transactional() {
+        let is_transactional = batch.header.is_transactional();
+        if is_transactional && admission == Admission::Plain {
             return Err(PartitionError::Transactional);
         }
         let produced = validate_produced(&batch, DECOMPRESSED_MAX_BYTES, config.compact)?;
@@ -207,6 +246,8 @@ impl<'a> Checked<'a> {
         Ok(Self {
             batch,
             true_max_timestamp_ms,
+            begins_at_zero: is_transactional
+                && admission == Admission::InTransaction { from_zero: true },
         })
     }
 

@@ -52,8 +52,8 @@ pub enum PartitionError {
         /// How many.
         bytes: usize,
     },
-    /// A transactional batch: nothing here could ever end its transaction.
-    #[error("transactions are not supported yet")]
+    /// A transactional batch outside of a transaction that the coordinator knows.
+    #[error("the batch is not part of an ongoing transaction")]
     Transactional,
     /// A mirrored batch's leader epoch is below the one before it.
     #[error("leader epoch {epoch} follows {last}")]

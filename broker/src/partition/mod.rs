@@ -14,6 +14,7 @@ pub mod append;
 pub mod cut;
 pub mod error;
 pub mod flushing;
+pub mod marker;
 pub mod mirror;
 #[cfg(test)]
 mod tests;
@@ -33,9 +34,10 @@ use parking_lot::Mutex;
 use crate::topic::TopicConfig;
 use crate::topic::config::FlushPolicy;
 
-pub use append::{Acks, Appended, Pending, Produced};
+pub use append::{Acks, Admission, Appended, Pending, Produced};
 pub use cut::Cut;
 pub use error::PartitionError;
+pub use marker::Marker;
 pub use watch::{Watch, Watchers};
 
 /// Who may write to a partition.

@@ -1,7 +1,7 @@
 //! What Carrick keeps in RocksDB: one file per key, each with its layout and a round-trip test.
 //!
 //! Prefix bytes, never reused: 1 cluster, 2 topic, 3 topic_config, 4 producer_id_block, 5 group,
-//! 6 group_offset, 7 link, 8 mirror, 9 rpo_report,
+//! 6 group_offset, 7 link, 8 mirror, 9 rpo_report, 10 transaction, 11 pending_offset,
 //! 16 client_quota, 17 broker_config.
 
 pub mod broker_config;
@@ -12,7 +12,9 @@ pub mod group_offset;
 pub mod link;
 pub mod mirror;
 mod names;
+pub mod pending_offset;
 pub mod producer_id_block;
 pub mod rpo_report;
 pub mod topic;
 pub mod topic_config;
+pub mod transaction;

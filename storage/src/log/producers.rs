@@ -12,7 +12,8 @@
 //! - A producer with an open transaction never expires.
 //! - The largest producer id ever applied is kept for good: through expiry, truncation, snapshots.
 //!
-//! Not done: KIP-890's verification of transactions, whose state lives with the coordinator.
+//! Whether a batch belongs to a transaction that its coordinator knows (KIP-890) is decided by who
+//! appends it.
 
 mod entry;
 mod snapshot;
@@ -69,6 +70,16 @@ pub enum SequenceError {
         found: i16,
         /// The newest epoch seen.
         current: i16,
+    },
+    /// A newer coordinator has written a marker (TRANSACTION_COORDINATOR_FENCED).
+    #[error("coordinator epoch {found} for producer {producer_id} is older than {current}")]
+    CoordinatorFenced {
+        /// The producer.
+        producer_id: ProducerId,
+        /// The marker's coordinator epoch.
+        found: i32,
+        /// The newest one seen.
+        current: i32,
     },
     /// Appended before, but so long ago that its offset is forgotten (DUPLICATE_SEQUENCE_NUMBER).
     #[error(
@@ -171,6 +182,59 @@ impl Producers {
             }
             _ => Ok(Sequence::New),
         }
+    }
+
+    /// Decides on a batch of a producer that promises to begin with sequence 0 in every epoch
+    /// (KIP-890 part 2), so that a first batch that was lost is missed also where nothing is known
+    /// of the producer.
+    pub fn check_begin(&self, header: &BatchHeader) -> Result<(), SequenceError> {
+        let producer_id = header.producer_id;
+        let is_known = self
+            .entries
+            .get(&producer_id)
+            .is_some_and(|entry| entry.batches().len() > 0);
+        match header.base_sequence {
+            found if found != 0 && !is_known => Err(SequenceError::OutOfOrder {
+                producer_id,
+                found,
+                expected: 0,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Decides on a marker that a coordinator is about to write.
+    ///
+    /// With `raised` (KIP-890 part 2) a marker carries an epoch above that of the transaction, so
+    /// that one that comes late can't end the next transaction; the same marker once more, after
+    /// the transaction has ended, is fine.
+    pub fn check_marker(
+        &self,
+        producer_id: ProducerId,
+        epoch: i16,
+        coordinator_epoch: i32,
+        raised: bool,
+    ) -> Result<(), SequenceError> {
+        let Some(entry) = self.entries.get(&producer_id) else {
+            return Ok(());
+        };
+        let is_again = epoch == entry.producer_epoch
+            && (!raised || entry.transaction_first_offset.is_none() || epoch == i16::MAX);
+        if epoch <= entry.producer_epoch && !is_again {
+            return Err(SequenceError::Fenced {
+                producer_id,
+                found: epoch,
+                current: entry.producer_epoch,
+            });
+        }
+        if coordinator_epoch < entry.coordinator_epoch {
+            return Err(SequenceError::CoordinatorFenced {
+                producer_id,
+                found: coordinator_epoch,
+                current: entry.coordinator_epoch,
+            });
+        }
+        Ok(())
     }
 
     /// Notes a batch that was appended, with the offsets and times that it has in the log.

@@ -1,0 +1,139 @@
+//! Drives a prepared transaction to its end (`TransactionMarkerChannelManager`): markers to all of
+//! its partitions, their flush, then the completion and the groups' offsets in one write.
+//!
+//! Every step may be done again after a crash: the transaction is still prepared on disk, and a
+//! marker that is there already may be written once more. A partition that is gone or no longer
+//! written by clients needs no marker; one whose disk failed is tried again and again, until the
+//! broker is started with a disk that is well.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use carrick_protocol::batch::ControlKind;
+use carrick_protocol::ids::TopicPartition;
+use tokio::sync::oneshot;
+
+use super::cell::Cell;
+use super::coordinator::Inner;
+use super::limits::{COORDINATOR_EPOCH, MARKER_RETRY};
+use super::metadata::{Metadata, Outcome, Version};
+use crate::clock;
+use crate::partition::{Marker, PartitionError, Pending};
+
+impl Inner {
+    /// Lets a prepared transaction come to its end, in the background.
+    pub(super) fn complete(self: &Arc<Self>, cell: &Arc<Cell>) {
+        let (weak, cell) = (Arc::downgrade(self), Arc::clone(cell));
+        let mut completions = self.completions.lock();
+        while completions.try_join_next().is_some() {}
+        let driven = async move {
+            let Some(mut missing) = prepared(&cell).map(|metadata| metadata.partitions) else {
+                return;
+            };
+            loop {
+                let Some(inner) = weak.upgrade() else { return };
+                if inner.write_markers(&cell, &mut missing).await
+                    && inner.write_completion(&cell).await
+                {
+                    return;
+                }
+                drop(inner);
+                tokio::time::sleep(MARKER_RETRY).await;
+            }
+        };
+        completions.spawn_on(driven, &self.runtime);
+    }
+
+    /// Writes the markers that are missing; true when none is.
+    async fn write_markers(&self, cell: &Cell, missing: &mut BTreeSet<TopicPartition>) -> bool {
+        let Some(marker) = prepared(cell).as_ref().and_then(marker) else {
+            return true;
+        };
+        let mut written: Vec<(TopicPartition, Pending)> = Vec::new();
+        missing.retain(|id| {
+            let partition = self.catalog.partition(id.topic.as_ref(), id.partition);
+            let Some(partition) = partition else {
+                return false;
+            };
+            match partition.append_marker(&marker, clock::now_ms()) {
+                Ok(pending) => {
+                    written.push((id.clone(), pending));
+                    false
+                }
+                Err(error) => is_retriable(cell, id, &error),
+            }
+        });
+        for (id, pending) in written {
+            if let Err(error) = pending.durable().await
+                && is_retriable(cell, &id, &error)
+            {
+                missing.insert(id);
+            }
+        }
+        missing.is_empty()
+    }
+
+    /// Stores that the transaction has ended, with what it means for groups; true when that is
+    /// durable.
+    async fn write_completion(self: &Arc<Self>, cell: &Arc<Cell>) -> bool {
+        let (told, stored) = oneshot::channel();
+        {
+            let mut state = cell.state.lock();
+            let Some(next) = state.machine.plan_complete(clock::now_ms()) else {
+                return true;
+            };
+            let begun = state.change(self, cell, next, move |_, cell, result| {
+                if result.is_ok() {
+                    // Who no longer waits has been answered.
+                    for waiting in std::mem::take(&mut cell.state.lock().waiting) {
+                        let _ = waiting.send(());
+                    }
+                }
+                let _ = told.send(result.is_ok());
+            });
+            if begun.is_err() {
+                return false;
+            }
+        }
+        stored.await.unwrap_or(false)
+    }
+}
+
+/// The transaction, if it is prepared.
+fn prepared(cell: &Cell) -> Option<Metadata> {
+    let state = cell.state.lock();
+    let metadata = state.machine.metadata();
+    metadata.state.is_prepared().then(|| metadata.clone())
+}
+
+/// The marker that ends a prepared transaction.
+fn marker(metadata: &Metadata) -> Option<Marker> {
+    Some(Marker {
+        producer_id: metadata.producer_id,
+        producer_epoch: metadata.epoch,
+        kind: match metadata.outcome()? {
+            Outcome::Commit => ControlKind::Commit,
+            Outcome::Abort => ControlKind::Abort,
+        },
+        coordinator_epoch: COORDINATOR_EPOCH,
+        raised: metadata.version == Version::V2,
+    })
+}
+
+/// Whether the marker is still to be written to that partition.
+fn is_retriable(cell: &Cell, partition: &TopicPartition, error: &PartitionError) -> bool {
+    let id = cell.id.as_str();
+    match error {
+        // Closed is also what a broker that stops says: next time the catalog knows better.
+        PartitionError::Faulted | PartitionError::Log(_) | PartitionError::Closed => {
+            tracing::warn!(transactional_id = id, %partition, %error, "marker not written yet");
+            true
+        }
+        // Deleted, and made anew as a mirror.
+        PartitionError::ReadOnlyMirror { .. } => false,
+        _ => {
+            tracing::warn!(transactional_id = id, %partition, %error, "marker left out");
+            false
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What administrators ask for: DescribeTransactions, ListTransactions.
+
+use carrick_protocol::ids::TransactionalId;
+use regex::Regex;
+
+use super::{Coordinator, check_id};
+use crate::clock;
+use crate::transaction::error::TxnError;
+use crate::transaction::metadata::{Metadata, State};
+
+/// A transactional id in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The id.
+    pub id: TransactionalId,
+    /// Its producer id.
+    pub producer_id: i64,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Which transactional ids are wanted. An empty list, or `None`, is no condition.
+#[derive(Clone, Debug, Default)]
+pub struct ListFilter {
+    /// With one of these producer ids.
+    pub producer_ids: Vec<i64>,
+    /// In one of these states; with `Some` of none, nothing is wanted.
+    pub states: Option<Vec<State>>,
+    /// Whose transaction runs for longer than this.
+    pub longer_than_ms: Option<i64>,
+    /// Whose id this matches.
+    pub pattern: Option<Regex>,
+}
+
+impl Coordinator {
+    /// The transactional ids that pass the filter, by name.
+    ///
+    /// # Errors
+    /// `ShuttingDown`.
+    pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, TxnError> {
+        self.inner.check_running()?;
+        let now_ms = clock::now_ms();
+        let cells = self.inner.cells().into_iter();
+        let listed = cells.filter_map(|cell| {
+            let state = cell.state.lock();
+            let metadata = state.machine.metadata();
+            let is_wanted =
+                !state.is_dead && filter.takes(metadata, now_ms) && filter.names(cell.id.as_str());
+            is_wanted.then(|| Listed {
+                id: cell.id.clone(),
+                producer_id: metadata.producer_id.0,
+                state: metadata.state,
+            })
+        });
+        Ok(listed.collect())
+    }
+
+    /// One transactional id.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidId`, `ShuttingDown`.
+    pub fn describe(&self, id: &str) -> Result<Metadata, TxnError> {
+        check_id(id)?;
+        let described = self
+            .inner
+            .with(id, |_, state| state.machine.metadata().clone());
+        described.map_err(|error| match error {
+            TxnError::NotMapped => TxnError::NotFound,
+            other => other,
+        })
+    }
+}
+
+impl ListFilter {
+    fn takes(&self, metadata: &Metadata, now_ms: i64) -> bool {
+        let has_producer =
+            self.producer_ids.is_empty() || self.producer_ids.contains(&metadata.producer_id.0);
+        let has_state = self
+            .states
+            .as_ref()
+            .is_none_or(|states| states.contains(&metadata.state));
+        let runs_long = self
+            .longer_than_ms
+            .is_none_or(|limit_ms| now_ms.saturating_sub(metadata.start_ms) > limit_ms);
+        has_producer && has_state && runs_long
+    }
+
+    fn names(&self, id: &str) -> bool {
+        self.pattern
+            .as_ref()
+            .is_none_or(|pattern| pattern.is_match(id))
+    }
+}

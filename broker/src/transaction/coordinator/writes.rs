@@ -1,0 +1,153 @@
+//! What is written in transactions: partitions and groups are added or verified, and the write
+//! itself is made under the transaction's lock.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use carrick_protocol::ids::{GroupId, TopicPartition};
+use tokio::sync::oneshot;
+
+use super::{Coordinator, check_id};
+use crate::clock;
+use crate::transaction::cell::{Cell, CellState};
+use crate::transaction::coordinator::Inner;
+use crate::transaction::error::TxnError;
+use crate::transaction::limits::MAX_GROUPS_PER_TRANSACTION;
+use crate::transaction::metadata::{Producer, Version};
+
+/// An addition that is in force and perhaps not yet durable: nothing that depends on it is answered
+/// before it is.
+#[derive(Debug, Default)]
+pub struct Addition(Option<oneshot::Receiver<Result<(), TxnError>>>);
+
+/// What a write in a transaction came to.
+#[derive(Debug)]
+pub struct Admitted<R> {
+    /// What the write itself answered.
+    pub written: R,
+    /// To be waited for before the write is answered.
+    pub addition: Addition,
+}
+
+impl Addition {
+    /// Waits until the addition is durable; at once if there is none.
+    ///
+    /// # Errors
+    /// `NotStored`, `ShuttingDown`.
+    pub async fn durable(self) -> Result<(), TxnError> {
+        match self.0 {
+            Some(stored) => stored.await.unwrap_or(Err(TxnError::ShuttingDown)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Coordinator {
+    /// Adds partitions and groups to the producer's transaction, which begins with the first;
+    /// answered when that is durable.
+    pub fn add(
+        &self,
+        id: &str,
+        producer: Producer,
+        partitions: &[TopicPartition],
+        groups: &[GroupId],
+        version: Version,
+    ) -> impl Future<Output = Result<(), TxnError>> + Send + 'static + use<> {
+        let inner = &self.inner;
+        let added = check_id(id).and_then(|()| {
+            inner.with(id, |cell, state| {
+                inner.add(cell, state, producer, partitions, groups, version)
+            })?
+        });
+        async move { added?.durable().await }
+    }
+
+    /// Which of the partitions are in the producer's transaction. One result for each, in order.
+    pub fn verify(
+        &self,
+        id: &str,
+        producer: Producer,
+        partitions: &[TopicPartition],
+    ) -> Vec<Result<(), TxnError>> {
+        let verified = check_id(id).and_then(|()| {
+            self.inner.with(id, |_, state| {
+                let verify = |partition| state.machine.verify_partition(producer, partition);
+                partitions.iter().map(verify).collect()
+            })
+        });
+        verified.unwrap_or_else(|error| vec![Err(error); partitions.len()])
+    }
+
+    /// Lets `write` write to these partitions in the producer's transaction: of [`Version::V1`] to
+    /// those that were added, of [`Version::V2`] to all, which are added with it. `write` is told
+    /// one verdict for each, in order, and must not write where it is an error.
+    ///
+    /// The transaction does not end before `write` has returned, so that its markers come after
+    /// all that was written. An addition that a crash takes back is made good when the broker
+    /// starts again (`load`): the records are not to wait for it.
+    pub fn admit<R>(
+        &self,
+        id: &str,
+        producer: Producer,
+        partitions: &[TopicPartition],
+        version: Version,
+        write: impl FnOnce(&[Result<(), TxnError>]) -> R,
+    ) -> Admitted<R> {
+        let inner = &self.inner;
+        let refused = |error| vec![Err(error); partitions.len()];
+        let cell = match check_id(id).and_then(|()| inner.find(id)) {
+            Ok(cell) => cell,
+            Err(error) => return Admitted::without_addition(write(&refused(error))),
+        };
+        let mut state = cell.state.lock();
+        if state.is_dead {
+            return Admitted::without_addition(write(&refused(TxnError::NotMapped)));
+        }
+        if version == Version::V1 {
+            let verify = |id| state.machine.verify_partition(producer, id);
+            let verdicts: Vec<_> = partitions.iter().map(verify).collect();
+            return Admitted::without_addition(write(&verdicts));
+        }
+        match inner.add(&cell, &mut state, producer, partitions, &[], version) {
+            Ok(addition) => Admitted {
+                written: write(&vec![Ok(()); partitions.len()]),
+                addition,
+            },
+            Err(error) => Admitted::without_addition(write(&refused(error))),
+        }
+    }
+}
+
+impl<R> Admitted<R> {
+    fn without_addition(written: R) -> Self {
+        let addition = Addition::default();
+        Self { written, addition }
+    }
+}
+
+impl Inner {
+    fn add(
+        &self,
+        cell: &Arc<Cell>,
+        state: &mut CellState,
+        producer: Producer,
+        partitions: &[TopicPartition],
+        groups: &[GroupId],
+        version: Version,
+    ) -> Result<Addition, TxnError> {
+        let now_ms = clock::now_ms();
+        let next = state
+            .machine
+            .plan_add(producer, partitions, groups, version, now_ms)?;
+        let groups = next.as_ref().map_or(0, |next| next.groups.len());
+        if groups > MAX_GROUPS_PER_TRANSACTION {
+            return Err(TxnError::TooMany);
+        }
+        if next.is_none() && state.additions_in_flight == 0 {
+            return Ok(Addition::default());
+        }
+        let (told, stored) = oneshot::channel();
+        state.extend(self, cell, next, told)?;
+        Ok(Addition(Some(stored)))
+    }
+}

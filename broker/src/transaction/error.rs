@@ -1,0 +1,50 @@
+//! Why the transaction coordinator refuses. Facts only; `api::error` gives each its Kafka code.
+
+use thiserror::Error;
+
+/// A refusal by the coordinator.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum TxnError {
+    /// The transactional id is empty, or longer than the limit.
+    #[error("the transactional id is empty or too long")]
+    InvalidId,
+    /// No such transactional id: what administrators are told.
+    #[error("the transactional id is not known")]
+    NotFound,
+    /// No such transactional id, or another producer id belongs to it: what producers are told.
+    #[error("the producer id is not that of the transactional id")]
+    NotMapped,
+    /// A newer instance of the producer has taken over.
+    #[error("a newer instance of the producer has taken over")]
+    Fenced,
+    /// Another change of the transaction is under way: try again.
+    #[error("another change of the transaction is under way")]
+    Concurrent,
+    /// The transaction's state does not allow that.
+    #[error("the state of the transaction does not allow that")]
+    InvalidState,
+    /// The partition or group is not in the transaction.
+    #[error("the partition or group was not added to the transaction")]
+    NotInTransaction,
+    /// The timeout is not positive, or larger than `transaction.max.timeout.ms`.
+    #[error("the transaction timeout lies outside the allowed range")]
+    InvalidTimeout,
+    /// Two-phase commit is not enabled.
+    #[error("two-phase commit is not enabled")]
+    TwoPhaseCommit,
+    /// A prepared transaction can't be kept.
+    #[error("prepared transactions cannot be kept")]
+    KeepPrepared,
+    /// There are as many transactional ids, or groups in the transaction, as there may be.
+    #[error("there are too many transactional ids, or groups in the transaction")]
+    TooMany,
+    /// No producer id can be given out.
+    #[error("there is no producer id to be given out")]
+    NoProducerId,
+    /// The broker could not store the change, or has too many changes waiting.
+    #[error("the change could not be stored")]
+    NotStored,
+    /// The coordinator is shutting down.
+    #[error("the coordinator is shutting down")]
+    ShuttingDown,
+}

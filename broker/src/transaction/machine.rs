@@ -1,0 +1,426 @@
+//! One transactional id as a pure, synchronous state machine (`TransactionMetadata` and the
+//! decisions of `TransactionCoordinator`).
+//!
+//! A `plan_…` decides and changes nothing: it answers the metadata to be stored. What is planned
+//! takes effect in one of two ways:
+//! - [`Transaction::advance`], as soon as the store has accepted it, for additions: they only make
+//!   the transaction larger, later records contain them, and a second one need not wait for the
+//!   first.
+//! - [`Transaction::begin`] and, when it is durable, [`Transaction::stored`], for all else: until
+//!   then every other change is refused with `Concurrent`, so that nobody ever acts on a state
+//!   that a crash could take back.
+//!
+//! Invariants:
+//! - An epoch that a client was told is never told to another one, and never goes down but with a
+//!   new producer id.
+//! - From the moment an end is planned nothing is added, and no write is verified.
+
+use std::collections::BTreeSet;
+
+use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition};
+
+use super::error::TxnError;
+use super::metadata::{Metadata, NO_EPOCH, Outcome, Producer, State, Version, is_exhausted};
+
+/// The state machine of one transactional id.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    now: Metadata,
+    pending: Option<Metadata>,
+}
+
+/// What an InitProducerId leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// To be stored; then its producer is the answer.
+    Ready(Metadata),
+    /// A transaction is under way: its abort is to be stored, and the client tries again.
+    Fence(Metadata),
+}
+
+/// What an EndTxn leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It has ended that way before: answer the producer in force.
+    Already(Producer),
+    /// To be stored; then markers are due.
+    Prepare(Metadata),
+}
+
+impl Transaction {
+    /// A state machine at rest.
+    pub fn new(metadata: Metadata) -> Self {
+        Self {
+            now: metadata,
+            pending: None,
+        }
+    }
+
+    /// What is in force.
+    pub fn metadata(&self) -> &Metadata {
+        &self.now
+    }
+
+    /// Whether a change is under way.
+    pub fn is_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Takes an addition into force.
+    pub fn advance(&mut self, next: Metadata) {
+        self.now = next;
+    }
+
+    /// A change is on its way to the disk.
+    pub fn begin(&mut self, next: Metadata) {
+        self.pending = Some(next);
+    }
+
+    /// The change is durable, or could not be made so.
+    pub fn stored(&mut self, is_durable: bool) {
+        if let Some(next) = self.pending.take()
+            && is_durable
+        {
+            self.now = next;
+        }
+    }
+
+    /// Whether a new producer id is needed for what may come next.
+    pub fn needs_producer_id(&self) -> bool {
+        self.now.is_exhausted()
+    }
+
+    /// InitProducerId. `expected` is what the producer thinks it is (KIP-360); `fresh` a producer
+    /// id for when epochs have run out.
+    ///
+    /// # Errors
+    /// `Concurrent`, `Fenced`, `NoProducerId`.
+    pub fn plan_init(
+        &self,
+        timeout_ms: i32,
+        expected: Option<Producer>,
+        fresh: Option<ProducerId>,
+        now_ms: i64,
+    ) -> Result<Init, TxnError> {
+        self.check_settled()?;
+        if !expected.is_none_or(|producer| self.may_continue(producer)) {
+            return Err(TxnError::Fenced);
+        }
+        match self.now.state {
+            State::PrepareCommit | State::PrepareAbort => Err(TxnError::Concurrent),
+            State::Ongoing => Ok(Init::Fence(self.plan_abort(fresh, now_ms)?)),
+            State::Empty | State::CompleteCommit | State::CompleteAbort => {
+                let expected_epoch = expected.map(|producer| producer.epoch);
+                let mut next = self.next(State::Empty, now_ms);
+                if self.now.is_exhausted() && expected_epoch.is_none_or(|at| at == self.now.epoch) {
+                    next.producer_id = fresh.ok_or(TxnError::NoProducerId)?;
+                    next.epoch = 0;
+                    next.last_epoch = expected_epoch.map_or(NO_EPOCH, |_| self.now.epoch);
+                } else {
+                    (next.epoch, next.last_epoch) = self.raised(expected_epoch)?;
+                }
+                next.timeout_ms = timeout_ms;
+                next.partitions.clear();
+                next.groups.clear();
+                next.start_ms = -1;
+                Ok(Init::Ready(next))
+            }
+        }
+    }
+
+    /// Whether a producer may go on under this transactional id: it is the current one, nobody is
+    /// yet, or it asks again after its epochs ran out.
+    fn may_continue(&self, producer: Producer) -> bool {
+        self.now.epoch == NO_EPOCH
+            || producer.id == self.now.producer_id
+            || (producer.id == self.now.previous_producer_id && is_exhausted(producer.epoch))
+    }
+
+    /// Epoch and last epoch after an initialization.
+    fn raised(&self, expected_epoch: Option<i16>) -> Result<(i16, i16), TxnError> {
+        let (epoch, last_epoch) = (self.now.epoch, self.now.last_epoch);
+        match expected_epoch {
+            // It asks again: the raised epoch is still its own, or another one's initialization
+            // would have left no last epoch.
+            Some(expected) if epoch != NO_EPOCH && expected != epoch && expected == last_epoch => {
+                Ok((epoch, last_epoch))
+            }
+            Some(expected) if epoch != NO_EPOCH && expected != epoch => Err(TxnError::Fenced),
+            _ if self.now.is_exhausted() => Err(TxnError::NoProducerId),
+            Some(_) => Ok((epoch + 1, epoch)),
+            None => Ok((epoch + 1, NO_EPOCH)),
+        }
+    }
+
+    /// The abort of an ongoing transaction by the broker, whose producer is fenced by it: for a new
+    /// instance of the producer, or because its time is over.
+    ///
+    /// # Errors
+    /// `Concurrent`, `InvalidState` without a transaction, `NoProducerId`.
+    pub fn plan_abort(&self, fresh: Option<ProducerId>, now_ms: i64) -> Result<Metadata, TxnError> {
+        self.check_settled()?;
+        match self.now.state {
+            State::Ongoing => self.prepared(Outcome::Abort, Version::V2, fresh, now_ms),
+            _ => Err(TxnError::InvalidState),
+        }
+    }
+
+    /// Adds partitions and groups; `None` when all of them are in the transaction.
+    ///
+    /// # Errors
+    /// `Concurrent`, `NotMapped`, `Fenced`.
+    pub fn plan_add(
+        &self,
+        producer: Producer,
+        partitions: &[TopicPartition],
+        groups: &[GroupId],
+        version: Version,
+        now_ms: i64,
+    ) -> Result<Option<Metadata>, TxnError> {
+        self.check_settled()?;
+        self.check_producer(producer)?;
+        let is_ongoing = match self.now.state {
+            State::PrepareCommit | State::PrepareAbort => return Err(TxnError::Concurrent),
+            state => state == State::Ongoing,
+        };
+        let known = |all: &BTreeSet<GroupId>| groups.iter().all(|group| all.contains(group));
+        let contains = partitions
+            .iter()
+            .all(|partition| self.now.partitions.contains(partition))
+            && known(&self.now.groups);
+        if is_ongoing && contains {
+            return Ok(None);
+        }
+        let mut next = self.next(State::Ongoing, now_ms);
+        if !is_ongoing {
+            next.start_ms = now_ms;
+        }
+        next.partitions.extend(partitions.iter().cloned());
+        next.groups.extend(groups.iter().cloned());
+        next.version = version;
+        Ok(Some(next))
+    }
+
+    /// Whether a producer may write to the partition now (KIP-890 part 1).
+    ///
+    /// # Errors
+    /// `Concurrent`, `NotMapped`, `Fenced`, `NotInTransaction`.
+    pub fn verify_partition(
+        &self,
+        producer: Producer,
+        partition: &TopicPartition,
+    ) -> Result<(), TxnError> {
+        self.verify(producer)?;
+        match self.now.partitions.contains(partition) {
+            true => Ok(()),
+            false => Err(TxnError::NotInTransaction),
+        }
+    }
+
+    /// Whether a producer may commit offsets of the group now.
+    ///
+    /// # Errors
+    /// As [`Self::verify_partition`].
+    pub fn verify_group(&self, producer: Producer, group: &GroupId) -> Result<(), TxnError> {
+        self.verify(producer)?;
+        match self.now.groups.contains(group) {
+            true => Ok(()),
+            false => Err(TxnError::NotInTransaction),
+        }
+    }
+
+    fn verify(&self, producer: Producer) -> Result<(), TxnError> {
+        self.check_producer(producer)?;
+        if self.now.state.is_prepared() {
+            return Err(TxnError::Concurrent);
+        }
+        self.check_settled()?;
+        match self.now.state {
+            State::Ongoing => Ok(()),
+            _ => Err(TxnError::NotInTransaction),
+        }
+    }
+
+    /// EndTxn.
+    ///
+    /// # Errors
+    /// `NotMapped`, `Fenced`, `Concurrent`, `InvalidState`, `NoProducerId`.
+    pub fn plan_end(
+        &self,
+        producer: Producer,
+        outcome: Outcome,
+        version: Version,
+        fresh: Option<ProducerId>,
+        now_ms: i64,
+    ) -> Result<End, TxnError> {
+        match version {
+            Version::V1 => self.plan_end_v1(producer, outcome, now_ms),
+            Version::V2 => self.plan_end_v2(producer, outcome, fresh, now_ms),
+        }
+    }
+
+    fn plan_end_v1(
+        &self,
+        producer: Producer,
+        outcome: Outcome,
+        now_ms: i64,
+    ) -> Result<End, TxnError> {
+        self.check_producer(producer)?;
+        self.check_settled()?;
+        match self.now.state {
+            State::Ongoing => {
+                let prepared = self.prepared(outcome, Version::V1, None, now_ms)?;
+                Ok(End::Prepare(prepared))
+            }
+            State::Empty => Err(TxnError::InvalidState),
+            _ if self.now.outcome() != Some(outcome) => Err(TxnError::InvalidState),
+            state if state.is_prepared() => Err(TxnError::Concurrent),
+            _ => Ok(End::Already(self.now.producer())),
+        }
+    }
+
+    /// The end raised the epoch, so a repeated request is known by the epoch before. A request
+    /// with the epoch in force is one for the next transaction, which may be without partitions.
+    fn plan_end_v2(
+        &self,
+        producer: Producer,
+        outcome: Outcome,
+        fresh: Option<ProducerId>,
+        now_ms: i64,
+    ) -> Result<End, TxnError> {
+        self.check_settled()?;
+        let wrapped = self.now.epoch == 0
+            && producer.epoch == i16::MAX - 1
+            && producer.id == self.now.previous_producer_id;
+        if producer.id != self.now.producer_id && !wrapped {
+            return Err(TxnError::NotMapped);
+        }
+        let is_repeated = wrapped || producer.epoch.checked_add(1) == Some(self.now.epoch);
+        let is_current = producer.epoch == self.now.epoch;
+        let is_known = match self.now.state {
+            State::Ongoing | State::Empty => is_current,
+            State::PrepareCommit | State::PrepareAbort => is_repeated && !wrapped,
+            State::CompleteCommit | State::CompleteAbort => is_repeated || is_current,
+        };
+        if !is_known {
+            return Err(TxnError::Fenced);
+        }
+        let prepare = || {
+            let prepared = self.prepared(outcome, Version::V2, fresh, now_ms)?;
+            Ok(End::Prepare(prepared))
+        };
+        match (self.now.state, outcome) {
+            (State::Ongoing, _) => prepare(),
+            (State::PrepareCommit | State::PrepareAbort, _) => {
+                match self.now.outcome() == Some(outcome) {
+                    true => Err(TxnError::Concurrent),
+                    false => Err(TxnError::InvalidState),
+                }
+            }
+            (State::CompleteCommit | State::CompleteAbort, _) if is_repeated => {
+                match self.now.outcome() == Some(outcome) {
+                    true => Ok(End::Already(self.now.producer())),
+                    false => Err(TxnError::InvalidState),
+                }
+            }
+            (_, Outcome::Abort) => prepare(),
+            (_, Outcome::Commit) => Err(TxnError::InvalidState),
+        }
+    }
+
+    fn prepared(
+        &self,
+        outcome: Outcome,
+        version: Version,
+        fresh: Option<ProducerId>,
+        now_ms: i64,
+    ) -> Result<Metadata, TxnError> {
+        let state = match outcome {
+            Outcome::Commit => State::PrepareCommit,
+            Outcome::Abort => State::PrepareAbort,
+        };
+        let mut next = self.next(state, now_ms);
+        next.next_producer_id = ProducerId::NONE;
+        if version == Version::V2 {
+            if self.now.is_exhausted() {
+                next.next_producer_id = fresh.ok_or(TxnError::NoProducerId)?;
+            }
+            next.epoch = self.now.epoch.saturating_add(1);
+            next.last_epoch = self.now.epoch;
+        }
+        if self.now.state != State::Ongoing {
+            next.start_ms = now_ms;
+        }
+        next.version = version;
+        Ok(next)
+    }
+
+    /// The end of a prepared transaction whose markers are all written; `None` if it is not
+    /// prepared, or ends already.
+    pub fn plan_complete(&self, now_ms: i64) -> Option<Metadata> {
+        if self.is_pending() {
+            return None;
+        }
+        let state = match self.now.state {
+            State::PrepareCommit => State::CompleteCommit,
+            State::PrepareAbort => State::CompleteAbort,
+            _ => return None,
+        };
+        let mut next = self.next(state, now_ms);
+        if next.next_producer_id != ProducerId::NONE {
+            next.producer_id = next.next_producer_id;
+            next.epoch = 0;
+        }
+        next.next_producer_id = ProducerId::NONE;
+        next.partitions.clear();
+        next.groups.clear();
+        Some(next)
+    }
+
+    /// Whether the time of an ongoing transaction is over.
+    pub fn has_timed_out(&self, now_ms: i64) -> bool {
+        self.now.state == State::Ongoing
+            && !self.is_pending()
+            && self
+                .now
+                .start_ms
+                .saturating_add(i64::from(self.now.timeout_ms))
+                < now_ms
+    }
+
+    /// Whether nothing happened for so long that the id is to be forgotten.
+    pub fn has_expired(&self, now_ms: i64, expiration_ms: i64) -> bool {
+        self.now.state.may_expire()
+            && !self.is_pending()
+            && now_ms.saturating_sub(self.now.update_ms) >= expiration_ms
+    }
+
+    fn next(&self, state: State, now_ms: i64) -> Metadata {
+        Metadata {
+            state,
+            previous_producer_id: self.now.producer_id,
+            update_ms: now_ms,
+            ..self.now.clone()
+        }
+    }
+
+    fn check_settled(&self) -> Result<(), TxnError> {
+        match self.is_pending() {
+            true => Err(TxnError::Concurrent),
+            false => Ok(()),
+        }
+    }
+
+    fn check_producer(&self, producer: Producer) -> Result<(), TxnError> {
+        if producer.id != self.now.producer_id {
+            return Err(TxnError::NotMapped);
+        }
+        if producer.epoch != self.now.epoch {
+            return Err(TxnError::Fenced);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
