@@ -148,6 +148,8 @@ pub static USED: &[ConfigDef] = &[
         "Pause between two looks for transactions whose time is over."),
     def("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), Check::AtLeast(1),
         "Pause between two looks for expired transactional ids."),
+    def("producer.id.max.per.partition", Int, Some("100000"), Check::AtLeast(1),
+        "Idempotent producers that a partition remembers; the longest silent make room. Carrick's own."),
     def("group.initial.rebalance.delay.ms", Int, Some("3000"), Check::Any,
         "How long an empty group waits for more members before its first rebalance."),
     def("group.min.session.timeout.ms", Int, Some("6000"), Check::Any,

@@ -182,6 +182,7 @@ impl View<'_> {
             retention_bytes: limit("retention.bytes"),
             file_delete_delay_ms: self.long("file.delete.delay.ms"),
             producer_expiration_ms: self.broker.long("producer.id.expiration.ms"),
+            producers_max: self.broker.size("producer.id.max.per.partition"),
         }
     }
 }

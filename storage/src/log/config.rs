@@ -20,6 +20,8 @@ pub struct LogConfig {
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`: state of an idle producer is forgotten after this.
     pub producer_expiration_ms: i64,
+    /// Idempotent producers whose state is kept; those that were silent the longest make room.
+    pub producers_max: usize,
 }
 
 impl Default for LogConfig {
@@ -34,6 +36,7 @@ impl Default for LogConfig {
             retention_bytes: None,
             file_delete_delay_ms: 60_000,
             producer_expiration_ms: 24 * 3_600_000,
+            producers_max: 100_000,
         }
     }
 }

@@ -174,6 +174,7 @@ impl Log {
     /// Replaces the limits.
     pub fn set_config(&mut self, config: LogConfig) {
         self.config = config;
+        self.producers.set_limit(config.producers_max);
     }
 
     /// Producers that wrote to the log.

@@ -228,6 +228,7 @@ impl Opening {
     ) -> Result<Producers, LogError> {
         let bases = self.bases(active);
         let mut producers = Producers::new();
+        producers.set_limit(self.config.producers_max);
         let from = producers.reload(&self.dir, bases[0], self.scanned_from.unwrap_or(end))?;
         for at in 0..self.sealed.len() {
             let (base, next) = (bases[at], bases[at + 1]);

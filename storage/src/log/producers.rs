@@ -9,7 +9,7 @@
 //! - Of each producer the last five batches **of its current epoch** are known; applying a batch or
 //!   marker of another epoch forgets them.
 //! - `open` holds exactly the first offsets of the entries' open transactions.
-//! - A producer with an open transaction never expires.
+//! - A producer with an open transaction never expires, nor does it make room for another.
 //! - The largest producer id ever applied is kept for good: through expiry, truncation, snapshots.
 //!
 //! Whether a batch belongs to a transaction that its coordinator knows (KIP-890) is decided by who
@@ -126,6 +126,8 @@ pub struct Producers {
     /// Ended transactions whose marker may lie above the high watermark: first offset → marker.
     ended: BTreeMap<Offset, Offset>,
     max_producer_id: ProducerId,
+    /// How many entries there may be.
+    limit: usize,
 }
 
 impl Default for Producers {
@@ -135,6 +137,7 @@ impl Default for Producers {
             open: BTreeMap::new(),
             ended: BTreeMap::new(),
             max_producer_id: ProducerId::NONE,
+            limit: usize::MAX,
         }
     }
 }
@@ -288,9 +291,37 @@ impl Producers {
 
     fn entry(&mut self, producer_id: ProducerId) -> &mut ProducerEntry {
         self.max_producer_id = self.max_producer_id.max(producer_id);
+        if self.entries.len() >= self.limit && !self.entries.contains_key(&producer_id) {
+            self.make_room();
+        }
         self.entries
             .entry(producer_id)
             .or_insert_with(|| ProducerEntry::new(producer_id))
+    }
+
+    /// From now on at most this many producers are known, and those with open transactions.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+        if self.entries.len() > self.limit {
+            self.make_room();
+        }
+    }
+
+    /// Forgets those that were silent the longest: more than one, so that the search for them is
+    /// not made for every newcomer.
+    fn make_room(&mut self) {
+        let room = (self.limit / 8).max(1);
+        let surplus = (self.entries.len() + room).saturating_sub(self.limit);
+        let idle = |entry: &&ProducerEntry| entry.transaction_first_offset.is_none();
+        let age = |entry: &ProducerEntry| (entry.last_timestamp_ms, entry.producer_id);
+        let mut oldest: Vec<_> = self.entries.values().filter(idle).map(age).collect();
+        if oldest.len() > surplus {
+            oldest.select_nth_unstable(surplus);
+            oldest.truncate(surplus);
+        }
+        for (_, producer_id) in oldest {
+            self.entries.remove(&producer_id);
+        }
     }
 
     /// The largest producer id ever applied; [`ProducerId::NONE`] if there was none.
@@ -371,6 +402,7 @@ impl Producers {
     pub fn clear(&mut self) {
         *self = Self {
             max_producer_id: self.max_producer_id,
+            limit: self.limit,
             ..Self::default()
         };
     }
@@ -395,9 +427,10 @@ impl Producers {
         replay_from: Offset,
         end: Offset,
     ) -> Result<Offset, LogError> {
-        let max_producer_id = self.max_producer_id;
+        let (max_producer_id, limit) = (self.max_producer_id, self.limit);
         let (state, from) = snapshot::load_newest(dir, replay_from, end)?;
         *self = state;
+        self.set_limit(limit);
         self.note_producer_id(max_producer_id);
         Ok(from)
     }

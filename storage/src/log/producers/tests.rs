@@ -582,3 +582,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn past_the_limit_the_longest_silent_producers_make_room() {
+    let mut producers = Producers::new();
+    producers.set_limit(16);
+    producers.apply(&transactional(batch(1, 0, 0, 0, 1)), None);
+    for id in 2..=17 {
+        producers.apply(&batch(id, 0, 0, id, 1), None);
+    }
+    assert_eq!(producers.len(), 15, "two were forgotten for the last one");
+    assert!(
+        producers.get(ProducerId(1)).is_some(),
+        "its transaction is open"
+    );
+    assert!(producers.get(ProducerId(2)).is_none() && producers.get(ProducerId(3)).is_none());
+    assert!(producers.get(ProducerId(4)).is_some() && producers.get(ProducerId(17)).is_some());
+    let back = producers.check(&batch(2, 0, 7, 18, 1));
+    assert_eq!(back, Ok(Sequence::New), "it may begin with any sequence");
+    assert_eq!(producers.max_producer_id(), ProducerId(17));
+}
+
+#[test]
+fn producers_with_open_transactions_are_kept_past_the_limit() {
+    let mut producers = Producers::new();
+    producers.set_limit(2);
+    for id in 1..=5 {
+        producers.apply(&transactional(batch(id, 0, 0, id, 1)), None);
+    }
+    assert_eq!(producers.len(), 5);
+    assert_eq!(producers.open_transactions().len(), 5);
+}
+
+#[test]
+fn the_limit_holds_over_a_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    let headers: Vec<BatchHeader> = (1..=20).map(|id| batch(id, 0, 0, id, 1)).collect();
+    let many = with(&headers);
+    many.write_snapshot(dir.path(), Offset(21)).unwrap();
+    let mut limited = Producers::new();
+    limited.set_limit(8);
+    limited.reload(dir.path(), Offset(0), Offset(21)).unwrap();
+    assert!(limited.len() <= 8, "{} are known", limited.len());
+    limited.apply(&batch(30, 0, 0, 30, 1), None);
+    assert!(limited.len() <= 8 && limited.get(ProducerId(30)).is_some());
+}
