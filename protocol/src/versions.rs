@@ -107,6 +107,8 @@ apis! {
     OffsetDeleteRequest,
     DescribeClientQuotasRequest,
     AlterClientQuotasRequest,
+    DescribeQuorumRequest,
+    UpdateFeaturesRequest,
     DescribeClusterRequest,
     DescribeProducersRequest,
     DescribeTransactionsRequest,

@@ -168,7 +168,7 @@ impl BatchBuilder {
             Compression::None => &self.records,
             codec => {
                 #[expect(clippy::expect_used, reason = "writing to memory does not fail")]
-                let bytes = compress(codec, &self.records).expect("compress into memory");
+                let bytes = compress(codec.into(), &self.records).expect("compress into memory");
                 packed = bytes;
                 &packed
             }

@@ -192,13 +192,40 @@ fn snappy_block(block: &[u8], out: &mut Vec<u8>, limit_bytes: usize) -> Result<(
     Ok(())
 }
 
+/// A codec to compress with, and how hard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codec {
+    /// The codec.
+    pub compression: Compression,
+    /// Kafka's `compression.gzip.level` (-1 to 9) or `compression.zstd.level`; `None` for the
+    /// codec's default. Other codecs have none here.
+    pub level: Option<i32>,
+}
+
+impl From<Compression> for Codec {
+    fn from(compression: Compression) -> Self {
+        Codec {
+            compression,
+            level: None,
+        }
+    }
+}
+
+impl Codec {
+    fn gzip_level(self) -> flate2::Compression {
+        match self.level.map(u32::try_from) {
+            Some(Ok(level)) => flate2::Compression::new(level.min(9)),
+            _ => flate2::Compression::default(),
+        }
+    }
+}
+
 /// Compresses records for a batch, as Java's producer does (snappy in xerial's framing).
-pub(crate) fn compress(codec: Compression, data: &[u8]) -> io::Result<Vec<u8>> {
-    match codec {
+pub(crate) fn compress(codec: Codec, data: &[u8]) -> io::Result<Vec<u8>> {
+    match codec.compression {
         Compression::None => Ok(data.to_vec()),
         Compression::Gzip => {
-            let mut writer =
-                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), codec.gzip_level());
             writer.write_all(data)?;
             writer.finish()
         }
@@ -220,7 +247,7 @@ pub(crate) fn compress(codec: Compression, data: &[u8]) -> io::Result<Vec<u8>> {
             writer.write_all(data)?;
             writer.finish().map_err(io::Error::other)
         }
-        Compression::Zstd => zstd::stream::encode_all(data, 0),
+        Compression::Zstd => zstd::stream::encode_all(data, codec.level.unwrap_or(0)),
     }
 }
 
@@ -240,8 +267,8 @@ mod tests {
 
     #[test]
     fn concatenated_xerial_streams_are_read() {
-        let mut two = compress(Compression::Snappy, b"one ").unwrap();
-        two.extend(compress(Compression::Snappy, b"two").unwrap());
+        let mut two = compress(Compression::Snappy.into(), b"one ").unwrap();
+        two.extend(compress(Compression::Snappy.into(), b"two").unwrap());
         assert_eq!(
             decompress(Compression::Snappy, &two, LIMIT).unwrap(),
             b"one two"
@@ -252,7 +279,7 @@ mod tests {
     fn a_bomb_is_refused_at_the_limit() {
         let data = vec![0u8; 1 << 20];
         for codec in Compression::ALL {
-            let bomb = compress(codec, &data).unwrap();
+            let bomb = compress(codec.into(), &data).unwrap();
             let limit_bytes = data.len() - 1;
             assert_eq!(
                 decompress(codec, &bomb, limit_bytes),
@@ -293,7 +320,7 @@ mod tests {
             flip in 1u8..,
         ) {
             let codec = Compression::from_code(code).unwrap();
-            let mut packed = compress(codec, &data).unwrap();
+            let mut packed = compress(codec.into(), &data).unwrap();
             let at = at.index(packed.len());
             packed[at] ^= flip;
             let _ = decompress(codec, &packed, LIMIT);

@@ -21,6 +21,13 @@ pub(crate) struct RawHeaders<'a> {
     bytes: &'a [u8],
 }
 
+impl<'a> RawHeaders<'a> {
+    /// The headers as encoded, without their count.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
 /// One header: key and value.
 pub(crate) type RawHeader<'a> = (&'a [u8], Option<&'a [u8]>);
 

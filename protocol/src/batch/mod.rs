@@ -1,7 +1,7 @@
 //! Record batches (v2) as views over bytes.
 //!
 //! A broker stores and serves batches as they came: nothing here decodes records but
-//! [`records()`] and [`validate_produced`]. Header parse, iteration and CRC allocate nothing.
+//! [`records()`], [`Unpacked`] and [`validate_produced`]. Header parse, iteration and CRC allocate nothing.
 //!
 //! Invariants:
 //! - the CRC covers everything from the attributes on, so base offset and leader epoch can be
@@ -16,13 +16,14 @@ mod cursor;
 mod header;
 mod patch;
 mod records;
+mod rewrite;
 mod validate;
 
 use bytes::Bytes;
 use thiserror::Error;
 
 pub use builder::BatchBuilder;
-pub use compression::Compression;
+pub use compression::{Codec, Compression};
 pub use control::{ControlKind, ControlMarker, build_marker};
 pub use header::{
     Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC_V2, NO_PRODUCER_EPOCH,
@@ -30,6 +31,7 @@ pub use header::{
 };
 pub use patch::{set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp};
 pub use records::{RecordHeader, RecordView, Records, records};
+pub use rewrite::{Kept, StoredRecord, Unpacked, emptied};
 pub use validate::{ProducedBatch, ProducedBatchError, validate_produced};
 
 use crate::ids::{LeaderEpoch, Offset};
@@ -84,6 +86,14 @@ pub enum BatchError {
     /// Compressed data that cannot be read.
     #[error("{codec} data cannot be read: {detail}")]
     Decompress {
+        /// The codec.
+        codec: Compression,
+        /// What the codec said.
+        detail: String,
+    },
+    /// Records that cannot be compressed.
+    #[error("records cannot be compressed with {codec}: {detail}")]
+    Compress {
         /// The codec.
         codec: Compression,
         /// What the codec said.

@@ -4,6 +4,7 @@
 //! in memory until the segment is sealed. File and mapping follow the rules of `mapped.rs`.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,11 +12,10 @@ use carrick_protocol::batch::{Batch, BatchHeader};
 use carrick_protocol::ids::Offset;
 
 use super::files::{Kind, open_rw, path_of, remove_if_there};
+use super::indexes::Indexes;
 use super::mapped::Tail;
-use super::offset_index::{self, OffsetIndex};
 use super::segment::{Sealed, View};
-use super::time_index::{self, TimeEntry, TimeIndex};
-use super::{LogConfig, LogError};
+use super::{LogConfig, LogError, offset_index, time_index};
 use crate::disk;
 
 /// What a new segment's file gets first.
@@ -25,8 +25,6 @@ const LARGEST_RESERVE_STEP_BYTES: usize = 64 << 20;
 /// Positions in an index are i32.
 pub(super) const SEGMENT_LIMIT_BYTES: usize = i32::MAX as usize;
 const PAGE_BYTES: usize = 4096;
-/// Room of an index at first; it doubles.
-const FIRST_INDEX_BYTES: usize = 12 * 40;
 
 /// What about batches decides whether (the last of) them need a new segment.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +43,11 @@ pub(super) struct Active {
     pub base: Offset,
     pub file: Arc<File>,
     pub log: Tail,
-    pub offsets: Tail,
-    pub times: Tail,
-    bytes_since_entry: usize,
-    pub max_time: TimeEntry,
+    pub indexes: Indexes,
     first_timestamp_ms: Option<i64>,
     created_ms: i64,
+    /// Where in `segment.jitter.ms` this segment is rolled.
+    jitter_draw: u64,
 }
 
 impl Active {
@@ -83,12 +80,10 @@ impl Active {
             base,
             file: Arc::new(file),
             log,
-            offsets: Tail::heap(0),
-            times: Tail::heap(0),
-            bytes_since_entry: 0,
-            max_time: TimeEntry::none(base),
+            indexes: Indexes::new(base),
             first_timestamp_ms: None,
             created_ms,
+            jitter_draw: RandomState::new().hash_one(base.0),
         }
     }
 
@@ -99,18 +94,8 @@ impl Active {
         let (Some(offsets), Some(times)) = (offsets, times) else {
             return Ok(false);
         };
-        let index = OffsetIndex::new(self.base, &offsets);
-        let time_index = TimeIndex::new(self.base, &times);
-        let sane = index.is_sane(offsets.len() as u64, self.log.len() as u64)
-            && time_index.is_sane(times.len() as u64);
+        let sane = self.indexes.load(&offsets, &times, self.log.len());
         if sane {
-            let indexed = index
-                .entry(index.len().wrapping_sub(1))
-                .map_or(0, |e| e.position);
-            self.bytes_since_entry = self.log.len() - indexed;
-            self.max_time = time_index.last().unwrap_or(TimeEntry::none(self.base));
-            push(&mut self.offsets, &offsets);
-            push(&mut self.times, &times);
             let first = self
                 .log
                 .region()
@@ -144,8 +129,17 @@ impl Active {
         let follows = self.size() > 0 || incoming.batches > 1;
         follows
             && (self.size() + incoming.bytes > config.segment_max_bytes as usize
-                || waited_ms > config.segment_max_age_ms
+                || waited_ms > config.segment_max_age_ms - self.jitter_ms(config)
                 || self.indexes_are_full(incoming, config))
+    }
+
+    /// How much earlier than others this segment is rolled (`LogConfig.randomSegmentJitter`).
+    fn jitter_ms(&self, config: &LogConfig) -> i64 {
+        let most_ms = config.segment_jitter_ms.min(config.segment_max_age_ms);
+        match u64::try_from(most_ms) {
+            Ok(most_ms) if most_ms > 0 => (self.jitter_draw % most_ms) as i64,
+            _ => 0,
+        }
     }
 
     /// Whether the batches might add more entries than the index files may hold.
@@ -153,9 +147,9 @@ impl Active {
         let interval_bytes = (config.index_interval_bytes as usize).max(1);
         let coming = incoming.batches.min(incoming.bytes / interval_bytes + 1);
         let index_bytes = config.index_max_bytes as usize;
-        let offsets = self.offsets.len() / offset_index::ENTRY_BYTES;
+        let offsets = self.indexes.offsets.len() / offset_index::ENTRY_BYTES;
         // The last entry of the time index is kept for the seal.
-        let times = self.times.len() / time_index::ENTRY_BYTES + 1;
+        let times = self.indexes.times.len() / time_index::ENTRY_BYTES + 1;
         offsets + coming > index_bytes / offset_index::ENTRY_BYTES
             || times + coming > index_bytes / time_index::ENTRY_BYTES
     }
@@ -204,24 +198,10 @@ impl Active {
 
     /// Takes a batch at `position` into the indexes (Kafka's `LogSegment.append`).
     pub fn note(&mut self, header: &BatchHeader, position: usize, config: &LogConfig) {
-        let last_offset = header.last_offset();
-        if header.max_timestamp_ms > self.max_time.timestamp_ms {
-            self.max_time = TimeEntry {
-                timestamp_ms: header.max_timestamp_ms,
-                offset: last_offset,
-            };
-        }
         if self.first_timestamp_ms.is_none() {
             self.first_timestamp_ms = Some(header.max_timestamp_ms);
         }
-        if self.bytes_since_entry > config.index_interval_bytes as usize {
-            if let Some(entry) = offset_index::encode(self.base, last_offset, position) {
-                push(&mut self.offsets, &entry);
-            }
-            self.note_time();
-            self.bytes_since_entry = 0;
-        }
-        self.bytes_since_entry += header.size_bytes();
+        self.indexes.note(header, position, config);
     }
 
     /// Takes all batches of a segment that was resumed into the indexes; tells each one's header.
@@ -244,23 +224,6 @@ impl Active {
         Ok(())
     }
 
-    /// Adds the largest timestamp so far, if it grew since the last entry.
-    fn note_time(&mut self) {
-        let times = self
-            .times
-            .region()
-            .slice(0..self.times.len())
-            .unwrap_or_default();
-        let last = TimeIndex::new(self.base, times)
-            .last()
-            .map_or(-1, |entry| entry.timestamp_ms);
-        if self.max_time.timestamp_ms > last
-            && let Some(entry) = time_index::encode(self.base, self.max_time)
-        {
-            push(&mut self.times, &entry);
-        }
-    }
-
     /// As readers see it, up to all that was published.
     pub fn view(&self, next: Offset) -> View<'_> {
         View {
@@ -269,20 +232,8 @@ impl Active {
             next,
             log: self.log.region(),
             size: self.size(),
-            offsets: OffsetIndex::new(
-                self.base,
-                self.offsets
-                    .region()
-                    .slice(0..self.offsets.len())
-                    .unwrap_or_default(),
-            ),
-            times: TimeIndex::new(
-                self.base,
-                self.times
-                    .region()
-                    .slice(0..self.times.len())
-                    .unwrap_or_default(),
-            ),
+            offsets: self.indexes.offset_index(),
+            times: self.indexes.time_index(),
         }
     }
 
@@ -294,35 +245,15 @@ impl Active {
         self.file
             .set_len(self.size() as u64)
             .map_err(|e| LogError::io(&path, e))?;
-        self.note_time();
-        let view = [(Kind::Offsets, &self.offsets), (Kind::Times, &self.times)];
-        let mut written = Vec::new();
-        for (kind, index) in view {
-            let path = path_of(&self.dir, self.base, kind);
-            // A new file, for readers of a snapshot may have the one before mapped.
-            remove_if_there(&path)?;
-            let bytes = index.region().slice(0..index.len()).unwrap_or_default();
-            fs::write(&path, bytes).map_err(|e| LogError::io(&path, e))?;
-            written.push(path);
-        }
-        Ok(written)
+        self.indexes.note_time();
+        let place = |kind| path_of(&self.dir, self.base, kind);
+        self.indexes.write(place)?;
+        Ok([Kind::Offsets, Kind::Times].map(place).to_vec())
     }
 
     /// The settled segment as a sealed one.
     pub fn sealed(&self) -> Sealed {
         Sealed::new(&self.dir, self.base, self.size())
-    }
-}
-
-/// Appends to an index in memory, which doubles when it is full.
-fn push(index: &mut Tail, bytes: &[u8]) {
-    if bytes.len() > index.spare_bytes() {
-        let needed = index.len() + bytes.len();
-        *index = index.grown_heap(needed.max(2 * index.len()).max(FIRST_INDEX_BYTES));
-    }
-    if let Some(spare) = index.spare(bytes.len()) {
-        spare.copy_from_slice(bytes);
-        index.publish(bytes.len());
     }
 }
 

@@ -7,6 +7,8 @@ pub struct LogConfig {
     pub segment_max_bytes: u32,
     /// `segment.ms`: a segment is rolled when it spans more than this.
     pub segment_max_age_ms: i64,
+    /// `segment.jitter.ms`: up to this much earlier, drawn for each segment.
+    pub segment_jitter_ms: i64,
     /// `index.interval.bytes`: bytes between two index entries.
     pub index_interval_bytes: u32,
     /// `segment.index.bytes`: largest size of an index file.
@@ -30,6 +32,7 @@ impl Default for LogConfig {
         LogConfig {
             segment_max_bytes: 1 << 30,
             segment_max_age_ms: 7 * 24 * 3_600_000,
+            segment_jitter_ms: 0,
             index_interval_bytes: 4096,
             index_max_bytes: 10 << 20,
             retention_ms: Some(7 * 24 * 3_600_000),

@@ -100,7 +100,7 @@ pub(super) fn list_all(dir: &Path) -> Result<Vec<(Offset, Kind)>, LogError> {
         .collect())
 }
 
-fn entries(dir: &Path) -> Result<Vec<(PathBuf, String)>, LogError> {
+pub(super) fn entries(dir: &Path) -> Result<Vec<(PathBuf, String)>, LogError> {
     let failed = |e| LogError::io(dir, e);
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {

@@ -19,11 +19,13 @@
 mod active;
 mod append;
 mod checkpoint;
+mod compaction;
 mod config;
 mod durability;
 mod epochs;
 mod error;
 mod files;
+mod indexes;
 mod mapped;
 mod offset_index;
 mod opening;
@@ -51,6 +53,10 @@ use reader::{Extent, Shape};
 use segment::Sealed;
 use transactions::AbortedIndex;
 
+pub use compaction::{
+    CleanError, CleanLimits, CleanRules, CleanStats, Cleanable, LastRecords, Pace, Pass, Rewritten,
+    Setting, ToClean,
+};
 pub use config::LogConfig;
 pub use durability::FlushHandle;
 pub use epochs::{EpochHistory, EpochStart};
@@ -89,6 +95,10 @@ pub struct Log {
     durability: Arc<Durability>,
     /// Deleted, and still mapped.
     deleted: Deleted,
+    /// Below, all was compacted; [`Offset::NONE`] if it never was.
+    cleaned: Offset,
+    /// Grows with every truncation: what was read before may not hold any more.
+    history: u64,
 }
 
 /// Where appended batches go.
@@ -236,8 +246,8 @@ impl Log {
     /// Whether readers have the current mappings; an index that grew has a new one.
     fn shape_is_current(&self) -> bool {
         Arc::ptr_eq(&self.shape.log, self.active.log.region())
-            && Arc::ptr_eq(&self.shape.offsets, self.active.offsets.region())
-            && Arc::ptr_eq(&self.shape.times, self.active.times.region())
+            && Arc::ptr_eq(&self.shape.offsets, self.active.indexes.offsets.region())
+            && Arc::ptr_eq(&self.shape.times, self.active.indexes.times.region())
     }
 
     /// Shows readers the current bounds.
@@ -265,9 +275,9 @@ impl Log {
             high_watermark: self.high_watermark,
             last_stable: unstable.min(self.high_watermark).max(self.log_start),
             log_bytes: self.active.log.len(),
-            offsets_bytes: self.active.offsets.len(),
-            times_bytes: self.active.times.len(),
-            max_time: self.active.max_time,
+            offsets_bytes: self.active.indexes.offsets.len(),
+            times_bytes: self.active.indexes.times.len(),
+            max_time: self.active.indexes.max_time,
         }
     }
 }

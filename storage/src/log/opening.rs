@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::active::{Active, SEGMENT_LIMIT_BYTES};
 use super::checkpoint::{Checkpoint, Marks};
+use super::compaction;
 use super::durability::Durability;
 use super::files::{Found, Kind, list_all, list_segments, path_of, remove_segment};
 use super::producers::remove_stray_snapshots;
@@ -45,6 +46,7 @@ impl Log {
     pub fn open(dir: &Path, config: LogConfig, now_ms: i64) -> Result<(Log, Recovered), LogError> {
         fs::create_dir_all(dir).map_err(|e| LogError::io(dir, e))?;
         let (mut checkpoint, marks) = Checkpoint::open(dir)?;
+        compaction::repair(dir)?;
         let mut opening = Opening::new(dir, config, now_ms, marks);
         let found = opening.segments()?;
         let mut active = match opening.open_clean(&found)? {
@@ -65,14 +67,14 @@ impl Log {
         }
         let mut aborted = opening.open_aborted(&active)?;
         let producers = opening.load_producers(&active, &mut aborted, end)?;
+        let cleaned = compaction::cleaned_up_to(dir, end)?;
         let recovered = opening.recovered;
         if !recovered.clean && marks.is_some() {
             info!(dir = %dir.display(), ?recovered, "log recovered");
         }
-        Ok((
-            opening.assemble(active, aborted, producers, end, checkpoint),
-            recovered,
-        ))
+        let mut log = opening.assemble(active, aborted, producers, end, checkpoint);
+        log.cleaned = cleaned;
+        Ok((log, recovered))
     }
 }
 
@@ -321,6 +323,8 @@ impl Opening {
             reader,
             durability: Arc::new(durability),
             deleted: Deleted::default(),
+            cleaned: Offset::NONE,
+            history: 0,
         };
         log.publish();
         log

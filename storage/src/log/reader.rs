@@ -4,6 +4,7 @@
 //! and the active one follow each other by base offset; every byte and index entry it covers is
 //! published. Nothing of it changes, whatever becomes of the log.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,9 +17,9 @@ use super::active::Active;
 use super::epochs::EpochHistory;
 use super::files::{Kind, path_of};
 use super::mapped::{Region, Tail};
-use super::offset_index::OffsetIndex;
+use super::offset_index::{self, OffsetIndex};
 use super::segment::{Sealed, View};
-use super::time_index::{TimeEntry, TimeIndex};
+use super::time_index::{self, TimeEntry, TimeIndex};
 use super::transactions::{AbortedIndex, AbortedTxn, AbortedView, collect_aborted};
 
 /// Hands out snapshots of one log. Cheap to clone; never blocks, never blocks the writer.
@@ -107,8 +108,8 @@ impl Shape {
             sealed_bytes: sealed.iter().map(|segment| segment.size as u64).sum(),
             base: active.base,
             log: Arc::clone(active.log.region()),
-            offsets: Arc::clone(active.offsets.region()),
-            times: Arc::clone(active.times.region()),
+            offsets: Arc::clone(active.indexes.offsets.region()),
+            times: Arc::clone(active.indexes.times.region()),
             aborted: aborted.view(),
             epochs: epochs.clone(),
         }
@@ -267,10 +268,7 @@ impl Snapshot {
             SegmentInfo {
                 base_offset,
                 end: self.next_of(at),
-                size_bytes: match self.shape.sealed.get(at) {
-                    Some(segment) => segment.size as u64,
-                    None => self.extent.log_bytes as u64,
-                },
+                size_bytes: self.size_of(at),
                 path: path_of(&self.shape.dir, base_offset, Kind::Log),
             }
         };
@@ -293,7 +291,7 @@ impl Snapshot {
         self.shape.sealed.len() + 1
     }
 
-    fn base_of(&self, at: usize) -> Offset {
+    pub(super) fn base_of(&self, at: usize) -> Offset {
         self.shape
             .sealed
             .get(at)
@@ -306,6 +304,36 @@ impl Snapshot {
         } else {
             self.end()
         }
+    }
+
+    /// Bytes of a segment's batches.
+    pub(super) fn size_of(&self, at: usize) -> u64 {
+        match self.shape.sealed.get(at) {
+            Some(segment) => segment.size as u64,
+            None => self.extent.log_bytes as u64,
+        }
+    }
+
+    /// Bytes of a segment's batches, offset index and time index.
+    pub(super) fn sizes_of(&self, at: usize) -> Result<[u64; 3], LogError> {
+        let view = self.view(at)?;
+        let bytes = |entries: usize, each: usize| (entries * each) as u64;
+        Ok([
+            view.size as u64,
+            bytes(view.offsets.len(), offset_index::ENTRY_BYTES),
+            bytes(view.times.len(), time_index::ENTRY_BYTES),
+        ])
+    }
+
+    /// The sealed segments with those numbers.
+    pub(super) fn sealed(&self, numbers: Range<usize>) -> Vec<Arc<Sealed>> {
+        let found = self.shape.sealed.get(numbers);
+        found.unwrap_or_default().to_vec()
+    }
+
+    /// The log's folder.
+    pub(super) fn dir(&self) -> &Arc<Path> {
+        &self.shape.dir
     }
 
     /// Largest timestamp of a segment.

@@ -121,7 +121,7 @@ impl Log {
             base: self.active.base,
             next: self.end,
             bytes: self.active.size() as u64,
-            max_timestamp_ms: self.active.max_time.timestamp_ms,
+            max_timestamp_ms: self.active.indexes.max_time.timestamp_ms,
         };
         let deletable = active.bytes > 0 && active.next <= self.high_watermark && old(&active);
         Ok(if deletable { self.end } else { start })
@@ -162,7 +162,7 @@ impl Log {
             .first()
             .map_or(self.active.base, |segment| segment.base);
         self.durability.forget(|base| base < first);
-        self.deleted.0.extend(deleted);
+        self.deleted.extend(deleted);
         Ok(())
     }
 
@@ -180,6 +180,10 @@ impl Log {
 pub struct Deleted(Vec<Arc<Sealed>>);
 
 impl Deleted {
+    pub(super) fn extend(&mut self, segments: Vec<Arc<Sealed>>) {
+        self.0.extend(segments);
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -187,7 +191,7 @@ impl Deleted {
 }
 
 /// When a segment's file was last written, for segments without timestamps.
-fn modified_ms(dir: &Path, base: Offset) -> io::Result<i64> {
+pub(super) fn modified_ms(dir: &Path, base: Offset) -> io::Result<i64> {
     let modified = fs::metadata(path_of(dir, base, Kind::Log))?.modified()?;
     let since = modified
         .duration_since(UNIX_EPOCH)

@@ -44,6 +44,11 @@ impl<'a> TimeIndex<'a> {
         }
     }
 
+    /// Entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The entry at `at`, if there is one.
     pub fn entry(&self, at: usize) -> Option<TimeEntry> {
         self.entries.get(at).map(|bytes| self.decode(bytes))

@@ -10,7 +10,7 @@
 //! - A transaction is indexed in the segment that holds its ABORT marker, when the marker is
 //!   appended. Committed and empty transactions are not indexed.
 //! - Last offsets increase strictly; first offset ≤ last offset; last stable ≤ last offset + 1.
-//! - A file exists only once there is an entry. It is rebuilt from the log where recovery scans.
+//! - The active segment has a file only once there is an entry. It is rebuilt from the log where recovery scans.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -67,6 +67,12 @@ impl AbortedTxn {
             last_stable: Offset(reader.i64()?),
         })
     }
+}
+
+/// Writes an index file with these entries, which keep the invariants.
+pub(super) fn write_entries(path: &Path, entries: &[AbortedTxn]) -> Result<(), LogError> {
+    let bytes: Vec<u8> = entries.iter().flat_map(AbortedTxn::encode).collect();
+    fs::write(path, bytes).map_err(|error| LogError::io(path, error))
 }
 
 /// The index of one segment, owned by the log's writer.

@@ -59,6 +59,7 @@ impl Log {
             return Ok(self.end);
         }
         self.begin_write()?;
+        self.begin_dirtying(cut.end)?;
         if !cut.whole {
             self.copy_kept(cut)?;
         }
@@ -73,6 +74,7 @@ impl Log {
     /// Errors: `Io`, `Faulted`.
     pub fn truncate_fully_and_start_at(&mut self, offset: Offset) -> Result<(), LogError> {
         self.begin_write()?;
+        self.begin_dirtying(offset)?;
         self.durability.begin_truncation(offset, offset)?;
         self.start_over(offset)
             .map_err(|error| self.durability.fault(io::Error::other(error)))

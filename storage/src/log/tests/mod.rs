@@ -257,6 +257,27 @@ fn segments_are_rolled_by_age_of_their_first_record_or_of_themselves() {
 }
 
 #[test]
+fn jitter_rolls_some_segments_earlier() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig {
+        segment_max_age_ms: 1_000,
+        segment_jitter_ms: 400,
+        ..LogConfig::default()
+    };
+    let mut log = open(&dir, config);
+    for n in 0..4_000 {
+        log.append(&batch_at(0, 1, n * 10), NEXT, 0).unwrap();
+    }
+    let bases = bases(&log.reader().snapshot());
+    let ages: Vec<i64> = bases.windows(2).map(|p| (p[1] - p[0]) * 10).collect();
+    assert!(
+        ages.iter().all(|age| (600..=1_010).contains(age)),
+        "{ages:?}"
+    );
+    assert!(ages.iter().any(|age| *age < 900), "{ages:?}");
+}
+
+#[test]
 fn a_full_index_rolls_the_segment() {
     let dir = tempfile::tempdir().unwrap();
     let config = LogConfig {

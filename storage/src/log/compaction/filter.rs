@@ -1,0 +1,141 @@
+//! What stays of a batch (Kafka's `Cleaner.cleanInto` and `MemoryRecords.filterTo`). Pure.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use carrick_protocol::batch::{Batch, BatchError, StoredRecord, Unpacked, emptied};
+use carrick_protocol::ids::{Offset, ProducerId};
+
+use super::super::Producers;
+use super::super::transactions::AbortedTxn;
+use super::map::OffsetMap;
+use super::transactions::Walked;
+
+/// What a batch may unfold to while it is cleaned.
+pub(super) const UNPACKED_MAX_BYTES: usize = 1 << 30;
+
+/// What a log knows a producer by: it must not go, or the producer's next batch would not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LastRecord {
+    /// Last offset of its newest batch; `None` when a marker is all there is of its epoch.
+    data: Option<Offset>,
+    epoch: i16,
+}
+
+/// The last records of all producers a log knows (`lastRecordsOfActiveProducers`).
+#[derive(Debug, Default)]
+pub struct LastRecords(HashMap<ProducerId, LastRecord>);
+
+impl LastRecords {
+    /// Those of a log's producers.
+    pub(super) fn of(producers: &Producers) -> LastRecords {
+        let entries = producers.entries().map(|entry| {
+            let last = LastRecord {
+                data: entry.batches().last().map(|batch| batch.last_offset),
+                epoch: entry.producer_epoch,
+            };
+            (entry.producer_id, last)
+        });
+        LastRecords(entries.collect())
+    }
+
+    fn is_last(&self, batch: &Batch<'_>) -> bool {
+        let header = &batch.header;
+        let last = header
+            .has_producer()
+            .then(|| self.0.get(&header.producer_id))
+            .flatten();
+        last.is_some_and(|last| match last.data {
+            Some(offset) => header.last_offset() == offset,
+            None => header.is_control() && header.producer_epoch == last.epoch,
+        })
+    }
+}
+
+/// What decides about records and batches during one cleaning.
+#[derive(Debug)]
+pub(super) struct Filter<'a> {
+    pub map: &'a OffsetMap,
+    pub last_records: &'a LastRecords,
+    pub delete_retention_ms: i64,
+    pub now_ms: i64,
+    /// Where what may be cleaned ends: a batch that ends there stays, if only empty.
+    pub upto: Offset,
+}
+
+/// What stays of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Outcome<'a> {
+    /// The batch, as it was or written anew; `None` when it goes.
+    pub batch: Option<Cow<'a, [u8]>>,
+    /// The aborted transaction that ends with it and must still be told to readers.
+    pub aborted: Option<AbortedTxn>,
+}
+
+impl Filter<'_> {
+    /// Decides about one batch, in the order of the log.
+    pub fn apply<'a>(
+        &self,
+        walked: &mut Walked,
+        batch: Batch<'a>,
+    ) -> Result<Outcome<'a>, BatchError> {
+        let header = &batch.header;
+        let horizon_ms = header
+            .attributes
+            .has_delete_horizon()
+            .then_some(header.base_timestamp_ms);
+        let mut ends = None;
+        let (is_spent, drop_records) = if header.is_control() {
+            let marker = walked.pass_control(&batch);
+            ends = marker.ends;
+            let is_past = horizon_ms.is_some_and(|horizon_ms| horizon_ms <= self.now_ms);
+            (marker.is_spent, marker.is_spent && is_past)
+        } else {
+            (false, walked.pass_data(header))
+        };
+        let stays_empty = self.last_records.is_last(&batch) || header.next_offset() == self.upto;
+        let batch = if drop_records {
+            stays_empty.then(|| Cow::Owned(emptied(&batch)))
+        } else {
+            self.sift(batch, is_spent, horizon_ms, stays_empty)?
+        };
+        Ok(Outcome {
+            batch,
+            aborted: ends,
+        })
+    }
+
+    fn sift<'a>(
+        &self,
+        batch: Batch<'a>,
+        is_spent_marker: bool,
+        horizon_ms: Option<i64>,
+        stays_empty: bool,
+    ) -> Result<Option<Cow<'a, [u8]>>, BatchError> {
+        let unpacked = Unpacked::new(batch, UNPACKED_MAX_BYTES)?;
+        let is_control = batch.header.is_control();
+        let kept = unpacked.retain(|record| is_control || self.stays(record, horizon_ms))?;
+        if kept.is_empty() {
+            return Ok(stays_empty.then(|| Cow::Owned(emptied(&batch))));
+        }
+        let needs_horizon = (kept.has_tombstones || is_spent_marker) && horizon_ms.is_none();
+        if kept.all && !needs_horizon {
+            return Ok(Some(Cow::Borrowed(batch.bytes)));
+        }
+        let new_horizon_ms =
+            needs_horizon.then(|| self.now_ms.saturating_add(self.delete_retention_ms));
+        Ok(Some(Cow::Owned(unpacked.rebuild(&kept, new_horizon_ms)?)))
+    }
+
+    fn stays(&self, record: &StoredRecord<'_>, horizon_ms: Option<i64>) -> bool {
+        if record.offset > self.map.latest() {
+            return true;
+        }
+        let Some(key) = record.key else {
+            return false;
+        };
+        let is_last = self.map.get(key).is_none_or(|last| record.offset >= last);
+        let tombstone_stays = horizon_ms.is_none_or(|horizon_ms| self.now_ms < horizon_ms);
+        is_last && (record.value.is_some() || tombstone_stays)
+    }
+}
