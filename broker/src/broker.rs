@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker_configs::BrokerConfigs;
+use crate::cleaner;
 use crate::config::BrokerConfig;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
@@ -165,7 +166,8 @@ impl Broker {
             links,
             stopping: watch::channel(false).0,
         });
-        let tasks = housekeeping::start(&broker);
+        let mut tasks = housekeeping::start(&broker);
+        tasks.extend(cleaner::start(&broker));
         let ready = Ready::default();
         let http = http.serve(&broker.http_app(&ready));
         let server = Server::start(bound, &broker);
@@ -204,6 +206,11 @@ impl Broker {
             port => port,
         };
         (configured.advertised_host.clone(), port)
+    }
+
+    /// Whether the broker is stopping.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 
     /// Returns when the broker begins to stop: what waits for more data waits no longer.

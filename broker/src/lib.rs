@@ -9,6 +9,7 @@
 pub mod api;
 pub mod broker;
 pub mod broker_configs;
+pub mod cleaner;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -61,6 +61,15 @@ impl TestBroker {
         self.create_as(name, partitions, &[], true)
     }
 
+    pub fn create_mirror_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Arc<Topic> {
+        self.create_as(name, partitions, configs, true)
+    }
+
     pub fn create_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Arc<Topic> {
         self.create_as(name, partitions, configs, false)
     }

@@ -3,6 +3,5 @@
 mod broker_configs;
 mod configs;
 mod describing;
-mod placement;
 mod records;
 mod topics;

@@ -14,13 +14,13 @@ use kafka_protocol::protocol::Request;
 use super::Context;
 use super::throttle::{Throttled, Timed};
 use super::{
-    alter_client_quotas, alter_configs, alter_partition_reassignments, alter_replica_log_dirs,
-    api_versions, create_partitions, create_topics, delete_groups, delete_records, delete_topics,
-    describe_client_quotas, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
-    describe_producers, describe_topic_partitions, elect_leaders, fetch, find_coordinator,
-    heartbeat, incremental_alter_configs, init_producer_id, join_group, leave_group,
-    list_config_resources, list_groups, list_offsets, list_partition_reassignments, metadata,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    alter_client_quotas, alter_configs, api_versions, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_client_quotas, describe_cluster,
+    describe_configs, describe_groups, describe_log_dirs, describe_producers,
+    describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
+    init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets,
+    metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
+    sync_group,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -189,10 +189,6 @@ apis! {
     describe_cluster::DescribeCluster,
     describe_topic_partitions::DescribeTopicPartitions,
     describe_log_dirs::DescribeLogDirs,
-    alter_replica_log_dirs::AlterReplicaLogDirs,
-    elect_leaders::ElectLeaders,
-    alter_partition_reassignments::AlterPartitionReassignments,
-    list_partition_reassignments::ListPartitionReassignments,
     describe_producers::DescribeProducers,
     list_config_resources::ListConfigResources,
     describe_client_quotas::DescribeClientQuotas,

@@ -101,6 +101,7 @@ throttled!(
     AlterClientQuotasResponse,
     DescribeUserScramCredentialsResponse,
     AlterUserScramCredentialsResponse,
+    UpdateFeaturesResponse,
     DescribeClusterResponse,
     DescribeProducersResponse,
     DescribeTransactionsResponse,
@@ -127,6 +128,7 @@ never_throttled!(
     SaslHandshakeResponse,
     SaslAuthenticateResponse,
     WriteTxnMarkersResponse,
+    DescribeQuorumResponse,
 );
 
 impl Context {

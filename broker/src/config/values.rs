@@ -98,6 +98,13 @@ impl Values {
             .unwrap_or_default()
     }
 
+    /// A number of type double; 0 where there is neither value nor default.
+    pub fn double(&self, name: &str) -> f64 {
+        self.text(name)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or_default()
+    }
+
     /// A number of type int or short.
     pub fn int(&self, name: &str) -> i32 {
         i32::try_from(self.long(name)).unwrap_or(i32::MAX)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use carrick_storage::log::LogConfig;
+use carrick_storage::log::{CleanRules, LogConfig};
 
 use super::defs::{TOPIC_CONFIGS, TopicConfigDef};
 use crate::config::def::list;
@@ -37,6 +37,8 @@ pub struct TopicConfig {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`
     pub timestamp_after_max_ms: i64,
+    /// When and how to compact, if `compact`.
+    pub clean: CleanRules,
     /// `flush.messages` and `flush.ms`
     pub flush: FlushPolicy,
     /// What the log wants to know. Its retention is `None` unless `cleanup.policy` has `delete`.
@@ -120,6 +122,7 @@ impl TopicConfig {
             log_append_time: view.text("message.timestamp.type") == "LogAppendTime",
             timestamp_before_max_ms: view.long("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: view.long("message.timestamp.after.max.ms"),
+            clean: view.clean(),
             flush: view.flush(),
             log: view.log(delete),
         }
@@ -160,10 +163,32 @@ impl View<'_> {
         (self.overrides.contains_key(name) || by_broker).then(|| self.long(name))
     }
 
+    fn clean(&self) -> CleanRules {
+        CleanRules {
+            delete_retention_ms: self.long("delete.retention.ms"),
+            min_lag_ms: self.long("min.compaction.lag.ms"),
+            max_lag_ms: self.long("max.compaction.lag.ms"),
+            min_dirty_ratio: self
+                .text("min.cleanable.dirty.ratio")
+                .parse()
+                .unwrap_or_default(),
+        }
+    }
+
     fn flush(&self) -> FlushPolicy {
         match (self.if_set("flush.messages"), self.if_set("flush.ms")) {
             (None, None) | (Some(1), _) | (_, Some(0)) => FlushPolicy::BeforeAck,
             (messages, ms) => FlushPolicy::Background { messages, ms },
+        }
+    }
+
+    /// `segment.ms`, or sooner where records must be compacted before (`LogConfig.maxSegmentMs`).
+    fn segment_ms(&self) -> i64 {
+        let segment_ms = self.long("segment.ms");
+        let is_compacted = list(&self.text("cleanup.policy")).any(|word| word == "compact");
+        match self.long("max.compaction.lag.ms") {
+            lag_ms if is_compacted && lag_ms > 0 => segment_ms.min(lag_ms),
+            _ => segment_ms,
         }
     }
 
@@ -175,7 +200,8 @@ impl View<'_> {
         let limit = |name| delete.then(|| self.long(name)).filter(|limit| *limit >= 0);
         LogConfig {
             segment_max_bytes: segment,
-            segment_max_age_ms: self.long("segment.ms"),
+            segment_max_age_ms: self.segment_ms(),
+            segment_jitter_ms: self.long("segment.jitter.ms"),
             index_interval_bytes: self.u32("index.interval.bytes"),
             index_max_bytes: self.u32("segment.index.bytes"),
             retention_ms: limit("retention.ms"),

@@ -1,0 +1,320 @@
+//! The cleaners: they compact the dirtiest partition that is due, again and again (Kafka's
+//! `LogCleaner` and `LogCleanerManager`).
+//!
+//! Invariants: a partition is cleaned by one cleaner at a time. One that failed is left alone until
+//! the broker is restarted, unless only room was missing. All cleaners share one limit of bytes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use carrick_protocol::ids::TopicPartition;
+use carrick_storage::log::{CleanError, CleanLimits};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::partition::Partition;
+use crate::{Broker, clock};
+
+/// How long a cleaner that is held back waits before it looks whether to stop.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// `log.cleaner.*`.
+#[derive(Debug, Clone)]
+pub struct CleanerConfig {
+    /// `log.cleaner.enable`
+    pub enable: bool,
+    /// `log.cleaner.threads`
+    pub threads: usize,
+    /// `log.cleaner.backoff.ms`
+    pub backoff_ms: u64,
+    /// `log.cleaner.io.max.bytes.per.second`
+    pub max_bytes_per_second: f64,
+    /// Memory of one cleaner: its part of `log.cleaner.dedupe.buffer.size`.
+    pub limits: CleanLimits,
+}
+
+/// What the cleaners share.
+#[derive(Debug)]
+struct Cleaners {
+    config: CleanerConfig,
+    /// Being cleaned, or failed.
+    taken: Mutex<HashSet<TopicPartition>>,
+    /// When the bytes counted so far are paid for.
+    paid_until: Mutex<Instant>,
+}
+
+/// Starts the cleaners. They hold the broker only while they work.
+pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
+    let config = broker.config.cleaner.clone();
+    let threads = if config.enable { config.threads } else { 0 };
+    let backoff = Duration::from_millis(config.backoff_ms);
+    let cleaners = Arc::new(Cleaners {
+        config,
+        taken: Mutex::default(),
+        paid_until: Mutex::new(Instant::now()),
+    });
+    let clean = |_| {
+        let (cleaners, broker) = (Arc::clone(&cleaners), Arc::downgrade(broker));
+        tokio::spawn(async move {
+            loop {
+                let Some(broker) = broker.upgrade() else {
+                    return;
+                };
+                let cleaners = Arc::clone(&cleaners);
+                let round = tokio::task::spawn_blocking(move || cleaners.clean_dirtiest(&broker));
+                let cleaned = round.await.unwrap_or_else(|error| {
+                    tracing::error!(%error, "a cleaner failed");
+                    false
+                });
+                if !cleaned {
+                    tokio::time::sleep(backoff).await;
+                }
+            }
+        })
+    };
+    (0..threads).map(clean).collect()
+}
+
+impl Cleaners {
+    /// Cleans one partition; false when none is due.
+    fn clean_dirtiest(&self, broker: &Broker) -> bool {
+        let Some(partition) = self.take_dirtiest(broker) else {
+            return false;
+        };
+        let id = partition.id().clone();
+        let started = Instant::now();
+        let mut pace = |bytes| self.pace(bytes, || broker.is_stopping() || partition.is_closed());
+        let cleaned = partition.compact(clock::now_ms(), self.config.limits, &mut pace);
+        let ms = started.elapsed().as_millis();
+        match cleaned {
+            Ok(stats) => {
+                tracing::info!(partition = %id, ?stats, ms, "compacted");
+                metrics::counter!("carrick_compacted_bytes_total").increment(stats.bytes_read);
+            }
+            Err(CleanError::Stopped) => {
+                tracing::debug!(partition = %id, "compaction stopped");
+                self.taken.lock().remove(&id);
+                return false;
+            }
+            Err(CleanError::Log(error)) if error.passes() => {
+                tracing::warn!(partition = %id, %error, "compaction waits");
+                self.taken.lock().remove(&id);
+                return false;
+            }
+            Err(CleanError::Log(error)) => {
+                tracing::error!(partition = %id, %error, "not compacted until the next start");
+                return true;
+            }
+        }
+        self.taken.lock().remove(&id);
+        true
+    }
+
+    fn take_dirtiest(&self, broker: &Broker) -> Option<Arc<Partition>> {
+        let now_ms = clock::now_ms();
+        let mut taken = self.taken.lock();
+        let mut dirtiest: Option<(f64, Arc<Partition>)> = None;
+        for topic in broker.catalog.list() {
+            for partition in topic.partitions().iter() {
+                if taken.contains(partition.id()) {
+                    continue;
+                }
+                let ratio = match partition.cleanable(now_ms) {
+                    Ok(Some(cleanable)) => cleanable.ratio(),
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::warn!(partition = %partition.id(), %error, "not compacted");
+                        continue;
+                    }
+                };
+                if dirtiest.as_ref().is_none_or(|(most, _)| ratio > *most) {
+                    dirtiest = Some((ratio, Arc::clone(partition)));
+                }
+            }
+        }
+        let (_, partition) = dirtiest?;
+        taken.insert(partition.id().clone());
+        Some(partition)
+    }
+
+    /// Waits until `bytes` are within the limit; false when it is time to stop.
+    fn pace(&self, bytes: usize, stop: impl Fn() -> bool) -> bool {
+        let seconds = bytes as f64 / self.config.max_bytes_per_second;
+        let cost = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+        let until = {
+            let mut paid_until = self.paid_until.lock();
+            *paid_until = (*paid_until).max(Instant::now()) + cost;
+            *paid_until
+        };
+        while !stop() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || cost.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(LONGEST_WAIT));
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use carrick_link::ports::Lease;
+    use carrick_link::record::LinkName;
+    use carrick_protocol::batch::{BatchBuilder, Batches, records};
+    use carrick_protocol::ids::Offset;
+
+    use super::*;
+    use crate::partition::Acks;
+    use crate::testing::TestBroker;
+
+    const SOON: Duration = Duration::from_secs(30);
+    const SMALL: [(&str, &str); 3] = [
+        ("cleanup.policy", "compact"),
+        ("internal.segment.bytes", "4096"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    const BUSY: &str = "log.cleaner.backoff.ms=20";
+
+    fn batch(key: &str, value: &str) -> BatchBuilder {
+        let value = format!("{value:>200}");
+        BatchBuilder::new().record(
+            clock::now_ms(),
+            Some(key.as_bytes()),
+            Some(value.as_bytes()),
+        )
+    }
+
+    /// Offsets and values by key, the last of each.
+    fn held(partition: &Partition) -> (usize, BTreeMap<Vec<u8>, String>) {
+        let snapshot = partition.snapshot();
+        let (mut count, mut last) = (0, BTreeMap::new());
+        let mut next = snapshot.log_start();
+        loop {
+            let read = snapshot.read(next, snapshot.end(), 1 << 20, true).unwrap();
+            if read.is_empty() {
+                return (count, last);
+            }
+            for batch in Batches::new(&read) {
+                let batch = batch.unwrap();
+                next = batch.header.next_offset();
+                for record in records(&batch, 1 << 20).unwrap() {
+                    let record = record.unwrap();
+                    let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+                    last.insert(record.key.unwrap().to_vec(), value.trim().to_owned());
+                    count += 1;
+                }
+            }
+        }
+    }
+
+    /// Waits until few records are left; what they are.
+    async fn compacted(partition: &Partition) -> BTreeMap<Vec<u8>, String> {
+        let begun = Instant::now();
+        loop {
+            let (count, last) = held(&partition);
+            if count < 60 {
+                return last;
+            }
+            assert!(begun.elapsed() < SOON, "{count} records are still there");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn expected() -> BTreeMap<Vec<u8>, String> {
+        let of = |n: usize| (format!("k{}", n % 5).into_bytes(), n.to_string());
+        (0..300).map(of).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn compacted_topics_shrink_while_they_are_written_and_read() {
+        let it = TestBroker::start(&[BUSY]).await;
+        let topic = it.create_with("t", 1, &SMALL);
+        let kept = it.create_with("kept", 1, &[SMALL[1]]);
+        let partition = topic.partition(0).unwrap();
+        let other = kept.partition(0).unwrap();
+        for n in 0..300 {
+            let batch = batch(&format!("k{}", n % 5), &n.to_string())
+                .build()
+                .freeze();
+            for to in [&partition, &other] {
+                to.append_produced(&batch, Acks::Leader, clock::now_ms())
+                    .unwrap();
+            }
+        }
+        assert_eq!(compacted(&partition).await, expected());
+        assert_eq!(partition.snapshot().end(), Offset(300));
+        assert_eq!(held(&other).0, 300, "another policy");
+        let it = it.restart(&["log.cleaner.enable=false"]).await;
+        let topic = it.broker().catalog.topic("t").unwrap();
+        assert_eq!(held(&topic.partition(0).unwrap()).1, expected());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn mirrors_are_compacted_where_they_are_and_go_on() {
+        let it = TestBroker::start(&[BUSY]).await;
+        let mirror = it.create_mirror_with("m", 1, &SMALL);
+        let partition = mirror.partition(0).unwrap();
+        let lease = Lease {
+            link: LinkName::new("l").unwrap(),
+            epoch: 1,
+        };
+        partition.mirror_open(&lease).unwrap();
+        for n in 0..300 {
+            let batch = batch(&format!("k{}", n % 5), &n.to_string());
+            let bytes = batch.base_offset(Offset(n)).build().freeze();
+            let next = partition
+                .mirror_append(&lease, &bytes, Offset(n + 1))
+                .unwrap();
+            assert_eq!(next, Offset(n + 1));
+        }
+        assert_eq!(compacted(&partition).await, expected());
+        assert_eq!(partition.mirror_position().next_offset, Offset(300));
+        partition.mirror_truncate_to(&lease, Offset(290)).unwrap();
+        let position = partition.mirror_position().next_offset;
+        assert!(position <= Offset(290));
+        let again = batch("k0", "again")
+            .base_offset(Offset(290))
+            .build()
+            .freeze();
+        partition
+            .mirror_append(&lease, &again, Offset(291))
+            .unwrap();
+        assert_eq!(held(&partition).1[&b"k0"[..]], "again");
+    }
+
+    #[test]
+    fn the_limit_of_bytes_holds_for_all_cleaners_together() {
+        let limits = CleanLimits {
+            map_bytes: 0,
+            load_factor: 0.9,
+        };
+        let cleaners = |max_bytes_per_second| Cleaners {
+            config: CleanerConfig {
+                enable: true,
+                threads: 2,
+                backoff_ms: 0,
+                max_bytes_per_second,
+                limits,
+            },
+            taken: Mutex::default(),
+            paid_until: Mutex::new(Instant::now()),
+        };
+        let begun = Instant::now();
+        let limited = cleaners(1_000_000.0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| assert!((0..5).all(|_| limited.pace(10_000, || false))));
+            }
+        });
+        assert!(
+            begun.elapsed() >= Duration::from_millis(100),
+            "100 kB at 1 MB/s"
+        );
+        assert!(!cleaners(1.0).pace(1 << 40, || true), "and stops at once");
+        assert!(cleaners(f64::MAX).pace(1 << 40, || false));
+    }
+}
