@@ -29,7 +29,7 @@ test: test-unit test-e2e test-clients test-crash test-kafka-suite ## everything,
 
 test-unit: deps        ## unit, property and model tests, house rules
 	$(CARGO) test --release --locked --workspace --exclude e2e --exclude benches --no-fail-fast
-	$(CARGO) test --release --locked -p e2e --lib --test tidy
+	$(CARGO) test --release --locked -p e2e --lib --bin kafka-suite --test tidy
 
 test-e2e: build peers  ## a real Apache Kafka as source
 	$(CARGO) test --release --locked -p e2e --test e2e -- --test-threads=$(E2E_THREADS)
@@ -40,8 +40,9 @@ test-clients: build peers ## real client libraries and applications by capabilit
 test-crash: build peers ## SIGKILL at random points; CRASH_ROUNDS=25 by default
 	$(CARGO) test --release --locked -p e2e --test crash -- --test-threads=1
 
-test-kafka-suite: build peers ## Apache Kafka's own client tests, the cross-section of docs/LIMITS.md
-	bash tests/kafka-suite/check.sh $(BIN)
+test-kafka-suite: build ## Apache Kafka's own client tests, each once; SUITE=all: in fresh and in shared mode
+	$(CARGO) build --release --locked -p e2e --bin kafka-suite
+	$(dir $(BIN))kafka-suite $(if $(filter all,$(SUITE)),--all)
 
 bench: build peers     ## one bench a question: see benches/README.md
 	$(CARGO) bench --profile release --locked -p benches

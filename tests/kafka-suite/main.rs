@@ -1,0 +1,175 @@
+//! Apache Kafka's own client integration tests, as published on Maven Central, against a broker outside of their JVM.
+//!
+//! `expected.txt` names the cases that pass on a real Apache Kafka in this harness; each must pass here, or stand in
+//! `known.txt` with the reason. Cases that real Kafka fails here (they want several brokers, or look into objects of
+//! the broker) are not run. A case is an invocation of a test method: `Class.method#n`, n counting the method's cluster
+//! configs. In mode `fresh` it has a broker of its own with the server config that it asks for, in mode `shared` one
+//! broker serves all, one after the other.
+//!
+//! A case that failed is run once more when the rest is through, and said to have needed that.
+
+mod cases;
+mod jvm;
+mod report;
+
+use std::collections::VecDeque;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use harness::Result;
+use parking_lot::Mutex;
+
+use cases::{Expected, Job, Mode};
+use jvm::{Jvm, Outcome, Setup};
+
+const USAGE: &str = "usage: kafka-suite [--all] [--kafka] [--record] [CLASS | CLASS.method]…
+  --all      every case in every mode in which real Kafka passes it; else each case once
+  --kafka    against a real Apache Kafka
+  --record   prints what expected.txt is to hold for the broker: all classes in both modes
+SUITE_JOBS: how many JVMs at once (2). CARRICK_BIN: the binary, if it is not the one beside this.";
+
+/// Share groups are no goal: their classes are not even tried when recording.
+const NOT_RECORDED: &str = "Share";
+
+/// If more cases fail, it is not the machine that was slow for a moment, and nothing is run again.
+const MOST_SECOND_TRIES: usize = 8;
+
+#[derive(Default)]
+struct Arguments {
+    all: bool,
+    kafka: bool,
+    record: bool,
+    names: Vec<String>,
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut found = Arguments::default();
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--all" => found.all = true,
+            "--kafka" => found.kafka = true,
+            "--record" => found.record = true,
+            name if !name.starts_with('-') => found.names.push(name.to_owned()),
+            _ => bail!("{USAGE}"),
+        }
+    }
+    Ok(found)
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = arguments()?;
+    let setup = Setup::new(arguments.kafka)?;
+    if arguments.record {
+        return record(&setup, &arguments.names);
+    }
+    let expected = cases::expected()?;
+    let known = cases::known(&expected)?;
+    let wanted: Vec<Expected> = cases::plan(expected, arguments.all)
+        .filter(|e| arguments.names.is_empty() || arguments.names.iter().any(|n| e.is_called(n)))
+        .collect();
+    if wanted.is_empty() {
+        bail!("no such case in expected.txt");
+    }
+    let started = Instant::now();
+    let mut outcomes = run(&setup, cases::jobs(&wanted))?;
+    let mut again: Vec<Expected> = wanted
+        .iter()
+        .filter(|e| !known.contains_key(&e.name) && !passed(&outcomes, e))
+        .cloned()
+        .collect();
+    if again.len() > MOST_SECOND_TRIES {
+        again.clear();
+    }
+    let first_time_only: Vec<Outcome> = run(&setup, cases::jobs(&again))?;
+    let second_try: Vec<String> = first_time_only
+        .iter()
+        .filter(|o| o.passed)
+        .map(|o| o.name.clone())
+        .collect();
+    outcomes.extend(first_time_only);
+    let complete = report::print(&report::Run {
+        wanted: &wanted,
+        known: &known,
+        outcomes: &outcomes,
+        second_try: &second_try,
+        took: started.elapsed(),
+    });
+    if !complete {
+        println!(
+            "kafka-suite: what the tests and brokers said is in {}",
+            setup.logs.display()
+        );
+    }
+    Ok(if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn passed(outcomes: &[Outcome], expected: &Expected) -> bool {
+    outcomes.iter().any(|o| o.passed && o.is_of(expected))
+}
+
+/// Runs the jobs on as many JVMs as are wanted, the first ones first.
+fn run(setup: &Setup, jobs: Vec<Job>) -> Result<Vec<Outcome>> {
+    let jvms: usize = match std::env::var("SUITE_JOBS") {
+        Ok(number) => number.parse().context("SUITE_JOBS")?,
+        Err(_) => 2,
+    };
+    let jvms = jvms.min(jobs.len());
+    let queue = Mutex::new(VecDeque::from(jobs));
+    let outcomes = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jvms)
+            .map(|number| {
+                let (queue, outcomes) = (&queue, &outcomes);
+                scope.spawn(move || work(setup, number, queue, outcomes))
+            })
+            .collect();
+        workers.into_iter().try_for_each(|w| match w.join() {
+            Ok(result) => result,
+            Err(_) => bail!("a worker panicked"),
+        })
+    })?;
+    Ok(outcomes.into_inner())
+}
+
+fn work(
+    setup: &Setup,
+    number: usize,
+    queue: &Mutex<VecDeque<Job>>,
+    outcomes: &Mutex<Vec<Outcome>>,
+) -> Result<()> {
+    let mut jvm = None;
+    loop {
+        let Some(job) = queue.lock().pop_front() else {
+            return Ok(());
+        };
+        let runner = match &mut jvm {
+            Some(runner) => runner,
+            none => none.insert(Jvm::start(setup, number)?),
+        };
+        let (found, alive) = runner.run(&job)?;
+        report::progress(&job, &found);
+        outcomes.lock().extend(found);
+        if !alive {
+            jvm = None;
+        }
+    }
+}
+
+/// Runs everything in both modes and prints the lines of expected.txt.
+fn record(setup: &Setup, names: &[String]) -> Result<ExitCode> {
+    let classes = Jvm::start(setup, 0)?.classes()?;
+    let jobs: Vec<Job> = classes
+        .iter()
+        .filter(|c| !c.starts_with(NOT_RECORDED) && (names.is_empty() || names.contains(c)))
+        .flat_map(|c| [Mode::Fresh, Mode::Shared].map(|mode| Job::whole(mode, c)))
+        .collect();
+    for line in cases::lines(&run(setup, jobs)?) {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
