@@ -9,6 +9,7 @@ use crate::group::GroupError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;
+use crate::transaction::TxnError;
 
 /// The code for a partition's refusal.
 pub fn partition_code(error: &PartitionError) -> ErrorCode {
@@ -120,5 +121,38 @@ pub fn group_code(error: GroupError) -> ErrorCode {
         GroupError::RecordTooLarge => ErrorCode::UNKNOWN_SERVER_ERROR,
         GroupError::NotStored | GroupError::Gone => ErrorCode::COORDINATOR_NOT_AVAILABLE,
         GroupError::ShuttingDown => ErrorCode::NOT_COORDINATOR,
+    }
+}
+
+/// The code for a refusal by the transaction coordinator.
+pub fn txn_code(error: TxnError) -> ErrorCode {
+    match error {
+        TxnError::InvalidId => ErrorCode::INVALID_REQUEST,
+        TxnError::NotFound => ErrorCode::TRANSACTIONAL_ID_NOT_FOUND,
+        TxnError::NotMapped => ErrorCode::INVALID_PRODUCER_ID_MAPPING,
+        TxnError::Fenced => ErrorCode::PRODUCER_FENCED,
+        TxnError::Concurrent => ErrorCode::CONCURRENT_TRANSACTIONS,
+        TxnError::InvalidState => ErrorCode::INVALID_TXN_STATE,
+        TxnError::NotInTransaction => ErrorCode::TRANSACTION_ABORTABLE,
+        TxnError::InvalidTimeout => ErrorCode::INVALID_TRANSACTION_TIMEOUT,
+        TxnError::TooMany => ErrorCode::POLICY_VIOLATION,
+        TxnError::NoProducerId => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+        TxnError::NotStored => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        TxnError::ShuttingDown => ErrorCode::NOT_COORDINATOR,
+    }
+}
+
+/// The code for a batch that the transaction coordinator refuses, in words that producers know
+/// (`AddPartitionsToTxnManager`, `ReplicaManager.handleProduceAppend` in Kafka): retriable ones of
+/// the coordinator are unknown to Produce, and newer codes to older clients.
+pub fn produce_txn_code(version: i16, error: TxnError) -> ErrorCode {
+    match error {
+        TxnError::Fenced => ErrorCode::INVALID_PRODUCER_EPOCH,
+        TxnError::NotInTransaction if version < 11 => ErrorCode::INVALID_TXN_STATE,
+        TxnError::Concurrent if version < 12 => ErrorCode::NOT_ENOUGH_REPLICAS,
+        TxnError::NotStored | TxnError::NoProducerId | TxnError::ShuttingDown => {
+            ErrorCode::NOT_ENOUGH_REPLICAS
+        }
+        error => txn_code(error),
     }
 }

@@ -1,13 +1,10 @@
 //! FindCoordinator (key 10), versions 0–6.
 //!
-//! There is one broker, so it coordinates every group: the answer is its own advertised address on
-//! the listener that was asked. v4 (KIP-699): several keys at once.
+//! There is one broker, so it coordinates every group and every transactional id: the answer is its
+//! own advertised address on the listener that was asked. v4 (KIP-699): several keys at once.
 //!
-//! Key type 1 (transactions) is refused with UNSUPPORTED_VERSION: transactions are not built yet.
-//! The code is deliberate. COORDINATOR_NOT_AVAILABLE would be retried until the producer's
-//! `max.block.ms` is over, and then blamed on a timeout; this one is fatal at once in the Java
-//! client, whose exception shows the message. Key type 2 (share groups, v6) likewise: share groups
-//! are never advertised. Any other type is INVALID_REQUEST.
+//! Key type 2 (share groups, v6) is refused with UNSUPPORTED_VERSION, which is fatal at once in the
+//! Java client: share groups are never advertised. Any other type is INVALID_REQUEST.
 
 use std::ops::RangeInclusive;
 
@@ -71,7 +68,7 @@ fn response(version: i16, found: &Found, keys: Vec<StrBytes>) -> FindCoordinator
 
 fn find(ctx: &Context, version: i16, key_type: i8) -> Found {
     match key_type {
-        GROUP => {
+        GROUP | TRANSACTION => {
             let (host, port) = ctx.broker.advertised(ctx.connection.listener);
             Found {
                 node_id: ctx.broker.node_id.0,
@@ -81,10 +78,6 @@ fn find(ctx: &Context, version: i16, key_type: i8) -> Found {
                 message: "",
             }
         }
-        TRANSACTION => nobody(
-            ErrorCode::UNSUPPORTED_VERSION,
-            "transactions are not supported by this broker",
-        ),
         SHARE if version >= 6 => nobody(
             ErrorCode::UNSUPPORTED_VERSION,
             "share groups are not supported by this broker",

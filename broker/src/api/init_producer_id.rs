@@ -1,59 +1,87 @@
 //! InitProducerId (key 22), versions 0–5.
 //!
-//! A producer id for an idempotent producer (KIP-98), epoch 0. What a producer had before (v3,
-//! KIP-360) is not looked at without a transactional id: it gets a new id, as in Kafka.
+//! A producer id and epoch. Without a transactional id always a new producer id with epoch 0
+//! (KIP-98). With one, the instances of the producer before are fenced; a transaction that one of
+//! them left open is aborted first, and meanwhile the answer is CONCURRENT_TRANSACTIONS.
 //!
-//! - v4: PRODUCER_FENCED, v5: TRANSACTION_ABORTABLE (KIP-890): only with transactions.
-//!
-//! Not done: transactions. A transactional id is answered UNSUPPORTED_VERSION, which no client
-//! retries (COORDINATOR_NOT_AVAILABLE would be retried for ever), with a line in the log.
+//! - v3 (KIP-360): the producer id and epoch of a producer that goes on after an error.
+//! - v4: PRODUCER_FENCED; before that INVALID_PRODUCER_EPOCH. v5: TRANSACTION_ABORTABLE (KIP-890).
+//! - v6 (two-phase commit, KIP-939) is not done: unstable in Kafka 4.3, and the codec cannot read
+//!   its requests.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TransactionalId;
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
+use super::error::txn_code;
+use super::transactions::{fenced_since, producer};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::transaction::Producer;
+use crate::transaction::coordinator::InitRequest;
 
 /// InitProducerId.
 pub struct InitProducerId;
+
+/// Neither a producer id nor an epoch.
+const NONE: (ProducerId, i16) = (ProducerId(-1), -1);
 
 impl Api for InitProducerId {
     const KEY: ApiKey = ApiKey::InitProducerId;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
     type Request = InitProducerIdRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        if let Some(id) = &request.transactional_id {
-            let code = if id.is_empty() {
-                ErrorCode::INVALID_REQUEST
-            } else {
-                let (id, peer) = (id.as_str(), ctx.connection.peer);
-                tracing::warn!(transactional_id = id, %peer, "transactions are not supported yet");
-                ErrorCode::UNSUPPORTED_VERSION
-            };
-            return Reply::Now(refused(code));
-        }
-        let producer_ids = Arc::clone(&ctx.broker.producer_ids);
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let expected = match (request.producer_id, request.producer_epoch) {
+            NONE => None,
+            (ProducerId(-1), _) | (_, -1) => {
+                return Reply::Now(refused(ErrorCode::INVALID_REQUEST));
+            }
+            (id, epoch) => Some(producer(id, epoch)),
+        };
+        let Some(id) = request.transactional_id else {
+            return without_transactions(ctx);
+        };
+        let init = InitRequest {
+            timeout_ms: request.transaction_timeout_ms,
+            expected,
+        };
+        let id = TransactionalId::new(id.as_str());
+        let initialized = ctx.broker.transactions.init(id, init);
         Reply::Later(Box::pin(async move {
-            // Every thousandth id is a write to disk.
-            let allocated = tokio::task::spawn_blocking(move || producer_ids.allocate()).await;
-            match allocated {
-                Ok(Ok(id)) => InitProducerIdResponse::default()
-                    .with_producer_id(ProducerId(id.0))
-                    .with_producer_epoch(0),
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "no producer id");
-                    refused(ErrorCode::KAFKA_STORAGE_ERROR)
-                }
-                Err(error) => {
-                    tracing::error!(%error, "no producer id");
-                    refused(ErrorCode::UNKNOWN_SERVER_ERROR)
-                }
+            match initialized.await {
+                Ok(producer) => accepted(producer),
+                Err(error) => refused(fenced_since(version, 4, txn_code(error))),
             }
         }))
     }
+}
+
+fn without_transactions(ctx: &Context) -> Reply<InitProducerIdResponse> {
+    let producer_ids = Arc::clone(&ctx.broker.producer_ids);
+    Reply::Later(Box::pin(async move {
+        // Every thousandth id is a write to disk.
+        let allocated = tokio::task::spawn_blocking(move || producer_ids.allocate()).await;
+        match allocated {
+            Ok(Ok(id)) => accepted(Producer { id, epoch: 0 }),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no producer id");
+                refused(ErrorCode::KAFKA_STORAGE_ERROR)
+            }
+            Err(error) => {
+                tracing::error!(%error, "no producer id");
+                refused(ErrorCode::UNKNOWN_SERVER_ERROR)
+            }
+        }
+    }))
+}
+
+fn accepted(producer: Producer) -> InitProducerIdResponse {
+    InitProducerIdResponse::default()
+        .with_producer_id(ProducerId(producer.id.0))
+        .with_producer_epoch(producer.epoch)
 }
 
 fn refused(code: ErrorCode) -> InitProducerIdResponse {

@@ -4,6 +4,8 @@ pub mod context;
 pub mod error;
 pub mod table;
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 mod admin;
 #[cfg(test)]
 mod admin_tests;
@@ -23,6 +25,8 @@ pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
+pub mod end_txn;
 pub mod features;
 pub mod fetch;
 pub mod find_coordinator;
@@ -35,6 +39,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -44,6 +49,8 @@ mod placement;
 pub mod produce;
 pub mod sync_group;
 pub mod throttle;
+mod transactions;
+pub mod write_txn_markers;
 
 pub use context::{Connection, Context};
 pub use table::{Api, BoxFuture, Frame, Reply, ResponseOf};

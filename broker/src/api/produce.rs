@@ -11,7 +11,11 @@
 //! - v12 (KIP-890): transactions v2. v13 (KIP-516): topics by id.
 //! - A mirror refuses with INVALID_REQUEST, decided under the append lock.
 //!
-//! Not done: transactions (a transactional batch is INVALID_TXN_STATE).
+//! A batch in a transaction is appended only to a partition that is in the transaction (KIP-890).
+//! With v12 the partition is added by that; before, one that was not is INVALID_TXN_STATE (v11 on:
+//! TRANSACTION_ABORTABLE). Code is in `transactional`.
+
+mod transactional;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -27,13 +31,15 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::partition_code;
+use self::transactional::{Intent, Verdicts};
+use super::error::{partition_code, produce_txn_code};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::clock;
 use crate::partition::{Acks, Appended, PartitionError, Pending, Produced};
 use crate::quota::Kind;
 use crate::topic::Topic;
+use crate::transaction::coordinator::{Addition, Admitted};
 
 /// Produce.
 pub struct Produce;
@@ -49,32 +55,22 @@ impl Api for Produce {
             return Reply::Now(all_failed(request, ErrorCode::INVALID_REQUIRED_ACKS));
         };
         let wait_ms = ctx.record_bytes(Kind::Produce, produced_bytes(&request));
-        let now_ms = clock::now_ms();
-        let mut topics = Vec::with_capacity(request.topic_data.len());
-        let mut waiting = Vec::new();
-        for (t, data) in request.topic_data.into_iter().enumerate() {
-            let appending = Appending {
-                version,
-                acks,
-                now_ms,
-                topic: resolve(ctx, version, &data),
-            };
-            let mut partitions = Vec::with_capacity(data.partition_data.len());
-            for (p, partition) in data.partition_data.into_iter().enumerate() {
-                let outcome = appending.append(partition);
-                if let Some(pending) = outcome.pending {
-                    waiting.push(((t, p), pending));
-                }
-                partitions.push(outcome.response);
-            }
-            topics.push(
-                // Copied: a slice would keep the whole frame in memory until the flush is done.
-                TopicProduceResponse::default()
-                    .with_name(text(&data.name).into())
-                    .with_topic_id(data.topic_id)
-                    .with_partition_responses(partitions),
-            );
-        }
+        let intent = match Intent::of(ctx, version, &request) {
+            Ok(intent) => intent,
+            Err(code) => return Reply::Now(all_failed(request, code)),
+        };
+        let append = |verdicts: &Verdicts<'_>| append_all(ctx, version, acks, request, verdicts);
+        let Admitted { written, addition } = match &intent {
+            None => Admitted::without_addition(append(&Verdicts::default())),
+            Some(intent) => ctx.broker.transactions.admit(
+                &intent.id,
+                intent.producer,
+                &intent.partitions,
+                intent.speaks,
+                |verdicts| append(&intent.verdicts(version, verdicts)),
+            ),
+        };
+        let Written { topics, waiting } = written;
         let response = ProduceResponse::default()
             .with_responses(topics)
             .with_throttle_time_ms(wait_ms);
@@ -82,10 +78,54 @@ impl Api for Produce {
         ctx.hold(wait_ms);
         match acks {
             Acks::None => unanswered(&response),
-            _ if waiting.is_empty() => Reply::Now(response),
-            _ => Reply::Later(Box::pin(flushed(version, response, waiting))),
+            _ if waiting.is_empty() && addition.is_none() => Reply::Now(response),
+            _ => Reply::Later(Box::pin(flushed(version, response, waiting, addition))),
         }
     }
+}
+
+/// What was appended of a request, and whose flush is waited for.
+struct Written {
+    topics: Vec<TopicProduceResponse>,
+    waiting: Vec<((usize, usize), Pending)>,
+}
+
+/// Appends all batches, in order.
+fn append_all(
+    ctx: &Context,
+    version: i16,
+    acks: Acks,
+    request: ProduceRequest,
+    verdicts: &Verdicts<'_>,
+) -> Written {
+    let now_ms = clock::now_ms();
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    let mut waiting = Vec::new();
+    for (t, data) in request.topic_data.into_iter().enumerate() {
+        let appending = Appending {
+            version,
+            acks,
+            now_ms,
+            topic: resolve(ctx, version, &data),
+            verdicts,
+        };
+        let mut partitions = Vec::with_capacity(data.partition_data.len());
+        for (p, partition) in data.partition_data.into_iter().enumerate() {
+            let outcome = appending.append(partition);
+            if let Some(pending) = outcome.pending {
+                waiting.push(((t, p), pending));
+            }
+            partitions.push(outcome.response);
+        }
+        topics.push(
+            // Copied: a slice would keep the whole frame in memory until the flush is done.
+            TopicProduceResponse::default()
+                .with_name(text(&data.name).into())
+                .with_topic_id(data.topic_id)
+                .with_partition_responses(partitions),
+        );
+    }
+    Written { topics, waiting }
 }
 
 /// What counts against the quota: the record batches, without the frame around them.
@@ -124,14 +164,15 @@ struct Outcome {
 }
 
 /// The appends to one topic.
-struct Appending {
+struct Appending<'a> {
     version: i16,
     acks: Acks,
     now_ms: i64,
     topic: Result<Arc<Topic>, ErrorCode>,
+    verdicts: &'a Verdicts<'a>,
 }
 
-impl Appending {
+impl Appending<'_> {
     fn append(&self, data: PartitionProduceData) -> Outcome {
         let index = data.index;
         let refused = |code: ErrorCode| Outcome {
@@ -150,7 +191,11 @@ impl Appending {
             return refused(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
         }
         metrics::counter!("carrick_produced_bytes_total").increment(records.len() as u64);
-        match partition.append_produced(&records, self.acks, self.now_ms) {
+        let admission = match self.verdicts.admission(partition.id()) {
+            Ok(admission) => admission,
+            Err(code) => return refused(code),
+        };
+        match partition.append_admitted(&records, self.acks, admission, self.now_ms) {
             Ok(Produced::Done(appended)) => Outcome {
                 response: self.appended(index, &appended),
                 pending: None,
@@ -251,11 +296,21 @@ async fn flushed(
     version: i16,
     mut response: ProduceResponse,
     waiting: Vec<((usize, usize), Pending)>,
+    addition: Addition,
 ) -> ProduceResponse {
     for ((t, p), pending) in waiting {
         if let Err(error) = pending.durable().await {
             let place = &mut response.responses[t].partition_responses[p];
             *place = explained(version, place.index, &error);
+        }
+    }
+    if let Err(error) = addition.durable().await {
+        let code = produce_txn_code(version, error);
+        let topics = response.responses.iter_mut();
+        for place in topics.flat_map(|topic| &mut topic.partition_responses) {
+            if place.error_code == 0 {
+                *place = failed(place.index, code);
+            }
         }
     }
     response

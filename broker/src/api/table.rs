@@ -14,13 +14,14 @@ use kafka_protocol::protocol::Request;
 use super::Context;
 use super::throttle::{Throttled, Timed};
 use super::{
-    alter_client_quotas, alter_configs, api_versions, create_partitions, create_topics,
-    delete_groups, delete_records, delete_topics, describe_client_quotas, describe_cluster,
-    describe_configs, describe_groups, describe_log_dirs, describe_producers,
-    describe_topic_partitions, fetch, find_coordinator, heartbeat, incremental_alter_configs,
-    init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets,
-    metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
-    sync_group,
+    add_offsets_to_txn, add_partitions_to_txn, alter_client_quotas, alter_configs, api_versions,
+    create_partitions, create_topics, delete_groups, delete_records, delete_topics,
+    describe_client_quotas, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
+    describe_producers, describe_topic_partitions, describe_transactions, end_txn, fetch,
+    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
+    leave_group, list_config_resources, list_groups, list_offsets, list_transactions, metadata,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    write_txn_markers,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -178,6 +179,13 @@ apis! {
     describe_groups::DescribeGroups,
     delete_groups::DeleteGroups,
     offset_delete::OffsetDelete,
+    // Transactions.
+    add_partitions_to_txn::AddPartitionsToTxn,
+    add_offsets_to_txn::AddOffsetsToTxn,
+    end_txn::EndTxn,
+    write_txn_markers::WriteTxnMarkers,
+    describe_transactions::DescribeTransactions,
+    list_transactions::ListTransactions,
     // Admin.
     create_topics::CreateTopics,
     delete_topics::DeleteTopics,

@@ -29,12 +29,6 @@ pub enum TxnError {
     /// The timeout is not positive, or larger than `transaction.max.timeout.ms`.
     #[error("the transaction timeout lies outside the allowed range")]
     InvalidTimeout,
-    /// Two-phase commit is not enabled.
-    #[error("two-phase commit is not enabled")]
-    TwoPhaseCommit,
-    /// A prepared transaction can't be kept.
-    #[error("prepared transactions cannot be kept")]
-    KeepPrepared,
     /// There are as many transactional ids, or groups in the transaction, as there may be.
     #[error("there are too many transactional ids, or groups in the transaction")]
     TooMany,

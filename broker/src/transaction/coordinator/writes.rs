@@ -30,6 +30,11 @@ pub struct Admitted<R> {
 }
 
 impl Addition {
+    /// Whether there is nothing to wait for.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Waits until the addition is durable; at once if there is none.
     ///
     /// # Errors
@@ -119,7 +124,8 @@ impl Coordinator {
 }
 
 impl<R> Admitted<R> {
-    fn without_addition(written: R) -> Self {
+    /// A write that added nothing.
+    pub fn without_addition(written: R) -> Self {
         let addition = Addition::default();
         Self { written, addition }
     }

@@ -1,0 +1,62 @@
+//! DescribeTransactions (key 65), version 0 (KIP-664).
+//!
+//! Where transactional ids stand, and which partitions are in their transactions. One that is not
+//! known is TRANSACTIONAL_ID_NOT_FOUND. Groups whose offsets are in a transaction are not shown:
+//! Kafka shows them as partitions of `__consumer_offsets`, which there is none of here.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::describe_transactions_response::{TopicData, TransactionState};
+use kafka_protocol::messages::{
+    ApiKey, DescribeTransactionsRequest, DescribeTransactionsResponse, ProducerId, TransactionalId,
+};
+
+use super::error::txn_code;
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::transaction::metadata::Metadata;
+
+/// DescribeTransactions.
+pub struct DescribeTransactions;
+
+impl Api for DescribeTransactions {
+    const KEY: ApiKey = ApiKey::DescribeTransactions;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    type Request = DescribeTransactionsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let states = request.transactional_ids.into_iter().map(|id| {
+            let described = ctx.broker.transactions.describe(&id);
+            match described {
+                Ok(metadata) => described_as(id, &metadata),
+                Err(error) => TransactionState::default()
+                    .with_transactional_id(id)
+                    .with_error_code(txn_code(error).0),
+            }
+        });
+        let response = DescribeTransactionsResponse::default();
+        Reply::Now(response.with_transaction_states(states.collect()))
+    }
+}
+
+fn described_as(id: TransactionalId, metadata: &Metadata) -> TransactionState {
+    let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for partition in &metadata.partitions {
+        let numbers = by_topic.entry(partition.topic.as_ref()).or_default();
+        numbers.push(partition.partition);
+    }
+    let topics = by_topic.into_iter().map(|(topic, partitions)| {
+        TopicData::default()
+            .with_topic(text(topic).into())
+            .with_partitions(partitions)
+    });
+    TransactionState::default()
+        .with_transactional_id(id)
+        .with_transaction_state(text(metadata.state.name()))
+        .with_transaction_timeout_ms(metadata.timeout_ms)
+        .with_transaction_start_time_ms(metadata.start_ms)
+        .with_producer_id(ProducerId(metadata.producer_id.0))
+        .with_producer_epoch(metadata.epoch)
+        .with_topics(topics.collect())
+}

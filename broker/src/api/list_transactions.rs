@@ -1,0 +1,96 @@
+//! ListTransactions (key 66), versions 0–2 (KIP-664).
+//!
+//! All transactional ids, or those with one of some states or producer ids. States that Kafka does
+//! not know are named in the answer.
+//!
+//! - v1 (KIP-994): those whose transaction runs for longer than some time.
+//! - v2 (KIP-1152): those whose id matches a regular expression as a whole. It is one of Rust's
+//!   `regex`: without look-around and back references. Others: INVALID_REGULAR_EXPRESSION.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::list_transactions_response::TransactionState;
+use kafka_protocol::messages::{
+    ApiKey, ListTransactionsRequest, ListTransactionsResponse, ProducerId,
+};
+use kafka_protocol::protocol::StrBytes;
+use regex::RegexBuilder;
+
+use super::error::txn_code;
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::transaction::State;
+use crate::transaction::coordinator::{ListFilter, Listed};
+
+/// ListTransactions.
+pub struct ListTransactions;
+
+/// Memory that a compiled pattern may take.
+const PATTERN_MAX_BYTES: usize = 1 << 20;
+
+/// States that Kafka knows and that are over before anybody can see them.
+const UNSEEN_STATES: [&str; 2] = ["Dead", "PrepareEpochFence"];
+
+impl Api for ListTransactions {
+    const KEY: ApiKey = ApiKey::ListTransactions;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+    type Request = ListTransactionsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let (states, unknown) = states(&request.state_filters);
+        let pattern = request.transactional_id_pattern.as_deref();
+        let pattern = match pattern.filter(|pattern| !pattern.is_empty()) {
+            None => None,
+            Some(pattern) => {
+                let whole = RegexBuilder::new(&format!("^(?:{pattern})$"))
+                    .size_limit(PATTERN_MAX_BYTES)
+                    .build();
+                match whole {
+                    Ok(pattern) => Some(pattern),
+                    Err(_) => return Reply::Now(failed(ErrorCode::INVALID_REGULAR_EXPRESSION)),
+                }
+            }
+        };
+        let filter = ListFilter {
+            producer_ids: request.producer_id_filters.iter().map(|id| id.0).collect(),
+            states,
+            longer_than_ms: Some(request.duration_filter).filter(|ms| *ms >= 0),
+            pattern,
+        };
+        Reply::Now(match ctx.broker.transactions.list(&filter) {
+            Ok(listed) => ListTransactionsResponse::default()
+                .with_unknown_state_filters(unknown)
+                .with_transaction_states(listed.iter().map(row).collect()),
+            Err(error) => failed(txn_code(error)),
+        })
+    }
+}
+
+/// The states that are wanted, if some are, and the names that are none.
+fn states(wanted: &[StrBytes]) -> (Option<Vec<State>>, Vec<StrBytes>) {
+    if wanted.is_empty() {
+        return (None, Vec::new());
+    }
+    let (mut states, mut unknown) = (Vec::new(), Vec::new());
+    for name in wanted {
+        let state = State::ALL.into_iter().find(|state| state.name() == &**name);
+        match state {
+            Some(state) => states.push(state),
+            None if UNSEEN_STATES.contains(&&**name) => {}
+            None => unknown.push(name.clone()),
+        }
+    }
+    (Some(states), unknown)
+}
+
+fn row(listed: &Listed) -> TransactionState {
+    TransactionState::default()
+        .with_transactional_id(text(listed.id.as_str()).into())
+        .with_producer_id(ProducerId(listed.producer_id))
+        .with_transaction_state(text(listed.state.name()))
+}
+
+fn failed(code: ErrorCode) -> ListTransactionsResponse {
+    ListTransactionsResponse::default().with_error_code(code.0)
+}

@@ -1,0 +1,55 @@
+//! What the transaction APIs share: producers on the wire, partitions by name, and who may be
+//! written to in a transaction.
+
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{ProducerId, TopicPartition};
+use kafka_protocol::messages;
+
+use super::Context;
+use crate::partition::{Mode, Partition};
+use crate::transaction::Producer;
+
+/// The producer that a request names.
+pub(super) fn producer(id: messages::ProducerId, epoch: i16) -> Producer {
+    let id = ProducerId(id.0);
+    Producer { id, epoch }
+}
+
+/// The partition, if clients write to it.
+///
+/// # Errors
+/// UNKNOWN_TOPIC_OR_PARTITION, and INVALID_REQUEST for a mirror.
+pub(super) fn writable(
+    ctx: &Context,
+    topic: &str,
+    number: i32,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let partition = ctx.broker.catalog.partition(topic, number);
+    let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    match partition.mode() {
+        Mode::Mirror { .. } | Mode::Fenced => Err(ErrorCode::INVALID_REQUEST),
+        Mode::Writable | Mode::Faulted | Mode::Closed => Ok(partition),
+    }
+}
+
+/// As [`writable`], by its id.
+///
+/// # Errors
+/// As [`writable`].
+pub(super) fn writable_id(
+    ctx: &Context,
+    topic: &str,
+    number: i32,
+) -> Result<TopicPartition, ErrorCode> {
+    writable(ctx, topic, number).map(|partition| partition.id().clone())
+}
+
+/// Clients before `since` do not know PRODUCER_FENCED.
+pub(super) fn fenced_since(version: i16, since: i16, code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::PRODUCER_FENCED if version < since => ErrorCode::INVALID_PRODUCER_EPOCH,
+        code => code,
+    }
+}

@@ -1,0 +1,104 @@
+//! WriteTxnMarkers (key 27), version 1.
+//!
+//! Ends a producer's transaction on single partitions: how administrators abort one that hangs
+//! (`kafka-transactions.sh abort`). Answered when it is on disk. The coordinator is not asked.
+//! A mirror is INVALID_REQUEST.
+//!
+//! - v2 (the transaction version of the marker) is not done: the codec lacks it.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::batch::ControlKind;
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::ProducerId;
+use kafka_protocol::messages::write_txn_markers_request::WritableTxnMarker;
+use kafka_protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
+use kafka_protocol::messages::{
+    ApiKey, TopicName, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+};
+
+use super::error::partition_code;
+use super::transactions::writable;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::clock;
+use crate::partition::{Marker, Pending};
+
+/// WriteTxnMarkers.
+pub struct WriteTxnMarkers;
+
+/// What the append of a marker came to, by partition.
+type Written = Vec<(TopicName, Vec<(i32, Result<Pending, ErrorCode>)>)>;
+
+impl Api for WriteTxnMarkers {
+    const KEY: ApiKey = ApiKey::WriteTxnMarkers;
+    const VERSIONS: RangeInclusive<i16> = 1..=1;
+    type Request = WriteTxnMarkersRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let written: Vec<_> = request
+            .markers
+            .into_iter()
+            .map(|wanted| (wanted.producer_id, write(ctx, wanted)))
+            .collect();
+        Reply::Later(Box::pin(async move {
+            let mut results = Vec::with_capacity(written.len());
+            for (producer_id, written) in written {
+                let result = WritableTxnMarkerResult::default()
+                    .with_producer_id(producer_id)
+                    .with_topics(flushed(written).await);
+                results.push(result);
+            }
+            WriteTxnMarkersResponse::default().with_markers(results)
+        }))
+    }
+}
+
+fn write(ctx: &Context, wanted: WritableTxnMarker) -> Written {
+    let marker = Marker {
+        producer_id: ProducerId(wanted.producer_id.0),
+        producer_epoch: wanted.producer_epoch,
+        kind: match wanted.transaction_result {
+            true => ControlKind::Commit,
+            false => ControlKind::Abort,
+        },
+        coordinator_epoch: wanted.coordinator_epoch,
+        raised: false,
+    };
+    let append = |topic: &str, number| {
+        let partition = writable(ctx, topic, number)?;
+        let appended = partition.append_marker(&marker, clock::now_ms());
+        appended.map_err(|error| partition_code(&error))
+    };
+    let topics = wanted.topics.into_iter().map(|topic| {
+        let numbers = topic.partition_indexes.iter();
+        let appended = numbers.map(|number| (*number, append(&topic.name, *number)));
+        let appended = appended.collect();
+        (topic.name, appended)
+    });
+    topics.collect()
+}
+
+async fn flushed(written: Written) -> Vec<WritableTxnMarkerTopicResult> {
+    let mut topics = Vec::with_capacity(written.len());
+    for (name, partitions) in written {
+        let mut results = Vec::with_capacity(partitions.len());
+        for (number, appended) in partitions {
+            let code = match appended {
+                Ok(pending) => match pending.durable().await {
+                    Ok(_) => ErrorCode::NONE,
+                    Err(error) => partition_code(&error),
+                },
+                Err(code) => code,
+            };
+            let result = WritableTxnMarkerPartitionResult::default()
+                .with_partition_index(number)
+                .with_error_code(code.0);
+            results.push(result);
+        }
+        let topic = WritableTxnMarkerTopicResult::default().with_name(name);
+        topics.push(topic.with_partitions(results));
+    }
+    topics
+}
