@@ -107,8 +107,6 @@ apis! {
     OffsetDeleteRequest,
     DescribeClientQuotasRequest,
     AlterClientQuotasRequest,
-    DescribeQuorumRequest,
-    UpdateFeaturesRequest,
     DescribeClusterRequest,
     DescribeProducersRequest,
     DescribeTransactionsRequest,

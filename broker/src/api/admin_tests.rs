@@ -3,5 +3,6 @@
 mod broker_configs;
 mod configs;
 mod describing;
+mod placement;
 mod records;
 mod topics;

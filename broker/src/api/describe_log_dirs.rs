@@ -8,6 +8,7 @@
 //! - v3: an error code for the whole. v4 (KIP-827): size of the file system, and what is free.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
@@ -41,13 +42,18 @@ impl Api for DescribeLogDirs {
     }
 }
 
+/// The data folder, as clients know it.
+pub(super) fn folder(broker: &Broker) -> PathBuf {
+    let folder = broker.data_dir.path();
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
 async fn described(
     broker: &Arc<Broker>,
     asked: Option<Vec<DescribableLogDirTopic>>,
 ) -> DescribeLogDirsResult {
-    let folder = broker.data_dir.path();
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let result = DescribeLogDirsResult::default().with_log_dir(text(&folder.to_string_lossy()));
+    let name = text(&folder(broker).to_string_lossy());
+    let result = DescribeLogDirsResult::default().with_log_dir(name);
     let data_dir = Arc::clone(&broker.data_dir);
     let space = blocking(move || {
         let space = data_dir.space();

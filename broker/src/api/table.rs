@@ -14,14 +14,15 @@ use kafka_protocol::protocol::Request;
 use super::Context;
 use super::throttle::{Throttled, Timed};
 use super::{
-    add_offsets_to_txn, add_partitions_to_txn, alter_client_quotas, alter_configs, api_versions,
-    create_partitions, create_topics, delete_groups, delete_records, delete_topics,
-    describe_client_quotas, describe_cluster, describe_configs, describe_groups, describe_log_dirs,
-    describe_producers, describe_topic_partitions, describe_transactions, end_txn, fetch,
+    add_offsets_to_txn, add_partitions_to_txn, alter_client_quotas, alter_configs,
+    alter_partition_reassignments, alter_replica_log_dirs, api_versions, create_partitions,
+    create_topics, delete_groups, delete_records, delete_topics, describe_client_quotas,
+    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
+    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch,
     find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
-    leave_group, list_config_resources, list_groups, list_offsets, list_transactions, metadata,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
-    write_txn_markers,
+    leave_group, list_config_resources, list_groups, list_offsets, list_partition_reassignments,
+    list_transactions, metadata, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, produce, sync_group, write_txn_markers,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -197,6 +198,10 @@ apis! {
     describe_cluster::DescribeCluster,
     describe_topic_partitions::DescribeTopicPartitions,
     describe_log_dirs::DescribeLogDirs,
+    alter_replica_log_dirs::AlterReplicaLogDirs,
+    elect_leaders::ElectLeaders,
+    alter_partition_reassignments::AlterPartitionReassignments,
+    list_partition_reassignments::ListPartitionReassignments,
     describe_producers::DescribeProducers,
     list_config_resources::ListConfigResources,
     describe_client_quotas::DescribeClientQuotas,

@@ -101,7 +101,6 @@ throttled!(
     AlterClientQuotasResponse,
     DescribeUserScramCredentialsResponse,
     AlterUserScramCredentialsResponse,
-    UpdateFeaturesResponse,
     DescribeClusterResponse,
     DescribeProducersResponse,
     DescribeTransactionsResponse,
@@ -128,7 +127,6 @@ never_throttled!(
     SaslHandshakeResponse,
     SaslAuthenticateResponse,
     WriteTxnMarkersResponse,
-    DescribeQuorumResponse,
 );
 
 impl Context {

@@ -462,9 +462,15 @@ fn check_growth(topic: &Topic, total: i32, by_link: bool) -> Result<(), TopicErr
         return Ok(());
     }
     let name = topic.name();
-    Err(TopicError::InvalidPartitions(format!(
-        "Topic '{name}' has {now} partitions; {total} would not be an increase."
-    )))
+    Err(TopicError::InvalidPartitions(
+        match usize::try_from(total) == Ok(now) {
+            true => format!("Topic already has {now} partition(s)."),
+            false => format!(
+                "The topic {name} currently has {now} partition(s); {total} would not be an \
+                 increase."
+            ),
+        },
+    ))
 }
 
 fn check_overrides(overrides: &BTreeMap<String, String>) -> Result<(), TopicError> {

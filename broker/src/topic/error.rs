@@ -14,7 +14,7 @@ pub enum TopicError {
     #[error("Topic '{0}' already exists.")]
     Exists(String),
     /// Names that differ only in '.' and '_' collide in metrics.
-    #[error("Topic '{name}' collides with existing topics: {existing}")]
+    #[error("Topic '{name}' collides with existing topic: {existing}")]
     Collides {
         /// The new name.
         name: String,

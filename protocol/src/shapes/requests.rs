@@ -400,26 +400,6 @@ pub(super) const REQUESTS: &[Description] = &[
             ]
             validate_only:bool",
     },
-    // DescribeQuorum
-    Description {
-        api_key: 55,
-        versions: 0..=2,
-        flexible_from: Some(0),
-        fields: "\
-            topics:[ topic_name:str partitions:[ partition_index:i32 ] ]",
-    },
-    // UpdateFeatures
-    Description {
-        api_key: 57,
-        versions: 0..=2,
-        flexible_from: Some(0),
-        fields: "\
-            timeout_ms:i32
-            feature_updates:[
-                feature:str max_version_level:i16 ..0 allow_downgrade:bool 1.. upgrade_type:i8
-            ]
-            1.. validate_only:bool",
-    },
     // DescribeCluster
     Description {
         api_key: 60,

@@ -1,0 +1,81 @@
+//! AlterPartitionReassignments (key 45), versions 0–1 (KIP-455).
+//!
+//! A partition can only be where it is: this broker alone is done at once, anything else is
+//! INVALID_REPLICA_ASSIGNMENT. Nothing is ever under way, so there is nothing to cancel (no
+//! replicas): NO_REASSIGNMENT_IN_PROGRESS. v1 only adds whether the number of replicas may change
+//! (KIP-860), which it cannot.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
+use kafka_protocol::messages::alter_partition_reassignments_response::{
+    ReassignablePartitionResponse, ReassignableTopicResponse,
+};
+use kafka_protocol::messages::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ApiKey,
+};
+
+use super::admin::{Refusal, outcome};
+use super::placement::check_replicas;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+
+/// AlterPartitionReassignments.
+pub struct AlterPartitionReassignments;
+
+impl Api for AlterPartitionReassignments {
+    const KEY: ApiKey = ApiKey::AlterPartitionReassignments;
+    const VERSIONS: RangeInclusive<i16> = 0..=1;
+    type Request = AlterPartitionReassignmentsRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let topics = request.topics.into_iter();
+        let topics = topics.map(|topic| reassigned(&ctx.broker, topic)).collect();
+        let response = AlterPartitionReassignmentsResponse::default()
+            .with_error_message(None)
+            .with_responses(topics);
+        Reply::Now(match version {
+            0 => response,
+            _ => {
+                let allowed = request.allow_replication_factor_change;
+                response.with_allow_replication_factor_change(allowed)
+            }
+        })
+    }
+}
+
+fn reassigned(broker: &Broker, topic: ReassignableTopic) -> ReassignableTopicResponse {
+    let partitions = topic.partitions.iter().map(|partition| {
+        let (code, message) = outcome(&reassign(broker, &topic.name, partition));
+        ReassignablePartitionResponse::default()
+            .with_partition_index(partition.partition_index)
+            .with_error_code(code)
+            .with_error_message(message)
+    });
+    let partitions = partitions.collect();
+    ReassignableTopicResponse::default()
+        .with_name(topic.name)
+        .with_partitions(partitions)
+}
+
+fn reassign(broker: &Broker, name: &str, asked: &ReassignablePartition) -> Result<(), Refusal> {
+    let unknown = |message| Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message);
+    let topic = broker
+        .catalog
+        .topic(name)
+        .ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
+    let number = asked.partition_index;
+    topic
+        .partition(number)
+        .ok_or_else(|| unknown(format!("Unable to find partition {name}:{number}.")))?;
+    match &asked.replicas {
+        Some(replicas) => check_replicas(broker.node_id, replicas),
+        None => Err(Refusal::new(
+            ErrorCode::NO_REASSIGNMENT_IN_PROGRESS,
+            "No partition reassignment is in progress.",
+        )),
+    }
+}

@@ -1,0 +1,58 @@
+//! AlterReplicaLogDirs (key 34), versions 1–2 (KIP-113).
+//!
+//! There is one data folder, where every partition is already: moving one there is done at once.
+//! Another folder is LOG_DIR_NOT_FOUND, a partition that does not exist REPLICA_NOT_AVAILABLE and
+//! one that is offline KAFKA_STORAGE_ERROR, as in `ReplicaManager.alterReplicaLogDirs`. v2 is
+//! flexible.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
+};
+use kafka_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, ApiKey};
+
+use super::describe_log_dirs::folder;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+
+/// AlterReplicaLogDirs.
+pub struct AlterReplicaLogDirs;
+
+impl Api for AlterReplicaLogDirs {
+    const KEY: ApiKey = ApiKey::AlterReplicaLogDirs;
+    const VERSIONS: RangeInclusive<i16> = 1..=2;
+    type Request = AlterReplicaLogDirsRequest;
+
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let here = folder(&ctx.broker);
+        let results = request.dirs.into_iter().flat_map(|dir| {
+            let is_here = here.to_str() == Some(dir.path.as_str());
+            let broker = &ctx.broker;
+            dir.topics.into_iter().map(move |topic| {
+                let partitions = topic.partitions.iter().map(|number| {
+                    AlterReplicaLogDirPartitionResult::default()
+                        .with_partition_index(*number)
+                        .with_error_code(moved(broker, is_here, &topic.name, *number).0)
+                });
+                let partitions = partitions.collect();
+                AlterReplicaLogDirTopicResult::default()
+                    .with_topic_name(topic.name)
+                    .with_partitions(partitions)
+            })
+        });
+        Reply::Now(AlterReplicaLogDirsResponse::default().with_results(results.collect()))
+    }
+}
+
+fn moved(broker: &Broker, is_here: bool, topic: &str, number: i32) -> ErrorCode {
+    if !is_here {
+        return ErrorCode::LOG_DIR_NOT_FOUND;
+    }
+    match broker.catalog.partition(topic, number) {
+        None => ErrorCode::REPLICA_NOT_AVAILABLE,
+        Some(partition) if partition.is_offline() => ErrorCode::KAFKA_STORAGE_ERROR,
+        Some(_) => ErrorCode::NONE,
+    }
+}

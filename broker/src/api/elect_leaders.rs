@@ -1,0 +1,117 @@
+//! ElectLeaders (key 43), versions 0–2 (KIP-183, KIP-460).
+//!
+//! There is one replica of each partition, which leads: ELECTION_NOT_NEEDED. Of all partitions (no
+//! list), those that lead are left out, as in Kafka. A partition that is offline has nobody to
+//! lead: PREFERRED_LEADER_NOT_AVAILABLE, or ELIGIBLE_LEADERS_NOT_AVAILABLE for an unclean election.
+//!
+//! - v1: the type of election, and a code for the whole. v2 is flexible.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
+use kafka_protocol::messages::{ApiKey, ElectLeadersRequest, ElectLeadersResponse};
+
+use super::admin::Refusal;
+use super::groups::text;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::Broker;
+use crate::partition::Partition;
+
+/// ElectLeaders.
+pub struct ElectLeaders;
+
+#[derive(Clone, Copy)]
+enum Election {
+    Preferred,
+    Unclean,
+}
+
+impl Api for ElectLeaders {
+    const KEY: ApiKey = ApiKey::ElectLeaders;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+    type Request = ElectLeadersRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let response = ElectLeadersResponse::default();
+        let election = match request.election_type {
+            _ if version == 0 => Election::Preferred,
+            0 => Election::Preferred,
+            1 => Election::Unclean,
+            _ => return Reply::Now(response.with_error_code(ErrorCode::INVALID_REQUEST.0)),
+        };
+        let results = match request.topic_partitions {
+            None => all(&ctx.broker, election),
+            Some(asked) => asked
+                .into_iter()
+                .map(|topic| one(&ctx.broker, election, topic))
+                .collect(),
+        };
+        Reply::Now(response.with_replica_election_results(results))
+    }
+}
+
+/// Of all partitions, those that have no leader.
+fn all(broker: &Broker, election: Election) -> Vec<ReplicaElectionResult> {
+    let offline = broker.catalog.offline();
+    let topics: BTreeSet<_> = offline.iter().map(|id| &id.topic).collect();
+    let results = topics.into_iter().map(|topic| {
+        let partitions = offline.iter().filter(|id| id.topic == *topic);
+        let refusal = unavailable(election);
+        let results = partitions.map(|id| result(id.partition, &refusal));
+        ReplicaElectionResult::default()
+            .with_topic(text(topic).into())
+            .with_partition_result(results.collect())
+    });
+    results.collect()
+}
+
+fn one(broker: &Broker, election: Election, asked: TopicPartitions) -> ReplicaElectionResult {
+    let partitions: BTreeSet<_> = asked.partitions.into_iter().collect();
+    let results = partitions.into_iter().map(|number| {
+        let refusal = elect(broker, election, &asked.topic, number);
+        result(number, &refusal)
+    });
+    let results = results.collect();
+    ReplicaElectionResult::default()
+        .with_topic(asked.topic)
+        .with_partition_result(results)
+}
+
+/// Why no leader is elected, which is always so.
+fn elect(broker: &Broker, election: Election, name: &str, number: i32) -> Refusal {
+    let unknown = |what| Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, what);
+    let Some(topic) = broker.catalog.topic(name) else {
+        return unknown(format!("No such topic as {name}"));
+    };
+    match topic.partition(number) {
+        None => unknown(format!("No such partition as {name}-{number}")),
+        Some(partition) if Partition::is_offline(&partition) => unavailable(election),
+        Some(_) => Refusal::new(
+            ErrorCode::ELECTION_NOT_NEEDED,
+            "Leader election not needed for topic partition.",
+        ),
+    }
+}
+
+fn unavailable(election: Election) -> Refusal {
+    match election {
+        Election::Preferred => Refusal::new(
+            ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
+            "The preferred leader was not available.",
+        ),
+        Election::Unclean => Refusal::new(
+            ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE,
+            "Eligible topic partition leaders are not available.",
+        ),
+    }
+}
+
+fn result(number: i32, refusal: &Refusal) -> PartitionResult {
+    PartitionResult::default()
+        .with_partition_id(number)
+        .with_error_code(refusal.code.0)
+        .with_error_message(refusal.wire_message())
+}

@@ -1,0 +1,25 @@
+//! ListPartitionReassignments (key 46), version 0 (KIP-455).
+//!
+//! Partitions stay on this broker, so none is ever on its way: the list is empty, whichever
+//! partitions are asked for. Kafka leaves out unknown ones, too.
+
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::{
+    ApiKey, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+};
+
+use super::{Api, Context, Reply, ResponseOf};
+
+/// ListPartitionReassignments.
+pub struct ListPartitionReassignments;
+
+impl Api for ListPartitionReassignments {
+    const KEY: ApiKey = ApiKey::ListPartitionReassignments;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    type Request = ListPartitionReassignmentsRequest;
+
+    fn handle(_ctx: &Context, _version: i16, _request: Self::Request) -> Reply<ResponseOf<Self>> {
+        Reply::Now(ListPartitionReassignmentsResponse::default().with_error_message(None))
+    }
+}
