@@ -4,7 +4,8 @@
 //! INVALID_REQUEST: it grows when its source does. `validate_only` checks everything but the disk.
 //!
 //! - A manual assignment must name this broker, once, for each new partition.
-//! - v2 is flexible, v3 only adds the throttling of mutation quotas, which are not done.
+//! - v2 is flexible. v3 (KIP-599): over `controller_mutation_rate`, a topic is
+//!   THROTTLING_QUOTA_EXCEEDED; older clients are only told to wait.
 //!
 //! The timeout is not looked at: the partitions are there when the answer leaves.
 
@@ -19,6 +20,7 @@ use kafka_protocol::messages::{ApiKey, CreatePartitionsRequest, CreatePartitions
 
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::placement::check_replicas;
+use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::topic::TopicError;
@@ -31,8 +33,9 @@ impl Api for CreatePartitions {
     const VERSIONS: RangeInclusive<i16> = 0..=3;
     type Request = CreatePartitionsRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let broker = Arc::clone(&ctx.broker);
+        let mut mutations = ctx.mutations(version >= 3);
         Reply::Later(Box::pin(async move {
             let doubles = repeated(request.topics.iter().map(|topic| topic.name.clone()));
             let mut answered = BTreeSet::new();
@@ -44,13 +47,13 @@ impl Api for CreatePartitions {
                 let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
                 let grown = match doubles.contains(&topic.name) {
                     true => Err(Refusal::invalid("Duplicate topic name.")),
-                    false => grow(&broker, topic, request.validate_only).await,
+                    false => grow(&broker, topic, request.validate_only, &mut mutations).await,
                 };
                 let (code, message) = outcome(&grown);
                 let result = result.with_error_code(code).with_error_message(message);
                 response.results.push(result);
             }
-            response
+            response.with_throttle_time_ms(mutations.wait_ms())
         }))
     }
 }
@@ -59,11 +62,21 @@ async fn grow(
     broker: &Arc<Broker>,
     topic: CreatePartitionsTopic,
     validate_only: bool,
+    mutations: &mut Mutations,
 ) -> Result<(), Refusal> {
     let (name, count) = (topic.name.to_string(), topic.count);
     // Before the assignment: how many partitions it must have follows from the count.
     broker.catalog.check_add_partitions(&name, count)?;
     check_assignments(broker, &topic)?;
+    let before = broker
+        .catalog
+        .topic(&name)
+        .map_or(0, |topic| topic.partitions().len());
+    mutations.take(
+        usize::try_from(count)
+            .unwrap_or_default()
+            .saturating_sub(before),
+    )?;
     if validate_only {
         return Ok(());
     }

@@ -8,8 +8,10 @@
 //! - v4 (KIP-464): clients may send -1 for both counts; taken in every version, as Kafka does.
 //! - v5 (KIP-525): the answer has the configs, the number of partitions and replicas.
 //! - v7 (KIP-516): the answer has the topic id (zero with `validate_only`: none was drawn).
+//! - v6 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
+//!   clients are only told to wait.
 //!
-//! Not done: `create.topic.policy.class.name`, mutation quotas (v6 only adds their throttling).
+//! Not done: `create.topic.policy.class.name`.
 //! The timeout is not looked at: the topic is there when the answer leaves.
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse
 use super::admin::{Refusal, blocking, repeated};
 use super::groups::text;
 use super::placement::{REPLICAS, partitions};
+use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::topic::describe::describe;
@@ -48,9 +51,12 @@ impl Api for CreateTopics {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let broker = Arc::clone(&ctx.broker);
+        let mut mutations = ctx.mutations(version >= 6);
         Reply::Later(Box::pin(async move {
-            let topics = create_all(&broker, version, request).await;
-            CreateTopicsResponse::default().with_topics(topics)
+            let topics = create_all(&broker, version, request, &mut mutations).await;
+            CreateTopicsResponse::default()
+                .with_topics(topics)
+                .with_throttle_time_ms(mutations.wait_ms())
         }))
     }
 }
@@ -59,6 +65,7 @@ async fn create_all(
     broker: &Arc<Broker>,
     version: i16,
     request: CreateTopicsRequest,
+    mutations: &mut Mutations,
 ) -> Vec<CreatableTopicResult> {
     let too_many = partitions_asked_for(broker, &request) > PARTITIONS_PER_REQUEST_MAX;
     let mut repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
@@ -76,7 +83,7 @@ async fn create_all(
         } else if !answered.insert(name.clone()) {
             continue;
         } else {
-            create(broker, version, topic, request.validate_only).await
+            create(broker, version, topic, request.validate_only, mutations).await
         };
         let result = created.unwrap_or_else(|refusal| {
             CreatableTopicResult::default()
@@ -102,8 +109,11 @@ async fn create(
     version: i16,
     topic: CreatableTopic,
     validate_only: bool,
+    mutations: &mut Mutations,
 ) -> Result<CreatableTopicResult, Refusal> {
     let new = plan(broker, topic)?;
+    broker.catalog.check_new(&new)?;
+    mutations.take(usize::try_from(new.partitions).unwrap_or_default())?;
     let mut result = CreatableTopicResult::default().with_error_message(None);
     if version >= 5 {
         result.num_partitions = new.partitions;

@@ -6,8 +6,10 @@
 //! - v5: the answer has messages. v6 (KIP-516): by name or by id, never both.
 //! - A topic that is asked for twice is not deleted: INVALID_REQUEST, as in Kafka.
 //!
-//! Not done: mutation quotas. The timeout is not looked at: the topic is gone when the answer
-//! leaves.
+//! - v5 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
+//!   clients are only told to wait.
+//!
+//! The timeout is not looked at: the topic is gone when the answer leaves.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -38,18 +40,22 @@ impl Api for DeleteTopics {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let broker = Arc::clone(&ctx.broker);
+        let mut mutations = ctx.mutations(version >= 5);
         Reply::Later(Box::pin(async move {
             let mut response = DeleteTopicsResponse::default();
             for (asked, found) in resolve(&broker, version, request) {
                 let deleted = match &found {
-                    Ok(topic) => delete(&broker, topic).await,
+                    Ok(topic) => match mutations.take(topic.partitions().len()) {
+                        Ok(()) => delete(&broker, topic).await,
+                        Err(refusal) => Err(refusal),
+                    },
                     Err(refusal) => Err(refusal.clone()),
                 };
                 response
                     .responses
                     .push(result(asked, found.ok().as_deref(), &deleted));
             }
-            response
+            response.with_throttle_time_ms(mutations.wait_ms())
         }))
     }
 }

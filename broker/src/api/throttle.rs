@@ -10,9 +10,11 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
+use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::*;
 
 use super::Context;
+use super::admin::Refusal;
 use super::table::BoxFuture;
 use crate::clock;
 use crate::quota::{ANONYMOUS, Kind};
@@ -143,6 +145,15 @@ impl Context {
         saturated(wait_ms)
     }
 
+    /// Takes partitions' worth of changes of topics off the client's quota (KIP-599).
+    pub(super) fn mutations(&self, strict: bool) -> Mutations {
+        Mutations {
+            ctx: self.clone(),
+            strict,
+            wait_ms: 0,
+        }
+    }
+
     /// Holds the connection to a wait.
     pub fn hold(&self, wait_ms: i32) {
         if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
@@ -166,6 +177,43 @@ impl Context {
             response.set_wait_ms(by_time);
         }
         self.hold(response.wait_ms());
+    }
+}
+
+/// The changes of topics that one request makes, against its client's quota.
+pub(super) struct Mutations {
+    ctx: Context,
+    /// The request's version knows THROTTLING_QUOTA_EXCEEDED; older ones are only told to wait.
+    strict: bool,
+    wait_ms: i32,
+}
+
+impl Mutations {
+    /// Takes so many partitions.
+    ///
+    /// # Errors
+    /// THROTTLING_QUOTA_EXCEEDED.
+    pub fn take(&mut self, partitions: usize) -> Result<(), Refusal> {
+        let quotas = &self.ctx.broker.quotas;
+        let (client, now_ms) = (self.ctx.client_id(), clock::now_ms());
+        match quotas.take_mutations(ANONYMOUS, client, partitions, self.strict, now_ms) {
+            Ok(wait_ms) => {
+                self.wait_ms = self.wait_ms.max(saturated(wait_ms));
+                Ok(())
+            }
+            Err(wait_ms) => {
+                self.wait_ms = self.wait_ms.max(saturated(wait_ms));
+                Err(Refusal::new(
+                    ErrorCode::THROTTLING_QUOTA_EXCEEDED,
+                    "The throttling quota has been exceeded.",
+                ))
+            }
+        }
+    }
+
+    /// How long the client should wait, in ms.
+    pub fn wait_ms(&self) -> i32 {
+        self.wait_ms
     }
 }
 

@@ -4,7 +4,9 @@
 //! Invariants: a session's epoch counts its requests, so that a lost answer is noticed; partitions
 //! that had data go to the end of the line, so that one busy partition starves none.
 //! Lock order: all sessions → one session.
-//! Not as in Kafka: which session goes when all slots are taken depends on its age alone.
+//! When all slots are taken, one that was silent for two minutes goes; else, one that is older than
+//! that and has fewer partitions than the new one (`FetchSessionCacheShard` in Kafka). There are no
+//! followers, whose sessions would be privileged.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -18,8 +20,8 @@ use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-/// A session that was silent this long may go when a new one needs its slot
-/// (`min.incremental.fetch.session.eviction.ms`).
+/// A session that was silent this long may go when a new one needs its slot; one that was used for
+/// this long may go for a larger one (`MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
 
 /// Partitions of one session, at most; a client with more gets none.
@@ -56,6 +58,7 @@ pub(crate) struct Session {
     /// The epoch that the next request must have.
     epoch: i32,
     uses_topic_ids: bool,
+    created: Instant,
     last_used: Instant,
     /// Partitions in the order in which they are read.
     line: BTreeMap<u64, Cached>,
@@ -178,7 +181,8 @@ impl Sessions {
             return 0;
         }
         let mut by_id = self.by_id.lock();
-        if by_id.len() >= self.slots && !evict(&mut by_id) {
+        let now = Instant::now();
+        if by_id.len() >= self.slots && !evict(&mut by_id, answered.len(), now) {
             return 0;
         }
         let id = loop {
@@ -191,7 +195,8 @@ impl Sessions {
             id,
             epoch: next_epoch(INITIAL_EPOCH),
             uses_topic_ids: version >= 13,
-            last_used: Instant::now(),
+            created: now,
+            last_used: now,
             line: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
@@ -205,18 +210,24 @@ impl Sessions {
     }
 }
 
-/// Frees a slot, if a session has been silent for long enough.
-fn evict(by_id: &mut HashMap<i32, Arc<Mutex<Session>>>) -> bool {
-    let oldest = by_id.values().map(|session| {
+/// Frees a slot for a session of so many partitions, if one may go.
+fn evict(by_id: &mut HashMap<i32, Arc<Mutex<Session>>>, partitions: usize, now: Instant) -> bool {
+    let mut stalest: Option<(Instant, i32)> = None;
+    let mut smallest: Option<(usize, i32)> = None;
+    for session in by_id.values() {
         let session = session.lock();
-        (session.last_used, session.id)
-    });
-    match oldest.min() {
-        Some((last_used, id)) if last_used.elapsed() >= EVICTABLE_AFTER => {
-            by_id.remove(&id).is_some()
+        let (last_used, size) = (session.last_used, session.line.len());
+        let by_use = (last_used, session.id);
+        stalest = Some(stalest.map_or(by_use, |other| other.min(by_use)));
+        if last_used.duration_since(session.created) > EVICTABLE_AFTER {
+            let by_size = (size, session.id);
+            smallest = Some(smallest.map_or(by_size, |other| other.min(by_size)));
         }
-        _ => false,
     }
+    let stale = stalest.filter(|(used, _)| now.duration_since(*used) > EVICTABLE_AFTER);
+    let small = smallest.filter(|(size, _)| *size < partitions);
+    let goes = stale.map(|(_, id)| id).or(small.map(|(_, id)| id));
+    goes.is_some_and(|id| by_id.remove(&id).is_some())
 }
 
 fn next_epoch(epoch: i32) -> i32 {

@@ -138,3 +138,51 @@ fn a_partition_that_is_named_twice_is_wanted_once_as_named_last() {
     assert_eq!(numbers(&wanted), [0, 1]);
     assert_eq!(wanted[0].offset, 7);
 }
+
+/// Sessions of these sizes, created and last used so many seconds before `now`.
+fn aged(all: &[(usize, u64, u64)], now: Instant) -> (HashMap<i32, Arc<Mutex<Session>>>, Vec<i32>) {
+    let sessions = Sessions::new(100);
+    let mut ids = Vec::new();
+    for (size, created, used) in all {
+        let partitions: Vec<i32> = (0..i32::try_from(*size).unwrap()).collect();
+        let id = open(&sessions, &partitions);
+        let session = sessions.by_id.lock()[&id].clone();
+        let mut session = session.lock();
+        session.created = now - Duration::from_secs(*created);
+        session.last_used = now - Duration::from_secs(*used);
+        ids.push(id);
+    }
+    (sessions.by_id.into_inner(), ids)
+}
+
+// Follows FetchSessionTest.testSessionCache and testPrivilegedSession.
+#[test]
+fn a_silent_session_goes_first_then_an_old_one_that_is_smaller_than_the_new() {
+    let now = Instant::now() + Duration::from_secs(1_000);
+    let gone = |all: &[(usize, u64, u64)], size| {
+        let (mut by_id, ids) = aged(all, now);
+        evict(&mut by_id, size, now);
+        let gone = ids.iter().position(|id| !by_id.contains_key(id));
+        assert!(by_id.len() + usize::from(gone.is_some()) == all.len());
+        gone
+    };
+    // Silent for more than two minutes: the longest, whatever its size.
+    assert_eq!(
+        gone(&[(1, 500, 5), (9, 500, 121), (9, 500, 130)], 1),
+        Some(2)
+    );
+    assert_eq!(
+        gone(&[(1, 120, 120)], 9),
+        None,
+        "two minutes are not enough"
+    );
+    // Nobody is silent: the smallest of those that were used for more than two minutes.
+    let busy = [(3, 500, 5), (2, 500, 5), (1, 100, 5)];
+    assert_eq!(gone(&busy, 3), Some(1));
+    assert_eq!(gone(&busy, 2), None, "it must be smaller than the new one");
+    assert_eq!(
+        gone(&[(1, 121, 5)], 9),
+        None,
+        "it was used for less than two minutes"
+    );
+}

@@ -235,3 +235,47 @@ async fn an_address_that_connects_too_often_is_turned_away() {
     set(&mut client, here, "connection_creation_rate", None).await;
     it.client().await.call(12, &metadata("t")).await;
 }
+
+// Follows ControllerMutationQuotaTest.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_created_and_deleted_within_the_quota_of_changes() {
+    use kafka_protocol::messages::create_topics_request::CreatableTopic;
+    use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+    let quota = ["controller.quota.window.num=10", "quota.window.num=2"];
+    let it = TestBroker::start(&quota).await;
+    let mut client = it.client().await;
+    let own = vec![part("client-id", Some("test"))];
+    set(&mut client, own, "controller_mutation_rate", Some(1.0)).await;
+    let topic = |name: &str, partitions| {
+        CreatableTopic::default()
+            .with_name(wire(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+    };
+    let create = |name: &str, partitions| {
+        CreateTopicsRequest::default().with_topics(vec![topic(name, partitions)])
+    };
+    // Ten seconds' worth are there; one change may go into debt.
+    let answer = client.call(6, &create("a", 11)).await;
+    assert_eq!(
+        (answer.topics[0].error_code, answer.throttle_time_ms),
+        (0, 0)
+    );
+    let answer = client.call(6, &create("b", 1)).await;
+    let exceeded = ErrorCode::THROTTLING_QUOTA_EXCEEDED.0;
+    assert_eq!(answer.topics[0].error_code, exceeded);
+    assert!((1..=1_000).contains(&answer.throttle_time_ms));
+    assert!(it.broker().catalog.topic("b").is_none());
+    // The connection was held until the debt was paid; what is taken then is a debt again.
+    let answer = client.call(5, &create("c", 2)).await;
+    assert_eq!(answer.topics[0].error_code, 0);
+    assert!(
+        answer.throttle_time_ms > 0,
+        "older clients are only told to wait"
+    );
+    let asked = DeleteTopicState::default().with_name(Some(wire("a")));
+    let delete = DeleteTopicsRequest::default().with_topics(vec![asked]);
+    let mut deleter = it.client().await;
+    let answer = deleter.call(6, &delete).await;
+    assert_eq!(answer.responses[0].error_code, exceeded);
+}
