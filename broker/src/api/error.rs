@@ -9,7 +9,7 @@ use crate::group::GroupError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;
-use crate::transaction::TxnError;
+use crate::transaction::{OffsetsError, TxnError};
 
 /// The code for a partition's refusal.
 pub fn partition_code(error: &PartitionError) -> ErrorCode {
@@ -154,5 +154,17 @@ pub fn produce_txn_code(version: i16, error: TxnError) -> ErrorCode {
             ErrorCode::NOT_ENOUGH_REPLICAS
         }
         error => txn_code(error),
+    }
+}
+
+/// The code for offsets that a transaction may not commit, in words that producers know.
+pub fn txn_offsets_code(version: i16, error: OffsetsError) -> ErrorCode {
+    match error {
+        OffsetsError::Transaction(TxnError::Fenced) => ErrorCode::INVALID_PRODUCER_EPOCH,
+        OffsetsError::Transaction(TxnError::NotInTransaction) if version < 4 => {
+            ErrorCode::INVALID_TXN_STATE
+        }
+        OffsetsError::Transaction(error) => txn_code(error),
+        OffsetsError::Group(error) => group_code(error),
     }
 }

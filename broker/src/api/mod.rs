@@ -54,6 +54,7 @@ pub mod produce;
 pub mod sync_group;
 pub mod throttle;
 mod transactions;
+pub mod txn_offset_commit;
 pub mod write_txn_markers;
 
 pub use context::{Connection, Context};

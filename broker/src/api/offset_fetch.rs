@@ -4,14 +4,15 @@
 //! groups that don't exist, the answer is offset −1 without an error.
 //!
 //! - v2: null topics ask for all; an error of the group as a whole. v5: leader epochs.
-//! - v7 (KIP-447): `require_stable`. There are no transactional commits yet, and only what is on
-//!   disk is ever answered, so every answer is stable.
+//! - v7 (KIP-447): `require_stable`: UNSTABLE_OFFSET_COMMIT where an open transaction is about to
+//!   commit an offset.
 //! - v9 (KIP-848): member id and epoch, which mean nothing in classic groups.
 //! - v10 (topic ids) is not done: the codec cannot read its requests.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
+use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::GroupId;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use kafka_protocol::messages::offset_fetch_response::{
@@ -23,7 +24,7 @@ use kafka_protocol::messages::{ApiKey, OffsetFetchRequest, OffsetFetchResponse, 
 use super::error::group_code;
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::group::offsets::CommittedOffset;
+use crate::group::offsets::FetchedOffset;
 use crate::group::{Coordinator, GroupError};
 
 /// OffsetFetch.
@@ -35,7 +36,7 @@ impl Api for OffsetFetch {
     type Request = OffsetFetchRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let groups = &ctx.broker.groups;
+        let (groups, stable) = (&ctx.broker.groups, request.require_stable);
         if version >= 8 {
             // All offsets of a group are told once, however often they are asked for.
             let mut told = HashSet::new();
@@ -44,7 +45,7 @@ impl Api for OffsetFetch {
                 .into_iter()
                 .filter(|asked| asked.topics.is_some() || told.insert(asked.group_id.clone()));
             let fetched =
-                asked.map(|asked| fetch(groups, &group_id(&asked.group_id), asked.topics));
+                asked.map(|asked| fetch(groups, &group_id(&asked.group_id), asked.topics, stable));
             let response = OffsetFetchResponse::default().with_groups(fetched.collect());
             return Reply::Now(response);
         }
@@ -56,7 +57,8 @@ impl Api for OffsetFetch {
             });
             topics.collect()
         });
-        Reply::Now(single(fetch(groups, &group_id(&request.group_id), asked)))
+        let group = group_id(&request.group_id);
+        Reply::Now(single(fetch(groups, &group, asked, stable)))
     }
 }
 
@@ -64,18 +66,20 @@ fn fetch(
     groups: &Coordinator,
     group: &GroupId,
     asked: Option<Vec<OffsetFetchRequestTopics>>,
+    stable: bool,
 ) -> OffsetFetchResponseGroup {
     let response = OffsetFetchResponseGroup::default().with_group_id(wire_group_id(group));
     let topics = match &asked {
-        Some(asked) => fetch_some(groups, group, asked),
-        None => fetch_all(groups, group),
+        Some(asked) => fetch_some(groups, group, asked, stable),
+        None => fetch_all(groups, group, stable),
     };
     match topics {
         Ok(topics) => response.with_topics(topics),
         Err(error) => {
             let code = group_code(error);
             let topics = asked.iter().flatten().map(|topic| {
-                let failed = |at: &i32| partition(*at, None).with_error_code(code.0);
+                let failed =
+                    |at: &i32| partition(*at, FetchedOffset::Nothing).with_error_code(code.0);
                 OffsetFetchResponseTopics::default()
                     .with_name(topic.name.clone())
                     .with_partitions(topic.partition_indexes.iter().map(failed).collect())
@@ -91,12 +95,13 @@ fn fetch_some(
     groups: &Coordinator,
     group: &GroupId,
     asked: &[OffsetFetchRequestTopics],
+    stable: bool,
 ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
     let wanted: Vec<(&str, &[i32])> = asked
         .iter()
         .map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice()))
         .collect();
-    let fetched = groups.fetch_some(group, &wanted)?;
+    let fetched = groups.fetch_some(group, &wanted, stable)?;
     let topics = asked.iter().zip(fetched).map(|(topic, offsets)| {
         let partitions = topic.partition_indexes.iter().zip(offsets);
         OffsetFetchResponseTopics::default()
@@ -113,12 +118,13 @@ fn fetch_some(
 fn fetch_all(
     groups: &Coordinator,
     group: &GroupId,
+    stable: bool,
 ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
-    let fetched = groups.fetch_all(group)?.into_iter();
+    let fetched = groups.fetch_all(group, stable)?.into_iter();
     let topics = fetched.map(|(topic, offsets)| {
         let partitions = offsets
             .into_iter()
-            .map(|(at, offset)| partition(at, Some(offset)));
+            .map(|(at, offset)| partition(at, offset));
         OffsetFetchResponseTopics::default()
             .with_name(TopicName(text(topic.as_str())))
             .with_partitions(partitions.collect())
@@ -126,17 +132,23 @@ fn fetch_all(
     Ok(topics.collect())
 }
 
-fn partition(at: i32, offset: Option<CommittedOffset>) -> OffsetFetchResponsePartitions {
+fn partition(at: i32, offset: FetchedOffset) -> OffsetFetchResponsePartitions {
     let partition = OffsetFetchResponsePartitions::default().with_partition_index(at);
+    let nothing = |code: ErrorCode| {
+        OffsetFetchResponsePartitions::default()
+            .with_partition_index(at)
+            .with_committed_offset(-1)
+            .with_committed_leader_epoch(-1)
+            .with_metadata(Some(text("")))
+            .with_error_code(code.0)
+    };
     match offset {
-        Some(offset) => partition
+        FetchedOffset::Committed(offset) => partition
             .with_committed_offset(offset.offset.0)
             .with_committed_leader_epoch(offset.leader_epoch.0)
             .with_metadata(Some(text(&offset.metadata))),
-        None => partition
-            .with_committed_offset(-1)
-            .with_committed_leader_epoch(-1)
-            .with_metadata(Some(text(""))),
+        FetchedOffset::Nothing => nothing(ErrorCode::NONE),
+        FetchedOffset::Unstable => nothing(ErrorCode::UNSTABLE_OFFSET_COMMIT),
     }
 }
 
@@ -166,6 +178,7 @@ mod tests {
 
     use super::super::groups::assert_encodes;
     use super::*;
+    use crate::group::offsets::CommittedOffset;
 
     #[test]
     fn every_version_can_be_answered() {
@@ -177,7 +190,11 @@ mod tests {
             expire_ms: None,
             topic_id: TopicId::ZERO,
         };
-        let partitions = vec![partition(0, None), partition(1, Some(offset))];
+        let partitions = vec![
+            partition(0, FetchedOffset::Nothing),
+            partition(1, FetchedOffset::Committed(offset)),
+            partition(2, FetchedOffset::Unstable),
+        ];
         let topic = OffsetFetchResponseTopics::default()
             .with_name(TopicName("t".into()))
             .with_partitions(partitions);

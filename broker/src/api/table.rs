@@ -22,7 +22,7 @@ use super::{
     find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
     leave_group, list_config_resources, list_groups, list_offsets, list_partition_reassignments,
     list_transactions, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, sync_group, write_txn_markers,
+    offset_for_leader_epoch, produce, sync_group, txn_offset_commit, write_txn_markers,
 };
 
 /// A boxed future that handlers return in [`Reply::Later`].
@@ -183,6 +183,7 @@ apis! {
     // Transactions.
     add_partitions_to_txn::AddPartitionsToTxn,
     add_offsets_to_txn::AddOffsetsToTxn,
+    txn_offset_commit::TxnOffsetCommit,
     end_txn::EndTxn,
     write_txn_markers::WriteTxnMarkers,
     describe_transactions::DescribeTransactions,

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use carrick_protocol::ids::{GroupId, TopicName};
+use carrick_protocol::ids::{GroupId, ProducerId, TopicName};
 use carrick_storage::meta::MetaBatch;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ use super::classic::{
 use super::coordinator::Inner;
 use super::error::GroupError;
 use super::kind::Kind;
-use super::offsets::{CommittedOffset, Offsets};
+use super::offsets::{CommittedOffset, Offsets, Pending};
 use crate::records::group::Groups;
 
 /// What a group takes in memory beside its id, members and offsets.
@@ -37,6 +37,8 @@ pub(super) struct Cell {
 pub(super) struct CellState {
     pub kind: Kind,
     pub offsets: Offsets,
+    /// Offsets that open transactions are going to commit; durable, too.
+    pub pending: Pending,
     /// What the group was last counted with in [`super::budget`].
     settled_bytes: usize,
     /// Changes handed to the store that have not come back.
@@ -56,6 +58,13 @@ pub(super) enum Then {
     Step(Arc<Cell>, StoreStep),
     /// Offsets become visible and the commit is answered.
     Committed(Arc<Cell>, Vec<(TopicName, i32, CommittedOffset)>, Outcome),
+    /// Offsets are in the producer's transaction and the commit is answered.
+    Pending(
+        Arc<Cell>,
+        ProducerId,
+        Vec<(TopicName, i32, CommittedOffset)>,
+        Outcome,
+    ),
     /// Offsets are gone, and who asked for that is answered.
     Forgotten(Arc<Cell>, Vec<(TopicName, i32)>, Option<Outcome>),
     /// The group is gone, and who asked for that is answered.
@@ -68,6 +77,7 @@ impl Cell {
         let state = CellState {
             kind: Kind::Classic(classic),
             offsets: Offsets::default(),
+            pending: Pending::default(),
             settled_bytes: 0,
             changes_in_flight: 0,
             joins: HashMap::new(),
@@ -153,7 +163,11 @@ impl CellState {
         let now_bytes = if self.is_dead() {
             0
         } else {
-            CELL_BYTES + cell.id.as_str().len() + self.kind.held_bytes() + self.offsets.held_bytes()
+            CELL_BYTES
+                + cell.id.as_str().len()
+                + self.kind.held_bytes()
+                + self.offsets.held_bytes()
+                + self.pending.held_bytes()
         };
         inner.budget.settle(self.settled_bytes, now_bytes);
         self.settled_bytes = now_bytes;
@@ -236,12 +250,25 @@ impl Then {
                 drop(state);
                 let _ = outcome.send(result);
             }
+            Self::Pending(cell, producer_id, offsets, outcome) => {
+                let mut state = cell.state.lock();
+                state.changes_in_flight -= 1;
+                if result.is_ok() {
+                    for (topic, partition, offset) in offsets {
+                        state.pending.put(producer_id, topic, partition, offset);
+                    }
+                    state.settle(inner, &cell);
+                }
+                drop(state);
+                let _ = outcome.send(result);
+            }
             Self::Forgotten(cell, offsets, outcome) => {
                 let mut state = cell.state.lock();
                 state.changes_in_flight -= 1;
                 if result.is_ok() {
                     for (topic, partition) in &offsets {
                         state.offsets.remove(topic, *partition);
+                        state.pending.remove(topic, *partition);
                     }
                     state.settle(inner, &cell);
                 }

@@ -8,6 +8,7 @@
 
 mod admin;
 mod offsets;
+mod transactional;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 pub(super) use self::admin::removal;
 pub use self::admin::{DescribedGroup, ListedGroup};
 pub use self::offsets::{CommitRequest, FetchedTopic, NewOffset};
+pub use self::transactional::PendingCommit;
 use super::budget::Budget;
 use super::cell::{CELL_BYTES, Cell, CellState};
 use super::classic::{

@@ -72,6 +72,15 @@ impl Kind {
         group.fence_commit(fence, now)
     }
 
+    /// Decides whether a commit in a transaction is taken.
+    ///
+    /// # Errors
+    /// What the committer has to know.
+    pub fn fence_transactional_commit(&self, fence: &CommitFence) -> Result<(), GroupError> {
+        let Self::Classic(group) = self;
+        group.fence_transactional_commit(fence)
+    }
+
     /// Whether the group as a whole may be deleted.
     ///
     /// # Errors

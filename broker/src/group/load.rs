@@ -11,6 +11,7 @@ use super::classic::ClassicGroup;
 use super::coordinator::Inner;
 use crate::records::group::Groups;
 use crate::records::group_offset::GroupOffsets;
+use crate::records::pending_offset::PendingOffsets;
 
 /// Reads all groups. Offsets of topics that are gone (the broker died while it deleted them) are
 /// removed.
@@ -34,16 +35,28 @@ pub(super) fn load(
             gone.delete::<GroupOffsets>(&key);
             continue;
         }
-        let cell = groups.entry(key.group.clone()).or_insert_with(|| {
-            Cell::new(
-                key.group.clone(),
-                ClassicGroup::new(inner.config.clone(), now),
-            )
-        });
+        let cell = groups
+            .entry(key.group.clone())
+            .or_insert_with(|| offsets_alone(inner, &key.group));
         cell.state
             .lock()
             .offsets
             .put(key.topic, key.partition, offset);
+    }
+    for (key, offset) in meta.scan::<PendingOffsets>()? {
+        let topic_id = *topic_ids
+            .entry(key.topic.clone())
+            .or_insert_with(|| inner.topics.topic_id(key.topic.as_str()));
+        if !topic_id.is_some_and(|topic_id| offset.is_of(topic_id)) {
+            gone.delete::<PendingOffsets>(&key);
+            continue;
+        }
+        let cell = groups
+            .entry(key.group.clone())
+            .or_insert_with(|| offsets_alone(inner, &key.group));
+        let mut state = cell.state.lock();
+        let (producer_id, partition) = (key.producer_id, key.partition);
+        state.pending.put(producer_id, key.topic, partition, offset);
     }
     if !gone.is_empty() {
         tracing::info!(
@@ -59,4 +72,10 @@ pub(super) fn load(
     }
     tracing::info!(groups = groups.len(), "groups loaded");
     Ok(groups)
+}
+
+/// A group without members.
+fn offsets_alone(inner: &Inner, id: &GroupId) -> Arc<Cell> {
+    let classic = ClassicGroup::new(inner.config.clone(), inner.clock.now());
+    Cell::new(id.clone(), classic)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
+use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName};
 
 use super::classic::ExpireFrom;
 
@@ -49,6 +49,28 @@ impl CommittedOffset {
     /// Whether this is an offset of the topic with that id.
     pub fn is_of(&self, topic_id: TopicId) -> bool {
         self.topic_id.is_zero() || topic_id.is_zero() || self.topic_id == topic_id
+    }
+}
+
+/// What a group answers for one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FetchedOffset {
+    /// Nothing was committed.
+    #[default]
+    Nothing,
+    /// A transaction may change it, and who asked wants to wait for that (KIP-447).
+    Unstable,
+    /// This was committed.
+    Committed(CommittedOffset),
+}
+
+impl FetchedOffset {
+    /// The offset, if one was committed and is told.
+    pub fn committed(&self) -> Option<&CommittedOffset> {
+        match self {
+            Self::Committed(offset) => Some(offset),
+            Self::Nothing | Self::Unstable => None,
+        }
     }
 }
 
@@ -100,8 +122,86 @@ impl Offsets {
         partitions.map(|(partition, offset)| (*partition, offset))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.by_topic.is_empty()
+    }
+
+    /// Every offset.
+    pub fn iter(&self) -> impl Iterator<Item = (&TopicName, i32, &CommittedOffset)> {
+        self.by_topic.iter().flat_map(|(topic, partitions)| {
+            let offsets = partitions.iter();
+            offsets.map(move |(partition, offset)| (topic, *partition, offset))
+        })
+    }
+
     pub fn topics(&self) -> impl Iterator<Item = (&TopicName, &BTreeMap<i32, CommittedOffset>)> {
         self.by_topic.iter()
+    }
+}
+
+/// Offsets of a group that open transactions are going to commit, by producer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pending {
+    by_producer: BTreeMap<ProducerId, Offsets>,
+}
+
+impl Pending {
+    pub fn put(
+        &mut self,
+        producer_id: ProducerId,
+        topic: TopicName,
+        partition: i32,
+        offset: CommittedOffset,
+    ) {
+        let offsets = self.by_producer.entry(producer_id).or_default();
+        offsets.put(topic, partition, offset);
+    }
+
+    /// The transaction of that producer has ended.
+    pub fn remove_producer(&mut self, producer_id: ProducerId) {
+        self.by_producer.remove(&producer_id);
+    }
+
+    /// The partition is not to be committed by anybody.
+    pub fn remove(&mut self, topic: &TopicName, partition: i32) {
+        self.by_producer.retain(|_, offsets| {
+            offsets.remove(topic, partition);
+            !offsets.is_empty()
+        });
+    }
+
+    /// All of one producer.
+    pub fn of(&self, producer_id: ProducerId) -> Option<&Offsets> {
+        self.by_producer.get(&producer_id)
+    }
+
+    /// The producers that are going to commit the partition.
+    pub fn producers(&self, topic: &str, partition: i32) -> impl Iterator<Item = ProducerId> {
+        let with = self
+            .by_producer
+            .iter()
+            .filter(move |(_, offsets)| offsets.get(topic, partition).is_some());
+        with.map(|(producer_id, _)| *producer_id)
+    }
+
+    /// Whether anybody is going to commit the partition.
+    pub fn contains(&self, topic: &str, partition: i32) -> bool {
+        self.producers(topic, partition).next().is_some()
+    }
+
+    /// All offsets of that topic, whoever is going to commit them.
+    pub fn topic(&self, topic: &TopicName) -> impl Iterator<Item = (i32, &CommittedOffset)> {
+        let all = self.by_producer.values();
+        all.flat_map(move |offsets| offsets.topic(topic))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_producer.is_empty()
+    }
+
+    /// About how many bytes they take in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.by_producer.values().map(Offsets::held_bytes).sum()
     }
 }
 

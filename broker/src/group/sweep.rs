@@ -86,6 +86,7 @@ impl Inner {
             for (partition, offset) in partitions {
                 let lost = topic_id.is_some_and(|id| !id.is_some_and(|id| offset.is_of(id)));
                 let old = !is_read
+                    && !state.pending.contains(topic.as_str(), *partition)
                     && expire_from
                         .is_some_and(|from| offset.has_expired(from, now_ms, retention_ms));
                 if lost || old {
@@ -103,7 +104,10 @@ impl Inner {
             .topics()
             .map(|(_, partitions)| partitions.len())
             .sum();
-        state.kind.is_empty() && !state.kind.has_pending_members() && offsets == expired
+        state.kind.is_empty()
+            && !state.kind.has_pending_members()
+            && state.pending.is_empty()
+            && offsets == expired
     }
 
     fn remove_left_over(

@@ -51,6 +51,17 @@ impl Cell {
 }
 
 impl CellState {
+    /// The completion is durable, or could not be made so.
+    pub fn completed(&mut self, is_durable: bool) {
+        self.machine.stored(is_durable);
+        if is_durable {
+            for waiting in self.waiting.drain(..) {
+                // Who no longer waits has been answered.
+                let _ = waiting.send(());
+            }
+        }
+    }
+
     /// Hands an addition to the store, in one write with `extra`; it is in force at once. `told`
     /// hears when it is durable.
     ///

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use carrick_protocol::batch::ControlKind;
 use carrick_protocol::ids::TopicPartition;
+use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::cell::Cell;
@@ -19,6 +20,7 @@ use super::limits::{COORDINATOR_EPOCH, MARKER_RETRY};
 use super::metadata::{Metadata, Outcome, Version};
 use crate::clock;
 use crate::partition::{Marker, PartitionError, Pending};
+use crate::records::transaction::Transactions;
 
 impl Inner {
     /// Lets a prepared transaction come to its end, in the background.
@@ -75,25 +77,31 @@ impl Inner {
 
     /// Stores that the transaction has ended, with what it means for groups; true when that is
     /// durable.
-    async fn write_completion(self: &Arc<Self>, cell: &Arc<Cell>) -> bool {
+    async fn write_completion(&self, cell: &Arc<Cell>) -> bool {
         let (told, stored) = oneshot::channel();
         {
             let mut state = cell.state.lock();
             let Some(next) = state.machine.plan_complete(clock::now_ms()) else {
                 return true;
             };
-            let begun = state.change(self, cell, next, move |_, cell, result| {
-                if result.is_ok() {
-                    // Who no longer waits has been answered.
-                    for waiting in std::mem::take(&mut cell.state.lock().waiting) {
-                        let _ = waiting.send(());
-                    }
-                }
-                let _ = told.send(result.is_ok());
-            });
+            let mut batch = MetaBatch::new();
+            batch.put::<Transactions>(&cell.id, &next);
+            let ended = Arc::clone(cell);
+            let prepared = state.machine.metadata();
+            let begun = self.groups.complete_transaction(
+                &prepared.groups,
+                prepared.producer_id,
+                prepared.outcome() == Some(Outcome::Commit),
+                batch,
+                move |result| {
+                    ended.state.lock().completed(result.is_ok());
+                    let _ = told.send(result.is_ok());
+                },
+            );
             if begun.is_err() {
                 return false;
             }
+            state.machine.begin(next);
         }
         stored.await.unwrap_or(false)
     }

@@ -2,6 +2,19 @@
 
 use thiserror::Error;
 
+use crate::group::GroupError;
+
+/// A refusal of offsets that a transaction is to commit.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum OffsetsError {
+    /// By the transaction coordinator.
+    #[error(transparent)]
+    Transaction(#[from] TxnError),
+    /// By the group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+}
+
 /// A refusal by the coordinator.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum TxnError {

@@ -24,5 +24,5 @@ pub mod metadata;
 mod sweep;
 
 pub use coordinator::Coordinator;
-pub use error::TxnError;
+pub use error::{OffsetsError, TxnError};
 pub use metadata::{Outcome, Producer, State, Version};

@@ -54,6 +54,27 @@ impl ClassicGroup {
         Ok(())
     }
 
+    /// Decides whether a commit in a transaction is taken. Older producers name no member and no
+    /// generation, and the state of the group does not matter to any.
+    ///
+    /// # Errors
+    /// `UnknownMember`, `FencedInstance`, `IllegalGeneration`.
+    pub fn fence_transactional_commit(&self, fence: &CommitFence) -> Result<(), GroupError> {
+        if self.state == GroupState::Dead {
+            return Err(GroupError::Gone);
+        }
+        let anonymous =
+            fence.generation < 0 && fence.member_id.is_empty() && fence.instance_id.is_none();
+        if anonymous || (fence.generation < 0 && self.state == GroupState::Empty) {
+            return Ok(());
+        }
+        self.check_member(&fence.member_id, fence.instance_id.as_ref())?;
+        match fence.generation == self.generation {
+            true => Ok(()),
+            false => Err(GroupError::IllegalGeneration),
+        }
+    }
+
     /// Whether the group as a whole may be deleted.
     pub fn check_delete(&self) -> Result<(), GroupError> {
         match self.state {

@@ -1,6 +1,7 @@
 //! What administrators ask for: ListGroups, DescribeGroups, DeleteGroups, OffsetDelete, and what
 //! the deletion of a topic means for groups.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::group::classic::{DescribedMember, GroupState};
 use crate::group::error::GroupError;
 use crate::records::group::Groups;
 use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
+use crate::records::pending_offset::{PendingOffsetKey, PendingOffsets};
 
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,10 +144,11 @@ impl Coordinator {
             let of_topic = state
                 .offsets
                 .topic(topic)
+                .chain(state.pending.topic(topic))
                 .filter(|(_, offset)| offset.is_of(topic_id));
-            let forgotten: Vec<_> = of_topic
-                .map(|(partition, _)| (topic.clone(), partition))
-                .collect();
+            let partitions: BTreeSet<i32> = of_topic.map(|(partition, _)| partition).collect();
+            let with_topic = |partition| (topic.clone(), partition);
+            let forgotten: Vec<_> = partitions.into_iter().map(with_topic).collect();
             if !forgotten.is_empty() && !state.is_dead() {
                 let (outcome, outcome_of_cell) = oneshot::channel();
                 let begun = self
@@ -182,6 +185,14 @@ impl super::Inner {
                 topic: topic.clone(),
                 partition: *partition,
             });
+            for producer_id in state.pending.producers(topic.as_str(), *partition) {
+                batch.delete::<PendingOffsets>(&PendingOffsetKey {
+                    group: cell.id.clone(),
+                    producer_id,
+                    topic: topic.clone(),
+                    partition: *partition,
+                });
+            }
         }
         let then = Then::Forgotten(cell.clone(), forgotten, outcome);
         state
@@ -195,5 +206,6 @@ pub(in crate::group) fn removal(group: &GroupId) -> MetaBatch {
     let mut batch = MetaBatch::new();
     batch.delete::<Groups>(group);
     batch.delete_prefix::<GroupOffsets>(&GroupOffsets::group_prefix(group));
+    batch.delete_prefix::<PendingOffsets>(&PendingOffsets::group_prefix(group));
     batch
 }

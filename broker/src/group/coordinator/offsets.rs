@@ -11,7 +11,7 @@ use super::{Coordinator, Inner};
 use crate::group::cell::{Cell, CellState, Then};
 use crate::group::classic::CommitFence;
 use crate::group::error::GroupError;
-use crate::group::offsets::CommittedOffset;
+use crate::group::offsets::{CommittedOffset, FetchedOffset};
 use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
 
 /// An OffsetCommit request, for partitions that exist.
@@ -46,7 +46,7 @@ pub struct NewOffset {
 }
 
 /// The offsets of one topic, by partition.
-pub type FetchedTopic = (TopicName, Vec<(i32, CommittedOffset)>);
+pub type FetchedTopic = (TopicName, Vec<(i32, FetchedOffset)>);
 
 impl Coordinator {
     /// Commits offsets; answered when they are durable. One result for each offset, in order.
@@ -95,7 +95,8 @@ impl Coordinator {
     }
 
     /// The committed offsets of some partitions, in the order asked for: per topic, per partition,
-    /// `None` where there is none, no such group, or no such topic any more.
+    /// `Nothing` where there is none, no such group, or no such topic any more. With
+    /// `require_stable`, `Unstable` where a transaction is about to commit one.
     ///
     /// # Errors
     /// `ShuttingDown`.
@@ -103,40 +104,48 @@ impl Coordinator {
         &self,
         group: &GroupId,
         wanted: &[(&str, &[i32])],
-    ) -> Result<Vec<Vec<Option<CommittedOffset>>>, GroupError> {
+        require_stable: bool,
+    ) -> Result<Vec<Vec<FetchedOffset>>, GroupError> {
         let fetch = |_: &Arc<Cell>, state: &mut CellState| {
             let topics = wanted.iter().map(|(topic, partitions)| {
-                let offset = |partition: &i32| state.offsets.get(topic, *partition).cloned();
+                let offset = |partition: &i32| state.fetch(topic, *partition, require_stable);
                 partitions.iter().map(offset).collect()
             });
             topics.collect()
         };
-        let mut fetched: Vec<Vec<Option<CommittedOffset>>> = match self.inner.with(group, fetch) {
+        let mut fetched: Vec<Vec<FetchedOffset>> = match self.inner.with(group, fetch) {
             Ok(fetched) => fetched,
             Err(GroupError::GroupNotFound) => wanted
                 .iter()
-                .map(|(_, partitions)| vec![None; partitions.len()])
+                .map(|(_, partitions)| vec![FetchedOffset::Nothing; partitions.len()])
                 .collect(),
             Err(error) => return Err(error),
         };
         for ((topic, _), offsets) in wanted.iter().zip(&mut fetched) {
             let id = self.inner.topics.topic_id(topic);
             for offset in offsets {
-                offset.take_if(|offset| !id.is_some_and(|id| offset.is_of(id)));
+                if is_of_another(offset, id) {
+                    *offset = FetchedOffset::Nothing;
+                }
             }
         }
         Ok(fetched)
     }
 
-    /// All committed offsets of the group; none if there is no such group.
+    /// All committed offsets of the group; none if there is no such group. `require_stable` as in
+    /// [`Self::fetch_some`].
     ///
     /// # Errors
     /// `ShuttingDown`.
-    pub fn fetch_all(&self, group: &GroupId) -> Result<Vec<FetchedTopic>, GroupError> {
+    pub fn fetch_all(
+        &self,
+        group: &GroupId,
+        require_stable: bool,
+    ) -> Result<Vec<FetchedTopic>, GroupError> {
         let fetch = |_: &Arc<Cell>, state: &mut CellState| {
             let topics = state.offsets.topics().map(|(topic, partitions)| {
-                let offsets = partitions.iter().map(|(at, offset)| (*at, offset.clone()));
-                (topic.clone(), offsets.collect())
+                let offset = |at: &i32| (*at, state.fetch(topic.as_str(), *at, require_stable));
+                (topic.clone(), partitions.keys().map(offset).collect())
             });
             topics.collect()
         };
@@ -147,11 +156,27 @@ impl Coordinator {
         };
         for (topic, offsets) in &mut fetched {
             let id = self.inner.topics.topic_id(topic.as_str());
-            offsets.retain(|(_, offset)| id.is_some_and(|id| offset.is_of(id)));
+            offsets.retain(|(_, offset)| !is_of_another(offset, id));
         }
         fetched.retain(|(_, offsets)| !offsets.is_empty());
         Ok(fetched)
     }
+}
+
+impl CellState {
+    fn fetch(&self, topic: &str, partition: i32, require_stable: bool) -> FetchedOffset {
+        if require_stable && self.pending.contains(topic, partition) {
+            return FetchedOffset::Unstable;
+        }
+        let committed = self.offsets.get(topic, partition).cloned();
+        committed.map_or(FetchedOffset::Nothing, FetchedOffset::Committed)
+    }
+}
+
+/// Whether it was committed for a topic that is not the one with that id.
+fn is_of_another(offset: &FetchedOffset, topic_id: Option<TopicId>) -> bool {
+    let is_of = |offset: &CommittedOffset| topic_id.is_some_and(|id| offset.is_of(id));
+    offset.committed().is_some_and(|offset| !is_of(offset))
 }
 
 fn begin_commit_to(
@@ -164,23 +189,55 @@ fn begin_commit_to(
     let now = inner.clock.now();
     state.kind.fence_commit(&request.fence, now)?;
     state.queue_wakeup(inner, cell);
+    let Accepted { results, offsets } = accept(inner, state, request);
+    let waits = !offsets.is_empty();
+    if waits {
+        let mut batch = MetaBatch::new();
+        for (topic, partition, offset) in &offsets {
+            let key = GroupOffsetKey {
+                group: cell.id.clone(),
+                topic: topic.clone(),
+                partition: *partition,
+            };
+            batch.put::<GroupOffsets>(&key, offset);
+        }
+        let then = Then::Committed(cell.clone(), offsets, outcome);
+        state
+            .submit(inner, batch, then)
+            .map_err(|_| GroupError::NotStored)?;
+    }
+    Ok((results, waits))
+}
+
+/// Offsets that a group takes of a request.
+pub(super) struct Accepted {
+    /// One for each offset of the request, in order.
+    pub results: Vec<Result<(), GroupError>>,
+    /// Those without an error.
+    pub offsets: Vec<(TopicName, i32, CommittedOffset)>,
+}
+
+/// Takes what is not too long or too much.
+pub(super) fn accept(inner: &Inner, state: &CellState, request: CommitRequest) -> Accepted {
+    let now_ms = inner.clock.now().wall_ms;
     let expire_ms = request
         .retention_ms
-        .map(|retention_ms| now.wall_ms.saturating_add(retention_ms));
-    let mut results = Vec::with_capacity(request.offsets.len());
-    let mut accepted = Vec::with_capacity(request.offsets.len());
-    let mut batch = MetaBatch::new();
+        .map(|retention_ms| now_ms.saturating_add(retention_ms));
+    let mut accepted = Accepted {
+        results: Vec::with_capacity(request.offsets.len()),
+        offsets: Vec::with_capacity(request.offsets.len()),
+    };
     let mut growth_bytes = 0;
     for new in request.offsets {
         if is_too_long(&new.metadata, inner.config.offset_metadata_max_bytes) {
-            results.push(Err(GroupError::MetadataTooLarge));
+            accepted.results.push(Err(GroupError::MetadataTooLarge));
             continue;
         }
         let offset = CommittedOffset {
             offset: new.offset,
             leader_epoch: new.leader_epoch,
             metadata: new.metadata,
-            commit_ms: now.wall_ms,
+            commit_ms: now_ms,
             expire_ms,
             topic_id: new.topic_id,
         };
@@ -188,26 +245,13 @@ fn begin_commit_to(
             .offsets
             .growth_bytes(new.topic.as_str(), new.partition, &offset);
         if !inner.budget.has_room(growth_bytes) {
-            results.push(Err(GroupError::CommitTooLarge));
+            accepted.results.push(Err(GroupError::CommitTooLarge));
             continue;
         }
-        let key = GroupOffsetKey {
-            group: cell.id.clone(),
-            topic: new.topic,
-            partition: new.partition,
-        };
-        batch.put::<GroupOffsets>(&key, &offset);
-        accepted.push((key.topic, key.partition, offset));
-        results.push(Ok(()));
+        accepted.offsets.push((new.topic, new.partition, offset));
+        accepted.results.push(Ok(()));
     }
-    let waits = !accepted.is_empty();
-    if waits {
-        let then = Then::Committed(cell.clone(), accepted, outcome);
-        state
-            .submit(inner, batch, then)
-            .map_err(|_| GroupError::NotStored)?;
-    }
-    Ok((results, waits))
+    accepted
 }
 
 /// Kafka counts the length of a Java string: UTF-16 units.

@@ -106,7 +106,7 @@ impl World {
         let wanted: &[(&str, &[i32])] = &[(topic, &[partition])];
         let fetched = self
             .groups()
-            .fetch_some(&GroupId::new(group), wanted)
+            .fetch_some(&GroupId::new(group), wanted, false)
             .unwrap();
         fetched[0][0].as_ref().map(|offset| offset.offset.0)
     }
@@ -194,7 +194,10 @@ async fn a_commit_that_was_answered_survives_a_restart() {
     world.commit("readers", "bills", 7, 1).await;
     world.restart().await;
     assert_eq!(world.offset("readers", "orders", 0), Some(42));
-    let all = world.groups().fetch_all(&GroupId::new("readers")).unwrap();
+    let all = world
+        .groups()
+        .fetch_all(&GroupId::new("readers"), false)
+        .unwrap();
     let names: Vec<&str> = all.iter().map(|(topic, _)| topic.as_str()).collect();
     assert_eq!(names, ["bills", "orders"]);
     let (partition, offset) = &all[0].1[0];
@@ -209,7 +212,7 @@ async fn what_was_never_committed_has_no_offset() {
     let world = World::new();
     assert_eq!(world.offset("nobody", "orders", 0), None);
     assert_eq!(
-        world.groups().fetch_all(&GroupId::new("nobody")),
+        world.groups().fetch_all(&GroupId::new("nobody"), false),
         Ok(vec![])
     );
     world.commit("readers", "orders", 0, 1).await;
@@ -441,7 +444,7 @@ async fn offsets_go_with_their_topic_and_do_not_come_back_with_its_name() {
     // The broker dies after the topic is gone and before its offsets are.
     world.topics.0.lock().remove("bills");
     assert_eq!(
-        world.groups().fetch_all(&GroupId::new("readers")),
+        world.groups().fetch_all(&GroupId::new("readers"), false),
         Ok(vec![])
     );
     world.restart().await;

@@ -5,15 +5,18 @@ use std::future::Future;
 use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, TopicPartition};
+use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::{Coordinator, check_id};
 use crate::clock;
+use crate::group::coordinator::{CommitRequest, PendingCommit};
+use crate::records::transaction::Transactions;
 use crate::transaction::cell::{Cell, CellState};
 use crate::transaction::coordinator::Inner;
-use crate::transaction::error::TxnError;
+use crate::transaction::error::{OffsetsError, TxnError};
 use crate::transaction::limits::MAX_GROUPS_PER_TRANSACTION;
-use crate::transaction::metadata::{Producer, Version};
+use crate::transaction::metadata::{Metadata, Producer, Version};
 
 /// An addition that is in force and perhaps not yet durable: nothing that depends on it is answered
 /// before it is.
@@ -83,6 +86,54 @@ impl Coordinator {
         verified.unwrap_or_else(|error| vec![Err(error); partitions.len()])
     }
 
+    /// Takes offsets of a group into the producer's transaction: of [`Version::V1`] if the group was
+    /// added, of [`Version::V2`] the group is added with it. Nothing of it is seen before the
+    /// transaction is committed.
+    ///
+    /// # Errors
+    /// As a whole, by the coordinator or by the group.
+    pub fn commit_offsets(
+        &self,
+        id: &str,
+        producer: Producer,
+        version: Version,
+        group: &GroupId,
+        request: CommitRequest,
+    ) -> Result<PendingCommit, OffsetsError> {
+        check_id(id)?;
+        let inner = &self.inner;
+        let cell = inner.find(id)?;
+        let mut state = cell.state.lock();
+        if state.is_dead {
+            return Err(TxnError::NotMapped.into());
+        }
+        let groups = std::slice::from_ref(group);
+        let next = match version {
+            Version::V1 => {
+                state.machine.verify_group(producer, group)?;
+                None
+            }
+            Version::V2 => {
+                let now_ms = clock::now_ms();
+                state
+                    .machine
+                    .plan_add(producer, &[], groups, version, now_ms)?
+            }
+        };
+        check_groups(next.as_ref())?;
+        let mut batch = MetaBatch::new();
+        if let Some(next) = &next {
+            batch.put::<Transactions>(&cell.id, next);
+        }
+        let commit = inner
+            .groups
+            .begin_pending_commit(group, producer.id, request, batch)?;
+        if let (Some(next), true) = (next, commit.stored.is_some()) {
+            state.machine.advance(next);
+        }
+        Ok(commit)
+    }
+
     /// Lets `write` write to these partitions in the producer's transaction: of [`Version::V1`] to
     /// those that were added, of [`Version::V2`] to all, which are added with it. `write` is told
     /// one verdict for each, in order, and must not write where it is an error.
@@ -145,15 +196,19 @@ impl Inner {
         let next = state
             .machine
             .plan_add(producer, partitions, groups, version, now_ms)?;
-        let groups = next.as_ref().map_or(0, |next| next.groups.len());
-        if groups > MAX_GROUPS_PER_TRANSACTION {
-            return Err(TxnError::TooMany);
-        }
+        check_groups(next.as_ref())?;
         if next.is_none() && state.additions_in_flight == 0 {
             return Ok(Addition::default());
         }
         let (told, stored) = oneshot::channel();
         state.extend(self, cell, next, told)?;
         Ok(Addition(Some(stored)))
+    }
+}
+
+fn check_groups(next: Option<&Metadata>) -> Result<(), TxnError> {
+    match next.is_some_and(|next| next.groups.len() > MAX_GROUPS_PER_TRANSACTION) {
+        true => Err(TxnError::TooMany),
+        false => Ok(()),
     }
 }

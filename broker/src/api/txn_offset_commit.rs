@@ -1,0 +1,138 @@
+//! TxnOffsetCommit (key 28), versions 0–5.
+//!
+//! Commits a group's offsets in a producer's transaction (KIP-98): on disk when this is answered,
+//! the group's only when the transaction is committed. Unknown topics and partitions are
+//! UNKNOWN_TOPIC_OR_PARTITION, each for itself.
+//!
+//! - v2 (KIP-320): leader epochs. v3 (KIP-447): member and generation, which must be the group's.
+//! - v4: a group that was not added is TRANSACTION_ABORTABLE; before that INVALID_TXN_STATE.
+//! - v5 (KIP-890): the group is added by this.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{LeaderEpoch, Offset};
+use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
+use kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::{ApiKey, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
+
+use super::error::{group_code, txn_offsets_code};
+use super::groups::{group_id, instance_id};
+use super::transactions::producer;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::group::GroupError;
+use crate::group::classic::CommitFence;
+use crate::group::coordinator::{CommitRequest, NewOffset, PendingCommit};
+use crate::transaction::Version;
+
+/// TxnOffsetCommit.
+pub struct TxnOffsetCommit;
+
+impl Api for TxnOffsetCommit {
+    const KEY: ApiKey = ApiKey::TxnOffsetCommit;
+    const VERSIONS: RangeInclusive<i16> = 0..=5;
+    type Request = TxnOffsetCommitRequest;
+
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let (mut answered, offsets) = resolve(ctx, request.topics);
+        if offsets.is_empty() {
+            return Reply::Now(TxnOffsetCommitResponse::default().with_topics(answered));
+        }
+        let commit = CommitRequest {
+            fence: CommitFence {
+                member_id: request.member_id.as_str().into(),
+                instance_id: instance_id(request.group_instance_id.as_ref()),
+                generation: request.generation_id,
+            },
+            retention_ms: None,
+            knows_group_not_found: false,
+            offsets,
+        };
+        let begun = ctx.broker.transactions.commit_offsets(
+            &request.transactional_id,
+            producer(request.producer_id, request.producer_epoch),
+            if version >= 5 {
+                Version::V2
+            } else {
+                Version::V1
+            },
+            &group_id(&request.group_id),
+            commit,
+        );
+        Reply::Later(Box::pin(async move {
+            match begun {
+                Ok(commit) => fill_in(&mut answered, finished(commit).await.into_iter()),
+                Err(error) => {
+                    let code = txn_offsets_code(version, error);
+                    fill_in(&mut answered, std::iter::repeat(code));
+                }
+            }
+            TxnOffsetCommitResponse::default().with_topics(answered)
+        }))
+    }
+}
+
+/// The codes, in order, once they hold.
+async fn finished(commit: PendingCommit) -> Vec<ErrorCode> {
+    let stored = match commit.stored {
+        Some(stored) => stored.await.unwrap_or(Err(GroupError::ShuttingDown)),
+        None => Ok(()),
+    };
+    let results = commit.results.into_iter();
+    let codes = results.map(|result| match result.and(stored) {
+        Ok(()) => ErrorCode::NONE,
+        Err(error) => group_code(error),
+    });
+    codes.collect()
+}
+
+/// The answer as far as it is known, without errors where offsets can be committed; and those
+/// offsets, in the same order.
+fn resolve(
+    ctx: &Context,
+    topics: Vec<TxnOffsetCommitRequestTopic>,
+) -> (Vec<TxnOffsetCommitResponseTopic>, Vec<NewOffset>) {
+    let (mut answered, mut offsets) = (Vec::with_capacity(topics.len()), Vec::new());
+    for topic in topics {
+        let found = ctx.broker.catalog.topic(topic.name.as_str());
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in topic.partitions {
+            let at = asked.partition_index;
+            let known = found.as_ref().filter(|found| found.partition(at).is_some());
+            let code = match known {
+                Some(found) => {
+                    offsets.push(NewOffset {
+                        topic: found.name().clone(),
+                        topic_id: found.id(),
+                        partition: at,
+                        offset: Offset(asked.committed_offset),
+                        leader_epoch: LeaderEpoch(asked.committed_leader_epoch),
+                        metadata: asked.committed_metadata.unwrap_or_default().to_string(),
+                    });
+                    ErrorCode::NONE
+                }
+                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            };
+            let partition = TxnOffsetCommitResponsePartition::default()
+                .with_partition_index(at)
+                .with_error_code(code.0);
+            partitions.push(partition);
+        }
+        let topic = TxnOffsetCommitResponseTopic::default().with_name(topic.name);
+        answered.push(topic.with_partitions(partitions));
+    }
+    (answered, offsets)
+}
+
+/// Puts codes where no error stands yet.
+fn fill_in(
+    answered: &mut [TxnOffsetCommitResponseTopic],
+    mut codes: impl Iterator<Item = ErrorCode>,
+) {
+    let partitions = answered.iter_mut().flat_map(|topic| &mut topic.partitions);
+    for partition in partitions.filter(|partition| partition.error_code == 0) {
+        partition.error_code = codes.next().map_or(0, |code| code.0);
+    }
+}
