@@ -112,6 +112,7 @@ pub struct RunningBroker {
     http: HttpServer,
     ready: Ready,
     tasks: Vec<JoinHandle<()>>,
+    cleaners: Vec<JoinHandle<()>>,
 }
 
 /// What is opened from disk, before anything runs.
@@ -166,8 +167,8 @@ impl Broker {
             links,
             stopping: watch::channel(false).0,
         });
-        let mut tasks = housekeeping::start(&broker);
-        tasks.extend(cleaner::start(&broker));
+        let tasks = housekeeping::start(&broker);
+        let cleaners = cleaner::start(&broker);
         let ready = Ready::default();
         let http = http.serve(&broker.http_app(&ready));
         let server = Server::start(bound, &broker);
@@ -180,6 +181,7 @@ impl Broker {
             http,
             ready,
             tasks,
+            cleaners,
         })
     }
 
@@ -206,6 +208,11 @@ impl Broker {
             port => port,
         };
         (configured.advertised_host.clone(), port)
+    }
+
+    /// Turns true when the broker begins to stop.
+    pub fn stop_signal(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     /// Whether the broker is stopping.
@@ -306,6 +313,7 @@ impl RunningBroker {
             http,
             ready,
             tasks,
+            cleaners,
         } = self;
         tracing::info!("stopping");
         ready.set(false);
@@ -320,6 +328,12 @@ impl RunningBroker {
         http.shutdown().await;
         for task in tasks {
             task.abort();
+        }
+        for cleaner in cleaners {
+            // They were told to stop, and hold logs until they did.
+            if let Err(error) = cleaner.await {
+                tracing::error!(%error, "a cleaner failed");
+            }
         }
         let closing = Arc::clone(&broker);
         let closed = tokio::task::spawn_blocking(move || {

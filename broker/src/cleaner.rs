@@ -44,7 +44,7 @@ struct Cleaners {
     paid_until: Mutex<Instant>,
 }
 
-/// Starts the cleaners. They hold the broker only while they work.
+/// Starts the cleaners. They hold the broker only while they work, and end when it stops.
 pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
     let config = broker.config.cleaner.clone();
     let threads = if config.enable { config.threads } else { 0 };
@@ -55,9 +55,10 @@ pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
         paid_until: Mutex::new(Instant::now()),
     });
     let clean = |_| {
-        let (cleaners, broker) = (Arc::clone(&cleaners), Arc::downgrade(broker));
+        let (cleaners, mut stopping) = (Arc::clone(&cleaners), broker.stop_signal());
+        let broker = Arc::downgrade(broker);
         tokio::spawn(async move {
-            loop {
+            while !*stopping.borrow() {
                 let Some(broker) = broker.upgrade() else {
                     return;
                 };
@@ -68,7 +69,9 @@ pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
                     false
                 });
                 if !cleaned {
-                    tokio::time::sleep(backoff).await;
+                    let stop = stopping.wait_for(|stop| *stop);
+                    // Either is a reason to look again.
+                    let _ = tokio::time::timeout(backoff, stop).await;
                 }
             }
         })

@@ -19,19 +19,36 @@ pub fn partition_code(error: &PartitionError) -> ErrorCode {
         PartitionError::Faulted => ErrorCode::KAFKA_STORAGE_ERROR,
         PartitionError::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         PartitionError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-        PartitionError::TimestampOutOfRange { .. } => ErrorCode::INVALID_TIMESTAMP,
+        PartitionError::LargerThanSegment { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
         PartitionError::NoBatch | PartitionError::TrailingBytes { .. } => ErrorCode::INVALID_RECORD,
         PartitionError::Transactional => ErrorCode::INVALID_TXN_STATE,
         PartitionError::EpochWentBack { .. } => ErrorCode::INVALID_REQUEST,
         PartitionError::FencedEpoch { .. } => ErrorCode::FENCED_LEADER_EPOCH,
         PartitionError::UnknownEpoch { .. } => ErrorCode::UNKNOWN_LEADER_EPOCH,
-        PartitionError::Batch(error) => batch_code(error),
-        PartitionError::Produced(ProducedBatchError::Batch(error)) => batch_code(error),
+        PartitionError::Batch(error) => produced_code(error),
+        PartitionError::Produced(ProducedBatchError::Batch(error)) => produced_code(error),
+        PartitionError::Produced(ProducedBatchError::Records(records))
+            if records.iter().any(|record| record.problem.is_timestamp()) =>
+        {
+            ErrorCode::INVALID_TIMESTAMP
+        }
         PartitionError::Produced(_) => ErrorCode::INVALID_RECORD,
         PartitionError::Sequence(error) => sequence_code(error),
         PartitionError::CompactedOnly { .. } => ErrorCode::POLICY_VIOLATION,
         PartitionError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         PartitionError::Log(error) => log_code(error),
+    }
+}
+
+/// The code for bytes that a client produced: what is malformed stays so, only a checksum may be
+/// right the next time.
+fn produced_code(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Crc { .. } | BatchError::Length(_) => ErrorCode::CORRUPT_MESSAGE,
+        BatchError::Codec(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+        BatchError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        BatchError::Compress { .. } => ErrorCode::UNKNOWN_SERVER_ERROR,
+        _ => ErrorCode::INVALID_RECORD,
     }
 }
 

@@ -6,7 +6,7 @@
 //! appended, acks=0 not at all: then an error closes the connection, as in Kafka.
 //!
 //! - v3: one record batch of format 2. v5: log start offset. v7: zstd allowed.
-//! - v8 (KIP-467): error message, and the records to blame: named for keys that are missing.
+//! - v8 (KIP-467): error message, and the records to blame.
 //! - v9: flexible. v10 (KIP-951): current leader on NOT_LEADER_OR_FOLLOWER: there is one broker.
 //! - v12 (KIP-890): transactions v2. v13 (KIP-516): topics by id.
 //! - A mirror refuses with INVALID_REQUEST, decided under the append lock.
@@ -21,7 +21,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrick_protocol::batch::{Batch, Compression, ProducedBatchError};
+use carrick_protocol::batch::{BadRecord, Batch, Compression, ProducedBatchError};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicId;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -248,15 +248,16 @@ fn explained(version: i16, index: i32, error: &PartitionError) -> PartitionProdu
     }
     let message = StrBytes::from_string(error.to_string());
     let to_blame = match error {
-        PartitionError::Produced(
-            ProducedBatchError::NoKey { index } | ProducedBatchError::OffsetDelta { index, .. },
-        ) => vec![
-            BatchIndexAndErrorMessage::default()
-                .with_batch_index(*index)
-                .with_batch_index_error_message(Some(message.clone())),
-        ],
-        _ => Vec::new(),
+        PartitionError::Produced(ProducedBatchError::Records(records)) => records.as_slice(),
+        _ => &[],
     };
+    let blame = |record: &BadRecord| {
+        let message = StrBytes::from_string(record.to_string());
+        BatchIndexAndErrorMessage::default()
+            .with_batch_index(record.index)
+            .with_batch_index_error_message(Some(message))
+    };
+    let to_blame = to_blame.iter().map(blame).collect();
     response
         .with_error_message(Some(message))
         .with_record_errors(to_blame)

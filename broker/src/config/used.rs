@@ -134,7 +134,7 @@ pub static USED: &[ConfigDef] = &[
     def("log.local.retention.bytes", Long, Some("-2"), Check::AtLeast(-2),
         "Default of local.retention.bytes."),
     def("compression.type", String, Some("producer"),
-        Check::Only("producer", "stored batches are never recompressed"),
+        Check::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         "Default of compression.type."),
     def("compression.gzip.level", Int, Some("-1"), Check::Between(-1, 9),
         "Default of compression.gzip.level."),

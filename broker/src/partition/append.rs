@@ -3,19 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrick_protocol::batch::{
-    Batch, NO_TIMESTAMP, ProducedBatch, TimestampType, set_max_timestamp, validate_produced,
-};
+use carrick_protocol::batch::NO_TIMESTAMP;
 use carrick_protocol::ids::Offset;
 use carrick_storage::log::{FlushHandle, Log, LogError, Placement, Sequence};
 use tokio::sync::oneshot;
 
+use super::checked::Checked;
 use super::{Partition, PartitionError};
-use crate::topic::TopicConfig;
 use crate::topic::config::FlushPolicy;
-
-/// A compressed batch may unfold to this much, and no further.
-const DECOMPRESSED_MAX_BYTES: usize = 256 << 20;
 
 /// What a producer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +28,7 @@ pub enum Acks {
 pub struct Appended {
     /// Offset of its first record; of a duplicate, the offset it got the first time.
     pub base_offset: Offset,
-    /// The time the broker stamped, or -1 with `CreateTime`.
+    /// The time the broker stamped, or -1 with `CreateTime`. Of a duplicate, its timestamp.
     pub log_append_time_ms: i64,
     /// The partition's log start.
     pub log_start: Offset,
@@ -146,7 +141,7 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Placed, PartitionError> {
         let log_append_time_ms = stamp.unwrap_or(NO_TIMESTAMP);
-        let header = &checked.batch.header;
+        let header = &checked.header;
         if checked.begins_at_zero {
             log.producers().check_begin(header)?;
         }
@@ -157,10 +152,9 @@ impl Partition {
             timestamp_ms,
         } = sequence
         {
-            let log_append_time_ms = stamp.map_or(NO_TIMESTAMP, |_| timestamp_ms);
             let appended = Appended {
                 base_offset: first_offset,
-                log_append_time_ms,
+                log_append_time_ms: timestamp_ms,
                 log_start: log.start(),
             };
             return Ok(Placed {
@@ -173,7 +167,7 @@ impl Partition {
             leader_epoch: self.leader_epoch(),
             log_append_time_ms: stamp,
         };
-        let done = log.append(&checked.bytes(), placement, now_ms)?;
+        let done = log.append(&checked.bytes, placement, now_ms)?;
         let appended = Appended {
             base_offset: done.first_offset,
             log_append_time_ms,
@@ -201,90 +195,4 @@ impl Partition {
         self.flush_now(Some(sender));
         Produced::Flushing(Pending { appended, durable })
     }
-}
-
-/// A produced batch that keeps every rule, but for its sequence numbers.
-struct Checked<'a> {
-    batch: Batch<'a>,
-    /// The largest timestamp of its records, when the header lies about it.
-    true_max_timestamp_ms: Option<i64>,
-    /// Whether its producer must begin with sequence 0.
-    begins_at_zero: bool,
-}
-
-impl<'a> Checked<'a> {
-    fn new(
-        bytes: &'a Bytes,
-        config: &TopicConfig,
-        admission: Admission,
-        now_ms: i64,
-    ) -> Result<Self, PartitionError> {
-        if bytes.is_empty() {
-            return Err(PartitionError::NoBatch);
-        }
-        let batch = Batch::parse(bytes)?;
-        let trailing = bytes.len() - batch.bytes.len();
-        if trailing > 0 {
-            return Err(PartitionError::TrailingBytes { bytes: trailing });
-        }
-        if bytes.len() > config.max_message_bytes {
-            return Err(PartitionError::TooLarge {
-                size_bytes: bytes.len(),
-                max_bytes: config.max_message_bytes,
-            });
-        }
-        let is_transactional = batch.header.is_transactional();
-        if is_transactional && admission == Admission::Plain {
-            return Err(PartitionError::Transactional);
-        }
-        let produced = validate_produced(&batch, DECOMPRESSED_MAX_BYTES, config.compact)?;
-        if !config.log_append_time {
-            check_timestamps(&produced, config, now_ms)?;
-        }
-        let lies = produced.max_timestamp_ms != batch.header.max_timestamp_ms;
-        let true_max_timestamp_ms = lies.then_some(produced.max_timestamp_ms);
-        Ok(Self {
-            batch,
-            true_max_timestamp_ms,
-            begins_at_zero: is_transactional
-                && admission == Admission::InTransaction { from_zero: true },
-        })
-    }
-
-    fn records(&self) -> i64 {
-        i64::from(self.batch.header.record_count)
-    }
-
-    fn bytes(&self) -> std::borrow::Cow<'_, [u8]> {
-        match self.true_max_timestamp_ms {
-            None => self.batch.bytes.into(),
-            Some(max) => {
-                let mut patched = self.batch.bytes.to_vec();
-                set_max_timestamp(&mut patched, TimestampType::CreateTime, max);
-                patched.into()
-            }
-        }
-    }
-}
-
-fn check_timestamps(
-    produced: &ProducedBatch,
-    config: &TopicConfig,
-    now_ms: i64,
-) -> Result<(), PartitionError> {
-    let earliest_ms = now_ms.saturating_sub(config.timestamp_before_max_ms);
-    let latest_ms = now_ms.saturating_add(config.timestamp_after_max_ms);
-    let (min, max) = (produced.min_timestamp_ms, produced.max_timestamp_ms);
-    let wrong = if min != NO_TIMESTAMP && min < earliest_ms {
-        min
-    } else if max > latest_ms {
-        max
-    } else {
-        return Ok(());
-    };
-    Err(PartitionError::TimestampOutOfRange {
-        timestamp_ms: wrong,
-        earliest_ms,
-        latest_ms,
-    })
 }

@@ -33,15 +33,13 @@ pub enum PartitionError {
         /// The limit.
         max_bytes: usize,
     },
-    /// A timestamp lies outside `message.timestamp.{before,after}.max.ms`.
-    #[error("timestamp {timestamp_ms} is out of the range {earliest_ms}..={latest_ms}")]
-    TimestampOutOfRange {
-        /// The offending timestamp.
-        timestamp_ms: i64,
-        /// The earliest that is accepted.
-        earliest_ms: i64,
-        /// The latest that is accepted.
-        latest_ms: i64,
+    /// The batch is larger than a segment of the topic.
+    #[error("the batch has {size_bytes} bytes, a segment at most {segment_bytes}")]
+    LargerThanSegment {
+        /// Size of the batch.
+        size_bytes: usize,
+        /// The topic's `segment.bytes`.
+        segment_bytes: u32,
     },
     /// Nothing was produced.
     #[error("there is no batch")]

@@ -11,6 +11,7 @@
 //! - Readers never take the lock: they read from the log's last published snapshot.
 
 pub mod append;
+mod checked;
 pub mod compaction;
 pub mod cut;
 pub mod error;

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use carrick_link::record::LinkName;
-use carrick_protocol::batch::{BatchBuilder, Batches};
+use carrick_protocol::batch::{BatchBuilder, Batches, ProducedBatchError};
+use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{ProducerId, TopicName};
 use carrick_storage::log::SequenceError;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+mod codecs;
+
 use super::*;
+use crate::api::error::partition_code;
 use crate::clock::now_ms;
 use crate::config::Values;
 use crate::testing::{batch, idempotent};
@@ -194,10 +198,12 @@ fn batches_that_break_a_rule_are_refused_and_nothing_is_written() {
         .record(now_ms() + 60_000, None, None)
         .build()
         .freeze();
+    let refused = error(&future);
     assert!(matches!(
-        error(&future),
-        PartitionError::TimestampOutOfRange { .. }
+        &refused,
+        PartitionError::Produced(ProducedBatchError::Records(bad)) if bad.len() == 1
     ));
+    assert_eq!(partition_code(&refused), ErrorCode::INVALID_TIMESTAMP);
     let transactional = BatchBuilder::new()
         .producer(ProducerId(1), 0, 0)
         .transactional(true)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use carrick_protocol::batch::{Codec, Compression};
 use carrick_storage::log::{CleanRules, LogConfig};
 
 use super::defs::{TOPIC_CONFIGS, TopicConfigDef};
@@ -39,6 +40,8 @@ pub struct TopicConfig {
     pub timestamp_after_max_ms: i64,
     /// When and how to compact, if `compact`.
     pub clean: CleanRules,
+    /// `compression.type` and its level; `None` keeps the producer's codec.
+    pub compression: Option<Codec>,
     /// `flush.messages` and `flush.ms`
     pub flush: FlushPolicy,
     /// What the log wants to know. Its retention is `None` unless `cleanup.policy` has `delete`.
@@ -123,6 +126,7 @@ impl TopicConfig {
             timestamp_before_max_ms: view.long("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: view.long("message.timestamp.after.max.ms"),
             clean: view.clean(),
+            compression: view.compression(),
             flush: view.flush(),
             log: view.log(delete),
         }
@@ -173,6 +177,21 @@ impl View<'_> {
                 .parse()
                 .unwrap_or_default(),
         }
+    }
+
+    fn compression(&self) -> Option<Codec> {
+        let name = self.text("compression.type");
+        let compression = match name.as_str() {
+            "uncompressed" => Compression::None,
+            name => Compression::from_name(name)?,
+        };
+        let level = |name| i32::try_from(self.long(name)).ok();
+        let level = match compression {
+            Compression::Gzip => level("compression.gzip.level"),
+            Compression::Zstd => level("compression.zstd.level"),
+            Compression::None | Compression::Snappy | Compression::Lz4 => None,
+        };
+        Some(Codec { compression, level })
     }
 
     fn flush(&self) -> FlushPolicy {
@@ -300,17 +319,34 @@ mod tests {
     }
 
     #[test]
+    fn a_codec_comes_with_its_own_level() {
+        let of = |own: &[(&str, &str)]| {
+            TopicConfig::resolve(&map(own), &values(&[("compression.zstd.level", "7")])).compression
+        };
+        assert_eq!(of(&[]), None);
+        let codec = |compression, level| Some(Codec { compression, level });
+        assert_eq!(
+            of(&[("compression.type", "zstd")]),
+            codec(Compression::Zstd, Some(7))
+        );
+        assert_eq!(
+            of(&[("compression.type", "gzip")]),
+            codec(Compression::Gzip, Some(-1))
+        );
+        assert_eq!(
+            of(&[("compression.type", "uncompressed")]),
+            codec(Compression::None, None)
+        );
+    }
+
+    #[test]
     fn unknown_names_and_values_without_support_are_refused() {
         assert!(
             check("retention.mss", "1")
                 .unwrap_err()
                 .contains("retention.mss")
         );
-        assert!(
-            check("compression.type", "zstd")
-                .unwrap_err()
-                .contains("never recompressed")
-        );
+        assert!(check("compression.type", "none").is_err());
         assert!(check("compression.type", "producer").is_ok());
         assert!(check("remote.storage.enable", "true").is_err());
         assert!(check("segment.bytes", "10").is_err());

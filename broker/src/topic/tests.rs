@@ -73,7 +73,7 @@ async fn clients_do_not_change_what_a_link_decides() {
     let it = TestBroker::start(&[]).await;
     let catalog = &it.broker().catalog;
     let unsupported = [
-        ("compression.type", "zstd"),
+        ("remote.storage.enable", "true"),
         ("confluent.x", "1"),
         ("retention.ms", "5"),
     ];

@@ -154,25 +154,81 @@ fn snappy_decompress(data: &[u8], limit_bytes: usize) -> Result<Vec<u8>, BatchEr
         return Ok(out);
     }
     let mut rest = data;
-    while !rest.is_empty() {
-        if rest.starts_with(&XERIAL_MAGIC) {
-            // Streams may be concatenated, each with its header.
-            rest = rest
-                .get(XERIAL_HEADER_BYTES..)
-                .ok_or_else(|| snappy_error("header is cut"))?;
-            continue;
-        }
-        let (length, after) = rest
-            .split_first_chunk::<4>()
-            .ok_or_else(|| snappy_error("length is cut"))?;
-        let length = u32::from_be_bytes(*length) as usize;
-        let block = after
-            .get(..length)
-            .ok_or_else(|| snappy_error("block is cut"))?;
+    while let Some(block) = next_frame(&mut rest)? {
         snappy_block(block, &mut out, limit_bytes)?;
-        rest = &after[length..];
     }
     Ok(out)
+}
+
+/// Decompresses snappy block by block, one held at a time. Errors are [`BatchError`]s inside.
+pub(crate) struct SnappyReader<'a> {
+    rest: &'a [u8],
+    is_framed: bool,
+    limit_bytes: usize,
+    block: Vec<u8>,
+    position: usize,
+}
+
+impl<'a> SnappyReader<'a> {
+    /// Over a stream in xerial's framing, or a raw block.
+    pub fn new(data: &'a [u8], limit_bytes: usize) -> Self {
+        SnappyReader {
+            rest: data,
+            is_framed: data.starts_with(&XERIAL_MAGIC),
+            limit_bytes,
+            block: Vec::new(),
+            position: 0,
+        }
+    }
+
+    /// Decompresses the next block; there is one.
+    fn next_block(&mut self) -> Result<(), BatchError> {
+        let block = if self.is_framed {
+            match next_frame(&mut self.rest)? {
+                Some(block) => block,
+                None => return Ok(()),
+            }
+        } else {
+            std::mem::take(&mut self.rest)
+        };
+        self.block.clear();
+        self.position = 0;
+        snappy_block(block, &mut self.block, self.limit_bytes)
+    }
+}
+
+impl Read for SnappyReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.block.len() && !self.rest.is_empty() {
+            self.next_block().map_err(io::Error::other)?;
+        }
+        let left = self.block.get(self.position..).unwrap_or_default();
+        let count = left.len().min(out.len());
+        out[..count].copy_from_slice(&left[..count]);
+        self.position += count;
+        Ok(count)
+    }
+}
+
+/// The next block of a stream in xerial's framing; streams may be concatenated, each with its
+/// header.
+fn next_frame<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, BatchError> {
+    while rest.starts_with(&XERIAL_MAGIC) {
+        *rest = rest
+            .get(XERIAL_HEADER_BYTES..)
+            .ok_or_else(|| snappy_error("header is cut"))?;
+    }
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let (length, after) = rest
+        .split_first_chunk::<4>()
+        .ok_or_else(|| snappy_error("length is cut"))?;
+    let (block, after) = after
+        .split_at_checked(u32::from_be_bytes(*length) as usize)
+        .ok_or_else(|| snappy_error("block is cut"))?;
+    *rest = after;
+    Ok(Some(block))
 }
 
 fn snappy_block(block: &[u8], out: &mut Vec<u8>, limit_bytes: usize) -> Result<(), BatchError> {

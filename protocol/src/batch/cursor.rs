@@ -1,7 +1,7 @@
 //! Reads decompressed records one by one, borrowing from the buffer (Kafka's `DefaultRecord`).
 //!
 //! A record: length varint · attributes i8 · timestamp delta varlong · offset delta varint · key
-//! and value (varint length, -1 = null) · header count varint · headers (key: length ≥ 0 and UTF-8;
+//! and value (varint length, -1 = null) · header count varint · headers (key: length ≥ 0, UTF-8 by agreement;
 //! value: length, -1 = null). All varints are zigzag.
 
 /// A record as it stands in the batch.
@@ -85,9 +85,6 @@ fn read_body<'a>(body: &mut &'a [u8]) -> Result<RawRecord<'a>, Problem> {
 
 fn read_header<'a>(bytes: &mut &'a [u8]) -> Result<RawHeader<'a>, Problem> {
     let key = read_nullable(bytes)?.ok_or("header without a key")?;
-    if std::str::from_utf8(key).is_err() {
-        return Err("header key is not UTF-8");
-    }
     Ok((key, read_nullable(bytes)?))
 }
 

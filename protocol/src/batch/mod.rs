@@ -17,6 +17,7 @@ mod header;
 mod patch;
 mod records;
 mod rewrite;
+mod scan;
 mod validate;
 
 use bytes::Bytes;
@@ -32,7 +33,9 @@ pub use header::{
 pub use patch::{set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp};
 pub use records::{RecordHeader, RecordView, Records, records};
 pub use rewrite::{Kept, StoredRecord, Unpacked, emptied};
-pub use validate::{ProducedBatch, ProducedBatchError, validate_produced};
+pub use validate::{
+    BadRecord, ProduceRules, ProducedBatch, ProducedBatchError, RecordProblem, validate_produced,
+};
 
 use crate::ids::{LeaderEpoch, Offset};
 

@@ -12,7 +12,7 @@ use crate::ids::Offset;
 /// A header of a record. Kafka allows the same key twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
-    /// Its key, UTF-8.
+    /// Its key, UTF-8 by agreement.
     pub key: Bytes,
     /// Its value.
     pub value: Option<Bytes>,

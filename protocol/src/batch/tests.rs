@@ -333,7 +333,19 @@ mod producers {
     use super::*;
 
     fn verdict(bytes: &[u8]) -> Result<ProducedBatch, ProducedBatchError> {
-        validate_produced(&parsed(bytes), LIMIT, false)
+        validate_produced(&parsed(bytes), &rules(false))
+    }
+
+    fn rules(require_keys: bool) -> ProduceRules {
+        ProduceRules {
+            limit_bytes: LIMIT,
+            require_keys,
+            timestamps_ms: None,
+        }
+    }
+
+    fn bad(index: i32, problem: RecordProblem) -> BadRecord {
+        BadRecord { index, problem }
     }
 
     #[test]
@@ -346,8 +358,9 @@ mod producers {
                 .record(-1, Some(b"k"), None)
                 .record(70, Some(b"k"), None)
                 .build();
-            let seen = validate_produced(&parsed(&bytes), LIMIT, true).unwrap();
-            assert_eq!((seen.min_timestamp_ms, seen.max_timestamp_ms), (50, 70));
+            let seen = validate_produced(&parsed(&bytes), &rules(true)).unwrap();
+            assert_eq!(seen.max_timestamp_ms, 70);
+            assert_eq!(seen.records_bytes, 24);
         }
     }
 
@@ -358,7 +371,7 @@ mod producers {
         assert_eq!(verdict(&one().control(true).build()), Err(E::Control));
         assert_eq!(
             verdict(&one().log_append_time(3).build()),
-            Err(E::LogAppendTime)
+            Err(E::Records(vec![bad(0, RecordProblem::TimestampType)]))
         );
         assert_eq!(verdict(&batch(9, 0, 1)), Err(E::BaseOffset(Offset(9))));
         assert_eq!(verdict(&BatchBuilder::new().build()), Err(E::Empty));
@@ -380,16 +393,69 @@ mod producers {
 
     #[test]
     fn deltas_must_be_consecutive() {
-        // One hole in front and one record too many: count and last delta agree.
-        let bytes = BatchBuilder::new().skip(1).record(1, None, None).build();
-        let mut bytes = bytes;
-        bytes[57..61].copy_from_slice(&2i32.to_be_bytes());
+        // A hole in front, of which the header says nothing.
+        let mut bytes = BatchBuilder::new().skip(1).record(1, None, None).build();
+        bytes[23..27].copy_from_slice(&0i32.to_be_bytes());
         let crc = crc_of(&bytes);
         bytes[17..21].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(
             verdict(&bytes),
-            Err(ProducedBatchError::OffsetDelta { index: 0, found: 1 })
+            Err(ProducedBatchError::Records(vec![bad(
+                0,
+                RecordProblem::OffsetDelta { found: 1 }
+            )]))
         );
+    }
+
+    #[test]
+    fn every_record_with_a_wrong_timestamp_or_without_a_key_is_named() {
+        let bytes = BatchBuilder::new()
+            .compression(Compression::Lz4)
+            .record(50, Some(b"k"), None)
+            .record(151, Some(b"k"), None)
+            .record(-1, None, None)
+            .record(9, Some(b"k"), None)
+            .build();
+        let rules = ProduceRules {
+            timestamps_ms: Some((10, 150)),
+            ..rules(true)
+        };
+        let out = |timestamp_ms| RecordProblem::Timestamp {
+            timestamp_ms,
+            earliest_ms: 10,
+            latest_ms: 150,
+        };
+        let found = validate_produced(&parsed(&bytes), &rules).unwrap_err();
+        let named = vec![
+            bad(1, out(151)),
+            bad(2, RecordProblem::NoKey),
+            bad(3, out(9)),
+        ];
+        assert_eq!(found, ProducedBatchError::Records(named));
+        assert!(found.to_string().ends_with("due to invalid timestamp"));
+    }
+
+    #[test]
+    fn a_batch_that_unfolds_too_far_is_refused_under_every_codec() {
+        let value = vec![0; 100_000];
+        for codec in Compression::ALL {
+            let bytes = BatchBuilder::new()
+                .compression(codec)
+                .record(1, None, Some(&value))
+                .build();
+            let at = |limit_bytes| {
+                let rules = ProduceRules {
+                    limit_bytes,
+                    ..rules(false)
+                };
+                validate_produced(&parsed(&bytes), &rules)
+            };
+            let size = at(1 << 20).unwrap().records_bytes;
+            assert!(at(size).is_ok());
+            let limit_bytes = size - 1;
+            let refused = ProducedBatchError::Batch(BatchError::TooLarge { limit_bytes });
+            assert_eq!(at(limit_bytes), Err(refused), "{codec}");
+        }
     }
 
     #[test]
@@ -427,10 +493,16 @@ mod producers {
     #[test]
     fn compacted_topics_need_keys_and_damage_shows() {
         let mut bytes = batch(0, 0, 1);
-        assert!(validate_produced(&parsed(&bytes), LIMIT, true).is_ok());
+        assert!(validate_produced(&parsed(&bytes), &rules(true)).is_ok());
         let keyless = BatchBuilder::new().record(1, None, Some(b"v")).build();
-        let found = validate_produced(&parsed(&keyless), LIMIT, true);
-        assert_eq!(found, Err(ProducedBatchError::NoKey { index: 0 }));
+        let found = validate_produced(&parsed(&keyless), &rules(true));
+        assert_eq!(
+            found,
+            Err(ProducedBatchError::Records(vec![bad(
+                0,
+                RecordProblem::NoKey
+            )]))
+        );
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         assert!(matches!(
@@ -571,7 +643,12 @@ fn read_everything(data: &[u8]) {
         );
         let _ = batch.verify_crc();
         let _ = ControlMarker::read(&batch);
-        let _ = validate_produced(&batch, LIMIT, true);
+        let rules = ProduceRules {
+            limit_bytes: LIMIT,
+            require_keys: true,
+            timestamps_ms: Some((0, 9)),
+        };
+        let _ = validate_produced(&batch, &rules);
         if let Ok(records) = records(&batch, LIMIT) {
             records.for_each(drop);
         }

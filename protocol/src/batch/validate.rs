@@ -1,12 +1,10 @@
 //! What a broker demands of a batch that a producer sent (Kafka's `LogValidator`).
 
-use std::borrow::Cow;
-
 use thiserror::Error;
 
-use super::compression::decompress;
-use super::cursor::read_record;
-use super::{Batch, BatchError, BatchHeader, Compression, NO_TIMESTAMP, TimestampType};
+use super::records::timestamp_of;
+use super::scan::{Scanned, scan};
+use super::{Batch, BatchError, BatchHeader, NO_TIMESTAMP, TimestampType};
 use crate::ids::Offset;
 
 /// Why a produced batch is refused.
@@ -25,9 +23,6 @@ pub enum ProducedBatchError {
     /// Only brokers write control batches.
     #[error("clients cannot write control batches")]
     Control,
-    /// Only brokers set LogAppendTime.
-    #[error("clients cannot set the timestamp type to LogAppendTime")]
-    LogAppendTime,
     /// The batch has no records.
     #[error("the batch has no records")]
     Empty,
@@ -50,20 +45,87 @@ pub enum ProducedBatchError {
         /// As the header says.
         base_sequence: i32,
     },
-    /// Offset deltas that are not 0, 1, 2, …
-    #[error("record {index} has offset delta {found}")]
+    /// Records that are refused, and with them the batch. At most [`BAD_RECORDS_MAX`] are named.
+    #[error("{}", summary(.0))]
+    Records(Vec<BadRecord>),
+}
+
+/// As many refused records are named, and no more.
+const BAD_RECORDS_MAX: usize = 10_000;
+
+/// A record that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{problem}")]
+pub struct BadRecord {
+    /// Its place in the batch, from 0.
+    pub index: i32,
+    /// Why.
+    pub problem: RecordProblem,
+}
+
+/// Why a record is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RecordProblem {
+    /// A compacted topic takes no record without a key.
+    #[error("Compacted topic cannot accept message without key")]
+    NoKey,
+    /// Offset deltas must be 0, 1, 2, …
+    #[error("Offset delta {found} instead of the record's place in the batch")]
     OffsetDelta {
-        /// The record's place.
-        index: i32,
         /// Its delta.
         found: i32,
     },
-    /// A compacted topic takes no record without a key.
-    #[error("record {index} has no key, which a compacted topic needs")]
-    NoKey {
-        /// The record's place.
-        index: i32,
+    /// Its timestamp lies outside of `message.timestamp.{before,after}.max.ms`.
+    #[error(
+        "Timestamp {timestamp_ms} is out of range. The timestamp should be within \
+         [{earliest_ms}, {latest_ms}]"
+    )]
+    Timestamp {
+        /// Its timestamp.
+        timestamp_ms: i64,
+        /// The earliest that is accepted.
+        earliest_ms: i64,
+        /// The latest that is accepted.
+        latest_ms: i64,
     },
+    /// Only brokers set the timestamp type to LogAppendTime.
+    #[error("Producer should not set timestamp type to LogAppendTime")]
+    TimestampType,
+}
+
+impl RecordProblem {
+    /// Whether it is about the timestamp: then so is the code of the whole batch.
+    pub fn is_timestamp(self) -> bool {
+        matches!(self, Self::Timestamp { .. } | Self::TimestampType)
+    }
+}
+
+fn summary(records: &[BadRecord]) -> String {
+    if records.iter().any(|record| record.problem.is_timestamp()) {
+        return "One or more records have been rejected due to invalid timestamp".to_owned();
+    }
+    let shown: Vec<String> = records
+        .iter()
+        .take(3)
+        .map(|record| format!("{}: {record}", record.index))
+        .collect();
+    format!(
+        "One or more records have been rejected due to {} record errors in total, and only showing \
+         the first three errors at most: {}",
+        records.len(),
+        shown.join(", ")
+    )
+}
+
+/// What a topic demands of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProduceRules {
+    /// A batch may unfold to this much.
+    pub limit_bytes: usize,
+    /// A compacted topic: every record has a key.
+    pub require_keys: bool,
+    /// The earliest and the latest timestamp, in ms; `None` where the broker sets them.
+    pub timestamps_ms: Option<(i64, i64)>,
 }
 
 /// What the validation learnt about a batch.
@@ -72,19 +134,16 @@ pub struct ProducedBatch {
     /// Largest timestamp of the records in ms. When it differs from the header's, the broker
     /// stores this one ([`super::set_max_timestamp`]): clients can lie.
     pub max_timestamp_ms: i64,
-    /// Smallest timestamp that is set, in ms; [`NO_TIMESTAMP`] when none is.
-    pub min_timestamp_ms: i64,
     /// Bytes of the records, decompressed.
     pub records_bytes: usize,
 }
 
 /// Checks a batch a client sent: magic 2, CRC, base offset 0, count = last delta + 1, deltas
-/// consecutive, no control bit, record count inside, keys if `require_keys` (compacted topic).
-/// Records are decompressed into at most `limit_bytes`.
+/// consecutive, no control bit, record count inside, and the topic's rules. Nothing is held of the
+/// records.
 pub fn validate_produced(
     batch: &Batch<'_>,
-    limit_bytes: usize,
-    require_keys: bool,
+    rules: &ProduceRules,
 ) -> Result<ProducedBatch, ProducedBatchError> {
     let header = &batch.header;
     check_header(header)?;
@@ -95,11 +154,50 @@ pub fn validate_produced(
         ));
     }
     batch.verify_crc()?;
-    let body = match header.compression()? {
-        Compression::None => Cow::Borrowed(batch.body()),
-        codec => Cow::Owned(decompress(codec, batch.body(), limit_bytes)?),
-    };
-    check_records(header, &body, require_keys)
+    let mut max_timestamp_ms = NO_TIMESTAMP;
+    let mut bad = Vec::new();
+    let records_bytes = scan(header, batch.body(), rules.limit_bytes, |index, record| {
+        let timestamp_ms = timestamp_of(header, record.timestamp_delta_ms);
+        max_timestamp_ms = max_timestamp_ms.max(timestamp_ms);
+        if let Some(problem) = problem_of(header, rules, index, record)
+            && bad.len() < BAD_RECORDS_MAX
+        {
+            bad.push(BadRecord { index, problem });
+        }
+    })?;
+    if !bad.is_empty() {
+        return Err(ProducedBatchError::Records(bad));
+    }
+    Ok(ProducedBatch {
+        max_timestamp_ms,
+        records_bytes,
+    })
+}
+
+fn problem_of(
+    header: &BatchHeader,
+    rules: &ProduceRules,
+    index: i32,
+    record: Scanned,
+) -> Option<RecordProblem> {
+    if record.offset_delta != index {
+        let found = record.offset_delta;
+        return Some(RecordProblem::OffsetDelta { found });
+    }
+    if rules.require_keys && !record.has_key {
+        return Some(RecordProblem::NoKey);
+    }
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        return Some(RecordProblem::TimestampType);
+    }
+    let (earliest_ms, latest_ms) = rules.timestamps_ms?;
+    let timestamp_ms = timestamp_of(header, record.timestamp_delta_ms);
+    let is_out = timestamp_ms < earliest_ms || timestamp_ms > latest_ms;
+    (timestamp_ms != NO_TIMESTAMP && is_out).then_some(RecordProblem::Timestamp {
+        timestamp_ms,
+        earliest_ms,
+        latest_ms,
+    })
 }
 
 fn check_header(header: &BatchHeader) -> Result<(), ProducedBatchError> {
@@ -108,9 +206,6 @@ fn check_header(header: &BatchHeader) -> Result<(), ProducedBatchError> {
     }
     if header.is_control() {
         return Err(ProducedBatchError::Control);
-    }
-    if header.timestamp_type() == TimestampType::LogAppendTime {
-        return Err(ProducedBatchError::LogAppendTime);
     }
     if header.record_count == 0 {
         return Err(ProducedBatchError::Empty);
@@ -131,43 +226,4 @@ fn check_header(header: &BatchHeader) -> Result<(), ProducedBatchError> {
         });
     }
     Ok(())
-}
-
-fn check_records(
-    header: &BatchHeader,
-    body: &[u8],
-    require_keys: bool,
-) -> Result<ProducedBatch, ProducedBatchError> {
-    let mut seen = ProducedBatch {
-        max_timestamp_ms: NO_TIMESTAMP,
-        min_timestamp_ms: NO_TIMESTAMP,
-        records_bytes: body.len(),
-    };
-    let mut rest = body;
-    for index in 0..header.record_count {
-        let record =
-            read_record(&mut rest).map_err(|problem| BatchError::Record { index, problem })?;
-        if record.offset_delta != index {
-            return Err(ProducedBatchError::OffsetDelta {
-                index,
-                found: record.offset_delta,
-            });
-        }
-        if require_keys && record.key.is_none() {
-            return Err(ProducedBatchError::NoKey { index });
-        }
-        let timestamp_ms = header
-            .base_timestamp_ms
-            .wrapping_add(record.timestamp_delta_ms);
-        seen.max_timestamp_ms = seen.max_timestamp_ms.max(timestamp_ms);
-        if timestamp_ms >= 0 && (seen.min_timestamp_ms < 0 || timestamp_ms < seen.min_timestamp_ms)
-        {
-            seen.min_timestamp_ms = timestamp_ms;
-        }
-    }
-    if rest.is_empty() {
-        Ok(seen)
-    } else {
-        Err(BatchError::TrailingBytes(rest.len()).into())
-    }
 }
