@@ -107,6 +107,7 @@ apis! {
     OffsetDeleteRequest,
     DescribeClientQuotasRequest,
     AlterClientQuotasRequest,
+    DescribeUserScramCredentialsRequest,
     DescribeClusterRequest,
     DescribeProducersRequest,
     DescribeTransactionsRequest,

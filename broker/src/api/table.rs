@@ -13,17 +13,6 @@ use kafka_protocol::protocol::Request;
 
 use super::Context;
 use super::throttle::{Throttled, Timed};
-use super::{
-    add_offsets_to_txn, add_partitions_to_txn, alter_client_quotas, alter_configs,
-    alter_partition_reassignments, alter_replica_log_dirs, api_versions, create_partitions,
-    create_topics, delete_groups, delete_records, delete_topics, describe_client_quotas,
-    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
-    describe_topic_partitions, describe_transactions, elect_leaders, end_txn, fetch,
-    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
-    leave_group, list_config_resources, list_groups, list_offsets, list_partition_reassignments,
-    list_transactions, metadata, offset_commit, offset_delete, offset_fetch,
-    offset_for_leader_epoch, produce, sync_group, txn_offset_commit, write_txn_markers,
-};
 
 /// A boxed future that handlers return in [`Reply::Later`].
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -155,7 +144,7 @@ fn later<A: Api>(
 macro_rules! apis {
     ($($module:ident :: $api:ident),* $(,)?) => {
         /// Every API that Carrick answers.
-        pub static APIS: &[Entry] = &[$(Entry::of::<$module::$api>(stringify!($api))),*];
+        pub static APIS: &[Entry] = &[$(Entry::of::<super::$module::$api>(stringify!($api))),*];
     };
 }
 
@@ -207,6 +196,7 @@ apis! {
     list_config_resources::ListConfigResources,
     describe_client_quotas::DescribeClientQuotas,
     alter_client_quotas::AlterClientQuotas,
+    describe_user_scram_credentials::DescribeUserScramCredentials,
 }
 
 /// The row of an API key, when Carrick answers it.

@@ -400,6 +400,13 @@ pub(super) const REQUESTS: &[Description] = &[
             ]
             validate_only:bool",
     },
+    // DescribeUserScramCredentials
+    Description {
+        api_key: 50,
+        versions: 0..=0,
+        flexible_from: Some(0),
+        fields: "users:n[ name:str ]",
+    },
     // DescribeCluster
     Description {
         api_key: 60,

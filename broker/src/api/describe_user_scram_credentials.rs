@@ -1,0 +1,51 @@
+//! DescribeUserScramCredentials (key 50), version 0 (KIP-554).
+//!
+//! Nobody has credentials: there is no SASL. Kafka's tools ask beside the quotas of users, and
+//! would show none of them without an answer. A user that is asked for by name is
+//! RESOURCE_NOT_FOUND, one that is asked for twice DUPLICATE_RESOURCE, as in `ScramImage`.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::describe_user_scram_credentials_response::DescribeUserScramCredentialsResult;
+use kafka_protocol::messages::{
+    ApiKey, DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
+};
+
+use super::admin::{Refusal, repeated};
+use super::{Api, Context, Reply, ResponseOf};
+
+/// DescribeUserScramCredentials.
+pub struct DescribeUserScramCredentials;
+
+impl Api for DescribeUserScramCredentials {
+    const KEY: ApiKey = ApiKey::DescribeUserScramCredentials;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    type Request = DescribeUserScramCredentialsRequest;
+
+    fn handle(_ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let asked = request.users.unwrap_or_default();
+        let mut twice = repeated(asked.iter().map(|user| user.name.clone()));
+        let mut once: Vec<_> = asked.into_iter().map(|user| user.name).collect();
+        once.sort();
+        once.dedup();
+        let results = once.into_iter().map(|name| {
+            let refusal = match twice.take(&name) {
+                Some(_) => Refusal::new(
+                    ErrorCode::DUPLICATE_RESOURCE,
+                    format!("Cannot describe SCRAM credentials for the same user twice: {name}"),
+                ),
+                None => Refusal::new(
+                    ErrorCode::RESOURCE_NOT_FOUND,
+                    format!("Attempt to describe a user credential that does not exist: {name}"),
+                ),
+            };
+            DescribeUserScramCredentialsResult::default()
+                .with_user(name)
+                .with_error_code(refusal.code.0)
+                .with_error_message(refusal.wire_message())
+        });
+        let response = DescribeUserScramCredentialsResponse::default().with_error_message(None);
+        Reply::Now(response.with_results(results.collect()))
+    }
+}
