@@ -13,10 +13,5 @@ if [ ! -f "$dir/complete" ]; then
     dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/libs" >&2
   touch "$dir/complete"
 fi
-peer=$here/tests/harness/java/Peer.java
-if [ ! -f "$dir/peer/Peer.class" ] || ! cmp -s "$peer" "$dir/peer/Peer.java"; then
-  mkdir -p "$dir/peer"
-  javac -nowarn -d "$dir/peer" -cp "$dir/libs/*" "$peer" >&2
-  cp "$peer" "$dir/peer/Peer.java"
-fi
+bash "$here/scripts/java-peer.sh" "$dir/libs" 4 "$dir/peer"
 echo "$dir"

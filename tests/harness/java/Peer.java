@@ -22,11 +22,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
-import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.AlterConfigOp;
-import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.AdminClient;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
-import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
@@ -39,7 +36,6 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
-import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ApiException;
@@ -53,6 +49,7 @@ import org.apache.kafka.common.utils.AppInfoParser;
 /**
  * The Java client as a test peer: one JSON request a line on standard input, one JSON answer a line on standard output.
  * The operations are those of `harness::peer`; the peers of the other libraries speak the same lines.
+ * It compiles with every release of the client that is tested; what differs between them is in `api/<release>/Api.java`.
  */
 public final class Peer {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -112,11 +109,11 @@ public final class Peer {
     }
 
     private interface AdminCall {
-        void run(Admin admin) throws Exception;
+        void run(AdminClient admin) throws Exception;
     }
 
     private static void withAdmin(JsonNode q, AdminCall call) throws Exception {
-        try (Admin admin = Admin.create(base(q))) {
+        try (AdminClient admin = AdminClient.create(base(q))) {
             call.run(admin);
         }
     }
@@ -193,7 +190,7 @@ public final class Peer {
                 if (System.nanoTime() > deadline) throw new IllegalStateException("still at " + consumer.position(tp) + " of " + end);
                 records = consumer.poll(Duration.ofMillis(100));
             }
-            producer.sendOffsetsToTransaction(Map.of(tp, new OffsetAndMetadata(end)), consumer.groupMetadata());
+            Api.sendOffsets(producer, Map.of(tp, new OffsetAndMetadata(end)), consumer, text(q, "group"));
             if (text(q, "outcome").equals("commit")) producer.commitTransaction();
             else producer.abortTransaction();
             a.put("count", count);
@@ -366,16 +363,15 @@ public final class Peer {
     }
 
     private static void alterTopic(JsonNode q) throws Exception {
-        List<AlterConfigOp> ops = new ArrayList<>();
-        q.get("configs").properties().forEach(e -> ops.add(new AlterConfigOp(new ConfigEntry(e.getKey(), e.getValue().asText()), AlterConfigOp.OpType.SET)));
-        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, text(q, "topic"));
-        withAdmin(q, admin -> admin.incrementalAlterConfigs(Map.of(resource, (Collection<AlterConfigOp>) ops)).all().get());
+        Map<String, String> configs = new HashMap<>();
+        q.get("configs").properties().forEach(e -> configs.put(e.getKey(), e.getValue().asText()));
+        withAdmin(q, admin -> Api.alterConfigs(admin, new ConfigResource(ConfigResource.Type.TOPIC, text(q, "topic")), configs));
     }
 
     private static void describeTopic(JsonNode q, ObjectNode a) throws Exception {
         withAdmin(q, admin -> {
-            TopicDescription d = admin.describeTopics(List.of(text(q, "topic"))).allTopicNames().get().get(text(q, "topic"));
-            a.put("topic_id", d.topicId().toString());
+            TopicDescription d = Api.describeTopic(admin, text(q, "topic"));
+            a.put("topic_id", Api.topicId(d));
             a.put("partitions", d.partitions().size());
             ArrayNode leaders = a.putArray("leaders");
             ArrayNode replicas = a.putArray("in_sync");
@@ -403,7 +399,7 @@ public final class Peer {
         String group = text(q, "group");
         withAdmin(q, admin -> {
             ConsumerGroupDescription d = admin.describeConsumerGroups(List.of(group)).all().get().get(group);
-            a.put("state", d.groupState().toString()).put("members", d.members().size()).put("type", d.type().toString());
+            a.put("state", Api.state(d)).put("type", Api.type(d)).put("members", d.members().size());
         });
     }
 
@@ -415,21 +411,11 @@ public final class Peer {
 
     private static void alterOffsets(JsonNode q) throws Exception {
         OffsetAndMetadata to = new OffsetAndMetadata(q.get("offset").asLong(), q.path("metadata").asText(""));
-        withAdmin(q, admin -> admin.alterConsumerGroupOffsets(text(q, "group"), Map.of(partition(q), to)).all().get());
+        withAdmin(q, admin -> Api.alterOffsets(admin, text(q, "group"), Map.of(partition(q), to)));
     }
 
-    /** Moves a partition to `replicas` and elects the first of them as its leader. */
     private static void reassign(JsonNode q) throws Exception {
-        withAdmin(q, admin -> {
-            NewPartitionReassignment to = new NewPartitionReassignment(ids(q.get("replicas")));
-            admin.alterPartitionReassignments(Map.of(partition(q), java.util.Optional.of(to))).all().get();
-            while (!admin.listPartitionReassignments().reassignments().get().isEmpty()) Thread.sleep(20);
-            try {
-                admin.electLeaders(ElectionType.PREFERRED, java.util.Set.of(partition(q))).all().get();
-            } catch (ExecutionException e) {
-                if (!(e.getCause() instanceof org.apache.kafka.common.errors.ElectionNotNeededException)) throw e;
-            }
-        });
+        withAdmin(q, admin -> Api.reassign(admin, partition(q), ids(q.get("replicas"))));
     }
 
     private static void commit(JsonNode q) {
@@ -441,7 +427,7 @@ public final class Peer {
 
     private static void committed(JsonNode q, ObjectNode a) {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
-            OffsetAndMetadata found = consumer.committed(java.util.Set.of(partition(q))).get(partition(q));
+            OffsetAndMetadata found = Api.committed(consumer, partition(q));
             a.put("offset", found == null ? -1 : found.offset()).put("metadata", found == null ? "" : found.metadata());
         }
     }

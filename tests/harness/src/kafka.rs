@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use tempfile::TempDir;
 
 use crate::Result;
@@ -216,12 +217,79 @@ pub fn run_tool(class: &str, args: &[&str]) -> Result<String> {
 /// When Kafka cannot be fetched.
 pub fn java(heap: &str) -> Result<Command> {
     let home = kafka_home()?;
+    java_with(heap, &format!("{0}/peer:{0}/libs/*:{0}", home.display()))
+}
+
+/// A `java` command as [`java`], with Kafka Streams, the file connectors and the programs of `tests/harness/java/apps`
+/// on its class path, too.
+///
+/// # Errors
+/// When they cannot be fetched or compiled.
+pub fn java_apps(heap: &str) -> Result<Command> {
+    static APPS: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    let apps = prepared(&APPS, "scripts/kafka-apps.sh")?;
+    let home = kafka_home()?;
+    java_with(
+        heap,
+        &format!(
+            "{0}/classes:{0}/libs/*:{1}/libs/*",
+            apps.display(),
+            home.display()
+        ),
+    )
+}
+
+/// An older release of the Java client, with the peer compiled against it.
+#[derive(Debug, Clone, Copy)]
+pub struct JavaClient {
+    /// The release, such as `2.1.1`.
+    pub version: &'static str,
+    /// The folder of `tests/harness/java/api` that fits it.
+    pub api: &'static str,
+}
+
+impl JavaClient {
+    /// Fetches and compiles what [`JavaClient::peer`] runs, unless it is there.
+    ///
+    /// # Errors
+    /// When that fails; the reason stands on standard error.
+    pub fn prepare(&self) -> Result<()> {
+        let script = "scripts/java-client.sh";
+        let folder = run_script(script, &[self.version, self.api]).map_err(|e| anyhow!(e))?;
+        ensure!(
+            folder == self.folder(),
+            "{script} prepared {}",
+            folder.display()
+        );
+        Ok(())
+    }
+
+    /// The command that runs its peer, once it is prepared.
+    #[must_use]
+    pub fn peer(&self) -> Command {
+        let folder = self.folder();
+        let mut command = Command::new("java");
+        command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+        command.args([
+            "-cp",
+            &format!("{0}/peer:{0}/libs/*", folder.display()),
+            "Peer",
+        ]);
+        command
+    }
+
+    fn folder(&self) -> PathBuf {
+        cache_dir().join(format!("kafka-clients-{}", self.version))
+    }
+}
+
+fn java_with(heap: &str, class_path: &str) -> Result<Command> {
     let mut command = Command::new("java");
-    command.args([heap, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
-    command.arg(format!("{0}/peer:{0}/libs/*:{0}", home.display()));
+    command.args([heap, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+    command.args(["-cp", class_path]);
     command.arg(format!(
         "-Dlog4j2.configurationFile={}",
-        logging(&home)?.display()
+        logging(&kafka_home()?)?.display()
     ));
     Ok(command)
 }
@@ -239,23 +307,35 @@ fn logging(home: &Path) -> Result<PathBuf> {
 
 /// The folder with Kafka's jars; fetched from Maven Central on first use.
 fn kafka_home() -> Result<PathBuf> {
-    static HOME: std::sync::OnceLock<std::result::Result<PathBuf, String>> =
-        std::sync::OnceLock::new();
-    let home = HOME.get_or_init(|| {
-        let output = Command::new("bash")
-            .arg(repository().join("scripts/kafka-peer.sh"))
-            .env("CARRICK_CACHE", cache_dir())
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|e| e.to_string())?;
-        let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if output.status.success() {
-            Ok(path.into())
-        } else {
-            Err("scripts/kafka-peer.sh failed".into())
-        }
-    });
-    home.clone()
-        .map_err(|e| anyhow::anyhow!("no Apache Kafka to test against: {e}"))
+    static HOME: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    prepared(&HOME, "scripts/kafka-peer.sh")
+}
+
+/// What a script of this repository prepares and prints; it runs once a process.
+fn prepared(
+    once: &OnceLock<std::result::Result<PathBuf, String>>,
+    script: &str,
+) -> Result<PathBuf> {
+    let folder = once.get_or_init(|| run_script(script, &[]));
+    folder
+        .clone()
+        .map_err(|e| anyhow!("no Apache Kafka to test with: {e}"))
+}
+
+/// Runs a script that prepares a folder and prints it.
+fn run_script(script: &str, args: &[&str]) -> std::result::Result<PathBuf, String> {
+    let output = Command::new("bash")
+        .arg(repository().join(script))
+        .args(args)
+        .env("CARRICK_CACHE", cache_dir())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|e| e.to_string())?;
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.success() {
+        Ok(path.into())
+    } else {
+        Err(format!("{script} failed"))
+    }
 }

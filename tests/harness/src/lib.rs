@@ -12,12 +12,14 @@ pub mod process;
 pub mod proxy;
 pub mod segments;
 pub mod toolchain;
+pub mod tools;
 
 use std::time::{Duration, Instant};
 
 pub use carrick::Carrick;
 pub use kafka::Kafka;
 pub use peer::Peer;
+pub use tools::Tools;
 
 /// Result of everything that a test does with the outside world.
 pub type Result<T> = anyhow::Result<T>;

@@ -1,0 +1,176 @@
+//! MirrorMaker 2 of Kafka 4.3 between Carrick and a real Kafka, both ways at once: records, groups' offsets and topic
+//! configs arrive, and what comes later, too.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use harness::process::Process;
+use harness::{Carrick, Kafka, Result, kafka, wait_until};
+
+use super::application;
+use super::records::{self, Record};
+use crate::matrix::Row;
+
+const LIMIT: Duration = Duration::from_secs(90);
+const PARTITIONS: i32 = 2;
+/// Records of each partition before MirrorMaker starts, and as many after.
+const PART: usize = 500;
+
+/// The row of MirrorMaker 2.
+pub fn row() -> Row {
+    application("MirrorMaker 2 4.3").cell("Carrick to Kafka and Kafka to Carrick", |_| run())
+}
+
+/// One direction: a topic and a group at the source, and what they are called at the target.
+struct Flow {
+    source: String,
+    target: String,
+    topic: &'static str,
+    group: &'static str,
+    mirrored: String,
+}
+
+impl Flow {
+    /// Fills the topic at the source.
+    fn write(&self, from: usize) -> Result<()> {
+        let mut all = Vec::new();
+        for number in from..from + PART {
+            for partition in 0..PARTITIONS {
+                all.push(Record {
+                    partition,
+                    offset: -1,
+                    key: format!("{}-{number}", self.topic),
+                    value: format!("record {number} of partition {partition}"),
+                });
+            }
+        }
+        records::produce(&self.source, self.topic, &all, 1_700_000_000_000)
+    }
+
+    fn prepare(&self) -> Result<()> {
+        let configs = [("retention.ms", "-1"), ("max.message.bytes", "200000")];
+        records::create_topic(&self.source, self.topic, PARTITIONS, &configs)?;
+        self.write(0)?;
+        for partition in 0..PARTITIONS {
+            let at = i64::try_from(PART)? - i64::from(partition) * 100;
+            records::commit(&self.source, self.group, self.topic, partition, at)?;
+        }
+        Ok(())
+    }
+
+    fn wait_records(&self, maker: &Process) -> Result<()> {
+        let expected = records::read_all(&self.source, self.topic)?;
+        wait_until(&format!("{} has all records", self.mirrored), LIMIT, || {
+            let seen = records::read_all(&self.target, &self.mirrored).unwrap_or_default();
+            Ok(if seen == expected {
+                Ok(())
+            } else {
+                Err(format!("{} of {}", seen.len(), expected.len()))
+            })
+        })
+        .with_context(|| maker.log_tail())
+    }
+
+    fn wait_config(&self, name: &str, value: &str, maker: &Process) -> Result<()> {
+        wait_until(
+            &format!("{name}={value} at {}", self.mirrored),
+            LIMIT,
+            || {
+                let found = records::topic_config(&self.target, &self.mirrored, name)?;
+                Ok(if found.as_deref() == Some(value) {
+                    Ok(())
+                } else {
+                    Err(format!("{found:?}"))
+                })
+            },
+        )
+        .with_context(|| maker.log_tail())
+    }
+
+    /// The group goes on at the target where it was at the source, or a little before: MirrorMaker keeps few pairs of
+    /// offsets of what lies behind. At the end of the topic it is exact.
+    fn wait_group(&self, partition: i32, exact: bool, maker: &Process) -> Result<()> {
+        let source = records::committed(&self.source, self.group, self.topic, partition)?;
+        let at = source.context("nothing is committed at the source")?;
+        let what = format!("{} is at {at} of {}-{partition}", self.group, self.mirrored);
+        wait_until(&what, LIMIT, || {
+            let found = records::committed(&self.target, self.group, &self.mirrored, partition)?;
+            let good = found.is_some_and(|f| {
+                if exact {
+                    f == at
+                } else {
+                    (1..=at).contains(&f)
+                }
+            });
+            Ok(if good {
+                Ok(())
+            } else {
+                Err(format!("{found:?}"))
+            })
+        })
+        .with_context(|| maker.log_tail())
+    }
+}
+
+fn start(carrick: &str, kafka: &str, folder: &std::path::Path) -> Result<Process> {
+    let text = format!(
+        "clusters=carrick, kafka\ncarrick.bootstrap.servers={carrick}\nkafka.bootstrap.servers={kafka}\n\
+         carrick->kafka.enabled=true\ncarrick->kafka.topics=orders\ncarrick->kafka.groups=billing\n\
+         kafka->carrick.enabled=true\nkafka->carrick.topics=payments\nkafka->carrick.groups=audit\n\
+         replication.factor=1\ncheckpoints.topic.replication.factor=1\nheartbeats.topic.replication.factor=1\n\
+         offset-syncs.topic.replication.factor=1\noffset.storage.replication.factor=1\n\
+         status.storage.replication.factor=1\nconfig.storage.replication.factor=1\n\
+         offset.storage.partitions=2\nstatus.storage.partitions=2\nlistener.port=0\n\
+         refresh.topics.interval.seconds=1\nrefresh.groups.interval.seconds=1\n\
+         sync.topic.configs.interval.seconds=1\nemit.checkpoints.interval.seconds=1\n\
+         emit.heartbeats.interval.seconds=1\nsync.group.offsets.enabled=true\n\
+         sync.group.offsets.interval.seconds=1\noffset.lag.max=0\n"
+    );
+    let properties = folder.join("mm2.properties");
+    std::fs::write(&properties, text)?;
+    let mut command = kafka::java_apps("-Xmx384m")?;
+    command
+        .arg("org.apache.kafka.connect.mirror.MirrorMaker")
+        .arg(&properties);
+    Process::spawn("mirror maker", command, &folder.join("mm2.log"))
+}
+
+fn run() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (carrick, kafka) = (Carrick::start()?, Kafka::start()?);
+    let (ours, theirs) = (carrick.bootstrap(), kafka.bootstrap());
+    let flow = |source: &str, target: &str, alias: &str, topic, group| Flow {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        topic,
+        group,
+        mirrored: format!("{alias}.{topic}"),
+    };
+    let flows = [
+        flow(&ours, &theirs, "carrick", "orders", "billing"),
+        flow(&theirs, &ours, "kafka", "payments", "audit"),
+    ];
+    for flow in &flows {
+        flow.prepare()?;
+    }
+    let maker = start(&ours, &theirs, folder.path())?;
+    for flow in &flows {
+        flow.wait_records(&maker)?;
+        flow.wait_config("retention.ms", "-1", &maker)?;
+        flow.wait_config("max.message.bytes", "200000", &maker)?;
+        flow.wait_group(0, true, &maker)?;
+        flow.wait_group(1, false, &maker)?;
+        flow.write(PART)?;
+    }
+    for flow in &flows {
+        flow.wait_records(&maker)?;
+        let end = i64::try_from(2 * PART)?;
+        records::commit(&flow.source, flow.group, flow.topic, 0, end)?;
+        flow.wait_group(0, true, &maker)?;
+    }
+    let beats = records::ends(&theirs, "carrick.heartbeats", 0)?;
+    ensure!(beats.1 > 0, "no heartbeat of carrick has reached kafka");
+    let beats = records::ends(&ours, "kafka.heartbeats", 0)?;
+    ensure!(beats.1 > 0, "no heartbeat of kafka has reached carrick");
+    Ok(())
+}
