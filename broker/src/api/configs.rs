@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::TopicName;
+use carrick_protocol::ids::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::admin::{Refusal, blocking, outcome, repeated};
+use super::error::group_config_code;
 use crate::Broker;
 use crate::broker_configs::BrokerConfigError;
 use crate::config::change::Change;
@@ -170,9 +171,7 @@ async fn alter(
         Resource::ClientMetrics => Err(Refusal::invalid(
             "Client metrics subscriptions are not supported by this broker.",
         )),
-        Resource::Group => Err(Refusal::invalid(
-            "Group configs are not supported by this broker.",
-        )),
+        Resource::Group => alter_group(broker, name, validate_only, change).await,
         Resource::Unknown(code) => Err(Refusal::invalid(format!("Unknown resource type {code}"))),
     }
 }
@@ -219,4 +218,21 @@ async fn alter_broker(
         Ok(())
     });
     altered.await
+}
+
+async fn alter_group(
+    broker: &Arc<Broker>,
+    name: &str,
+    validate_only: bool,
+    change: Change,
+) -> Result<(), Refusal> {
+    // No config of a group is a list.
+    let change = |overrides: &mut BTreeMap<_, _>| Ok(change.apply(overrides, |_| None)?);
+    let group = GroupId::new(name);
+    let altered = broker
+        .groups
+        .alter_group_configs(&group, validate_only, change);
+    altered
+        .await
+        .map_err(|error| Refusal::new(group_config_code(&error), error.to_string()))
 }

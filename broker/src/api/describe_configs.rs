@@ -14,7 +14,7 @@
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::TopicName;
+use carrick_protocol::ids::{GroupId, TopicName};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -28,6 +28,7 @@ use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::config::describe::{self, Described};
+use crate::group;
 use crate::topic::TopicError;
 use crate::topic::describe::describe;
 
@@ -78,9 +79,14 @@ fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Des
             "Client metrics subscription name must not be empty",
         )),
         Resource::ClientMetrics => Ok(Vec::new()),
-        Resource::Group => Err(Refusal::invalid(
-            "Group configs are not supported by this broker.",
-        )),
+        Resource::Group if name.is_empty() => Err(Refusal::invalid("Group name must not be empty")),
+        Resource::Group => {
+            let overrides = broker.groups.group_configs(&GroupId::new(name));
+            Ok(group::configs::describe(
+                &overrides,
+                &broker.configs.values(),
+            ))
+        }
         Resource::Unknown(code) => {
             Err(Refusal::invalid(format!("Unexpected resource type {code}")))
         }

@@ -25,7 +25,7 @@ pub struct DescribeGroups;
 
 /// What anybody may do with a group while there are no ACLs: READ, DELETE, DESCRIBE,
 /// DESCRIBE_CONFIGS and ALTER_CONFIGS, as bits by their `AclOperation` codes.
-const ALL_GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const ALL_GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 impl Api for DescribeGroups {
     const KEY: ApiKey = ApiKey::DescribeGroups;

@@ -6,6 +6,7 @@ use carrick_storage::log::{LogError, SequenceError};
 
 use crate::broker_configs::BrokerConfigError;
 use crate::group::GroupError;
+use crate::group::configs::GroupConfigError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;
@@ -117,6 +118,18 @@ pub fn quota_code(error: &QuotaError) -> ErrorCode {
     }
 }
 
+/// The code for refused configs of a group.
+pub fn group_config_code(error: &GroupConfigError) -> ErrorCode {
+    match error {
+        GroupConfigError::NoName => ErrorCode::INVALID_REQUEST,
+        GroupConfigError::UnknownName(_)
+        | GroupConfigError::InvalidValue(_)
+        | GroupConfigError::Change(_) => ErrorCode::INVALID_CONFIG,
+        GroupConfigError::TooMany => ErrorCode::POLICY_VIOLATION,
+        GroupConfigError::NotStored => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}
+
 /// The code for a group's refusal (`GroupCoordinatorService` and
 /// `appendGroupMetadataErrorToResponseError` in Kafka).
 pub fn group_code(error: GroupError) -> ErrorCode {
@@ -136,6 +149,11 @@ pub fn group_code(error: GroupError) -> ErrorCode {
         GroupError::MetadataTooLarge => ErrorCode::OFFSET_METADATA_TOO_LARGE,
         GroupError::CommitTooLarge => ErrorCode::INVALID_COMMIT_OFFSET_SIZE,
         GroupError::RecordTooLarge => ErrorCode::UNKNOWN_SERVER_ERROR,
+        GroupError::FencedMemberEpoch => ErrorCode::FENCED_MEMBER_EPOCH,
+        GroupError::StaleMemberEpoch => ErrorCode::STALE_MEMBER_EPOCH,
+        GroupError::UnreleasedInstance => ErrorCode::UNRELEASED_INSTANCE_ID,
+        GroupError::InvalidRegex => ErrorCode::INVALID_REGULAR_EXPRESSION,
+        GroupError::UnsupportedVersion => ErrorCode::UNSUPPORTED_VERSION,
         GroupError::NotStored | GroupError::Gone => ErrorCode::COORDINATOR_NOT_AVAILABLE,
         GroupError::ShuttingDown => ErrorCode::NOT_COORDINATOR,
     }

@@ -21,6 +21,13 @@ pub struct Feature {
 
 /// All features.
 pub static FEATURES: &[Feature] = &[
+    // KIP-848: the consumer protocol.
+    Feature {
+        name: "group.version",
+        min: 0,
+        max: 1,
+        level: 1,
+    },
     // KIP-890 part 2: Produce and TxnOffsetCommit add to transactions, EndTxn bumps the epoch.
     Feature {
         name: "transaction.version",
@@ -32,7 +39,7 @@ pub static FEATURES: &[Feature] = &[
 
 /// Clients take the finalized levels of the answer with the largest epoch that they have seen: to
 /// be raised when [`FEATURES`] changes.
-pub const EPOCH: i64 = 1;
+pub const EPOCH: i64 = 2;
 
 /// The supported features. Those from level 0 on only in version 4 and later: older clients
 /// refuse an answer with a minimum of 0.

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{ApiKey, LeaveGroupRequest, LeaveGroupResponse};
 use super::error::group_code;
 use super::groups::{group_id, instance_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::group::GroupError;
 use crate::group::classic::Leaving;
 
 /// LeaveGroup.
@@ -36,19 +37,18 @@ impl Api for LeaveGroup {
             tracing::debug!(group = group.as_str(), member = %id, ?instance, ?reason, "leaves");
         }
         let leaving: Vec<Leaving> = members.iter().map(leaving).collect();
-        let results = match ctx.broker.groups.leave(&group, &leaving) {
-            Ok(results) => results,
-            Err(error) => {
-                let code = group_code(error).0;
-                return Reply::Now(LeaveGroupResponse::default().with_error_code(code));
+        let left = ctx.broker.groups.leave(&group, &leaving);
+        Reply::Later(Box::pin(async move {
+            match left.await {
+                Ok(results) => response(version, members, results.into_iter().map(code)),
+                Err(error) => LeaveGroupResponse::default().with_error_code(group_code(error).0),
             }
-        };
-        let codes = results.into_iter().map(|result| match result {
-            Ok(()) => 0,
-            Err(error) => group_code(error).0,
-        });
-        Reply::Now(response(version, members, codes))
+        }))
     }
+}
+
+fn code(result: Result<(), GroupError>) -> i16 {
+    result.map_or_else(|error| group_code(error).0, |()| 0)
 }
 
 fn response(

@@ -1,8 +1,8 @@
 //! ListConfigResources (key 74), versions 0–1 (KIP-1142; before, ListClientMetricsResources).
 //!
 //! v0 lists the subscriptions of client metrics, of which there are none. v1 lists the resources of
-//! the types asked for, or of all: topics, this broker and its loggers. Another type is
-//! UNSUPPORTED_VERSION.
+//! the types asked for, or of all: topics, this broker and its loggers, groups with configs of their
+//! own. Another type is UNSUPPORTED_VERSION.
 
 use std::ops::RangeInclusive;
 
@@ -73,6 +73,13 @@ fn names(broker: &Broker, resource: Resource) -> Vec<String> {
                 .collect()
         }
         Resource::Broker | Resource::BrokerLogger => vec![broker.node_id.to_string()],
-        Resource::ClientMetrics | Resource::Group | Resource::Unknown(_) => Vec::new(),
+        Resource::Group => {
+            let groups = broker.groups.groups_with_configs();
+            groups
+                .iter()
+                .map(|group| group.as_str().to_owned())
+                .collect()
+        }
+        Resource::ClientMetrics | Resource::Unknown(_) => Vec::new(),
     }
 }

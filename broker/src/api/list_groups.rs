@@ -1,7 +1,7 @@
 //! ListGroups (key 16), versions 0–5.
 //!
-//! - v4 (KIP-518): filter by states, whatever their case; v5 (KIP-848): filter by types, of which
-//!   there is only `classic` here.
+//! - v4 (KIP-518): filter by states, whatever their case; v5 (KIP-848): filter by types, `classic`
+//!   and `consumer` here.
 
 use std::ops::RangeInclusive;
 
@@ -16,8 +16,6 @@ use crate::group::coordinator;
 /// ListGroups.
 pub struct ListGroups;
 
-const CLASSIC: &str = "classic";
-
 impl Api for ListGroups {
     const KEY: ApiKey = ApiKey::ListGroups;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
@@ -25,11 +23,10 @@ impl Api for ListGroups {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let mut response = ListGroupsResponse::default();
-        if !passes(&request.types_filter, CLASSIC) {
-            return Reply::Now(response);
-        }
         for group in ctx.broker.groups.list() {
-            if !passes(&request.states_filter, group.state) {
+            if !passes(&request.states_filter, group.state)
+                || !passes(&request.types_filter, group.group_type)
+            {
                 continue;
             }
             response.groups.push(listed(version, &group));
@@ -46,7 +43,7 @@ fn listed(version: i16, group: &coordinator::ListedGroup) -> ListedGroup {
         listed.group_state = text(group.state);
     }
     if version >= 5 {
-        listed.group_type = text(CLASSIC);
+        listed.group_type = text(group.group_type);
     }
     listed
 }
@@ -70,6 +67,7 @@ mod tests {
             group_id: carrick_protocol::ids::GroupId::new("g"),
             protocol_type: "consumer".into(),
             state: "Stable",
+            group_type: "consumer",
         };
         assert_encodes::<ListGroups>(ListGroups::VERSIONS, |version| {
             ListGroupsResponse::default().with_groups(vec![listed(version, &group)])

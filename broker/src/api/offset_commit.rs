@@ -43,6 +43,7 @@ impl Api for OffsetCommit {
                 member_id: request.member_id.as_str().into(),
                 instance_id: instance_id(request.group_instance_id.as_ref()),
                 generation: request.generation_id_or_member_epoch,
+                knows_epochs: version >= 9,
             },
             retention_ms: Some(request.retention_time_ms).filter(|ms| version <= 4 && *ms >= 0),
             knows_group_not_found: version >= 9,

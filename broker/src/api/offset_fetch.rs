@@ -6,7 +6,8 @@
 //! - v2: null topics ask for all; an error of the group as a whole. v5: leader epochs.
 //! - v7 (KIP-447): `require_stable`: UNSTABLE_OFFSET_COMMIT where an open transaction is about to
 //!   commit an offset.
-//! - v9 (KIP-848): member id and epoch, which mean nothing in classic groups.
+//! - v9 (KIP-848): member id and epoch, which must be right in a consumer group and mean nothing
+//!   in classic ones.
 //! - v10 (topic ids) is not done: the codec cannot read its requests.
 
 use std::collections::HashSet;
@@ -24,6 +25,7 @@ use kafka_protocol::messages::{ApiKey, OffsetFetchRequest, OffsetFetchResponse, 
 use super::error::group_code;
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::group::ids::MemberId;
 use crate::group::offsets::FetchedOffset;
 use crate::group::{Coordinator, GroupError};
 
@@ -44,8 +46,16 @@ impl Api for OffsetFetch {
                 .groups
                 .into_iter()
                 .filter(|asked| asked.topics.is_some() || told.insert(asked.group_id.clone()));
-            let fetched =
-                asked.map(|asked| fetch(groups, &group_id(&asked.group_id), asked.topics, stable));
+            let fetched = asked.map(|asked| {
+                let group = group_id(&asked.group_id);
+                let member = asked
+                    .member_id
+                    .as_ref()
+                    .map(|id| MemberId::from(id.as_str()));
+                // Before version 9 nobody says who asks: no member and epoch −1.
+                let allowed = groups.fence_fetch(&group, member.as_ref(), asked.member_epoch);
+                fetch(groups, &group, asked.topics, stable, allowed)
+            });
             let response = OffsetFetchResponse::default().with_groups(fetched.collect());
             return Reply::Now(response);
         }
@@ -58,7 +68,8 @@ impl Api for OffsetFetch {
             topics.collect()
         });
         let group = group_id(&request.group_id);
-        Reply::Now(single(fetch(groups, &group, asked, stable)))
+        let allowed = groups.fence_fetch(&group, None, -1);
+        Reply::Now(single(fetch(groups, &group, asked, stable, allowed)))
     }
 }
 
@@ -67,12 +78,13 @@ fn fetch(
     group: &GroupId,
     asked: Option<Vec<OffsetFetchRequestTopics>>,
     stable: bool,
+    allowed: Result<(), GroupError>,
 ) -> OffsetFetchResponseGroup {
     let response = OffsetFetchResponseGroup::default().with_group_id(wire_group_id(group));
-    let topics = match &asked {
+    let topics = allowed.and_then(|()| match &asked {
         Some(asked) => fetch_some(groups, group, asked, stable),
         None => fetch_all(groups, group, stable),
-    };
+    });
     match topics {
         Ok(topics) => response.with_topics(topics),
         Err(error) => {

@@ -168,6 +168,8 @@ apis! {
     list_groups::ListGroups,
     describe_groups::DescribeGroups,
     delete_groups::DeleteGroups,
+    consumer_group_heartbeat::ConsumerGroupHeartbeat,
+    consumer_group_describe::ConsumerGroupDescribe,
     offset_delete::OffsetDelete,
     // Transactions.
     add_partitions_to_txn::AddPartitionsToTxn,

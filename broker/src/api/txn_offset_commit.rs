@@ -45,6 +45,7 @@ impl Api for TxnOffsetCommit {
                 member_id: request.member_id.as_str().into(),
                 instance_id: instance_id(request.group_instance_id.as_ref()),
                 generation: request.generation_id,
+                knows_epochs: true,
             },
             retention_ms: None,
             knows_group_not_found: false,

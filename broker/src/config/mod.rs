@@ -8,6 +8,7 @@ pub mod def;
 pub mod describe;
 pub mod dynamic;
 pub mod error;
+mod groups;
 pub mod ignored;
 pub mod listener;
 pub mod used;
@@ -23,6 +24,7 @@ use crate::cleaner::CleanerConfig;
 
 pub use def::{Check, ConfigDef, Kind};
 pub use error::ConfigError;
+pub use groups::{ConsumerGroupConfig, GroupConfig, MigrationPolicy};
 pub use listener::Listener;
 pub use values::Values;
 
@@ -31,31 +33,6 @@ const CLEANERS_MAX: usize = 64;
 
 /// What is kept in memory for requests when `queued.max.request.bytes` sets no limit.
 const DEFAULT_QUEUED_MAX_REQUEST_BYTES: usize = 512 << 20;
-
-/// What the group coordinator wants to know. Times in ms unless named otherwise.
-#[derive(Debug, Clone)]
-pub struct GroupConfig {
-    /// `group.initial.rebalance.delay.ms`
-    pub initial_rebalance_delay_ms: i32,
-    /// `group.min.session.timeout.ms`
-    pub min_session_timeout_ms: i32,
-    /// `group.max.session.timeout.ms`
-    pub max_session_timeout_ms: i32,
-    /// `group.max.size`
-    pub max_size: i32,
-    /// `offsets.retention.minutes`, in ms
-    pub offsets_retention_ms: i64,
-    /// `offsets.retention.check.interval.ms`
-    pub offsets_retention_check_interval_ms: i64,
-    /// `offset.metadata.max.bytes`
-    pub offset_metadata_max_bytes: i32,
-    /// `group.max.metadata.bytes`, Carrick's own.
-    pub max_metadata_bytes: usize,
-    /// `group.coordinator.max.groups`, Carrick's own.
-    pub max_groups: usize,
-    /// `group.coordinator.max.bytes`, Carrick's own.
-    pub max_bytes: usize,
-}
 
 /// What the transaction coordinator wants to know. Times in ms.
 #[derive(Debug, Clone)]
@@ -169,7 +146,7 @@ impl BrokerConfig {
             producer_id_expiration_check_interval_ms: values
                 .millis("producer.id.expiration.check.interval.ms"),
             cleaner: cleaner_config(&values),
-            groups: group_config(&values),
+            groups: GroupConfig::read(&values)?,
             transactions: transaction_config(&values),
             values,
         };
@@ -237,23 +214,6 @@ fn cleaner_config(values: &Values) -> CleanerConfig {
             map_bytes: values.size("log.cleaner.dedupe.buffer.size") / threads,
             load_factor: values.double("log.cleaner.io.buffer.load.factor"),
         },
-    }
-}
-
-fn group_config(values: &Values) -> GroupConfig {
-    GroupConfig {
-        initial_rebalance_delay_ms: values.int("group.initial.rebalance.delay.ms"),
-        min_session_timeout_ms: values.int("group.min.session.timeout.ms"),
-        max_session_timeout_ms: values.int("group.max.session.timeout.ms"),
-        max_size: values.int("group.max.size"),
-        offsets_retention_ms: values
-            .long("offsets.retention.minutes")
-            .saturating_mul(60_000),
-        offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms"),
-        offset_metadata_max_bytes: values.int("offset.metadata.max.bytes"),
-        max_metadata_bytes: values.size("group.max.metadata.bytes"),
-        max_groups: values.size("group.coordinator.max.groups"),
-        max_bytes: values.size("group.coordinator.max.bytes"),
     }
 }
 

@@ -4,6 +4,8 @@
 //! - `offsets` holds what is durable; changes under way are not in it yet.
 //! - A cell whose group is dead is no longer in the index: who finds one looks again.
 
+mod consumer;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,14 +14,15 @@ use carrick_storage::meta::MetaBatch;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::classic::{
-    ClassicGroup, Effect, Event, GroupState, JoinAnswer, StoreStep, SyncAnswer, Ticket,
-};
+use super::classic::{Effect, Event, JoinAnswer, StoreStep, SyncAnswer, Ticket};
+use super::consumer::StoredKeys;
 use super::coordinator::Inner;
 use super::error::GroupError;
 use super::kind::Kind;
 use super::offsets::{CommittedOffset, Offsets, Pending};
 use crate::records::group::Groups;
+
+pub(super) use self::consumer::delete_consumer;
 
 /// What a group takes in memory beside its id, members and offsets.
 pub(super) const CELL_BYTES: usize = 1_024;
@@ -48,14 +51,20 @@ pub(super) struct CellState {
     next_ticket: u64,
     /// For when the group is queued in [`super::wake`].
     wake_at_ms: Option<i64>,
-    /// The state and generation that the log has been told of.
-    logged: (GroupState, i32),
+    /// Records of the kind that the group was before may still be stored.
+    leftover: bool,
+    /// How many changes could not be stored.
+    failures: u64,
+    /// The kind, state and epoch that the log has been told of.
+    logged: (&'static str, &'static str, i32),
 }
 
 /// What goes on when a change of a group is durable.
 pub(super) enum Then {
-    /// The group's state machine goes on.
+    /// The classic group's state machine goes on.
     Step(Arc<Cell>, StoreStep),
+    /// The consumer group's answer holds.
+    Settled(Arc<Cell>, Settling),
     /// Offsets become visible and the commit is answered.
     Committed(Arc<Cell>, Vec<(TopicName, i32, CommittedOffset)>, Outcome),
     /// Offsets are in the producer's transaction and the commit is answered.
@@ -71,11 +80,24 @@ pub(super) enum Then {
     Deleted(Option<Outcome>),
 }
 
+/// Hears whether the changes that it stands for are durable.
+pub(super) type Reply = Box<dyn FnOnce(Result<(), GroupError>) + Send>;
+
+/// Changes of a consumer group on their way to the disk.
+pub(super) struct Settling {
+    keys: StoredKeys,
+    /// [`CellState::failures`] when they were handed over: an answer may tell of changes that were
+    /// handed over before, so it must not hold if one of those failed.
+    failures: u64,
+    reply: Reply,
+}
+
 impl Cell {
-    pub fn new(id: GroupId, classic: ClassicGroup) -> Arc<Self> {
-        let logged = (classic.state(), classic.generation());
+    pub fn new(id: GroupId, kind: impl Into<Kind>) -> Arc<Self> {
+        let kind = kind.into();
+        let logged = phase(&kind);
         let state = CellState {
-            kind: Kind::Classic(classic),
+            kind,
             offsets: Offsets::default(),
             pending: Pending::default(),
             settled_bytes: 0,
@@ -84,6 +106,8 @@ impl Cell {
             syncs: HashMap::new(),
             next_ticket: 0,
             wake_at_ms: None,
+            leftover: false,
+            failures: 0,
             logged,
         };
         Arc::new(Self {
@@ -141,11 +165,12 @@ impl CellState {
                     let _ = waiter.map(|waiter| waiter.send(answer));
                 }
                 Effect::Store(record, step) => {
-                    let mut batch = MetaBatch::new();
+                    let mut batch = self.leftovers(&cell.id);
                     batch.put::<Groups>(&cell.id, &record);
                     let then = Then::Step(cell.clone(), step);
                     if let Err(Then::Step(_, step)) = self.submit(inner, batch, then) {
                         let refused = Event::Stored(step, Err(GroupError::NotStored));
+                        self.leftover = true;
                         if let Some(classic) = self.kind.classic_mut() {
                             effects.extend(classic.apply(refused, inner.clock.now()));
                         }
@@ -174,15 +199,12 @@ impl CellState {
     }
 
     fn log_change(&mut self, group: &GroupId) {
-        let Some(classic) = self.kind.classic() else {
-            return;
-        };
-        let now = (classic.state(), classic.generation());
-        let (from, group) = (self.logged.0, group.as_str());
-        if now != self.logged && now.0 != GroupState::Dead {
-            let (to, generation) = now;
-            let members = classic.member_count();
-            tracing::info!(group, %from, %to, generation, members, "group");
+        let now = phase(&self.kind);
+        if now != self.logged && !self.is_dead() {
+            let (group, from) = (group.as_str(), self.logged.1);
+            let (kind, to, epoch) = now;
+            let members = self.kind.member_count();
+            tracing::info!(group, kind, %from, %to, epoch, members, "group");
             self.logged = now;
         }
     }
@@ -211,7 +233,12 @@ impl CellState {
         {
             self.wake_at_ms = None;
         }
-        self.apply(inner, cell, Event::Tick);
+        if self.kind.classic().is_some() {
+            self.apply(inner, cell, Event::Tick);
+        } else {
+            let world = inner.world(&cell.id);
+            self.tick_consumer(inner, cell, &world);
+        }
     }
 
     /// Queues the group for its next deadline, unless it is queued for that time or before.
@@ -236,7 +263,13 @@ impl Then {
             Self::Step(cell, step) => {
                 let mut state = cell.state.lock();
                 state.changes_in_flight -= 1;
+                state.leftover |= result.is_err();
                 state.apply(inner, &cell, Event::Stored(step, result));
+            }
+            Self::Settled(cell, settling) => {
+                let mut state = cell.state.lock();
+                state.changes_in_flight -= 1;
+                state.settled(settling, result);
             }
             Self::Committed(cell, offsets, outcome) => {
                 let mut state = cell.state.lock();
@@ -280,4 +313,9 @@ impl Then {
             }
         }
     }
+}
+
+/// What the log is told of a group.
+fn phase(kind: &Kind) -> (&'static str, &'static str, i32) {
+    (kind.type_name(), kind.state_name(), kind.epoch())
 }

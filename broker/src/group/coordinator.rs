@@ -7,6 +7,7 @@
 //! Members are in this file, offsets in [`offsets`], what administrators do in [`admin`].
 
 mod admin;
+mod consumer;
 mod offsets;
 mod transactional;
 
@@ -26,19 +27,26 @@ use tokio::task::JoinHandle;
 
 pub(super) use self::admin::removal;
 pub use self::admin::{DescribedGroup, ListedGroup};
+pub(super) use self::consumer::World;
+use self::consumer::{once_stored, reply_to};
 pub use self::offsets::{CommitRequest, FetchedTopic, NewOffset};
 pub use self::transactional::PendingCommit;
 use super::budget::Budget;
-use super::cell::{CELL_BYTES, Cell, CellState};
+use super::cell::{CELL_BYTES, Cell, CellState, Reply};
 use super::classic::{
     ClassicGroup, Event, HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer,
     SyncRequest,
 };
 use super::clock::Clock;
+use super::configs::GroupConfigs;
 use super::error::GroupError;
+use super::ids::MemberId;
+use super::kind::Kind;
+use super::topics::TopicImage;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
 use crate::config::GroupConfig;
+use crate::records::group_config::GroupConfigKeyspace;
 use crate::store::Store;
 use crate::topic::Catalog;
 
@@ -46,11 +54,17 @@ use crate::topic::Catalog;
 pub trait TopicIds: Send + Sync + 'static {
     /// The id of the topic of that name.
     fn topic_id(&self, topic: &str) -> Option<TopicId>;
+    /// All topics, in one unchanging picture.
+    fn image(&self) -> Arc<TopicImage>;
 }
 
 impl TopicIds for Catalog {
     fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.topic(topic).map(|topic| topic.id())
+    }
+
+    fn image(&self) -> Arc<TopicImage> {
+        Catalog::image(self)
     }
 }
 
@@ -78,6 +92,7 @@ pub(super) struct Inner {
     pub wakeups: Arc<Wakeups>,
     pub topics: Arc<dyn TopicIds>,
     pub budget: Budget,
+    pub configs: GroupConfigs,
     groups: RwLock<BTreeMap<GroupId, Arc<Cell>>>,
     stopped: AtomicBool,
 }
@@ -94,9 +109,12 @@ impl Coordinator {
         store: Arc<Store>,
         topics: Arc<dyn TopicIds>,
     ) -> Result<Arc<Self>, GroupStartError> {
+        let config = Arc::new(config);
+        let configs = GroupConfigs::new(config.clone(), meta.scan::<GroupConfigKeyspace>()?);
         let inner = Arc::new_cyclic(|me| Inner {
             budget: Budget::new(config.max_bytes),
-            config: Arc::new(config),
+            config,
+            configs,
             clock: Clock::start(),
             store,
             me: me.clone(),
@@ -163,14 +181,21 @@ impl Coordinator {
             return Err(GroupError::InvalidSessionTimeout);
         }
         let is_new = request.member_id.is_empty();
+        let world = self.inner.world(group);
         let begin = |cell: &Arc<Cell>, state: &mut CellState| {
-            let classic = state.kind.classic();
-            let growth_bytes = classic.map_or(0, |classic| classic.join_growth_bytes(&request));
+            state.make_room_for_classic(&self.inner);
+            let growth_bytes = state.kind.join_growth_bytes(&request);
             if !self.inner.budget.has_room(growth_bytes) {
                 return Err(GroupError::GroupFull);
             }
-            let ticket = state.park_join(answer);
-            state.apply(&self.inner, cell, Event::Join(request, ticket));
+            if let Some(consumer) = state.kind.consumer_mut() {
+                let id = request.member_id.clone();
+                let joined = consumer.classic_join(request, &world.env());
+                state.store_changes(&self.inner, cell, reply_to_join(id, joined, answer));
+            } else {
+                let ticket = state.park_join(answer);
+                state.apply(&self.inner, cell, Event::Join(request, ticket));
+            }
             Ok(())
         };
         if is_new {
@@ -188,7 +213,16 @@ impl Coordinator {
     ) -> impl Future<Output = SyncAnswer> + Send + 'static + use<> {
         let (answer, answered) = oneshot::channel();
         let begun = check_id(group).and_then(|()| {
+            let world = self.inner.world(group);
             let begin = |cell: &Arc<Cell>, state: &mut CellState| {
+                if let Some(consumer) = state.kind.consumer_mut() {
+                    let synced = consumer.classic_sync(&request, &world.env());
+                    let reply = move |stored: Result<(), GroupError>| {
+                        let _ = answer.send(stored.and(synced));
+                    };
+                    state.store_changes(&self.inner, cell, Box::new(reply));
+                    return Ok(());
+                }
                 let classic = state.kind.classic();
                 let growth_bytes =
                     classic.map_or(0, |classic| classic.sync_growth_bytes(&request.assignments));
@@ -214,9 +248,13 @@ impl Coordinator {
     pub fn heartbeat(&self, group: &GroupId, request: &HeartbeatRequest) -> Result<(), GroupError> {
         check_id(group)?;
         let beat = |cell: &Arc<Cell>, state: &mut CellState| {
-            let now = self.inner.clock.now();
-            let classic = state.kind.classic_mut().ok_or(GroupError::UnknownMember)?;
-            let result = classic.heartbeat(request, now);
+            let result = match &mut state.kind {
+                Kind::Classic(classic) => classic.heartbeat(request, self.inner.clock.now()),
+                Kind::Consumer(consumer) => {
+                    let world = self.inner.world(group);
+                    consumer.classic_heartbeat(request, &world.env())
+                }
+            };
             state.queue_wakeup(&self.inner, cell);
             result
         };
@@ -225,28 +263,50 @@ impl Coordinator {
 
     /// Members leave. One result for each, in order.
     ///
-    /// # Errors
-    /// When none of them could be looked at.
+    /// Fails when none of them could be looked at.
     pub fn leave(
         &self,
         group: &GroupId,
         leaving: &[Leaving],
-    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
-        check_id(group)?;
-        let leave = |cell: &Arc<Cell>, state: &mut CellState| {
-            let now = self.inner.clock.now();
-            let classic = state.kind.classic_mut().ok_or(GroupError::UnknownMember)?;
-            let (results, effects) = classic.leave(leaving, now);
-            state.perform(&self.inner, cell, effects);
-            Ok(results)
-        };
-        match self.inner.with(group, leave) {
-            Err(GroupError::GroupNotFound) => {
-                Ok(vec![Err(GroupError::UnknownMember); leaving.len()])
+    ) -> impl Future<Output = Result<Vec<Result<(), GroupError>>, GroupError>> + Send + 'static + use<>
+    {
+        let (outcome, stored) = oneshot::channel();
+        let leave = |cell: &Arc<Cell>, state: &mut CellState| match &mut state.kind {
+            Kind::Classic(classic) => {
+                let (results, effects) = classic.leave(leaving, self.inner.clock.now());
+                state.perform(&self.inner, cell, effects);
+                reply_to(outcome)(Ok(()));
+                results
             }
-            other => other?,
+            Kind::Consumer(consumer) => {
+                let world = self.inner.world(group);
+                let results = consumer.classic_leave(leaving, &world.env());
+                state.store_changes(&self.inner, cell, reply_to(outcome));
+                results
+            }
+        };
+        let begun = check_id(group).and_then(|()| self.inner.with(group, leave));
+        let nobody = vec![Err(GroupError::UnknownMember); leaving.len()];
+        async move {
+            match once_stored(begun, stored).await {
+                Err(GroupError::GroupNotFound) => Ok(nobody),
+                other => other,
+            }
         }
     }
+}
+
+fn reply_to_join(
+    member_id: MemberId,
+    joined: Result<JoinAnswer, GroupError>,
+    answer: oneshot::Sender<JoinAnswer>,
+) -> Reply {
+    Box::new(move |stored| {
+        let joined = stored.and(joined);
+        let told = joined.unwrap_or_else(|error| JoinAnswer::refused(member_id, error));
+        // Who no longer waits has closed its connection.
+        drop(answer.send(told));
+    })
 }
 
 /// Without [`Coordinator::shutdown`] accepted changes are still stored, and the store's thread is

@@ -56,6 +56,21 @@ pub enum GroupError {
     /// The coordinator is shutting down.
     #[error("the coordinator is shutting down")]
     ShuttingDown,
+    /// The member's epoch is not the one that the coordinator knows (KIP-848).
+    #[error("the member epoch is not the current one: abandon all partitions and join again")]
+    FencedMemberEpoch,
+    /// The commit or fetch of offsets is from another epoch of the member.
+    #[error("the request is from another epoch of the member")]
+    StaleMemberEpoch,
+    /// Another member still holds this static instance.
+    #[error("another member still holds this group.instance.id")]
+    UnreleasedInstance,
+    /// The subscription's regular expression is wrong, or too large.
+    #[error("the regular expression of the subscription is not valid")]
+    InvalidRegex,
+    /// Members of the consumer protocol commit with version 9 or later.
+    #[error("members of the consumer protocol must use version 9 or later")]
+    UnsupportedVersion,
     /// The group was removed while the request was on its way: look for the coordinator again.
     #[error("the group was removed meanwhile")]
     Gone,

@@ -10,3 +10,9 @@ pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1_000;
 /// Topics that a group's members may subscribe to with the coordinator knowing which. Of a group
 /// with more, all topics count as read.
 pub const MAX_SUBSCRIBED_TOPICS: usize = 100_000;
+
+/// Memory of one compiled subscription by regular expression.
+pub const MAX_REGEX_BYTES: usize = 1 << 20;
+
+/// Groups with configs of their own.
+pub const MAX_GROUP_CONFIGS: usize = 100_000;

@@ -1,4 +1,4 @@
-//! Groups after a restart: members go on under their ids, in their generation.
+//! Groups after a restart: members go on under their ids, in their generation or epoch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,7 +8,11 @@ use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::cell::Cell;
 use super::classic::ClassicGroup;
+use super::consumer::{ConsumerGroup, Stored};
 use super::coordinator::Inner;
+use crate::records::consumer_group::ConsumerGroups;
+use crate::records::consumer_member::ConsumerMembers;
+use crate::records::consumer_target::ConsumerTargets;
 use crate::records::group::Groups;
 use crate::records::group_offset::GroupOffsets;
 use crate::records::pending_offset::PendingOffsets;
@@ -25,6 +29,43 @@ pub(super) fn load(
         let classic = ClassicGroup::restore(inner.config.clone(), record, now);
         groups.insert(id.clone(), Cell::new(id, classic));
     }
+    for (id, stored) in consumer_groups(meta)? {
+        let world = inner.world(&id);
+        let group = ConsumerGroup::restore(inner.config.clone(), stored, &world.env());
+        groups.insert(id.clone(), Cell::new(id, group));
+    }
+    load_offsets(inner, meta, &mut groups)?;
+    for cell in groups.values() {
+        let mut state = cell.state.lock();
+        state.settle(inner, cell);
+        state.queue_wakeup(inner, cell);
+    }
+    tracing::info!(groups = groups.len(), "groups loaded");
+    Ok(groups)
+}
+
+/// The records of each consumer group.
+fn consumer_groups(meta: &MetaStore) -> Result<BTreeMap<GroupId, Stored>, MetaError> {
+    let mut groups: BTreeMap<GroupId, Stored> = BTreeMap::new();
+    for (id, epochs) in meta.scan::<ConsumerGroups>()? {
+        groups.entry(id).or_default().epochs = epochs;
+    }
+    for (key, member) in meta.scan::<ConsumerMembers>()? {
+        let group = groups.entry(key.group).or_default();
+        group.members.push((key.member, member));
+    }
+    for (key, target) in meta.scan::<ConsumerTargets>()? {
+        let group = groups.entry(key.group).or_default();
+        group.targets.push((key.member, target));
+    }
+    Ok(groups)
+}
+
+fn load_offsets(
+    inner: &Inner,
+    meta: &MetaStore,
+    groups: &mut BTreeMap<GroupId, Arc<Cell>>,
+) -> Result<(), MetaError> {
     let mut topic_ids: HashMap<TopicName, Option<TopicId>> = HashMap::new();
     let mut gone = MetaBatch::new();
     for (key, offset) in meta.scan::<GroupOffsets>()? {
@@ -58,20 +99,14 @@ pub(super) fn load(
         let (producer_id, partition) = (key.producer_id, key.partition);
         state.pending.put(producer_id, key.topic, partition, offset);
     }
-    if !gone.is_empty() {
-        tracing::info!(
-            offsets = gone.len(),
-            "removed offsets of topics that no longer exist"
-        );
-        meta.commit(gone)?;
+    if gone.is_empty() {
+        return Ok(());
     }
-    for cell in groups.values() {
-        let mut state = cell.state.lock();
-        state.settle(inner, cell);
-        state.queue_wakeup(inner, cell);
-    }
-    tracing::info!(groups = groups.len(), "groups loaded");
-    Ok(groups)
+    tracing::info!(
+        offsets = gone.len(),
+        "removed offsets of topics that no longer exist"
+    );
+    meta.commit(gone)
 }
 
 /// A group without members.

@@ -9,10 +9,12 @@ use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
 
+use super::image::Images;
 use super::{Topic, TopicConfig, TopicError, config};
 use crate::broker_configs::BrokerConfigs;
 use crate::clock;
 use crate::config::BrokerConfig;
+use crate::group::topics::TopicImage;
 use crate::partition::cut::breaks;
 use crate::partition::{Opening, Partition};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
@@ -55,6 +57,7 @@ pub struct Catalog {
     pub(super) data_dir: Arc<DataDir>,
     pub(super) flusher: Arc<Flusher>,
     pub(super) topics: RwLock<Index>,
+    pub(super) images: Images,
     /// One change at a time.
     changes: Mutex<()>,
 }
@@ -88,6 +91,7 @@ impl Catalog {
             data_dir,
             flusher,
             topics,
+            images: Images::default(),
             changes,
         }
     }
@@ -109,6 +113,11 @@ impl Catalog {
             }
             topic.update(|state| state.config = Arc::clone(&config));
         }
+    }
+
+    /// All topics as they are now, in one unchanging picture.
+    pub fn image(&self) -> Arc<TopicImage> {
+        self.images.latest(|| self.list())
     }
 
     /// A topic by name.
@@ -204,6 +213,7 @@ impl Catalog {
             new.is_mirror,
         ));
         self.topics.write().insert(Arc::clone(&topic));
+        self.images.changed();
         let (name, count) = (topic.name(), topic.partitions().len());
         tracing::info!(topic = %name, %id, partitions = count, mirror = new.is_mirror, "created");
         Ok(topic)
@@ -225,6 +235,7 @@ impl Catalog {
             topics.by_name.remove(name);
             topics.by_id.remove(&topic.id());
         }
+        self.images.changed();
         self.remove_logs(&topic.partitions());
         tracing::info!(topic = name, id = %topic.id(), "deleted");
         Ok(())
@@ -256,6 +267,7 @@ impl Catalog {
             return Err(error.into());
         }
         topic.update(|state| state.partitions = all.clone().into());
+        self.images.changed();
         tracing::info!(topic = name, partitions = total, "partitions added");
         Ok(topic)
     }

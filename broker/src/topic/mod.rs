@@ -11,6 +11,7 @@ pub mod defs;
 pub mod deletion;
 pub mod describe;
 pub mod error;
+mod image;
 pub mod open;
 #[cfg(test)]
 mod tests;

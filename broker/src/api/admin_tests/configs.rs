@@ -155,7 +155,7 @@ async fn what_cannot_be_described_is_refused() {
         (BROKER_LOGGER, "", ErrorCode::INVALID_REQUEST),
         (BROKER_LOGGER, "2", ErrorCode::INVALID_REQUEST),
         (CLIENT_METRICS, "", ErrorCode::INVALID_REQUEST),
-        (32, "group", ErrorCode::INVALID_REQUEST),
+        (32, "", ErrorCode::INVALID_REQUEST),
         (99, "?", ErrorCode::INVALID_REQUEST),
     ];
     for (kind, name, code) in cases {

@@ -85,7 +85,7 @@ impl Member {
 }
 
 /// Protocols as the wire brings them, without repeated names (the first wins).
-pub(super) fn unique_protocols(protocols: Vec<Protocol>) -> Vec<Protocol> {
+pub(in crate::group) fn unique_protocols(protocols: Vec<Protocol>) -> Vec<Protocol> {
     let mut seen = HashSet::new();
     let mut unique = protocols;
     unique.retain(|protocol| seen.insert(protocol.name.clone()));

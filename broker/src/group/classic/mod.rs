@@ -15,19 +15,19 @@
 //! - All members share the protocol type and support the protocol of the generation.
 //!
 //! Files: `membership` (who is in), `join`, `rebalance` (phases and their timers), `sync`,
-//! `weight` (how much memory), `session` (heartbeat, leave), `offsets` (who may commit, what expires), `snapshot` (record on
-//! disk, description).
+//! `weight` (how much memory), `migrate` (from and to the consumer protocol), `session` (heartbeat,
+//! leave), `offsets` (who may commit, what expires), `snapshot` (record on disk, description).
 
 mod join;
 mod member;
 mod membership;
+pub(in crate::group) mod migrate;
 mod offsets;
 mod rebalance;
 mod session;
 mod snapshot;
 mod subscription;
 mod sync;
-mod timers;
 mod weight;
 
 #[cfg(test)]
@@ -40,15 +40,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::member::Member;
+pub(in crate::group) use self::member::unique_protocols;
 pub use self::member::{MemberInfo, Protocol};
 pub use self::offsets::CommitFence;
 pub use self::offsets::ExpireFrom;
 pub use self::session::{HeartbeatRequest, Leaving};
 pub use self::snapshot::{DescribedMember, GroupRecord, MemberRecord};
-use self::timers::{TimerKey, Timers};
 use self::weight::Weight;
 use super::error::GroupError;
 use super::ids::{InstanceId, MemberId};
+use super::timers::Timers;
 use crate::config::GroupConfig;
 
 /// The protocol type of Kafka's consumers.
@@ -286,8 +287,19 @@ pub struct ClassicGroup {
     /// Topics the members subscribe to, as far as the coordinator can tell.
     subscribed: Option<BTreeSet<String>>,
     join_wait: JoinWait,
-    timers: Timers,
+    timers: Timers<TimerKey>,
     weight: Weight,
+}
+
+/// What a timer of the group is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum TimerKey {
+    /// The member has not been heard of for its session timeout.
+    Session(MemberId),
+    /// The join phase has lasted long enough.
+    Join,
+    /// The sync phase has lasted long enough.
+    Sync,
 }
 
 /// What the end of the join timer means.

@@ -14,6 +14,9 @@ pub struct CommitFence {
     pub instance_id: Option<InstanceId>,
     /// −1 for a consumer that assigns partitions to itself.
     pub generation: i32,
+    /// Whether the request is one that members of the consumer protocol may use: OffsetCommit from
+    /// version 9 on, and all of TxnOffsetCommit.
+    pub knows_epochs: bool,
 }
 
 /// From when on the retention time of an offset counts.

@@ -10,7 +10,7 @@ use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::{Coordinator, check_id};
-use crate::group::cell::{Cell, CellState, Outcome, Then};
+use crate::group::cell::{Cell, CellState, Outcome, Then, delete_consumer};
 use crate::group::classic::{DescribedMember, GroupState};
 use crate::group::error::GroupError;
 use crate::records::group::Groups;
@@ -26,6 +26,8 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// Kafka's name of its state.
     pub state: &'static str,
+    /// Kafka's name of its kind.
+    pub group_type: &'static str,
 }
 
 /// A group and its members.
@@ -51,16 +53,17 @@ impl Coordinator {
                 group_id: cell.id.clone(),
                 protocol_type: state.kind.protocol_type().to_owned(),
                 state: state.kind.state_name(),
+                group_type: state.kind.type_name(),
             };
             (!state.is_dead()).then_some(group)
         });
         listed.collect()
     }
 
-    /// One group.
+    /// One group of the classic protocol.
     ///
     /// # Errors
-    /// `GroupNotFound`, `ShuttingDown`.
+    /// `GroupNotFound`, also for a group of the other kind; `ShuttingDown`.
     pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
         self.inner.with(group, |_, state| {
             let classic = state.kind.classic().ok_or(GroupError::GroupNotFound)?;
@@ -205,6 +208,7 @@ impl super::Inner {
 pub(in crate::group) fn removal(group: &GroupId) -> MetaBatch {
     let mut batch = MetaBatch::new();
     batch.delete::<Groups>(group);
+    delete_consumer(&mut batch, group);
     batch.delete_prefix::<GroupOffsets>(&GroupOffsets::group_prefix(group));
     batch.delete_prefix::<PendingOffsets>(&PendingOffsets::group_prefix(group));
     batch

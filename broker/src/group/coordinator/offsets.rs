@@ -11,6 +11,7 @@ use super::{Coordinator, Inner};
 use crate::group::cell::{Cell, CellState, Then};
 use crate::group::classic::CommitFence;
 use crate::group::error::GroupError;
+use crate::group::ids::MemberId;
 use crate::group::offsets::{CommittedOffset, FetchedOffset};
 use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
 
@@ -132,6 +133,23 @@ impl Coordinator {
         Ok(fetched)
     }
 
+    /// Whether a member may see the group's offsets; anybody may who names no member.
+    ///
+    /// # Errors
+    /// `UnknownMember`, `StaleMemberEpoch`, `IllegalGeneration`, `ShuttingDown`.
+    pub fn fence_fetch(
+        &self,
+        group: &GroupId,
+        member: Option<&MemberId>,
+        epoch: i32,
+    ) -> Result<(), GroupError> {
+        let fence = |_: &Arc<Cell>, state: &mut CellState| state.kind.fence_fetch(member, epoch);
+        match self.inner.with(group, fence) {
+            Err(GroupError::GroupNotFound) => Ok(()),
+            other => other?,
+        }
+    }
+
     /// All committed offsets of the group; none if there is no such group. `require_stable` as in
     /// [`Self::fetch_some`].
     ///
@@ -188,6 +206,7 @@ fn begin_commit_to(
 ) -> Result<(Vec<Result<(), GroupError>>, bool), GroupError> {
     let now = inner.clock.now();
     state.kind.fence_commit(&request.fence, now)?;
+    state.kind.fence_partitions(&request)?;
     state.queue_wakeup(inner, cell);
     let Accepted { results, offsets } = accept(inner, state, request);
     let waits = !offsets.is_empty();

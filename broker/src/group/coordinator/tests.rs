@@ -11,6 +11,7 @@ use tempfile::TempDir;
 mod limits;
 
 use super::*;
+use crate::config::ConsumerGroupConfig;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
 use crate::group::ids::MemberId;
 use crate::store::Store;
@@ -21,6 +22,14 @@ struct Topics(Mutex<HashMap<String, TopicId>>);
 impl TopicIds for Topics {
     fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.0.lock().get(topic).copied()
+    }
+
+    fn image(&self) -> Arc<TopicImage> {
+        let topics = self.0.lock();
+        let described = topics
+            .iter()
+            .map(|(name, id)| (TopicName::new(name).unwrap(), *id, 2));
+        Arc::new(TopicImage::new(topics.len() as u64, described))
     }
 }
 
@@ -41,6 +50,7 @@ fn config() -> GroupConfig {
         offsets_retention_ms: 1_000,
         offsets_retention_check_interval_ms: 3_600_000,
         offset_metadata_max_bytes: 10,
+        consumer: ConsumerGroupConfig::for_tests(),
         max_metadata_bytes: 16 << 20,
         max_groups: 1_000,
         max_bytes: 64 << 20,
@@ -108,7 +118,7 @@ impl World {
             .groups()
             .fetch_some(&GroupId::new(group), wanted, false)
             .unwrap();
-        fetched[0][0].as_ref().map(|offset| offset.offset.0)
+        fetched[0][0].committed().map(|offset| offset.offset.0)
     }
 
     /// A member joins alone and gets its assignment.
@@ -158,6 +168,7 @@ fn simple(offsets: Vec<NewOffset>) -> CommitRequest {
             member_id: "".into(),
             instance_id: None,
             generation: -1,
+            knows_epochs: true,
         },
         retention_ms: None,
         knows_group_not_found: true,
@@ -201,6 +212,7 @@ async fn a_commit_that_was_answered_survives_a_restart() {
     let names: Vec<&str> = all.iter().map(|(topic, _)| topic.as_str()).collect();
     assert_eq!(names, ["bills", "orders"]);
     let (partition, offset) = &all[0].1[0];
+    let offset = offset.committed().unwrap();
     assert_eq!(
         (*partition, offset.leader_epoch, offset.metadata.as_str()),
         (7, LeaderEpoch(3), "note")
@@ -269,6 +281,7 @@ async fn a_commit_of_a_generation_nobody_has_is_refused() {
         member_id,
         instance_id: None,
         generation: generation - 1,
+        knows_epochs: true,
     };
     let refused = world.groups().commit(&group, request.clone()).await;
     assert_eq!(refused, Err(GroupError::IllegalGeneration));
@@ -339,7 +352,10 @@ async fn requests_that_make_no_sense_are_refused() {
         member_id: "x".into(),
         instance_id: None,
     }];
-    let left = world.groups().leave(&GroupId::new("readers"), &leaving);
+    let left = world
+        .groups()
+        .leave(&GroupId::new("readers"), &leaving)
+        .await;
     assert_eq!(left, Ok(vec![Err(GroupError::UnknownMember)]));
     assert!(world.listed().is_empty());
 }
@@ -379,7 +395,7 @@ async fn a_group_is_deleted_for_good_once_it_has_no_members() {
         member_id: member.0,
         instance_id: None,
     }];
-    world.groups().leave(&group, &leaving).unwrap()[0].unwrap();
+    world.groups().leave(&group, &leaving).await.unwrap()[0].unwrap();
     world.commit("readers", "orders", 0, 5).await;
     world.commit("readers2", "orders", 0, 6).await;
     assert_eq!(world.groups().delete(&group).await, Ok(()));

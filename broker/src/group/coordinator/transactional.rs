@@ -45,6 +45,7 @@ impl Coordinator {
         let has_generation = request.fence.generation >= 0;
         let commit = |cell: &Arc<Cell>, state: &mut CellState| {
             state.kind.fence_transactional_commit(&request.fence)?;
+            state.kind.fence_partitions(&request)?;
             let Accepted { results, offsets } = accept(&self.inner, state, request);
             if offsets.is_empty() {
                 let stored = None;

@@ -7,6 +7,7 @@ fn fence(id: &str, generation: i32) -> CommitFence {
         member_id: id.into(),
         instance_id: None,
         generation,
+        knows_epochs: true,
     }
 }
 

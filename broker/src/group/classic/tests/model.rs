@@ -204,6 +204,7 @@ impl Life {
             member_id: self.id(who),
             instance_id: Self::instance(who),
             generation: self.world.group.generation() + i32::from(offset),
+            knows_epochs: true,
         };
         let group = &self.world.group;
         let belongs = group.members.contains_key(&fence.member_id) && offset == 0;

@@ -102,7 +102,7 @@ async fn the_memory_that_groups_take_is_counted_alike_before_and_after_a_restart
         instance_id: None,
     };
     let left = world.groups().leave(&GroupId::new("readers"), &[leaving]);
-    assert_eq!(left, Ok(vec![Ok(())]));
+    assert_eq!(left.await, Ok(vec![Ok(())]));
     for group in ["readers", "simple"] {
         world.groups().delete(&GroupId::new(group)).await.unwrap();
     }
@@ -160,7 +160,10 @@ async fn offsets_of_a_group_of_another_protocol_stay_while_it_has_members() {
         member_id: joined.member_id,
         instance_id: None,
     };
-    assert_eq!(world.groups().leave(&group, &[leaving]), Ok(vec![Ok(())]));
+    assert_eq!(
+        world.groups().leave(&group, &[leaving]).await,
+        Ok(vec![Ok(())])
+    );
     world.groups().inner.sweep(world.now_ms() + 500);
     world.restart().await;
     assert_eq!(

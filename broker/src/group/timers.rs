@@ -3,37 +3,34 @@
 //! Invariant: `by_key` and `by_deadline` hold the same timers; a key has at most one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
-use crate::group::ids::MemberId;
-
-/// What a timer is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum TimerKey {
-    /// The member has not been heard of for its session timeout.
-    Session(MemberId),
-    /// The join phase has lasted long enough.
-    Join,
-    /// The sync phase has lasted long enough.
-    Sync,
+/// A group's timers, in milliseconds of the monotonic clock. `K` says what one is for.
+#[derive(Debug)]
+pub(super) struct Timers<K> {
+    by_key: HashMap<K, i64>,
+    by_deadline: BTreeSet<(i64, K)>,
 }
 
-/// A group's timers, in milliseconds of the monotonic clock.
-#[derive(Debug, Default)]
-pub(super) struct Timers {
-    by_key: HashMap<TimerKey, i64>,
-    by_deadline: BTreeSet<(i64, TimerKey)>,
+impl<K> Default for Timers<K> {
+    fn default() -> Self {
+        Self {
+            by_key: HashMap::new(),
+            by_deadline: BTreeSet::new(),
+        }
+    }
 }
 
-impl Timers {
+impl<K: Clone + Eq + Hash + Ord> Timers<K> {
     /// Sets the key's timer to `deadline_ms`, replacing the one it had.
-    pub fn schedule(&mut self, key: TimerKey, deadline_ms: i64) {
+    pub fn schedule(&mut self, key: K, deadline_ms: i64) {
         self.cancel(&key);
         self.by_key.insert(key.clone(), deadline_ms);
         self.by_deadline.insert((deadline_ms, key));
     }
 
     /// Takes the key's timer away, if it has one.
-    pub fn cancel(&mut self, key: &TimerKey) {
+    pub fn cancel(&mut self, key: &K) {
         if let Some(deadline_ms) = self.by_key.remove(key) {
             self.by_deadline.remove(&(deadline_ms, key.clone()));
         }
@@ -47,13 +44,18 @@ impl Timers {
     }
 
     /// Takes the earliest timer that is due.
-    pub fn pop_due(&mut self, now_ms: i64) -> Option<TimerKey> {
+    pub fn pop_due(&mut self, now_ms: i64) -> Option<K> {
         if self.next_deadline_ms()? > now_ms {
             return None;
         }
         let (_, key) = self.by_deadline.pop_first()?;
         self.by_key.remove(&key);
         Some(key)
+    }
+
+    /// Whether the key has a timer.
+    pub fn is_set(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
     }
 
     /// Takes all timers away.
@@ -70,22 +72,22 @@ mod tests {
     #[test]
     fn a_rescheduled_timer_is_due_once_at_its_new_time() {
         let mut timers = Timers::default();
-        timers.schedule(TimerKey::Join, 10);
-        timers.schedule(TimerKey::Join, 20);
+        timers.schedule("join", 10);
+        timers.schedule("join", 20);
         assert_eq!(timers.pop_due(19), None);
-        assert_eq!(timers.pop_due(20), Some(TimerKey::Join));
+        assert_eq!(timers.pop_due(20), Some("join"));
         assert_eq!(timers.pop_due(i64::MAX), None);
     }
 
     #[test]
     fn due_timers_come_in_the_order_of_their_deadlines() {
         let mut timers = Timers::default();
-        timers.schedule(TimerKey::Sync, 30);
-        timers.schedule(TimerKey::Session("a".into()), 10);
-        timers.schedule(TimerKey::Join, 20);
-        timers.cancel(&TimerKey::Join);
+        timers.schedule("sync", 30);
+        timers.schedule("a", 10);
+        timers.schedule("join", 20);
+        timers.cancel(&"join");
         assert_eq!(timers.next_deadline_ms(), Some(10));
-        assert_eq!(timers.pop_due(99), Some(TimerKey::Session("a".into())));
-        assert_eq!(timers.pop_due(99), Some(TimerKey::Sync));
+        assert_eq!(timers.pop_due(99), Some("a"));
+        assert_eq!(timers.pop_due(99), Some("sync"));
     }
 }

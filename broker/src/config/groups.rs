@@ -1,0 +1,175 @@
+//! What the group coordinator wants to know (`GroupCoordinatorConfig` in Kafka).
+
+use super::def;
+use super::error::ConfigError;
+use super::values::Values;
+use crate::group::consumer::{Assignor, Settings};
+
+/// What the group coordinator wants to know. Times in ms unless named otherwise.
+#[derive(Debug, Clone)]
+pub struct GroupConfig {
+    /// `group.initial.rebalance.delay.ms`
+    pub initial_rebalance_delay_ms: i32,
+    /// `group.min.session.timeout.ms`
+    pub min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`
+    pub max_session_timeout_ms: i32,
+    /// `group.max.size`
+    pub max_size: i32,
+    /// `offsets.retention.minutes`, in ms
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`
+    pub offsets_retention_check_interval_ms: i64,
+    /// `offset.metadata.max.bytes`
+    pub offset_metadata_max_bytes: i32,
+    /// `group.max.metadata.bytes`, Carrick's own.
+    pub max_metadata_bytes: usize,
+    /// `group.coordinator.max.groups`, Carrick's own.
+    pub max_groups: usize,
+    /// `group.coordinator.max.bytes`, Carrick's own.
+    pub max_bytes: usize,
+    /// For the consumer protocol.
+    pub consumer: ConsumerGroupConfig,
+}
+
+/// What the coordinator wants to know of the consumer protocol (KIP-848). Times in ms.
+#[derive(Debug, Clone)]
+pub struct ConsumerGroupConfig {
+    /// Whether `group.coordinator.rebalance.protocols` has it.
+    pub enabled: bool,
+    /// What a group may have its own values of.
+    pub settings: Settings,
+    /// `group.consumer.min.session.timeout.ms`, `….max.…`
+    pub session_timeout_range_ms: (i32, i32),
+    /// `group.consumer.min.heartbeat.interval.ms`, `….max.…`
+    pub heartbeat_interval_range_ms: (i32, i32),
+    /// `group.consumer.min.assignment.interval.ms`, `….max.…`
+    pub assignment_interval_range_ms: (i32, i32),
+    /// `group.consumer.max.size`
+    pub max_size: i32,
+    /// `group.consumer.assignors`, the default first; never empty.
+    pub assignors: Vec<Assignor>,
+    /// `group.consumer.migration.policy`
+    pub migration_policy: MigrationPolicy,
+}
+
+/// Which groups may change their protocol while members are at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// None; and classic members may not join consumer groups.
+    Disabled,
+    /// Classic groups become consumer groups.
+    Upgrade,
+    /// Consumer groups become classic groups.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+impl GroupConfig {
+    /// Reads the group's properties.
+    ///
+    /// # Errors
+    /// The first that does not fit the others.
+    pub(crate) fn read(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            initial_rebalance_delay_ms: values.int("group.initial.rebalance.delay.ms"),
+            min_session_timeout_ms: values.int("group.min.session.timeout.ms"),
+            max_session_timeout_ms: values.int("group.max.session.timeout.ms"),
+            max_size: values.int("group.max.size"),
+            offsets_retention_ms: values
+                .long("offsets.retention.minutes")
+                .saturating_mul(60_000),
+            offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms"),
+            offset_metadata_max_bytes: values.int("offset.metadata.max.bytes"),
+            max_metadata_bytes: values.size("group.max.metadata.bytes"),
+            max_groups: values.size("group.coordinator.max.groups"),
+            max_bytes: values.size("group.coordinator.max.bytes"),
+            consumer: ConsumerGroupConfig::read(values)?,
+        })
+    }
+}
+
+impl ConsumerGroupConfig {
+    /// Kafka's defaults, but that every change is assigned for at once.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            enabled: true,
+            settings: Settings {
+                session_timeout_ms: 45_000,
+                heartbeat_interval_ms: 5_000,
+                assignment_interval_ms: 0,
+            },
+            session_timeout_range_ms: (45_000, 60_000),
+            heartbeat_interval_range_ms: (5_000, 15_000),
+            assignment_interval_range_ms: (0, 15_000),
+            max_size: i32::MAX,
+            assignors: vec![Assignor::Uniform, Assignor::Range],
+            migration_policy: MigrationPolicy::Bidirectional,
+        }
+    }
+
+    fn read(values: &Values) -> Result<Self, ConfigError> {
+        let protocols = values.text("group.coordinator.rebalance.protocols");
+        let assignors = values.text("group.consumer.assignors").unwrap_or_default();
+        let assignors: Vec<Assignor> = def::list(&assignors).filter_map(Assignor::of).collect();
+        if assignors.is_empty() {
+            let reason = "must name an assignor";
+            return Err(ConfigError::value("group.consumer.assignors", "", reason));
+        }
+        let policy = values.text("group.consumer.migration.policy");
+        let (session, session_range) = in_range(values, "session.timeout")?;
+        let (heartbeat, heartbeat_range) = in_range(values, "heartbeat.interval")?;
+        let (assignment, assignment_range) = in_range(values, "assignment.interval")?;
+        if heartbeat >= session {
+            return Err(ConfigError::value(
+                "group.consumer.heartbeat.interval.ms",
+                &heartbeat.to_string(),
+                "must be less than group.consumer.session.timeout.ms",
+            ));
+        }
+        Ok(Self {
+            enabled: protocols.is_some_and(|all| def::list(&all).any(|name| name == "consumer")),
+            settings: Settings {
+                session_timeout_ms: session,
+                heartbeat_interval_ms: heartbeat,
+                assignment_interval_ms: assignment,
+            },
+            session_timeout_range_ms: session_range,
+            heartbeat_interval_range_ms: heartbeat_range,
+            assignment_interval_range_ms: assignment_range,
+            max_size: values.int("group.consumer.max.size"),
+            assignors,
+            migration_policy: match policy.unwrap_or_default().to_ascii_lowercase().as_str() {
+                "disabled" => MigrationPolicy::Disabled,
+                "upgrade" => MigrationPolicy::Upgrade,
+                "downgrade" => MigrationPolicy::Downgrade,
+                _ => MigrationPolicy::Bidirectional,
+            },
+        })
+    }
+}
+
+/// The value of `group.consumer.<what>.ms`, which lies in the range that two others set.
+fn in_range(values: &Values, what: &str) -> Result<(i32, (i32, i32)), ConfigError> {
+    let name = format!("group.consumer.{what}.ms");
+    let (min, max) = (
+        format!("group.consumer.min.{what}.ms"),
+        format!("group.consumer.max.{what}.ms"),
+    );
+    let range = (values.int(&min), values.int(&max));
+    let value = values.int(&name);
+    if range.0 > range.1 {
+        let reason = format!("must be greater than or equal to {min}");
+        return Err(ConfigError::value(&max, &range.1.to_string(), reason));
+    }
+    let wrong = if value < range.0 {
+        format!("must be greater than or equal to {min}")
+    } else if value > range.1 {
+        format!("must be less than or equal to {max}")
+    } else {
+        return Ok((value, range));
+    };
+    Err(ConfigError::value(&name, &value.to_string(), wrong))
+}

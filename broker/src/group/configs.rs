@@ -1,0 +1,330 @@
+//! Configs that one group has for itself (`GroupConfig`, `GroupConfigManager` in Kafka): resource
+//! type GROUP of the config APIs. A group need not exist to have some.
+//!
+//! In memory is what was last asked for; it is on disk when the asker is answered, or it is taken
+//! back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use carrick_protocol::ids::GroupId;
+use parking_lot::RwLock;
+
+use super::consumer::Settings;
+use super::limits::MAX_GROUP_CONFIGS;
+use crate::config::change::ChangeError;
+use crate::config::def::{Check, ConfigDef, Kind};
+use crate::config::describe::{Described, Origin, Source, origins};
+use crate::config::{ConsumerGroupConfig, GroupConfig, Values};
+
+/// The configs of one group, by name.
+pub type Overrides = BTreeMap<String, String>;
+
+/// All names. Their defaults are the broker's `group.consumer.…`.
+#[rustfmt::skip]
+pub static GROUP_CONFIGS: &[ConfigDef] = &[
+    ConfigDef { name: "consumer.assignment.interval.ms", kind: Kind::Int, default: Some("1000"),
+        check: Check::AtLeast(0), doc: "Pause between two target assignments of the group." },
+    ConfigDef { name: "consumer.heartbeat.interval.ms", kind: Kind::Int, default: Some("5000"),
+        check: Check::AtLeast(1), doc: "How often the group's members shall send heartbeats." },
+    ConfigDef { name: "consumer.session.timeout.ms", kind: Kind::Int, default: Some("45000"),
+        check: Check::AtLeast(1), doc: "A member that is silent for this long is out." },
+];
+
+/// Why configs of a group are refused; the text is for the client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupConfigError {
+    /// The group has no name.
+    #[error("Group name can't be empty.")]
+    NoName,
+    /// Nobody knows the config, or nothing here uses it.
+    #[error("Unknown group config name: {0}")]
+    UnknownName(String),
+    /// The value does not fit.
+    #[error("{0}")]
+    InvalidValue(String),
+    /// The change cannot be applied.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Too many groups have configs.
+    #[error("too many groups have configs of their own")]
+    TooMany,
+    /// The disk did not take them.
+    #[error("the group's configs could not be stored")]
+    NotStored,
+}
+
+/// The configs of all groups that have some.
+pub(super) struct GroupConfigs {
+    config: Arc<GroupConfig>,
+    by_group: RwLock<HashMap<GroupId, Overrides>>,
+}
+
+impl GroupConfigs {
+    pub fn new(
+        config: Arc<GroupConfig>,
+        stored: impl IntoIterator<Item = (GroupId, Overrides)>,
+    ) -> Self {
+        Self {
+            config,
+            by_group: RwLock::new(stored.into_iter().collect()),
+        }
+    }
+
+    /// What is set for a group.
+    pub fn get(&self, group: &GroupId) -> Overrides {
+        self.by_group.read().get(group).cloned().unwrap_or_default()
+    }
+
+    /// The groups that have configs, by id.
+    pub fn groups(&self) -> Vec<GroupId> {
+        let mut groups: Vec<GroupId> = self.by_group.read().keys().cloned().collect();
+        groups.sort();
+        groups
+    }
+
+    /// What applies to a group: its own values, within the broker's bounds of today.
+    pub fn settings(&self, group: &GroupId) -> Settings {
+        let consumer = &self.config.consumer;
+        let by_group = self.by_group.read();
+        let own = by_group.get(group);
+        let value = |name: &str, default: i32, range: (i32, i32)| {
+            let own = own.and_then(|own| own.get(name)?.trim().parse::<i32>().ok());
+            own.map_or(default, |own| own.max(range.0).min(range.1))
+        };
+        let defaults = consumer.settings;
+        Settings {
+            session_timeout_ms: value(
+                "consumer.session.timeout.ms",
+                defaults.session_timeout_ms,
+                consumer.session_timeout_range_ms,
+            ),
+            heartbeat_interval_ms: value(
+                "consumer.heartbeat.interval.ms",
+                defaults.heartbeat_interval_ms,
+                consumer.heartbeat_interval_range_ms,
+            ),
+            assignment_interval_ms: value(
+                "consumer.assignment.interval.ms",
+                defaults.assignment_interval_ms,
+                consumer.assignment_interval_range_ms,
+            ),
+        }
+    }
+
+    /// Changes what is set for a group, under the lock: `store` gets the new configs, and what
+    /// they were.
+    pub fn change(
+        &self,
+        group: &GroupId,
+        change: impl FnOnce(&mut Overrides) -> Result<(), GroupConfigError>,
+        store: impl FnOnce(&Overrides, Overrides) -> Result<(), GroupConfigError>,
+    ) -> Result<(), GroupConfigError> {
+        let mut by_group = self.by_group.write();
+        let before = by_group.get(group).cloned().unwrap_or_default();
+        let after = self.changed(group, &before, change)?;
+        if before.is_empty() && !after.is_empty() && by_group.len() >= MAX_GROUP_CONFIGS {
+            return Err(GroupConfigError::TooMany);
+        }
+        store(&after, before)?;
+        set(&mut by_group, group, after);
+        Ok(())
+    }
+
+    /// Checks what [`Self::change`] would check, and changes nothing.
+    pub fn validate(
+        &self,
+        group: &GroupId,
+        change: impl FnOnce(&mut Overrides) -> Result<(), GroupConfigError>,
+    ) -> Result<(), GroupConfigError> {
+        self.changed(group, &self.get(group), change).map(drop)
+    }
+
+    fn changed(
+        &self,
+        group: &GroupId,
+        before: &Overrides,
+        change: impl FnOnce(&mut Overrides) -> Result<(), GroupConfigError>,
+    ) -> Result<Overrides, GroupConfigError> {
+        if group.as_str().is_empty() {
+            return Err(GroupConfigError::NoName);
+        }
+        let mut after = before.clone();
+        change(&mut after)?;
+        check(&after, &self.config.consumer)?;
+        Ok(after)
+    }
+
+    /// Takes a change back that could not be stored, unless another came after it.
+    pub fn take_back(&self, group: &GroupId, after: &Overrides, before: Overrides) {
+        let mut by_group = self.by_group.write();
+        if by_group
+            .get(group)
+            .map_or(after.is_empty(), |now| now == after)
+        {
+            set(&mut by_group, group, before);
+        }
+    }
+}
+
+fn set(by_group: &mut HashMap<GroupId, Overrides>, group: &GroupId, configs: Overrides) {
+    match configs.is_empty() {
+        true => by_group.remove(group),
+        false => by_group.insert(group.clone(), configs),
+    };
+}
+
+/// All configs of a group with these overrides, by name. Where it has none of its own, the broker's
+/// property holds.
+pub fn describe(overrides: &Overrides, broker: &Values) -> Vec<Described> {
+    let described = GROUP_CONFIGS.iter().map(|def| {
+        let own = overrides.get(def.name).map(|value| Origin {
+            name: def.name,
+            value: Some(value.clone()),
+            source: Source::Group,
+        });
+        let synonym = synonym_of(def.name);
+        let property = broker.text(synonym);
+        let value = overrides.get(def.name).cloned().or(property);
+        let of_broker = origins(std::iter::once(synonym), broker);
+        Described::new(
+            *def,
+            value,
+            own.into_iter().chain(of_broker).collect(),
+            false,
+        )
+    });
+    described.collect()
+}
+
+/// The broker's property that holds where a group has no value of its own.
+fn synonym_of(name: &'static str) -> &'static str {
+    match name {
+        "consumer.assignment.interval.ms" => "group.consumer.assignment.interval.ms",
+        "consumer.heartbeat.interval.ms" => "group.consumer.heartbeat.interval.ms",
+        _ => "group.consumer.session.timeout.ms",
+    }
+}
+
+/// The definition of a group config.
+fn definition(name: &str) -> Option<&'static ConfigDef> {
+    GROUP_CONFIGS.iter().find(|def| def.name == name)
+}
+
+/// Checks names and values, alone and together (`GroupConfig.validate`).
+fn check(configs: &Overrides, broker: &ConsumerGroupConfig) -> Result<(), GroupConfigError> {
+    for (name, value) in configs {
+        let def = definition(name).ok_or_else(|| GroupConfigError::UnknownName(name.clone()))?;
+        def.check(value).map_err(|reason| {
+            let text = format!("Invalid value {value} for configuration {name}: {reason}");
+            GroupConfigError::InvalidValue(text)
+        })?;
+    }
+    let own = |name: &str| {
+        configs
+            .get(name)
+            .and_then(|value| value.trim().parse::<i32>().ok())
+    };
+    let ranges = [
+        ("heartbeat.interval", broker.heartbeat_interval_range_ms),
+        ("session.timeout", broker.session_timeout_range_ms),
+        ("assignment.interval", broker.assignment_interval_range_ms),
+    ];
+    for (what, (min, max)) in ranges {
+        let name = format!("consumer.{what}.ms");
+        let wrong = match own(&name) {
+            Some(value) if value < min => ("greater", "min"),
+            Some(value) if value > max => ("less", "max"),
+            _ => continue,
+        };
+        return Err(GroupConfigError::InvalidValue(format!(
+            "{name} must be {} than or equal to group.consumer.{}.{what}.ms",
+            wrong.0, wrong.1
+        )));
+    }
+    let defaults = broker.settings;
+    let session = own("consumer.session.timeout.ms").unwrap_or(defaults.session_timeout_ms);
+    let heartbeat = own("consumer.heartbeat.interval.ms").unwrap_or(defaults.heartbeat_interval_ms);
+    if session <= heartbeat {
+        return Err(GroupConfigError::InvalidValue(
+            "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configs() -> GroupConfigs {
+        let values = Values::new(BTreeMap::new()).unwrap();
+        GroupConfigs::new(Arc::new(GroupConfig::read(&values).unwrap()), [])
+    }
+
+    fn set(configs: &GroupConfigs, name: &str, value: &str) -> Result<(), GroupConfigError> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        let change = |own: &mut Overrides| {
+            own.insert(name, value);
+            Ok(())
+        };
+        configs.change(&GroupId::new("g"), change, |_, _| Ok(()))
+    }
+
+    /// `GroupConfigTest`, `GroupConfigManagerTest`.
+    #[test]
+    fn values_are_held_to_the_bounds_of_the_broker() {
+        let configs = configs();
+        for (name, value) in [
+            ("consumer.session.timeout.ms", "44999"),
+            ("consumer.session.timeout.ms", "60001"),
+            ("consumer.heartbeat.interval.ms", "4999"),
+            ("consumer.heartbeat.interval.ms", "15001"),
+            ("consumer.assignment.interval.ms", "15001"),
+            ("consumer.session.timeout.ms", "soon"),
+        ] {
+            let refused = set(&configs, name, value);
+            assert!(
+                matches!(refused, Err(GroupConfigError::InvalidValue(_))),
+                "{name}={value}"
+            );
+        }
+        let unknown = set(&configs, "share.session.timeout.ms", "45000");
+        assert!(matches!(unknown, Err(GroupConfigError::UnknownName(_))));
+        assert!(configs.groups().is_empty());
+    }
+
+    #[test]
+    fn a_group_has_its_own_values_and_else_the_brokers() {
+        let configs = configs();
+        let group = GroupId::new("g");
+        set(&configs, "consumer.session.timeout.ms", "50000").unwrap();
+        let settings = configs.settings(&group);
+        assert_eq!(
+            (settings.session_timeout_ms, settings.heartbeat_interval_ms),
+            (50_000, 5_000)
+        );
+        assert_eq!(
+            configs.settings(&GroupId::new("h")).session_timeout_ms,
+            45_000
+        );
+        let values = Values::new(BTreeMap::new()).unwrap();
+        let described = describe(&configs.get(&group), &values);
+        let sources: Vec<_> = described.iter().map(Described::source).collect();
+        assert_eq!(sources, [Source::Default, Source::Default, Source::Group]);
+    }
+
+    #[test]
+    fn what_could_not_be_stored_is_taken_back() {
+        let configs = configs();
+        let group = GroupId::new("g");
+        set(&configs, "consumer.session.timeout.ms", "50000").unwrap();
+        let before = configs.get(&group);
+        set(&configs, "consumer.heartbeat.interval.ms", "6000").unwrap();
+        configs.take_back(&group, &configs.get(&group), before.clone());
+        assert_eq!(configs.get(&group), before);
+        configs.take_back(&group, &before, Overrides::new());
+        assert!(configs.groups().is_empty());
+    }
+}

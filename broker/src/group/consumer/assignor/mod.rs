@@ -1,0 +1,63 @@
+//! Who shall read what: Kafka's two assignors that run at the broker. Racks are not looked at.
+
+mod range;
+mod uniform;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use carrick_protocol::ids::TopicId;
+
+use super::Partitions;
+use crate::group::ids::InstanceId;
+
+/// An assignor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Assignor {
+    /// Even numbers of partitions, few of them moved.
+    #[default]
+    Uniform,
+    /// Of each topic a range, the same one for topics with equally many partitions.
+    Range,
+}
+
+/// A member to be assigned to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Candidate {
+    pub instance_id: Option<InstanceId>,
+    /// The topics it subscribes to; all of them exist.
+    pub topics: BTreeSet<TopicId>,
+    /// What the target gave it before.
+    pub current: Partitions,
+}
+
+impl Assignor {
+    /// The assignor of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Uniform, Self::Range]
+            .into_iter()
+            .find(|assignor| assignor.name() == name)
+    }
+
+    /// Its name in `group.remote.assignor`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Range => "range",
+        }
+    }
+
+    /// What each candidate shall read, in their order; they are sorted by member id.
+    pub(super) fn assign(
+        self,
+        candidates: &[Candidate],
+        partitions: &dyn Fn(TopicId) -> i32,
+    ) -> Vec<Partitions> {
+        match self {
+            Self::Uniform => uniform::assign(candidates, partitions),
+            Self::Range => range::assign(candidates, partitions),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Who is in the group and who owns which partition.
+//!
+//! The only file that changes `members`, `static_members`, `owners` and `members_bytes`, so that
+//! they always agree.
+
+use super::weight::member_bytes;
+use super::{ConsumerGroup, Member, TimerKey};
+use crate::group::error::GroupError;
+use crate::group::ids::{InstanceId, MemberId};
+
+impl ConsumerGroup {
+    /// Adds or replaces a member as a whole.
+    pub(super) fn put_member(&mut self, id: &MemberId, member: Member) {
+        if let Some(old) = self.members.remove(id) {
+            self.disown(id, &old);
+            self.members_bytes -= member_bytes(&old);
+        }
+        self.members_bytes += member_bytes(&member);
+        for partition in member.owned() {
+            let owner = self.owners.insert(partition, id.clone());
+            debug_assert_eq!(owner, None, "{partition:?} has two owners");
+        }
+        if let Some(instance) = &member.instance_id {
+            self.static_members.insert(instance.clone(), id.clone());
+        }
+        self.members.insert(id.clone(), member);
+        self.unstored.members.insert(id.clone());
+    }
+
+    /// Takes a member out, with its target and its timers.
+    pub(super) fn take_member(&mut self, id: &MemberId) -> Option<Member> {
+        let member = self.members.remove(id)?;
+        self.disown(id, &member);
+        self.members_bytes -= member_bytes(&member);
+        if let Some(instance) = &member.instance_id
+            && self.static_members.get(instance) == Some(id)
+        {
+            self.static_members.remove(instance);
+        }
+        if self.targets.remove(id).is_some() {
+            self.unstored.targets.insert(id.clone());
+        }
+        self.unstored.members.insert(id.clone());
+        for key in [
+            TimerKey::Session(id.clone()),
+            TimerKey::Rebalance(id.clone()),
+            TimerKey::Join(id.clone()),
+            TimerKey::Sync(id.clone()),
+        ] {
+            self.timers.cancel(&key);
+        }
+        Some(member)
+    }
+
+    fn disown(&mut self, id: &MemberId, member: &Member) {
+        for partition in member.owned() {
+            if self.owners.get(&partition) == Some(id) {
+                self.owners.remove(&partition);
+            }
+        }
+    }
+
+    /// `group.consumer.max.size`.
+    pub(super) fn check_room(&self, id: &MemberId) -> Result<(), GroupError> {
+        let max_size = usize::try_from(self.config.consumer.max_size).unwrap_or(usize::MAX);
+        if self.members.len() >= max_size && !self.members.contains_key(id) {
+            return Err(GroupError::GroupFull);
+        }
+        Ok(())
+    }
+
+    /// The member of that id; if it names an instance, it must be the one that holds it.
+    pub(super) fn check_member(
+        &self,
+        id: &MemberId,
+        instance: Option<&InstanceId>,
+    ) -> Result<&Member, GroupError> {
+        if let Some(instance) = instance {
+            match self.static_members.get(instance) {
+                None => return Err(GroupError::UnknownMember),
+                Some(holder) if holder != id => return Err(GroupError::FencedInstance),
+                Some(_) => {}
+            }
+        }
+        self.members.get(id).ok_or(GroupError::UnknownMember)
+    }
+
+    /// (Re)starts the member's session timer.
+    pub(super) fn restart_session(&mut self, id: &MemberId, timeout_ms: i32, now_ms: i64) {
+        let deadline_ms = now_ms + i64::from(timeout_ms.max(0));
+        self.timers
+            .schedule(TimerKey::Session(id.clone()), deadline_ms);
+    }
+
+    /// Starts a timer of a member unless it runs.
+    pub(super) fn start_timer(&mut self, key: TimerKey, timeout_ms: i32, now_ms: i64) {
+        if !self.timers.is_set(&key) {
+            self.timers
+                .schedule(key, now_ms + i64::from(timeout_ms.max(0)));
+        }
+    }
+}

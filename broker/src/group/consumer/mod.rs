@@ -1,0 +1,271 @@
+//! One group of the consumer protocol (KIP-848; `ConsumerGroup` and the consumer parts of
+//! `GroupMetadataManager` in Kafka 4.3) as a synchronous state machine.
+//!
+//! It reads no clock, waits for nothing and stores nothing: time and topics come in with every
+//! event ([`Env`]), [`ConsumerGroup::take_changes`] says what is to be stored, and
+//! [`ConsumerGroup::next_deadline_ms`] when it wants to see [`ConsumerGroup::tick`]. Every event
+//! either fails and changes nothing, or succeeds; its answer holds once the changes are durable.
+//!
+//! Three epochs: a change of members, subscriptions or topics raises the group's; a new target
+//! assignment is computed for it; each member then comes to the target on its own heartbeats, gives
+//! up what is another's first, and has the target's epoch from then on.
+//!
+//! Invariants:
+//! - A partition has one owner at most: the member that has it assigned, or that has been told to
+//!   give it up and has not said yet that it did.
+//! - `assignment_epoch <= group_epoch`; a member's epoch is at most `assignment_epoch`.
+//! - What a member was told is at most what it owns.
+//! - All members of the classic protocol (JoinGroup and SyncGroup at a group of this kind) share
+//!   one of their protocols.
+//!
+//! Files: `membership` (who is in), `heartbeat`, `leave`, `reconcile` (a member comes to its target),
+//! `target` (epochs, the target assignment), `regex`, `assignor`, `classic_members`, `convert` (from
+//! and to the classic protocol), `embedded` (the bytes of classic consumers), `offsets` (who may
+//! commit), `snapshot` (records, description), `weight` (how much memory).
+
+mod assignor;
+mod classic_members;
+mod convert;
+mod embedded;
+mod heartbeat;
+mod leave;
+mod member;
+mod membership;
+mod offsets;
+mod reconcile;
+mod regex;
+mod snapshot;
+mod target;
+mod weight;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use carrick_protocol::ids::TopicId;
+
+pub use self::assignor::Assignor;
+pub use self::heartbeat::{HeartbeatAnswer, HeartbeatRequest};
+pub use self::member::{ClassicMember, Epochs, Member, MemberState, Partitions};
+use self::regex::Subscription;
+pub use self::regex::check as check_regex;
+pub use self::snapshot::{
+    Changes, DescribedGroup, DescribedMember, EpochsRecord, Stored, StoredKeys,
+};
+use super::classic::{ClassicGroup, Now};
+use super::ids::{InstanceId, MemberId};
+use super::timers::Timers;
+use super::topics::TopicImage;
+use crate::config::GroupConfig;
+
+/// The epoch with which a member joins.
+pub const JOIN_EPOCH: i32 = 0;
+
+/// The epoch with which a member leaves.
+pub const LEAVE_EPOCH: i32 = -1;
+
+/// The epoch with which a static member leaves that will be back, and that it has until then.
+pub const STATIC_LEAVE_EPOCH: i32 = -2;
+
+/// What of the configuration may differ from group to group (`GroupConfig` in Kafka).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `consumer.session.timeout.ms`
+    pub session_timeout_ms: i32,
+    /// `consumer.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: i32,
+    /// `consumer.assignment.interval.ms`
+    pub assignment_interval_ms: i32,
+}
+
+/// What an event may know of the world.
+#[derive(Clone, Copy, Debug)]
+pub struct Env<'a> {
+    /// The time.
+    pub now: Now,
+    /// The topics.
+    pub topics: &'a TopicImage,
+    /// The group's settings.
+    pub settings: Settings,
+}
+
+/// States of a consumer group, with Kafka's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerGroupState {
+    /// No members.
+    Empty,
+    /// The target assignment is older than the group.
+    Assigning,
+    /// Some member has not come to the target yet.
+    Reconciling,
+    /// Every member has what it shall have.
+    Stable,
+    /// Removed.
+    Dead,
+}
+
+impl ConsumerGroupState {
+    /// Kafka's name of the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
+            Self::Stable => "Stable",
+            Self::Dead => "Dead",
+        }
+    }
+}
+
+impl fmt::Display for ConsumerGroupState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a timer of the group is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum TimerKey {
+    /// The member has not been heard of for its session timeout.
+    Session(MemberId),
+    /// The member has not given up its partitions in time.
+    Rebalance(MemberId),
+    /// The classic member was told to join again and has not in time.
+    Join(MemberId),
+    /// The classic member has joined and not asked for its assignment in time.
+    Sync(MemberId),
+}
+
+/// A group of the consumer protocol. See the module's doc.
+#[derive(Debug)]
+pub struct ConsumerGroup {
+    config: Arc<GroupConfig>,
+    /// Raised whenever the target assignment has to be computed anew.
+    group_epoch: i32,
+    /// Of the subscribed topics, their ids and numbers of partitions.
+    metadata_hash: u64,
+    /// The group's epoch for which the target was computed.
+    assignment_epoch: i32,
+    /// Wall clock of that computation; 0 if unknown.
+    assigned_ms: i64,
+    members: BTreeMap<MemberId, Member>,
+    static_members: HashMap<InstanceId, MemberId>,
+    targets: BTreeMap<MemberId, Partitions>,
+    owners: HashMap<(TopicId, i32), MemberId>,
+    members_bytes: usize,
+    /// The regular expressions that members subscribe to, with the topics that match.
+    regexes: HashMap<Arc<str>, Subscription>,
+    /// Version of the topics that were looked at last.
+    seen_topics: Option<u64>,
+    timers: Timers<TimerKey>,
+    /// What differs from what was handed to the store.
+    unstored: StoredKeys,
+    /// The classic group that this one has become, and whether it shall rebalance at once.
+    successor: Option<Box<Successor>>,
+    is_dead: bool,
+}
+
+/// What comes after a group whose last member of the consumer protocol has gone.
+#[derive(Debug)]
+pub struct Successor {
+    /// The group from now on.
+    pub group: ClassicGroup,
+    /// Whether its members shall join again.
+    pub rebalance: bool,
+}
+
+impl ConsumerGroup {
+    /// A group without members, of epoch 0.
+    pub fn new(config: Arc<GroupConfig>) -> Self {
+        Self {
+            config,
+            group_epoch: 0,
+            metadata_hash: 0,
+            assignment_epoch: 0,
+            assigned_ms: 0,
+            members: BTreeMap::new(),
+            static_members: HashMap::new(),
+            targets: BTreeMap::new(),
+            owners: HashMap::new(),
+            members_bytes: 0,
+            regexes: HashMap::new(),
+            seen_topics: None,
+            timers: Timers::default(),
+            unstored: StoredKeys::default(),
+            successor: None,
+            is_dead: false,
+        }
+    }
+
+    /// The group's epoch.
+    pub fn group_epoch(&self) -> i32 {
+        self.group_epoch
+    }
+
+    /// How many members it has.
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether it has no members, so that it may be deleted.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && !self.is_dead
+    }
+
+    /// The state.
+    pub fn state(&self) -> ConsumerGroupState {
+        let epoch = self.assignment_epoch;
+        if self.is_dead {
+            ConsumerGroupState::Dead
+        } else if self.members.is_empty() {
+            ConsumerGroupState::Empty
+        } else if self.group_epoch > epoch {
+            ConsumerGroupState::Assigning
+        } else if self
+            .members
+            .values()
+            .all(|member| member.is_reconciled_to(epoch))
+        {
+            ConsumerGroupState::Stable
+        } else {
+            ConsumerGroupState::Reconciling
+        }
+    }
+
+    /// When [`Self::tick`] is wanted next, in [`Now::tick_ms`].
+    pub fn next_deadline_ms(&self) -> Option<i64> {
+        self.timers.next_deadline_ms()
+    }
+
+    /// The time has moved on, perhaps past [`Self::next_deadline_ms`]: members whose time is over
+    /// are out.
+    pub fn tick(&mut self, env: &Env<'_>) {
+        let mut gone = BTreeSet::new();
+        while let Some(key) = self.timers.pop_due(env.now.tick_ms) {
+            let fenced = match key {
+                TimerKey::Rebalance(id) => {
+                    let late =
+                        |member: &Member| member.rebalance_epoch == Some(member.member_epoch);
+                    self.members.get(&id).is_some_and(late).then_some(id)
+                }
+                TimerKey::Session(id) | TimerKey::Join(id) | TimerKey::Sync(id) => Some(id),
+            };
+            gone.extend(fenced.filter(|id| self.members.contains_key(id)));
+        }
+        self.fence(&gone, env);
+    }
+
+    /// Turns the group dead: it was deleted, or the broker stops.
+    pub fn close(&mut self) {
+        self.timers.clear();
+        self.is_dead = true;
+    }
+
+    /// The classic group that this one has become, once.
+    pub fn take_successor(&mut self) -> Option<Successor> {
+        self.successor.take().map(|successor| *successor)
+    }
+}

@@ -1,0 +1,197 @@
+//! The consumer protocol (KIP-848): ConsumerGroupHeartbeat, ConsumerGroupDescribe, and the configs
+//! of groups.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use carrick_protocol::ids::GroupId;
+use carrick_storage::meta::MetaBatch;
+use tokio::sync::oneshot;
+
+use super::{Coordinator, Inner};
+use crate::group::cell::{Cell, CellState, Reply};
+use crate::group::classic::Now;
+use crate::group::configs::{GroupConfigError, Overrides};
+use crate::group::consumer::{
+    DescribedGroup, Env, HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, Settings, check_regex,
+};
+use crate::group::error::GroupError;
+use crate::group::topics::TopicImage;
+use crate::records::group_config::GroupConfigKeyspace;
+
+/// What one event of a consumer group may know of the world.
+pub(in crate::group) struct World {
+    now: Now,
+    topics: Arc<TopicImage>,
+    settings: Settings,
+}
+
+impl World {
+    pub fn env(&self) -> Env<'_> {
+        Env {
+            now: self.now,
+            topics: &self.topics,
+            settings: self.settings,
+        }
+    }
+}
+
+impl Inner {
+    /// The world as it is for a group. To be asked for before the group's lock is taken, or under
+    /// it: no other group's lock is needed.
+    pub fn world(&self, group: &GroupId) -> World {
+        World {
+            now: self.clock.now(),
+            topics: self.topics.image(),
+            settings: self.configs.settings(group),
+        }
+    }
+}
+
+impl Coordinator {
+    /// Whether the consumer protocol is on offer (`group.coordinator.rebalance.protocols`).
+    pub fn offers_consumer_protocol(&self) -> bool {
+        self.inner.config.consumer.enabled
+    }
+
+    /// The names of the assignors on offer.
+    pub fn assignors(&self) -> Vec<&'static str> {
+        let assignors = self.inner.config.consumer.assignors.iter();
+        assignors.map(|assignor| assignor.name()).collect()
+    }
+
+    /// A member joins, goes on or leaves; answered when what follows is durable.
+    pub fn consumer_heartbeat(
+        &self,
+        group: &GroupId,
+        request: HeartbeatRequest,
+    ) -> impl Future<Output = Result<HeartbeatAnswer, GroupError>> + Send + 'static + use<> {
+        let (outcome, stored) = oneshot::channel();
+        let begun = self.begin_consumer_heartbeat(group, request, reply_to(outcome));
+        once_stored(begun, stored)
+    }
+
+    fn begin_consumer_heartbeat(
+        &self,
+        group: &GroupId,
+        request: HeartbeatRequest,
+        reply: Reply,
+    ) -> Result<HeartbeatAnswer, GroupError> {
+        let joins = request.member_epoch == JOIN_EPOCH;
+        if joins && let Some(regex) = request.regex.as_deref() {
+            // Before a group is made for it.
+            check_regex(regex)?;
+        }
+        let world = self.inner.world(group);
+        let beat = |cell: &Arc<Cell>, state: &mut CellState| {
+            let answer = state.consumer_heartbeat(&self.inner, cell, request, &world)?;
+            state.store_changes(&self.inner, cell, reply);
+            Ok(answer)
+        };
+        match joins {
+            true => self.inner.with_new(group, beat)?,
+            false => self.inner.with(group, beat)?,
+        }
+    }
+
+    /// One consumer group.
+    ///
+    /// # Errors
+    /// `GroupNotFound`, also for a group of the other kind; `ShuttingDown`.
+    pub fn describe_consumer(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
+        self.inner
+            .with(group, |_, state| match state.kind.consumer_mut() {
+                Some(group) => Ok(group.describe()),
+                None => Err(GroupError::GroupNotFound),
+            })?
+    }
+
+    /// All topics as they are now, for names in descriptions.
+    pub fn topics(&self) -> Arc<TopicImage> {
+        self.inner.topics.image()
+    }
+
+    /// What is set for a group.
+    pub fn group_configs(&self, group: &GroupId) -> Overrides {
+        self.inner.configs.get(group)
+    }
+
+    /// The groups that have configs of their own, by id.
+    pub fn groups_with_configs(&self) -> Vec<GroupId> {
+        self.inner.configs.groups()
+    }
+
+    /// Changes what is set for a group; answered when that is durable. `change` gets the configs
+    /// as they are and leaves them as they shall be; with `validate_only` they stay as they were.
+    pub fn alter_group_configs<F>(
+        &self,
+        group: &GroupId,
+        validate_only: bool,
+        change: F,
+    ) -> impl Future<Output = Result<(), GroupConfigError>> + Send + 'static + use<F>
+    where
+        F: FnOnce(&mut Overrides) -> Result<(), GroupConfigError> + 'static,
+    {
+        let (outcome, stored) = oneshot::channel();
+        let store = |after: &Overrides, before: Overrides| {
+            self.inner.store_configs(group, after, before, outcome)
+        };
+        let begun = match validate_only {
+            true => self.inner.configs.validate(group, change).map(|()| false),
+            false => self
+                .inner
+                .configs
+                .change(group, change, store)
+                .map(|()| true),
+        };
+        async move {
+            match begun? {
+                true => stored.await.unwrap_or(Err(GroupConfigError::NotStored)),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn store_configs(
+        &self,
+        group: &GroupId,
+        after: &Overrides,
+        before: Overrides,
+        outcome: oneshot::Sender<Result<(), GroupConfigError>>,
+    ) -> Result<(), GroupConfigError> {
+        let slot = self.store.slot().ok_or(GroupConfigError::NotStored)?;
+        let mut batch = MetaBatch::new();
+        match after.is_empty() {
+            true => batch.delete::<GroupConfigKeyspace>(group),
+            false => batch.put::<GroupConfigKeyspace>(group, after),
+        }
+        let (inner, group, after) = (self.me.clone(), group.clone(), after.clone());
+        slot.submit(batch, move |result| {
+            if let (Err(_), Some(inner)) = (result, inner.upgrade()) {
+                inner.configs.take_back(&group, &after, before);
+            }
+            // Who no longer waits has closed its connection.
+            let _ = outcome.send(result.map_err(|_| GroupConfigError::NotStored));
+        });
+        Ok(())
+    }
+}
+
+/// The value, once it holds.
+pub(super) async fn once_stored<T>(
+    begun: Result<T, GroupError>,
+    stored: oneshot::Receiver<Result<(), GroupError>>,
+) -> Result<T, GroupError> {
+    let value = begun?;
+    stored.await.unwrap_or(Err(GroupError::ShuttingDown))?;
+    Ok(value)
+}
+
+pub(super) fn reply_to(outcome: oneshot::Sender<Result<(), GroupError>>) -> Reply {
+    // Who no longer waits has closed its connection.
+    Box::new(move |result| {
+        let _ = outcome.send(result);
+    })
+}

@@ -1,0 +1,56 @@
+//! The topics that exist, as groups that assign partitions see them: one unchanging picture, taken
+//! anew when the catalog has changed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use carrick_protocol::ids::{TopicId, TopicName};
+
+/// All topics at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct TopicImage {
+    version: u64,
+    by_name: BTreeMap<TopicName, (TopicId, i32)>,
+    by_id: HashMap<TopicId, TopicName>,
+}
+
+impl TopicImage {
+    /// A picture of topics with their ids and numbers of partitions. Two pictures with the same
+    /// version are the same.
+    pub fn new(version: u64, topics: impl IntoIterator<Item = (TopicName, TopicId, i32)>) -> Self {
+        let mut image = Self {
+            version,
+            ..Self::default()
+        };
+        for (name, id, partitions) in topics {
+            image.by_id.insert(id, name.clone());
+            image.by_name.insert(name, (id, partitions));
+        }
+        image
+    }
+
+    /// The version: grows with every change of a topic or its partitions.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The id of a topic and how many partitions it has.
+    pub fn topic(&self, name: &str) -> Option<(TopicId, i32)> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name of a topic.
+    pub fn name(&self, id: TopicId) -> Option<&TopicName> {
+        self.by_id.get(&id)
+    }
+
+    /// How many partitions a topic has; 0 if there is no such topic.
+    pub fn partitions(&self, id: TopicId) -> i32 {
+        let topic = self.name(id).and_then(|name| self.by_name.get(name));
+        topic.map_or(0, |(_, partitions)| *partitions)
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &TopicName> {
+        self.by_name.keys()
+    }
+}
