@@ -3,7 +3,7 @@
 //! Moves log starts up: to an offset, or with -1 to the high watermark. Durable when the answer
 //! leaves. Past the high watermark: OFFSET_OUT_OF_RANGE. Below the log start: nothing happens, as
 //! in Kafka. A mirror is refused with INVALID_REQUEST: its log start is its source's. A topic that
-//! is compacted only: POLICY_VIOLATION.
+//! is compacted only: POLICY_VIOLATION. An internal topic: INVALID_TOPIC_EXCEPTION.
 //!
 //! Segments wholly below the log start go; a batch that holds it is still served whole.
 //! The timeout is not looked at: there are no followers to wait for.
@@ -84,8 +84,14 @@ async fn delete(
     partition: i32,
     offset: i64,
 ) -> Result<Offset, Refusal> {
-    let found = broker.catalog.partition(topic, partition);
-    let Some(partition) = found else {
+    let found = broker.catalog.topic(topic);
+    if found.as_ref().is_some_and(|t| t.is_internal()) {
+        return Err(Refusal::new(
+            ErrorCode::INVALID_TOPIC_EXCEPTION,
+            "an internal topic",
+        ));
+    }
+    let Some(partition) = found.and_then(|t| t.partition(partition)) else {
         return Err(Refusal::new(
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             "no such partition",

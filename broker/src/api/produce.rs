@@ -10,6 +10,8 @@
 //! - v9: flexible. v10 (KIP-951): current leader on NOT_LEADER_OR_FOLLOWER: there is one broker.
 //! - v12 (KIP-890): transactions v2. v13 (KIP-516): topics by id.
 //! - A mirror refuses with INVALID_REQUEST, decided under the append lock.
+//! - An internal topic refuses with INVALID_TOPIC_EXCEPTION all but one client id, as in Kafka's
+//!   `ProducerFailureHandlingTest.testCannotSendToInternalTopic`.
 //!
 //! A batch in a transaction is appended only to a partition that is in the transaction (KIP-890).
 //! With v12 the partition is added by that; before, one that was not is INVALID_TXN_STATE (v11 on:
@@ -40,6 +42,9 @@ use crate::partition::{Acks, Appended, PartitionError, Pending, Produced};
 use crate::quota::Kind;
 use crate::topic::Topic;
 use crate::transaction::coordinator::{Addition, Admitted};
+
+/// The client id that Kafka lets produce to internal topics.
+const MAY_WRITE_INTERNAL_TOPICS: &str = "__admin_client";
 
 /// Produce.
 pub struct Produce;
@@ -147,14 +152,18 @@ fn acks(acks: i16) -> Option<Acks> {
 }
 
 fn resolve(ctx: &Context, version: i16, data: &TopicProduceData) -> Result<Arc<Topic>, ErrorCode> {
-    if version >= 13 {
-        let topic = ctx.broker.catalog.by_id(TopicId(data.topic_id));
-        return topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID);
+    let catalog = &ctx.broker.catalog;
+    let topic = if version >= 13 {
+        let topic = catalog.by_id(TopicId(data.topic_id));
+        topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?
+    } else {
+        let topic = catalog.topic(&data.name);
+        topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?
+    };
+    if topic.is_internal() && ctx.client_id() != MAY_WRITE_INTERNAL_TOPICS {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    ctx.broker
-        .catalog
-        .topic(&data.name)
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    Ok(topic)
 }
 
 /// A partition's answer, final or (with `pending`) as it will be once flushed.

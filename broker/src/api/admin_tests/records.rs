@@ -86,6 +86,20 @@ async fn records_of_mirrors_compacted_and_missing_topics_stay() {
     assert_eq!(delete(&mut client, 2, "gone", -1).await, unknown);
 }
 
+/// After Kafka's `ProducerFailureHandlingTest.testCannotSendToInternalTopic`.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_writes_to_internal_topics_or_deletes_their_records() {
+    let it = TestBroker::start(&[]).await;
+    let mut client = it.client().await;
+    for name in ["__consumer_offsets", "__transaction_state"] {
+        it.create(name, 1);
+        let produced = client.produce(name, 0, -1, batch(&["a"])).await;
+        let refused = ErrorCode::INVALID_TOPIC_EXCEPTION;
+        assert_eq!(ErrorCode(produced.error_code), refused);
+        assert_eq!(delete(&mut client, 2, name, -1).await, (refused, -1));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn producers_are_shown_with_their_last_sequence() {
     let it = TestBroker::start(&[]).await;
