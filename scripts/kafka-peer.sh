@@ -14,4 +14,11 @@ if [ ! -f "$dir/complete" ]; then
   touch "$dir/complete"
 fi
 bash "$here/scripts/java-peer.sh" "$dir/libs" 4 "$dir/peer"
+workers=$here/tests/harness/java/Workers.java
+exec 9> "$dir/peer/lock"
+flock 9
+if [ ! -f "$dir/peer/Workers.class" ] || ! cmp -s "$workers" "$dir/peer/Workers.java"; then
+  javac -nowarn -d "$dir/peer" -cp "$dir/libs/*" "$workers" >&2
+  cp "$workers" "$dir/peer"
+fi
 echo "$dir"

@@ -1,6 +1,9 @@
 //! Carrick is killed with SIGKILL at random points under load, and is whole afterwards.
 //!
-//! `CRASH_ROUNDS` (25) kills in one mirror run; `CRASH_SEED` repeats a run's points in time.
+//! `CRASH_ROUNDS` kills in one run (25 of a mirror, 15 with transactions and groups); `CRASH_SEED` repeats a run's points
+//! in time.
+
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +27,14 @@ fn setting(name: &str, otherwise: u64) -> u64 {
         .ok()
         .and_then(|v| v.parse().ok())
         .unwrap_or(otherwise)
+}
+
+/// The points in time of a run, told so that it can be repeated.
+fn random(rounds: u64) -> Result<StdRng> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let seed = setting("CRASH_SEED", u64::from(now.subsec_nanos()));
+    println!("CRASH_SEED={seed} CRASH_ROUNDS={rounds}");
+    Ok(StdRng::seed_from_u64(seed))
 }
 
 /// Sequence numbers whose delivery was confirmed by the broker.
@@ -146,10 +157,7 @@ fn wait_identical(source: &mut Peer, kafka: &Kafka, carrick: &Carrick) -> Result
 #[test]
 fn killed_at_random_points_it_ends_identical_and_keeps_what_it_acked() -> Result<()> {
     let rounds = setting("CRASH_ROUNDS", 25);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let seed = setting("CRASH_SEED", u64::from(now.subsec_nanos()));
-    println!("CRASH_SEED={seed} CRASH_ROUNDS={rounds}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = random(rounds)?;
 
     let kafka = Kafka::start()?;
     let mut source = Peer::java(&kafka.bootstrap())?;

@@ -77,6 +77,17 @@ impl Peer {
         Self::spawn("java", command, bootstrap)
     }
 
+    /// kafka-clients that work in the background (`tests/harness/java/Workers.java`): `start` with `kind name topic
+    /// partitions …`, `state name`, `stop name`, `tally topic partitions`.
+    ///
+    /// # Errors
+    /// When Java or the jars are missing.
+    pub fn java_workers(bootstrap: &str) -> Result<Self> {
+        let mut command = kafka::java("-Xmx384m")?;
+        command.arg("Workers");
+        Self::spawn("java workers", command, bootstrap)
+    }
+
     /// librdkafka, in a process of its own.
     ///
     /// # Errors
