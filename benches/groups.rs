@@ -4,7 +4,8 @@
 //! A group counts as stable when its members hold all partitions of its topic, each exactly once and each member some,
 //! and every member has read a record that was written after the event.
 //!
-//! `GROUPS` (50), `MEMBERS` (10) and `BALANCER` (cooperative-sticky) change the load, `SECONDS` (20) how long it is held.
+//! `GROUPS` (50), `MEMBERS` (10) and `BALANCER` (cooperative-sticky; range, roundrobin, server for KIP-848) change the load,
+//! `SECONDS` (20) how long it is held.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

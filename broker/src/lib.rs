@@ -9,6 +9,7 @@
 pub mod api;
 pub mod broker;
 pub mod broker_configs;
+mod budget;
 pub mod cleaner;
 pub mod cli;
 pub mod clock;

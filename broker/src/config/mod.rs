@@ -45,6 +45,10 @@ pub struct TransactionConfig {
     pub abort_interval_ms: u64,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`
     pub forget_interval_ms: u64,
+    /// `transaction.coordinator.max.ids`, Carrick's own.
+    pub max_ids: usize,
+    /// `transaction.coordinator.max.bytes`, Carrick's own.
+    pub max_bytes: usize,
 }
 
 /// The broker's configuration, checked. Defaults are Kafka's unless a field says otherwise.
@@ -200,6 +204,8 @@ fn transaction_config(values: &Values) -> TransactionConfig {
             .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
         forget_interval_ms: values
             .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+        max_ids: values.size("transaction.coordinator.max.ids"),
+        max_bytes: values.size("transaction.coordinator.max.bytes"),
     }
 }
 

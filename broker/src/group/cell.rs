@@ -42,7 +42,7 @@ pub(super) struct CellState {
     pub offsets: Offsets,
     /// Offsets that open transactions are going to commit; durable, too.
     pub pending: Pending,
-    /// What the group was last counted with in [`super::budget`].
+    /// What the group was last counted with in [`crate::budget`].
     settled_bytes: usize,
     /// Changes handed to the store that have not come back.
     pub changes_in_flight: usize,

@@ -31,7 +31,6 @@ pub(super) use self::consumer::World;
 use self::consumer::{once_stored, reply_to};
 pub use self::offsets::{CommitRequest, FetchedTopic, NewOffset};
 pub use self::transactional::PendingCommit;
-use super::budget::Budget;
 use super::cell::{CELL_BYTES, Cell, CellState, Reply};
 use super::classic::{
     ClassicGroup, Event, HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer,
@@ -45,6 +44,7 @@ use super::kind::Kind;
 use super::topics::TopicImage;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
+use crate::budget::Budget;
 use crate::config::GroupConfig;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::store::Store;

@@ -15,7 +15,6 @@
 //! The protocol of a group and its offsets are apart: both kinds of group are state machines over
 //! the same offsets, store and timers, and a group may change from one to the other.
 
-mod budget;
 mod cell;
 pub mod classic;
 mod clock;

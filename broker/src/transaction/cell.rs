@@ -33,6 +33,8 @@ pub(super) struct CellState {
     pub additions_in_flight: usize,
     /// Who waits for the end of the prepared transaction.
     pub waiting: Vec<oneshot::Sender<()>>,
+    /// What it was last counted with in [`crate::budget`].
+    settled_bytes: usize,
 }
 
 impl Cell {
@@ -42,6 +44,7 @@ impl Cell {
             is_dead: false,
             additions_in_flight: 0,
             waiting: Vec::new(),
+            settled_bytes: 0,
         };
         Arc::new(Self {
             id,
@@ -51,6 +54,16 @@ impl Cell {
 }
 
 impl CellState {
+    /// Counts what the id takes now. To be called after every change.
+    pub fn settle(&mut self, inner: &Inner, cell: &Cell) {
+        let now_bytes = match self.is_dead {
+            true => 0,
+            false => cell.id.as_str().len() + self.machine.metadata().held_bytes(),
+        };
+        inner.budget.settle(self.settled_bytes, now_bytes);
+        self.settled_bytes = now_bytes;
+    }
+
     /// The completion is durable, or could not be made so.
     pub fn completed(&mut self, is_durable: bool) {
         self.machine.stored(is_durable);
@@ -79,6 +92,7 @@ impl CellState {
         if let Some(next) = next {
             batch.put::<Transactions>(&cell.id, &next);
             self.machine.advance(next);
+            self.settle(inner, cell);
         }
         self.additions_in_flight += 1;
         let cell = Arc::clone(cell);
@@ -108,8 +122,14 @@ impl CellState {
         self.machine.begin(next);
         let (cell, me) = (Arc::clone(cell), inner.me.clone());
         slot.submit(batch, move |result| {
-            cell.state.lock().machine.stored(result.is_ok());
-            if let Some(inner) = me.upgrade() {
+            let inner = me.upgrade();
+            let mut state = cell.state.lock();
+            state.machine.stored(result.is_ok());
+            if let Some(inner) = &inner {
+                state.settle(inner, &cell);
+            }
+            drop(state);
+            if let Some(inner) = inner {
                 then(&inner, &cell, result.map_err(|_| TxnError::NotStored));
             }
         });

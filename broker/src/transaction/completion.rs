@@ -86,7 +86,7 @@ impl Inner {
             };
             let mut batch = MetaBatch::new();
             batch.put::<Transactions>(&cell.id, &next);
-            let ended = Arc::clone(cell);
+            let (ended, me) = (Arc::clone(cell), self.me.clone());
             let prepared = state.machine.metadata();
             let begun = self.groups.complete_transaction(
                 &prepared.groups,
@@ -94,7 +94,12 @@ impl Inner {
                 prepared.outcome() == Some(Outcome::Commit),
                 batch,
                 move |result| {
-                    ended.state.lock().completed(result.is_ok());
+                    let mut state = ended.state.lock();
+                    state.completed(result.is_ok());
+                    if let Some(inner) = me.upgrade() {
+                        state.settle(&inner, &ended);
+                    }
+                    drop(state);
                     let _ = told.send(result.is_ok());
                 },
             );

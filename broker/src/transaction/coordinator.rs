@@ -24,10 +24,11 @@ pub use self::admin::{ListFilter, Listed};
 pub use self::writes::{Addition, Admitted};
 use super::cell::{Cell, CellState, Told};
 use super::error::TxnError;
-use super::limits::{COMPLETION_WAIT, MAX_ID_BYTES, MAX_TRANSACTIONAL_IDS};
+use super::limits::{COMPLETION_WAIT, MAX_ID_BYTES};
 use super::machine::{End, Init};
-use super::metadata::{Metadata, Outcome, Producer, Version};
+use super::metadata::{ID_BYTES, Metadata, Outcome, Producer, Version};
 use super::{load, sweep};
+use crate::budget::Budget;
 use crate::clock;
 use crate::config::TransactionConfig;
 use crate::group;
@@ -61,6 +62,7 @@ pub struct Parts {
 /// What the coordinator's tasks share.
 pub(super) struct Inner {
     pub config: TransactionConfig,
+    pub budget: Budget,
     pub store: Arc<Store>,
     pub catalog: Arc<Catalog>,
     pub producer_ids: Arc<ProducerIds>,
@@ -91,6 +93,7 @@ impl Coordinator {
     /// What is stored can't be read.
     pub fn start(parts: Parts) -> Result<Arc<Self>, MetaError> {
         let inner = Arc::new_cyclic(|me| Inner {
+            budget: Budget::new(parts.config.max_bytes),
             config: parts.config,
             store: parts.store,
             catalog: parts.catalog,
@@ -104,6 +107,7 @@ impl Coordinator {
         });
         *inner.ids.write() = load::load(&inner, &parts.meta)?;
         for cell in inner.cells() {
+            cell.state.lock().settle(&inner, &cell);
             inner.complete(&cell);
         }
         let weak = Arc::downgrade(&inner);
@@ -366,12 +370,14 @@ impl Inner {
         if let Some(cell) = ids.get(id) {
             return Ok(Arc::clone(cell));
         }
-        if ids.len() >= MAX_TRANSACTIONAL_IDS {
+        let has_room = self.budget.has_room(ID_BYTES + id.as_str().len());
+        if ids.len() >= self.config.max_ids || !has_room {
             tracing::warn!(id = id.as_str(), "there are too many transactional ids");
             return Err(TxnError::TooMany);
         }
         let metadata = Metadata::new(fresh, timeout_ms, clock::now_ms());
         let cell = Cell::new(id.clone(), metadata);
+        cell.state.lock().settle(self, &cell);
         ids.insert(id.clone(), Arc::clone(&cell));
         Ok(cell)
     }
@@ -393,6 +399,7 @@ impl Inner {
         batch.delete::<Transactions>(&cell.id);
         slot.submit(batch, |_| {});
         state.is_dead = true;
+        state.settle(self, cell);
         ids.remove(&cell.id);
         Ok(true)
     }

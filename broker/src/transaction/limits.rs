@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// Transactional ids held in memory; past it a new one is refused.
-pub const MAX_TRANSACTIONAL_IDS: usize = 100_000;
-
 /// Longest transactional id.
 pub const MAX_ID_BYTES: usize = 32_767;
 

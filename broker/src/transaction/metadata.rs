@@ -9,6 +9,12 @@ use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition};
 /// Epoch of a transactional id that was never initialized.
 pub const NO_EPOCH: i16 = -1;
 
+/// What a transactional id takes in memory beside its name and what is in its transaction.
+pub const ID_BYTES: usize = 1_024;
+
+/// What a partition or group in a transaction takes beside its name.
+const ENTRY_BYTES: usize = 96;
+
 /// Where a transactional id stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -160,6 +166,17 @@ impl Metadata {
             update_ms: now_ms,
             version: Version::V1,
         }
+    }
+
+    /// About how many bytes it takes in memory.
+    pub fn held_bytes(&self) -> usize {
+        let partitions = self.partitions.iter();
+        let partitions: usize = partitions
+            .map(|at| ENTRY_BYTES + at.topic.as_str().len())
+            .sum();
+        let groups = self.groups.iter();
+        let groups: usize = groups.map(|id| ENTRY_BYTES + id.as_str().len()).sum();
+        ID_BYTES + partitions + groups
     }
 
     /// The producer in force.

@@ -120,7 +120,7 @@ impl Coordinator {
                     .plan_add(producer, &[], groups, version, now_ms)?
             }
         };
-        check_groups(next.as_ref())?;
+        check_room(inner, &state, next.as_ref())?;
         let mut batch = MetaBatch::new();
         if let Some(next) = &next {
             batch.put::<Transactions>(&cell.id, next);
@@ -130,6 +130,7 @@ impl Coordinator {
             .begin_pending_commit(group, producer.id, request, batch)?;
         if let (Some(next), true) = (next, commit.stored.is_some()) {
             state.machine.advance(next);
+            state.settle(inner, &cell);
         }
         Ok(commit)
     }
@@ -196,7 +197,7 @@ impl Inner {
         let next = state
             .machine
             .plan_add(producer, partitions, groups, version, now_ms)?;
-        check_groups(next.as_ref())?;
+        check_room(self, state, next.as_ref())?;
         if next.is_none() && state.additions_in_flight == 0 {
             return Ok(Addition::default());
         }
@@ -206,9 +207,15 @@ impl Inner {
     }
 }
 
-fn check_groups(next: Option<&Metadata>) -> Result<(), TxnError> {
-    match next.is_some_and(|next| next.groups.len() > MAX_GROUPS_PER_TRANSACTION) {
-        true => Err(TxnError::TooMany),
-        false => Ok(()),
+/// Whether there is room for what is added.
+fn check_room(inner: &Inner, state: &CellState, next: Option<&Metadata>) -> Result<(), TxnError> {
+    let Some(next) = next else {
+        return Ok(());
+    };
+    let now_bytes = state.machine.metadata().held_bytes();
+    let growth_bytes = next.held_bytes().saturating_sub(now_bytes);
+    if next.groups.len() > MAX_GROUPS_PER_TRANSACTION || !inner.budget.has_room(growth_bytes) {
+        return Err(TxnError::TooMany);
     }
+    Ok(())
 }

@@ -130,12 +130,15 @@ func newConsumer(q *line.Request, group, topic string) (*consumer, error) {
 	}
 	balancers := map[string]kgo.GroupBalancer{
 		"": kgo.CooperativeStickyBalancer(), "cooperative-sticky": kgo.CooperativeStickyBalancer(),
-		"range": kgo.RangeBalancer(), "roundrobin": kgo.RoundRobinBalancer(),
+		"range": kgo.RangeBalancer(), "server": kgo.RangeBalancer(), "roundrobin": kgo.RoundRobinBalancer(),
 	}
 	options := []kgo.Opt{kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.Balancers(balancers[q.Balancer]),
 		kgo.FetchMaxWait(time.Second), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()),
 		kgo.OnPartitionsAssigned(change(true, false)), kgo.OnPartitionsRevoked(change(false, false)),
 		kgo.OnPartitionsLost(change(false, true))}
+	if q.Balancer == "server" {
+		options = append(options, kgo.ServerSideBalancer())
+	}
 	if q.SessionMs > 0 {
 		session := time.Duration(q.SessionMs) * time.Millisecond
 		options = append(options, kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/15))

@@ -1,19 +1,20 @@
-//! The memory that all groups may take together (`group.coordinator.max.bytes`).
+//! The memory that things of one kind may take together: all groups, all transactional ids.
 //!
-//! Each cell settles what it takes after every change, under its own lock. A request that would let
-//! its group grow is refused when there is no room; one that doesn't is never refused, so that who
-//! is there may go on. What is on its way to the disk counts once it is there: the store bounds it.
+//! Each thing settles what it takes after every change, under its own lock. A request that would
+//! let one grow is refused when there is no room; one that doesn't is never refused, so that who is
+//! there may go on. What is on its way to the disk counts once it is there: the store bounds it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is there and what of it is taken.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     max_bytes: usize,
     used_bytes: AtomicUsize,
 }
 
 impl Budget {
+    /// All of it free.
     pub fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
@@ -21,13 +22,13 @@ impl Budget {
         }
     }
 
-    /// Whether a group may grow by this much.
+    /// Whether one thing may grow by this much.
     pub fn has_room(&self, growth_bytes: usize) -> bool {
         let used_bytes = self.used_bytes.load(Ordering::Relaxed);
         growth_bytes == 0 || used_bytes.saturating_add(growth_bytes) <= self.max_bytes
     }
 
-    /// A group that took `before_bytes` takes `now_bytes`.
+    /// A thing that took `before_bytes` takes `now_bytes`.
     pub fn settle(&self, before_bytes: usize, now_bytes: usize) {
         if now_bytes >= before_bytes {
             let growth_bytes = now_bytes - before_bytes;
@@ -38,7 +39,7 @@ impl Budget {
         }
     }
 
-    /// What all groups take.
+    /// What all take.
     #[cfg(test)]
     pub fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)
