@@ -79,6 +79,28 @@ const LIBRARIES: &[Library] = &[
         lacks: &[],
     },
     Library {
+        name: "confluent-kafka-python",
+        needs: || prepared(Toolchain::Python),
+        start: |at| Peer::python("confluent-kafka-python", "confluent.py", at),
+        lacks: &[],
+    },
+    Library {
+        name: "aiokafka",
+        needs: || prepared(Toolchain::Python),
+        start: |at| Peer::python("aiokafka", "aio.py", at),
+        lacks: &[
+            ("group KIP-848", NO_KIP_848),
+            ("alter_offsets", "its admin client only reads them"),
+            ("delete_group", "its admin client cannot"),
+        ],
+    },
+    Library {
+        name: "kafka-python",
+        needs: || prepared(Toolchain::Python),
+        start: |at| Peer::python("kafka-python", "kafka_python.py", at),
+        lacks: &[("group KIP-848", NO_KIP_848)],
+    },
+    Library {
         name: "franz-go",
         needs: || prepared(Toolchain::Go),
         start: |at| Peer::go("franz-go", "franz", at),
@@ -99,5 +121,11 @@ const LIBRARIES: &[Library] = &[
             ("group KIP-848", NO_KIP_848),
             ("transactions", "no transactional producer"),
         ],
+    },
+    Library {
+        name: "kafkajs",
+        needs: || prepared(Toolchain::Node),
+        start: |at| Peer::node("kafkajs", "kafkajs.js", at),
+        lacks: &[("group KIP-848", NO_KIP_848)],
     },
 ];

@@ -72,13 +72,18 @@ fn check_read(reader: &mut Peer, topic: &str, written: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The batches lie there as the library compressed them, so that the reading above was of that codec.
+/// The batches lie there as the library compressed them, so that the reading above was of that codec. Libraries leave
+/// single batches alone that would not shrink.
 fn check_on_disk(carrick: &Carrick, topic: &str, codec: usize) -> Result<()> {
     let batches = segments::batches(&carrick.partition_dir(topic, 0), 0, i64::MAX)?;
-    for (base, bytes) in &batches {
-        let stored = BatchHeader::parse(bytes)?.compression()? as usize;
-        assert_eq!(stored, codec, "the codec of {topic}'s batch at {base}");
+    let mut codecs = Vec::new();
+    for (_, bytes) in &batches {
+        codecs.push(BatchHeader::parse(bytes)?.compression()? as usize);
     }
-    assert!(!batches.is_empty(), "{topic} has batches");
+    let expected = codecs.iter().all(|c| *c == codec || *c == 0);
+    assert!(
+        expected && codecs.contains(&codec),
+        "{topic} has batches of codecs {codecs:?}"
+    );
     Ok(())
 }

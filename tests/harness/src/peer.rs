@@ -29,7 +29,10 @@
 //! A refusal comes back as `{"ok":false,"code":…,"message":…}`: [`PeerError`].
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -38,6 +41,9 @@ use crate::carrick::sibling;
 use crate::process::repository;
 use crate::toolchain::{Prepared, Toolchain};
 use crate::{Result, kafka};
+
+/// How long a peer may be silent. Its libraries have limits of their own, of a minute mostly.
+const ANSWER_LIMIT: Duration = Duration::from_secs(150);
 
 /// A client library's refusal, with Kafka's name of the error where the library gives it.
 #[derive(Debug, Clone)]
@@ -61,7 +67,7 @@ impl std::error::Error for PeerError {}
 pub struct Peer {
     child: Child,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    output: Receiver<String>,
     bootstrap: String,
     library: &'static str,
 }
@@ -155,10 +161,18 @@ impl Peer {
             .with_context(|| format!("cannot start the {library} peer"))?;
         let input = child.stdin.take().context("no standard input")?;
         let output = BufReader::new(child.stdout.take().context("no standard output")?);
+        let (lines, output_lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(std::io::Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
         Ok(Self {
             child,
             input,
-            output,
+            output: output_lines,
             bootstrap: bootstrap.to_owned(),
             library,
         })
@@ -187,8 +201,12 @@ impl Peer {
         fields["op"] = json!(op);
         fields["bootstrap"] = json!(self.bootstrap);
         writeln!(self.input, "{fields}")?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
+        let Ok(line) = self.output.recv_timeout(ANSWER_LIMIT) else {
+            anyhow::bail!(
+                "{} peer ended, or gave no answer to {fields} in {ANSWER_LIMIT:?}",
+                self.library
+            );
+        };
         let answer: Value = serde_json::from_str(&line)
             .with_context(|| format!("{} peer said {line:?} to {fields}", self.library))?;
         if answer["ok"] == json!(true) {
