@@ -120,9 +120,10 @@ pub(crate) fn skip_tagged_fields(frame: &mut Bytes) -> Result<(), FrameError> {
 }
 
 /// Decodes the body of a request: walks its shape, then hands it to the codec. Records and
-/// strings share the frame.
-pub fn decode_request<R: Request>(body: Bytes, version: i16) -> Result<R, FrameError> {
-    shapes::preflight(R::KEY, version, true, &body)?;
+/// strings share the frame. Bytes after the last field are not looked at, as in Kafka.
+pub fn decode_request<R: Request>(mut body: Bytes, version: i16) -> Result<R, FrameError> {
+    let length = shapes::preflight(R::KEY, version, true, &body)?;
+    body.truncate(length);
     decode_checked(R::KEY, body, version)
 }
 

@@ -80,7 +80,7 @@ pub enum Problem {
     /// A known tagged field with another size than its content.
     #[error("a tagged field does not have the size it says")]
     TagSize,
-    /// Bytes after the last field.
+    /// Bytes after the last field of a response.
     #[error("bytes after the last field")]
     TrailingBytes,
 }
@@ -132,12 +132,15 @@ static RESPONSES: LazyLock<Table> = LazyLock::new(|| Table::new(responses::RESPO
 ///
 /// Errors: an API or version without description, or a body that does not have its shape. A body
 /// that passes may still be refused by the codec (a string that is no UTF-8).
+///
+/// Gives the length of what has the shape. Bytes may follow it in a request, as in Kafka, which never
+/// looks at them (librdkafka leaves three behind a Metadata request for all topics), not in a response.
 pub fn preflight(
     api_key: i16,
     version: i16,
     is_request: bool,
     body: &[u8],
-) -> Result<(), ShapeError> {
+) -> Result<usize, ShapeError> {
     let (table, elements_max) = match is_request {
         true => (&REQUESTS, REQUEST_ELEMENTS_MAX),
         false => (&RESPONSES, RESPONSE_ELEMENTS_MAX),
@@ -146,14 +149,18 @@ pub fn preflight(
         return Err(ShapeError::Unsupported { api_key, version });
     };
     let mut walk = Walk::new(body, elements_max);
-    walk.whole(program).map_err(|problem| {
-        let at = body.len() - walk.remaining();
-        ShapeError::Malformed {
-            api_key,
-            version,
-            at,
-            problem,
-        }
+    let walked = walk.program(program);
+    let at = body.len() - walk.remaining();
+    let problem = match walked {
+        Ok(()) if is_request || at == body.len() => return Ok(at),
+        Ok(()) => Problem::TrailingBytes,
+        Err(problem) => problem,
+    };
+    Err(ShapeError::Malformed {
+        api_key,
+        version,
+        at,
+        problem,
     })
 }
 

@@ -21,18 +21,8 @@ impl<'a> Walk<'a> {
         self.rest.len()
     }
 
-    /// The whole body: nothing may follow.
-    pub(super) fn whole(&mut self, program: &Program) -> Result<(), Problem> {
-        self.program(program)?;
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::TrailingBytes)
-        }
-    }
-
     /// Recursion is as deep as the description, which no message can change.
-    fn program(&mut self, program: &Program) -> Result<(), Problem> {
+    pub(super) fn program(&mut self, program: &Program) -> Result<(), Problem> {
         for op in &program.ops {
             match op {
                 Op::Fixed(bytes) => self.skip(*bytes)?,
