@@ -6,4 +6,5 @@ mod faults;
 mod identity;
 mod promote;
 mod reads;
+mod transactions;
 mod world;

@@ -6,6 +6,8 @@
 //! What administrators ask for is in [`admin`], what is written in transactions in [`writes`].
 
 mod admin;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 use std::collections::BTreeMap;
