@@ -1,6 +1,7 @@
 //! The Java client's transactions on local topics.
 
-use harness::{Carrick, Peer, PeerError, Result, wait_until};
+use harness::peer::PeerError;
+use harness::{Carrick, Peer, Result, wait_until};
 use serde_json::{Value, json};
 
 use crate::world::LIMIT;

@@ -63,8 +63,13 @@ impl Intent {
             return Ok(None);
         };
         let id = request.transactional_id.clone();
+        let id = id.ok_or(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)?;
+        // No transaction begins with nothing in it.
+        if partitions.is_empty() {
+            return Ok(None);
+        }
         Ok(Some(Self {
-            id: id.ok_or(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)?,
+            id,
             producer,
             partitions,
             speaks: if version >= 12 {
