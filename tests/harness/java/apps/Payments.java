@@ -80,6 +80,9 @@ public final class Payments {
         p.put(StreamsConfig.consumerPrefix("session.timeout.ms"), "6000");
         p.put(StreamsConfig.consumerPrefix("heartbeat.interval.ms"), "500");
         p.put(StreamsConfig.consumerPrefix("auto.offset.reset"), "earliest");
+        // Small segments, cleaned at once: a store is restored from what compaction has left of its changelog.
+        p.put(StreamsConfig.topicPrefix("internal.segment.bytes"), "32768");
+        p.put(StreamsConfig.topicPrefix("min.cleanable.dirty.ratio"), "0.01");
         // Small bites, so that a kill falls between two transactions of many.
         p.put(StreamsConfig.consumerPrefix("max.poll.records"), "100");
         return p;
