@@ -165,10 +165,9 @@ fn about(tools: &mut Tools) -> Result<()> {
         ],
     )?;
     let features = tools.run("kafka-features", &["describe"])?;
-    ensure!(
-        finalized(&features, "transaction.version") == Some("2"),
-        "{features}"
-    );
+    for (feature, level) in [("group.version", "1"), ("transaction.version", "2")] {
+        ensure!(finalized(&features, feature) == Some(level), "{features}");
+    }
     let cluster = |tools: &mut Tools, what: &str| {
         let args = [what, "--bootstrap-server", &bootstrap];
         tools

@@ -1,4 +1,4 @@
-//! kafka-configs: topics, the broker, its cluster-wide defaults and client quotas.
+//! kafka-configs: topics, the broker, its cluster-wide defaults, groups and client quotas.
 
 use anyhow::ensure;
 use harness::{Result, Tools};
@@ -10,7 +10,8 @@ const CONFIGS: &str = "kafka-configs";
 pub fn run(tools: &mut Tools) -> Result<()> {
     topics(tools)?;
     broker(tools)?;
-    quotas(tools)
+    quotas(tools)?;
+    groups(tools)
 }
 
 fn alter(tools: &mut Tools, of: &[&str], change: &[&str]) -> Result<String> {
@@ -161,4 +162,20 @@ fn quotas(tools: &mut Tools) -> Result<()> {
     let gone = describe(tools, &["--entity-type", "clients"])?;
     ensure!(!gone.contains("importer"), "{gone}");
     Ok(())
+}
+
+fn groups(tools: &mut Tools) -> Result<()> {
+    let group = &["--entity-type", "groups", "--entity-name", "billing"];
+    let said = alter(
+        tools,
+        group,
+        &["--add-config", "consumer.session.timeout.ms=50000"],
+    )?;
+    expect(&said, &["Completed updating config for group billing."])?;
+    expect(
+        &describe(tools, group)?,
+        &[
+            "  consumer.session.timeout.ms=50000 sensitive=false synonyms={DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=50000, DEFAULT_CONFIG:group.consumer.session.timeout.ms=45000}",
+        ],
+    )
 }

@@ -13,22 +13,55 @@ const GROUPS: &str = "kafka-consumer-groups";
 const HEADER: &str =
     "GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG CONSUMER-ID HOST CLIENT-ID";
 
-pub fn run(tools: &mut Tools) -> Result<()> {
+/// A group protocol: its name in a consumer's configs, the group's type and assignor as the tools show them.
+struct Protocol {
+    name: &'static str,
+    kind: &'static str,
+    assignor: &'static str,
+}
+
+/// The story with a group of the classic protocol.
+pub fn classic(tools: &mut Tools) -> Result<()> {
+    let (name, kind, assignor) = ("classic", "Classic", "range");
+    run(
+        tools,
+        &Protocol {
+            name,
+            kind,
+            assignor,
+        },
+    )
+}
+
+/// The story with a group of KIP-848.
+pub fn consumer(tools: &mut Tools) -> Result<()> {
+    let (name, kind, assignor) = ("consumer", "Consumer", "uniform");
+    run(
+        tools,
+        &Protocol {
+            name,
+            kind,
+            assignor,
+        },
+    )
+}
+
+fn run(tools: &mut Tools, protocol: &Protocol) -> Result<()> {
     tools.run(
         "kafka-topics",
         &["--create", "--topic", "orders", "--partitions", "2"],
     )?;
-    let mut member = member(tools.bootstrap())?;
-    while_it_lives(tools)?;
+    let mut member = member(tools.bootstrap(), protocol)?;
+    while_it_lives(tools, protocol)?;
     member.terminate(Duration::from_secs(20))?;
-    listed(tools)?;
+    listed(tools, protocol)?;
     produce(tools)?;
     reset(tools)?;
     delete(tools)
 }
 
 /// A member that polls until it is told to stop.
-fn member(bootstrap: &str) -> Result<Process> {
+fn member(bootstrap: &str, protocol: &Protocol) -> Result<Process> {
     let mut command: Command = kafka::java("-Xmx128m")?;
     command.arg(names::class("kafka-console-consumer")?);
     command.args([
@@ -39,12 +72,13 @@ fn member(bootstrap: &str) -> Result<Process> {
         "--group",
         "billing",
     ]);
-    command.args(["--command-property", "client.id=till"]);
+    command.args(["--command-property", "client.id=till", "--command-property"]);
+    command.arg(format!("group.protocol={}", protocol.name));
     let log = tempfile::NamedTempFile::new()?;
     Process::spawn("console consumer", command, log.path())
 }
 
-fn while_it_lives(tools: &mut Tools) -> Result<()> {
+fn while_it_lives(tools: &mut Tools, protocol: &Protocol) -> Result<()> {
     wait_until(
         "the member has both partitions",
         Duration::from_secs(30),
@@ -63,7 +97,10 @@ fn while_it_lives(tools: &mut Tools) -> Result<()> {
     )?;
     expect(&members, &["till", "/127.0.0.1", "orders:0,1"])?;
     let state = tools.run(GROUPS, &["--describe", "--group", "billing", "--state"])?;
-    ensure!(table(&state)[1][3..] == ["range", "Stable", "1"], "{state}");
+    ensure!(
+        table(&state)[1][3..] == [protocol.assignor, "Stable", "1"],
+        "{state}"
+    );
     let busy = tools.run(GROUPS, &["--delete", "--group", "billing"])?;
     expect(
         &busy,
@@ -88,7 +125,8 @@ fn while_it_lives(tools: &mut Tools) -> Result<()> {
     )
 }
 
-fn listed(tools: &mut Tools) -> Result<()> {
+fn listed(tools: &mut Tools, protocol: &Protocol) -> Result<()> {
+    let typed = format!("billing {}", protocol.kind);
     expect_rows(&tools.run(GROUPS, &["--list"])?, &["billing"])?;
     expect_rows(
         &tools.run(GROUPS, &["--list", "--state"])?,
@@ -96,14 +134,14 @@ fn listed(tools: &mut Tools) -> Result<()> {
     )?;
     expect_rows(
         &tools.run(GROUPS, &["--list", "--type"])?,
-        &["GROUP TYPE", "billing Classic"],
+        &["GROUP TYPE", &typed],
     )?;
     expect_rows(
         &tools.run(GROUPS, &["--list", "--state", "Stable"])?,
         &["GROUP STATE"],
     )?;
     let all = tools.run("kafka-groups", &["--list"])?;
-    expect_rows(&all, &["GROUP TYPE PROTOCOL", "billing Classic consumer"])?;
+    expect_rows(&all, &["GROUP TYPE PROTOCOL", &format!("{typed} consumer")])?;
     let args = ["--describe", "--group", "nobody"];
     expect(
         &tools.run(GROUPS, &args)?,

@@ -22,8 +22,11 @@ pub fn row() -> Row {
         .cell("console, perf and verifiable clients, dump-log", |_| {
             data::run()
         })
-        .cell("kafka-consumer-groups, kafka-groups", |_| {
-            with_carrick(groups::run)
+        .cell("kafka-consumer-groups, classic group", |_| {
+            with_carrick(groups::classic)
+        })
+        .cell("kafka-consumer-groups, KIP-848 group", |_| {
+            with_carrick(groups::consumer)
         })
         .cell("kafka-transactions", |_| with_carrick(transactions::run))
         .cell("get-offsets to reassign-partitions", |_| {
