@@ -151,7 +151,10 @@ impl Broker {
         let broker = Arc::new(Broker {
             node_id: NodeId(config.node_id),
             addresses: bound.addresses.clone(),
-            fetch_sessions: Sessions::new(config.fetch_session_slots),
+            fetch_sessions: Sessions::new(
+                config.fetch_session_slots,
+                config.fetch_session_partitions,
+            ),
             config,
             cluster_id: opened.cluster_id,
             data_dir: opened.data_dir,

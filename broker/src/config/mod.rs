@@ -82,6 +82,8 @@ pub struct BrokerConfig {
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`
     pub fetch_session_slots: usize,
+    /// `max.incremental.fetch.session.cache.partitions`, Carrick's own.
+    pub fetch_session_partitions: usize,
     /// `max.request.partition.size.limit`
     pub max_request_partitions: usize,
     /// `log.retention.check.interval.ms`
@@ -143,6 +145,7 @@ impl BrokerConfig {
             connections_max_idle_ms: values.millis("connections.max.idle.ms"),
             fetch_max_bytes: values.size("fetch.max.bytes"),
             fetch_session_slots: values.size("max.incremental.fetch.session.cache.slots"),
+            fetch_session_partitions: values.size("max.incremental.fetch.session.cache.partitions"),
             max_request_partitions: values.size("max.request.partition.size.limit"),
             retention_check_interval_ms: values.millis("log.retention.check.interval.ms"),
             recovery_threads: values.size("num.recovery.threads.per.data.dir"),

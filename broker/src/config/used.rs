@@ -62,6 +62,8 @@ pub static USED: &[ConfigDef] = &[
         "Most bytes that one Fetch answers, whatever it asks for."),
     def("max.incremental.fetch.session.cache.slots", Int, Some("1000"), Check::AtLeast(0),
         "Fetch sessions (KIP-227) kept at once."),
+    def("max.incremental.fetch.session.cache.partitions", Int, Some("500000"), Check::AtLeast(0),
+        "Partitions of all fetch sessions together. Carrick's own."),
     def("max.request.partition.size.limit", Int, Some("2000"), Check::AtLeast(1),
         "Most partitions in one DescribeTopicPartitions answer."),
     def("message.max.bytes", Int, Some("1048588"), Check::AtLeast(0),

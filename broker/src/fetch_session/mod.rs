@@ -11,6 +11,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use carrick_protocol::error_code::ErrorCode;
@@ -49,7 +50,20 @@ pub(crate) struct Wanted {
 /// All fetch sessions.
 pub struct Sessions {
     slots: usize,
+    room: Arc<Room>,
     by_id: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
+}
+
+/// Partitions that all sessions may have together, and how many they have.
+struct Room {
+    max: usize,
+    used: AtomicUsize,
+}
+
+/// What one session has of the [`Room`]; given back on drop.
+struct Share {
+    room: Arc<Room>,
+    taken: usize,
 }
 
 /// One session.
@@ -64,6 +78,8 @@ pub(crate) struct Session {
     line: BTreeMap<u64, Cached>,
     places: HashMap<Key, u64>,
     next_place: u64,
+    /// One for each partition in the line.
+    share: Share,
 }
 
 struct Cached {
@@ -94,10 +110,15 @@ pub(crate) enum Scope {
 }
 
 impl Sessions {
-    /// Room for so many.
-    pub fn new(slots: usize) -> Self {
+    /// Room for so many sessions, which may have so many partitions together.
+    pub fn new(slots: usize, partitions: usize) -> Self {
+        let room = Room {
+            max: partitions,
+            used: AtomicUsize::new(0),
+        };
         Self {
             slots,
+            room: Arc::new(room),
             by_id: Mutex::default(),
         }
     }
@@ -127,7 +148,12 @@ impl Sessions {
         if open.uses_topic_ids != (version >= 13) {
             return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
         }
-        open.update(request);
+        if !open.update(request) {
+            // Its client begins anew, without a session if there is no room for one.
+            drop(open);
+            self.by_id.lock().remove(&id);
+            return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        }
         if open.line.is_empty() {
             drop(open);
             self.by_id.lock().remove(&id);
@@ -200,9 +226,15 @@ impl Sessions {
             line: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
+            share: Share {
+                room: Arc::clone(&self.room),
+                taken: 0,
+            },
         };
         for (wanted, data) in answered {
-            session.want(wanted.clone());
+            if !session.want(wanted.clone()) {
+                return 0;
+            }
             session.is_news(&wanted.key, data);
         }
         by_id.insert(id, Arc::new(Mutex::new(session)));
@@ -265,6 +297,28 @@ fn wanted_once(request: &FetchRequest) -> Vec<Wanted> {
     all
 }
 
+impl Share {
+    /// Takes room for one more, if there is any.
+    fn take(&mut self) -> bool {
+        let one_more = |used| (used < self.room.max).then_some(used + 1);
+        let used = &self.room.used;
+        let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        self.taken += usize::from(taken.is_ok());
+        taken.is_ok()
+    }
+
+    fn give_back(&mut self, count: usize) {
+        self.taken -= count;
+        self.room.used.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.give_back(self.taken);
+    }
+}
+
 impl Session {
     /// Answers the request that made the epoch `epoch`, unless another one has come since.
     fn answer(&mut self, epoch: i32, mut answers: Answers) -> Answer {
@@ -282,30 +336,39 @@ impl Session {
         }
     }
 
-    fn update(&mut self, request: &FetchRequest) {
+    /// False if there is no room for what is added; then the session is of no more use.
+    fn update(&mut self, request: &FetchRequest) -> bool {
         for wanted in wanted(request) {
-            self.want(wanted);
+            if !self.want(wanted) {
+                return false;
+            }
         }
         for topic in &request.forgotten_topics_data {
             for partition in &topic.partitions {
                 let key = (topic.topic_id, topic.topic.clone(), *partition);
                 if let Some(place) = self.places.remove(&key) {
                     self.line.remove(&place);
+                    self.share.give_back(1);
                 }
             }
         }
+        true
     }
 
-    fn want(&mut self, wanted: Wanted) {
+    /// False if there is no room for one more.
+    fn want(&mut self, wanted: Wanted) -> bool {
         if let Some(cached) = self.cached(&wanted.key) {
             cached.wanted = wanted;
-        } else if self.line.len() < SESSION_PARTITIONS_MAX {
+        } else if self.line.len() < SESSION_PARTITIONS_MAX && self.share.take() {
             self.append(Cached {
                 wanted,
                 high_watermark: -1,
                 log_start: -1,
             });
+        } else {
+            return false;
         }
+        true
     }
 
     fn append(&mut self, cached: Cached) {

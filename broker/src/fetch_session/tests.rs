@@ -49,7 +49,7 @@ fn numbers(wanted: &[Wanted]) -> Vec<i32> {
 
 #[test]
 fn an_incremental_request_names_only_what_changes() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(10, 1_000);
     let id = open(&sessions, &[0, 1]);
     let (_, wanted) = sessions.begin(12, &request(id, 1, &[])).unwrap();
     assert_eq!(numbers(&wanted), [0, 1]);
@@ -65,7 +65,7 @@ fn an_incremental_request_names_only_what_changes() {
 
 #[test]
 fn only_news_is_told_and_an_error_is_news_as_is_its_end() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(10, 1_000);
     let id = open(&sessions, &[0]);
     let (scope, wanted) = sessions.begin(12, &request(id, 1, &[])).unwrap();
     let Scope::Open(session, _) = scope else {
@@ -83,7 +83,7 @@ fn only_news_is_told_and_an_error_is_news_as_is_its_end() {
 
 #[test]
 fn a_partition_with_data_goes_to_the_end_of_the_line() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(10, 1_000);
     let id = open(&sessions, &[0, 1, 2]);
     let (scope, wanted) = sessions.begin(12, &request(id, 1, &[])).unwrap();
     let Scope::Open(session, _) = scope else {
@@ -96,7 +96,7 @@ fn a_partition_with_data_goes_to_the_end_of_the_line() {
 
 #[test]
 fn a_wrong_session_epoch_or_way_of_naming_is_told_apart() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(10, 1_000);
     let id = open(&sessions, &[0]);
     let error = |version, request: &FetchRequest| sessions.begin(version, request).err();
     assert_eq!(
@@ -120,7 +120,7 @@ fn a_wrong_session_epoch_or_way_of_naming_is_told_apart() {
 
 #[test]
 fn closing_frees_the_slot_and_full_slots_mean_no_session() {
-    let sessions = Sessions::new(1);
+    let sessions = Sessions::new(1, 1_000);
     let id = open(&sessions, &[0]);
     assert!(id > 0);
     assert_eq!(open(&sessions, &[0]), 0);
@@ -131,7 +131,7 @@ fn closing_frees_the_slot_and_full_slots_mean_no_session() {
 
 #[test]
 fn a_partition_that_is_named_twice_is_wanted_once_as_named_last() {
-    let sessions = Sessions::new(10);
+    let sessions = Sessions::new(10, 1_000);
     let mut request = request(0, -1, &[0, 1, 0]);
     request.topics[0].partitions[2].fetch_offset = 7;
     let (_, wanted) = sessions.begin(12, &request).unwrap();
@@ -141,7 +141,7 @@ fn a_partition_that_is_named_twice_is_wanted_once_as_named_last() {
 
 /// Sessions of these sizes, created and last used so many seconds before `now`.
 fn aged(all: &[(usize, u64, u64)], now: Instant) -> (HashMap<i32, Arc<Mutex<Session>>>, Vec<i32>) {
-    let sessions = Sessions::new(100);
+    let sessions = Sessions::new(100, 1_000);
     let mut ids = Vec::new();
     for (size, created, used) in all {
         let partitions: Vec<i32> = (0..i32::try_from(*size).unwrap()).collect();
@@ -185,4 +185,23 @@ fn a_silent_session_goes_first_then_an_old_one_that_is_smaller_than_the_new() {
         None,
         "it was used for less than two minutes"
     );
+}
+
+#[test]
+fn sessions_share_room_for_partitions_and_who_finds_none_goes_on_without_a_session() {
+    let sessions = Sessions::new(10, 5);
+    let first = open(&sessions, &[0, 1, 2]);
+    assert_ne!(first, 0);
+    assert_eq!(open(&sessions, &[0, 1, 2]), 0, "there is no room for it");
+    let second = open(&sessions, &[0, 1]);
+    assert_ne!(second, 0);
+    let grows = sessions.begin(12, &request(first, 1, &[3]));
+    assert_eq!(grows.err(), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+    assert_ne!(open(&sessions, &[0, 1, 2]), 0, "what it had is free");
+    let forgotten = ForgottenTopic::default()
+        .with_topic(name("t"))
+        .with_partitions(vec![1]);
+    let shrinks = request(second, 1, &[]).with_forgotten_topics_data(vec![forgotten]);
+    sessions.begin(12, &shrinks).unwrap();
+    assert_ne!(open(&sessions, &[7]), 0, "so is what was forgotten");
 }

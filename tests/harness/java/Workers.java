@@ -112,7 +112,7 @@ public final class Workers {
         }
 
         synchronized void note(Exception e) {
-            failures.merge(e.getClass().getSimpleName(), 1, Integer::sum);
+            failures.merge(e.getClass().getSimpleName() + ": " + e.getMessage(), 1, Integer::sum);
         }
 
         synchronized void state(ObjectNode a) {
