@@ -26,7 +26,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{ApiKey, BrokerId, MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::{self, ApiKey, BrokerId, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::error::topic_code;
@@ -90,11 +90,17 @@ fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> BTreeSet
     }
     let asked = request.topics.iter().flatten();
     asked
-        .filter_map(|topic| topic.name.as_ref())
+        .filter_map(name)
         .filter(|name| broker.catalog.topic(name).is_none())
         .filter_map(|name| TopicName::new(name.as_str()).ok())
         .take(CREATED_MAX)
         .collect()
+}
+
+/// The name of a topic that is asked for by name. Where there is an id, the name means nothing:
+/// clients leave it empty.
+fn name(asked: &MetadataRequestTopic) -> Option<&messages::TopicName> {
+    asked.name.as_ref().filter(|_| asked.topic_id.is_nil())
 }
 
 /// Creates topics with the broker's defaults; answers which could not be, and why.
@@ -185,7 +191,7 @@ struct Show<'a> {
 
 impl Show<'_> {
     fn asked(&self, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
-        if let Some(name) = &asked.name {
+        if let Some(name) = name(asked) {
             return match self.broker.catalog.topic(name) {
                 Some(topic) => self.topic(&topic),
                 None if TopicName::new(name.as_str()).is_ok() => {
@@ -203,7 +209,7 @@ impl Show<'_> {
     fn error(&self, asked: &MetadataRequestTopic, code: ErrorCode) -> MetadataResponseTopic {
         let mut topic = MetadataResponseTopic::default()
             .with_error_code(code.0)
-            .with_name(asked.name.clone());
+            .with_name(name(asked).cloned());
         // A name became nullable with v12, when topics could be asked for by id.
         if topic.name.is_none() && self.version < 12 {
             topic.name = Some(Default::default());

@@ -300,12 +300,15 @@ async fn metadata_in_every_version_names_this_broker() {
             response.brokers[0].node_id
         );
     }
-    let by_id = MetadataRequestTopic::default()
-        .with_topic_id(id)
-        .with_name(None);
-    let request = MetadataRequest::default().with_topics(Some(vec![by_id]));
-    let response = client.call(12, &request).await;
-    assert_eq!(response.topics[0].name, Some(wire("t")));
+    // Next to an id the name means nothing: clients leave it empty, or null.
+    for name in [None, Some(wire(""))] {
+        let by_id = MetadataRequestTopic::default()
+            .with_topic_id(id)
+            .with_name(name);
+        let request = MetadataRequest::default().with_topics(Some(vec![by_id]));
+        let response = client.call(12, &request).await;
+        assert_eq!(response.topics[0].name, Some(wire("t")));
+    }
     let none = MetadataRequest::default().with_topics(Some(vec![]));
     assert!(client.call(1, &none).await.topics.is_empty());
     let all = MetadataRequest::default().with_topics(None);

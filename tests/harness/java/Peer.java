@@ -432,14 +432,14 @@ public final class Peer {
         }
     }
 
-    private static void memberStart(JsonNode q) {
+    private static void memberStart(JsonNode q) throws Exception {
         Properties more = new Properties();
         if (q.has("protocol")) more.put("group.protocol", text(q, "protocol"));
         else if (q.has("session_ms")) {
             more.put("session.timeout.ms", text(q, "session_ms"));
             more.put("heartbeat.interval.ms", Integer.toString(q.get("session_ms").asInt() / 10));
         }
-        Member member = new Member(consumer(q, more), text(q, "topic"));
+        Member member = new Member(consumer(q, more), q);
         MEMBERS.put(text(q, "name"), member);
         member.start();
     }
@@ -459,10 +459,10 @@ public final class Peer {
         private volatile List<TopicPartition> assigned = List.of();
         private volatile Throwable failure;
 
-        Member(KafkaConsumer<byte[], byte[]> consumer, String topic) {
+        Member(KafkaConsumer<byte[], byte[]> consumer, JsonNode q) throws Exception {
             this.consumer = consumer;
             setDaemon(true);
-            consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
+            ConsumerRebalanceListener listener = new ConsumerRebalanceListener() {
                 @Override
                 public void onPartitionsRevoked(Collection<TopicPartition> gone) {
                     refresh();
@@ -472,7 +472,9 @@ public final class Peer {
                 public void onPartitionsAssigned(Collection<TopicPartition> come) {
                     refresh();
                 }
-            });
+            };
+            if (q.has("regex")) Api.subscribe(consumer, text(q, "regex"), listener);
+            else consumer.subscribe(List.of(text(q, "topic")), listener);
         }
 
         private void refresh() {

@@ -7,7 +7,7 @@
 //! | `transaction` | as `produce`, and `transactional_id`, `outcome`: commit, abort, or open (until the next with that id) | the same |
 //! | `process` | `topic partition group to transactional_id isolation outcome`: reads to the end, writes it to `to`, with the offsets | `count` |
 //! | `consume` | `topic partition isolation`, from the beginning to the end | `count first_offset last_offset content` |
-//! | `member_start member_state member_stop` | `name group topic session_ms protocol` | `assigned consumed failure` |
+//! | `member_start member_state member_stop` | `name group topic session_ms protocol`, or `regex` for `topic` | `assigned consumed failure` |
 //! | `commit committed` | `group topic partition offset metadata` | `offset metadata` |
 //! | `create_topic describe_topic create_partitions delete_topic delete_records` | `topic partitions configs total partition before` | `partitions` |
 //! | `describe_configs alter_configs` | `topic configs` | `configs` |

@@ -1,11 +1,13 @@
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.apache.kafka.clients.admin.AdminClient;
 import org.apache.kafka.clients.admin.Config;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -36,6 +38,11 @@ final class Api {
     /** It knows no other. */
     static String type(ConsumerGroupDescription group) {
         return "Classic";
+    }
+
+    /** The client itself resolves the expression. */
+    static void subscribe(KafkaConsumer<byte[], byte[]> consumer, String regex, ConsumerRebalanceListener listener) {
+        consumer.subscribe(Pattern.compile(regex), listener);
     }
 
     static void alterOffsets(AdminClient admin, String group, Map<TopicPartition, OffsetAndMetadata> to) {

@@ -11,6 +11,7 @@ import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -42,6 +43,14 @@ final class Api {
 
     static String type(ConsumerGroupDescription group) {
         return group.type().toString();
+    }
+
+    /** The broker resolves the expression: clients from 4.0 on. */
+    static void subscribe(KafkaConsumer<byte[], byte[]> consumer, String regex, ConsumerRebalanceListener listener)
+            throws Exception {
+        Class<?> pattern = Class.forName("org.apache.kafka.clients.consumer.SubscriptionPattern");
+        consumer.getClass().getMethod("subscribe", pattern, ConsumerRebalanceListener.class)
+            .invoke(consumer, pattern.getConstructor(String.class).newInstance(regex), listener);
     }
 
     static void alterOffsets(AdminClient admin, String group, Map<TopicPartition, OffsetAndMetadata> to) throws Exception {

@@ -113,7 +113,10 @@ impl Peer {
             .set("auto.offset.reset", "earliest")
             .set("auto.commit.interval.ms", "200")
             .create()?;
-        consumer.subscribe(&[text(q, "topic")?])?;
+        match q["regex"].as_str() {
+            Some(regex) => consumer.subscribe(&[&format!("^{regex}")])?,
+            None => consumer.subscribe(&[text(q, "topic")?])?,
+        }
         let consumer = Arc::new(consumer);
         let (consumed, stop) = (
             Arc::new(AtomicU64::new(0)),
