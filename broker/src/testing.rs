@@ -143,6 +143,11 @@ impl TestClient {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Sends bytes, if the broker has not closed the connection.
+    pub async fn try_send_bytes(&mut self, bytes: &[u8]) {
+        drop(self.stream.write_all(bytes).await);
+    }
+
     /// Closes this side of the connection.
     pub async fn finish_sending(&mut self) {
         self.stream.shutdown().await.unwrap();

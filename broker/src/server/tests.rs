@@ -1,5 +1,6 @@
 //! Stories told by a client over a real socket.
 
+mod corpus;
 mod hostile;
 mod quotas;
 

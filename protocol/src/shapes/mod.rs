@@ -15,6 +15,8 @@
 mod parse;
 mod requests;
 mod responses;
+#[cfg(any(test, feature = "testing"))]
+mod sample;
 mod walk;
 
 use std::sync::LazyLock;
@@ -162,6 +164,21 @@ pub fn preflight(
         at,
         problem,
     })
+}
+
+/// A well-formed body of a request, as the seed wants it; texts are often of `words`. `None` for what
+/// is not read here.
+#[cfg(any(test, feature = "testing"))]
+pub fn sample_request(
+    api_key: i16,
+    version: i16,
+    seed: u64,
+    words: &'static [&'static str],
+) -> Option<Vec<u8>> {
+    let program = REQUESTS.program(api_key, version)?;
+    let mut writer = sample::Writer::new(seed, sample::Fault::None, words);
+    writer.program(program);
+    Some(writer.out)
 }
 
 /// Bytes of the tagged fields at the start of `bytes`, their count included: those of a header.

@@ -8,7 +8,8 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Message, Request};
 use proptest::prelude::*;
 
-use super::parse::{Op, Width};
+use super::parse::Op;
+use super::sample::{Fault, Rng, Writer};
 use super::*;
 use crate::versions;
 
@@ -76,13 +77,7 @@ impl Case {
 
     /// Bytes of the case.
     fn write(self, seed: u64, fault: Fault) -> Writer {
-        let mut writer = Writer {
-            out: Vec::new(),
-            rng: Rng(seed),
-            fault,
-            lies: 0,
-            nulls: 0,
-        };
+        let mut writer = Writer::new(seed, fault, &[]);
         writer.program(self.program());
         writer
     }
@@ -124,155 +119,6 @@ fn cases() -> Vec<Case> {
     of(requests::REQUESTS, true)
         .chain(of(responses::RESPONSES, false))
         .collect()
-}
-
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> usize {
-        (self.next() % bound) as usize
-    }
-}
-
-/// What the writer does wrong, at the how-manieth place that allows it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    None,
-    /// A length or count that no body holds.
-    Lie(usize),
-    /// A null where there must be a value.
-    Null(usize),
-}
-
-/// Writes well-formed bytes of a program, but for the fault.
-struct Writer {
-    out: Vec<u8>,
-    rng: Rng,
-    fault: Fault,
-    /// Places passed at which a lie, and at which a null, was possible.
-    lies: usize,
-    nulls: usize,
-}
-
-impl Writer {
-    fn program(&mut self, program: &Program) {
-        for op in &program.ops {
-            match op {
-                Op::Fixed(bytes) => self.noise(*bytes),
-                Op::Blob { length, nullable } => {
-                    if let Some(bytes) = self.length(*length, *nullable, 9) {
-                        let text = (0..bytes).map(|i| b'a' + (i % 26) as u8);
-                        self.out.extend(text);
-                    }
-                }
-                Op::Array {
-                    count,
-                    nullable,
-                    item,
-                } => {
-                    for _ in 0..self.length(*count, *nullable, 4).unwrap_or(0) {
-                        self.program(item);
-                    }
-                }
-                Op::Nullable(body) => match self.rng.below(2) {
-                    0 => self.out.push(0xff),
-                    _ => {
-                        self.out.push(1);
-                        self.program(body);
-                    }
-                },
-                Op::Tags(known) => self.tags(known),
-            }
-        }
-    }
-
-    fn noise(&mut self, bytes: usize) {
-        for _ in 0..bytes {
-            let byte = self.rng.next() as u8;
-            self.out.push(byte);
-        }
-    }
-
-    fn length(&mut self, width: Width, nullable: bool, below: u64) -> Option<usize> {
-        self.lies += 1;
-        self.nulls += usize::from(!nullable);
-        let length = self.rng.below(below);
-        if !nullable && self.fault == Fault::Null(self.nulls - 1) {
-            self.put(width, -1);
-            return None;
-        }
-        if self.fault == Fault::Lie(self.lies - 1) {
-            self.put(
-                width,
-                if width == Width::Short {
-                    0x7fff
-                } else {
-                    0x7fff_fffe
-                },
-            );
-        } else if nullable && self.rng.below(4) == 0 {
-            self.put(width, -1);
-            return None;
-        } else {
-            self.put(width, length as i64);
-        }
-        Some(length)
-    }
-
-    fn put(&mut self, width: Width, length: i64) {
-        match width {
-            Width::Short => self.out.extend((length as i16).to_be_bytes()),
-            Width::Int => self.out.extend((length as i32).to_be_bytes()),
-            Width::Compact => self.varint((length + 1) as u32),
-        }
-    }
-
-    fn varint(&mut self, mut value: u32) {
-        while value >= 0x80 {
-            self.out.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
-    }
-
-    fn tags(&mut self, known: &[(u32, Program)]) {
-        self.lies += 1;
-        let chosen: Vec<_> = known.iter().filter(|_| self.rng.below(2) == 0).collect();
-        let stranger = self.rng.below(4) == 0;
-        if self.fault == Fault::Lie(self.lies - 1) {
-            self.varint(0x7fff_ffff);
-        } else {
-            self.varint((chosen.len() + usize::from(stranger)) as u32);
-        }
-        for (tag, program) in chosen {
-            self.varint(*tag);
-            let outer = std::mem::take(&mut self.out);
-            self.program(program);
-            let content = std::mem::replace(&mut self.out, outer);
-            self.varint(content.len() as u32);
-            self.out.extend(content);
-        }
-        if stranger {
-            // A small one that this struct does not have: the codec must not know it either.
-            let foreign: Vec<_> = (0..9)
-                .filter(|tag| known.iter().all(|(number, _)| number != tag))
-                .collect();
-            let place = self.rng.below(foreign.len() as u64);
-            self.varint(foreign[place]);
-            let bytes = self.rng.below(200);
-            self.varint(bytes as u32);
-            self.noise(bytes);
-        }
-    }
 }
 
 #[test]
