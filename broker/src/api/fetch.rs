@@ -9,8 +9,9 @@
 //! - v5: log start offset. v7 (KIP-227): sessions. v9 (KIP-320): current leader epoch checked.
 //! - v11 (KIP-392): always read here, no preferred replica. v12 (KIP-595): flexible;
 //!   `last_fetched_epoch` is answered with the diverging epoch, for any fetcher.
-//! - v13 (KIP-516): topic ids; a topic made anew is UNKNOWN_TOPIC_ID. v15 (KIP-903): replica state;
-//!   v16 (KIP-951): node endpoints, v17 (KIP-853): directory ids, v18 (KIP-1166): high watermark of
+//! - v13 (KIP-516): topic ids; a topic made anew is UNKNOWN_TOPIC_ID.
+//! - v16 (KIP-951): FENCED_LEADER_EPOCH says who leads, in which epoch, and where that is.
+//! - v15 (KIP-903): replica state, v17 (KIP-853): directory ids, v18 (KIP-1166): high watermark of
 //!   the follower: all for replicas. There are none: every fetcher reads as a consumer.
 
 mod encode;
@@ -20,10 +21,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use carrick_protocol::frame::FrameError;
-use kafka_protocol::messages::fetch_response::FetchableTopicResponse;
-use kafka_protocol::messages::{ApiKey, FetchRequest, FetchResponse};
+use kafka_protocol::messages::fetch_response::{
+    FetchableTopicResponse, NodeEndpoint, PartitionData,
+};
+use kafka_protocol::messages::{ApiKey, BrokerId, FetchRequest, FetchResponse};
 use tokio::time::Instant;
 
+use super::groups::text;
 use super::throttle::saturated;
 use super::{Api, Context, Frame, Reply, ResponseOf};
 use crate::clock;
@@ -57,6 +61,7 @@ impl Api for Fetch {
                 by_id: version >= 13,
                 committed_only: request.isolation_level == 1,
                 max_bytes,
+                leader: (version >= 16).then_some(BrokerId(ctx.broker.node_id.0)),
                 min_bytes: bytes(request.min_bytes).min(max_bytes),
             },
         };
@@ -142,11 +147,31 @@ impl Fetching {
                 .with_session_id(session_id)
                 .with_throttle_time_ms(wait_ms);
         }
-        respond(sessions.answer(self.version, &self.scope, pass.answers))
+        let response = respond(sessions.answer(self.version, &self.scope, pass.answers));
+        let partitions = response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partitions);
+        let has_hint = |data: &PartitionData| data.current_leader.leader_id.0 != -1;
+        match partitions.into_iter().any(has_hint) {
+            true => response.with_node_endpoints(vec![self.endpoint()]),
+            false => response,
+        }
     }
 }
 
 impl Fetching {
+    /// Where this broker is, as the client knows it.
+    fn endpoint(&self) -> NodeEndpoint {
+        let broker = &self.ctx.broker;
+        let (host, port) = broker.advertised(self.ctx.connection.listener);
+        NodeEndpoint::default()
+            .with_node_id(BrokerId(broker.node_id.0))
+            .with_host(text(&host))
+            .with_port(i32::from(port))
+            .with_rack(broker.config.rack.as_deref().map(text))
+    }
+
     /// Counts what was read against the client's quota.
     ///
     /// # Errors

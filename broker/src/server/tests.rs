@@ -431,3 +431,40 @@ async fn retention_goes_on_by_itself() {
     let old = client.call(12, &fetch("t", 0, 0)).await;
     assert_eq!(data(&old).error_code, ErrorCode::OFFSET_OUT_OF_RANGE.0);
 }
+
+// Follows KafkaApisTest.testFetchResponseContainsNewLeaderOnFencedLeaderEpoch (KIP-951).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_with_an_old_leader_epoch_is_told_who_leads() {
+    let it = TestBroker::start(&[]).await;
+    let topic = it.create("t", 1);
+    let partition = topic.partition(0).unwrap();
+    partition.raise_leader_epoch(carrick_protocol::ids::LeaderEpoch(5));
+    let mut client = it.client().await;
+    for version in [12, 16, 18] {
+        let mut request = fetch("t", 0, 0);
+        if version >= 13 {
+            request.topics[0].topic_id = topic.id().0;
+            request.topics[0].topic = Default::default();
+        }
+        request.topics[0].partitions[0].current_leader_epoch = 3;
+        let response = client.call(version, &request).await;
+        let answer = data(&response);
+        assert_eq!(answer.error_code, ErrorCode::FENCED_LEADER_EPOCH.0);
+        let leader = &answer.current_leader;
+        let told = (
+            leader.leader_id.0,
+            leader.leader_epoch,
+            response.node_endpoints.len(),
+        );
+        let expected = if version >= 16 {
+            (1, 5, 1)
+        } else {
+            (-1, -1, 0)
+        };
+        assert_eq!(told, expected);
+        if let Some(endpoint) = response.node_endpoints.first() {
+            let port = i32::from(it.broker().addresses[0].port());
+            assert_eq!((endpoint.node_id.0, endpoint.port), (1, port));
+        }
+    }
+}

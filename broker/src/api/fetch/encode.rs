@@ -6,7 +6,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use carrick_protocol::frame::FrameError;
 use kafka_protocol::messages::FetchResponse;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
 
 use crate::api::Frame;
 
@@ -16,8 +18,7 @@ const COPY_BYTES: usize = 512;
 /// First version with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 12;
 
-/// Encodes a response of version 4 or later. Leaders, snapshots and node endpoints are never set
-/// here, and not encoded.
+/// Encodes a response of version 4 or later. Snapshots are never set here, and not encoded.
 pub(super) fn encode(
     correlation_id: i32,
     version: i16,
@@ -41,7 +42,7 @@ pub(super) fn encode(
     for topic in &response.responses {
         out.topic(topic);
     }
-    out.no_tags();
+    out.node_endpoints(&response.node_endpoints);
     out.finish()
 }
 
@@ -96,21 +97,59 @@ impl Pieces {
                 self.bytes(records);
             }
         }
-        self.diverging_epoch(data);
+        self.partition_tags(data);
     }
 
-    /// The partition's tagged fields, of which only this one is ever set.
-    fn diverging_epoch(&mut self, data: &PartitionData) {
-        let diverging = &data.diverging_epoch;
-        if self.version < FLEXIBLE || (diverging.epoch == -1 && diverging.end_offset == -1) {
+    /// The partition's tagged fields, of which only these two are ever set.
+    fn partition_tags(&mut self, data: &PartitionData) {
+        if self.version < FLEXIBLE {
+            return;
+        }
+        let diverging = Some(&data.diverging_epoch).filter(|d| **d != EpochEndOffset::default());
+        let leader = Some(&data.current_leader).filter(|l| **l != LeaderIdAndEpoch::default());
+        let out = &mut self.current;
+        out.put_u8(u8::from(diverging.is_some()) + u8::from(leader.is_some()));
+        if let Some(diverging) = diverging {
+            // Tag 0, of 4 + 8 + 1 bytes; the last for its own tagged fields.
+            out.put_slice(&[0, 13]);
+            out.put_i32(diverging.epoch);
+            out.put_i64(diverging.end_offset);
+            out.put_u8(0);
+        }
+        if let Some(leader) = leader {
+            // Tag 1, of 4 + 4 + 1 bytes.
+            out.put_slice(&[1, 9]);
+            out.put_i32(leader.leader_id.0);
+            out.put_i32(leader.leader_epoch);
+            out.put_u8(0);
+        }
+    }
+
+    /// The tagged fields of the whole, of which only this one is ever set.
+    fn node_endpoints(&mut self, endpoints: &[NodeEndpoint]) {
+        if self.version < FLEXIBLE {
+            return;
+        }
+        if endpoints.is_empty() {
             return self.no_tags();
         }
-        let out = &mut self.current;
-        // One field: tag 0, of 4 + 8 + 1 bytes.
-        out.put_slice(&[1, 0, 13]);
-        out.put_i32(diverging.epoch);
-        out.put_i64(diverging.end_offset);
-        self.no_tags();
+        let outer = std::mem::take(&mut self.current);
+        self.length(endpoints.len());
+        for endpoint in endpoints {
+            self.current.put_i32(endpoint.node_id.0);
+            self.name(endpoint.host.as_bytes());
+            self.current.put_i32(endpoint.port);
+            match &endpoint.rack {
+                None => self.null(),
+                Some(rack) => self.name(rack.as_bytes()),
+            }
+            self.no_tags();
+        }
+        let field = std::mem::replace(&mut self.current, outer);
+        // One field, tag 0.
+        self.current.put_slice(&[1, 0]);
+        self.varint(field.len() as u64);
+        self.current.put_slice(&field);
     }
 
     fn bytes(&mut self, bytes: &Bytes) {
@@ -135,16 +174,19 @@ impl Pieces {
     /// Of an array, or of bytes.
     fn length(&mut self, length: usize) {
         if self.version >= FLEXIBLE {
-            let mut rest = length as u64 + 1;
-            while rest >= 0x80 {
-                self.current.put_u8(rest as u8 | 0x80);
-                rest >>= 7;
-            }
-            self.current.put_u8(rest as u8);
+            self.varint(length as u64 + 1);
         } else {
             self.current
                 .put_i32(i32::try_from(length).unwrap_or(i32::MAX));
         }
+    }
+
+    fn varint(&mut self, mut rest: u64) {
+        while rest >= 0x80 {
+            self.current.put_u8(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        self.current.put_u8(rest as u8);
     }
 
     fn null(&mut self) {
@@ -176,7 +218,7 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use carrick_protocol::frame::encode_response;
-    use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset};
+    use kafka_protocol::messages::fetch_response::AbortedTransaction;
     use kafka_protocol::messages::{ApiKey, ProducerId, TopicName};
     use kafka_protocol::protocol::StrBytes;
     use proptest::prelude::*;
@@ -194,19 +236,25 @@ mod tests {
     fn partition() -> impl Strategy<Value = PartitionData> {
         let aborted = prop::option::of(prop::collection::vec((any::<i64>(), any::<i64>()), 0..200));
         let diverging = prop::option::of((any::<i32>(), any::<i64>()));
+        let leader = prop::option::of((any::<i32>(), any::<i32>()));
         (
             any::<(i32, i16, i64, i64, i64, i32)>(),
             aborted,
-            diverging,
+            (diverging, leader),
             records(),
         )
             .prop_map(
                 |(
                     (index, code, high_watermark, stable, start, replica),
                     aborted,
-                    diverging,
+                    (diverging, leader),
                     records,
                 )| {
+                    let leader = leader.map_or_else(LeaderIdAndEpoch::default, |(id, epoch)| {
+                        LeaderIdAndEpoch::default()
+                            .with_leader_id(id.into())
+                            .with_leader_epoch(epoch)
+                    });
                     let aborted = aborted.map(|list| {
                         let one = |(id, first)| {
                             AbortedTransaction::default()
@@ -230,6 +278,7 @@ mod tests {
                         .with_preferred_read_replica(replica.into())
                         .with_aborted_transactions(aborted)
                         .with_diverging_epoch(diverging)
+                        .with_current_leader(leader)
                         .with_records(records)
                 },
             )
@@ -245,10 +294,24 @@ mod tests {
         })
     }
 
+    fn endpoint() -> impl Strategy<Value = NodeEndpoint> {
+        let rack = prop::option::of("[a-z]{0,140}");
+        (any::<(i32, i32)>(), "[a-z]{0,140}", rack).prop_map(|((id, port), host, rack)| {
+            NodeEndpoint::default()
+                .with_node_id(id.into())
+                .with_host(StrBytes::from_string(host))
+                .with_port(port)
+                .with_rack(rack.map(StrBytes::from_string))
+        })
+    }
+
     /// Fields that the version lacks are an error for the codec.
     fn fit(mut response: FetchResponse, version: i16) -> FetchResponse {
         if version < 7 {
             response.session_id = 0;
+        }
+        if version < 16 {
+            response.node_endpoints.clear();
         }
         for partition in response
             .responses
@@ -260,6 +323,7 @@ mod tests {
             }
             if version < 12 {
                 partition.diverging_epoch = EpochEndOffset::default();
+                partition.current_leader = LeaderIdAndEpoch::default();
             }
         }
         response
@@ -271,6 +335,7 @@ mod tests {
         fn the_pieces_are_the_codecs_bytes_in_every_version(
             head in any::<(i32, i32, i16, i32)>(),
             topics in prop::collection::vec(topic(), 0..4),
+            endpoints in prop::collection::vec(endpoint(), 0..3),
             version in 4_i16..=18,
         ) {
             let (correlation_id, throttle, code, session) = head;
@@ -278,7 +343,8 @@ mod tests {
                 .with_throttle_time_ms(throttle)
                 .with_error_code(code)
                 .with_session_id(session)
-                .with_responses(topics);
+                .with_responses(topics)
+                .with_node_endpoints(endpoints);
             let response = fit(response, version);
             let header = ApiKey::Fetch.response_header_version(version);
             let expected = encode_response(correlation_id, header, &response, version).unwrap();

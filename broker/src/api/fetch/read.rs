@@ -7,8 +7,10 @@ use carrick_protocol::batch::Batches;
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use carrick_storage::log::Snapshot;
-use kafka_protocol::messages::ProducerId;
-use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, PartitionData,
+};
+use kafka_protocol::messages::{BrokerId, ProducerId};
 
 use crate::api::error::{log_code, partition_code};
 use crate::fetch_session::{Answers, Wanted};
@@ -24,6 +26,8 @@ pub(super) struct Reading {
     pub(super) committed_only: bool,
     /// Bytes of the whole answer; the first batch is given whole even if it is larger.
     pub(super) max_bytes: usize,
+    /// Who leads, for clients that take a hint (KIP-951).
+    pub(super) leader: Option<BrokerId>,
     /// What is worth answering before the wait is over.
     pub(super) min_bytes: usize,
 }
@@ -108,6 +112,7 @@ impl Reading {
         let bounds = Bounds::of(&log, self.committed_only);
         let room = self.max_bytes.saturating_sub(*total_bytes);
         let read = self.try_read(&partition, &log, bounds, wanted, room, *total_bytes == 0);
+        let leader_epoch = partition.leader_epoch();
         pass.partitions.push((partition, bounds));
         match read {
             Ok((data, more)) => {
@@ -116,7 +121,20 @@ impl Reading {
                 pass.is_enough |= more;
                 data
             }
-            Err(code) => failed(code),
+            Err(code) => self.with_hint(failed(code), leader_epoch),
+        }
+    }
+
+    /// Tells a client whose view is old who leads, in which epoch.
+    fn with_hint(&self, data: PartitionData, leader_epoch: LeaderEpoch) -> PartitionData {
+        match self.leader {
+            Some(leader) if data.error_code == ErrorCode::FENCED_LEADER_EPOCH.0 => data
+                .with_current_leader(
+                    LeaderIdAndEpoch::default()
+                        .with_leader_id(leader)
+                        .with_leader_epoch(leader_epoch.0),
+                ),
+            _ => data,
         }
     }
 
