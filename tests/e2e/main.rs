@@ -1,4 +1,4 @@
-//! Carrick against a real Apache Kafka as its source, read by real clients.
+//! Carrick against a real Apache Kafka as its source, read by real clients, and what needs no source.
 
 mod bad_input;
 mod consumer_groups;
@@ -6,6 +6,7 @@ mod failover;
 mod faults;
 mod identity;
 mod promote;
+mod quotas;
 mod reads;
 mod transactions;
 mod world;
