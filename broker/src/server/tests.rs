@@ -349,7 +349,7 @@ async fn offsets_are_found_by_time_and_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn producer_ids_are_given_to_idempotent_producers_only() {
+async fn a_producer_id_is_given_out_once() {
     let it = TestBroker::start(&[]).await;
     let mut client = it.client().await;
     let request = InitProducerIdRequest::default().with_transactional_id(None);
@@ -357,10 +357,6 @@ async fn producer_ids_are_given_to_idempotent_producers_only() {
     let second = client.call(4, &request).await;
     assert_eq!(second.producer_id.0, first.producer_id.0 + 1);
     assert_eq!((first.error_code, first.producer_epoch), (0, 0));
-    let id = TransactionalId(StrBytes::from_static_str("tx"));
-    let request = InitProducerIdRequest::default().with_transactional_id(Some(id));
-    let refused = client.call(4, &request).await;
-    assert_eq!(refused.error_code, ErrorCode::UNSUPPORTED_VERSION.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
