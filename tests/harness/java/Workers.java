@@ -100,9 +100,10 @@ public final class Workers {
         }
 
         private void live() {
-            while (!stopping.get()) {
+            while (true) {
                 try {
                     work();
+                    return;
                 } catch (Exception e) {
                     note(e);
                     restarts.incrementAndGet();
@@ -122,6 +123,7 @@ public final class Workers {
             tell(a);
         }
 
+        /** Returns when it was told to stop and all is done. */
         abstract void work() throws Exception;
 
         abstract void tell(ObjectNode a);
