@@ -76,7 +76,10 @@ const LIBRARIES: &[Library] = &[
         name: "librdkafka",
         needs: nothing,
         start: Peer::librdkafka,
-        lacks: &[],
+        lacks: &[(
+            "refusal of a value",
+            "its Rust binding drops a resource's error",
+        )],
     },
     Library {
         name: "confluent-kafka-python",

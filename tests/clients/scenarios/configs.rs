@@ -9,9 +9,12 @@ use crate::matrix::Stage;
 
 pub const CAPABILITY: Capability = Capability {
     name: "configs",
-    ops: &["describe_configs", "alter_configs"],
+    ops: &["describe_configs", "alter_configs", REFUSAL],
     run: describe_and_alter,
 };
+
+/// That a value which the broker refuses comes back as an error.
+const REFUSAL: &str = "refusal of a value";
 
 fn describe_and_alter(library: &Library, stage: &mut Stage) -> Result<()> {
     let carrick = Carrick::start()?;
@@ -37,6 +40,9 @@ fn describe_and_alter(library: &Library, stage: &mut Stage) -> Result<()> {
         }
     }
     let bad = json!({"topic": "orders", "configs": {"retention.ms": "soon"}});
-    peer.refusal("alter_configs", bad)?;
+    let refused = peer.try_call("alter_configs", bad)?.is_err();
+    assert!(refused || library.lacks(REFUSAL).is_some());
+    let after = java.call("describe_configs", topic)?;
+    assert_eq!(after["configs"]["retention.ms"], "7200000");
     Ok(())
 }
