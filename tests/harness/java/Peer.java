@@ -190,6 +190,8 @@ public final class Peer {
                 if (System.nanoTime() > deadline) throw new IllegalStateException("still at " + consumer.position(tp) + " of " + end);
                 records = consumer.poll(Duration.ofMillis(100));
             }
+            // An abort would drop what has not been sent.
+            producer.flush();
             Api.sendOffsets(producer, Map.of(tp, new OffsetAndMetadata(end)), consumer, text(q, "group"));
             if (text(q, "outcome").equals("commit")) producer.commitTransaction();
             else producer.abortTransaction();

@@ -110,6 +110,8 @@ async function follow(source, q, end, take) {
   let next = 0
   let movedAt = null
   let failure = null
+  // A batch of which nothing is visible is not handed on.
+  source.on('consumer.fetch', () => { movedAt ??= Date.now() })
   await source.subscribe({ topics: [q.topic], fromBeginning: true })
   await source.run({
     autoCommit: false,

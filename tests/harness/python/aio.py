@@ -125,6 +125,8 @@ async def process(q):
             count += 1
 
         await until_end(source, at, q, pass_on)
+        # An abort would drop what has not been sent.
+        await to.flush()
         await to.send_offsets_to_transaction({at: await source.position(at)}, q["group"])
         await finish(to, q)
         return {"count": count}

@@ -125,6 +125,8 @@ def process(q):
         count += 1
 
     until_end(source, pass_on)
+    # An abort would drop what has not been sent.
+    to.flush(line.LIMIT_S)
     to.send_offsets_to_transaction(source.position(source.assignment()), source.consumer_group_metadata(), line.LIMIT_S)
     finish(to, q)
     source.close()

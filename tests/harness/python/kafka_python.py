@@ -120,6 +120,8 @@ def process(q):
                 for message in messages:
                     pass_on(message)
         until_end(source, at, pass_on)
+        # An abort would drop what has not been sent.
+        to.flush(line.LIMIT_S)
         to.send_offsets_to_transaction({at: OffsetAndMetadata(source.position(at), "", -1)}, source.group_metadata())
         finish(to, q)
         return {"count": count}

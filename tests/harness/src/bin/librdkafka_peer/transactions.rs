@@ -62,6 +62,8 @@ pub fn process(q: &Value) -> anyhow::Result<Value> {
         count += 1;
         Ok(())
     })?;
+    // An abort would drop what has not been sent.
+    producer.flush(LIMIT)?;
     let member = consumer.group_metadata().context("no member of a group")?;
     producer.send_offsets_to_transaction(&consumer.position()?, &member, LIMIT)?;
     end(&producer, q)?;
