@@ -58,9 +58,11 @@ pub struct PartitionVerify {
     pub batches: u64,
     /// Bytes compared.
     pub bytes: u64,
-    /// Batches that only one side still holds because the other has compacted it away: not a
-    /// difference.
+    /// Batches of a compacted topic that one side has cleaned: it lacks them, or holds other bytes.
+    /// Not a difference, as long as the records that both still hold are equal.
     pub compacted_batches: u64,
+    /// Records compared in those batches, one by one.
+    pub compacted_records: u64,
     /// The first difference, if there is one; the partition's comparison ends there.
     pub difference: Option<Difference>,
 }

@@ -26,7 +26,11 @@ impl World {
 
     /// The given source.
     pub fn start_with(kafka: Kafka) -> Result<Self> {
-        let carrick = Carrick::start()?;
+        Self::start_both(kafka, Carrick::start()?)
+    }
+
+    /// The given source and destination.
+    pub fn start_both(kafka: Kafka, carrick: Carrick) -> Result<Self> {
         let source = Peer::java(&kafka.bootstrap())?;
         let destination = Peer::java(&carrick.bootstrap())?;
         Ok(Self {

@@ -275,7 +275,7 @@ impl Partition {
     pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, PartitionError> {
         let config = self.config();
         let (log_start, deleted) = self.writing(|log| {
-            if config.compact && !config.delete {
+            if !config.delete {
                 let partition = self.id.to_string();
                 return Err(PartitionError::CompactedOnly { partition });
             }

@@ -4,6 +4,7 @@
 //! link's `change` → `links` and a link's inner part (short, never across an await or a port).
 
 mod alter;
+mod cleaned;
 mod cut;
 mod links;
 mod mirrors;

@@ -7,9 +7,9 @@ use carrick_protocol::batch::{Batch, BatchHeader, Batches};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
-use super::LinkManager;
 use super::links::in_time;
 use super::mirrors::list;
+use super::{LinkManager, cleaned};
 use crate::config::LinkConfig;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
@@ -210,6 +210,7 @@ impl Sides<'_> {
             batches: 0,
             bytes: 0,
             compacted_batches: 0,
+            compacted_records: 0,
             difference: None,
         })
     }
@@ -384,16 +385,26 @@ impl Walk {
         if theirs.bytes == ours.bytes {
             done.batches += 1;
             done.bytes += ours.bytes.len() as u64;
-        } else if self.is_compacted && theirs.header.crc != ours.header.crc {
-            done.compacted_batches += 1;
-        } else {
-            done.difference = Some(Difference {
-                offset: ours.header.base_offset.0,
-                what: what_differs(&theirs.header, &ours.header),
-                source: Some(summary(&theirs.header)),
-                mirror: Some(summary(&ours.header)),
-            });
+            return;
         }
+        let what = if self.is_compacted && theirs.header.crc != ours.header.crc {
+            match cleaned::compare(theirs, ours) {
+                Ok(records) => {
+                    done.compacted_batches += 1;
+                    done.compacted_records += records;
+                    return;
+                }
+                Err(what) => what,
+            }
+        } else {
+            what_differs(&theirs.header, &ours.header)
+        };
+        done.difference = Some(Difference {
+            offset: ours.header.base_offset.0,
+            what,
+            source: Some(summary(&theirs.header)),
+            mirror: Some(summary(&ours.header)),
+        });
     }
 
     /// A batch that only one side holds.

@@ -33,6 +33,7 @@ pub use header::{
 pub use patch::{set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp};
 pub use records::{RecordHeader, RecordView, Records, records};
 pub use rewrite::{Kept, StoredRecord, Unpacked, emptied};
+pub use scan::find_record;
 pub use validate::{
     BadRecord, ProduceRules, ProducedBatch, ProducedBatchError, RecordProblem, validate_produced,
 };

@@ -7,7 +7,9 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::compression::{Compression, SnappyReader};
 use super::cursor::read_varlong;
-use super::{BatchError, BatchHeader};
+use super::records::timestamp_of;
+use super::{Batch, BatchError, BatchHeader};
+use crate::ids::Offset;
 
 const BUFFER_BYTES: usize = 16 << 10;
 /// The longest numbers of 32 and 64 bits.
@@ -22,7 +24,8 @@ pub(crate) struct Scanned {
     pub has_key: bool,
 }
 
-/// Tells every record of a batch with these `records`, as stored; how many bytes they unfold to.
+/// Tells every record of a batch with these `records`, as stored, until `each` says no; how many
+/// bytes that took to unfold.
 ///
 /// Errors: `TooLarge` past `limit_bytes`; records that are malformed, or more or fewer than the
 /// header says.
@@ -30,7 +33,7 @@ pub(crate) fn scan(
     header: &BatchHeader,
     records: &[u8],
     limit_bytes: usize,
-    mut each: impl FnMut(i32, Scanned),
+    mut each: impl FnMut(i32, Scanned) -> bool,
 ) -> Result<usize, BatchError> {
     let codec = header.compression()?;
     let reader: Box<dyn Read + '_> = match codec {
@@ -49,6 +52,30 @@ pub(crate) fn scan(
     };
     let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
     Scan::new(reader, codec, limit_bytes).run(header.record_count, &mut each)
+}
+
+/// The first record of `batch` that is `wanted`, by offset and timestamp in ms: its own. The batch
+/// is unfolded to at most `limit_bytes`, and not held.
+///
+/// Errors: what is before the record is malformed.
+pub fn find_record(
+    batch: &Batch<'_>,
+    limit_bytes: usize,
+    wanted: impl Fn(Offset, i64) -> bool,
+) -> Result<Option<(Offset, i64)>, BatchError> {
+    let header = &batch.header;
+    let mut found = None;
+    if batch.body().is_empty() {
+        // A batch that compaction emptied has no stream to decompress.
+        return Ok(None);
+    }
+    scan(header, batch.body(), limit_bytes, |_, record| {
+        let offset = header.base_offset + i64::from(record.offset_delta);
+        let timestamp_ms = timestamp_of(header, record.timestamp_delta_ms);
+        found = wanted(offset, timestamp_ms).then_some((offset, timestamp_ms));
+        found.is_none()
+    })?;
+    Ok(found)
 }
 
 /// Why a record cannot be read.
@@ -81,11 +108,12 @@ impl<R: BufRead> Scan<R> {
     fn run(
         mut self,
         record_count: i32,
-        mut each: impl FnMut(i32, Scanned),
+        mut each: impl FnMut(i32, Scanned) -> bool,
     ) -> Result<usize, BatchError> {
         for index in 0..record_count {
             match self.record() {
-                Ok(record) => each(index, record),
+                Ok(record) if each(index, record) => {}
+                Ok(_) => return Ok(self.taken),
                 Err(Problem::Malformed(problem)) => {
                     return Err(BatchError::Record { index, problem });
                 }
@@ -230,7 +258,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::batch::{Batch, BatchBuilder, records};
+    use crate::batch::{BatchBuilder, records};
 
     const LIMIT: usize = 1 << 20;
 
@@ -260,6 +288,7 @@ mod tests {
             let mut seen = Vec::new();
             let scanned = scan(&batch.header, batch.body(), LIMIT, |_, record| {
                 seen.push((i64::from(record.offset_delta), record.has_key));
+                true
             });
             let decoded: Result<Vec<_>, BatchError> =
                 records(&batch, LIMIT).and_then(|records| records.collect());

@@ -164,6 +164,7 @@ pub fn validate_produced(
         {
             bad.push(BadRecord { index, problem });
         }
+        true
     })?;
     if !bad.is_empty() {
         return Err(ProducedBatchError::Records(bad));

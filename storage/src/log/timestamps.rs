@@ -1,6 +1,6 @@
 //! Look-ups by timestamp, answered per record as ListOffsets wants them.
 
-use carrick_protocol::batch::{Batch, RecordView, records};
+use carrick_protocol::batch::find_record;
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 
 use super::LogError;
@@ -79,28 +79,14 @@ fn search(
             continue;
         }
         let batch = view.batch(position)?;
-        let wanted =
-            |record: &RecordView| record.timestamp_ms >= timestamp_ms && record.offset >= from;
-        let record = first_record(&batch, wanted).map_err(|e| view.corrupt(position, &e))?;
-        if let Some(record) = record {
+        let wanted = |offset, found_ms| found_ms >= timestamp_ms && offset >= from;
+        let record = find_record(&batch, RECORDS_LIMIT_BYTES, wanted);
+        if let Some((offset, timestamp_ms)) = record.map_err(|e| view.corrupt(position, &e))? {
             return Ok(Some(TimestampOffset {
-                timestamp_ms: record.timestamp_ms,
-                offset: record.offset,
+                timestamp_ms,
+                offset,
                 leader_epoch: header.leader_epoch,
             }));
-        }
-    }
-    Ok(None)
-}
-
-fn first_record(
-    batch: &Batch<'_>,
-    wanted: impl Fn(&RecordView) -> bool,
-) -> Result<Option<RecordView>, carrick_protocol::batch::BatchError> {
-    for record in records(batch, RECORDS_LIMIT_BYTES)? {
-        let record = record?;
-        if wanted(&record) {
-            return Ok(Some(record));
         }
     }
     Ok(None)

@@ -173,6 +173,7 @@ mod tests {
                 batches: 3,
                 bytes: 300,
                 compacted_batches: 0,
+                compacted_records: 0,
                 difference,
             }],
         }

@@ -549,7 +549,7 @@ fn written(batch: &Batch<'_>) -> Written {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn survivors_are_exactly_those_of_the_model(ops in prop::collection::vec(op(), 1..120)) {
