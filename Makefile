@@ -37,7 +37,7 @@ test-e2e: build peers  ## a real Apache Kafka as source
 test-clients: build peers ## real client libraries and applications by capability; ONLY="sarama kafkajs" chooses
 	$(CARGO) test --release --locked -p e2e --test clients -- --at-once $(E2E_THREADS) $(ONLY)
 
-test-crash: build peers ## SIGKILL at random points; CRASH_ROUNDS=25 by default
+test-crash: build peers ## SIGKILL at random points, under mirrors, transactions and groups; CRASH_ROUNDS=…
 	$(CARGO) test --release --locked -p e2e --test crash -- --test-threads=1
 
 test-kafka-suite: build ## Apache Kafka's own client tests, each once; SUITE=all: in fresh and in shared mode

@@ -17,10 +17,15 @@ use super::{LIMIT, random, setting};
 
 const PARTITIONS: u64 = 2;
 const LEDGERS: [&str; 3] = ["anna", "bert", "cleo"];
-/// Worker and its group.
-const COMMITTERS: [(&str, &str); 2] = [("reader-0", "readers"), ("reader-1", "readers")];
+/// Worker, its group, and its protocol.
+const COMMITTERS: [(&str, &str, &str); 4] = [
+    ("reader-0", "readers", "classic"),
+    ("reader-1", "readers", "classic"),
+    ("watcher-0", "watchers", "consumer"),
+    ("watcher-1", "watchers", "consumer"),
+];
 const PROCESSORS: [&str; 2] = ["processor-0", "processor-1"];
-const GROUPS: [&str; 2] = ["readers", "processors"];
+const GROUPS: [&str; 3] = ["readers", "watchers", "processors"];
 
 /// Offsets by group and partition.
 type Offsets = BTreeMap<(String, String), i64>;
@@ -67,9 +72,9 @@ impl World {
         let feeder =
             json!({"kind": "feeder", "name": "feeder", "topic": "input", "partitions": PARTITIONS});
         self.groups.call("start", feeder)?;
-        for (name, group) in COMMITTERS {
-            let fields =
-                json!({"kind": "committer", "name": name, "topic": "input", "group": group});
+        for (name, group, protocol) in COMMITTERS {
+            let fields = json!({"kind": "committer", "name": name, "topic": "input", "group": group,
+                "protocol": protocol});
             self.groups.call("start", fields)?;
         }
         for name in PROCESSORS {
@@ -105,7 +110,7 @@ impl World {
             states.push(self.writers.call("state", json!({"name": name}))?);
         }
         for name in COMMITTERS
-            .map(|(name, _)| name)
+            .map(|(name, _, _)| name)
             .into_iter()
             .chain(PROCESSORS)
         {
@@ -117,7 +122,7 @@ impl World {
     /// Kills it, and checks that no committed offset has gone back.
     fn crash(&mut self) -> Result<()> {
         self.carrick.kill();
-        for (name, group) in COMMITTERS {
+        for (name, group, _) in COMMITTERS {
             let state = self.groups.call("state", json!({"name": name}))?;
             self.learn(group, &state["acked"]);
         }
@@ -287,9 +292,10 @@ fn killed_with_transactions_and_groups_at_work_it_keeps_what_it_promised() -> Re
         );
         ledgers.insert(name, Told::of(&state));
     }
+    std::fs::write("/tmp/classic/broker.log", world.carrick.log())?;
     let mut commits = 0;
     for name in COMMITTERS
-        .map(|(name, _)| name)
+        .map(|(name, _, _)| name)
         .into_iter()
         .chain(PROCESSORS)
     {
