@@ -8,6 +8,7 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+mod consumer;
 mod limits;
 
 use super::*;

@@ -1,0 +1,232 @@
+//! Groups of the consumer protocol on a real metadata store: durability, changes of the protocol,
+//! what administrators see.
+
+use super::*;
+use crate::group::consumer::{
+    HeartbeatAnswer, HeartbeatRequest as ConsumerHeartbeat, LEAVE_EPOCH, Partitions,
+};
+
+/// A heartbeat of a member that subscribes to `orders`.
+fn beat(member: &str, epoch: i32) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        member_id: member.into(),
+        member_epoch: epoch,
+        rebalance_timeout_ms: 30_000,
+        topics: Some(vec!["orders".to_owned()]),
+        owned: Some(Vec::new()),
+        ..ConsumerHeartbeat::default()
+    }
+}
+
+impl World {
+    async fn beat(&self, request: ConsumerHeartbeat) -> Result<HeartbeatAnswer, GroupError> {
+        let group = GroupId::new("readers");
+        self.groups().consumer_heartbeat(&group, request).await
+    }
+
+    fn orders(&self) -> Partitions {
+        let id = self.topics.topic_id("orders").unwrap();
+        Partitions::from([(id, [0, 1].into())])
+    }
+
+    /// Kind and state of the only group.
+    fn only(&self) -> (&'static str, &'static str) {
+        let listed = self.groups().list();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        (listed[0].group_type, listed[0].state)
+    }
+
+    /// A classic member alone in its group, with an assignment that can be read.
+    async fn classic(&self) -> (MemberId, i32) {
+        let group = GroupId::new("readers");
+        let joined = self.groups().join(&group, join_request("")).await;
+        assert_eq!(joined.error, None);
+        let sync = SyncRequest {
+            member_id: joined.member_id.clone(),
+            instance_id: None,
+            generation: joined.generation,
+            protocol_type: None,
+            protocol_name: None,
+            assignments: vec![(joined.member_id.clone(), Bytes::from_static(&[0; 10]))],
+        };
+        self.groups().sync(&group, sync).await.unwrap();
+        (joined.member_id, joined.generation)
+    }
+}
+
+#[tokio::test]
+async fn members_keep_their_ids_and_epochs_over_a_restart() {
+    let mut world = World::new();
+    let joined = world.beat(beat("m", 0)).await.unwrap();
+    assert_eq!(
+        (joined.member_epoch, joined.assignment),
+        (1, Some(world.orders()))
+    );
+    world.restart().await;
+    assert_eq!(world.only(), ("consumer", "Stable"));
+    assert_eq!(world.beat(beat("m", 1)).await.unwrap().member_epoch, 1);
+    let group = GroupId::new("readers");
+    let described = world.groups().describe_consumer(&group).unwrap();
+    assert_eq!(described.members[0].assigned, world.orders());
+    let classic = world.groups().describe(&group);
+    assert_eq!(classic.err(), Some(GroupError::GroupNotFound));
+}
+
+#[tokio::test]
+async fn a_join_that_fails_leaves_no_group_behind() {
+    let world = World::new();
+    let wrong = ConsumerHeartbeat {
+        regex: Some("[".to_owned()),
+        ..beat("m", 0)
+    };
+    assert_eq!(world.beat(wrong).await, Err(GroupError::InvalidRegex));
+    assert_eq!(
+        world.beat(beat("m", 1)).await,
+        Err(GroupError::GroupNotFound)
+    );
+    assert!(world.listed().is_empty());
+}
+
+#[tokio::test]
+async fn a_group_is_deleted_once_its_members_have_left() {
+    let mut world = World::new();
+    world.beat(beat("m", 0)).await.unwrap();
+    let group = GroupId::new("readers");
+    let early = world.groups().delete(&group).await;
+    assert_eq!(early, Err(GroupError::NonEmptyGroup));
+    world.beat(beat("m", LEAVE_EPOCH)).await.unwrap();
+    assert_eq!(world.only(), ("consumer", "Empty"));
+    world.groups().delete(&group).await.unwrap();
+    world.restart().await;
+    assert!(world.listed().is_empty());
+}
+
+#[tokio::test]
+async fn an_empty_group_without_offsets_is_swept_away() {
+    let world = World::new();
+    world.beat(beat("m", 0)).await.unwrap();
+    world.groups().inner.sweep(world.now_ms());
+    assert_eq!(world.only(), ("consumer", "Stable"));
+    world.beat(beat("m", LEAVE_EPOCH)).await.unwrap();
+    world.groups().inner.sweep(world.now_ms());
+    assert!(world.listed().is_empty());
+}
+
+#[tokio::test]
+async fn offsets_are_fenced_by_epoch() {
+    let world = World::new();
+    world.beat(beat("m", 0)).await.unwrap();
+    let group = GroupId::new("readers");
+    let mut commit = simple(vec![world.new_offset("orders", 0, 7)]);
+    commit.fence.member_id = "m".into();
+    for (epoch, expected) in [
+        (0, Err(GroupError::StaleMemberEpoch)),
+        (2, Err(GroupError::StaleMemberEpoch)),
+        (1, Ok(vec![Ok(())])),
+    ] {
+        commit.fence.generation = epoch;
+        let committed = world.groups().commit(&group, commit.clone()).await;
+        assert_eq!(committed, expected, "epoch {epoch}");
+    }
+    let (m, fetch) = (MemberId::from("m"), |member, epoch| {
+        world.groups().fence_fetch(&group, member, epoch)
+    });
+    assert_eq!(fetch(Some(&m), 1), Ok(()));
+    assert_eq!(fetch(Some(&m), 0), Err(GroupError::StaleMemberEpoch));
+    assert_eq!(fetch(None, -1), Ok(()));
+    let topics = vec![(TopicName::new("orders").unwrap(), vec![0])];
+    let deleted = world.groups().delete_offsets(&group, topics).await;
+    assert_eq!(deleted, Ok(vec![Err(GroupError::SubscribedToTopic)]));
+}
+
+#[tokio::test]
+async fn a_group_changes_its_protocol_and_back_and_keeps_its_offsets() {
+    let mut world = World::new();
+    world.commit("readers", "bills", 0, 5).await;
+    let classic = world.classic().await;
+    let joined = world.beat(beat("m", 0)).await.unwrap();
+    assert_eq!(joined.member_epoch, classic.1 + 1);
+    assert_eq!(world.only(), ("consumer", "Reconciling"));
+    world.restart().await;
+    assert_eq!(world.only(), ("consumer", "Reconciling"));
+    let told = world.heartbeat("readers", &classic);
+    assert_eq!(told, Err(GroupError::RebalanceInProgress));
+    world.beat(beat("m", LEAVE_EPOCH)).await.unwrap();
+    assert_eq!(world.only(), ("classic", "PreparingRebalance"));
+    world.restart().await;
+    assert_eq!(world.only(), ("classic", "Stable"));
+    let again = world.groups().describe(&GroupId::new("readers")).unwrap();
+    assert_eq!(again.members[0].member_id, classic.0);
+    assert_eq!(world.offset("readers", "bills", 0), Some(5));
+}
+
+#[tokio::test]
+async fn a_join_that_waits_hears_of_the_change() {
+    let world = World::new();
+    let first = world.classic().await;
+    let group = GroupId::new("readers");
+    let mut second = join_request("");
+    second.fresh_member_id = "second".into();
+    // It waits for the first member to join again, who does not.
+    let waiting = world.groups().join(&group, second);
+    world.beat(beat("m", 0)).await.unwrap();
+    let told = waiting.await;
+    assert_eq!(told.error, Some(GroupError::RebalanceInProgress));
+    let described = world.groups().describe_consumer(&group).unwrap();
+    let ids: Vec<&str> = described
+        .members
+        .iter()
+        .map(|one| one.member_id.as_str())
+        .collect();
+    assert_eq!(ids, [first.0.as_str(), "m", "second"]);
+}
+
+#[tokio::test]
+async fn an_empty_group_takes_the_protocol_of_whoever_comes() {
+    let mut world = World::new();
+    world.commit("readers", "bills", 0, 5).await;
+    world.beat(beat("m", 0)).await.unwrap();
+    world.beat(beat("m", LEAVE_EPOCH)).await.unwrap();
+    world.classic().await;
+    assert_eq!(world.only(), ("classic", "Stable"));
+    world.restart().await;
+    assert_eq!(world.only(), ("classic", "Stable"));
+    assert_eq!(world.offset("readers", "bills", 0), Some(5));
+}
+
+#[tokio::test]
+async fn a_group_whose_members_are_no_consumers_stays_classic() {
+    let world = World::new();
+    // Its assignment is not what a consumer's leader gives.
+    world.join("readers", "").await;
+    assert_eq!(
+        world.beat(beat("m", 0)).await,
+        Err(GroupError::GroupNotFound)
+    );
+    assert_eq!(world.only(), ("classic", "Stable"));
+}
+
+#[tokio::test]
+async fn configs_of_a_group_survive_a_restart() {
+    let mut world = World::new();
+    let group = GroupId::new("readers");
+    let set = |own: &mut crate::group::configs::Overrides| {
+        own.insert("consumer.heartbeat.interval.ms".into(), "7000".into());
+        Ok(())
+    };
+    world
+        .groups()
+        .alter_group_configs(&group, true, set)
+        .await
+        .unwrap();
+    assert!(world.groups().groups_with_configs().is_empty());
+    world
+        .groups()
+        .alter_group_configs(&group, false, set)
+        .await
+        .unwrap();
+    world.restart().await;
+    assert_eq!(world.groups().groups_with_configs(), [group]);
+    let joined = world.beat(beat("m", 0)).await.unwrap();
+    assert_eq!(joined.heartbeat_interval_ms, 7_000);
+}
