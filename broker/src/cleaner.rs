@@ -218,7 +218,7 @@ mod tests {
     async fn compacted(partition: &Partition) -> BTreeMap<Vec<u8>, String> {
         let begun = Instant::now();
         loop {
-            let (count, last) = held(&partition);
+            let (count, last) = held(partition);
             if count < 60 {
                 return last;
             }

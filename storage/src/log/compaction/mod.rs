@@ -93,7 +93,7 @@ pub struct Pass {
     map: OffsetMap,
     walked: Walked,
     /// Numbers of segments that become one, the oldest first.
-    groups: VecDeque<std::ops::Range<usize>>,
+    merges: VecDeque<std::ops::Range<usize>>,
     stats: CleanStats,
 }
 
@@ -122,7 +122,7 @@ impl ToClean {
         let snapshot = self.snapshot;
         let map = read_keys(&snapshot, cleanable, setting.limits, pace)?;
         let end = map.latest().next();
-        let groups = groups(&snapshot, end, cleanable.upto, &setting.config)?;
+        let merges = merges(&snapshot, end, cleanable.upto, &setting.config)?;
         let stats = CleanStats {
             keys: map.len(),
             ..CleanStats::default()
@@ -137,7 +137,7 @@ impl ToClean {
             last_records: setting.last_records,
             map,
             walked: Walked::default(),
-            groups,
+            merges,
             stats,
         })
     }
@@ -163,21 +163,21 @@ impl Pass {
     ///
     /// Errors: as [`ToClean::begin`], `DiskFull`. Nothing is left of the segment then.
     pub fn next(&mut self, pace: &mut Pace<'_>) -> Result<Option<Rewritten>, CleanError> {
-        let Some(group) = self.groups.pop_front() else {
+        let Some(merge) = self.merges.pop_front() else {
             return Ok(None);
         };
         let snapshot = Arc::clone(&self.snapshot);
         let swap = Swap {
-            base: snapshot.base_of(group.start),
-            end: snapshot.base_of(group.end),
+            base: snapshot.base_of(merge.start),
+            end: snapshot.base_of(merge.end),
         };
         let dir = Arc::clone(snapshot.dir());
-        let size = self.rewrite(&snapshot, group.clone(), pace);
+        let size = self.rewrite(&snapshot, merge.clone(), pace);
         let size = size.inspect_err(|_| remove_cleaned(&dir, swap.base))?;
         Ok(Some(Rewritten {
             swap,
             dir,
-            replaced: snapshot.sealed(group),
+            replaced: snapshot.sealed(merge),
             size,
             history: self.history,
         }))
@@ -191,12 +191,12 @@ impl Pass {
     fn rewrite(
         &mut self,
         snapshot: &Snapshot,
-        group: std::ops::Range<usize>,
+        merge: std::ops::Range<usize>,
         pace: &mut Pace<'_>,
     ) -> Result<usize, CleanError> {
-        let mut output = Output::create(snapshot.dir(), snapshot.base_of(group.start))?;
-        let last = snapshot.base_of(group.end - 1);
-        for at in group {
+        let mut output = Output::create(snapshot.dir(), snapshot.base_of(merge.start))?;
+        let last = snapshot.base_of(merge.end - 1);
+        for at in merge {
             let view = snapshot.view(at)?;
             self.walked.expect(snapshot.aborted(view.base, view.next)?);
             let mut position = 0;
@@ -321,8 +321,8 @@ fn put_keys(
 }
 
 /// Which segments become one: as many as fit one by size, indexes and offsets (Kafka's
-/// `groupSegmentsBySize`). All that begin below `end`.
-fn groups(
+/// `Cleaner` does the same). All that begin below `end`.
+fn merges(
     snapshot: &Snapshot,
     end: Offset,
     upto: Offset,
@@ -337,28 +337,28 @@ fn groups(
         u64::from(config.index_max_bytes),
         u64::from(config.index_max_bytes),
     ];
-    let mut groups: VecDeque<std::ops::Range<usize>> = VecDeque::new();
+    let mut merges: VecDeque<std::ops::Range<usize>> = VecDeque::new();
     let mut sizes = [0; 3];
     for at in 0..count {
         let own = snapshot.sizes_of(at)?;
         let sum: Vec<u64> = sizes.iter().zip(own).map(|(a, b)| a + b).collect();
         let fits = sum.iter().zip(limits).all(|(size, limit)| *size <= limit);
-        match groups.back_mut() {
-            Some(group)
+        match merges.back_mut() {
+            Some(merge)
                 if fits
-                    && snapshot.base_of(at + 1) - snapshot.base_of(group.start)
+                    && snapshot.base_of(at + 1) - snapshot.base_of(merge.start)
                         <= i64::from(i32::MAX) =>
             {
-                group.end = at + 1;
+                merge.end = at + 1;
                 sizes = [sum[0], sum[1], sum[2]];
             }
             _ => {
-                groups.push_back(at..at + 1);
+                merges.push_back(at..at + 1);
                 sizes = own;
             }
         }
     }
-    Ok(groups)
+    Ok(merges)
 }
 
 impl Log {

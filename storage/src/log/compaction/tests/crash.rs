@@ -30,7 +30,7 @@ fn swap_of(prepare: impl Fn(&TempDir) -> Log, rules: CleanRules, now_ms: i64) {
         let dir = tempfile::tempdir().unwrap();
         let mut log = prepare(&dir);
         let pass = begin(&log, rules, ROOMY, now_ms);
-        assert_eq!(pass.groups.len(), 1, "one swap");
+        assert_eq!(pass.merges.len(), 1, "one swap");
         die_after(Some(steps));
         let died = finish(&mut log, pass);
         die_after(None);

@@ -208,7 +208,7 @@ impl Model {
     }
 }
 
-/// What a consumer of committed records ends up with.
+/// What a reader of committed records ends up with.
 fn read_committed(log: &Log) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let snapshot = log.reader().snapshot();
     let mut coming = snapshot
@@ -430,12 +430,12 @@ impl Run {
         let pass = begin(log, rules, limits, now_ms);
         let snapshot = log.reader().snapshot();
         let ranges: Vec<(i64, i64)> = pass
-            .groups
+            .merges
             .iter()
-            .map(|group| {
+            .map(|merge| {
                 (
-                    snapshot.base_of(group.start).0,
-                    snapshot.base_of(group.end).0,
+                    snapshot.base_of(merge.start).0,
+                    snapshot.base_of(merge.end).0,
                 )
             })
             .collect();
