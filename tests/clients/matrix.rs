@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Peer, Result};
+use harness::{Peer, Result, toolchain};
 use parking_lot::Mutex;
 
 /// Which table a row stands in.
@@ -131,9 +131,14 @@ impl Row {
         self
     }
 
+    /// Every cell looks at what was done through the Java client, so every row needs that.
     fn ready(&self) -> std::result::Result<Ready, String> {
+        let needed = || match toolchain::missing_java() {
+            Some(line) => Ok(Ready::Missing(line)),
+            None => (self.needs)(),
+        };
         self.ready
-            .get_or_init(|| (self.needs)().map_err(|e| format!("{e:#}")))
+            .get_or_init(|| needed().map_err(|e| format!("{e:#}")))
             .clone()
     }
 }

@@ -5,7 +5,7 @@ use carrick_protocol::batch::BatchHeader;
 use harness::{Carrick, Peer, Result, segments};
 use serde_json::{Value, json};
 
-use super::Capability;
+use super::{Capability, now_ms};
 use crate::library::Library;
 use crate::matrix::Stage;
 
@@ -39,17 +39,17 @@ fn each_codec_both_ways(library: &Library, stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn batch(topic: &str, codec: &str) -> Value {
-    json!({
+fn batch(topic: &str, codec: &str) -> Result<Value> {
+    Ok(json!({
         "topic": topic, "partition": 0, "count": RECORDS, "min_bytes": 1, "max_bytes": 3000, "keys": 13,
-        "tombstones": true, "compression": codec, "seed": 7, "timestamp_ms": 1_750_000_000_000_i64,
-    })
+        "tombstones": true, "compression": codec, "seed": 7, "timestamp_ms": now_ms()?,
+    }))
 }
 
 /// The library writes; it, and the Java client, read.
 fn write(peer: &mut Peer, java: &mut Peer, topic: &str, codec: &str) -> Result<()> {
     java.call("create_topic", json!({"topic": topic}))?;
-    let written = peer.call("produce", batch(topic, codec))?;
+    let written = peer.call("produce", batch(topic, codec)?)?;
     assert_eq!(written["acked"], RECORDS, "{codec}");
     assert_eq!(written["last_offset"], RECORDS - 1, "{codec}");
     check_read(java, topic, &written)?;
@@ -58,7 +58,7 @@ fn write(peer: &mut Peer, java: &mut Peer, topic: &str, codec: &str) -> Result<(
 
 fn write_by_java(java: &mut Peer, topic: &str, codec: &str) -> Result<Value> {
     java.call("create_topic", json!({"topic": topic}))?;
-    java.call("produce", batch(topic, codec))
+    java.call("produce", batch(topic, codec)?)
 }
 
 fn check_read(reader: &mut Peer, topic: &str, written: &Value) -> Result<()> {

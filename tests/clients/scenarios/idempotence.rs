@@ -1,7 +1,8 @@
 //! An idempotent producer whose answers get lost: every record is in the log once, in order.
 
+use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carrick_protocol::batch::BatchHeader;
 use harness::process::free_ports;
@@ -9,7 +10,7 @@ use harness::proxy::Proxy;
 use harness::{Carrick, Result, segments};
 use serde_json::json;
 
-use super::Capability;
+use super::{Capability, LIMIT, now_ms};
 use crate::library::Library;
 use crate::matrix::Stage;
 
@@ -36,15 +37,21 @@ fn lost_answers_duplicate_nothing(library: &Library, stage: &mut Stage) -> Resul
     let java = stage.java(&carrick.bootstrap())?;
     java.call("create_topic", json!({"topic": "once"}))?;
     let mut peer = (library.start)(&proxy.address())?;
+    let log = carrick.partition_dir("once", 0);
     let fields = json!({
         "topic": "once", "partition": 0, "count": RECORDS, "keys": 13, "idempotent": true,
-        "spread_ms": SPREAD_MS, "timestamp_ms": 1_750_000_000_000_i64,
+        "spread_ms": SPREAD_MS, "timestamp_ms": now_ms()?,
     });
     let written = thread::scope(|scope| {
         scope.spawn(|| {
+            // A connection that breaks before it was ever used is another matter: some libraries give up then.
+            let limit = Instant::now() + LIMIT;
+            while !has_records(&log) && Instant::now() < limit {
+                thread::sleep(Duration::from_millis(20));
+            }
             for _ in 0..CUTS {
-                thread::sleep(BETWEEN);
                 proxy.cut_after_each(&[BYTES_OF_AN_ANSWER]);
+                thread::sleep(BETWEEN);
             }
         });
         peer.call("produce", fields)
@@ -54,9 +61,13 @@ fn lost_answers_duplicate_nothing(library: &Library, stage: &mut Stage) -> Resul
     let read = java.call("consume", json!({"topic": "once", "partition": 0}))?;
     assert_eq!(read["count"], RECORDS, "each record is there once");
     assert_eq!(read["content"], written["content"], "and in order");
-    for (base, bytes) in segments::batches(&carrick.partition_dir("once", 0), 0, i64::MAX)? {
+    for (base, bytes) in segments::batches(&log, 0, i64::MAX)? {
         let named = BatchHeader::parse(&bytes)?.has_producer();
         assert!(named, "the batch at {base} has a producer id");
     }
     Ok(())
+}
+
+fn has_records(log: &Path) -> bool {
+    segments::batches(log, 0, i64::MAX).is_ok_and(|batches| !batches.is_empty())
 }

@@ -9,7 +9,7 @@ mod resume;
 mod topics;
 mod transactions;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use harness::{Carrick, Peer, Result, wait_until};
 use serde_json::{Value, json};
@@ -136,6 +136,12 @@ fn wait_committed(
             Err(answer["offsets"].to_string())
         })
     })
+}
+
+/// Milliseconds since 1970. Older records than those of today fall to retention.
+fn now_ms() -> Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(u64::try_from(now.as_millis())?)
 }
 
 /// The names in an answer's list.

@@ -9,6 +9,26 @@ use anyhow::bail;
 use crate::Result;
 use crate::process::{cache_dir, repository};
 
+/// What is missing for a real Apache Kafka and its Java client, as the line that says what to install; `None` where all
+/// of it is there, or could be installed without asking.
+#[must_use]
+pub fn missing_java() -> Option<String> {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    let missing = MISSING.get_or_init(|| {
+        let output = Command::new("bash")
+            .arg(repository().join("scripts/deps.sh"))
+            .arg("kafka")
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(e) => Some(format!("cannot run scripts/deps.sh: {e}")),
+        }
+    });
+    missing.clone()
+}
+
 /// A language whose client libraries are peers.
 #[derive(Debug, Clone, Copy)]
 pub enum Toolchain {
