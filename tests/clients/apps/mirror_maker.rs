@@ -18,11 +18,7 @@ const PART: usize = 500;
 
 /// The row of MirrorMaker 2.
 pub fn row() -> Row {
-    application("MirrorMaker 2 4.3")
-        .cell("Carrick to Kafka and Kafka to Carrick", |_| both_ways())
-        .cell("exactly once to Carrick, killed in between", |_| {
-            exactly_once()
-        })
+    application("MirrorMaker 2 4.3").cell("Carrick to Kafka and Kafka to Carrick", |_| both_ways())
 }
 
 /// One direction: a topic and a group at the source, and what they are called at the target.
