@@ -1,5 +1,7 @@
 //! Rules of idempotence and transactions, one by one and against a model that keeps everything.
 
+mod coordinated;
+
 use super::*;
 use carrick_protocol::batch::{Attributes, MAGIC_V2};
 use carrick_protocol::ids::LeaderEpoch;
