@@ -13,11 +13,15 @@ use carrick_storage::log::{CleanError, CleanLimits};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::config::Values;
 use crate::partition::Partition;
 use crate::{Broker, clock};
 
 /// How long a cleaner that is held back waits before it looks whether to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// More cleaners than this help no disk.
+const CLEANERS_MAX: usize = 64;
 
 /// `log.cleaner.*`.
 #[derive(Debug, Clone)]
@@ -34,10 +38,26 @@ pub struct CleanerConfig {
     pub limits: CleanLimits,
 }
 
+impl CleanerConfig {
+    /// As the broker's properties say.
+    pub fn of(values: &Values) -> Self {
+        let threads = values.size("log.cleaner.threads").clamp(1, CLEANERS_MAX);
+        Self {
+            enable: values.boolean("log.cleaner.enable"),
+            threads,
+            backoff_ms: values.millis("log.cleaner.backoff.ms"),
+            max_bytes_per_second: values.double("log.cleaner.io.max.bytes.per.second"),
+            limits: CleanLimits {
+                map_bytes: values.size("log.cleaner.dedupe.buffer.size") / threads,
+                load_factor: values.double("log.cleaner.io.buffer.load.factor"),
+            },
+        }
+    }
+}
+
 /// What the cleaners share.
 #[derive(Debug)]
 struct Cleaners {
-    config: CleanerConfig,
     /// Being cleaned, or failed.
     taken: Mutex<HashSet<TopicPartition>>,
     /// When the bytes counted so far are paid for.
@@ -46,11 +66,9 @@ struct Cleaners {
 
 /// Starts the cleaners. They hold the broker only while they work, and end when it stops.
 pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
-    let config = broker.config.cleaner.clone();
+    let config = &broker.config.cleaner;
     let threads = if config.enable { config.threads } else { 0 };
-    let backoff = Duration::from_millis(config.backoff_ms);
     let cleaners = Arc::new(Cleaners {
-        config,
         taken: Mutex::default(),
         paid_until: Mutex::new(Instant::now()),
     });
@@ -63,7 +81,11 @@ pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
                     return;
                 };
                 let cleaners = Arc::clone(&cleaners);
-                let round = tokio::task::spawn_blocking(move || cleaners.clean_dirtiest(&broker));
+                // But for their number, all of it may change while the broker runs.
+                let config = CleanerConfig::of(&broker.configs.values());
+                let backoff = Duration::from_millis(config.backoff_ms);
+                let round =
+                    tokio::task::spawn_blocking(move || cleaners.clean_dirtiest(&broker, &config));
                 let cleaned = round.await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a cleaner failed");
                     false
@@ -81,14 +103,15 @@ pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
 
 impl Cleaners {
     /// Cleans one partition; false when none is due.
-    fn clean_dirtiest(&self, broker: &Broker) -> bool {
+    fn clean_dirtiest(&self, broker: &Broker, config: &CleanerConfig) -> bool {
         let Some(partition) = self.take_dirtiest(broker) else {
             return false;
         };
         let id = partition.id().clone();
         let started = Instant::now();
-        let mut pace = |bytes| self.pace(bytes, || broker.is_stopping() || partition.is_closed());
-        let cleaned = partition.compact(clock::now_ms(), self.config.limits, &mut pace);
+        let stop = || broker.is_stopping() || partition.is_closed();
+        let mut pace = |bytes| self.pace(bytes, config.max_bytes_per_second, stop);
+        let cleaned = partition.compact(clock::now_ms(), config.limits, &mut pace);
         let ms = started.elapsed().as_millis();
         match cleaned {
             Ok(stats) => {
@@ -142,8 +165,8 @@ impl Cleaners {
     }
 
     /// Waits until `bytes` are within the limit; false when it is time to stop.
-    fn pace(&self, bytes: usize, stop: impl Fn() -> bool) -> bool {
-        let seconds = bytes as f64 / self.config.max_bytes_per_second;
+    fn pace(&self, bytes: usize, max_bytes_per_second: f64, stop: impl Fn() -> bool) -> bool {
+        let seconds = bytes as f64 / max_bytes_per_second;
         let cost = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
         let until = {
             let mut paid_until = self.paid_until.lock();
@@ -291,33 +314,21 @@ mod tests {
 
     #[test]
     fn the_limit_of_bytes_holds_for_all_cleaners_together() {
-        let limits = CleanLimits {
-            map_bytes: 0,
-            load_factor: 0.9,
-        };
-        let cleaners = |max_bytes_per_second| Cleaners {
-            config: CleanerConfig {
-                enable: true,
-                threads: 2,
-                backoff_ms: 0,
-                max_bytes_per_second,
-                limits,
-            },
+        let cleaners = Cleaners {
             taken: Mutex::default(),
             paid_until: Mutex::new(Instant::now()),
         };
         let begun = Instant::now();
-        let limited = cleaners(1_000_000.0);
         std::thread::scope(|scope| {
             for _ in 0..2 {
-                scope.spawn(|| assert!((0..5).all(|_| limited.pace(10_000, || false))));
+                scope.spawn(|| assert!((0..5).all(|_| cleaners.pace(10_000, 1e6, || false))));
             }
         });
         assert!(
             begun.elapsed() >= Duration::from_millis(100),
             "100 kB at 1 MB/s"
         );
-        assert!(!cleaners(1.0).pace(1 << 40, || true), "and stops at once");
-        assert!(cleaners(f64::MAX).pace(1 << 40, || false));
+        assert!(!cleaners.pace(1 << 40, 1.0, || true), "and stops at once");
+        assert!(cleaners.pace(1 << 40, f64::MAX, || false));
     }
 }

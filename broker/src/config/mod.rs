@@ -18,8 +18,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use carrick_storage::log::CleanLimits;
-
 use crate::cleaner::CleanerConfig;
 
 pub use def::{Check, ConfigDef, Kind};
@@ -27,9 +25,6 @@ pub use error::ConfigError;
 pub use groups::{ConsumerGroupConfig, GroupConfig, MigrationPolicy};
 pub use listener::Listener;
 pub use values::Values;
-
-/// More cleaners than this help no disk.
-const CLEANERS_MAX: usize = 64;
 
 /// What is kept in memory for requests when `queued.max.request.bytes` sets no limit.
 const DEFAULT_QUEUED_MAX_REQUEST_BYTES: usize = 512 << 20;
@@ -152,7 +147,7 @@ impl BrokerConfig {
             producer_id_expiration_ms: values.long("producer.id.expiration.ms"),
             producer_id_expiration_check_interval_ms: values
                 .millis("producer.id.expiration.check.interval.ms"),
-            cleaner: cleaner_config(&values),
+            cleaner: CleanerConfig::of(&values),
             groups: GroupConfig::read(&values)?,
             transactions: transaction_config(&values),
             values,
@@ -209,20 +204,6 @@ fn transaction_config(values: &Values) -> TransactionConfig {
             .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
         max_ids: values.size("transaction.coordinator.max.ids"),
         max_bytes: values.size("transaction.coordinator.max.bytes"),
-    }
-}
-
-fn cleaner_config(values: &Values) -> CleanerConfig {
-    let threads = values.size("log.cleaner.threads").clamp(1, CLEANERS_MAX);
-    CleanerConfig {
-        enable: values.boolean("log.cleaner.enable"),
-        threads,
-        backoff_ms: values.millis("log.cleaner.backoff.ms"),
-        max_bytes_per_second: values.double("log.cleaner.io.max.bytes.per.second"),
-        limits: CleanLimits {
-            map_bytes: values.size("log.cleaner.dedupe.buffer.size") / threads,
-            load_factor: values.double("log.cleaner.io.buffer.load.factor"),
-        },
     }
 }
 

@@ -226,8 +226,7 @@ pub fn check(entity: &Entity, key: &str, value: f64) -> Result<(), QuotaError> {
     let kind = Kind::named(key)
         .filter(|kind| (*kind == Kind::Connection) == is_ip)
         .ok_or_else(|| QuotaError::UnknownKey(key.to_owned()))?;
-    // Not a number is refused, too.
-    if !(value > 0.0) {
+    if value.is_nan() || value <= 0.0 {
         return Err(QuotaError::NotPositive(key.to_owned()));
     }
     match kind.whole() {

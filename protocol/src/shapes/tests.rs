@@ -8,8 +8,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Message, Request};
 use proptest::prelude::*;
 
-use super::parse::Op;
-use super::sample::{Fault, Rng, Writer};
+use super::sample::{Fault, Writer};
 use super::*;
 use crate::versions;
 
