@@ -57,6 +57,9 @@ pub fn print(rows: &[Row], outcomes: &[Vec<Outcome>]) {
     println!("\nclients: {passed} passed, {failed} failed, {skipped} skipped");
 }
 
+/// Of a failure, below the table.
+const REASON_CHARS_MAX: usize = 400;
+
 type Chosen<'a> = [(&'a Row, &'a [Outcome])];
 
 fn new_table() -> Table {
@@ -112,6 +115,13 @@ fn word(cell: &Cell, outcome: &Outcome) -> &'static str {
     }
 }
 
+/// The end of a failure's text, which may be a program's log: all of it was printed when the cell ended.
+fn one_line(why: &str) -> String {
+    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let from = line.char_indices().rev().nth(REASON_CHARS_MAX);
+    from.map_or_else(|| line.clone(), |(at, _)| format!("…{}", &line[at..]))
+}
+
 fn print_reasons(rows: &Chosen<'_>) {
     let mut lines: Vec<String> = Vec::new();
     for (row, outcomes) in rows {
@@ -122,7 +132,10 @@ fn print_reasons(rows: &Chosen<'_>) {
                     format!("* {} / {}: without {without}", row.name, cell.capability)
                 }
                 Outcome::Passed(_) | Outcome::NotAsked => continue,
-                Outcome::Failed(why) => format!("FAILED {} / {}: {why}", row.name, cell.capability),
+                Outcome::Failed(why) => {
+                    let end = one_line(why);
+                    format!("FAILED {} / {}: {end}", row.name, cell.capability)
+                }
                 Outcome::Skipped(line) => format!("skipped {}: {line}", row.name),
                 Outcome::Lacks(why) => format!("– {} / {}: {why}", row.name, cell.capability),
             };
