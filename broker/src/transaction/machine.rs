@@ -281,6 +281,8 @@ impl Transaction {
 
     /// The end raised the epoch, so a repeated request is known by the epoch before. A request
     /// with the epoch in force is one for the next transaction, which may be without partitions.
+    /// It may come while the markers of the one before are on their way, since their producer has
+    /// its answer by then: then nothing is judged yet, not even who asks.
     fn plan_end_v2(
         &self,
         producer: Producer,
@@ -289,6 +291,9 @@ impl Transaction {
         now_ms: i64,
     ) -> Result<End, TxnError> {
         self.check_settled()?;
+        if self.now.state.is_prepared() {
+            return Err(TxnError::Concurrent);
+        }
         let wrapped = self.now.epoch == 0
             && producer.epoch == i16::MAX - 1
             && producer.id == self.now.previous_producer_id;
@@ -298,9 +303,8 @@ impl Transaction {
         let is_repeated = wrapped || producer.epoch.checked_add(1) == Some(self.now.epoch);
         let is_current = producer.epoch == self.now.epoch;
         let is_known = match self.now.state {
-            State::Ongoing | State::Empty => is_current,
-            State::PrepareCommit | State::PrepareAbort => is_repeated && !wrapped,
             State::CompleteCommit | State::CompleteAbort => is_repeated || is_current,
+            _ => is_current,
         };
         if !is_known {
             return Err(TxnError::Fenced);
@@ -311,12 +315,6 @@ impl Transaction {
         };
         match (self.now.state, outcome) {
             (State::Ongoing, _) => prepare(),
-            (State::PrepareCommit | State::PrepareAbort, _) => {
-                match self.now.outcome() == Some(outcome) {
-                    true => Err(TxnError::Concurrent),
-                    false => Err(TxnError::InvalidState),
-                }
-            }
             (State::CompleteCommit | State::CompleteAbort, _) if is_repeated => {
                 match self.now.outcome() == Some(outcome) {
                     true => Ok(End::Already(self.now.producer())),
