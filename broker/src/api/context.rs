@@ -2,12 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use kafka_protocol::protocol::StrBytes;
-use parking_lot::Mutex;
 
 use crate::Broker;
+use crate::quota::Hold;
 
 /// One client connection, as far as handlers care.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub struct Connection {
     /// Index into `BrokerConfig::listeners` of the listener that accepted it.
     pub listener: usize,
     /// Until when it is not read, for its client went over a quota.
-    held_until: Mutex<Option<Instant>>,
+    pub held: Hold,
 }
 
 impl Connection {
@@ -29,27 +28,7 @@ impl Connection {
             id,
             peer,
             listener,
-            held_until: Mutex::default(),
-        }
-    }
-
-    /// From now on for so long, at least, no request of this connection is handled.
-    pub fn hold(&self, wait: Duration) {
-        let until = Instant::now().checked_add(wait);
-        let mut held_until = self.held_until.lock();
-        *held_until = (*held_until).max(until);
-    }
-
-    /// Returns when the connection may be read.
-    pub async fn released(&self) {
-        loop {
-            let held_until = *self.held_until.lock();
-            match held_until {
-                Some(until) if until > Instant::now() => {
-                    tokio::time::sleep_until(until.into()).await;
-                }
-                _ => return,
-            }
+            held: Hold::default(),
         }
     }
 }

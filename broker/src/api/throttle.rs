@@ -157,7 +157,7 @@ impl Context {
     /// Holds the connection to a wait.
     pub fn hold(&self, wait_ms: i32) {
         if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
-            self.connection.hold(Duration::from_millis(wait_ms));
+            self.connection.held.prolong(Duration::from_millis(wait_ms));
         }
     }
 

@@ -10,12 +10,14 @@
 
 pub mod bucket;
 pub mod entity;
+mod hold;
 mod meters;
 pub mod rate;
 mod set;
 pub mod table;
 
 pub use entity::{Entity, Part, PartKind};
+pub use hold::Hold;
 pub use meters::Quotas;
 pub use set::{Alteration, QuotaOp};
 pub use table::{Kind, Match};

@@ -92,14 +92,14 @@ async fn read_requests(
         let Ok(place) = queue.reserve().await else {
             return Ended::Stopped;
         };
-        context.connection.released().await;
+        context.connection.held.over().await;
         let frame = match read_frame(reader, limits).await {
             Ok(frame) => frame,
             Err(error @ ReadError::Length { .. }) => return Ended::Refused(error.to_string()),
             Err(error) => return Ended::ByPeer(error),
         };
         // An answer that was still to come when this was read may have told the client to wait.
-        context.connection.released().await;
+        context.connection.held.over().await;
         let started = Instant::now();
         let Dispatched { entry, reply } = match dispatch(context, frame.bytes) {
             Ok(dispatched) => dispatched,

@@ -1,0 +1,31 @@
+//! Until when a connection is not read, for its client went over a quota (KIP-219).
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// The pause of one connection: only ever prolonged.
+#[derive(Debug, Default)]
+pub struct Hold(Mutex<Option<Instant>>);
+
+impl Hold {
+    /// From now on for so long, at least.
+    pub fn prolong(&self, wait: Duration) {
+        let until = Instant::now().checked_add(wait);
+        let mut held_until = self.0.lock();
+        *held_until = (*held_until).max(until);
+    }
+
+    /// Returns when it is over.
+    pub async fn over(&self) {
+        loop {
+            let held_until = *self.0.lock();
+            match held_until {
+                Some(until) if until > Instant::now() => {
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                _ => return,
+            }
+        }
+    }
+}
