@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use harness::process::Process;
+use harness::process::{Process, free_ports};
 use harness::{Carrick, Kafka, Result, kafka, wait_until};
 
 use super::application;
@@ -15,10 +15,16 @@ const LIMIT: Duration = Duration::from_secs(90);
 const PARTITIONS: i32 = 2;
 /// Records of each partition before MirrorMaker starts, and as many after.
 const PART: usize = 500;
+/// Records of each partition that MirrorMaker is killed over.
+const LATER: usize = 5000;
 
 /// The row of MirrorMaker 2.
 pub fn row() -> Row {
-    application("MirrorMaker 2 4.3").cell("Carrick to Kafka and Kafka to Carrick", |_| both_ways())
+    application("MirrorMaker 2 4.3")
+        .cell("Carrick to Kafka and Kafka to Carrick", |_| both_ways())
+        .cell("exactly once to Carrick, killed in between", |_| {
+            exactly_once()
+        })
 }
 
 /// One direction: a topic and a group at the source, and what they are called at the target.
@@ -129,6 +135,64 @@ fn start(text: &str, folder: &std::path::Path) -> Result<Process> {
         .arg("org.apache.kafka.connect.mirror.MirrorMaker")
         .arg(&properties);
     Process::spawn("mirror maker", command, &folder.join("mm2.log"))
+}
+
+/// Records of a topic without their offsets: markers of transactions take some.
+fn contents(bootstrap: &str, topic: &str) -> Result<Vec<(i32, String, String)>> {
+    let all = records::read_all(bootstrap, topic)?;
+    let plain = all.into_iter().map(|r| (r.partition, r.key, r.value));
+    Ok(plain.collect())
+}
+
+/// MirrorMaker is killed while it copies; the next one leaves nothing out and copies nothing twice.
+fn exactly_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (carrick, kafka) = (Carrick::start()?, Kafka::start()?);
+    let flow = Flow {
+        source: kafka.bootstrap(),
+        target: carrick.bootstrap(),
+        topic: "payments",
+        group: "audit",
+        mirrored: "kafka.payments".to_owned(),
+    };
+    flow.prepare()?;
+    let [port] = free_ports()?;
+    let text = common(&flow.target, &flow.source)
+        + &format!(
+            "carrick.exactly.once.source.support=enabled\ndedicated.mode.enable.internal.rest=true\n\
+             listeners=http://127.0.0.1:{port}\nconsumer.max.poll.records=50\n\
+             session.timeout.ms=6000\nheartbeat.interval.ms=1000\nscheduled.rebalance.max.delay.ms=0\n"
+        );
+    let mut maker = start(&text, folder.path())?;
+    let copied = |at_least: usize, maker: &Process| {
+        wait_until(&format!("{at_least} records are copied"), LIMIT, || {
+            let seen = contents(&flow.target, &flow.mirrored).map_or(0, |all| all.len());
+            Ok(if seen >= at_least {
+                Ok(seen)
+            } else {
+                Err(seen.to_string())
+            })
+        })
+        .with_context(|| maker.log_tail())
+    };
+    copied(2 * PART, &maker)?;
+    flow.write(PART, LATER)?;
+    copied(2 * PART + 100, &maker)?;
+    maker.kill();
+    let seen = contents(&flow.target, &flow.mirrored)?.len();
+    ensure!(seen < 2 * (PART + LATER), "it was killed too late");
+
+    let maker = start(&text, folder.path())?;
+    let expected = contents(&flow.source, flow.topic)?;
+    copied(expected.len(), &maker)?;
+    let found = contents(&flow.target, &flow.mirrored)?;
+    ensure!(
+        found == expected,
+        "{} records for {}",
+        found.len(),
+        expected.len()
+    );
+    Ok(())
 }
 
 fn both_ways() -> Result<()> {

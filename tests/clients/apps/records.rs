@@ -1,17 +1,19 @@
 //! What the applications work on, put there and looked at with librdkafka: records, committed offsets, configs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use harness::Result;
+use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -70,12 +72,30 @@ pub fn topic_config(bootstrap: &str, topic: &str, name: &str) -> Result<Option<S
     Ok(entries.get(name).and_then(|e| e.value.clone()))
 }
 
+/// Keeps the first refusal of a record.
+#[derive(Default, Clone)]
+struct Refusals(Arc<Mutex<Option<KafkaError>>>);
+
+impl ClientContext for Refusals {}
+
+impl ProducerContext for Refusals {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.0.lock().get_or_insert(error.clone());
+        }
+    }
+}
+
 /// Writes records, each to its partition where that is not negative, and waits for all to be acknowledged.
 pub fn produce(bootstrap: &str, topic: &str, records: &[Record], timestamp_ms: i64) -> Result<()> {
-    let producer: ThreadedProducer<DefaultProducerContext> = config(bootstrap)
+    let refusals = Refusals::default();
+    let producer: ThreadedProducer<Refusals> = config(bootstrap)
         .set("enable.idempotence", "true")
         .set("linger.ms", "2")
-        .create()?;
+        .set("batch.size", "65536")
+        .create_with_context(refusals.clone())?;
     for record in records {
         let mut new = BaseRecord::to(topic)
             .key(&record.key)
@@ -87,6 +107,9 @@ pub fn produce(bootstrap: &str, topic: &str, records: &[Record], timestamp_ms: i
         producer.send(new).map_err(|(e, _)| e)?;
     }
     producer.flush(LIMIT)?;
+    if let Some(error) = refusals.0.lock().take() {
+        bail!("{topic} did not take a record: {error}");
+    }
     Ok(())
 }
 
