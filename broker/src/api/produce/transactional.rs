@@ -41,7 +41,7 @@ impl Intent {
     ) -> Result<Option<Self>, ErrorCode> {
         let mut found: Option<(Producer, Vec<TopicPartition>)> = None;
         for data in &request.topic_data {
-            let topic = resolve(ctx, version, data);
+            let mut topic = None;
             for partition in &data.partition_data {
                 let records = partition.records.as_deref().unwrap_or_default();
                 let Some(producer) = transactional_producer(records) else {
@@ -52,6 +52,7 @@ impl Intent {
                     return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
                 }
                 // Those that are not there, and mirrors, refuse for themselves.
+                let topic = topic.get_or_insert_with(|| resolve(ctx, version, data));
                 let id = topic
                     .as_ref()
                     .ok()
