@@ -15,20 +15,54 @@ use super::limits::MAX_GROUP_CONFIGS;
 use crate::config::change::ChangeError;
 use crate::config::def::{Check, ConfigDef, Kind};
 use crate::config::describe::{Described, Origin, Source, origins};
-use crate::config::{ConsumerGroupConfig, GroupConfig, Values};
+use crate::config::{ConsumerGroupConfig, GroupConfig, Values, values};
 
 /// The configs of one group, by name.
 pub type Overrides = BTreeMap<String, String>;
 
-/// All names. Their defaults are the broker's `group.consumer.…`.
+/// What is known and does nothing: there are no share groups and no streams groups here.
+const NO_EFFECT: &str = "A Kafka config without effect here.";
+
+const fn def(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    check: Check,
+    doc: &'static str,
+) -> ConfigDef {
+    ConfigDef {
+        name,
+        kind,
+        default: Some(default),
+        check,
+        doc,
+    }
+}
+
+/// All names. Where the broker has a property `group.<name>`, that gives the default.
 #[rustfmt::skip]
 pub static GROUP_CONFIGS: &[ConfigDef] = &[
-    ConfigDef { name: "consumer.assignment.interval.ms", kind: Kind::Int, default: Some("1000"),
-        check: Check::AtLeast(0), doc: "Pause between two target assignments of the group." },
-    ConfigDef { name: "consumer.heartbeat.interval.ms", kind: Kind::Int, default: Some("5000"),
-        check: Check::AtLeast(1), doc: "How often the group's members shall send heartbeats." },
-    ConfigDef { name: "consumer.session.timeout.ms", kind: Kind::Int, default: Some("45000"),
-        check: Check::AtLeast(1), doc: "A member that is silent for this long is out." },
+    def("consumer.assignment.interval.ms", Kind::Int, "1000", Check::AtLeast(0),
+        "Pause between two target assignments of the group."),
+    def("consumer.heartbeat.interval.ms", Kind::Int, "5000", Check::AtLeast(1),
+        "How often the group's members shall send heartbeats."),
+    def("consumer.session.timeout.ms", Kind::Int, "45000", Check::AtLeast(1),
+        "A member that is silent for this long is out."),
+    def("share.assignment.interval.ms", Kind::Int, "1000", Check::AtLeast(0), NO_EFFECT),
+    def("share.auto.offset.reset", Kind::String, "latest", Check::Any, NO_EFFECT),
+    def("share.delivery.count.limit", Kind::Int, "5", Check::AtLeast(2), NO_EFFECT),
+    def("share.heartbeat.interval.ms", Kind::Int, "5000", Check::AtLeast(1), NO_EFFECT),
+    def("share.isolation.level", Kind::String, "read_uncommitted",
+        Check::OneOf(&["read_committed", "read_uncommitted"]), NO_EFFECT),
+    def("share.partition.max.record.locks", Kind::Int, "2000", Check::AtLeast(100), NO_EFFECT),
+    def("share.record.lock.duration.ms", Kind::Int, "30000", Check::AtLeast(1_000), NO_EFFECT),
+    def("share.renew.acknowledge.enable", Kind::Boolean, "true", Check::Any, NO_EFFECT),
+    def("share.session.timeout.ms", Kind::Int, "45000", Check::AtLeast(1), NO_EFFECT),
+    def("streams.assignment.interval.ms", Kind::Int, "1000", Check::AtLeast(0), NO_EFFECT),
+    def("streams.heartbeat.interval.ms", Kind::Int, "5000", Check::AtLeast(1), NO_EFFECT),
+    def("streams.initial.rebalance.delay.ms", Kind::Int, "3000", Check::AtLeast(0), NO_EFFECT),
+    def("streams.num.standby.replicas", Kind::Int, "0", Check::AtLeast(0), NO_EFFECT),
+    def("streams.session.timeout.ms", Kind::Int, "45000", Check::AtLeast(1), NO_EFFECT),
 ];
 
 /// Why configs of a group are refused; the text is for the client.
@@ -175,7 +209,7 @@ fn set(by_group: &mut HashMap<GroupId, Overrides>, group: &GroupId, configs: Ove
 }
 
 /// All configs of a group with these overrides, by name. Where it has none of its own, the broker's
-/// property holds.
+/// property holds, if there is one.
 pub fn describe(overrides: &Overrides, broker: &Values) -> Vec<Described> {
     let described = GROUP_CONFIGS.iter().map(|def| {
         let own = overrides.get(def.name).map(|value| Origin {
@@ -183,27 +217,20 @@ pub fn describe(overrides: &Overrides, broker: &Values) -> Vec<Described> {
             value: Some(value.clone()),
             source: Source::Group,
         });
-        let synonym = synonym_of(def.name);
-        let property = broker.text(synonym);
-        let value = overrides.get(def.name).cloned().or(property);
-        let of_broker = origins(std::iter::once(synonym), broker);
-        Described::new(
-            *def,
-            value,
-            own.into_iter().chain(of_broker).collect(),
-            false,
-        )
+        let default = || Origin {
+            name: def.name,
+            value: def.default.map(str::to_owned),
+            source: Source::Default,
+        };
+        let others = match values::definition(&format!("group.{}", def.name)) {
+            Some(property) => origins(std::iter::once(property.name), broker),
+            None => vec![default()],
+        };
+        let origins: Vec<Origin> = own.into_iter().chain(others).collect();
+        let value = origins.first().and_then(|origin| origin.value.clone());
+        Described::new(*def, value, origins, false)
     });
     described.collect()
-}
-
-/// The broker's property that holds where a group has no value of its own.
-fn synonym_of(name: &'static str) -> &'static str {
-    match name {
-        "consumer.assignment.interval.ms" => "group.consumer.assignment.interval.ms",
-        "consumer.heartbeat.interval.ms" => "group.consumer.heartbeat.interval.ms",
-        _ => "group.consumer.session.timeout.ms",
-    }
 }
 
 /// The definition of a group config.
@@ -290,7 +317,7 @@ mod tests {
                 "{name}={value}"
             );
         }
-        let unknown = set(&configs, "share.session.timeout.ms", "45000");
+        let unknown = set(&configs, "producer.session.timeout.ms", "45000");
         assert!(matches!(unknown, Err(GroupConfigError::UnknownName(_))));
         assert!(configs.groups().is_empty());
     }
@@ -311,8 +338,29 @@ mod tests {
         );
         let values = Values::new(BTreeMap::new()).unwrap();
         let described = describe(&configs.get(&group), &values);
-        let sources: Vec<_> = described.iter().map(Described::source).collect();
-        assert_eq!(sources, [Source::Default, Source::Default, Source::Group]);
+        let shown = |name: &str| {
+            let config = described.iter().find(|config| config.def.name == name);
+            config.map(|config| (config.value.clone().unwrap(), config.source()))
+        };
+        let session = shown("consumer.session.timeout.ms");
+        assert_eq!(session, Some(("50000".to_owned(), Source::Group)));
+        let heartbeat = shown("consumer.heartbeat.interval.ms");
+        assert_eq!(heartbeat, Some(("5000".to_owned(), Source::Default)));
+        let reset = shown("share.auto.offset.reset");
+        assert_eq!(reset, Some(("latest".to_owned(), Source::Default)));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_brokers_properties() {
+        let values = Values::new(BTreeMap::new()).unwrap();
+        for config in describe(&Overrides::new(), &values) {
+            assert_eq!(
+                config.value.as_deref(),
+                config.def.default,
+                "{}",
+                config.def.name
+            );
+        }
     }
 
     #[test]
