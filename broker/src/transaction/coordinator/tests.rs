@@ -1,5 +1,6 @@
 //! Transactions on a real broker: partitions, groups, RocksDB, restarts.
 
+mod limits;
 mod model;
 mod restarts;
 mod wire;
