@@ -132,6 +132,8 @@ public final class Peer {
     private static KafkaProducer<byte[], byte[]> producer(JsonNode q) {
         Properties p = base(q);
         p.putIfAbsent("max.request.size", "20000000");
+        // The default since 3.0. What is acknowledged by 1 is read by others after the next flush only.
+        p.putIfAbsent("acks", "all");
         if (q.has("idempotent")) p.put("enable.idempotence", text(q, "idempotent"));
         if (q.has("compression")) p.put("compression.type", text(q, "compression"));
         if (q.has("transactional_id")) p.put("transactional.id", text(q, "transactional_id"));
