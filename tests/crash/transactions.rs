@@ -264,6 +264,63 @@ fn check_ledger(name: &str, told: &Told, seen: &BTreeSet<u64>) {
     assert_eq!(stranger, None, "{name}: nobody wrote that");
 }
 
+/// What the workers that make ledgers were told of their transactions.
+fn stop_ledgers(world: &mut World) -> Result<BTreeMap<&'static str, Told>> {
+    let mut ledgers = BTreeMap::new();
+    for name in LEDGERS {
+        let state = world.writers.call("stop", json!({"name": name}))?;
+        println!(
+            "{name}: restarts {}, {}",
+            state["restarts"], state["failures"]
+        );
+        ledgers.insert(name, Told::of(&state));
+    }
+    Ok(ledgers)
+}
+
+/// Commits of offsets that were acknowledged, by groups and by transactions.
+fn stop_groups(world: &mut World) -> Result<u64> {
+    let committers = COMMITTERS.map(|(name, _, _)| name);
+    let mut commits = 0;
+    for name in committers.into_iter().chain(PROCESSORS) {
+        let state = world.groups.call("stop", json!({"name": name}))?;
+        println!(
+            "{name}: restarts {}, {}",
+            state["restarts"], state["failures"]
+        );
+        let acknowledged = state["commits"].as_u64();
+        commits += acknowledged.or(state["transactions"].as_u64()).unwrap_or(0);
+    }
+    Ok(commits)
+}
+
+/// Every ledger holds what was committed and nothing else, for who read along and for who reads now.
+fn check_ledgers(world: &mut World, ledgers: &BTreeMap<&str, Told>) -> Result<()> {
+    let live = world.writers.call("stop", json!({"name": "observer"}))?["seen"].take();
+    let after = world.read_ledger()?;
+    for (name, told) in ledgers {
+        let seen = seen_of(name, &live);
+        check_ledger(name, told, &seen);
+        let later = seen_of(name, &after);
+        assert_eq!(
+            seen, later,
+            "{name}: seen while it was written, and afterwards"
+        );
+    }
+    Ok(())
+}
+
+/// Each record that went in came out once.
+fn check_output(output: &serde_json::Value, fed_count: u64) {
+    let sum = fed_count * fed_count.saturating_sub(1) / 2;
+    assert_eq!(
+        output["records"], fed_count,
+        "each record is in the output once: {output}"
+    );
+    assert_eq!(output["different"], fed_count, "{output}");
+    assert_eq!(output["sum"], sum, "{output}");
+}
+
 #[test]
 fn killed_with_transactions_and_groups_at_work_it_keeps_what_it_promised() -> Result<()> {
     let rounds = setting("CRASH_ROUNDS", 15);
@@ -283,63 +340,25 @@ fn killed_with_transactions_and_groups_at_work_it_keeps_what_it_promised() -> Re
     );
     world.wait_read()?;
     world.check_offsets()?;
-    let mut ledgers = BTreeMap::new();
-    for name in LEDGERS {
-        let state = world.writers.call("stop", json!({"name": name}))?;
-        println!(
-            "{name}: restarts {}, {}",
-            state["restarts"], state["failures"]
-        );
-        ledgers.insert(name, Told::of(&state));
-    }
-    std::fs::write("/tmp/classic/broker.log", world.carrick.log())?;
-    let mut commits = 0;
-    for name in COMMITTERS
-        .map(|(name, _, _)| name)
-        .into_iter()
-        .chain(PROCESSORS)
-    {
-        let state = world.groups.call("stop", json!({"name": name}))?;
-        println!(
-            "{name}: restarts {}, {}",
-            state["restarts"], state["failures"]
-        );
-        commits += state["commits"]
-            .as_u64()
-            .or(state["transactions"].as_u64())
-            .unwrap_or(0);
-    }
+    let ledgers = stop_ledgers(&mut world)?;
+    let commits = stop_groups(&mut world)?;
     for topic in ["output", "ledger"] {
         world.wait_stable(topic)?;
     }
+    check_ledgers(&mut world, &ledgers)?;
     let output = world.tally("output")?;
-    let live = world.writers.call("stop", json!({"name": "observer"}))?["seen"].take();
-    let after = world.read_ledger()?;
-    let sum = |count: u64| count * count.saturating_sub(1) / 2;
-    let (mut committed, mut aborted, mut unknown) = (0, 0, 0);
-    for (name, told) in &ledgers {
-        let seen = seen_of(name, &live);
-        check_ledger(name, told, &seen);
-        assert_eq!(
-            seen,
-            seen_of(name, &after),
-            "{name}: seen while it was written, and afterwards"
-        );
-        committed += told.committed.len();
-        aborted += told.aborted.len();
-        unknown += told.unknown.len();
-    }
+    let total = |of: fn(&Told) -> usize| ledgers.values().map(of).sum::<usize>();
+    let (committed, aborted) = (
+        total(|told| told.committed.len()),
+        total(|told| told.aborted.len()),
+    );
+    let unknown = total(|told| told.unknown.len());
     println!(
         "{rounds} kills; transactions: {committed} committed, {aborted} aborted, {unknown} in doubt; \
          {fed_count} records in, {} out, {commits} offset commits acknowledged",
         output["records"]
     );
-    assert_eq!(
-        output["records"], fed_count,
-        "each record is in the output once: {output}"
-    );
-    assert_eq!(output["different"], fed_count, "{output}");
-    assert_eq!(output["sum"], sum(fed_count), "{output}");
+    check_output(&output, fed_count);
     assert!(
         committed > 50 && aborted > 20 && commits > 50,
         "there was work to do"

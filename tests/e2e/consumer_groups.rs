@@ -1,5 +1,6 @@
 //! The consumer protocol (KIP-848) with the clients that have it: kafka-clients and librdkafka.
 
+use anyhow::Context;
 use harness::{Carrick, Peer, Result, wait_until};
 use serde_json::{Value, json};
 
@@ -66,19 +67,21 @@ impl Story {
         Ok(())
     }
 
-    fn take(&mut self, name: &str) -> Peer {
+    fn take(&mut self, name: &str) -> Result<Peer> {
         let at = self.members.iter().position(|(known, _)| known == name);
-        self.members.remove(at.expect("the member has joined")).1
+        let at = at.with_context(|| format!("{name} has not joined"))?;
+        Ok(self.members.remove(at).1)
     }
 
     fn leave(&mut self, name: &str) -> Result<()> {
-        self.take(name).call("member_stop", json!({"name": name}))?;
+        self.take(name)?
+            .call("member_stop", json!({"name": name}))?;
         Ok(())
     }
 
     /// The process is killed: nobody says goodbye.
-    fn crash(&mut self, name: &str) {
-        drop(self.take(name));
+    fn crash(&mut self, name: &str) -> Result<()> {
+        self.take(name).map(drop)
     }
 
     /// Partitions and consumed records of each member.
@@ -179,7 +182,7 @@ fn members_come_and_go(library: fn(&str) -> Result<Peer>) -> Result<()> {
     };
     assert_eq!(assigned(&story.states()?), assigned(&before));
     story.wait_group("Consumer", 2)?;
-    story.crash("c");
+    story.crash("c")?;
     story.wait_shared(PARTITIONS)?;
     let consumed = story.consumed()?;
     story.produce(TOPIC, PARTITIONS)?;
