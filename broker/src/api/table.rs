@@ -199,6 +199,9 @@ apis! {
     describe_client_quotas::DescribeClientQuotas,
     alter_client_quotas::AlterClientQuotas,
     describe_user_scram_credentials::DescribeUserScramCredentials,
+    describe_acls::DescribeAcls,
+    create_acls::CreateAcls,
+    delete_acls::DeleteAcls,
 }
 
 /// The row of an API key, when Carrick answers it.

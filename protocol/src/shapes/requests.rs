@@ -277,6 +277,37 @@ pub(super) const REQUESTS: &[Description] = &[
                 ]
             ]",
     },
+    // DescribeAcls
+    Description {
+        api_key: 29,
+        versions: 1..=3,
+        flexible_from: Some(2),
+        fields: "\
+            resource_type_filter:i8 resource_name_filter:nstr pattern_type_filter:i8
+            principal_filter:nstr host_filter:nstr operation:i8 permission_type:i8",
+    },
+    // CreateAcls
+    Description {
+        api_key: 30,
+        versions: 1..=3,
+        flexible_from: Some(2),
+        fields: "\
+            creations:[
+                resource_type:i8 resource_name:str resource_pattern_type:i8
+                principal:str host:str operation:i8 permission_type:i8
+            ]",
+    },
+    // DeleteAcls
+    Description {
+        api_key: 31,
+        versions: 1..=3,
+        flexible_from: Some(2),
+        fields: "\
+            filters:[
+                resource_type_filter:i8 resource_name_filter:nstr pattern_type_filter:i8
+                principal_filter:nstr host_filter:nstr operation:i8 permission_type:i8
+            ]",
+    },
     // DescribeConfigs
     Description {
         api_key: 32,

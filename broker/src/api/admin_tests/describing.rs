@@ -1,11 +1,13 @@
-//! DescribeCluster, DescribeTopicPartitions, DescribeLogDirs.
+//! DescribeCluster, DescribeTopicPartitions, DescribeLogDirs, and ACLs, of which there are none.
 
 use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::create_acls_request::AclCreation;
+use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::{
-    DescribeClusterRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse,
+    CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest, DescribeClusterRequest,
+    DescribeLogDirsRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
 };
 
 use crate::testing::{TestBroker, batch, wire};
@@ -149,4 +151,25 @@ async fn the_data_folder_shows_the_sizes_of_its_partitions() {
     let dir = client.call(4, &request).await.results.remove(0);
     assert_eq!(dir.topics.len(), 1);
     assert_eq!(dir.topics[0].partitions[0].partition_index, 1);
+}
+
+/// `AclApis` without an authorizer.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_acls_is_told_that_there_is_no_authorizer() {
+    let it = TestBroker::start(&[]).await;
+    let mut client = it.client().await;
+    let disabled = ErrorCode::SECURITY_DISABLED.0;
+    for version in 1..=3 {
+        let described = client.call(version, &DescribeAclsRequest::default()).await;
+        assert_eq!(described.error_code, disabled);
+        let creations = vec![AclCreation::default(); 2];
+        let request = CreateAclsRequest::default().with_creations(creations);
+        let codes = client.call(version, &request).await.results;
+        let codes: Vec<_> = codes.iter().map(|result| result.error_code).collect();
+        assert_eq!(codes, [disabled; 2]);
+        let filters = vec![DeleteAclsFilter::default()];
+        let request = DeleteAclsRequest::default().with_filters(filters);
+        let deleted = client.call(version, &request).await.filter_results;
+        assert_eq!(deleted[0].error_code, disabled);
+    }
 }

@@ -1,0 +1,30 @@
+//! CreateAcls (key 30), versions 1–3 (KIP-140, KIP-290).
+//!
+//! SECURITY_DISABLED for each, as `AclApis` answers without an authorizer.
+
+use std::ops::RangeInclusive;
+
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::create_acls_response::AclCreationResult;
+use kafka_protocol::messages::{ApiKey, CreateAclsRequest, CreateAclsResponse};
+use kafka_protocol::protocol::StrBytes;
+
+use super::{Api, Context, Reply, ResponseOf};
+
+/// CreateAcls.
+pub struct CreateAcls;
+
+impl Api for CreateAcls {
+    const KEY: ApiKey = ApiKey::CreateAcls;
+    const VERSIONS: RangeInclusive<i16> = 1..=3;
+    type Request = CreateAclsRequest;
+
+    fn handle(_ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let message = StrBytes::from_static_str("No Authorizer is configured.");
+        let refused = AclCreationResult::default()
+            .with_error_code(ErrorCode::SECURITY_DISABLED.0)
+            .with_error_message(Some(message));
+        let results = vec![refused; request.creations.len()];
+        Reply::Now(CreateAclsResponse::default().with_results(results))
+    }
+}
