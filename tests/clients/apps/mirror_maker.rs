@@ -11,7 +11,7 @@ use super::application;
 use super::records::{self, Record};
 use crate::matrix::Row;
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 const PARTITIONS: i32 = 2;
 /// Records of each partition before MirrorMaker starts, and as many after.
 const PART: usize = 500;
