@@ -2,7 +2,7 @@
 
 use harness::process::free_ports;
 use harness::proxy::Proxy;
-use harness::{Carrick, Kafka, Peer, Result, segments};
+use harness::{Carrick, Kafka, Peer, Result, segments, wait_until};
 use serde_json::json;
 
 use crate::world::{LIMIT, LINK, World, range};
@@ -31,11 +31,15 @@ fn a_restarted_source_is_caught_up_with_from_the_exact_next_offset() -> Result<(
     }
     world.wait_caught_up("orders", 2)?;
     assert!(world.assert_identical("orders", 2)? > 0);
-    assert_eq!(
-        world.carrick.describe_mirror("orders")?["mirror_status"],
-        json!("ACTIVE")
-    );
-    Ok(())
+    // The fetchers may be through before the link's own probe has found the source again.
+    wait_until("the source is known to be back", LIMIT, || {
+        let status = world.carrick.describe_mirror("orders")?["mirror_status"].clone();
+        Ok(if status == json!("ACTIVE") {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        })
+    })
 }
 
 #[test]
