@@ -16,7 +16,7 @@ const PARTITIONS: i32 = 2;
 /// Records of each partition before MirrorMaker starts, and as many after.
 const PART: usize = 500;
 /// Records of each partition that MirrorMaker is killed over.
-const LATER: usize = 5000;
+const LATER: usize = 20_000;
 
 /// The row of MirrorMaker 2.
 pub fn row() -> Row {
@@ -176,9 +176,16 @@ fn exactly_once() -> Result<()> {
         .with_context(|| maker.log_tail())
     };
     copied(2 * PART, &maker)?;
-    flow.write(PART, LATER)?;
-    copied(2 * PART + 100, &maker)?;
-    maker.kill();
+    // Killed while more is being written: it cannot have copied everything.
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| flow.write(PART, LATER));
+        let begun = copied(2 * PART + 100, &maker);
+        maker.kill();
+        writing
+            .join()
+            .map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+        begun
+    })?;
     let seen = contents(&flow.target, &flow.mirrored)?.len();
     ensure!(seen < 2 * (PART + LATER), "it was killed too late");
 
