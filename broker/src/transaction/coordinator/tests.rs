@@ -357,9 +357,10 @@ async fn a_transaction_ends_when_its_time_is_over() {
     let written = world.write("t", producer, Version::V2, 0, (0, "a")).await;
     written.unwrap();
     let inner = &world.transactions().inner;
-    inner.abort_timed_out(clock::now_ms() + 60_000).await;
+    let start_ms = world.transactions().describe("t").unwrap().start_ms;
+    inner.abort_timed_out(start_ms + 60_000).await;
     assert!(world.has_open_transactions(), "not yet");
-    inner.abort_timed_out(clock::now_ms() + 61_000).await;
+    inner.abort_timed_out(start_ms + 60_001).await;
     world.settle().await;
     assert!(!world.has_open_transactions());
     let late = world
