@@ -10,6 +10,7 @@
 
 mod checks;
 pub(crate) mod health;
+mod jobs;
 pub(crate) mod running;
 pub(crate) mod shared;
 mod watch;
@@ -28,9 +29,9 @@ use crate::backoff::Backoff;
 use crate::ports::TargetError;
 use crate::replicator::task::Report;
 use crate::source::{BoxFuture, ClusterInfo, ClusterMetadata, SourceError};
-use crate::state::{LinkState, MirrorError, MirrorStatus};
-use crate::tasks::configs::TaskError;
+use crate::state::{MirrorError, MirrorStatus};
 use health::{Fault, Health};
+use jobs::Jobs;
 use running::{Lead, Running, Wanted};
 use shared::{Ask, Inner, LinkShared};
 
@@ -64,11 +65,10 @@ struct Supervisor {
     is_verified: bool,
     check: Option<BoxFuture<'static, Result<ClusterInfo, Fault>>>,
     refresh: Option<BoxFuture<'static, Result<ClusterMetadata, SourceError>>>,
-    configs: Option<BoxFuture<'static, Result<(), TaskError>>>,
+    jobs: Jobs,
     next_reconcile: Instant,
     next_check: Instant,
     next_refresh: Instant,
-    next_configs: Instant,
     refresh_backoff: Backoff,
     beside: JoinSet<()>,
 }
@@ -80,7 +80,6 @@ enum Happened {
     Trouble(NodeId),
     Checked(Result<ClusterInfo, Fault>),
     Refreshed(Result<ClusterMetadata, SourceError>),
-    ConfigsSynced(Result<(), TaskError>),
     Due,
 }
 
@@ -108,11 +107,10 @@ impl Supervisor {
             is_verified: false,
             check: None,
             refresh: None,
-            configs: None,
+            jobs: Jobs::new(now),
             next_reconcile: now,
             next_check: now,
             next_refresh: now,
-            next_configs: now,
             refresh_backoff,
             beside: JoinSet::new(),
         }
@@ -129,10 +127,6 @@ impl Supervisor {
             }
             Happened::Checked(result) => self.on_check(result),
             Happened::Refreshed(result) => self.on_refreshed(result),
-            Happened::ConfigsSynced(result) => {
-                let now_ms = self.shared.now_ms();
-                self.shared.inner().configs_task.ran(result, now_ms);
-            }
             Happened::Due => self.on_due().await,
         }
         true
@@ -146,7 +140,7 @@ impl Supervisor {
             Some((broker, _)) = self.trouble.recv() => Happened::Trouble(broker),
             result = finished(&mut self.check) => Happened::Checked(result),
             result = finished(&mut self.refresh) => Happened::Refreshed(result),
-            result = finished(&mut self.configs) => Happened::ConfigsSynced(result),
+            () = self.jobs.ended() => Happened::Due,
             Some(_) = self.beside.join_next(), if !self.beside.is_empty() => Happened::Due,
             () = tokio::time::sleep_until(due) => Happened::Due,
         }
@@ -158,12 +152,12 @@ impl Supervisor {
             for (next, under_way) in [
                 (self.next_check, self.check.is_some()),
                 (self.next_refresh, self.refresh.is_some()),
-                (self.next_configs, self.configs.is_some()),
             ] {
                 if !under_way {
                     due = due.min(next);
                 }
             }
+            due = due.min(self.jobs.next_due());
         }
         due
     }
@@ -184,6 +178,7 @@ impl Supervisor {
             }
             Some(Ask::Stop(done)) => {
                 self.running.stop().await;
+                self.jobs.stop().await;
                 self.beside.shutdown().await;
                 let _ = done.send(());
                 false
@@ -220,9 +215,7 @@ impl Supervisor {
         if self.refresh.is_none() && self.next_refresh <= now {
             self.start_refresh(now);
         }
-        if self.configs.is_none() && self.next_configs <= now {
-            self.start_configs(now);
-        }
+        self.jobs.start_due(&self.shared, now);
     }
 
     async fn reconcile(&mut self) {
@@ -282,34 +275,6 @@ impl Supervisor {
     fn fail_mirror(&mut self, topic: TopicName, error: MirrorError, detail: String) {
         self.beside
             .spawn(Arc::clone(&self.shared).fail_mirror(topic, error, detail));
-    }
-
-    fn start_configs(&mut self, now: Instant) {
-        let (source, mirrors, config) = {
-            let inner = self.shared.inner();
-            let wanted = inner.mirrors.values().filter(|mirror| mirror.is_wanted());
-            let mirrors: Vec<_> = wanted
-                .map(|mirror| {
-                    (
-                        mirror.record.topic.clone(),
-                        mirror.record.source_topic.clone(),
-                    )
-                })
-                .collect();
-            (
-                Arc::clone(&inner.source),
-                mirrors,
-                Arc::clone(&inner.config),
-            )
-        };
-        self.next_configs = now + Duration::from_millis(config.topic_config_sync_ms.max(1));
-        if mirrors.is_empty() || self.shared.inner().state != LinkState::Active {
-            return;
-        }
-        let catalog = Arc::clone(&self.shared.ports.catalog);
-        let include = config.topic_config_sync_include.clone();
-        let run = crate::tasks::configs::sync(source, catalog, mirrors, include);
-        self.configs = Some(Box::pin(run));
     }
 }
 

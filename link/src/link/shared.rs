@@ -19,7 +19,7 @@ use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, StopKind};
 use crate::replicator::lag::StatusCell;
 use crate::source::SourceCluster;
 use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
-use crate::tasks::{self, TaskLog};
+use crate::tasks::{Job, TaskError, TaskLog};
 
 /// What the supervisor is asked.
 #[derive(Debug)]
@@ -99,8 +99,8 @@ pub(crate) struct Inner {
     pub(crate) seen_at_ms: Option<i64>,
     /// By topic.
     pub(crate) mirrors: BTreeMap<TopicName, Mirror>,
-    /// The job that syncs topic configs.
-    pub(crate) configs_task: TaskLog,
+    /// How the periodic jobs go, in the order of [`crate::tasks::JOBS`].
+    pub(crate) tasks: Vec<TaskLog>,
 }
 
 /// A link.
@@ -131,6 +131,7 @@ impl LinkShared {
             .map(|record| (record.topic.clone(), Mirror::new(record)))
             .collect();
         let mut inner = Inner {
+            tasks: TaskLog::all(&config, now_ms),
             config: Arc::new(config),
             source,
             state: LinkState::Active,
@@ -139,7 +140,6 @@ impl LinkShared {
             since_ms: now_ms,
             seen_at_ms: None,
             mirrors,
-            configs_task: TaskLog::new(tasks::configs::NAME, now_ms),
             record,
         };
         inner.begin(now_ms);
@@ -209,6 +209,15 @@ impl LinkShared {
         Ok(())
     }
 
+    /// Notes how a run of a job went.
+    pub(crate) fn job_ran(&self, job: &Job, result: Result<(), TaskError>) {
+        let now_ms = self.now_ms();
+        let mut inner = self.inner();
+        if let Some(log) = inner.tasks.iter_mut().find(|log| log.is_of(job)) {
+            log.ran(result, now_ms);
+        }
+    }
+
     /// Makes a mirror `FAILED`, unless its state doesn't allow that any more.
     pub(crate) async fn fail_mirror(
         self: Arc<Self>,
@@ -274,8 +283,11 @@ impl LinkShared {
 }
 
 impl Inner {
-    /// The state to begin with, by what is stored.
+    /// The state to begin with, by what is stored and configured.
     pub(crate) fn begin(&mut self, now_ms: i64) {
+        for task in &mut self.tasks {
+            task.configure(&self.config, now_ms);
+        }
         let failure = self.record.failure.clone();
         match failure {
             Some(failure) => {

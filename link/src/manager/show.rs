@@ -36,7 +36,11 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
         created_ms: inner.record.created_ms,
         mirror_count: inner.mirrors.values().filter(is_live).count(),
         topics: inner.mirrors.keys().map(ToString::to_string).collect(),
-        tasks: vec![inner.configs_task.describe(inner.state, inner.since_ms)],
+        tasks: inner
+            .tasks
+            .iter()
+            .map(|task| task.describe(inner.state, inner.since_ms))
+            .collect(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ports::TopicCatalog;
-use crate::state::{LinkErrorCode, LinkState, MirrorError};
+use crate::state::{LinkErrorCode, LinkState, MirrorError, TaskErrorCode, TaskState};
 use crate::testing::batches::{batch, joined};
 use crate::testing::here::FakeHere;
 use crate::testing::source::FakeSource;
@@ -323,7 +323,32 @@ async fn growth_and_configs_of_the_source_are_followed() {
     assert_eq!(world.here.configs_of("orders")["cleanup.policy"], "compact");
     let task = &world.manager.link("dr").unwrap().tasks[0];
     assert_eq!(task.name, "TopicConfigsSync");
+    assert_eq!(task.state, TaskState::Active);
     assert!(task.last_run_ms.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_shows_every_task_and_those_that_are_switched_off() {
+    let world = World::mirroring("orders", 1).await;
+    let tasks = world.manager.link("dr").unwrap().tasks;
+    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "TopicConfigsSync",
+            "ConsumerOffsetSync",
+            "AclSync",
+            "AutoCreateMirror"
+        ]
+    );
+    let off = tasks.iter().filter(|task| task.name != "TopicConfigsSync");
+    for task in off {
+        assert_eq!(task.state, TaskState::NotConfigured, "{}", task.name);
+        assert_eq!(
+            (task.error, task.last_run_ms),
+            (TaskErrorCode::NoError, None)
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

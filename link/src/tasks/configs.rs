@@ -10,12 +10,18 @@ use std::sync::Arc;
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicName;
 
+use super::{Job, Run, TaskError};
+use crate::link::shared::LinkShared;
 use crate::ports::TopicCatalog;
 use crate::source::{SourceCluster, TopicConfigEntry};
 use crate::state::TaskErrorCode;
 
-/// The name of the task.
-pub(crate) const NAME: &str = "TopicConfigsSync";
+/// Every `topic.config.sync.ms`.
+pub(crate) const JOB: Job = Job {
+    name: "TopicConfigsSync",
+    interval_ms: |config| Some(config.topic_config_sync_ms),
+    run,
+};
 
 /// Always synced, immutable on a mirror.
 pub const ALWAYS: &[&str] = &[
@@ -28,9 +34,6 @@ pub const ALWAYS: &[&str] = &[
 
 /// Topics in one DescribeConfigs request.
 const TOPICS_PER_REQUEST: usize = 200;
-
-/// What a run found wrong.
-pub(crate) type TaskError = (TaskErrorCode, String);
 
 /// The configs that a mirror is to have, from the source's list.
 pub(crate) fn wanted(entries: &[TopicConfigEntry], include: &[String]) -> BTreeMap<String, String> {
@@ -66,6 +69,23 @@ pub(crate) fn changes(
         .filter(|name| !wanted.contains_key(**name))
         .map(|name| ((*name).to_owned(), None));
     set.chain(removed).collect()
+}
+
+fn run(link: &Arc<LinkShared>) -> Option<Run> {
+    let inner = link.inner();
+    let wanted = inner.mirrors.values().filter(|mirror| mirror.is_wanted());
+    let mirrors: Vec<_> = wanted
+        .map(|mirror| {
+            let record = &mirror.record;
+            (record.topic.clone(), record.source_topic.clone())
+        })
+        .collect();
+    if mirrors.is_empty() {
+        return None;
+    }
+    let (source, catalog) = (Arc::clone(&inner.source), Arc::clone(&link.ports.catalog));
+    let include = inner.config.topic_config_sync_include.clone();
+    Some(Box::pin(sync(source, catalog, mirrors, include)))
 }
 
 /// One run over these mirrors: (topic here, topic at the source).
