@@ -34,6 +34,8 @@ pub struct LinkDescription {
     pub topics: Vec<String>,
     /// Its periodic tasks.
     pub tasks: Vec<TaskDescription>,
+    /// The partitions of all its mirrors that are not stopped, together.
+    pub lag: LagSummary,
 }
 
 /// One periodic task of a link.
@@ -78,14 +80,16 @@ pub struct MirrorDescription {
     pub next_steps: Vec<String>,
     /// When it was created, milliseconds since the epoch.
     pub created_ms: i64,
-    /// Every partition, ascending.
+    /// Every partition, ascending; none once it is stopped.
     pub lags: Vec<PartitionLag>,
+    /// All of them together.
+    pub lag: LagSummary,
 }
 
 /// How far one mirror partition is behind its source.
 ///
 /// With the source away, `lag_records` is what was known at `seen_at_ms`: a lower bound, and
-/// `is_current` is false.
+/// `is_current` is false. The same is true of `lag_bytes_estimate`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartitionLag {
     /// Partition index.
@@ -93,9 +97,13 @@ pub struct PartitionLag {
     /// Source high watermark − mirror end, in offsets; `None` if the source was not seen since the
     /// start.
     pub lag_records: Option<i64>,
-    /// Milliseconds since the mirror last held everything that the source had; 0 while it does;
-    /// `None` if it never did since the start.
+    /// The age that the first record that the mirror lacks has at most, milliseconds; 0 while it
+    /// lacks none. It is no older than the time at which the mirror last held everything that the
+    /// source had, nor than the timestamp of the last record here; `None` while neither is known.
     pub lag_ms: Option<i64>,
+    /// About how many bytes `lag_records` take: what a record took lately, times their number. The
+    /// source doesn't tell. `None` if nothing was fetched since the start.
+    pub lag_bytes_estimate: Option<u64>,
     /// The source answered a fetch of this partition lately: the figures are current.
     pub is_current: bool,
     /// The offset that the last answered fetch asked for.
@@ -121,6 +129,65 @@ pub struct PartitionLag {
     pub problem: Option<String>,
 }
 
+/// How far the partitions of a mirror, or of all mirrors of a link, are behind.
+///
+/// Largest values and sums are over the partitions of which something is known, `None` if that is
+/// none. They are lower bounds unless `unknown_partitions` is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LagSummary {
+    /// How many partitions.
+    pub partitions: usize,
+    /// Of those, how many whose lag is not known at present.
+    pub unknown_partitions: usize,
+    /// Since when the first of those is not known, milliseconds since the epoch; `None` if all are
+    /// known, or those that aren't never were.
+    pub unknown_since_ms: Option<i64>,
+    /// The largest lag, records.
+    pub records_max: Option<i64>,
+    /// All lags, records.
+    pub records_total: Option<i64>,
+    /// The largest lag, bytes, estimated.
+    pub bytes_estimate_max: Option<u64>,
+    /// All lags, bytes, estimated.
+    pub bytes_estimate_total: Option<u64>,
+    /// The largest lag, milliseconds.
+    pub ms_max: Option<i64>,
+}
+
+impl LagSummary {
+    /// Of these partitions.
+    pub fn of<'a>(lags: impl IntoIterator<Item = &'a PartitionLag>) -> Self {
+        let mut summary = Self::default();
+        for lag in lags {
+            summary.add(lag);
+        }
+        summary
+    }
+
+    /// Takes in one more partition.
+    pub fn add(&mut self, lag: &PartitionLag) {
+        self.partitions += 1;
+        if !lag.is_current || lag.lag_records.is_none() {
+            self.unknown_partitions += 1;
+            self.unknown_since_ms = match (self.unknown_since_ms, lag.seen_at_ms) {
+                (Some(first), Some(seen)) => Some(first.min(seen)),
+                (first, seen) => first.or(seen),
+            };
+        }
+        self.records_max = self.records_max.max(lag.lag_records);
+        self.bytes_estimate_max = self.bytes_estimate_max.max(lag.lag_bytes_estimate);
+        self.ms_max = self.ms_max.max(lag.lag_ms);
+        if let Some(records) = lag.lag_records {
+            let total = self.records_total.unwrap_or(0);
+            self.records_total = Some(total.saturating_add(records));
+        }
+        if let Some(bytes) = lag.lag_bytes_estimate {
+            let total = self.bytes_estimate_total.unwrap_or(0);
+            self.bytes_estimate_total = Some(total.saturating_add(bytes));
+        }
+    }
+}
+
 /// What became of one topic of an alter request.
 #[derive(Debug)]
 pub struct MirrorOutcome {
@@ -130,4 +197,58 @@ pub struct MirrorOutcome {
     pub result: Result<MirrorDescription, crate::error::LinkError>,
     /// For promote and failover: what was, or would be, lost.
     pub report: Option<RpoReport>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lag(lag_records: Option<i64>, is_current: bool, seen_at_ms: Option<i64>) -> PartitionLag {
+        PartitionLag {
+            partition: 0,
+            lag_records,
+            lag_ms: lag_records.map(|records| records * 10),
+            lag_bytes_estimate: lag_records.map(|records| records.unsigned_abs() * 100),
+            is_current,
+            last_source_fetch_offset: None,
+            source_high_watermark: None,
+            source_log_start: None,
+            mirror_start: 0,
+            mirror_end: 0,
+            seen_at_ms,
+            bytes_total: 0,
+            lost_to_retention: 0,
+            source_leader: None,
+            problem: None,
+        }
+    }
+
+    #[test]
+    fn partitions_that_are_all_known_add_up() {
+        let summary = LagSummary::of(&[lag(Some(3), true, Some(9)), lag(Some(4), true, Some(9))]);
+        let expected = LagSummary {
+            partitions: 2,
+            records_max: Some(4),
+            records_total: Some(7),
+            bytes_estimate_max: Some(400),
+            bytes_estimate_total: Some(700),
+            ms_max: Some(40),
+            ..LagSummary::default()
+        };
+        assert_eq!(summary, expected);
+    }
+
+    #[test]
+    fn one_that_is_not_known_makes_the_sum_a_lower_bound() {
+        let summary = LagSummary::of(&[
+            lag(Some(3), false, Some(8)),
+            lag(Some(4), false, Some(5)),
+            lag(None, false, None),
+            lag(Some(0), true, Some(9)),
+        ]);
+        assert_eq!((summary.partitions, summary.unknown_partitions), (4, 3));
+        assert_eq!(summary.unknown_since_ms, Some(5));
+        assert_eq!(summary.records_total, Some(7));
+        assert_eq!(LagSummary::of(&[lag(None, false, None)]).records_max, None);
+    }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::client::{Client, escape};
 use super::error::{CliError, CliResult};
+use super::mirror::summary_of;
 use super::output::{Output, facts, plural, table};
 use super::settings::{name_value, read_file, to_body};
 use crate::http::model::Collection;
@@ -143,6 +144,7 @@ fn render_list(links: &[LinkData]) -> String {
             "SOURCE CLUSTER",
             "BOOTSTRAP",
             "MIRRORS",
+            "LAG",
             "ERROR",
         ],
         links.iter().map(|link| {
@@ -154,6 +156,7 @@ fn render_list(links: &[LinkData]) -> String {
                     .unwrap_or_else(|| "-".to_owned()),
                 link.bootstrap_servers.clone(),
                 link.topic_names.len().to_string(),
+                summary_of(&link.lag_summary, "at most"),
                 error_of(link),
             ]
         }),
@@ -187,7 +190,16 @@ fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
             link.source_cluster_id.clone().unwrap_or_else(unknown),
         ),
         ("bootstrap", link.bootstrap_servers.clone()),
+        (
+            "source seen",
+            link.source_seen_time_ms
+                .map_or_else(|| "not since the start".to_owned(), when),
+        ),
         ("mirrors", plural(link.topic_names.len(), "topic")),
+        (
+            "lag",
+            summary_of(&link.lag_summary, "of the partition furthest behind"),
+        ),
     ]);
     if let Some(tasks) = &link.tasks {
         text.push('\n');
@@ -251,6 +263,8 @@ mod tests {
             tasks: None,
             link_state_time_ms: 0,
             bootstrap_servers: "a:1".to_owned(),
+            source_seen_time_ms: None,
+            lag_summary: Default::default(),
         }
     }
 

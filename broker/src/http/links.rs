@@ -180,6 +180,8 @@ fn to_data(app: &App, base: &Base, link: &LinkDescription, include_tasks: bool) 
         tasks: include_tasks.then(|| link.tasks.iter().map(to_task).collect()),
         link_state_time_ms: link.since_ms,
         bootstrap_servers: link.bootstrap.clone(),
+        source_seen_time_ms: link.source_seen_at_ms,
+        lag_summary: (&link.lag).into(),
     }
 }
 

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use carrick_link::description::{LinkDescription, MirrorDescription, PartitionLag};
+use carrick_link::description::{LagSummary, LinkDescription, MirrorDescription, PartitionLag};
+use carrick_link::state::MirrorStatus;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::App;
@@ -68,12 +69,7 @@ struct Family {
 }
 
 impl Families {
-    fn add(
-        &mut self,
-        (name, kind, help): (&'static str, &'static str, &'static str),
-        labels: &[(&str, &str)],
-        value: f64,
-    ) {
+    fn add(&mut self, (name, kind, help): About, labels: &[(&str, &str)], value: f64) {
         let family = self.0.entry(name).or_insert_with(|| Family {
             kind,
             help,
@@ -140,6 +136,12 @@ fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
             );
             families.add(about, &[("link", &*link.name)], seen_ms as f64 / 1000.0);
         }
+        add_summary(
+            &mut families,
+            &LINK_LAG,
+            &[("link", &*link.name)],
+            &link.lag,
+        );
     }
     for mirror in mirrors {
         let (status, error) = (name_of(&mirror.status), name_of(&mirror.error));
@@ -155,11 +157,101 @@ fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
             ("error", &*error),
         ];
         families.add(about, &labels, 1.0);
+        if mirror.status != MirrorStatus::Stopped {
+            let labels = [("link", &*mirror.link), ("topic", &*mirror.topic)];
+            add_summary(&mut families, &TOPIC_LAG, &labels, &mirror.lag);
+        }
         for lag in &mirror.lags {
             add_partition(&mut families, mirror, lag);
         }
     }
     families.render()
+}
+
+/// Name, type and help of a family.
+type About = (&'static str, &'static str, &'static str);
+
+/// The families of a summary: largest lag in records, at least, in bytes, in seconds; how many
+/// partitions nobody knows the lag of.
+type SummaryFamilies = [About; 5];
+
+const LINK_LAG: SummaryFamilies = [
+    (
+        "carrick_link_lag_records_max",
+        "gauge",
+        "Largest lag of a link's mirror partitions.",
+    ),
+    (
+        "carrick_link_lag_records_max_at_least",
+        "gauge",
+        "Largest lag of a link's mirror partitions at least, the source being away or not.",
+    ),
+    (
+        "carrick_link_lag_bytes_estimate_max",
+        "gauge",
+        "Largest lag of a link's mirror partitions in bytes, estimated.",
+    ),
+    (
+        "carrick_link_lag_seconds_max",
+        "gauge",
+        "Largest lag of a link's mirror partitions in seconds.",
+    ),
+    (
+        "carrick_link_lag_unknown_partitions",
+        "gauge",
+        "Mirror partitions of a link whose lag nobody knows at present.",
+    ),
+];
+
+const TOPIC_LAG: SummaryFamilies = [
+    (
+        "carrick_mirror_topic_lag_records_max",
+        "gauge",
+        "Largest lag of a mirror topic's partitions.",
+    ),
+    (
+        "carrick_mirror_topic_lag_records_max_at_least",
+        "gauge",
+        "Largest lag of a mirror topic's partitions at least, the source being away or not.",
+    ),
+    (
+        "carrick_mirror_topic_lag_bytes_estimate_max",
+        "gauge",
+        "Largest lag of a mirror topic's partitions in bytes, estimated.",
+    ),
+    (
+        "carrick_mirror_topic_lag_seconds_max",
+        "gauge",
+        "Largest lag of a mirror topic's partitions in seconds.",
+    ),
+    (
+        "carrick_mirror_topic_lag_unknown_partitions",
+        "gauge",
+        "Partitions of a mirror topic whose lag nobody knows at present.",
+    ),
+];
+
+fn add_summary(
+    families: &mut Families,
+    about: &SummaryFamilies,
+    labels: &[(&str, &str)],
+    lag: &LagSummary,
+) {
+    let is_known = lag.unknown_partitions == 0;
+    let records = lag.records_max.map(|records| records as f64);
+    let bytes = lag.bytes_estimate_max.map(|bytes| bytes as f64);
+    let values = [
+        records.filter(|_| is_known),
+        records,
+        bytes.filter(|_| is_known),
+        lag.ms_max.map(|ms| ms as f64 / 1000.0),
+        Some(lag.unknown_partitions as f64),
+    ];
+    for (about, value) in about.iter().zip(values) {
+        if let Some(value) = value {
+            families.add(*about, labels, value);
+        }
+    }
 }
 
 fn add_partition(families: &mut Families, mirror: &MirrorDescription, lag: &PartitionLag) {
@@ -190,9 +282,23 @@ fn add_partition(families: &mut Families, mirror: &MirrorDescription, lag: &Part
     let about = (
         "carrick_mirror_lag_seconds",
         "gauge",
-        "Seconds since a mirror partition last held all that the source had.",
+        "Age that the first record that a mirror partition lacks has at most.",
     );
     add(about, lag.lag_ms.map(|ms| ms as f64 / 1000.0));
+    let about = (
+        "carrick_mirror_lag_bytes_estimate",
+        "gauge",
+        "Bytes that a mirror partition lacks, estimated by what its records took lately.",
+    );
+    let bytes = lag.lag_bytes_estimate.map(|bytes| bytes as f64);
+    add(about, bytes.filter(|_| lag.is_current));
+    let about = (
+        "carrick_mirror_lag_unknown_since_timestamp_seconds",
+        "gauge",
+        "Since when nobody knows a partition's lag; no sample while it is known.",
+    );
+    let unknown_since_ms = lag.seen_at_ms.filter(|_| !lag.is_current);
+    add(about, unknown_since_ms.map(|ms| ms as f64 / 1000.0));
     let about = (
         "carrick_mirror_end_offset",
         "gauge",
@@ -227,7 +333,7 @@ fn add_partition(families: &mut Families, mirror: &MirrorDescription, lag: &Part
 
 #[cfg(test)]
 mod tests {
-    use carrick_link::state::{MirrorError, MirrorStatus};
+    use carrick_link::state::MirrorError;
 
     use super::*;
 
@@ -244,6 +350,7 @@ mod tests {
             error_detail: String::new(),
             next_steps: Vec::new(),
             created_ms: 0,
+            lag: LagSummary::of([&lag]),
             lags: vec![lag],
         }
     }
@@ -253,6 +360,7 @@ mod tests {
             partition: 3,
             lag_records: Some(7),
             lag_ms: Some(1500),
+            lag_bytes_estimate: Some(700),
             is_current,
             last_source_fetch_offset: Some(93),
             source_high_watermark: Some(100),
@@ -290,8 +398,35 @@ mod tests {
     fn a_lag_that_nobody_knows_has_no_sample() {
         let text = render(&[], &[mirror(lag(false))]);
         assert!(!text.contains("carrick_mirror_lag_records{"), "{text}");
-        let bound = format!("carrick_mirror_lag_records_at_least{LABELS} 7");
-        assert!(text.contains(&bound), "{text}");
+        assert!(!text.contains("bytes_estimate"), "{text}");
+        for sample in [
+            format!("carrick_mirror_lag_records_at_least{LABELS} 7"),
+            format!("carrick_mirror_lag_unknown_since_timestamp_seconds{LABELS} 2"),
+        ] {
+            assert!(text.contains(&format!("\n{sample}\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_topic_s_lag_is_its_largest_and_counts_the_partitions_that_nobody_knows() {
+        let labels = r#"{link="we\"st",topic="orders"}"#;
+        let text = render(&[], &[mirror(lag(true))]);
+        for sample in [
+            "records_max 7",
+            "bytes_estimate_max 700",
+            "seconds_max 1.5",
+            "unknown_partitions 0",
+        ] {
+            let (name, value) = sample.split_once(' ').unwrap();
+            let line = format!("\ncarrick_mirror_topic_lag_{name}{labels} {value}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
+        let text = render(&[], &[mirror(lag(false))]);
+        assert!(!text.contains("topic_lag_records_max{"), "{text}");
+        assert!(
+            text.contains(&format!("topic_lag_unknown_partitions{labels} 1\n")),
+            "{text}"
+        );
     }
 
     #[test]

@@ -144,6 +144,7 @@ fn to_data(base: &Base, mirror: &MirrorDescription) -> MirrorData {
             .then(|| mirror.error_detail.clone()),
         next_steps: mirror.next_steps.clone(),
         source_topic_id: mirror.source_topic_id.clone(),
+        lag_summary: (&mirror.lag).into(),
     }
 }
 
@@ -165,6 +166,8 @@ fn to_lag(lag: &PartitionLag) -> MirrorLag {
         unknown_since_ms: lag.seen_at_ms.filter(|_| !lag.is_current),
         last_source_fetch_offset: lag.last_source_fetch_offset,
         lag_ms: lag.lag_ms,
+        lag_bytes_estimate: lag.lag_bytes_estimate.filter(|_| lag.is_current),
+        lag_bytes_estimate_at_least: lag.lag_bytes_estimate,
         source_log_start_offset: lag.source_log_start,
         source_high_watermark: lag.source_high_watermark,
         source_seen_time_ms: lag.seen_at_ms,

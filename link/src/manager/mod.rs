@@ -379,11 +379,13 @@ async fn show_stored(shared: &Arc<LinkShared>) -> Result<(), LinkError> {
     }
     shared
         .blocking(move |ports| {
+            let now_ms = ports.clock.now_ms();
             for (partition, cell) in cells {
                 if let Ok(ends) = ports.local.ends(&partition) {
                     cell.with(|status| {
                         status.mirror_start = status.mirror_start.max(ends.log_start);
                         status.mirror_end = status.mirror_end.max(ends.end);
+                        status.ends_with_timestamp(ends.last_timestamp_ms, now_ms);
                     });
                 }
             }

@@ -1,6 +1,6 @@
 //! Links and mirrors as they are shown.
 
-use crate::description::{LinkDescription, MirrorDescription};
+use crate::description::{LagSummary, LinkDescription, MirrorDescription, PartitionLag};
 use crate::link::shared::{Inner, LinkShared, Mirror};
 use crate::record::StopKind;
 use crate::state::{LinkState, MirrorError, MirrorStatus};
@@ -23,7 +23,15 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
         .iter()
         .map(|(host, port)| format!("{host}:{port}"))
         .collect();
+    let (now_ms, fresh_ms) = (shared.now_ms(), fresh_ms(&inner));
+    let mut lag = LagSummary::default();
+    for mirror in inner.mirrors.values() {
+        for partition in lags(mirror, now_ms, fresh_ms) {
+            lag.add(&partition);
+        }
+    }
     LinkDescription {
+        lag,
         name: shared.name.to_string(),
         link_id: inner.record.id.to_string(),
         source_cluster_id: inner.record.source_cluster_id.clone(),
@@ -54,16 +62,7 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         inner.since_ms.max(record.status_since_ms)
     };
     let fresh_ms = fresh_ms(inner);
-    let lags = if status == MirrorStatus::Stopped {
-        Vec::new()
-    } else {
-        (0..)
-            .zip(&mirror.statuses)
-            .map(|(partition, cell)| {
-                cell.with(|status| status.describe(partition, now_ms, fresh_ms))
-            })
-            .collect()
-    };
+    let lags = lags(mirror, now_ms, fresh_ms);
     let error_detail = if record.error_detail.is_empty() && status != record.status {
         inner.error_detail.clone()
     } else {
@@ -83,8 +82,20 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         error_detail,
         next_steps: next_steps(status, mirror, inner.state),
         created_ms: record.created_ms,
+        lag: LagSummary::of(&lags),
         lags,
     }
+}
+
+/// Every partition of a mirror; none of a stopped one.
+fn lags(mirror: &Mirror, now_ms: i64, fresh_ms: i64) -> Vec<PartitionLag> {
+    if mirror.record.status == MirrorStatus::Stopped {
+        return Vec::new();
+    }
+    let cells = (0..).zip(&mirror.statuses);
+    cells
+        .map(|(partition, cell)| cell.with(|status| status.describe(partition, now_ms, fresh_ms)))
+        .collect()
 }
 
 /// What its owner can do from here.

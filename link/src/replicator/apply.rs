@@ -231,6 +231,8 @@ impl Machine {
 
     fn append(&mut self, accepted: Accepted, high_watermark: Offset) -> Effects {
         let bytes = accepted.bytes.len() as u64;
+        let timestamp_ms = accepted.last_timestamp_ms;
+        let (begin, now_ms) = (self.target.next_offset(), self.setup.clock.now_ms());
         match self.target.append(accepted.bytes, high_watermark) {
             Ok(end) => {
                 debug_assert_eq!(
@@ -244,6 +246,9 @@ impl Machine {
                 self.setup.status.with(|status| {
                     status.mirror_end = end;
                     status.bytes_total += bytes;
+                    let offsets = u64::try_from(end - begin).unwrap_or(0);
+                    status.recent_size.fetched(bytes, offsets);
+                    status.ends_with_timestamp(Some(timestamp_ms), now_ms);
                     status.problem = None;
                     if status.lag() == Some(0) {
                         status.caught_up_ms = status.answered_ms;

@@ -30,6 +30,8 @@ pub(crate) struct Accepted {
     pub(crate) next_offset: Offset,
     /// Leader epoch of the last.
     pub(crate) last_epoch: LeaderEpoch,
+    /// The largest timestamp in the last, milliseconds since the epoch.
+    pub(crate) last_timestamp_ms: i64,
 }
 
 /// What to do with a fetched run.
@@ -133,6 +135,7 @@ struct Run {
     first_offset: Option<Offset>,
     next_offset: Offset,
     last_epoch: LeaderEpoch,
+    last_timestamp_ms: i64,
 }
 
 impl Run {
@@ -144,6 +147,7 @@ impl Run {
             first_offset: None,
             next_offset: expected.next_offset,
             last_epoch: expected.last_epoch,
+            last_timestamp_ms: -1,
         }
     }
 
@@ -173,6 +177,7 @@ impl Run {
         self.taken_bytes = position;
         self.next_offset = header.next_offset();
         self.last_epoch = epoch;
+        self.last_timestamp_ms = header.max_timestamp_ms;
         None
     }
 
@@ -183,6 +188,7 @@ impl Run {
             first_offset,
             next_offset: self.next_offset,
             last_epoch: self.last_epoch,
+            last_timestamp_ms: self.last_timestamp_ms,
         })
     }
 

@@ -3,6 +3,11 @@
 //! Invariant: nothing here says that the mirror is caught up unless the source said so. Once the
 //! source is silent, the last figures stand as a lower bound, with the time at which they were
 //! true.
+//!
+//! Records are offsets, as the source's high watermark counts them. Kafka's protocol doesn't tell
+//! how many bytes lie between two offsets, so bytes are an estimate: those offsets times what an
+//! offset took among the batches fetched last ([`RecentSize`]). Seconds are the age that the first
+//! record that the mirror lacks has at most ([`Status::lag_ms`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -44,6 +49,38 @@ impl Heartbeat {
     }
 }
 
+/// Past this many bytes what was fetched earlier counts half.
+const RECENT_BYTES: u64 = 16 << 20;
+
+/// How large a record was lately.
+#[derive(Debug, Default)]
+pub(crate) struct RecentSize {
+    bytes: u64,
+    offsets: u64,
+}
+
+impl RecentSize {
+    /// Batches of `bytes` bytes were fetched; the end moved on by `offsets`.
+    pub(crate) fn fetched(&mut self, bytes: u64, offsets: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.offsets = self.offsets.saturating_add(offsets);
+        if self.bytes > RECENT_BYTES {
+            self.bytes /= 2;
+            self.offsets = (self.offsets / 2).max(1);
+        }
+    }
+
+    /// What `records` more would take; `None` before anything was fetched, unless there are none.
+    fn of(&self, records: i64) -> Option<u64> {
+        let records = u128::from(u64::try_from(records).unwrap_or(0));
+        if records == 0 {
+            return Some(0);
+        }
+        let bytes = (records * u128::from(self.bytes)).checked_div(u128::from(self.offsets))?;
+        Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+}
+
 /// What is known of one partition; written by its replicator, read by describe, reports and
 /// metrics.
 #[derive(Debug, Default)]
@@ -62,6 +99,10 @@ pub(crate) struct Status {
     pub(crate) answered_ms: Option<i64>,
     /// When the mirror last held all that the source had.
     pub(crate) caught_up_ms: Option<i64>,
+    /// The largest timestamp in the last stored batch, if it says anything.
+    pub(crate) last_timestamp_ms: Option<i64>,
+    /// How large its records were lately.
+    pub(crate) recent_size: RecentSize,
     /// The fetcher's heartbeat, while the partition is part of its session.
     pub(crate) heartbeat: Option<Arc<Heartbeat>>,
     /// What of its answers is in flight.
@@ -110,19 +151,38 @@ impl Status {
         }
     }
 
+    /// The last batch here has this largest timestamp. One that is not over says nothing of when the
+    /// next record was written, nor does none (−1).
+    pub(crate) fn ends_with_timestamp(&mut self, timestamp_ms: Option<i64>, now_ms: i64) {
+        self.last_timestamp_ms = timestamp_ms.filter(|at| (0..=now_ms).contains(at));
+    }
+
+    /// The age that the first record that the mirror lacks has at most, milliseconds; 0 if it lacks
+    /// none.
+    ///
+    /// It was written after the mirror last held all, and not before the last record that is here:
+    /// the later of the two counts. With the source silent it may have been written right after the
+    /// last answer, so that the age grows. `None` if neither is known.
+    pub(crate) fn lag_ms(&self, now_ms: i64, is_current: bool) -> Option<i64> {
+        let caught_up_ms = self.caught_up_at_ms();
+        let since_ms = match self.lag() {
+            Some(0) if is_current => return Some(0),
+            Some(0) => caught_up_ms,
+            _ => caught_up_ms.max(self.last_timestamp_ms),
+        };
+        since_ms.map(|at| (now_ms - at).max(0))
+    }
+
     /// For showing. Figures older than `fresh_ms` are no longer current.
     pub(crate) fn describe(&self, partition: i32, now_ms: i64, fresh_ms: i64) -> PartitionLag {
         let seen_at_ms = self.seen_at_ms();
         let is_current = seen_at_ms.is_some_and(|seen| now_ms - seen <= fresh_ms);
-        let lag_ms = match self.lag() {
-            Some(0) if is_current => Some(0),
-            _ => self.caught_up_at_ms().map(|at| (now_ms - at).max(0)),
-        };
         let plain = |offset: Option<Offset>| offset.map(|offset| offset.0);
         PartitionLag {
             partition,
             lag_records: self.lag(),
-            lag_ms,
+            lag_ms: self.lag_ms(now_ms, is_current),
+            lag_bytes_estimate: self.lag().and_then(|lag| self.recent_size.of(lag)),
             is_current,
             last_source_fetch_offset: plain(self.last_fetch_offset),
             source_high_watermark: plain(self.source_high_watermark),
@@ -217,6 +277,40 @@ mod tests {
         };
         let lag = status.describe(3, 10_000, 1_500);
         assert_eq!((lag.lag_records, lag.lag_ms), (Some(15), Some(6_000)));
+    }
+
+    #[test]
+    fn while_catching_up_the_age_is_that_of_the_last_record_that_is_here() {
+        let mut status = Status {
+            mirror_end: Offset(10),
+            source_high_watermark: Some(Offset(25)),
+            answered_ms: Some(9_990),
+            ..Status::default()
+        };
+        status.ends_with_timestamp(Some(7_000), 9_000);
+        assert_eq!(status.lag_ms(10_000, true), Some(3_000), "never caught up");
+        status.caught_up_ms = Some(4_000);
+        assert_eq!(status.lag_ms(10_000, true), Some(3_000));
+        status.caught_up_ms = Some(8_000);
+        assert_eq!(status.lag_ms(10_000, true), Some(2_000));
+        status.caught_up_ms = None;
+        status.ends_with_timestamp(Some(9_500), 9_000);
+        assert_eq!(status.lag_ms(10_000, true), None, "a clock that was ahead");
+    }
+
+    #[test]
+    fn bytes_are_estimated_by_what_records_took_lately() {
+        let mut recent = RecentSize::default();
+        assert_eq!((recent.of(0), recent.of(5)), (Some(0), None));
+        recent.fetched(1_000, 10);
+        assert_eq!(recent.of(5), Some(500));
+        for _ in 0..200 {
+            recent.fetched(1 << 20, 1_024);
+        }
+        let now = recent.of(1).unwrap();
+        assert!((1_000..=1_050).contains(&now), "{now}");
+        recent.fetched(u64::MAX, u64::MAX);
+        assert!(recent.of(i64::MAX).is_some());
     }
 
     #[test]

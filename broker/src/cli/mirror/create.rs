@@ -238,6 +238,7 @@ fn trouble(mirror: &MirrorData) -> Option<String> {
 mod tests {
     use super::*;
     use crate::http::model::ResourceMetadata;
+    use crate::http::model::mirror::LagSummaryData;
 
     fn mirror(end: i64, source: Option<i64>) -> MirrorData {
         let mut lag = crate::cli::mirror::tests::lag(source.map(|hw| hw - end), source.is_some());
@@ -257,6 +258,7 @@ mod tests {
             mirror_topic_error_message: None,
             next_steps: Vec::new(),
             source_topic_id: None,
+            lag_summary: LagSummaryData::default(),
         }
     }
 

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use carrick_link::report::RpoReport;
 use clap::{Args, Subcommand};
+use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::client::{Client, escape};
 use super::error::CliResult;
-use super::output::{Output, facts, table};
+use super::output::{Output, facts, plural, table};
 use crate::http::model::Collection;
-use crate::http::model::mirror::{MirrorData, MirrorLag};
+use crate::http::model::mirror::{LagSummaryData, MirrorData, MirrorLag};
 use crate::mirror::report::{lasting, render, when};
 
 /// What can be done with mirror topics.
@@ -143,6 +144,21 @@ fn get(client: &Client, link: &str, topic: &str) -> CliResult<MirrorData> {
     ))
 }
 
+/// About so many bytes, in words.
+fn bytes_of(lags: &[MirrorLag]) -> String {
+    let known: Option<u64> = lags
+        .iter()
+        .map(|lag| lag.lag_bytes_estimate_at_least)
+        .try_fold(0, |sum: u64, bytes| Some(sum.saturating_add(bytes?)));
+    match known {
+        Some(0) if lags.iter().all(|lag| lag.lag.is_some()) => "0 B".to_owned(),
+        Some(bytes) if lags.iter().all(|lag| lag.lag.is_some()) => {
+            format!("~{}", HumanBytes(bytes))
+        }
+        _ => "unknown".to_owned(),
+    }
+}
+
 /// The lag of a whole mirror in words.
 fn lag_of(lags: &[MirrorLag]) -> String {
     let known: i64 = lags
@@ -164,6 +180,30 @@ fn lag_time_of(lags: &[MirrorLag]) -> String {
     worst.map_or_else(|| "unknown".to_owned(), lasting)
 }
 
+/// The largest lag of several partitions in words.
+pub(in crate::cli) fn summary_of(lag: &LagSummaryData, whose: &str) -> String {
+    if lag.partitions == 0 {
+        return "-".to_owned();
+    }
+    let records = match (lag.lag_max, lag.lag_max_at_least) {
+        (Some(records), _) => plural(usize::try_from(records).unwrap_or(0), "record"),
+        (None, Some(records)) => format!("unknown, at least {records} records"),
+        (None, None) => "unknown".to_owned(),
+    };
+    let bytes = lag.lag_bytes_estimate_max.filter(|bytes| *bytes > 0);
+    let bytes = bytes.map_or_else(String::new, |bytes| format!(", ~{}", HumanBytes(bytes)));
+    let time = lag.lag_ms_max.map_or_else(|| "unknown".into(), lasting);
+    let mut text = format!("{records}{bytes}, {time} {whose}");
+    if lag.unknown_partitions > 0 {
+        let (unknown, all) = (lag.unknown_partitions, lag.partitions);
+        text.push_str(&format!("; {unknown} of {all} partitions unknown"));
+    }
+    if let Some(since_ms) = lag.unknown_since_ms {
+        text.push_str(&format!(" since {}", when(since_ms)));
+    }
+    text
+}
+
 fn render_list(mirrors: &[MirrorData]) -> String {
     if mirrors.is_empty() {
         return "no mirrors; create one with: carrick mirror create TOPIC --link NAME".to_owned();
@@ -176,6 +216,7 @@ fn render_list(mirrors: &[MirrorData]) -> String {
             "PARTITIONS",
             "STATUS",
             "LAG",
+            "LAG BYTES",
             "LAG TIME",
             "ERROR",
         ],
@@ -189,6 +230,7 @@ fn render_list(mirrors: &[MirrorData]) -> String {
                 mirror.num_partitions.to_string(),
                 mirror.mirror_status.clone(),
                 unless_stopped(lag_of(&mirror.mirror_lags)),
+                unless_stopped(bytes_of(&mirror.mirror_lags)),
                 unless_stopped(lag_time_of(&mirror.mirror_lags)),
                 error_of(mirror),
             ]
@@ -231,6 +273,10 @@ fn render_mirror(mirror: &MirrorData) -> String {
     if mirror.mirror_lags.is_empty() {
         return text;
     }
+    text.push_str(&facts(&[(
+        "lag",
+        summary_of(&mirror.lag_summary, "of the partition furthest behind"),
+    )]));
     text.push('\n');
     let or_dash = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
     text.push_str(&table(
@@ -241,7 +287,9 @@ fn render_mirror(mirror: &MirrorData) -> String {
             "SOURCE HW",
             "SEEN",
             "LAG",
+            "LAG BYTES",
             "LAG TIME",
+            "UNKNOWN SINCE",
         ],
         mirror.mirror_lags.iter().map(|lag| {
             let one = std::slice::from_ref(lag);
@@ -252,7 +300,9 @@ fn render_mirror(mirror: &MirrorData) -> String {
                 or_dash(lag.source_high_watermark),
                 lag.source_seen_time_ms.map_or_else(|| "-".to_owned(), when),
                 lag_of(one),
+                bytes_of(one),
                 lag_time_of(one),
+                lag.unknown_since_ms.map_or_else(|| "-".to_owned(), when),
             ]
         }),
     ));
@@ -292,6 +342,8 @@ mod tests {
             unknown_since_ms: lag.map(|_| 0).filter(|_| !exact),
             last_source_fetch_offset: Some(7),
             lag_ms: lag.map(|lag| lag * 10),
+            lag_bytes_estimate: lag.filter(|_| exact).map(|lag| lag.unsigned_abs() * 100),
+            lag_bytes_estimate_at_least: lag.map(|lag| lag.unsigned_abs() * 100),
             source_log_start_offset: Some(0),
             source_high_watermark: lag.map(|lag| 100 + lag),
             source_seen_time_ms: Some(0),
@@ -319,6 +371,7 @@ mod tests {
             mirror_topic_error_message: None,
             next_steps: vec!["pause".to_owned(), "promote".to_owned()],
             source_topic_id: None,
+            lag_summary: LagSummaryData::default(),
         }
     }
 
@@ -330,6 +383,37 @@ mod tests {
             "unknown, at least 3"
         );
         assert_eq!(lag_of(&[lag(None, false)]), "unknown");
+        let two = [lag(Some(3), true), lag(Some(4), true)];
+        assert_eq!(bytes_of(&two), "~700 B");
+        assert_eq!(bytes_of(&[lag(Some(3), false)]), "unknown");
+    }
+
+    #[test]
+    fn a_summary_says_what_is_not_known_and_since_when() {
+        let known = LagSummaryData {
+            partitions: 4,
+            lag_max: Some(3),
+            lag_max_at_least: Some(3),
+            lag_bytes_estimate_max: Some(2048),
+            lag_ms_max: Some(1_500),
+            ..LagSummaryData::default()
+        };
+        assert_eq!(
+            summary_of(&known, "behind"),
+            "3 records, ~2.00 KiB, 1.5 s behind"
+        );
+        let unknown = LagSummaryData {
+            lag_max: None,
+            lag_bytes_estimate_max: None,
+            unknown_partitions: 1,
+            unknown_since_ms: Some(0),
+            ..known
+        };
+        assert_eq!(
+            summary_of(&unknown, "behind"),
+            "unknown, at least 3 records, 1.5 s behind; 1 of 4 partitions unknown since \
+             1970-01-01T00:00:00.000Z"
+        );
     }
 
     #[test]

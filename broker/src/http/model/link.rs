@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mirror::LagSummaryData;
 use super::{ConfigData, ResourceMetadata};
 
 /// One link.
@@ -38,6 +39,11 @@ pub struct LinkData {
     pub link_state_time_ms: i64,
     /// The source's addresses as configured *(own)*.
     pub bootstrap_servers: String,
+    /// When the source last answered *(own)*; `null` if not since the start.
+    pub source_seen_time_ms: Option<i64>,
+    /// The partitions of all its mirrors that are not stopped, together *(own)*.
+    #[serde(default)]
+    pub lag_summary: LagSummaryData,
 }
 
 impl LinkData {

@@ -1,5 +1,6 @@
 //! `KafkaMirrorData` and the answers of `:promote`, `:failover`, `:pause` and `:resume`.
 
+use carrick_link::description::LagSummary;
 use carrick_link::report::RpoReport;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,9 @@ pub struct MirrorData {
     pub next_steps: Vec<String>,
     /// The source topic's id in Kafka's base64 form, if it has one *(own)*.
     pub source_topic_id: Option<String>,
+    /// All its partitions together *(own)*; of no partition once it is `STOPPED`.
+    #[serde(default)]
+    pub lag_summary: LagSummaryData,
 }
 
 impl MirrorData {
@@ -56,8 +60,14 @@ pub struct MirrorLag {
     pub unknown_since_ms: Option<i64>,
     /// The offset that the last answered fetch asked for.
     pub last_source_fetch_offset: Option<i64>,
-    /// Duration in ms since the mirror last held all that the source had *(own)*.
+    /// Duration in ms: the age that the first record that the mirror lacks has at most, as far as
+    /// it is known; 0 while it lacks none *(own)*.
     pub lag_ms: Option<i64>,
+    /// About how many bytes the mirror lacks, by what its records took lately: the source does not
+    /// tell; `null` while nobody knows *(own)*.
+    pub lag_bytes_estimate: Option<u64>,
+    /// The same of what the source was last seen to hold *(own)*.
+    pub lag_bytes_estimate_at_least: Option<u64>,
     /// The source's log start as last seen *(own)*.
     pub source_log_start_offset: Option<i64>,
     /// The source's high watermark as last seen *(own)*.
@@ -76,6 +86,52 @@ pub struct MirrorLag {
     pub source_leader_id: Option<i32>,
     /// What goes wrong at present *(own)*; it is retried.
     pub problem: Option<String>,
+}
+
+/// How far the partitions of a mirror, or of all mirrors of a link, are behind *(own)*.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LagSummaryData {
+    /// How many partitions.
+    pub partitions: usize,
+    /// Of those, how many whose lag nobody knows at present.
+    pub unknown_partitions: usize,
+    /// Since when the first of those is not known.
+    pub unknown_since_ms: Option<i64>,
+    /// The largest lag in records; `null` while one is not known.
+    pub lag_max: Option<i64>,
+    /// The largest lag at least.
+    pub lag_max_at_least: Option<i64>,
+    /// All lags in records; `null` while one is not known.
+    pub lag_total: Option<i64>,
+    /// All lags at least.
+    pub lag_total_at_least: Option<i64>,
+    /// The largest lag in bytes, estimated; `null` while one is not known.
+    pub lag_bytes_estimate_max: Option<u64>,
+    /// All lags in bytes, estimated; `null` while one is not known.
+    pub lag_bytes_estimate_total: Option<u64>,
+    /// All lags in bytes, estimated, at least.
+    pub lag_bytes_estimate_total_at_least: Option<u64>,
+    /// The largest `lag_ms`, a duration.
+    pub lag_ms_max: Option<i64>,
+}
+
+impl From<&LagSummary> for LagSummaryData {
+    fn from(lag: &LagSummary) -> Self {
+        let is_known = lag.unknown_partitions == 0;
+        LagSummaryData {
+            partitions: lag.partitions,
+            unknown_partitions: lag.unknown_partitions,
+            unknown_since_ms: lag.unknown_since_ms,
+            lag_max: lag.records_max.filter(|_| is_known),
+            lag_max_at_least: lag.records_max,
+            lag_total: lag.records_total.filter(|_| is_known),
+            lag_total_at_least: lag.records_total,
+            lag_bytes_estimate_max: lag.bytes_estimate_max.filter(|_| is_known),
+            lag_bytes_estimate_total: lag.bytes_estimate_total.filter(|_| is_known),
+            lag_bytes_estimate_total_at_least: lag.bytes_estimate_total,
+            lag_ms_max: lag.ms_max,
+        }
+    }
 }
 
 /// The body of `POST /links/{link}/mirrors`.
