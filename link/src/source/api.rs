@@ -36,6 +36,9 @@ apis! {
     OffsetForLeaderEpochRequest "OffsetForLeaderEpoch" super::offset_for_leader_epoch::VERSIONS;
     DescribeConfigsRequest "DescribeConfigs" super::describe_configs::VERSIONS;
     DescribeClusterRequest "DescribeCluster" super::describe_cluster::VERSIONS;
+    ListGroupsRequest "ListGroups" super::list_groups::VERSIONS;
+    FindCoordinatorRequest "FindCoordinator" super::find_coordinator::VERSIONS;
+    OffsetFetchRequest "OffsetFetch" super::offset_fetch::VERSIONS;
 }
 
 /// A topic's name as the codec wants it.

@@ -9,6 +9,7 @@
 //! connection that is being opened.
 
 mod bootstrap;
+mod coordinators;
 mod leaders;
 mod state;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrick_protocol::ids::{NodeId, TopicName, TopicPartition};
+use carrick_protocol::ids::{GroupId, NodeId, TopicName, TopicPartition};
 use kafka_protocol::messages as wire;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
@@ -28,8 +29,9 @@ use super::connection::{Connection, FRAME_BASE_MAX_BYTES, Settings};
 use super::transport::{DialError, Plaintext, SocketOptions, Transport, dial};
 use super::{
     BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, FetchRequest,
-    FetchResponse, ListedOffset, OffsetSpec, SourceBroker, SourceCluster, SourceError, SourceTopic,
-    TopicConfigs, TopicSelection, describe_cluster, describe_configs, fetch, metadata,
+    FetchResponse, GroupCommits, GroupListing, ListedOffset, OffsetSpec, SourceBroker,
+    SourceCluster, SourceError, SourceTopic, TopicConfigs, TopicSelection, describe_cluster,
+    describe_configs, fetch, metadata,
 };
 use crate::config::LinkConfig;
 use state::{Endpoint, State};
@@ -155,6 +157,17 @@ impl SourceCluster for KafkaCluster {
             let connection = self.inner.control().await?;
             describe_configs::topic_configs(&connection, &topics).await
         })
+    }
+
+    fn groups(&self) -> BoxFuture<'_, Result<GroupListing, SourceError>> {
+        Box::pin(self.inner.list_groups())
+    }
+
+    fn group_offsets(
+        &self,
+        groups: Vec<GroupId>,
+    ) -> BoxFuture<'_, Result<Vec<GroupCommits>, SourceError>> {
+        Box::pin(self.inner.group_offsets(groups))
     }
 
     fn fetch_connection(

@@ -20,8 +20,12 @@ mod describe_cluster;
 mod describe_configs;
 mod error;
 pub mod fetch;
+mod find_coordinator;
+mod groups;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod transport;
 
@@ -30,12 +34,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{
+    GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition,
+};
 
 pub use backoff::Backoff;
 pub use cluster::KafkaCluster;
 pub use error::{FaultKind, SourceError};
 pub use fetch::{FetchRequest, FetchResponse};
+pub use groups::{GroupCommits, GroupListing, SourceCommit, SourceGroup};
 
 /// A boxed future, so that the seam's traits are object safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -198,6 +205,8 @@ pub struct TopicConfigEntry {
 /// needed); the answer holds one entry per question, in the order of the questions, a partition without a
 /// known leader answered `LEADER_NOT_AVAILABLE`. A request that could not be sent to, or was not answered by,
 /// one of the leaders fails as a whole. Nothing is retried here beyond the bootstrap list: the caller decides.
+///
+/// One method per question that a link asks, nine of them.
 pub trait SourceCluster: Send + Sync {
     /// Cluster id and brokers, asked now (DescribeCluster, or Metadata where that is missing).
     fn describe(&self) -> BoxFuture<'_, Result<ClusterInfo, SourceError>>;
@@ -229,6 +238,16 @@ pub trait SourceCluster: Send + Sync {
         &self,
         topics: Vec<TopicName>,
     ) -> BoxFuture<'_, Result<Vec<TopicConfigs>, SourceError>>;
+
+    /// The groups of every broker (ListGroups). Fails only if nobody can be asked for the brokers.
+    fn groups(&self) -> BoxFuture<'_, Result<GroupListing, SourceError>>;
+
+    /// What groups have committed (OffsetFetch, asked of their coordinators, which FindCoordinator names): one answer per group,
+    /// in their order. Coordinators that can't be reached answer `COORDINATOR_NOT_AVAILABLE`; fails if none could be.
+    fn group_offsets(
+        &self,
+        groups: Vec<GroupId>,
+    ) -> BoxFuture<'_, Result<Vec<GroupCommits>, SourceError>>;
 
     /// Opens a connection of its own to one broker for fetching. `lane` counts the connections of one
     /// fetcher (`num.cluster.link.fetchers`) and is used for naming only.

@@ -2,6 +2,7 @@
 //! wrong.
 
 mod connection;
+mod groups;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,14 +10,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carrick_protocol::batch::Batches;
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{
+    GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::source::{
-    BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, ListedOffset,
-    OffsetSpec, SourceBroker, SourceCluster, SourceError, SourcePartition, SourceTopic,
-    TopicConfigEntry, TopicConfigs, TopicSelection,
+    BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, GroupCommits,
+    GroupListing, ListedOffset, OffsetSpec, SourceBroker, SourceCluster, SourceError,
+    SourcePartition, SourceTopic, TopicConfigEntry, TopicConfigs, TopicSelection,
 };
 
 /// What goes wrong once, with the next answer about a partition.
@@ -55,6 +58,7 @@ struct State {
     cluster_id: Option<String>,
     brokers: Vec<NodeId>,
     topics: BTreeMap<TopicName, Topic>,
+    groups: BTreeMap<GroupId, groups::Group>,
     is_down: bool,
     fetch_version: i16,
     /// Connections of an older generation are closed.
@@ -77,6 +81,7 @@ impl FakeSource {
             cluster_id: Some("source-cluster".into()),
             brokers: vec![NodeId(1), NodeId(2), NodeId(3)],
             topics: BTreeMap::new(),
+            groups: BTreeMap::new(),
             is_down: false,
             fetch_version: 17,
             generation: 0,
@@ -438,6 +443,22 @@ impl SourceCluster for FakeSource {
                     }
                 };
                 topics.into_iter().map(answer).collect()
+            })
+        })
+    }
+
+    fn groups(&self) -> BoxFuture<'_, Result<GroupListing, SourceError>> {
+        Box::pin(async move { self.answer(|state| groups::listed(state)) })
+    }
+
+    fn group_offsets(
+        &self,
+        groups: Vec<GroupId>,
+    ) -> BoxFuture<'_, Result<Vec<GroupCommits>, SourceError>> {
+        Box::pin(async move {
+            self.answer(|state| {
+                let asked = groups.iter().map(|group| groups::committed(state, group));
+                asked.collect()
             })
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{NodeId, TopicName};
+use carrick_protocol::ids::{GroupId, NodeId, TopicName};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -40,6 +40,7 @@ pub(super) struct State {
     is_shut_down: bool,
     brokers: BTreeMap<NodeId, SourceBroker>,
     topics: HashMap<TopicName, CachedTopic>,
+    coordinators: HashMap<GroupId, NodeId>,
     failures: HashMap<Endpoint, Failures>,
     slots: HashMap<NodeId, Slot>,
     open: Vec<Closer>,
@@ -181,6 +182,25 @@ impl State {
         leader
             .filter(|id| self.brokers.contains_key(id))
             .ok_or(ErrorCode::LEADER_NOT_AVAILABLE)
+    }
+
+    /// Who was last seen to coordinate the group, if that broker is still there.
+    pub(super) fn coordinator(&self, group: &GroupId) -> Option<NodeId> {
+        let coordinator = self.coordinators.get(group).copied();
+        coordinator.filter(|id| self.brokers.contains_key(id))
+    }
+
+    /// What all brokers have said takes the place of what was known.
+    pub(super) fn learn_all_coordinators(&mut self, all: Vec<(GroupId, NodeId)>) {
+        self.coordinators = all.into_iter().collect();
+    }
+
+    pub(super) fn learn_coordinator(&mut self, group: GroupId, coordinator: NodeId) {
+        self.coordinators.insert(group, coordinator);
+    }
+
+    pub(super) fn forget_coordinator(&mut self, group: &GroupId) {
+        self.coordinators.remove(group);
     }
 
     pub(super) fn failures(&self, endpoint: &Endpoint) -> u32 {

@@ -1,5 +1,7 @@
 //! The client against small fake brokers on loopback.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,6 +36,7 @@ struct World {
     /// Leader of partition 0 and 1 of topic `t`.
     leaders: Mutex<[i32; 2]>,
     metadata_asked: AtomicUsize,
+    groups: groups::Groups,
 }
 
 /// A broker that knows Metadata, ListOffsets and Fetch; it answers offset `id × 100 + partition`, and
@@ -90,11 +93,13 @@ impl World {
                         .with_api_key(key)
                         .with_max_version(max)
                 };
-                let response = wire::ApiVersionsResponse::default().with_api_keys(vec![
+                let mut offered = self.groups.apis();
+                offered.extend([
                     api(wire::MetadataRequest::KEY, METADATA),
                     api(wire::ListOffsetsRequest::KEY, LIST_OFFSETS),
                     api(wire::FetchRequest::KEY, FETCH),
                 ]);
+                let response = wire::ApiVersionsResponse::default().with_api_keys(offered);
                 encode_response(correlation, 0, &response, version).unwrap()
             }
             wire::MetadataRequest::KEY => {
@@ -109,6 +114,17 @@ impl World {
             wire::FetchRequest::KEY => {
                 let response = wire::FetchResponse::default().with_session_id(id);
                 framed(correlation, &response, version)
+            }
+            wire::ListGroupsRequest::KEY => framed(correlation, &self.groups.list(id), version),
+            wire::FindCoordinatorRequest::KEY => {
+                let request = wire::FindCoordinatorRequest::decode(&mut frame, version).unwrap();
+                let found = self.groups.find(&self.brokers.lock(), &request, version);
+                framed(correlation, &found, version)
+            }
+            wire::OffsetFetchRequest::KEY => {
+                let request = wire::OffsetFetchRequest::decode(&mut frame, version).unwrap();
+                let fetched = self.groups.fetch(id, request, version);
+                framed(correlation, &fetched, version)
             }
             other => panic!("API key {other}"),
         }
