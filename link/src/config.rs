@@ -73,6 +73,8 @@ pub struct LinkConfig {
     pub fetch_min_bytes: u32,
     /// `replica.fetch.wait.max.ms`
     pub fetch_wait_max_ms: u32,
+    /// `cluster.link.throttle.bytes.per.second`; `None` for no limit.
+    pub throttle_bytes_per_second: Option<u64>,
     /// `mirror.start.offset.spec`
     pub start_offset: StartOffset,
     /// `topic.config.sync.ms`
@@ -206,6 +208,8 @@ impl LinkConfig {
             fetch_response_max_bytes: of.number("replica.fetch.response.max.bytes")?,
             fetch_min_bytes: of.number("replica.fetch.min.bytes")?,
             fetch_wait_max_ms: of.number("replica.fetch.wait.max.ms")?,
+            throttle_bytes_per_second: of
+                .number_or_none("cluster.link.throttle.bytes.per.second")?,
             start_offset: of.read("mirror.start.offset.spec", value::start_offset)?,
             topic_config_sync_ms: of.number("topic.config.sync.ms")?,
             topic_config_sync_include: of
@@ -353,6 +357,7 @@ mod tests {
                     (min + 1).to_string()
                 }
                 value::Kind::Integer { min, .. } => min.to_string(),
+                value::Kind::PositiveOrOff => "1".to_owned(),
                 value::Kind::HostPorts => "b:7".to_owned(),
                 value::Kind::SyncedTopicConfigs => "retention.ms".to_owned(),
                 _ => "latest".to_owned(),
@@ -370,6 +375,7 @@ mod tests {
             ("bootstrap.servers", "a"),
             ("request.timeout.ms", "0"),
             ("num.cluster.link.fetchers", "17"),
+            ("cluster.link.throttle.bytes.per.second", "0"),
             ("cluster.link.paused", "yes"),
             (
                 "topic.config.sync.include",

@@ -19,6 +19,7 @@ pub mod state;
 mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod throttle;
 pub mod verify;
 
 pub use error::LinkError;

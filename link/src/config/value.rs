@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Boolean,
     /// A whole number in this range.
     Integer { min: i64, max: i64 },
+    /// A whole number from 1 on, or −1 for none.
+    PositiveOrOff,
     /// Any text of at most that many characters.
     Text { max_chars: usize },
     /// One of these words.
@@ -39,6 +41,10 @@ impl Kind {
         match self {
             Self::Boolean => boolean(value).map(drop),
             Self::Integer { min, max } => integer(value, min, max).map(drop),
+            Self::PositiveOrOff if value == "-1" => Ok(()),
+            Self::PositiveOrOff => integer(value, 1, i64::MAX)
+                .map(drop)
+                .map_err(|reason| format!("{reason}, or -1")),
             Self::Text { max_chars } if value.chars().count() > max_chars => {
                 Err(format!("must have at most {max_chars} characters"))
             }

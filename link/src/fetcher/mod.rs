@@ -28,6 +28,7 @@ use crate::source::fetch::{
     FetchLimits, FetchPosition, FetchResponse, FetchSession, SessionOutcome,
 };
 use crate::source::{FetchConnection, SourceCluster, SourceError};
+use crate::throttle::Throttle;
 use budget::Share;
 pub(crate) use budget::{Budget, InFlight};
 use slots::{Slot, Slots};
@@ -84,6 +85,8 @@ pub(crate) struct Setup {
     pub(crate) backoff: Backoff,
     /// The link's bytes in flight.
     pub(crate) budget: Arc<Budget>,
+    /// The link's bytes per second.
+    pub(crate) throttle: Arc<Throttle>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Whom to tell that this broker doesn't answer.
@@ -221,8 +224,17 @@ impl Fetcher {
                 }
                 continue;
             }
+            if let Some(wait) = self.setup.throttle.wait() {
+                if !self.listen_for(wait, Some(version)).await {
+                    return Left::Ended;
+                }
+                continue;
+            }
             self.setup.budget.available().await;
             let mut limits = self.setup.limits;
+            limits.max_bytes = limits
+                .max_bytes
+                .min(self.setup.throttle.request_max_bytes());
             if wanted.is_short {
                 limits.max_wait_ms = limits.max_wait_ms.min(SHORT_POLL_MS);
             }
@@ -285,12 +297,13 @@ impl Fetcher {
         match session.apply(response) {
             SessionOutcome::Partitions(answers) => {
                 self.setup.backoff.reset();
-                let with_records = answers.iter().any(|answer| !answer.data.records.is_empty());
+                let bytes = answers.iter().map(|answer| answer.data.records.len()).sum();
+                self.setup.throttle.charge(bytes);
                 for answer in answers {
                     self.slots.answered(answer, sent_at_ms);
                 }
                 self.heartbeat
-                    .answered(sent_at_ms, with_records || throttle.is_some());
+                    .answered(sent_at_ms, bytes > 0 || throttle.is_some());
                 throttle
             }
             SessionOutcome::Restarted(why) => {

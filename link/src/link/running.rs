@@ -90,6 +90,7 @@ impl Running {
             let inner = shared.inner();
             (Arc::clone(&inner.config), Arc::clone(&inner.source))
         };
+        shared.throttle.set_rate(config.throttle_bytes_per_second);
         let answers = ANSWERS_IN_FLIGHT * usize::try_from(config.fetchers_per_broker).unwrap_or(1);
         let answer_bytes = usize::try_from(config.fetch_response_max_bytes).unwrap_or(usize::MAX);
         let limit_bytes = answer_bytes
@@ -238,6 +239,7 @@ impl Running {
             share_max_bytes: share.saturating_mul(SHARES_IN_FLIGHT),
             backoff: self.backoff(),
             budget: Arc::clone(&self.budget),
+            throttle: Arc::clone(&self.shared.throttle),
             clock: Arc::clone(&self.shared.ports.clock),
             trouble: self.trouble.clone(),
         });

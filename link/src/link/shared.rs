@@ -20,6 +20,7 @@ use crate::replicator::lag::StatusCell;
 use crate::source::SourceCluster;
 use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::{Job, TaskError, TaskLog};
+use crate::throttle::Throttle;
 
 /// What the supervisor is asked.
 #[derive(Debug)]
@@ -111,6 +112,8 @@ pub(crate) struct LinkShared {
     pub(crate) change: tokio::sync::Mutex<()>,
     /// The supervisor.
     pub(crate) asks: UnboundedSender<Ask>,
+    /// Of everything that is fetched over the link.
+    pub(crate) throttle: Arc<Throttle>,
     inner: Mutex<Inner>,
 }
 
@@ -148,6 +151,7 @@ impl LinkShared {
             ports,
             change: tokio::sync::Mutex::new(()),
             asks,
+            throttle: Throttle::new(),
             inner: Mutex::new(inner),
         })
     }

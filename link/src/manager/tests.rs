@@ -1,6 +1,7 @@
 //! Links and mirrors as a whole, on fakes, in paused time.
 
 mod faults;
+mod limits;
 mod stops;
 
 use std::collections::BTreeMap;

@@ -302,6 +302,7 @@ impl Sides<'_> {
                 partitions: vec![(self.remote.clone(), position)],
                 forgotten: Vec::new(),
             };
+            self.shared.throttle.admitted().await;
             let response = self.connection.fetch(request).await?;
             let refused = |error: ErrorCode| LinkError::SourceTopic {
                 topic: self.remote.topic.clone(),
@@ -317,6 +318,7 @@ impl Sides<'_> {
                 return Err(refused(answer.data.error));
             }
             if !answer.data.records.is_empty() {
+                self.shared.throttle.charge(answer.data.records.len());
                 return Ok(answer.data.records);
             }
         }
