@@ -3,6 +3,7 @@
 //! Invariants: a [`LinkConfig`] holds checked values only; what isn't built yet is refused by name, not accepted
 //! silently; a sensitive value shows in no message, listing or `Debug`, only in [`LinkConfig::values`], for storing.
 
+mod filters;
 mod table;
 mod value;
 
@@ -11,6 +12,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use filters::NameFilters;
 use table::{Definition, TABLE};
 pub use table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 
@@ -57,6 +59,8 @@ pub struct LinkConfig {
     pub retry_backoff_max_ms: u64,
     /// `cluster.link.paused`
     pub paused: bool,
+    /// `cluster.link.prefix`; empty for none.
+    pub prefix: String,
     /// `cluster.link.retry.timeout.ms`
     pub retry_timeout_ms: u64,
     /// `availability.check.ms`
@@ -81,6 +85,10 @@ pub struct LinkConfig {
     pub topic_config_sync_ms: u64,
     /// `topic.config.sync.include`: names synced beside those that always are.
     pub topic_config_sync_include: Vec<String>,
+    /// `auto.create.mirror.topics.enable`
+    pub auto_create: bool,
+    /// `auto.create.mirror.topics.filters`: of names at the source.
+    pub auto_create_filters: NameFilters,
     values: BTreeMap<String, String>,
 }
 
@@ -142,7 +150,8 @@ impl LinkConfig {
     /// This config with some names set (`Some`) or put back to their default (`None`).
     ///
     /// # Errors
-    /// As [`LinkConfig::parse`], and for unknown names that are put back.
+    /// As [`LinkConfig::parse`], for unknown names that are put back, and for another value of what
+    /// is fixed at creation.
     pub fn altered(&self, changes: &[(String, Option<String>)]) -> Result<Self, ConfigError> {
         let mut values = self.values.clone();
         for (name, value) in changes {
@@ -152,7 +161,18 @@ impl LinkConfig {
                 None => values.remove(name),
             };
         }
-        Self::parse(&values)
+        let altered = Self::parse(&values)?;
+        for row in TABLE.iter().filter(|row| row.is_fixed()) {
+            let value = |values: &BTreeMap<String, String>| {
+                let set = values.get(row.name).map(String::as_str);
+                set.or(row.default).unwrap_or_default().to_owned()
+            };
+            if value(&self.values) != value(&altered.values) {
+                let reason = "is fixed when the link is created; create another link";
+                return Err(ConfigError::new(row.name, reason));
+            }
+        }
+        Ok(altered)
     }
 
     /// What was set, as it is to be stored (sensitive values included).
@@ -177,7 +197,7 @@ impl LinkConfig {
                 ConfigSource::Default
             },
             is_sensitive: row.is_sensitive(),
-            is_read_only: !row.is_built(),
+            is_read_only: !row.is_built() || row.is_fixed(),
             doc: row.doc,
         }
     }
@@ -199,6 +219,7 @@ impl LinkConfig {
             retry_backoff_ms: of.number("retry.backoff.ms")?,
             retry_backoff_max_ms: of.number("retry.backoff.max.ms")?,
             paused: of.read("cluster.link.paused", value::boolean)?,
+            prefix: of.read("cluster.link.prefix", value::prefix)?,
             retry_timeout_ms: of.number("cluster.link.retry.timeout.ms")?,
             availability_check_ms: of.number("availability.check.ms")?,
             availability_check_failures: of
@@ -214,6 +235,10 @@ impl LinkConfig {
             topic_config_sync_ms: of.number("topic.config.sync.ms")?,
             topic_config_sync_include: of
                 .read("topic.config.sync.include", value::synced_topic_configs)?,
+            auto_create: of.read("auto.create.mirror.topics.enable", value::boolean)?,
+            auto_create_filters: of.read("auto.create.mirror.topics.filters", |text| {
+                NameFilters::parse(text, "topicFilters")
+            })?,
             values: BTreeMap::new(),
         };
         Ok(Self { values, ..config })
@@ -360,6 +385,9 @@ mod tests {
                 value::Kind::PositiveOrOff => "1".to_owned(),
                 value::Kind::HostPorts => "b:7".to_owned(),
                 value::Kind::SyncedTopicConfigs => "retention.ms".to_owned(),
+                value::Kind::NameFilters { list } => format!(
+                    r#"{{"{list}":[{{"name":"a","patternType":"LITERAL","filterType":"INCLUDE"}}]}}"#
+                ),
                 _ => "latest".to_owned(),
             };
             let mut changed = parse(&[(row.name, &other)]).unwrap();
@@ -382,6 +410,9 @@ mod tests {
                 "retention.ms,confluent.placement",
             ),
             ("mirror.start.offset.spec", "soon"),
+            ("cluster.link.prefix", "thirteen.char"),
+            ("cluster.link.prefix", "a/b"),
+            ("auto.create.mirror.topics.filters", "orders"),
             (
                 "client.dns.lookup",
                 "resolve_canonical_bootstrap_servers_only",
@@ -399,7 +430,6 @@ mod tests {
             ("security.protocol", "SASL_SSL"),
             ("acl.sync.enable", "true"),
             ("consumer.offset.sync.enable", "true"),
-            ("cluster.link.prefix", "eu-"),
             ("link.mode", "BIDIRECTIONAL"),
             ("ssl.truststore.location", "/x.pem"),
             ("sasl.login.class", "X"),
@@ -451,6 +481,23 @@ mod tests {
             change("acl.sync.enable", Some("true")).unwrap_err().name,
             "acl.sync.enable"
         );
+    }
+
+    #[test]
+    fn what_is_fixed_at_creation_can_be_named_again_but_not_changed() {
+        let config = parse(&[("cluster.link.prefix", "eu-")]).unwrap();
+        assert_eq!(config.prefix, "eu-");
+        let change = |value: Option<&str>| {
+            let change = ("cluster.link.prefix".to_owned(), value.map(str::to_owned));
+            config.altered(&[change])
+        };
+        assert!(change(Some("eu-")).is_ok());
+        for other in [Some("us-"), Some(""), None] {
+            assert_eq!(change(other).unwrap_err().name, "cluster.link.prefix");
+        }
+        let entries = config.entries();
+        let mut entries = entries.iter();
+        assert!(entries.any(|entry| entry.name == "cluster.link.prefix" && entry.is_read_only));
     }
 
     #[test]

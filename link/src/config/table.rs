@@ -21,6 +21,8 @@ pub(super) enum Flags {
     Live,
     /// Must be given at creation.
     Required,
+    /// Given at creation or not at all: it can't be changed any more.
+    Fixed,
     /// Not built yet: any value but the default is refused by name.
     NotBuilt,
     /// Not built yet, and the value is a secret.
@@ -63,6 +65,9 @@ const fn text(max_chars: usize) -> Kind {
     Kind::Text { max_chars }
 }
 
+const TOPIC_FILTERS: Kind = Kind::NameFilters {
+    list: "topicFilters",
+};
 const FILTERS: Kind = text(super::value::VALUE_MAX_CHARS);
 
 const fn row(
@@ -81,7 +86,7 @@ const fn row(
     }
 }
 
-use Flags::{Live, NotBuilt, NotBuiltSecret, Required};
+use Flags::{Fixed, Live, NotBuilt, NotBuiltSecret, Required};
 
 /// All of them, ascending by name.
 #[rustfmt::skip]
@@ -93,9 +98,10 @@ pub(super) static TABLE: &[Definition] = &[
     row("acl.sync.ms", Some("5000"), time_ms(1000), NotBuilt,
         "How often ACLs are synced. Not supported yet."),
     row("auto.create.mirror.topics.enable", Some("false"), Kind::Boolean, NotBuilt,
-        "Mirror new source topics by themselves. Not supported yet."),
-    row("auto.create.mirror.topics.filters", Some(""), FILTERS, NotBuilt,
-        "Which new source topics are mirrored by themselves (JSON). Not supported yet."),
+        "Mirror source topics by themselves, those of now and those to come. Not supported yet."),
+    row("auto.create.mirror.topics.filters", Some(""), TOPIC_FILTERS, NotBuilt,
+        "Which source topics are mirrored by themselves, JSON: \
+         {\"topicFilters\":[{\"name\",\"patternType\",\"filterType\"}]}."),
     row("availability.check.consecutive.failure.threshold", Some("5"), at_least(1), Live,
         "So many failed availability checks in a row make the source unavailable."),
     row("availability.check.ms", Some("1000"), time_ms(100), Live,
@@ -108,8 +114,8 @@ pub(super) static TABLE: &[Definition] = &[
         "How the link names itself to the source; empty: made of the link's name."),
     row("cluster.link.paused", Some("false"), Kind::Boolean, Live,
         "Pauses every mirror of the link."),
-    row("cluster.link.prefix", Some(""), text(12), NotBuilt,
-        "Put in front of mirror topics' names. Not supported yet."),
+    row("cluster.link.prefix", Some(""), Kind::Prefix, Fixed,
+        "Put in front of mirror topics' names, 12 characters at most; fixed at creation."),
     row("cluster.link.retry.timeout.ms", Some("300000"), time_ms(0), Live,
         "A fault that may pass and lasts this long makes the link FAILED."),
     row("cluster.link.throttle.bytes.per.second", Some("-1"), Kind::PositiveOrOff, Live,
@@ -189,6 +195,10 @@ impl Definition {
 
     pub(super) fn is_built(&self) -> bool {
         !matches!(self.flags, NotBuilt | NotBuiltSecret)
+    }
+
+    pub(super) fn is_fixed(&self) -> bool {
+        self.flags == Fixed
     }
 
     pub(super) fn is_required(&self) -> bool {

@@ -1,13 +1,16 @@
 //! Readers of single config values. Errors say what would be right, never what was given: the value may be
 //! a secret, and whoever set it can look.
 
-use super::StartOffset;
 use super::table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
+use super::{NameFilters, StartOffset};
 
 /// Most characters a config's value may have.
 pub const VALUE_MAX_CHARS: usize = 32 * 1024;
 /// Most bootstrap servers a link may name.
 const BOOTSTRAP_SERVERS_MAX: usize = 64;
+
+/// Most characters of `cluster.link.prefix`, Confluent's limit.
+const PREFIX_MAX_CHARS: usize = 12;
 
 /// What a value must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub(super) enum Kind {
     SyncedTopicConfigs,
     /// `earliest`, `latest`, or a time.
     StartOffset,
+    /// What may stand in front of a topic's name.
+    Prefix,
+    /// JSON filters of names in a list of that name.
+    NameFilters { list: &'static str },
 }
 
 impl Kind {
@@ -54,6 +61,8 @@ impl Kind {
             Self::HostPorts => host_ports(value).map(drop),
             Self::SyncedTopicConfigs => synced_topic_configs(value).map(drop),
             Self::StartOffset => start_offset(value).map(drop),
+            Self::Prefix => prefix(value).map(drop),
+            Self::NameFilters { list } => NameFilters::parse(value, list).map(drop),
         }
     }
 }
@@ -159,6 +168,16 @@ fn iso_8601_ms(value: &str) -> Option<i64> {
             .timestamp()
             .as_millisecond(),
     )
+}
+
+pub(super) fn prefix(value: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if value.len() > PREFIX_MAX_CHARS || !value.chars().all(legal) {
+        return Err(format!(
+            "must have at most {PREFIX_MAX_CHARS} characters of a-z, A-Z, 0-9, '.', '_' and '-'"
+        ));
+    }
+    Ok(value.to_owned())
 }
 
 fn split_list(value: &str) -> impl Iterator<Item = &str> {

@@ -34,10 +34,7 @@ impl LinkManager {
         self.refuse_when_stopping()?;
         let shared = self.shared(link)?;
         let source_topic = topic_name(&new.source_topic)?;
-        let topic = match &new.mirror_topic {
-            Some(name) => topic_name(name)?,
-            None => source_topic.clone(),
-        };
+        let topic = named_here(&shared, &source_topic, new.mirror_topic.as_deref())?;
         self.refuse_existing(&topic)?;
         refuse_second(&shared, &source_topic)?;
         let (config, source, state) = {
@@ -115,6 +112,26 @@ impl LinkManager {
             Some(_) => Err(LinkError::TopicExists(topic.clone())),
             None => Ok(()),
         }
+    }
+}
+
+/// What a topic of the source is called here. A link with a prefix gives every topic its prefix.
+fn named_here(
+    shared: &LinkShared,
+    source_topic: &TopicName,
+    wanted: Option<&str>,
+) -> Result<TopicName, LinkError> {
+    let prefix = shared.inner().config.prefix.clone();
+    let named = topic_name(&format!("{prefix}{source_topic}"))?;
+    match wanted {
+        None => Ok(named),
+        Some(wanted) if prefix.is_empty() => topic_name(wanted),
+        Some(wanted) if wanted == named.as_str() => Ok(named),
+        Some(_) => Err(LinkError::InvalidName(format!(
+            "link '{}' has cluster.link.prefix '{prefix}': its mirror of '{source_topic}' is \
+             named '{named}', leave the name out",
+            shared.name
+        ))),
     }
 }
 

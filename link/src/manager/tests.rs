@@ -353,6 +353,35 @@ async fn a_link_shows_every_task_and_those_that_are_switched_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_prefix_renames_every_mirror_of_the_link_and_no_other_name_is_taken() {
+    let world = World::new().await;
+    world.source.add_topic("orders", 1);
+    world.source.append("orders", 0, &batch(0, 10, 0));
+    let eu = new_link("eu", &[("cluster.link.prefix", "eu-")]);
+    world.manager.create_link(eu).await.unwrap();
+    let named = NewMirror {
+        mirror_topic: Some("orders".into()),
+        ..new_mirror("orders")
+    };
+    let refused = world.manager.create_mirror("eu", named).await.unwrap_err();
+    assert!(refused.to_string().contains("'eu-orders'"), "{refused}");
+    let mirror = world
+        .manager
+        .create_mirror("eu", new_mirror("orders"))
+        .await;
+    let mirror = mirror.unwrap();
+    assert_eq!(
+        (mirror.topic.as_str(), mirror.source_topic.as_str()),
+        ("eu-orders", "orders")
+    );
+    let same = || world.here.bytes("eu-orders", 0) == batch(0, 10, 0);
+    until("the renamed mirror", same).await;
+    let change = vec![("cluster.link.prefix".to_owned(), Some("us-".to_owned()))];
+    let refused = world.manager.alter_link_configs("eu", change, false).await;
+    assert!(matches!(refused, Err(LinkError::InvalidConfig { .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn everything_goes_on_after_a_restart() {
     let mut world = World::mirroring("orders", 2).await;
     world.source.append("orders", 0, &batch(10, 10, 0));
