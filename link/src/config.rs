@@ -35,6 +35,8 @@ pub struct LinkConfig {
     pub bootstrap_servers: Vec<(String, u16)>,
     /// `client.id`; empty if not set (the manager then names it after the link).
     pub client_id: String,
+    /// `client.rack`; empty if not set.
+    pub client_rack: String,
     /// `request.timeout.ms`
     pub request_timeout_ms: u64,
     /// `socket.connection.setup.timeout.ms`
@@ -207,6 +209,7 @@ impl LinkConfig {
         let config = Self {
             bootstrap_servers: of.read("bootstrap.servers", value::host_ports)?,
             client_id: of.read("client.id", |text| Ok(text.to_owned()))?,
+            client_rack: of.read("client.rack", |text| Ok(text.to_owned()))?,
             request_timeout_ms: of.number("request.timeout.ms")?,
             connection_setup_timeout_ms: of.number("socket.connection.setup.timeout.ms")?,
             connection_setup_timeout_max_ms: of.number("socket.connection.setup.timeout.max.ms")?,

@@ -125,6 +125,8 @@ pub struct PartitionLag {
     pub lost_to_retention: i64,
     /// The node that leads it at the source, `None` while there is none.
     pub source_leader: Option<i32>,
+    /// The node that it is fetched from: the leader, or a replica nearby (KIP-392).
+    pub source_replica: Option<i32>,
     /// What went wrong last, if it goes wrong now; retried.
     pub problem: Option<String>,
 }
@@ -219,6 +221,7 @@ mod tests {
             bytes_total: 0,
             lost_to_retention: 0,
             source_leader: None,
+            source_replica: None,
             problem: None,
         }
     }

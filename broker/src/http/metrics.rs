@@ -371,6 +371,7 @@ mod tests {
             bytes_total: 1234,
             lost_to_retention: 0,
             source_leader: Some(1),
+            source_replica: Some(1),
             problem: None,
         }
     }

@@ -176,6 +176,7 @@ fn to_lag(lag: &PartitionLag) -> MirrorLag {
         mirrored_bytes: lag.bytes_total,
         records_lost_to_retention: lag.lost_to_retention,
         source_leader_id: lag.source_leader,
+        source_replica_id: lag.source_replica,
         problem: lag.problem.clone(),
     }
 }

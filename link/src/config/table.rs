@@ -112,6 +112,8 @@ pub(super) static TABLE: &[Definition] = &[
         "Every address of a host name is tried."),
     row("client.id", Some(""), text(249), Live,
         "How the link names itself to the source; empty: made of the link's name."),
+    row("client.rack", Some(""), text(249), Live,
+        "Where this cluster stands: a source that knows its racks names a replica nearby to fetch from (KIP-392)."),
     row("cluster.link.paused", Some("false"), Kind::Boolean, Live,
         "Pauses every mirror of the link."),
     row("cluster.link.prefix", Some(""), Kind::Prefix, Fixed,

@@ -77,6 +77,8 @@ pub(crate) struct Setup {
     pub(crate) broker: NodeId,
     /// Which of several connections to it.
     pub(crate) lane: u32,
+    /// What it is told of where we stand.
+    pub(crate) rack: Arc<str>,
     /// Limits of each request.
     pub(crate) limits: FetchLimits,
     /// A partition with more in flight is left out, bytes.
@@ -155,7 +157,7 @@ struct Fetcher {
 impl Fetcher {
     async fn run(mut self) {
         let (broker, lane) = (self.setup.broker, self.setup.lane);
-        let mut session = FetchSession::new(i16::MAX);
+        let mut session = FetchSession::new(i16::MAX).in_rack(Arc::clone(&self.setup.rack));
         loop {
             while self.slots.is_empty() {
                 let Some(command) = self.commands.recv().await else {

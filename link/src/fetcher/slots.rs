@@ -154,7 +154,9 @@ impl Slots {
             return;
         }
         let data = answer.data;
-        let is_clean = data.error == ErrorCode::NONE && data.diverging_epoch.is_none();
+        let is_clean = data.error == ErrorCode::NONE
+            && data.diverging_epoch.is_none()
+            && data.preferred_read_replica.is_none();
         slot.at = match (is_clean, data.records.is_empty()) {
             (false, _) => None,
             (true, true) => Some((generation, position)),

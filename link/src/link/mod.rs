@@ -9,6 +9,7 @@
 //! that is paused or failed.
 
 mod checks;
+mod closest;
 pub(crate) mod health;
 mod jobs;
 pub(crate) mod running;
@@ -123,6 +124,7 @@ impl Supervisor {
             Happened::Report(report) => self.on_report(report),
             Happened::Trouble(broker) => {
                 tracing::debug!(link = %self.shared.name, %broker, "looking for the leaders anew");
+                self.running.lost(broker, &self.leads);
                 self.refresh_soon();
             }
             Happened::Checked(result) => self.on_check(result),
@@ -265,6 +267,14 @@ impl Supervisor {
             Report::NotOpened { partition, error } => {
                 let detail = format!("partition {}: {error}", partition.partition);
                 self.fail_mirror(partition.topic, MirrorError::Unknown, detail);
+            }
+            Report::Redirect {
+                partition,
+                epoch,
+                to,
+            } => {
+                self.running.redirect(partition, epoch, to);
+                self.running.assign(&self.leads);
             }
             Report::LostLease { partition, detail } => {
                 tracing::info!(link = %self.shared.name, %partition, detail, "replicator ended");

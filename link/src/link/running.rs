@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::closest::{Closest, ReadFrom};
 use super::shared::{LinkShared, Mirror};
 use crate::backoff::Backoff;
 use crate::config::LinkConfig;
@@ -43,7 +46,14 @@ struct Partition {
     source_partition: TopicPartition,
     messages: UnboundedSender<Message>,
     task: JoinHandle<()>,
-    lead: Option<Lead>,
+    lead: Option<(Lead, ReadFrom)>,
+}
+
+/// Which fetcher it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FetcherKey {
+    from: ReadFrom,
+    lane: u32,
 }
 
 /// A mirror that is to run.
@@ -74,7 +84,8 @@ pub(crate) struct Running {
     source: Arc<dyn SourceCluster>,
     budget: Arc<Budget>,
     partitions: BTreeMap<TopicPartition, Partition>,
-    fetchers: HashMap<(NodeId, u32), (FetcherHandle, JoinHandle<()>)>,
+    fetchers: HashMap<FetcherKey, (FetcherHandle, JoinHandle<()>)>,
+    closest: Closest,
     reports: UnboundedSender<Report>,
     trouble: UnboundedSender<(NodeId, SourceError)>,
 }
@@ -96,7 +107,12 @@ impl Running {
         let limit_bytes = answer_bytes
             .saturating_mul(answers)
             .max(LINK_IN_FLIGHT_BYTES_MIN);
+        let closest = Closest::new(
+            !config.client_rack.is_empty(),
+            Duration::from_millis(config.metadata_max_age_ms),
+        );
         Self {
+            closest,
             shared,
             config,
             source,
@@ -179,28 +195,56 @@ impl Running {
         }
     }
 
-    /// Tells every partition whose leader has changed who leads now.
+    /// Tells every partition who leads now and whom to read from, if that has changed.
     pub(crate) fn assign(&mut self, leads: &HashMap<TopicPartition, Lead>) {
+        let now = Instant::now();
         let mut changed = Vec::new();
         for (key, running) in &mut self.partitions {
-            let lead = leads.get(&running.source_partition).copied();
+            let partition = &running.source_partition;
+            let lead = leads
+                .get(partition)
+                .map(|lead| (*lead, self.closest.read_from(partition, *lead, now)));
             if lead != running.lead {
                 running.lead = lead;
                 changed.push((key.clone(), lead));
             }
         }
         for (key, lead) in changed {
-            let leader = lead.map(|lead| Leader {
+            let leader = lead.map(|(lead, from)| Leader {
                 node: lead.node,
                 epoch: lead.epoch,
                 topic_id: lead.topic_id,
-                fetcher: self.fetcher(lead.node, &key),
+                read_from: from.node,
+                fetcher: self.fetcher(from, &key),
             });
             if let Some(running) = self.partitions.get(&key) {
                 let _ = running.messages.send(Message::Lead(leader));
             }
         }
         self.drop_idle_fetchers();
+    }
+
+    /// What a partition's source has said of whom to read it from: a replica nearby, or not the one that it is read
+    /// at.
+    pub(crate) fn redirect(
+        &mut self,
+        partition: TopicPartition,
+        epoch: LeaderEpoch,
+        to: Option<NodeId>,
+    ) {
+        let now = Instant::now();
+        match to {
+            Some(follower) => self.closest.named(partition, epoch, follower, now),
+            None => self.closest.left(&partition, now),
+        }
+    }
+
+    /// A broker can't be reached: what was read there as at a follower is read at its leader.
+    pub(crate) fn lost(&mut self, broker: NodeId, leads: &HashMap<TopicPartition, Lead>) {
+        if self.closest.lost(broker, Instant::now()) {
+            tracing::info!(link = %self.shared.name, %broker, "replica out of reach, reading at the leaders");
+            self.assign(leads);
+        }
     }
 
     /// When any fetcher was last answered, milliseconds since the epoch.
@@ -220,17 +264,22 @@ impl Running {
         }
     }
 
-    fn fetcher(&mut self, node: NodeId, key: &TopicPartition) -> FetcherHandle {
+    fn fetcher(&mut self, from: ReadFrom, key: &TopicPartition) -> FetcherHandle {
         let lane = lane_of(key, self.config.fetchers_per_broker);
-        if let Some((handle, _)) = self.fetchers.get(&(node, lane)) {
+        let fetcher = FetcherKey { from, lane };
+        if let Some((handle, _)) = self.fetchers.get(&fetcher) {
             return handle.clone();
         }
         let share = usize::try_from(self.config.fetch_max_bytes).unwrap_or(usize::MAX);
         let (handle, task) = fetcher::spawn(fetcher::Setup {
             link: self.shared.name.clone(),
             source: Arc::clone(&self.source),
-            broker: node,
+            broker: from.node,
             lane,
+            rack: match from.tells_rack {
+                true => Arc::from(self.config.client_rack.as_str()),
+                false => Arc::from(""),
+            },
             limits: FetchLimits {
                 max_wait_ms: self.config.fetch_wait_max_ms,
                 min_bytes: self.config.fetch_min_bytes,
@@ -243,17 +292,21 @@ impl Running {
             clock: Arc::clone(&self.shared.ports.clock),
             trouble: self.trouble.clone(),
         });
-        self.fetchers.insert((node, lane), (handle.clone(), task));
+        self.fetchers.insert(fetcher, (handle.clone(), task));
         handle
     }
 
     /// A fetcher ends by itself once nobody holds its handle.
     fn drop_idle_fetchers(&mut self) {
         let lanes = self.config.fetchers_per_broker;
-        let used: HashSet<(NodeId, u32)> = self
+        let used: HashSet<FetcherKey> = self
             .partitions
             .iter()
-            .filter_map(|(key, running)| Some((running.lead?.node, lane_of(key, lanes))))
+            .filter_map(|(key, running)| {
+                let (_, from) = running.lead?;
+                let lane = lane_of(key, lanes);
+                Some(FetcherKey { from, lane })
+            })
             .collect();
         self.fetchers.retain(|key, _| used.contains(key));
     }

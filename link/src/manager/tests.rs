@@ -1,5 +1,6 @@
 //! Links and mirrors as a whole, on fakes, in paused time.
 
+mod closest;
 mod faults;
 mod limits;
 mod stops;

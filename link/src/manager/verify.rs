@@ -301,6 +301,7 @@ impl Sides<'_> {
                 session_epoch: -1,
                 partitions: vec![(self.remote.clone(), position)],
                 forgotten: Vec::new(),
+                rack: Arc::from(""),
             };
             self.shared.throttle.admitted().await;
             let response = self.connection.fetch(request).await?;

@@ -75,6 +75,8 @@ pub(crate) struct Machine {
     pub(super) floor: Offset,
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) topic_id: TopicId,
+    /// It is read at a follower.
+    pub(super) is_follower: bool,
     pub(super) fetch_version: i16,
     pub(super) max_bytes: u32,
     /// Answers in a row that looked damaged.
@@ -98,6 +100,7 @@ impl Machine {
             floor: setup.start_offset,
             leader_epoch: LeaderEpoch::NONE,
             topic_id: TopicId::ZERO,
+            is_follower: false,
             fetch_version: 0,
             max_bytes: setup.max_bytes,
             suspicions: 0,
@@ -118,7 +121,12 @@ impl Machine {
             return Vec::new();
         }
         match event {
-            Event::Leader { epoch, topic_id } => {
+            Event::Leader {
+                epoch,
+                topic_id,
+                is_follower,
+            } => {
+                self.is_follower = is_follower;
                 self.leader_epoch = epoch;
                 self.topic_id = topic_id;
                 self.phase = Phase::Idle;
@@ -152,7 +160,14 @@ impl Machine {
         if fetched.generation != self.generation || self.phase != Phase::Fetching {
             return Vec::new();
         }
-        let data = fetched.data;
+        let mut data = fetched.data;
+        if self.is_follower {
+            if data.error != ErrorCode::NONE || data.diverging_epoch.is_some() {
+                return self.leave_follower();
+            }
+            // The leader has told as much already.
+            data.high_watermark = data.high_watermark.max(self.known_high_watermark());
+        }
         if data.error != ErrorCode::NONE {
             return self.on_error(data.error);
         }
@@ -168,6 +183,11 @@ impl Machine {
             fetched.position.fetch_offset,
             fetched.asked_at_ms,
         );
+        if let Some(replica) = data.preferred_read_replica.filter(|_| !self.is_follower) {
+            self.phase = Phase::Idle;
+            let to = Some(replica);
+            return vec![Effect::Halt, Effect::Redirect { to }];
+        }
         let effects = if data.records.is_empty() {
             self.on_empty(data.high_watermark)
         } else {

@@ -115,6 +115,8 @@ pub(crate) struct Status {
     pub(crate) truncated: i64,
     /// The leader at the source.
     pub(crate) leader: Option<NodeId>,
+    /// Whom it is fetched from there.
+    pub(crate) replica: Option<NodeId>,
     /// What goes wrong at the moment.
     pub(crate) problem: Option<String>,
 }
@@ -193,6 +195,7 @@ impl Status {
             bytes_total: self.bytes_total,
             lost_to_retention: self.lost_to_retention,
             source_leader: self.leader.map(|leader| leader.0),
+            source_replica: self.replica.map(|replica| replica.0),
             problem: self.problem.clone(),
         }
     }

@@ -12,6 +12,8 @@
 //!   fetcher predicted from bytes that were refused never reaches the log.
 //! - At most one thing is waited for besides answers to fetches (a back-off, a question to the
 //!   source); a new one replaces it.
+//! - A follower of the source (KIP-392) is believed what it has, never what it lacks: an error or a diverging history
+//!   leads back to the leader, who judges.
 //! - Nothing is removed here without the source's proof, nor without consent if that loses records
 //!   (`UNEXPECTED_TRUNCATION`).
 
@@ -28,7 +30,7 @@ pub(crate) mod truncation;
 
 use std::time::Duration;
 
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId};
 
 use crate::fetcher::InFlight;
 use crate::source::fetch::{FetchPosition, FetchedData};
@@ -43,6 +45,8 @@ pub(crate) enum Event {
         epoch: LeaderEpoch,
         /// The topic's id, `ZERO` if the source has none.
         topic_id: TopicId,
+        /// The fetcher reads a follower, which may be behind its leader and knows less.
+        is_follower: bool,
     },
     /// It has no leader for now.
     NoLeader,
@@ -118,6 +122,11 @@ pub(crate) enum Effect {
     Halt,
     /// Wait for that, instead of for what was waited for before.
     Wait(Wait),
+    /// Fetching is over where it is: go on at this replica, or at the leader.
+    Redirect {
+        /// `None` for the leader.
+        to: Option<NodeId>,
+    },
     /// The mirror has failed.
     Fail {
         /// Why, by name.

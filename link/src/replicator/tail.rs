@@ -55,6 +55,10 @@ impl Machine {
             .with(|status| status.source_high_watermark)
     }
 
+    pub(super) fn known_high_watermark(&self) -> Offset {
+        self.high_watermark().unwrap_or(Offset::NONE)
+    }
+
     pub(super) fn on_probe(&mut self, probe: Result<Probe, String>) -> Effects {
         match probe {
             Ok(probe) if probe.is_empty && probe.from == self.position() => {

@@ -30,6 +30,8 @@ static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Leader {
     /// Its node.
     pub(crate) node: NodeId,
+    /// Whom the fetcher fetches from: the leader, or a follower.
+    pub(crate) read_from: NodeId,
     /// Its epoch.
     pub(crate) epoch: LeaderEpoch,
     /// The topic's id.
@@ -67,6 +69,12 @@ pub(crate) enum Report {
     NotOpened {
         partition: TopicPartition,
         error: TargetError,
+    },
+    /// The partition, by its name at the source, is to be read at this replica, or not at the one at which it is.
+    Redirect {
+        partition: TopicPartition,
+        epoch: LeaderEpoch,
+        to: Option<NodeId>,
     },
     /// The partition belongs to somebody else now, or is gone.
     LostLease {
@@ -156,9 +164,15 @@ impl Task {
         };
         let (epoch, topic_id) = (leader.epoch, leader.topic_id);
         let share = leader.fetcher.share();
-        self.setup.machine.apply(Event::Leader { epoch, topic_id });
+        let is_follower = leader.read_from != leader.node;
+        self.setup.machine.apply(Event::Leader {
+            epoch,
+            topic_id,
+            is_follower,
+        });
         self.setup.status.with(|status| {
             status.leader = Some(leader.node);
+            status.replica = Some(leader.read_from);
             status.heartbeat = None;
             status.share = Some(Arc::clone(&share));
         });
@@ -179,6 +193,7 @@ impl Task {
             status.heartbeat = None;
             status.share = None;
             status.leader = None;
+            status.replica = None;
         });
     }
 
@@ -193,6 +208,7 @@ impl Task {
                 } => self.fetch(generation, position),
                 Effect::Halt => self.halt(),
                 Effect::Wait(wait) => self.waiting = Some(self.start(wait)),
+                Effect::Redirect { to } => self.redirect(to),
                 Effect::Fail { error, detail } => {
                     let partition = self.setup.partition.clone();
                     let _ = self.setup.reports.send(Report::Failed {
@@ -231,6 +247,16 @@ impl Task {
             status.answered_ms = status.seen_at_ms();
             status.heartbeat = Some(heartbeat);
         });
+    }
+
+    fn redirect(&self, to: Option<NodeId>) {
+        if let Some((_, leader)) = &self.leader {
+            let _ = self.setup.reports.send(Report::Redirect {
+                partition: self.setup.source_partition.clone(),
+                epoch: leader.epoch,
+                to,
+            });
+        }
     }
 
     fn halt(&mut self) {
@@ -381,6 +407,7 @@ async fn probe(
             session_epoch: -1,
             partitions: vec![(partition.clone(), at)],
             forgotten: Vec::new(),
+            rack: Arc::from(""),
         };
         let response = connection.fetch(request).await.map_err(words)?;
         if response.error != ErrorCode::NONE || response.throttle_time_ms > 0 {

@@ -34,6 +34,7 @@ struct Bench {
     fetching: Option<(u64, FetchPosition)>,
     waiting: Option<Wait>,
     failed: Option<MirrorError>,
+    redirected: Option<Option<NodeId>>,
     lost_lease: bool,
 }
 
@@ -66,6 +67,7 @@ impl Bench {
             fetching: None,
             waiting: None,
             failed: None,
+            redirected: None,
             lost_lease: false,
         };
         bench.lead(0);
@@ -73,12 +75,17 @@ impl Bench {
     }
 
     fn lead(&mut self, epoch: i32) {
+        self.read(epoch, false);
+    }
+
+    fn read(&mut self, epoch: i32, is_follower: bool) {
         self.fetching = None;
         self.waiting = None;
         let epoch = LeaderEpoch(epoch);
         self.apply(Event::Leader {
             epoch,
             topic_id: TopicId::ZERO,
+            is_follower,
         });
         self.apply(Event::Connected { fetch_version: 12 });
     }
@@ -96,6 +103,7 @@ impl Bench {
                 }
                 Effect::Halt => self.fetching = None,
                 Effect::Wait(wait) => self.waiting = Some(wait),
+                Effect::Redirect { to } => self.redirected = Some(to),
                 Effect::Fail { error, .. } => self.failed = Some(error),
                 Effect::LostLease { .. } => self.lost_lease = true,
             }
@@ -416,4 +424,58 @@ fn a_batch_over_the_end_of_an_empty_log_is_taken_whole() {
     bench.wait();
     bench.answer(records(batch(48, 5, 0), 53));
     assert_eq!(bench.stored(), batch(48, 5, 0));
+}
+
+#[test]
+fn a_leader_that_names_a_replica_nearby_is_followed_there() {
+    let mut bench = Bench::new();
+    bench.lead(3);
+    let named = FetchedData {
+        preferred_read_replica: Some(NodeId(2)),
+        ..records(Bytes::new(), 50)
+    };
+    assert!(bench.answer(named));
+    assert_eq!(bench.redirected.take(), Some(Some(NodeId(2))));
+    assert_eq!(bench.fetching, None, "the leader is not asked again");
+    let watermark = |bench: &Bench| bench.status.with(|status| status.source_high_watermark);
+    assert_eq!(watermark(&bench), Some(Offset(50)));
+
+    bench.read(3, true);
+    assert!(bench.answer(records(batch(0, 10, 0), 20)));
+    assert_eq!(bench.stored(), batch(0, 10, 0));
+    assert_eq!(
+        watermark(&bench),
+        Some(Offset(50)),
+        "the leader has told more"
+    );
+    assert_eq!(bench.redirected, None);
+}
+
+#[test]
+fn what_a_follower_lacks_is_for_its_leader_to_judge() {
+    let diverging = FetchedData {
+        diverging_epoch: Some((LeaderEpoch(0), Offset(3))),
+        ..records(Bytes::new(), 5)
+    };
+    let damaged = records(crate::testing::batches::damaged(&batch(10, 10, 0)), 20);
+    for answer in [
+        error(ErrorCode::OFFSET_OUT_OF_RANGE),
+        error(ErrorCode::UNKNOWN_LEADER_EPOCH),
+        diverging,
+        damaged,
+    ] {
+        let mut bench = Bench::new();
+        bench.read(3, true);
+        assert!(bench.answer(records(batch(0, 10, 0), 10)));
+        assert!(bench.answer(answer.clone()));
+        assert_eq!(bench.redirected.take(), Some(None), "{answer:?}");
+        assert_eq!((bench.fetching, bench.failed), (None, None));
+        assert_eq!(bench.stored(), batch(0, 10, 0), "nothing is removed");
+        bench.lead(3);
+        assert!(
+            bench.answer(records(batch(10, 10, 0), 20)),
+            "and it goes on there"
+        );
+        assert_eq!(bench.redirected, None);
+    }
 }

@@ -96,6 +96,9 @@ impl Machine {
     /// Something that should not be: again a few times, in case it happened on the way, then the
     /// mirror fails.
     pub(super) fn suspect(&mut self, error: MirrorError, detail: String) -> Effects {
+        if self.is_follower {
+            return self.leave_follower();
+        }
         self.suspicions += 1;
         if self.suspicions > REFETCHES_MAX {
             return self.fail(error, detail);
@@ -106,6 +109,12 @@ impl Machine {
             attempt = self.suspicions, "fetching again: {detail}"
         );
         self.retry(detail)
+    }
+
+    /// What a follower lacks, or has otherwise, says nothing of the source: its leader judges.
+    pub(super) fn leave_follower(&mut self) -> Effects {
+        self.phase = Phase::Idle;
+        vec![Effect::Halt, Effect::Redirect { to: None }]
     }
 
     pub(super) fn fail(&mut self, error: MirrorError, detail: String) -> Effects {

@@ -8,12 +8,15 @@
 //!
 //! Version notes: v7 sessions (KIP-227); v9 `current_leader_epoch` (KIP-320); v12 `last_fetched_epoch`, answered by
 //! `diverging_epoch` (KIP-595); v13 topic ids instead of names (KIP-516), used when every wanted topic has
-//! one, else v12; v16 endpoints of new leaders (KIP-951). Always as a consumer: replica id −1, READ_UNCOMMITTED, no rack.
+//! one, else v12; v16 endpoints of new leaders (KIP-951). Always as a consumer: replica id −1, READ_UNCOMMITTED. v11 the rack, answered
+//! by a follower to read instead (KIP-392).
 
 mod codec;
 mod session;
 #[cfg(test)]
 mod session_model;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use carrick_protocol::error_code::ErrorCode;
@@ -70,6 +73,8 @@ pub struct FetchRequest {
     pub partitions: Vec<(TopicPartition, FetchPosition)>,
     /// Partitions the session shall forget.
     pub forgotten: Vec<(TopicPartition, TopicId)>,
+    /// Where we stand (v11+); empty if a leader is to answer itself.
+    pub rack: Arc<str>,
 }
 
 /// A decoded Fetch response.
@@ -126,7 +131,7 @@ pub struct FetchedData {
     pub diverging_epoch: Option<(LeaderEpoch, Offset)>,
     /// The leader and its epoch, if the source says that it moved (v12+).
     pub current_leader: Option<(NodeId, LeaderEpoch)>,
-    /// A follower that it would rather have read (KIP-392); never asked for by a link.
+    /// A follower to read instead (KIP-392); only if the request told a rack.
     pub preferred_read_replica: Option<NodeId>,
     /// Record batches as stored, a slice of the response frame (holding it keeps the whole frame).
     /// The first may begin before the offset asked for, the last may be cut.

@@ -41,6 +41,8 @@ struct Partition {
     leader_epoch: LeaderEpoch,
     start: Offset,
     end: Offset,
+    /// What followers have; all of it if `None`.
+    followers_end: Option<Offset>,
     batches: Vec<(Offset, Offset, LeaderEpoch, Bytes)>,
     faults: VecDeque<Fault>,
     is_damaged_at: Option<Offset>,
@@ -60,6 +62,12 @@ struct State {
     topics: BTreeMap<TopicName, Topic>,
     groups: BTreeMap<GroupId, groups::Group>,
     is_down: bool,
+    /// Brokers that can't be reached.
+    lost: Vec<NodeId>,
+    /// Where brokers stand, and so whom a leader names to those who stand there.
+    racks: BTreeMap<NodeId, String>,
+    /// Bytes of records served, by broker.
+    served_bytes: BTreeMap<NodeId, usize>,
     fetch_version: i16,
     /// Connections of an older generation are closed.
     generation: u64,
@@ -83,6 +91,9 @@ impl FakeSource {
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
             is_down: false,
+            lost: Vec::new(),
+            racks: BTreeMap::new(),
+            served_bytes: BTreeMap::new(),
             fetch_version: 17,
             generation: 0,
             next_session: 1,
@@ -202,6 +213,34 @@ impl FakeSource {
         });
     }
 
+    /// The broker stands there: from then on leaders elsewhere name it to whoever stands there, too.
+    pub fn set_rack(&self, broker: i32, rack: &str) {
+        self.change(|state| state.racks.insert(NodeId(broker), rack.to_owned()));
+    }
+
+    /// Followers have a partition up to there only; `None`: all of it.
+    pub fn hold_followers(&self, topic: &str, partition: i32, end: Option<i64>) {
+        self.on(topic, partition, |log| log.followers_end = end.map(Offset));
+    }
+
+    /// One broker can't be reached, or can again. What it leads it still leads.
+    pub fn set_lost(&self, broker: i32, is_lost: bool) {
+        self.change(|state| {
+            state.lost.retain(|lost| *lost != NodeId(broker));
+            state.lost.extend(is_lost.then_some(NodeId(broker)));
+        });
+    }
+
+    /// Bytes of records that a broker has served.
+    pub fn served_bytes(&self, broker: i32) -> usize {
+        let state = self.state.lock();
+        state
+            .served_bytes
+            .get(&NodeId(broker))
+            .copied()
+            .unwrap_or(0)
+    }
+
     /// Every connection is closed.
     pub fn cut_connections(&self) {
         self.change(|state| state.generation += 1);
@@ -284,6 +323,7 @@ impl State {
                 leader_epoch: LeaderEpoch(0),
                 start: Offset(0),
                 end: Offset(0),
+                followers_end: None,
                 batches: Vec::new(),
                 faults: VecDeque::new(),
                 is_damaged_at: None,
@@ -472,6 +512,9 @@ impl SourceCluster for FakeSource {
             self.answer(|state| {
                 if !state.brokers.contains(&broker) {
                     return Err(SourceError::UnknownBroker(broker));
+                }
+                if state.lost.contains(&broker) {
+                    return Err(down());
                 }
                 let version = state.fetch_version;
                 let opened =

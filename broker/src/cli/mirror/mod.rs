@@ -352,6 +352,7 @@ mod tests {
             mirrored_bytes: 1,
             records_lost_to_retention: 0,
             source_leader_id: Some(1),
+            source_replica_id: Some(1),
             problem: None,
         }
     }

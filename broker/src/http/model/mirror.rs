@@ -84,6 +84,9 @@ pub struct MirrorLag {
     pub records_lost_to_retention: i64,
     /// The node that leads the partition at the source *(own)*.
     pub source_leader_id: Option<i32>,
+    /// The node that the partition is fetched from, the leader or a replica nearby *(own)*.
+    #[serde(default)]
+    pub source_replica_id: Option<i32>,
     /// What goes wrong at present *(own)*; it is retried.
     pub problem: Option<String>,
 }

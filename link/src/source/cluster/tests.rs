@@ -401,6 +401,7 @@ async fn fetch_connections_are_their_own_and_end_with_the_client() {
         session_epoch: 0,
         partitions: vec![],
         forgotten: vec![],
+        rack: Arc::from(""),
     };
     assert_eq!(
         connection.fetch(request.clone()).await.unwrap().session_id,

@@ -15,6 +15,8 @@ use crate::source::SourceBroker;
 
 /// `last_fetched_epoch` (KIP-595).
 const FIRST_WITH_LAST_FETCHED_EPOCH: i16 = 12;
+/// `rack_id` (KIP-392).
+const FIRST_WITH_RACK: i16 = 11;
 /// `current_leader_epoch` (KIP-320).
 const FIRST_WITH_LEADER_EPOCH: i16 = 9;
 /// Followers' fields aside, a consumer is replica −1.
@@ -54,6 +56,10 @@ pub(in crate::source) fn to_wire(request: &FetchRequest) -> wire::FetchRequest {
             false => forgotten.with_topic(wire_topic(&tp.topic)),
         }
     });
+    let rack = match request.version >= FIRST_WITH_RACK {
+        true => StrBytes::from_string(request.rack.to_string()),
+        false => StrBytes::default(),
+    };
     wire::FetchRequest::default()
         .with_replica_id(wire::BrokerId(CONSUMER))
         .with_max_wait_ms(wire_u31(request.limits.max_wait_ms))
@@ -64,7 +70,7 @@ pub(in crate::source) fn to_wire(request: &FetchRequest) -> wire::FetchRequest {
         .with_session_epoch(request.session_epoch)
         .with_forgotten_topics_data(forgotten.collect())
         .with_topics(topics)
-        .with_rack_id(StrBytes::default())
+        .with_rack_id(rack)
 }
 
 fn wire_partition(partition: i32, position: &FetchPosition, version: i16) -> FetchPartition {

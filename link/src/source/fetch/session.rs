@@ -4,6 +4,7 @@
 //! source's view of the session is exactly `sent`. Whenever that is in doubt, the next request is a full one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{Offset, TopicId, TopicPartition};
@@ -39,6 +40,7 @@ pub enum SessionOutcome {
 #[derive(Debug)]
 pub struct FetchSession {
     max_version: i16,
+    rack: Arc<str>,
     id: i32,
     /// The epoch of the next request; [`INITIAL_EPOCH`] makes it a full one.
     epoch: i32,
@@ -54,12 +56,18 @@ impl FetchSession {
     pub fn new(max_version: i16) -> Self {
         Self {
             max_version: max_version.clamp(*VERSIONS.start(), *VERSIONS.end()),
+            rack: Arc::from(""),
             id: NO_SESSION,
             epoch: INITIAL_EPOCH,
             uses_topic_ids: false,
             sent: BTreeMap::new(),
             in_flight: None,
         }
+    }
+
+    /// The same session, which tells where we stand.
+    pub fn in_rack(self, rack: Arc<str>) -> Self {
+        Self { rack, ..self }
     }
 
     /// The request that makes the session want exactly `wanted`. To be answered by [`apply`](Self::apply) or
@@ -91,6 +99,7 @@ impl FetchSession {
             session_epoch,
             partitions,
             forgotten,
+            rack: Arc::clone(&self.rack),
         };
         if self.epoch == INITIAL_EPOCH {
             request.partitions = wanted.iter().map(|(tp, at)| (tp.clone(), *at)).collect();
@@ -160,6 +169,7 @@ impl FetchSession {
             session_epoch: FINAL_EPOCH,
             partitions: Vec::new(),
             forgotten: Vec::new(),
+            rack: Arc::clone(&self.rack),
         })
     }
 

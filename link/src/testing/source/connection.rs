@@ -144,7 +144,8 @@ impl Poll {
         is_over: bool,
     ) -> Result<Option<FetchResponse>, SourceError> {
         let mut state = self.source.state.lock();
-        if state.is_down || state.generation != self.generation {
+        let is_lost = state.is_down || state.lost.contains(&self.broker);
+        if is_lost || state.generation != self.generation {
             let (peer, detail) = ("fake:9092".into(), "reset".into());
             return Err(SourceError::Closed { peer, detail });
         }
@@ -157,7 +158,9 @@ impl Poll {
             let data = self.read(&mut state, key, at, left, bytes == 0);
             left = left.saturating_sub(data.records.len());
             bytes += data.records.len();
-            let is_refused = data.error != ErrorCode::NONE || data.diverging_epoch.is_some();
+            let is_refused = data.error != ErrorCode::NONE
+                || data.diverging_epoch.is_some()
+                || data.preferred_read_replica.is_some();
             let now = (data.high_watermark, data.log_start_offset);
             let is_news = is_refused || *told != Some(now);
             has_news |= is_refused;
@@ -212,11 +215,23 @@ impl Poll {
         if version >= 13 && known != Some(at.topic_id) {
             return failed(ErrorCode::UNKNOWN_TOPIC_ID);
         }
+        let nearby = self.nearby(state);
         let Some(log) = state.partition(key) else {
             return failed(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         };
-        if log.leader != Some(self.broker) {
+        let is_leader = log.leader == Some(self.broker);
+        if !is_leader && (version < 11 || self.request.rack.is_empty()) {
             return failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        if let Some(replica) = nearby.filter(|replica| is_leader && *replica != self.broker) {
+            return FetchedData {
+                preferred_read_replica: Some(replica),
+                ..answer(log)
+            };
+        }
+        let held = log.followers_end.filter(|_| !is_leader);
+        if held.is_some_and(|end| at.fetch_offset > end) {
+            return failed(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
         if at.current_leader_epoch != LeaderEpoch::NONE {
             match at.current_leader_epoch.cmp(&log.leader_epoch) {
@@ -240,8 +255,24 @@ impl Poll {
         if at.fetch_offset < log.start || at.fetch_offset > log.end {
             return failed(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
-        let records = records(log, at, left, is_first);
-        with_fault(log, records)
+        let mut records = records(log, at, left, is_first);
+        if held.is_some_and(|end| at.fetch_offset == end) {
+            records = Bytes::new();
+        }
+        let served = records.len();
+        let data = with_fault(log, records);
+        *state.served_bytes.entry(self.broker).or_default() += served;
+        data
+    }
+
+    /// Another broker that stands where the asker does.
+    fn nearby(&self, state: &State) -> Option<NodeId> {
+        let rack = Some(&*self.request.rack).filter(|rack| !rack.is_empty())?;
+        let stands_there = |id: &NodeId| state.racks.get(id).is_some_and(|it| it == rack);
+        if stands_there(&self.broker) {
+            return None;
+        }
+        state.brokers.iter().copied().find(stands_there)
     }
 }
 
