@@ -16,6 +16,7 @@ mod replicator;
 pub mod report;
 pub mod source;
 pub mod state;
+pub mod stop_step;
 mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

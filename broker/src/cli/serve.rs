@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use carrick_link::stop_step::StopStep;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +21,13 @@ pub struct Serve {
     /// Sets one property; wins over the file.
     #[arg(long = "override", value_name = "NAME=VALUE")]
     pub overrides: Vec<String>,
+    /// For crash tests: ends the process when a promotion or failover passes this step.
+    #[arg(long, value_name = "STEP", hide = true, value_parser = stop_step)]
+    pub crash_at: Option<StopStep>,
+}
+
+fn stop_step(name: &str) -> Result<StopStep, String> {
+    StopStep::named(name).ok_or_else(|| format!("one of {:?}", StopStep::ALL))
 }
 
 impl Serve {
@@ -36,6 +44,10 @@ impl Serve {
             .init();
         open_files::raise_limit();
         let config = BrokerConfig::load(self.config.as_deref(), &self.overrides)?;
+        if let Some(step) = self.crash_at {
+            tracing::warn!(?step, "this broker will crash at that step of a promotion or failover");
+            step.crash_here();
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

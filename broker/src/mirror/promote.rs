@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use carrick_link::ports::{CatalogError, Clock, TopicCut};
 use carrick_link::record::{MirrorStop, PartitionCut};
+use carrick_link::stop_step::StopStep;
 use carrick_protocol::ids::{ProducerId, TopicName, TopicPartition};
 use carrick_storage::log::LogError;
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
@@ -75,11 +76,13 @@ impl Cutter {
     /// call again.
     pub fn stop(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         let checked: Vec<_> = stops.iter().map(|stop| self.checked(stop)).collect();
+        StopStep::MirrorFlushed.reached();
         self.keep_reports(stops, &checked)?;
         let cut: Vec<Result<Cuts, CatalogError>> = checked
             .into_iter()
             .map(|topic| self.cut(&*topic?))
             .collect();
+        StopStep::PartitionsCut.reached();
         let done: Vec<&Cuts> = cut.iter().flatten().collect();
         self.lift_producer_ids(&done)?;
         self.persist(stops, &cut)?;
@@ -117,7 +120,7 @@ impl Cutter {
             }
         }
         self.meta.commit(batch).map_err(storage)?;
-        breaks::here().map_err(|error| CatalogError::Storage(error.to_string()))
+        breaks::here(StopStep::ReportStored).map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
     fn cut(&self, topic: &Topic) -> Result<Cuts, CatalogError> {
@@ -153,7 +156,7 @@ impl Cutter {
         };
         let lifted = self.producer_ids.lift_above(largest);
         lifted.map_err(|error| CatalogError::Storage(format!("lifting producer ids: {error}")))?;
-        breaks::here().map_err(|error| CatalogError::Storage(error.to_string()))
+        breaks::here(StopStep::ProducerIdsLifted).map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
     fn persist(

@@ -6,6 +6,7 @@
 //! Every step may be done again after a crash: the topic is still a mirror on disk, and a second
 //! cut finds no open transaction and raises the epoch once more.
 
+use carrick_link::stop_step::StopStep;
 use carrick_protocol::batch::{ControlKind, build_marker};
 use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId};
 use carrick_storage::log::{Log, OpenTransaction, Placement};
@@ -44,17 +45,18 @@ impl Partition {
             }
             let log = log.as_mut().ok_or(PartitionError::Closed)?;
             let mut cut = self.plan(log);
-            breaks::here()?;
+            breaks::here(StopStep::PartitionFenced)?;
             for open in &cut.aborted {
                 abort(log, open, cut.leader_epoch, now_ms)?;
-                breaks::here()?;
+                breaks::here(StopStep::MarkerWritten)?;
             }
             self.raise_leader_epoch(cut.leader_epoch);
             cut.end = log.end();
+            StopStep::EpochRaised.reached();
             cut
         };
         self.flush_mirrored()?;
-        breaks::here()?;
+        breaks::here(StopStep::PartitionFlushed)?;
         if let Some(log) = &mut self.core.lock().log {
             log.set_high_watermark(cut.end);
         }
@@ -111,13 +113,14 @@ impl Partition {
     }
 }
 
-/// Places at which tests break a cut off, as a failing disk or a crash would.
+/// Steps at which tests break a cut off, as a failing disk would.
 pub(crate) mod breaks {
-    use super::PartitionError;
+    use super::{PartitionError, StopStep};
 
     #[cfg(not(test))]
     #[expect(clippy::unnecessary_wraps, reason = "it fails in tests only")]
-    pub(crate) fn here() -> Result<(), PartitionError> {
+    pub(crate) fn here(step: StopStep) -> Result<(), PartitionError> {
+        step.reached();
         Ok(())
     }
 
@@ -140,7 +143,8 @@ pub(crate) mod breaks {
     }
 
     #[cfg(test)]
-    pub(crate) fn here() -> Result<(), PartitionError> {
+    pub(crate) fn here(step: StopStep) -> Result<(), PartitionError> {
+        step.reached();
         match PASSED_BEFORE.get() {
             None => Ok(()),
             Some(0) => {

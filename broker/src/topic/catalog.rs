@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use carrick_link::stop_step::StopStep;
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::disk::{DataDir, RetiredFolder, fsync_dir};
 use carrick_storage::flush::Flusher;
@@ -347,15 +348,16 @@ impl Catalog {
         for topic in &topics {
             batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &topic.partitions(), false));
         }
-        breaks::here()?;
+        breaks::here(StopStep::EndReady)?;
         self.meta.commit(batch)?;
-        breaks::here()?;
+        breaks::here(StopStep::EndStored)?;
         for topic in &topics {
             topic.update(|state| state.is_mirror = false);
             for partition in topic.partitions().iter() {
                 partition.open_for_writes();
             }
         }
+        StopStep::Opened.reached();
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use crate::ports::{LinkStore, Ports, StoreError};
 use crate::record::{MirrorRecord, MirrorStop, PartitionCut, StopKind};
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
+use crate::stop_step::StopStep;
 
 /// Where the partitions of a topic end at the source, by topic.
 pub(super) type SourceEnds = BTreeMap<TopicName, Vec<i64>>;
@@ -48,7 +49,9 @@ pub(super) async fn failover(shared: Arc<LinkShared>, topics: Vec<TopicName>) ->
     hold(&shared, &names, true);
     match shared.store_mirrors(records).await {
         Ok(()) => {
+            StopStep::FailoverStored.reached();
             shared.settled().await;
+            StopStep::FailoverHeld.reached();
             let mut done = cut(&shared, &names, StopKind::Failover, &SourceEnds::new()).await;
             rpo::make_exact(&shared, &mut done).await;
             outcomes.extend(done);
@@ -180,6 +183,7 @@ pub(super) async fn cut(
         };
         outcomes.insert(topic, outcome);
     }
+    StopStep::EndShown.reached();
     outcomes
 }
 
@@ -240,6 +244,7 @@ fn stop(
             }
         }
     }
+    StopStep::ReportDrafted.reached();
     let cuts = match ports.catalog.stop_mirrors(&stops) {
         Ok(cuts) => cuts,
         Err(error) => vec![Err(error); stops.len()],

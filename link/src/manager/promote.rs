@@ -19,6 +19,7 @@ use crate::link::shared::LinkShared;
 use crate::record::StopKind;
 use crate::source::OffsetSpec;
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
+use crate::stop_step::StopStep;
 use crate::tasks::configs;
 
 /// The source must answer the last question within this: the mirrors stand still meanwhile, and
@@ -103,7 +104,10 @@ async fn begin(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> (Vec<TopicNam
     }
     let names: Vec<TopicName> = records.iter().map(|record| record.topic.clone()).collect();
     match shared.store_mirrors(records).await {
-        Ok(()) => waiting.extend(names),
+        Ok(()) => {
+            StopStep::PromotionStored.reached();
+            waiting.extend(names);
+        }
         Err(error) => outcomes.extend(all_failed(&names, &error)),
     }
     (waiting, outcomes)
@@ -238,16 +242,20 @@ fn still_waits(
 /// Holds the mirrors still and cuts them, unless the source has grown meanwhile (`None`: they go
 /// on).
 async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outcomes> {
+    StopStep::CaughtUp.reached();
     sync_configs(shared, topics).await;
+    StopStep::LastSynced.reached();
     let _change = shared.change.lock().await;
     if !topics.iter().all(|topic| is_promoting(shared, topic)) {
         return None;
     }
     cut::hold(shared, topics, true);
     shared.settled().await;
+    StopStep::PromotionHeld.reached();
     let asked = tokio::time::timeout(LAST_ANSWER_MAX, source_ends(shared, topics)).await;
     let cut = match asked {
         Ok(Ok(ends)) if are_reached(shared, &ends) => {
+            StopStep::Confirmed.reached();
             Some(cut::cut(shared, topics, StopKind::Promote, &ends).await)
         }
         _ => None,

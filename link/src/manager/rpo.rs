@@ -21,6 +21,7 @@ use crate::replicator::lag::StatusCell;
 use crate::report::{PartitionRpo, RpoReport};
 use crate::source::OffsetSpec;
 use crate::state::LinkState;
+use crate::stop_step::StopStep;
 
 /// A source that doesn't answer within this is not waited for.
 const LOOK_MAX: Duration = Duration::from_secs(1);
@@ -210,7 +211,10 @@ pub(crate) async fn make_exact(shared: &LinkShared, outcomes: &mut Outcomes) {
         let kept = exact.clone();
         let saved = shared.blocking(move |ports| ports.store.save_report(&kept));
         match saved.await {
-            Ok(Ok(())) => *report = exact,
+            Ok(Ok(())) => {
+                StopStep::ReportExact.reached();
+                *report = exact;
+            }
             Ok(Err(error)) => {
                 tracing::warn!(link = %shared.name, %topic, %error, "the report stays inexact");
             }

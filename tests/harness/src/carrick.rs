@@ -24,6 +24,7 @@ pub struct Carrick {
     port: u16,
     rest_port: u16,
     overrides: Vec<String>,
+    crash_at: Option<String>,
 }
 
 impl Carrick {
@@ -49,6 +50,7 @@ impl Carrick {
             port,
             rest_port,
             overrides: all,
+            crash_at: None,
         };
         carrick.restart()?;
         Ok(carrick)
@@ -73,6 +75,9 @@ impl Carrick {
         {
             command.args(["--override", value]);
         }
+        if let Some(step) = self.crash_at.take() {
+            command.args(["--crash-at", &step]);
+        }
         let log = self.folder.path().join("carrick.log");
         let mut process = Process::spawn("carrick", command, &log)?;
         process.wait_for_port(self.rest_port, START_LIMIT)?;
@@ -85,6 +90,28 @@ impl Carrick {
         })
         .with_context(|| process.log_tail())?;
         self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts it as [`Carrick::restart`], to end by itself, as of `kill -9`, at that step of a promotion or failover
+    /// (`carrick_link::stop_step`).
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn restart_to_crash_at(&mut self, step: &str) -> Result<()> {
+        self.crash_at = Some(step.to_owned());
+        self.restart()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it has not within `limit`.
+    pub fn wait_ended(&mut self, limit: Duration) -> Result<()> {
+        if let Some(process) = &mut self.process {
+            process.wait_ended(limit)?;
+        }
+        self.process = None;
         Ok(())
     }
 

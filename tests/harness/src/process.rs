@@ -75,6 +75,21 @@ impl Process {
         )
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it still runs after `limit`.
+    pub fn wait_ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("{} still runs\n{}", self.name, self.log_tail())
+    }
+
     /// Waits until it listens on `port`.
     ///
     /// # Errors
