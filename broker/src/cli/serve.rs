@@ -45,7 +45,10 @@ impl Serve {
         open_files::raise_limit();
         let config = BrokerConfig::load(self.config.as_deref(), &self.overrides)?;
         if let Some(step) = self.crash_at {
-            tracing::warn!(?step, "this broker will crash at that step of a promotion or failover");
+            tracing::warn!(
+                ?step,
+                "this broker will crash at that step of a promotion or failover"
+            );
             step.crash_here();
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -120,7 +120,8 @@ impl Cutter {
             }
         }
         self.meta.commit(batch).map_err(storage)?;
-        breaks::here(StopStep::ReportStored).map_err(|error| CatalogError::Storage(error.to_string()))
+        breaks::here(StopStep::ReportStored)
+            .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
     fn cut(&self, topic: &Topic) -> Result<Cuts, CatalogError> {
@@ -156,7 +157,8 @@ impl Cutter {
         };
         let lifted = self.producer_ids.lift_above(largest);
         lifted.map_err(|error| CatalogError::Storage(format!("lifting producer ids: {error}")))?;
-        breaks::here(StopStep::ProducerIdsLifted).map_err(|error| CatalogError::Storage(error.to_string()))
+        breaks::here(StopStep::ProducerIdsLifted)
+            .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
     fn persist(

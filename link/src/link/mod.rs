@@ -207,6 +207,9 @@ impl Supervisor {
         if self.next_reconcile <= now {
             self.reconcile().await;
             self.next_reconcile = now + RECONCILE_EVERY;
+            if self.shared.inner().has_unstored() {
+                self.beside.spawn(Arc::clone(&self.shared).store_failures());
+            }
         }
         if !self.shared.inner().runs() {
             return;

@@ -50,6 +50,8 @@ pub(crate) struct Mirror {
     pub(crate) is_cut_begun: bool,
     /// Since when every answer of the source was that it doesn't know the topic.
     pub(crate) missing_since_ms: Option<i64>,
+    /// It has failed, and that could not be stored when it happened.
+    pub(crate) is_unstored: bool,
 }
 
 impl Mirror {
@@ -62,6 +64,7 @@ impl Mirror {
             is_cutting: false,
             is_cut_begun: false,
             missing_since_ms: None,
+            is_unstored: false,
         };
         mirror.fit_statuses();
         mirror
@@ -98,6 +101,8 @@ pub(crate) struct Inner {
     pub(crate) since_ms: i64,
     /// When the source last answered.
     pub(crate) seen_at_ms: Option<i64>,
+    /// Why it has failed, if that could not be stored when it happened.
+    pub(crate) unstored_failure: Option<LinkFailure>,
     /// By topic.
     pub(crate) mirrors: BTreeMap<TopicName, Mirror>,
     /// How the periodic jobs go, in the order of [`crate::tasks::JOBS`].
@@ -142,6 +147,7 @@ impl LinkShared {
             error_detail: String::new(),
             since_ms: now_ms,
             seen_at_ms: None,
+            unstored_failure: None,
             mirrors,
             record,
         };
@@ -209,7 +215,9 @@ impl LinkShared {
         let stored = record.clone();
         self.blocking(move |ports| ports.store.save_link(&stored))
             .await??;
-        self.inner().record = record;
+        let mut inner = self.inner();
+        inner.record = record;
+        inner.unstored_failure = None;
         Ok(())
     }
 
@@ -250,9 +258,39 @@ impl LinkShared {
         record.stopping = None;
         if let Err(error) = self.store_mirrors(vec![record.clone()]).await {
             tracing::error!(link = %self.name, %topic, %error, "the failure could not be stored");
-            self.inner().put_mirror(record);
+            let mut inner = self.inner();
+            inner.put_mirror(record);
+            if let Some(mirror) = inner.mirrors.get_mut(&topic) {
+                mirror.is_unstored = true;
+            }
         }
         self.reconcile();
+    }
+
+    /// Stores failures that could not be stored when they happened: what shows must still show
+    /// after a restart. Leaves it for later while something else is being changed.
+    pub(crate) async fn store_failures(self: Arc<Self>) {
+        let Ok(_change) = self.change.try_lock() else {
+            return;
+        };
+        let (mirrors, link) = {
+            let inner = self.inner();
+            let unstored = inner.mirrors.values().filter(|mirror| mirror.is_unstored);
+            let mirrors = unstored.map(|mirror| mirror.record.clone()).collect();
+            let link = inner.unstored_failure.clone().map(|failure| LinkRecord {
+                failure: Some(failure),
+                ..inner.record.clone()
+            });
+            (mirrors, link)
+        };
+        let mirrors = self.store_mirrors(mirrors).await;
+        let link = match link {
+            Some(record) => self.store_link(record).await,
+            None => Ok(()),
+        };
+        if let Err(error) = mirrors.and(link) {
+            tracing::debug!(link = %self.name, %error, "a failure is not stored yet");
+        }
     }
 
     /// Makes the link `FAILED` for good.
@@ -266,9 +304,10 @@ impl LinkShared {
         if record.failure.is_some() || state != LinkState::Failed {
             return;
         }
-        record.failure = Some(failure);
+        record.failure = Some(failure.clone());
         if let Err(error) = self.store_link(record).await {
             tracing::error!(link = %self.name, %error, "the link's failure could not be stored");
+            self.inner().unstored_failure = Some(failure);
         }
     }
 
@@ -335,6 +374,11 @@ impl Inner {
         is_new
     }
 
+    /// Whether a failure shows that is not stored.
+    pub(crate) fn has_unstored(&self) -> bool {
+        self.unstored_failure.is_some() || self.mirrors.values().any(|mirror| mirror.is_unstored)
+    }
+
     /// Whether replicators may run at all.
     pub(crate) fn runs(&self) -> bool {
         matches!(self.state, LinkState::Active | LinkState::Unavailable)
@@ -345,6 +389,7 @@ impl Inner {
         match self.mirrors.get_mut(&record.topic) {
             Some(mirror) => {
                 mirror.record = record;
+                mirror.is_unstored = false;
                 mirror.fit_statuses();
             }
             None => {

@@ -3,6 +3,7 @@
 mod closest;
 mod faults;
 mod limits;
+mod lives;
 mod stops;
 
 use std::collections::BTreeMap;

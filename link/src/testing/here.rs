@@ -59,6 +59,10 @@ struct State {
     /// Cuts of these topics are refused with this, once their partitions are fenced.
     refused_cuts: BTreeMap<TopicName, CatalogError>,
     appends: u64,
+    /// Nothing can be stored but mirrored data: links and mirrors stay as they are.
+    store_error: Option<StoreError>,
+    /// Every status that was ever stored.
+    history: Vec<(TopicName, MirrorStatus)>,
 }
 
 /// This cluster. Clones share everything; what is in it survives a link manager, as a disk does.
@@ -159,6 +163,21 @@ impl FakeHere {
         self.state.lock().append_error = error;
     }
 
+    /// What is stored of links and mirrors can't be changed from now on, or can be again.
+    pub fn fail_stores(&self, error: Option<StoreError>) {
+        self.state.lock().store_error = error;
+    }
+
+    /// Every status that was ever stored of a topic's mirror, in order.
+    pub fn stored_statuses(&self, topic: &str) -> Vec<MirrorStatus> {
+        let state = self.state.lock();
+        let of = state
+            .history
+            .iter()
+            .filter(|(name, _)| name.as_str() == topic);
+        of.map(|(_, status)| *status).collect()
+    }
+
     /// Cuts fail with this from now on when all but the last write is done, or go through again.
     pub fn fail_cuts(&self, error: Option<CatalogError>) {
         self.state.lock().cut_error = error;
@@ -226,6 +245,17 @@ impl State {
 }
 
 impl State {
+    /// Whether what is stored of links and mirrors may be changed.
+    fn can_store(&self) -> Result<(), StoreError> {
+        self.store_error.clone().map_or(Ok(()), Err)
+    }
+
+    fn put_mirror(&mut self, record: &MirrorRecord) {
+        let topic = record.topic.clone();
+        self.history.push((topic.clone(), record.status));
+        self.mirrors.insert(topic, record.clone());
+    }
+
     /// All of a cut but its end.
     fn fence(&mut self, stop: &MirrorStop) -> Result<(), CatalogError> {
         let name = &stop.record.topic;
@@ -245,7 +275,7 @@ impl State {
 
     fn finish_cut(&mut self, stop: &MirrorStop) -> Vec<PartitionCut> {
         let name = &stop.record.topic;
-        self.mirrors.insert(name.clone(), stop.record.clone());
+        self.put_mirror(&stop.record);
         let topic = self.topics.get_mut(name).expect("it was fenced");
         if !std::mem::take(&mut topic.is_mirror) {
             return Vec::new();
@@ -263,6 +293,10 @@ impl State {
         });
         cuts.collect()
     }
+}
+
+fn not_stored(error: StoreError) -> CatalogError {
+    CatalogError::Storage(error.0)
 }
 
 impl MirrorTarget for FakeHere {
@@ -512,6 +546,7 @@ impl TopicCatalog for FakeHere {
         if state.topics.contains_key(&spec.topic) {
             return Err(CatalogError::TopicExists(spec.topic.clone()));
         }
+        state.can_store().map_err(not_stored)?;
         let mut topic = Topic {
             configs: spec.configs.iter().cloned().collect(),
             is_mirror: true,
@@ -521,7 +556,7 @@ impl TopicCatalog for FakeHere {
             .partitions
             .resize_with(usize::try_from(spec.partitions).unwrap(), Log::default);
         state.topics.insert(spec.topic.clone(), topic);
-        state.mirrors.insert(spec.topic.clone(), record.clone());
+        state.put_mirror(record);
         state.reports.remove(&spec.topic);
         Ok(())
     }
@@ -529,13 +564,14 @@ impl TopicCatalog for FakeHere {
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
         let mut state = self.state.lock();
         let name = &record.topic;
+        state.can_store().map_err(not_stored)?;
         let topic = state
             .topics
             .get_mut(name)
             .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
         let count = usize::try_from(count).unwrap().max(topic.partitions.len());
         topic.partitions.resize_with(count, Log::default);
-        state.mirrors.insert(name.clone(), record.clone());
+        state.put_mirror(record);
         Ok(())
     }
 
@@ -569,6 +605,7 @@ impl TopicCatalog for FakeHere {
 
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         let mut state = self.state.lock();
+        state.can_store().map_err(not_stored)?;
         let fenced: Vec<Result<(), CatalogError>> =
             stops.iter().map(|stop| state.fence(stop)).collect();
         if let Some(error) = state.cut_error.clone() {
@@ -592,15 +629,15 @@ impl LinkStore for FakeHere {
     }
 
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
-        self.state
-            .lock()
-            .links
-            .insert(link.name.clone(), link.clone());
+        let mut state = self.state.lock();
+        state.can_store()?;
+        state.links.insert(link.name.clone(), link.clone());
         Ok(())
     }
 
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
         let mut state = self.state.lock();
+        state.can_store()?;
         state.links.remove(link);
         state.mirrors.retain(|_, mirror| mirror.link != *link);
         Ok(())
@@ -608,8 +645,9 @@ impl LinkStore for FakeHere {
 
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
         let mut state = self.state.lock();
+        state.can_store()?;
         for mirror in mirrors {
-            state.mirrors.insert(mirror.topic.clone(), mirror.clone());
+            state.put_mirror(mirror);
             let status = mirror.status;
             if !matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped) {
                 state.reports.remove(&mirror.topic);
@@ -620,6 +658,7 @@ impl LinkStore for FakeHere {
 
     fn save_report(&self, report: &RpoReport) -> Result<(), StoreError> {
         let mut state = self.state.lock();
+        state.can_store()?;
         let topic = TopicName::new(&report.topic).unwrap();
         if state.mirrors.contains_key(&topic) {
             state.reports.insert(topic, report.clone());

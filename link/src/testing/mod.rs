@@ -25,13 +25,20 @@ use crate::source::SourceCluster;
 #[derive(Debug, Clone, Copy)]
 pub struct RuntimeClock {
     began: tokio::time::Instant,
+    began_ms: i64,
 }
 
 impl RuntimeClock {
     /// Begins now.
     pub fn new() -> Self {
+        Self::at(1_700_000_000_000)
+    }
+
+    /// Begins at that time, milliseconds since the epoch.
+    pub fn at(began_ms: i64) -> Self {
         Self {
             began: tokio::time::Instant::now(),
+            began_ms,
         }
     }
 }
@@ -44,7 +51,7 @@ impl Default for RuntimeClock {
 
 impl Clock for RuntimeClock {
     fn now_ms(&self) -> i64 {
-        1_700_000_000_000 + i64::try_from(self.began.elapsed().as_millis()).unwrap()
+        self.began_ms + i64::try_from(self.began.elapsed().as_millis()).unwrap()
     }
 }
 

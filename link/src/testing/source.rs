@@ -118,6 +118,21 @@ impl FakeSource {
         });
     }
 
+    /// Whether there is a topic of that name.
+    pub fn has_topic(&self, name: &str) -> bool {
+        self.state.lock().topics.contains_key(name)
+    }
+
+    /// Where a partition ends.
+    pub fn end(&self, topic: &str, partition: i32) -> i64 {
+        self.on(topic, partition, |log| log.end.0)
+    }
+
+    /// The leader epoch of a partition.
+    pub fn epoch(&self, topic: &str, partition: i32) -> i32 {
+        self.on(topic, partition, |log| log.leader_epoch.0)
+    }
+
     /// Removes a topic.
     pub fn delete_topic(&self, name: &str) {
         self.change(|state| state.topics.remove(name));
