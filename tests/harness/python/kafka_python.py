@@ -97,12 +97,23 @@ def consume(q):
         source.close()
 
 
+def subscribe(source, topic, **more):
+    """Subscribes, and waits until the client knows the topic.
+
+    A first join that is faster than the topic's metadata is followed by a second one. kafka-python 3.0.12 starts that one
+    without noting that it must join (Kafka's Java client had this until KAFKA-9815): if `poll`'s time ends while it is under
+    way, its assignment is never taken over, no heartbeat is sent, and the member is lost for good.
+    """
+    source.subscribe([topic], **more)
+    source.partitions_for_topic(topic)
+
+
 def process(q):
     """Reads the topic's partition to its end as a member of the group, and writes it in one transaction."""
     source, to = consumer(q, group_id=q["group"]), producer(q, transactional_id=q["transactional_id"])
     try:
         to.init_transactions()
-        source.subscribe([q["topic"]])
+        subscribe(source, q["topic"])
         at = partition(q)
         to.begin_transaction()
         count = 0
@@ -137,7 +148,7 @@ class Member(ConsumerRebalanceListener):
         self.consumer = consumer(
             q, group_id=q["group"], enable_auto_commit=True, auto_commit_interval_ms=200, session_timeout_ms=q["session_ms"],
             heartbeat_interval_ms=q["session_ms"] // 10)
-        self.consumer.subscribe([q["topic"]], listener=self)
+        subscribe(self.consumer, q["topic"], listener=self)
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
