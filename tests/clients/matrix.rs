@@ -182,12 +182,7 @@ pub fn run(
                 return;
             };
             let capability = rows[r].cells[c].capability;
-            let mut outcome = play(&rows[r], scenario, &mut stage);
-            // Once more, and said so: what fails twice in a row is no accident of a busy machine.
-            if let Outcome::Failed(why) = outcome {
-                println!("AGAIN   {} / {capability}: {why}", rows[r].name);
-                outcome = play(&rows[r], scenario, &mut stage);
-            }
+            let outcome = play(&rows[r], scenario, &mut stage);
             report(&rows[r], capability, &outcome);
             outcomes.lock()[r][c] = outcome;
         }

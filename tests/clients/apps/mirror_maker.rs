@@ -1,6 +1,8 @@
 //! MirrorMaker 2 of Kafka 4.3 between Carrick and a real Kafka, both ways at once: records, groups' offsets and topic
 //! configs arrive, and what comes later, too.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -15,8 +17,9 @@ const LIMIT: Duration = Duration::from_secs(180);
 const PARTITIONS: i32 = 2;
 /// Records of each partition before MirrorMaker starts, and as many after.
 const PART: usize = 500;
-/// Records of each partition that MirrorMaker is killed over.
-const LATER: usize = 20_000;
+/// Records of each partition that are written at a time while MirrorMaker is killed, and how often at most before that.
+const STEP: usize = 1_000;
+const STEPS: usize = 40;
 
 /// The row of MirrorMaker 2.
 pub fn row() -> Row {
@@ -51,6 +54,16 @@ impl Flow {
             }
         }
         records::produce(&self.source, self.topic, &all, 1_700_000_000_000)
+    }
+
+    /// Goes on after [`Flow::prepare`], step by step, until it is told to stop; gives how many records each partition has.
+    fn write_until(&self, told: &AtomicBool) -> Result<usize> {
+        let mut written = PART;
+        while !told.load(Ordering::Relaxed) && written < PART + STEPS * STEP {
+            self.write(written, STEP)?;
+            written += STEP;
+        }
+        Ok(written)
     }
 
     fn prepare(&self) -> Result<()> {
@@ -176,18 +189,18 @@ fn exactly_once() -> Result<()> {
         .with_context(|| maker.log_tail())
     };
     copied(2 * PART, &maker)?;
-    // Killed while more is being written: it cannot have copied everything.
-    std::thread::scope(|scope| {
-        let writing = scope.spawn(|| flow.write(PART, LATER));
+    // Killed while more is being written, so that it is copying; what is written after that, it cannot have copied.
+    let killed = AtomicBool::new(false);
+    let written = thread::scope(|scope| {
+        let writing = scope.spawn(|| flow.write_until(&killed));
         let begun = copied(2 * PART + 100, &maker);
         maker.kill();
-        writing
-            .join()
-            .map_err(|_| anyhow::anyhow!("the writer panicked"))??;
-        begun
+        killed.store(true, Ordering::Relaxed);
+        let written = writing.join();
+        begun?;
+        written.map_err(|_| anyhow::anyhow!("the writer panicked"))?
     })?;
-    let seen = contents(&flow.target, &flow.mirrored)?.len();
-    ensure!(seen < 2 * (PART + LATER), "it was killed too late");
+    flow.write(written, STEP)?;
 
     let maker = start(&text, folder.path())?;
     let expected = contents(&flow.source, flow.topic)?;
