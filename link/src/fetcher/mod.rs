@@ -27,7 +27,7 @@ use crate::replicator::lag::Heartbeat;
 use crate::source::fetch::{
     FetchLimits, FetchPosition, FetchResponse, FetchSession, SessionOutcome,
 };
-use crate::source::{FetchConnection, SourceCluster, SourceError};
+use crate::source::{FetchConnection, SourceCluster, SourceError, THROTTLE_MAX};
 use crate::throttle::Throttle;
 use budget::Share;
 pub(crate) use budget::{Budget, InFlight};
@@ -35,9 +35,6 @@ use slots::{Slot, Slots};
 
 /// With a partition left out for a moment, a long poll must not be long.
 const SHORT_POLL_MS: u32 = 10;
-
-/// A source that asks for more patience than this is asked again anyway, milliseconds.
-const THROTTLE_MAX_MS: u64 = 30_000;
 
 /// What a fetcher is told.
 #[derive(Debug)]
@@ -292,9 +289,8 @@ impl Fetcher {
         sent_at_ms: i64,
     ) -> Option<Duration> {
         let throttle_ms = u64::try_from(response.throttle_time_ms).unwrap_or(0);
-        let throttle = Some(throttle_ms.min(THROTTLE_MAX_MS))
-            .filter(|ms| *ms > 0)
-            .map(Duration::from_millis);
+        let throttle = Some(Duration::from_millis(throttle_ms).min(THROTTLE_MAX))
+            .filter(|throttle| !throttle.is_zero());
         let (link, broker) = (self.setup.link.clone(), self.setup.broker);
         match session.apply(response) {
             SessionOutcome::Partitions(answers) => {
@@ -312,16 +308,13 @@ impl Fetcher {
                 tracing::debug!(%link, %broker, why, "new fetch session");
                 // At once; but a source that refuses every session must not be asked in a tight
                 // loop.
-                (self.setup.backoff.failures() > 0)
-                    .then(|| self.setup.backoff.next_wait())
-                    .or_else(|| {
-                        self.setup.backoff.next_wait();
-                        throttle
-                    })
+                let is_first = self.setup.backoff.failures() == 0;
+                let wait = self.setup.backoff.next_wait();
+                throttle.max((!is_first).then_some(wait))
             }
             SessionOutcome::Refused(error) => {
                 tracing::warn!(%link, %broker, %error, "fetch refused");
-                Some(self.setup.backoff.next_wait())
+                throttle.max(Some(self.setup.backoff.next_wait()))
             }
         }
     }

@@ -104,12 +104,12 @@ impl Supervisor {
                 i64::try_from(config.availability_check_ms).unwrap_or(i64::MAX),
             )
         };
-        // A source that still answers fetches is only slow to answer checks.
-        if self
-            .running
-            .last_answer_ms()
-            .is_some_and(|at| now_ms - at <= fresh_ms)
-        {
+        // A source that still answers fetches is only slow to answer checks, and one that asks for patience is slow
+        // on purpose.
+        let is_patient = fault.code == LinkErrorCode::TimeoutError
+            && self.shared.inner().source.asks_for_patience();
+        let last_answer_ms = self.running.last_answer_ms();
+        if is_patient || last_answer_ms.is_some_and(|at| now_ms - at <= fresh_ms) {
             self.health.reached();
             self.shared.inner().seen_at_ms = Some(now_ms);
             return;

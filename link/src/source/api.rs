@@ -13,13 +13,21 @@ pub(super) trait Api: Request {
     const NAME: &'static str;
     /// Versions that our code handles, within those of the codec.
     const SPOKEN: RangeInclusive<i16>;
+
+    /// How long the source asks us to send nothing more over this connection (KIP-219), milliseconds.
+    fn throttle_time_ms(_response: &Self::Response) -> i32 {
+        0
+    }
 }
 
 macro_rules! apis {
-    ($($request:ident $name:literal $versions:expr;)*) => {
+    ($($request:ident $name:literal $versions:expr $(, $throttle:ident)?;)*) => {
         $(impl Api for wire::$request {
             const NAME: &'static str = $name;
             const SPOKEN: RangeInclusive<i16> = $versions;
+            $(fn throttle_time_ms(response: &Self::Response) -> i32 {
+                response.$throttle
+            })?
         })*
 
         #[cfg(test)]
@@ -30,15 +38,15 @@ macro_rules! apis {
 
 apis! {
     ApiVersionsRequest "ApiVersions" super::connection::API_VERSIONS;
-    MetadataRequest "Metadata" super::metadata::VERSIONS;
-    FetchRequest "Fetch" super::fetch::VERSIONS;
-    ListOffsetsRequest "ListOffsets" super::list_offsets::VERSIONS;
-    OffsetForLeaderEpochRequest "OffsetForLeaderEpoch" super::offset_for_leader_epoch::VERSIONS;
-    DescribeConfigsRequest "DescribeConfigs" super::describe_configs::VERSIONS;
-    DescribeClusterRequest "DescribeCluster" super::describe_cluster::VERSIONS;
-    ListGroupsRequest "ListGroups" super::list_groups::VERSIONS;
-    FindCoordinatorRequest "FindCoordinator" super::find_coordinator::VERSIONS;
-    OffsetFetchRequest "OffsetFetch" super::offset_fetch::VERSIONS;
+    MetadataRequest "Metadata" super::metadata::VERSIONS, throttle_time_ms;
+    FetchRequest "Fetch" super::fetch::VERSIONS, throttle_time_ms;
+    ListOffsetsRequest "ListOffsets" super::list_offsets::VERSIONS, throttle_time_ms;
+    OffsetForLeaderEpochRequest "OffsetForLeaderEpoch" super::offset_for_leader_epoch::VERSIONS, throttle_time_ms;
+    DescribeConfigsRequest "DescribeConfigs" super::describe_configs::VERSIONS, throttle_time_ms;
+    DescribeClusterRequest "DescribeCluster" super::describe_cluster::VERSIONS, throttle_time_ms;
+    ListGroupsRequest "ListGroups" super::list_groups::VERSIONS, throttle_time_ms;
+    FindCoordinatorRequest "FindCoordinator" super::find_coordinator::VERSIONS, throttle_time_ms;
+    OffsetFetchRequest "OffsetFetch" super::offset_fetch::VERSIONS, throttle_time_ms;
 }
 
 /// A topic's name as the codec wants it.

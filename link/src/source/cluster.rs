@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
-use super::connection::{Connection, FRAME_BASE_MAX_BYTES, Settings};
+use super::connection::{Connection, FRAME_BASE_MAX_BYTES, Patience, Settings};
 use super::transport::{DialError, Plaintext, SocketOptions, Transport, dial};
 use super::{
     BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, FetchRequest,
@@ -72,6 +72,7 @@ impl KafkaCluster {
             frame_max_bytes: FRAME_BASE_MAX_BYTES
                 .saturating_add(config.fetch_response_max_bytes as usize)
                 .min(i32::MAX as usize),
+            patience: Patience::default(),
         });
         let inner = Inner {
             connection,
@@ -126,6 +127,10 @@ impl SourceCluster for KafkaCluster {
         topics: TopicSelection,
     ) -> BoxFuture<'_, Result<ClusterMetadata, SourceError>> {
         Box::pin(async move { self.inner.metadata(&topics).await })
+    }
+
+    fn asks_for_patience(&self) -> bool {
+        self.inner.connection.patience.is_asked()
     }
 
     fn cached_topic(&self, topic: &TopicName) -> Option<Arc<SourceTopic>> {

@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::SourceError;
 use super::api::Api;
@@ -42,8 +42,11 @@ const IN_FLIGHT_MAX: usize = 100;
 /// is, and its `max.message.bytes` isn't ours to know.
 pub(super) const FRAME_BASE_MAX_BYTES: usize = 256 << 20;
 
+/// A source that asks for more patience than this is asked again anyway.
+pub(crate) const THROTTLE_MAX: Duration = Duration::from_secs(30);
+
 /// What a link's connections have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Settings {
     pub(super) client_id: String,
     pub(super) request_timeout: Duration,
@@ -51,6 +54,22 @@ pub(super) struct Settings {
     pub(super) handshake_timeout: Duration,
     pub(super) idle_max: Option<Duration>,
     pub(super) frame_max_bytes: usize,
+    pub(super) patience: Patience,
+}
+
+/// Until when the source has asked for patience, on any connection of the link.
+#[derive(Debug, Default)]
+pub(super) struct Patience(Mutex<Option<Instant>>);
+
+impl Patience {
+    fn asked_until(&self, until: Instant) {
+        let mut latest = self.0.lock();
+        *latest = Some(latest.map_or(until, |latest| latest.max(until)));
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.lock().is_some_and(|until| Instant::now() < until)
+    }
 }
 
 /// A connection; dropping it closes it.
@@ -80,6 +99,8 @@ struct State {
     last_correlation_id: i32,
     /// The peer has answered more than the handshake.
     is_proven: bool,
+    /// The source has asked for patience until then.
+    held_until: Option<Instant>,
     closed: Option<SourceError>,
 }
 
@@ -150,18 +171,21 @@ impl Connection {
             })
     }
 
-    /// Sends what `build` makes for the version in common, and waits for the answer.
+    /// Sends what `build` makes for the version in common, once the source no longer asks for patience, and waits for
+    /// the answer.
     pub(super) async fn call<R: Api>(
         &self,
         build: impl FnOnce(i16) -> R,
     ) -> Result<R::Response, SourceError> {
         let version = self.version::<R>()?;
+        self.inner.held().await;
         let reply = self.send(&build(version), version, Duration::ZERO);
         reply.await
     }
 
     /// Sends a request before it returns; the future is the answer. The peer may take `wait` longer
-    /// than the request time limit, which also counts what is in flight ahead of this request.
+    /// than the request time limit, which also counts what is in flight ahead of this request. To wait as the source
+    /// asks is up to the caller.
     pub(super) fn send<R: Api>(
         &self,
         request: &R,
@@ -174,7 +198,10 @@ impl Connection {
             let (reply, limit) = sent?;
             let frame = inner.await_reply(reply, limit).await?;
             match decode_response::<R>(frame, version) {
-                Ok((_, response)) => Ok(response),
+                Ok((_, response)) => {
+                    inner.hold(R::throttle_time_ms(&response));
+                    Ok(response)
+                }
                 Err(error) => Err(inner.broken(R::NAME, error.to_string())),
             }
         }
@@ -295,6 +322,23 @@ impl Inner {
             api,
             after,
             at: Instant::now() + after,
+        }
+    }
+
+    /// The source asks for so much patience.
+    fn hold(&self, throttle_time_ms: i32) {
+        if let Ok(ms @ 1..) = u64::try_from(throttle_time_ms) {
+            let until = Instant::now() + Duration::from_millis(ms).min(THROTTLE_MAX);
+            self.state.lock().held_until = Some(until);
+            self.settings.patience.asked_until(until);
+        }
+    }
+
+    /// Waits as the source has asked.
+    async fn held(&self) {
+        let until = self.state.lock().held_until;
+        if let Some(until) = until {
+            sleep_until(until).await;
         }
     }
 

@@ -40,6 +40,7 @@ use carrick_protocol::ids::{
 
 pub use backoff::Backoff;
 pub use cluster::KafkaCluster;
+pub(crate) use connection::THROTTLE_MAX;
 pub use error::{FaultKind, SourceError};
 pub use fetch::{FetchRequest, FetchResponse};
 pub use groups::{GroupCommits, GroupListing, SourceCommit, SourceGroup};
@@ -216,6 +217,12 @@ pub trait SourceCluster: Send + Sync {
         &self,
         topics: TopicSelection,
     ) -> BoxFuture<'_, Result<ClusterMetadata, SourceError>>;
+
+    /// Whether the source has asked for patience (throttle_time_ms, KIP-219) and the time isn't over: it is there, and
+    /// slow on purpose. Questions wait until then.
+    fn asks_for_patience(&self) -> bool {
+        false
+    }
 
     /// What the cache knows of a topic, without asking, unless it is older than `metadata.max.age.ms`
     /// or was invalidated.

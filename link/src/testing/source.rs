@@ -69,6 +69,8 @@ struct State {
     /// Bytes of records served, by broker.
     served_bytes: BTreeMap<NodeId, usize>,
     fetch_version: i16,
+    /// Every answer to a fetch asks for so much patience.
+    throttle_ms: i32,
     /// Connections of an older generation are closed.
     generation: u64,
     next_session: i32,
@@ -95,6 +97,7 @@ impl FakeSource {
             racks: BTreeMap::new(),
             served_bytes: BTreeMap::new(),
             fetch_version: 17,
+            throttle_ms: 0,
             generation: 0,
             next_session: 1,
             fetches: 0,
@@ -272,6 +275,11 @@ impl FakeSource {
             state.fetch_version = version;
             state.generation += 1;
         });
+    }
+
+    /// Answers to fetches ask for so much patience.
+    pub fn set_throttle_ms(&self, throttle_ms: i32) {
+        self.change(|state| state.throttle_ms = throttle_ms);
     }
 
     /// How many fetches were answered.

@@ -65,3 +65,21 @@ async fn a_limit_that_is_lifted_while_its_debt_is_being_paid_holds_nobody_any_mo
     world.identical("orders", 3).await;
     assert!(began.elapsed() < Duration::from_secs(5));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_asks_for_patience_gets_it_and_is_not_taken_for_lost() {
+    let world = World::mirroring("orders", 3).await;
+    world.source.set_throttle_ms(5_000);
+    world.source.append("orders", 0, &batch(10, 10, 0));
+    world.identical("orders", 3).await;
+    let before = world.source.fetches();
+    for round in 2..32 {
+        world.source.append("orders", 0, &batch(round * 10, 10, 0));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.manager.link("dr").unwrap().state, LinkState::Active);
+    }
+    let fetches = world.source.fetches() - before;
+    // Three brokers are asked once every five seconds.
+    assert!((9..=21).contains(&fetches), "{fetches} fetches in 30 s");
+    world.identical("orders", 3).await;
+}

@@ -71,6 +71,7 @@ fn settings() -> Settings {
         handshake_timeout: Duration::from_secs(20),
         idle_max: None,
         frame_max_bytes: 4096,
+        patience: Patience::default(),
     }
 }
 
@@ -448,4 +449,27 @@ async fn a_late_answer_that_nobody_waits_for_closes_the_connection() {
         matches!(error, SourceError::Timeout { limit_ms: 30, .. }),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_for_patience_is_sent_nothing_more_until_it_is_over() {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let (told, waited) = oneshot::channel();
+    let connection = opened(settings(), |mut peer| async move {
+        let (_, version, id) = peer.request().await;
+        let response = DescribeClusterResponse::default().with_throttle_time_ms(300);
+        let answered_at = Instant::now();
+        let frame = encode_response(id, 1, &response, version).unwrap();
+        peer.send(&frame).await;
+        let (_, _, id) = peer.request().await;
+        let _ = told.send(answered_at.elapsed());
+        peer.send(&cluster_frame(id)).await;
+        let _ = peer.0.read_u8().await;
+    })
+    .await;
+    assert!(!connection.inner.settings.patience.is_asked());
+    describe(&connection).await.unwrap();
+    assert!(connection.inner.state.lock().held_until.is_some());
+    describe(&connection).await.unwrap();
+    assert!(waited.await.unwrap() >= PATIENCE);
 }

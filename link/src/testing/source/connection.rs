@@ -196,7 +196,7 @@ impl Poll {
         Ok(Some(FetchResponse {
             error: ErrorCode::NONE,
             session_id: id,
-            throttle_time_ms: 0,
+            throttle_time_ms: state.throttle_ms,
             partitions: partitions.into_iter().map(named).collect(),
             endpoints: Vec::new(),
         }))
