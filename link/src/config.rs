@@ -3,7 +3,10 @@
 //! Invariants: a [`LinkConfig`] holds checked values only; what isn't built yet is refused by name, not accepted
 //! silently; a sensitive value shows in no message, listing or `Debug`, only in [`LinkConfig::values`], for storing.
 
+mod client_only;
 mod filters;
+mod jaas;
+pub mod security;
 mod table;
 mod value;
 
@@ -12,7 +15,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use client_only::is_client_only;
 pub use filters::NameFilters;
+use security::Security;
 use table::{Definition, TABLE};
 pub use table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 
@@ -91,7 +96,10 @@ pub struct LinkConfig {
     pub auto_create: bool,
     /// `auto.create.mirror.topics.filters`: of names at the source.
     pub auto_create_filters: NameFilters,
+    /// `security.protocol`, `ssl.*`, `sasl.*`
+    pub security: Security,
     values: BTreeMap<String, String>,
+    unreadable: BTreeMap<String, String>,
 }
 
 /// One config as shown.
@@ -137,6 +145,18 @@ impl LinkConfig {
     /// # Errors
     /// The first unknown name, wrong value, or name of something that isn't built yet.
     pub fn parse(values: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::stored(values, &BTreeMap::new())
+    }
+
+    /// As [`LinkConfig::parse`], where some secrets could not be read from where they are stored: by name, why. With
+    /// one of those there is no way to speak to the source ([`Security::fault`]).
+    ///
+    /// # Errors
+    /// As [`LinkConfig::parse`].
+    pub fn stored(
+        values: &BTreeMap<String, String>,
+        unreadable: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let mut checked = BTreeMap::new();
         for (name, value) in values {
             checked.insert(name.clone(), check(name, value.trim())?);
@@ -146,7 +166,7 @@ impl LinkConfig {
                 return Err(ConfigError::new(row.name, "is missing, a link needs it"));
             }
         }
-        Self::typed(checked)
+        Self::typed(checked, unreadable.clone())
     }
 
     /// This config with some names set (`Some`) or put back to their default (`None`).
@@ -155,15 +175,16 @@ impl LinkConfig {
     /// As [`LinkConfig::parse`], for unknown names that are put back, and for another value of what
     /// is fixed at creation.
     pub fn altered(&self, changes: &[(String, Option<String>)]) -> Result<Self, ConfigError> {
-        let mut values = self.values.clone();
+        let (mut values, mut unreadable) = (self.values.clone(), self.unreadable.clone());
         for (name, value) in changes {
+            unreadable.remove(name);
             match value {
                 Some(value) => values.insert(name.clone(), value.clone()),
                 None if table::find(name).is_none() => return Err(unknown(name)),
                 None => values.remove(name),
             };
         }
-        let altered = Self::parse(&values)?;
+        let altered = Self::stored(&values, &unreadable)?;
         for row in TABLE.iter().filter(|row| row.is_fixed()) {
             let value = |values: &BTreeMap<String, String>| {
                 let set = values.get(row.name).map(String::as_str);
@@ -175,6 +196,11 @@ impl LinkConfig {
             }
         }
         Ok(altered)
+    }
+
+    /// Secrets that are stored and could not be read: by name, why.
+    pub fn unreadable(&self) -> &BTreeMap<String, String> {
+        &self.unreadable
     }
 
     /// What was set, as it is to be stored (sensitive values included).
@@ -189,11 +215,12 @@ impl LinkConfig {
 
     fn entry(&self, row: &Definition) -> ConfigEntry {
         let set = self.values.get(row.name);
+        let is_set = set.is_some() || self.unreadable.contains_key(row.name);
         let value = set.map(String::as_str).or(row.default);
         ConfigEntry {
             name: row.name.to_owned(),
             value: value.filter(|_| !row.is_sensitive()).map(str::to_owned),
-            source: if set.is_some() {
+            source: if is_set {
                 ConfigSource::Dynamic
             } else {
                 ConfigSource::Default
@@ -204,7 +231,10 @@ impl LinkConfig {
         }
     }
 
-    fn typed(values: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    fn typed(
+        values: BTreeMap<String, String>,
+        unreadable: BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let of = Reader { values: &values };
         let config = Self {
             bootstrap_servers: of.read("bootstrap.servers", value::host_ports)?,
@@ -242,9 +272,18 @@ impl LinkConfig {
             auto_create_filters: of.read("auto.create.mirror.topics.filters", |text| {
                 NameFilters::parse(text, "topicFilters")
             })?,
+            security: match unreadable.first_key_value() {
+                Some((name, reason)) => Security::unreadable(name, reason),
+                None => Security::read(&of)?,
+            },
             values: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
         };
-        Ok(Self { values, ..config })
+        Ok(Self {
+            values,
+            unreadable,
+            ..config
+        })
     }
 }
 
@@ -260,12 +299,18 @@ impl fmt::Debug for LinkConfig {
 }
 
 impl ConfigError {
-    fn new(name: &str, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(name: &str, reason: impl Into<String>) -> Self {
         Self {
             name: name.to_owned(),
             reason: reason.into(),
         }
     }
+}
+
+/// Whether a config's value is a secret: never shown, encrypted where it is stored, not for command lines. Of a name that
+/// no link knows nobody can tell.
+pub fn is_sensitive(name: &str) -> bool {
+    table::find(name).is_some_and(Definition::is_sensitive)
 }
 
 /// The value to keep, if `name` may have it.
@@ -287,13 +332,7 @@ fn check(name: &str, value: &str) -> Result<String, ConfigError> {
 }
 
 fn unknown(name: &str) -> ConfigError {
-    let reason = if name.starts_with("ssl.") {
-        "TLS is not supported yet; leave it out"
-    } else if name.starts_with("sasl.") {
-        "SASL is not supported yet; leave it out"
-    } else {
-        "is not a link config; see the list of link configs for the names"
-    };
+    let reason = "is not a link config; see the list of link configs for the names";
     ConfigError::new(name, reason)
 }
 
@@ -312,6 +351,18 @@ impl Reader<'_> {
         let value = set.or_else(|| table::find(name).and_then(|row| row.default));
         let missing = || ConfigError::new(name, "has no value");
         reader(value.ok_or_else(missing)?).map_err(|reason| ConfigError::new(name, reason))
+    }
+
+    fn text(&self, name: &'static str) -> Result<String, ConfigError> {
+        self.read(name, |text| Ok(text.to_owned()))
+    }
+
+    /// The value, if it is set and not empty.
+    fn given(&self, name: &str) -> Option<String> {
+        self.values
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .cloned()
     }
 
     fn number<T: TryFrom<i64>>(&self, name: &'static str) -> Result<T, ConfigError> {
@@ -375,10 +426,14 @@ mod tests {
     fn every_built_name_of_the_table_is_read() {
         // A row whose value reaches no field would be a config that is accepted silently.
         let base = parse(&[]).unwrap();
-        for row in TABLE
-            .iter()
-            .filter(|row| row.is_built() && row.name != "client.dns.lookup")
-        {
+        let is_security = |name: &str| {
+            ["sasl.", "security.", "ssl."]
+                .iter()
+                .any(|of| name.starts_with(of))
+        };
+        for row in TABLE.iter().filter(|row| {
+            row.is_built() && row.name != "client.dns.lookup" && !is_security(row.name)
+        }) {
             let other = match row.kind {
                 value::Kind::Boolean => "true".to_owned(),
                 value::Kind::Integer { min, .. } if row.default == Some(&min.to_string()) => {
@@ -430,33 +485,24 @@ mod tests {
     #[test]
     fn what_is_not_built_is_refused_unless_it_is_the_default() {
         for (name, value) in [
-            ("security.protocol", "SASL_SSL"),
+            ("ssl.engine.factory.class", "x.Y"),
             ("acl.sync.enable", "true"),
             ("consumer.offset.sync.enable", "true"),
             ("link.mode", "BIDIRECTIONAL"),
-            ("ssl.truststore.location", "/x.pem"),
             ("sasl.login.class", "X"),
         ] {
             let error = parse(&[(name, value)]).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");
             assert!(error.reason.contains("not supported yet"), "{error}");
         }
-        let defaults = [
-            ("security.protocol", "PLAINTEXT"),
-            ("acl.sync.enable", "false"),
-        ];
+        let defaults = [("ssl.provider", ""), ("acl.sync.enable", "false")];
         assert!(parse(&defaults).is_ok());
     }
 
     #[test]
     fn secrets_show_nowhere() {
         let secret = "user=\"u\" password=\"hunter2\";";
-        let error = parse(&[("sasl.jaas.config", secret)]).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"));
-        let mut config = parse(&[]).unwrap();
-        config
-            .values
-            .insert("sasl.jaas.config".into(), secret.into());
+        let config = parse(&[("sasl.jaas.config", secret)]).unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
         let entries = config.entries();
         let entry = entries

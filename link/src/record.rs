@@ -87,6 +87,9 @@ pub struct LinkRecord {
     pub source_cluster_id: Option<String>,
     /// The configs that were set, by name. May hold secrets.
     pub configs: BTreeMap<String, String>,
+    /// Secrets that are stored and could not be read: by name, why. They are none of `configs`, and stay stored as they
+    /// are until they are set anew.
+    pub unreadable: BTreeMap<String, String>,
     /// When it was created, milliseconds since the epoch.
     pub created_ms: i64,
     /// Why the link failed for good, if it did: it stays so over restarts until its configs change
@@ -102,6 +105,7 @@ impl fmt::Debug for LinkRecord {
             .field("id", &self.id)
             .field("source_cluster_id", &self.source_cluster_id)
             .field("configs", &self.configs.keys())
+            .field("unreadable", &self.unreadable)
             .field("created_ms", &self.created_ms)
             .field("failure", &self.failure)
             .finish()

@@ -503,6 +503,7 @@ fn links_are_stored_and_a_deleted_one_takes_its_mirrors_records_with_it() {
         id: Uuid::from_bytes([1; 16]),
         source_cluster_id: Some("src".to_owned()),
         configs: BTreeMap::from([("bootstrap.servers".to_owned(), "a:1".to_owned())]),
+        unreadable: BTreeMap::new(),
         created_ms: 5,
         failure: None,
     };

@@ -76,6 +76,7 @@ impl Keyspace for LinkKeyspace {
             id,
             source_cluster_id,
             configs,
+            unreadable: BTreeMap::new(),
             created_ms,
             failure,
         })
@@ -107,6 +108,7 @@ mod tests {
             id: Uuid::from_bytes([7; 16]),
             source_cluster_id,
             configs,
+            unreadable: BTreeMap::new(),
             created_ms: 1,
             failure: failure.map(|(detail, since_ms)| LinkFailure {
                 error: LinkErrorCode::TimeoutError,

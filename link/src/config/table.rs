@@ -25,8 +25,8 @@ pub(super) enum Flags {
     Fixed,
     /// Not built yet: any value but the default is refused by name.
     NotBuilt,
-    /// Not built yet, and the value is a secret.
-    NotBuiltSecret,
+    /// As [`Live`](Self::Live), and the value is a secret: never shown, encrypted where it is stored.
+    Secret,
 }
 
 /// Topic configs that are synced whatever `topic.config.sync.include` says, and immutable on a mirror.
@@ -69,6 +69,9 @@ const TOPIC_FILTERS: Kind = Kind::NameFilters {
     list: "topicFilters",
 };
 const FILTERS: Kind = text(super::value::VALUE_MAX_CHARS);
+const CLASS: Kind = text(super::value::VALUE_MAX_CHARS);
+const PEM: Kind = text(super::value::PEM_MAX_CHARS);
+const PATH: Kind = text(4096);
 
 const fn row(
     name: &'static str,
@@ -86,7 +89,7 @@ const fn row(
     }
 }
 
-use Flags::{Fixed, Live, NotBuilt, NotBuiltSecret, Required};
+use Flags::{Fixed, Live, NotBuilt, Required, Secret};
 
 /// All of them, ascending by name.
 #[rustfmt::skip]
@@ -162,19 +165,57 @@ pub(super) static TABLE: &[Definition] = &[
         "The longest wait before a failed request is tried again."),
     row("retry.backoff.ms", Some("100"), time_ms(0), Live,
         "The first wait before a failed request is tried again; it doubles with each failure."),
-    row("sasl.jaas.config", None, text(super::value::VALUE_MAX_CHARS), NotBuiltSecret,
-        "Credentials for SASL. Not supported yet."),
-    row("sasl.mechanism", Some("GSSAPI"), text(64), NotBuilt,
-        "SASL mechanism. Not supported yet."),
+    row("sasl.client.callback.handler.class", Some(""), CLASS, NotBuilt,
+        "A Java class: not supported."),
+    row("sasl.jaas.config", None, text(super::value::VALUE_MAX_CHARS), Secret,
+        "User and password: a login module with its options, as Kafka's clients take it."),
+    row("sasl.login.callback.handler.class", Some(""), CLASS, NotBuilt,
+        "A Java class: not supported."),
+    row("sasl.login.class", Some(""), CLASS, NotBuilt,
+        "A Java class: not supported."),
+    row("sasl.mechanism", Some("GSSAPI"), text(64), Live,
+        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; with SASL it must be set, as Kafka's default is none of them."),
     row("security.protocol", Some("PLAINTEXT"),
-        Kind::OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), NotBuilt,
-        "PLAINTEXT. TLS and SASL are not supported yet."),
+        Kind::OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Live,
+        "How the source is spoken to: SSL is TLS, SASL_… with user and password."),
+    row("security.providers", Some(""), CLASS, NotBuilt,
+        "Java classes: not supported."),
     row("send.buffer.bytes", Some("-1"), at_least(-1), Live,
         "TCP send buffer; -1: the operating system's own, which it tunes by itself."),
     row("socket.connection.setup.timeout.max.ms", Some("30000"), at_least(1), Live,
         "The longest time that connecting may take, as failures add up."),
     row("socket.connection.setup.timeout.ms", Some("10000"), at_least(1), Live,
         "How long connecting may take at first; it doubles with each failure."),
+    row("ssl.cipher.suites", Some(""), text(super::value::VALUE_MAX_CHARS), Live,
+        "TLS cipher suites by their standard names, comma-separated; empty: all that are safe."),
+    row("ssl.enabled.protocols", Some("TLSv1.2,TLSv1.3"), Kind::TlsVersions, Live,
+        "TLS versions, comma-separated; those before 1.2 are not spoken."),
+    row("ssl.endpoint.identification.algorithm", Some("https"), Kind::EndpointIdentification, Live,
+        "https: the source's certificate must name the host that is connected to; empty: it need not."),
+    row("ssl.engine.factory.class", Some(""), CLASS, NotBuilt,
+        "A Java class: not supported."),
+    row("ssl.key.password", None, text(4096), Secret,
+        "What the private key of ssl.keystore.location or ssl.keystore.key is encrypted with."),
+    row("ssl.keystore.certificate.chain", None, PEM, Secret,
+        "The link's own certificate and those that signed it, in PEM; with ssl.keystore.key."),
+    row("ssl.keystore.key", None, PEM, Secret,
+        "The private key of the link's own certificate, in PEM."),
+    row("ssl.keystore.location", Some(""), PATH, Live,
+        "A PEM file on the broker's host with the link's private key, certificate, and those that signed it."),
+    row("ssl.keystore.password", None, text(4096), Secret,
+        "Not for PEM, so not supported: leave it out."),
+    row("ssl.keystore.type", Some("JKS"), text(64), Live,
+        "Must be PEM where a key is given. The default is Kafka's."),
+    row("ssl.provider", Some(""), CLASS, NotBuilt,
+        "A Java class: not supported."),
+    row("ssl.truststore.certificates", None, PEM, Secret,
+        "Certificates of the authorities that the source's certificate is trusted from, in PEM."),
+    row("ssl.truststore.location", Some(""), PATH, Live,
+        "A PEM file on the broker's host with those authorities; without either, those of the host."),
+    row("ssl.truststore.password", None, text(4096), Secret,
+        "Not for PEM, so not supported: leave it out."),
+    row("ssl.truststore.type", Some("JKS"), text(64), Live,
+        "Must be PEM where certificates are given. The default is Kafka's."),
     row("topic.config.sync.include", Some(TOPIC_CONFIGS_SYNCED_BY_DEFAULT),
         Kind::SyncedTopicConfigs, Live,
         "Topic configs that mirrors take from the source, beside those that they always take."),
@@ -192,11 +233,11 @@ pub(super) fn find(name: &str) -> Option<&'static Definition> {
 
 impl Definition {
     pub(super) fn is_sensitive(&self) -> bool {
-        self.flags == NotBuiltSecret
+        self.flags == Secret
     }
 
     pub(super) fn is_built(&self) -> bool {
-        !matches!(self.flags, NotBuilt | NotBuiltSecret)
+        self.flags != NotBuilt
     }
 
     pub(super) fn is_fixed(&self) -> bool {

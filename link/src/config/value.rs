@@ -2,10 +2,12 @@
 //! a secret, and whoever set it can look.
 
 use super::table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
-use super::{NameFilters, StartOffset};
+use super::{NameFilters, StartOffset, security};
 
 /// Most characters a config's value may have.
 pub const VALUE_MAX_CHARS: usize = 32 * 1024;
+/// Most characters of PEM text: some hundred certificates.
+pub const PEM_MAX_CHARS: usize = 512 * 1024;
 /// Most bootstrap servers a link may name.
 const BOOTSTRAP_SERVERS_MAX: usize = 64;
 
@@ -35,15 +37,21 @@ pub(super) enum Kind {
     Prefix,
     /// JSON filters of names in a list of that name.
     NameFilters { list: &'static str },
+    /// `https` or nothing.
+    EndpointIdentification,
+    /// `TLSv1.2`, `TLSv1.3` or both.
+    TlsVersions,
 }
 
 impl Kind {
     /// Is `value` (trimmed) such a value?
     pub(super) fn check(self, value: &str) -> Result<(), String> {
-        if value.chars().count() > VALUE_MAX_CHARS {
-            return Err(format!(
-                "the value is longer than {VALUE_MAX_CHARS} characters"
-            ));
+        let longest = match self {
+            Self::Text { max_chars } => max_chars,
+            _ => VALUE_MAX_CHARS,
+        };
+        if value.chars().count() > longest {
+            return Err(format!("must have at most {longest} characters"));
         }
         match self {
             Self::Boolean => boolean(value).map(drop),
@@ -52,9 +60,6 @@ impl Kind {
             Self::PositiveOrOff => integer(value, 1, i64::MAX)
                 .map(drop)
                 .map_err(|reason| format!("{reason}, or -1")),
-            Self::Text { max_chars } if value.chars().count() > max_chars => {
-                Err(format!("must have at most {max_chars} characters"))
-            }
             Self::Text { .. } => Ok(()),
             Self::OneOf(words) if words.contains(&value) => Ok(()),
             Self::OneOf(words) => Err(format!("must be {}", words.join(" or "))),
@@ -63,6 +68,8 @@ impl Kind {
             Self::StartOffset => start_offset(value).map(drop),
             Self::Prefix => prefix(value).map(drop),
             Self::NameFilters { list } => NameFilters::parse(value, list).map(drop),
+            Self::EndpointIdentification => security::checks_host(value).map(drop),
+            Self::TlsVersions => security::versions(value).map(drop),
         }
     }
 }
@@ -82,7 +89,8 @@ pub(super) fn integer(value: &str, min: i64, max: i64) -> Result<i64, String> {
     }
 }
 
-/// `host:port,…`; an IPv6 address in brackets; Kafka's optional `PLAINTEXT://` in front.
+/// `host:port,…`; an IPv6 address in brackets; optionally, as in Kafka, a protocol and `://` in front, which changes
+/// nothing: `security.protocol` says how the source is spoken to.
 pub(super) fn host_ports(value: &str) -> Result<Vec<(String, u16)>, String> {
     let servers: Vec<_> = split_list(value).map(host_port).collect::<Result<_, _>>()?;
     match servers.len() {
@@ -92,11 +100,13 @@ pub(super) fn host_ports(value: &str) -> Result<Vec<(String, u16)>, String> {
     }
 }
 
+const SCHEMES: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
 fn host_port(entry: &str) -> Result<(String, u16), String> {
     let wrong = |what: &str| format!("'{entry}' {what}; write host:port or [ipv6]:port");
     let bare = match entry.split_once("://") {
-        Some((scheme, _)) if !scheme.eq_ignore_ascii_case("PLAINTEXT") => {
-            return Err(wrong("names a protocol other than PLAINTEXT"));
+        Some((scheme, _)) if !SCHEMES.contains(&scheme.to_ascii_uppercase().as_str()) => {
+            return Err(wrong("names an unknown protocol"));
         }
         Some((_, rest)) => rest,
         None => entry,
@@ -180,7 +190,7 @@ pub(super) fn prefix(value: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
-fn split_list(value: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split_list(value: &str) -> impl Iterator<Item = &str> {
     value
         .split(',')
         .map(str::trim)
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn host_ports_are_read_as_kafka_reads_them() {
-        let servers = host_ports(" a.b:9092, [::1]:1 ,PLAINTEXT://c_d:65535,").unwrap();
+        let servers = host_ports(" a.b:9092, [::1]:1 ,SASL_SSL://c_d:65535,").unwrap();
         let expected = [("a.b", 9092), ("::1", 1), ("c_d", 65535)];
         assert_eq!(
             servers,
@@ -204,17 +214,7 @@ mod tests {
     #[test]
     fn wrong_host_ports_are_refused() {
         let all = [
-            "",
-            ",",
-            "a",
-            "a:",
-            "a:0",
-            "a:65536",
-            "a:-1",
-            "a:+1",
-            ":1",
-            "::1:9",
-            "SSL://a:1",
+            "", ",", "a", "a:", "a:0", "a:65536", "a:-1", "a:+1", ":1", "::1:9",
         ];
         for bad in all.iter().chain(&["a b:1", "[::1:1", "http://a:1", "[]:1"]) {
             assert!(host_ports(bad).is_err(), "{bad}");

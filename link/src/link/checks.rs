@@ -14,6 +14,10 @@ use crate::state::{LinkErrorCode, LinkState};
 /// A check that takes longer than this has failed, unless checks are farther apart.
 const CHECK_TIMEOUT_MIN_MS: u64 = 1_000;
 
+/// A refused connection is tried again sooner than this, unless back-off is longer; when it is no longer, the refusal has
+/// passed.
+const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
+
 impl Supervisor {
     pub(super) fn start_check(&mut self, now: Instant) {
         let (source, every_ms) = {
@@ -56,6 +60,12 @@ impl Supervisor {
             self.next_reconcile = Instant::now();
         }
         let state = self.health.reached();
+        if self
+            .refused_until
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return;
+        }
         let is_back = {
             let mut inner = self.shared.inner();
             inner.runs() && inner.set_state(state, LinkErrorCode::NoError, String::new(), now_ms)
@@ -110,6 +120,10 @@ impl Supervisor {
             && self.shared.inner().source.asks_for_patience();
         let last_answer_ms = self.running.last_answer_ms();
         if is_patient || last_answer_ms.is_some_and(|at| now_ms - at <= fresh_ms) {
+            if fault.code == LinkErrorCode::AuthenticationError {
+                self.on_refused(fault);
+                return;
+            }
             self.health.reached();
             self.shared.inner().seen_at_ms = Some(now_ms);
             return;
@@ -123,15 +137,32 @@ impl Supervisor {
                 );
                 self.fail_link(fault.code, detail, now_ms);
             }
-            LinkState::Unavailable => {
-                let mut inner = self.shared.inner();
-                let detail = fault.detail;
-                if inner.set_state(LinkState::Unavailable, fault.code, detail.clone(), now_ms) {
-                    let (link, error) = (&self.shared.name, fault.code);
-                    tracing::warn!(%link, %error, "the source is unavailable: {detail}");
-                }
-            }
+            LinkState::Unavailable => self.show_unavailable(fault, now_ms),
             LinkState::Active | LinkState::Paused => {}
+        }
+    }
+
+    /// A connection was refused for who the link is, or who the source is. Others may go on: the link says so at once, and
+    /// goes on with those.
+    pub(super) fn on_refused(&mut self, fault: Fault) {
+        let backoff_ms = {
+            let inner = self.shared.inner();
+            if !inner.runs() {
+                return;
+            }
+            inner.config.reconnect_backoff_max_ms
+        };
+        let shown = REFUSAL_SHOWN.max(3 * Duration::from_millis(backoff_ms));
+        self.refused_until = Some(Instant::now() + shown);
+        self.show_unavailable(fault, self.shared.now_ms());
+    }
+
+    fn show_unavailable(&self, fault: Fault, now_ms: i64) {
+        let mut inner = self.shared.inner();
+        let detail = fault.detail;
+        if inner.set_state(LinkState::Unavailable, fault.code, detail.clone(), now_ms) {
+            let (link, error) = (&self.shared.name, fault.code);
+            tracing::warn!(%link, %error, "the source is unavailable: {detail}");
         }
     }
 

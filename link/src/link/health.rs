@@ -58,7 +58,7 @@ impl Health {
         LinkState::Active
     }
 
-    /// The source didn't answer. A link that never reached it doesn't wait to say so.
+    /// The source didn't answer. A link that never reached it doesn't wait to say so, nor one that is refused.
     pub(crate) fn failed(&mut self, fault: &Fault, now_ms: i64, limits: HealthLimits) -> LinkState {
         if self.failures == 0 {
             self.failing_since_ms = now_ms;
@@ -68,7 +68,7 @@ impl Health {
         let is_over = self.failures >= limits.failures_max;
         if is_over && (!fault.is_retriable || lasted_ms >= limits.retry_timeout_ms) {
             LinkState::Failed
-        } else if is_over || !self.was_reached {
+        } else if is_over || !self.was_reached || fault.code == LinkErrorCode::AuthenticationError {
             LinkState::Unavailable
         } else {
             LinkState::Active

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::ports::TargetError;
 use crate::replicator::task::Report;
-use crate::source::{BoxFuture, ClusterInfo, ClusterMetadata, SourceError};
+use crate::source::{BoxFuture, ClusterInfo, ClusterMetadata, FaultKind, SourceError};
 use crate::state::{MirrorError, MirrorStatus};
 use health::{Fault, Health};
 use jobs::Jobs;
@@ -64,6 +64,8 @@ struct Supervisor {
     late_waiters: Vec<Waiter>,
     /// The source has said who it is since the client was made, and is who it should be.
     is_verified: bool,
+    /// A connection was refused for who the link is, or who the source is: shown until then, though others may work.
+    refused_until: Option<Instant>,
     check: Option<BoxFuture<'static, Result<ClusterInfo, Fault>>>,
     refresh: Option<BoxFuture<'static, Result<ClusterMetadata, SourceError>>>,
     jobs: Jobs,
@@ -78,7 +80,7 @@ struct Supervisor {
 enum Happened {
     Ask(Option<Ask>),
     Report(Report),
-    Trouble(NodeId),
+    Trouble(NodeId, SourceError),
     Checked(Result<ClusterInfo, Fault>),
     Refreshed(Result<ClusterMetadata, SourceError>),
     Due,
@@ -106,6 +108,7 @@ impl Supervisor {
             waiters: Vec::new(),
             late_waiters: Vec::new(),
             is_verified: false,
+            refused_until: None,
             check: None,
             refresh: None,
             jobs: Jobs::new(now),
@@ -122,9 +125,12 @@ impl Supervisor {
         match self.happening().await {
             Happened::Ask(ask) => return self.on_ask(ask).await,
             Happened::Report(report) => self.on_report(report),
-            Happened::Trouble(broker) => {
+            Happened::Trouble(broker, error) => {
                 tracing::debug!(link = %self.shared.name, %broker, "looking for the leaders anew");
                 self.running.lost(broker, &self.leads);
+                if error.kind() == FaultKind::Authentication {
+                    self.on_refused(Fault::from(&error));
+                }
                 self.refresh_soon();
             }
             Happened::Checked(result) => self.on_check(result),
@@ -139,7 +145,7 @@ impl Supervisor {
         tokio::select! {
             ask = self.asks.recv() => Happened::Ask(ask),
             Some(report) = self.reports.recv() => Happened::Report(report),
-            Some((broker, _)) = self.trouble.recv() => Happened::Trouble(broker),
+            Some((broker, error)) = self.trouble.recv() => Happened::Trouble(broker, error),
             result = finished(&mut self.check) => Happened::Checked(result),
             result = finished(&mut self.refresh) => Happened::Refreshed(result),
             () = self.jobs.ended() => Happened::Due,

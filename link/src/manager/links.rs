@@ -17,7 +17,7 @@ use crate::link;
 use crate::link::health::Fault;
 use crate::link::shared::{Ask, LinkShared};
 use crate::record::{LinkName, LinkRecord, MirrorRecord};
-use crate::source::{ClusterInfo, SourceCluster, SourceError};
+use crate::source::{ClusterInfo, SourceCluster, SourceError, tls};
 use crate::state::{LinkErrorCode, MirrorStatus};
 
 impl From<ConfigError> for LinkError {
@@ -62,6 +62,20 @@ pub(super) fn typed(
     Ok(named(name, LinkConfig::parse(values)?))
 }
 
+/// The typed configs of a stored link.
+pub(super) fn stored(record: &LinkRecord) -> Result<LinkConfig, LinkError> {
+    let config = LinkConfig::stored(&record.configs, &record.unreadable)?;
+    Ok(named(&record.name, config))
+}
+
+/// Refuses files of certificates and keys that can't be used.
+async fn check_files(config: &LinkConfig) -> Result<(), LinkError> {
+    let Some(tls) = config.security.tls.clone() else {
+        return Ok(());
+    };
+    Ok(super::blocking(move || tls::check(&tls)).await??)
+}
+
 fn named(name: &LinkName, mut config: LinkConfig) -> LinkConfig {
     if config.client_id.is_empty() {
         config.client_id = format!("carrick-link-{name}");
@@ -98,6 +112,7 @@ impl LinkManager {
             return Err(LinkError::LinkExists(name));
         }
         let config = typed(&name, &new.configs)?;
+        check_files(&config).await?;
         let mut source_cluster_id = new.expected_source_cluster_id.clone();
         if new.validate_link {
             let source = self.ports.sources.connect(&name, &config);
@@ -109,6 +124,7 @@ impl LinkManager {
             id: Uuid::new_v4(),
             source_cluster_id,
             configs: config.values().clone(),
+            unreadable: BTreeMap::new(),
             created_ms: self.ports.clock.now_ms(),
             failure: None,
         };
@@ -142,11 +158,13 @@ impl LinkManager {
         let _change = shared.change.lock().await;
         let present = Arc::clone(&shared.inner().config);
         let config = named(&shared.name, present.altered(changes)?);
+        check_files(&config).await?;
         if validate_only {
             return Ok(());
         }
         let mut record = shared.inner().record.clone();
         record.configs = config.values().clone();
+        record.unreadable = config.unreadable().clone();
         record.failure = None;
         shared.store_link(record).await?;
         let source = self.ports.sources.connect(&shared.name, &config);

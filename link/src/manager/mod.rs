@@ -132,7 +132,7 @@ impl LinkManager {
         })
         .await??;
         for record in records {
-            let config = links::typed(&record.name, &record.configs)?;
+            let config = links::stored(&record)?;
             let (own, others): (Vec<_>, Vec<_>) = mirrors
                 .into_iter()
                 .partition(|mirror| mirror.link == record.name);

@@ -22,10 +22,11 @@ use std::time::Duration;
 use carrick_protocol::ids::{GroupId, NodeId, TopicName, TopicPartition};
 use kafka_protocol::messages as wire;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
 use super::connection::{Connection, FRAME_BASE_MAX_BYTES, Patience, Settings};
+use super::tls::TlsTransport;
 use super::transport::{DialError, Plaintext, SocketOptions, Transport, dial};
 use super::{
     BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, FetchRequest,
@@ -73,6 +74,7 @@ impl KafkaCluster {
                 .saturating_add(config.fetch_response_max_bytes as usize)
                 .min(i32::MAX as usize),
             patience: Patience::default(),
+            security: Arc::new(config.security.clone()),
         });
         let inner = Inner {
             connection,
@@ -87,8 +89,10 @@ impl KafkaCluster {
             ),
             reconnect: Backoff::new(config.reconnect_backoff_ms, config.reconnect_backoff_max_ms),
             metadata_max_age: Duration::from_millis(config.metadata_max_age_ms),
-            // The only one that the config lets through.
-            transport: Box::new(Plaintext),
+            transport: match &config.security.tls {
+                Some(tls) => Box::new(TlsTransport::new(tls.clone())),
+                None => Box::new(Plaintext),
+            },
             state: Mutex::default(),
             control: Slot::default(),
         };
@@ -267,6 +271,10 @@ impl Inner {
         let endpoint = Endpoint::Broker(broker.id);
         let opened = self.open(&endpoint, &broker.host, broker.port).await;
         self.settle(&endpoint, opened.is_ok());
+        if let Err(OpenError::Source(SourceError::Authentication { .. })) = &opened {
+            // Who is refused now must not seem to be welcome because of a connection of earlier.
+            *self.control.lock().await = None;
+        }
         opened.map_err(|error| match error {
             OpenError::Dial(DialError::Unresolved(detail) | DialError::Failed(detail)) => {
                 let SourceBroker { id, host, port, .. } = broker;
@@ -292,11 +300,17 @@ impl Inner {
             self.setup_timeout
                 .delay(state.failures(endpoint).saturating_add(1))
         };
+        let peer = format!("{host}:{port}");
+        if let Some(detail) = self.connection.security.fault.clone() {
+            return Err(SourceError::Authentication { peer, detail }.into());
+        }
         let stream = dial(host, port, self.socket, limit)
             .await
             .map_err(OpenError::Dial)?;
-        let io = self.transport.secure(stream, host).await?;
-        let peer = format!("{host}:{port}");
+        let securing = self.transport.secure(stream, &peer, host);
+        let io = timeout(limit, securing)
+            .await
+            .unwrap_or_else(|_| Err(late(&peer, limit)))?;
         let connection = Connection::open(io, peer, self.connection.clone()).await?;
         self.state.lock().opened(connection.closer())?;
         Ok(connection)
@@ -304,6 +318,14 @@ impl Inner {
 
     fn settle(&self, endpoint: &Endpoint, is_ok: bool) {
         self.state.lock().settle(endpoint, is_ok, &self.reconnect);
+    }
+}
+
+fn late(peer: &str, limit: Duration) -> SourceError {
+    SourceError::Timeout {
+        peer: peer.to_owned(),
+        what: "the TLS handshake (is this a Kafka broker's TLS listener?)".to_owned(),
+        limit_ms: limit.as_millis().try_into().unwrap_or(u64::MAX),
     }
 }
 

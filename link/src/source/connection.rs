@@ -1,8 +1,9 @@
-//! One connection to a broker: frames, correlation, time limits, ApiVersions.
+//! One connection to a broker: frames, correlation, time limits, ApiVersions, SASL.
 //!
 //! Invariants:
-//! - Requests go out in the order of their correlation ids, and are answered in that order; anything else
-//!   is a broken protocol.
+//! - Requests are answered in the order in which they went out; anything else is a broken protocol.
+//! - While the link authenticates itself, at first or anew (KIP-368), nothing but that goes out: other requests are
+//!   held back, and follow in their order.
 //! - Whatever goes wrong closes the connection, and everyone who waits on it gets that one reason. A closed
 //!   connection never comes back.
 //! - Nothing is allocated by a length that is beyond the limit for frames; before the peer has shown that it
@@ -12,6 +13,7 @@
 
 mod handshake;
 mod reader;
+mod sasl;
 #[cfg(test)]
 mod tests;
 
@@ -32,9 +34,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::SourceError;
 use super::api::Api;
+use super::tls_words;
 use super::transport::Io;
+use crate::config::security::Security;
 use handshake::PeerVersions;
 pub(super) use handshake::VERSIONS as API_VERSIONS;
+pub(super) use sasl::{AUTHENTICATE as SASL_AUTHENTICATE, HANDSHAKE as SASL_HANDSHAKE};
 
 /// Requests that may await their answer at once.
 const IN_FLIGHT_MAX: usize = 100;
@@ -54,6 +59,8 @@ pub(super) struct Settings {
     pub(super) handshake_timeout: Duration,
     pub(super) idle_max: Option<Duration>,
     pub(super) frame_max_bytes: usize,
+    /// How the source is spoken to, and as whom.
+    pub(super) security: Arc<Security>,
     pub(super) patience: Patience,
 }
 
@@ -102,6 +109,28 @@ struct State {
     /// The source has asked for patience until then.
     held_until: Option<Instant>,
     closed: Option<SourceError>,
+    session: Session,
+}
+
+/// Whether the peer knows who we are.
+#[derive(Default)]
+enum Session {
+    /// As long as the connection lasts.
+    #[default]
+    Endless,
+    /// Until some time after this; the first request after it has us say so again.
+    RenewAt(Instant),
+    /// We are saying so, and these wait for it.
+    Renewing(Vec<(Pending, Bytes)>),
+}
+
+/// What may go out while the link authenticates itself anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Nothing of it.
+    Ordinary,
+    /// Just that.
+    Sasl,
 }
 
 /// A request that awaits its answer.
@@ -122,10 +151,10 @@ struct TimeLimit {
 }
 
 impl Connection {
-    /// Shakes hands over `io`: after this the peer is known to speak Kafka, and which versions.
+    /// Shakes hands over `io`: after this the peer is known to speak Kafka, and which versions, and knows us.
     ///
     /// # Errors
-    /// `NotKafka`, `Timeout`, `Closed`, `Protocol`.
+    /// `NotKafka`, `Authentication`, `Timeout`, `Closed`, `Protocol`.
     pub(super) async fn open(
         io: Io,
         peer: String,
@@ -149,26 +178,13 @@ impl Connection {
         let connection = Self { inner };
         let versions = handshake::api_versions(&connection).await?;
         let _ = connection.inner.versions.set(versions);
+        sasl::begin(&connection.inner).await?;
         Ok(connection)
     }
 
     /// The highest version of `R` that both sides speak.
     pub(super) fn version<R: Api>(&self) -> Result<i16, SourceError> {
-        let theirs = self
-            .inner
-            .versions
-            .get()
-            .and_then(|versions| versions.of(R::KEY));
-        let ours = R::SPOKEN;
-        theirs
-            .as_ref()
-            .and_then(|theirs| common_version(&ours, theirs))
-            .ok_or_else(|| SourceError::NoCommonVersion {
-                peer: self.inner.peer.clone(),
-                api: R::NAME,
-                theirs: theirs.as_ref().map_or("none".to_owned(), shown),
-                ours: shown(&ours),
-            })
+        self.inner.version::<R>()
     }
 
     /// Sends what `build` makes for the version in common, once the source no longer asks for patience, and waits for
@@ -192,24 +208,16 @@ impl Connection {
         version: i16,
         wait: Duration,
     ) -> impl Future<Output = Result<R::Response, SourceError>> + Send + use<R> {
-        let sent = self.inner.enqueue(request, version, wait);
+        let sent = self.inner.enqueue(request, version, wait, Lane::Ordinary);
         let inner = self.inner.clone();
-        async move {
-            let (reply, limit) = sent?;
-            let frame = inner.await_reply(reply, limit).await?;
-            match decode_response::<R>(frame, version) {
-                Ok((_, response)) => {
-                    inner.hold(R::throttle_time_ms(&response));
-                    Ok(response)
-                }
-                Err(error) => Err(inner.broken(R::NAME, error.to_string())),
-            }
-        }
+        async move { inner.answer::<R>(sent, version).await }
     }
 
     /// Sends a request of the handshake and returns the answer undecoded, without its frame's length.
     async fn call_raw<R: Api>(&self, request: &R, version: i16) -> Result<Bytes, SourceError> {
-        let (reply, limit) = self.inner.enqueue(request, version, Duration::ZERO)?;
+        let (reply, limit) =
+            self.inner
+                .enqueue(request, version, Duration::ZERO, Lane::Ordinary)?;
         self.inner.await_reply(reply, limit).await
     }
 
@@ -271,20 +279,50 @@ impl Closer {
 
 type Reply = oneshot::Receiver<Result<Bytes, SourceError>>;
 
+type Sent = Result<(Reply, TimeLimit), SourceError>;
+
 impl Inner {
-    /// Hands a request to the writer; `Err` if it can't be sent at all.
+    fn version<R: Api>(&self) -> Result<i16, SourceError> {
+        let theirs = self.versions.get().and_then(|versions| versions.of(R::KEY));
+        let ours = R::SPOKEN;
+        theirs
+            .as_ref()
+            .and_then(|theirs| common_version(&ours, theirs))
+            .ok_or_else(|| SourceError::NoCommonVersion {
+                peer: self.peer.clone(),
+                api: R::NAME,
+                theirs: theirs.as_ref().map_or("none".to_owned(), shown),
+                ours: shown(&ours),
+            })
+    }
+
+    /// The decoded answer to what was sent.
+    async fn answer<R: Api>(&self, sent: Sent, version: i16) -> Result<R::Response, SourceError> {
+        let (reply, limit) = sent?;
+        let frame = self.await_reply(reply, limit).await?;
+        match decode_response::<R>(frame, version) {
+            Ok((_, response)) => {
+                self.hold(R::throttle_time_ms(&response));
+                Ok(response)
+            }
+            Err(error) => Err(self.broken(R::NAME, error.to_string())),
+        }
+    }
+
+    /// Hands a request to the writer, or holds it back; `Err` if it can't be sent at all.
     fn enqueue<R: Api>(
-        &self,
+        self: &Arc<Self>,
         request: &R,
         version: i16,
         wait: Duration,
-    ) -> Result<(Reply, TimeLimit), SourceError> {
+        lane: Lane,
+    ) -> Sent {
         self.close_if_late();
         let mut state = self.state.lock();
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
         }
-        if state.pending.len() >= IN_FLIGHT_MAX {
+        if lane == Lane::Ordinary && state.unanswered() >= IN_FLIGHT_MAX {
             let text = format!(
                 "{IN_FLIGHT_MAX} requests to {} await their answer",
                 self.peer
@@ -300,15 +338,39 @@ impl Inner {
         state.last_correlation_id = correlation_id;
         let limit = self.limit(R::NAME, wait, &state);
         let (reply, receiver) = oneshot::channel();
-        state.pending.push_back(Pending {
+        let pending = Pending {
             correlation_id,
             wait,
             limit,
             reply,
-        });
-        // Under the lock, so that frames leave in the order of their ids. Fails only when closing.
-        let _ = self.writer.send(frame);
+        };
+        if lane == Lane::Ordinary && state.session.is_due() {
+            state.session = Session::Renewing(Vec::new());
+            tokio::spawn(sasl::renew(self.clone()));
+        }
+        match &mut state.session {
+            Session::Renewing(held) if lane == Lane::Ordinary => held.push((pending, frame)),
+            _ => self.write(&mut state, pending, frame),
+        }
         Ok((receiver, limit))
+    }
+
+    /// Under the lock, so that frames leave in the order in which their answers are expected.
+    fn write(&self, state: &mut State, pending: Pending, frame: Bytes) {
+        state.pending.push_back(pending);
+        // Fails only when closing.
+        let _ = self.writer.send(frame);
+    }
+
+    /// The peer knows who we are; what was held back follows.
+    fn authenticated(&self, renew_at: Option<Instant>) {
+        let mut state = self.state.lock();
+        let next = renew_at.map_or(Session::Endless, Session::RenewAt);
+        if let Session::Renewing(held) = std::mem::replace(&mut state.session, next) {
+            for (pending, frame) in held {
+                self.write(&mut state, pending, frame);
+            }
+        }
     }
 
     fn limit(&self, api: &'static str, wait: Duration, state: &State) -> TimeLimit {
@@ -375,6 +437,20 @@ impl Inner {
         });
     }
 
+    /// Closes for `reason`, also if the peer has hung up meanwhile: it often does, right behind its refusal.
+    fn not_authenticated(&self, reason: SourceError) {
+        self.close(reason.clone());
+        let mut state = self.state.lock();
+        state.closed = Some(reason.clone());
+        let session = std::mem::take(&mut state.session);
+        drop(state);
+        if let Session::Renewing(held) = session {
+            for (pending, _) in held {
+                let _ = pending.reply.send(Err(reason.clone()));
+            }
+        }
+    }
+
     /// Why the connection was closed.
     fn reason(&self) -> SourceError {
         self.state
@@ -420,7 +496,7 @@ impl Inner {
     }
 
     fn not_kafka(&self, seen: String) -> SourceError {
-        let hint = "check that host and port are those of a Kafka broker's PLAINTEXT listener";
+        let hint = "check that host and port are those of a Kafka broker's listener for this security.protocol";
         SourceError::NotKafka {
             peer: self.peer.clone(),
             seen,
@@ -437,12 +513,25 @@ impl Inner {
         self.reason()
     }
 
+    /// The stream failed: TLS has a word to say, or else it is just lost.
+    fn io_failed(&self, context: &str, error: &std::io::Error) -> SourceError {
+        let tls = self.settings.security.tls.as_ref();
+        match tls.and_then(|tls| tls_words::words(error, tls)) {
+            Some(detail) => SourceError::Authentication {
+                peer: self.peer.clone(),
+                detail,
+            },
+            None => self.lost(format!("{context}{error}")),
+        }
+    }
+
     fn lost(&self, mut detail: String) -> SourceError {
         let is_proven = self.state.lock().is_proven;
         if !is_proven && self.versions.get().is_some() && self.is_waiting() {
             // What a SASL listener does to a client that goes on without authentication.
             detail.push_str(
-                ", at the first request after ApiVersions; does this listener ask for SASL?",
+                ", at the first request after ApiVersions; does this listener ask for SASL \
+                 (security.protocol=SASL_PLAINTEXT or SASL_SSL)?",
             );
         }
         SourceError::Closed {
@@ -451,7 +540,8 @@ impl Inner {
         }
     }
 
-    /// Closes for `reason`, unless it was closed before.
+    /// Closes for `reason`, unless it was closed before. Those that wait until the link has authenticated itself anew
+    /// are left to that: it ends, too, and knows better why.
     fn close(&self, reason: SourceError) {
         let pending = {
             let mut state = self.state.lock();
@@ -470,7 +560,23 @@ impl Inner {
     }
 
     fn is_waiting(&self) -> bool {
-        !self.state.lock().pending.is_empty()
+        self.state.lock().unanswered() > 0
+    }
+}
+
+impl State {
+    fn unanswered(&self) -> usize {
+        let held = match &self.session {
+            Session::Renewing(held) => held.len(),
+            _ => 0,
+        };
+        self.pending.len() + held
+    }
+}
+
+impl Session {
+    fn is_due(&self) -> bool {
+        matches!(self, Self::RenewAt(at) if *at <= Instant::now())
     }
 }
 
@@ -486,7 +592,7 @@ async fn write_frames(
         };
         if let Err(error) = written.await {
             if let Some(inner) = inner.upgrade() {
-                inner.close(inner.lost(format!("while a request was sent: {error}")));
+                inner.close(inner.io_failed("while a request was sent: ", &error));
             }
             return;
         }

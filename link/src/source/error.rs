@@ -67,6 +67,14 @@ pub enum SourceError {
         /// The next step.
         hint: &'static str,
     },
+    /// The peer doesn't accept who we are, or isn't who it should be; or we can't say who we are. TLS or SASL.
+    #[error("no connection to {peer}: {detail}")]
+    Authentication {
+        /// `host:port`.
+        peer: String,
+        /// What was wrong, and the next step.
+        detail: String,
+    },
     /// The peer answers, but breaks the protocol.
     #[error("{peer} broke the Kafka protocol: {detail}; the connection was closed")]
     Protocol {
@@ -131,6 +139,7 @@ impl SourceError {
     /// Which link error this is.
     pub fn kind(&self) -> FaultKind {
         match self {
+            Self::Authentication { .. } => FaultKind::Authentication,
             Self::Broker { code, .. } if is_about_identity(*code) => FaultKind::Authentication,
             Self::UnresolvableBootstrap { .. } => FaultKind::UnresolvableBootstrap,
             Self::ConnectFailed { .. } => FaultKind::BootstrapTcpConnectionFailed,
@@ -151,6 +160,7 @@ impl SourceError {
             | Self::UnknownBroker(_) => true,
             Self::Broker { code, .. } => code.retriable(),
             Self::NotKafka { .. }
+            | Self::Authentication { .. }
             | Self::NoCommonVersion { .. }
             | Self::Unsupported(_)
             | Self::ShutDown => false,

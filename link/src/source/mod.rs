@@ -27,6 +27,10 @@ mod list_offsets;
 mod metadata;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod pem;
+mod scram;
+pub(crate) mod tls;
+mod tls_words;
 mod transport;
 
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! From host and port to a pair of byte streams: names, TCP, and the seam for what comes between TCP and Kafka.
 //!
-//! [`Transport`] is where TLS comes in: it gets the TCP stream and the host's name and returns the two halves that the
-//! connection reads and writes. (SASL is a matter of requests: a step after ApiVersions in `Connection::open`.)
+//! [`Transport`] is where TLS comes in ([`super::tls`]): it gets the TCP stream and the host's name and returns the two
+//! halves that the connection reads and writes. (SASL is a matter of requests: a step after ApiVersions.)
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,21 +27,23 @@ pub(super) struct Io {
 
 /// What lies between TCP and Kafka's frames.
 pub(super) trait Transport: Send + Sync {
-    /// Takes over a fresh TCP stream to `host`.
+    /// Takes over a fresh TCP stream to `host`, which is called `peer` (`host:port`) in messages.
     fn secure<'a>(
         &'a self,
         stream: TcpStream,
+        peer: &'a str,
         host: &'a str,
     ) -> BoxFuture<'a, Result<Io, SourceError>>;
 }
 
-/// `security.protocol=PLAINTEXT`: nothing.
+/// `security.protocol=PLAINTEXT` and `SASL_PLAINTEXT`: nothing.
 pub(super) struct Plaintext;
 
 impl Transport for Plaintext {
     fn secure<'a>(
         &'a self,
         stream: TcpStream,
+        _peer: &'a str,
         _host: &'a str,
     ) -> BoxFuture<'a, Result<Io, SourceError>> {
         let (reader, writer) = stream.into_split();

@@ -55,7 +55,7 @@ async fn ask(connection: &Connection, version: i16) -> Result<ApiVersionsRespons
     let frame = connection
         .call_raw(&request(version), version)
         .await
-        .map_err(explain)?;
+        .map_err(|error| explain(error, connection.inner.settings.security.protocol()))?;
     let version = if is_unsupported(&frame) { 0 } else { version };
     match decode_response::<ApiVersionsRequest>(frame, version) {
         Ok((_, response)) => Ok(response),
@@ -69,13 +69,13 @@ async fn ask(connection: &Connection, version: i16) -> Result<ApiVersionsRespons
     }
 }
 
-/// A port that isn't a PLAINTEXT listener often just hangs up, or waits for more.
-fn explain(error: SourceError) -> SourceError {
+/// A port that isn't a listener of that protocol often just hangs up, or waits for more.
+fn explain(error: SourceError, protocol: &str) -> SourceError {
     match error {
         SourceError::Closed { peer, detail } => SourceError::Closed {
             peer,
             detail: format!(
-                "{detail}, before it had answered ApiVersions; is this a Kafka broker's PLAINTEXT listener?"
+                "{detail}, before it had answered ApiVersions; is this a Kafka broker's {protocol} listener?"
             ),
         },
         SourceError::Timeout {
@@ -84,7 +84,7 @@ fn explain(error: SourceError) -> SourceError {
             limit_ms,
         } => SourceError::Timeout {
             peer,
-            what: format!("{what} (is this a Kafka broker's PLAINTEXT listener?)"),
+            what: format!("{what} (is this a Kafka broker's {protocol} listener?)"),
             limit_ms,
         },
         other => other,

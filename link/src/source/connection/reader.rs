@@ -58,16 +58,14 @@ async fn next_frame(inner: &Weak<Inner>, reader: &mut Reader) -> Result<Bytes, S
     let mut frame = BytesMut::with_capacity(size);
     let mut rest = reader.take(size as u64);
     while frame.len() < size {
-        let failed = match rest.read_buf(&mut frame).await {
-            Ok(0) => "end of stream".to_owned(),
-            Ok(_) => continue,
-            Err(error) => error.to_string(),
-        };
+        let outcome = rest.read_buf(&mut frame).await;
         let got = frame.len();
-        return Err(lost(
-            inner,
-            format!("{failed} after {got} of {size} bytes of a response"),
-        ));
+        let place = format!("after {got} of {size} bytes of a response: ");
+        return Err(match outcome {
+            Ok(0) => lost(inner, format!("{place}end of stream")),
+            Ok(_) => continue,
+            Err(error) => failed(inner, &place, &error),
+        });
     }
     Ok(frame.freeze())
 }
@@ -99,8 +97,14 @@ async fn next_length(inner: &Weak<Inner>, reader: &mut Reader) -> Result<[u8; 4]
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             Err(lost(inner, "end of stream".into()))
         }
-        Err(error) => Err(lost(inner, error.to_string())),
+        Err(error) => Err(failed(inner, "", &error)),
     }
+}
+
+fn failed(inner: &Weak<Inner>, place: &str, error: &std::io::Error) -> SourceError {
+    inner
+        .upgrade()
+        .map_or(SourceError::ShutDown, |inner| inner.io_failed(place, error))
 }
 
 fn lost(inner: &Weak<Inner>, detail: String) -> SourceError {
@@ -142,8 +146,8 @@ async fn bad_length(
 /// Who may that be?
 fn stranger(inner: &Inner, seen: &[u8]) -> SourceError {
     if let [0x15 | 0x16, 3, ..] = seen {
-        let hint = "this looks like a TLS listener, and TLS is not supported yet: use the port of a \
-                    PLAINTEXT listener";
+        let hint = "this looks like a TLS listener: set security.protocol to SSL or SASL_SSL, or use the port of \
+                    a listener without TLS";
         let seen = "it answers with a TLS record".to_owned();
         return SourceError::NotKafka {
             peer: inner.peer.clone(),

@@ -1,5 +1,7 @@
 //! A connection against a scripted peer on loopback.
 
+mod authentication;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,15 +24,18 @@ struct Peer(TcpStream);
 impl Peer {
     /// The next request: API key, version, correlation id.
     async fn request(&mut self) -> (i16, i16, i32) {
+        let (key, version, id, _) = self.frame().await;
+        (key, version, id)
+    }
+
+    /// The same, and the frame.
+    async fn frame(&mut self) -> (i16, i16, i32, Bytes) {
         let size = self.0.read_i32().await.unwrap();
         let mut frame = vec![0; size as usize];
         self.0.read_exact(&mut frame).await.unwrap();
         let i16_at = |at: usize| i16::from_be_bytes([frame[at], frame[at + 1]]);
-        (
-            i16_at(0),
-            i16_at(2),
-            i32::from_be_bytes(frame[4..8].try_into().unwrap()),
-        )
+        let id = i32::from_be_bytes(frame[4..8].try_into().unwrap());
+        (i16_at(0), i16_at(2), id, frame.into())
     }
 
     async fn send(&mut self, bytes: &[u8]) {
@@ -72,6 +77,7 @@ fn settings() -> Settings {
         idle_max: None,
         frame_max_bytes: 4096,
         patience: Patience::default(),
+        security: Arc::default(),
     }
 }
 
@@ -81,7 +87,7 @@ async fn connect(settings: Settings, listener: &TcpListener) -> Result<Connectio
     let stream = dial("127.0.0.1", port, SocketOptions::default(), limit)
         .await
         .unwrap();
-    let io = Plaintext.secure(stream, "127.0.0.1").await.unwrap();
+    let io = Plaintext.secure(stream, "peer", "127.0.0.1").await.unwrap();
     Connection::open(io, format!("127.0.0.1:{port}"), Arc::new(settings)).await
 }
 

@@ -1,0 +1,230 @@
+//! Configs as a Kafka client's properties file has them.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config::LinkConfig;
+
+const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required \
+                     username='u' password='hunter2';";
+const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule required \
+                     username=\"u\" password=\"hunter2\";";
+
+fn parse(pairs: &[(&str, &str)]) -> Result<Security, ConfigError> {
+    let mut values = BTreeMap::from([("bootstrap.servers".to_owned(), "a:9092".to_owned())]);
+    let pairs = pairs.iter();
+    values.extend(pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    LinkConfig::parse(&values).map(|config| config.security)
+}
+
+/// The name in the refusal; nothing of it may show a secret.
+fn refused(pairs: &[(&str, &str)]) -> String {
+    let error = parse(pairs).expect_err("let pass");
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    error.name
+}
+
+#[test]
+fn a_client_of_a_hosted_cluster_is_sasl_plain_over_tls_with_the_hosts_authorities() {
+    let security = parse(&[
+        ("security.protocol", "SASL_SSL"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.jaas.config", PLAIN),
+    ])
+    .expect("a client's file");
+    assert_eq!(security.protocol(), "SASL_SSL");
+    let tls = security.tls.expect("TLS");
+    assert!(tls.checks_host && tls.truststore.is_none() && tls.keystore.is_none());
+    let sasl = security.sasl.expect("SASL");
+    assert_eq!(sasl.mechanism, Mechanism::Plain);
+    assert_eq!(
+        (sasl.username.expose(), sasl.password.expose()),
+        ("u", "hunter2")
+    );
+}
+
+#[test]
+fn pem_is_taken_from_files_and_from_configs() {
+    let tls = |more: &[(&str, &str)]| {
+        let all = [&[("security.protocol", "SSL")], more].concat();
+        parse(&all).expect("right").tls.expect("TLS")
+    };
+    let files = tls(&[
+        ("ssl.truststore.type", "PEM"),
+        ("ssl.truststore.location", "/ca.pem"),
+        ("ssl.keystore.type", "pem"),
+        ("ssl.keystore.location", "/me.pem"),
+        ("ssl.key.password", "hunter2"),
+        ("ssl.endpoint.identification.algorithm", ""),
+        ("ssl.enabled.protocols", "TLSv1.2,TLSv1.1"),
+    ]);
+    assert_eq!(files.truststore, Some(Pem::File("/ca.pem".into())));
+    assert_eq!(
+        files.keystore.map(|store| store.key),
+        Some(Pem::File("/me.pem".into()))
+    );
+    assert!(!files.checks_host && files.versions.v1_2 && !files.versions.v1_3);
+    let inline = tls(&[
+        ("ssl.truststore.type", "PEM"),
+        ("ssl.truststore.certificates", "ca"),
+        ("ssl.keystore.type", "PEM"),
+        ("ssl.keystore.key", "key"),
+        ("ssl.keystore.certificate.chain", "chain"),
+        ("ssl.endpoint.identification.algorithm", "HTTPS"),
+    ]);
+    assert!(inline.checks_host && inline.versions.v1_3);
+    assert_eq!(inline.truststore, Some(Pem::Inline(Secret::new("ca"))));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_by_name() {
+    let sasl = ("security.protocol", "SASL_PLAINTEXT");
+    let ssl = ("security.protocol", "SSL");
+    let plain = ("sasl.mechanism", "PLAIN");
+    for (pairs, name) in [
+        (vec![sasl], "sasl.mechanism"),
+        (
+            vec![sasl, ("sasl.mechanism", "OAUTHBEARER")],
+            "sasl.mechanism",
+        ),
+        (vec![sasl, plain], "sasl.jaas.config"),
+        (
+            vec![sasl, plain, ("sasl.jaas.config", SCRAM)],
+            "sasl.jaas.config",
+        ),
+        (
+            vec![
+                sasl,
+                plain,
+                (
+                    "sasl.jaas.config",
+                    "PlainLoginModule required password=hunter2",
+                ),
+            ],
+            "sasl.jaas.config",
+        ),
+        (
+            vec![
+                sasl,
+                plain,
+                (
+                    "sasl.jaas.config",
+                    "PlainLoginModule required password=hunter2;",
+                ),
+            ],
+            "sasl.jaas.config",
+        ),
+        (
+            vec![ssl, ("ssl.truststore.location", "/a")],
+            "ssl.truststore.type",
+        ),
+        (
+            vec![
+                ssl,
+                ("ssl.keystore.location", "/a"),
+                ("ssl.keystore.type", "PKCS12"),
+            ],
+            "ssl.keystore.type",
+        ),
+        (
+            vec![ssl, ("ssl.keystore.key", "hunter2")],
+            "ssl.keystore.certificate.chain",
+        ),
+        (
+            vec![ssl, ("ssl.keystore.certificate.chain", "c")],
+            "ssl.keystore.key",
+        ),
+        (
+            vec![ssl, ("ssl.enabled.protocols", "TLSv1.1")],
+            "ssl.enabled.protocols",
+        ),
+        (
+            vec![ssl, ("ssl.endpoint.identification.algorithm", "ldaps")],
+            "ssl.endpoint.identification.algorithm",
+        ),
+        (
+            vec![ssl, ("ssl.truststore.certificates", "c")],
+            "ssl.truststore.type",
+        ),
+        (
+            vec![
+                ssl,
+                ("ssl.truststore.type", "PEM"),
+                ("ssl.truststore.location", "/a"),
+                ("ssl.truststore.password", "hunter2"),
+            ],
+            "ssl.truststore.password",
+        ),
+        (
+            vec![
+                ssl,
+                ("ssl.truststore.type", "PEM"),
+                ("ssl.truststore.location", "/a"),
+                ("ssl.truststore.certificates", "c"),
+            ],
+            "ssl.truststore.location",
+        ),
+        (
+            vec![("ssl.engine.factory.class", "x.Y")],
+            "ssl.engine.factory.class",
+        ),
+        (
+            vec![("sasl.login.callback.handler.class", "x.Y")],
+            "sasl.login.callback.handler.class",
+        ),
+    ] {
+        assert_eq!(refused(&pairs), name, "{pairs:?}");
+    }
+}
+
+#[test]
+fn a_store_that_is_not_pem_is_refused_with_the_command_that_converts_it() {
+    let reason = |kind: &str| {
+        let pairs = [
+            ("security.protocol", "SSL"),
+            ("ssl.keystore.location", "/etc/me.jks"),
+            ("ssl.keystore.password", "hunter2"),
+            ("ssl.keystore.type", kind),
+        ];
+        parse(&pairs).expect_err("no PEM").reason
+    };
+    assert!(reason("JKS").contains("keytool -importkeystore -srckeystore /etc/me.jks "));
+    assert!(reason("PKCS12").contains("openssl pkcs12 -in /etc/me.jks -nodes -out "));
+    let trust = [
+        ("security.protocol", "SSL"),
+        ("ssl.truststore.location", "/etc/ca.jks"),
+    ];
+    let reason = parse(&trust).expect_err("no PEM").reason;
+    assert!(
+        reason.contains("keytool -list -rfc -keystore /etc/ca.jks"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn configs_of_what_is_not_used_are_not_looked_at() {
+    let pairs = [
+        ("ssl.truststore.location", "/a.jks"),
+        ("sasl.jaas.config", "nonsense"),
+    ];
+    assert_eq!(parse(&pairs), Ok(Security::default()));
+}
+
+#[test]
+fn a_secret_that_could_not_be_read_leaves_the_link_without_a_way_to_its_source() {
+    let mut values = BTreeMap::from([("bootstrap.servers".to_owned(), "a:9092".to_owned())]);
+    values.insert("security.protocol".to_owned(), "SASL_PLAINTEXT".to_owned());
+    values.insert("sasl.mechanism".to_owned(), "PLAIN".to_owned());
+    let name = "sasl.jaas.config".to_owned();
+    let unreadable = BTreeMap::from([(name.clone(), "no key".to_owned())]);
+    let config = LinkConfig::stored(&values, &unreadable).expect("a link all the same");
+    let fault = config.security.fault.clone().expect("a fault");
+    assert!(
+        fault.contains("sasl.jaas.config") && fault.contains("no key"),
+        "{fault}"
+    );
+    let mended = config
+        .altered(&[(name, Some(PLAIN.to_owned()))])
+        .expect("set anew");
+    assert!(mended.security.fault.is_none() && mended.unreadable().is_empty());
+}

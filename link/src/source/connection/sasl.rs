@@ -1,0 +1,171 @@
+//! SASL: who we are, said in SaslHandshake (17) and SaslAuthenticate (36) before anything else but ApiVersions, and said
+//! again before a session ends that the broker has limited (`connections.max.reauth.ms`, KIP-368).
+//!
+//! Invariant: after a refusal the connection is closed; nothing of user, password or proofs shows in an error.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use carrick_protocol::error_code::ErrorCode;
+use kafka_protocol::messages::{
+    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+};
+use tokio::time::Instant;
+
+use super::{Inner, Lane};
+use crate::config::security::{Mechanism, Sasl};
+use crate::source::SourceError;
+use crate::source::api::{Api, wire_text};
+use crate::source::scram;
+
+/// v0 would be followed by bare tokens instead of SaslAuthenticate, before Kafka 1.0.
+pub(in crate::source) const HANDSHAKE: RangeInclusive<i16> = 1..=1;
+/// v1 tells how long the session lasts.
+pub(in crate::source) const AUTHENTICATE: RangeInclusive<i16> = 0..=2;
+
+/// A session is renewed after this part of it, as Kafka's clients do: not all connections at once.
+const RENEWED_AFTER: std::ops::Range<f64> = 0.85..0.95;
+/// Random bytes of a nonce.
+const NONCE_BYTES: usize = 18;
+
+/// Authenticates a fresh connection, if it has to be.
+pub(super) async fn begin(inner: &Arc<Inner>) -> Result<(), SourceError> {
+    match authenticate(inner).await {
+        Ok(renew_at) => {
+            inner.authenticated(renew_at);
+            Ok(())
+        }
+        Err(error) => {
+            inner.not_authenticated(error.clone());
+            Err(error)
+        }
+    }
+}
+
+/// Authenticates a connection anew; if that fails it is closed.
+pub(super) async fn renew(inner: Arc<Inner>) {
+    match begin(&inner).await {
+        Ok(()) => tracing::debug!(peer = inner.peer, "authenticated anew"),
+        Err(error) => tracing::debug!(peer = inner.peer, %error, "not authenticated anew"),
+    }
+}
+
+/// When it has to be done again, if ever.
+async fn authenticate(inner: &Arc<Inner>) -> Result<Option<Instant>, SourceError> {
+    let security = Arc::clone(&inner.settings.security);
+    let Some(sasl) = &security.sasl else {
+        return Ok(None);
+    };
+    let exchange = Exchange { inner, sasl };
+    exchange.agree().await?;
+    let last = match scram::Client::new(sasl, nonce()) {
+        None => exchange.tell(plain(sasl)).await?,
+        Some(client) => exchange.prove(client).await?,
+    };
+    let lifetime_ms = u64::try_from(last.session_lifetime_ms).unwrap_or(0);
+    let part = rand::random_range(RENEWED_AFTER);
+    let after = Duration::from_millis(lifetime_ms).mul_f64(part);
+    Ok((lifetime_ms > 0).then(|| Instant::now() + after))
+}
+
+struct Exchange<'a> {
+    inner: &'a Arc<Inner>,
+    sasl: &'a Sasl,
+}
+
+impl Exchange<'_> {
+    /// Agrees on the mechanism.
+    async fn agree(&self) -> Result<(), SourceError> {
+        let mechanism = self.sasl.mechanism.name();
+        let request = SaslHandshakeRequest::default().with_mechanism(wire_text(mechanism));
+        let answer = self.call(&request).await?;
+        match ErrorCode(answer.error_code) {
+            ErrorCode::NONE => Ok(()),
+            ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
+                let offered: Vec<&str> = answer.mechanisms.iter().map(|name| &**name).collect();
+                let offered = printable(&offered.join(", "));
+                Err(self.refused(format!(
+                    "its listener does not take sasl.mechanism={mechanism}, it takes {offered}"
+                )))
+            }
+            ErrorCode::ILLEGAL_SASL_STATE => Err(self.refused(
+                "its listener does not take SASL: set security.protocol to PLAINTEXT or SSL, or use another port"
+                    .to_owned(),
+            )),
+            code => Err(self.refused(format!("it answered SaslHandshake with {code}"))),
+        }
+    }
+
+    /// Sends a token, and gives what comes back.
+    async fn tell(&self, token: Bytes) -> Result<SaslAuthenticateResponse, SourceError> {
+        let request = SaslAuthenticateRequest::default().with_auth_bytes(token);
+        let answer = self.call(&request).await?;
+        match ErrorCode(answer.error_code) {
+            ErrorCode::NONE => Ok(answer),
+            ErrorCode::SASL_AUTHENTICATION_FAILED => {
+                let words = answer.error_message.as_deref().unwrap_or("no reason given");
+                let words = printable(words);
+                let mechanism = self.sasl.mechanism.name();
+                Err(self.refused(format!(
+                    "it refused user and password ({mechanism}: {words}): check those of sasl.jaas.config"
+                )))
+            }
+            code => Err(self.refused(format!("it answered SaslAuthenticate with {code}"))),
+        }
+    }
+
+    /// SCRAM, to the end.
+    async fn prove(&self, client: scram::Client) -> Result<SaslAuthenticateResponse, SourceError> {
+        let wrong = |reason: String| {
+            let mechanism = self.sasl.mechanism.name();
+            self.refused(format!("{mechanism} failed: {reason}"))
+        };
+        let challenge = self.tell(client.first().into()).await?.auth_bytes;
+        // Thousands of hashes: not where others wait.
+        let computed = tokio::task::spawn_blocking(move || client.last(&challenge));
+        let computed = computed.await.map_err(|_| SourceError::ShutDown)?;
+        let (last, proof) = computed.map_err(wrong)?;
+        let answer = self.tell(last.into()).await?;
+        proof.verify(&answer.auth_bytes).map_err(wrong)?;
+        Ok(answer)
+    }
+
+    async fn call<R: Api>(&self, request: &R) -> Result<R::Response, SourceError> {
+        let version = self.inner.version::<R>()?;
+        let sent = self
+            .inner
+            .enqueue(request, version, Duration::ZERO, Lane::Sasl);
+        self.inner.answer::<R>(sent, version).await
+    }
+
+    fn refused(&self, detail: String) -> SourceError {
+        SourceError::Authentication {
+            peer: self.inner.peer.clone(),
+            detail,
+        }
+    }
+}
+
+/// RFC 4616: nobody else, user, password.
+fn plain(sasl: &Sasl) -> Bytes {
+    debug_assert_eq!(sasl.mechanism, Mechanism::Plain);
+    let (username, password) = (sasl.username.expose(), sasl.password.expose());
+    format!("\0{username}\0{password}").into()
+}
+
+fn nonce() -> String {
+    let bytes: [u8; NONCE_BYTES] = rand::random();
+    let mut nonce = String::with_capacity(2 * NONCE_BYTES);
+    for byte in bytes {
+        let _ = write!(nonce, "{byte:02x}");
+    }
+    nonce
+}
+
+/// Somebody else's words, fit for a log.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
+}
