@@ -255,3 +255,14 @@ mod tests {
         assert_eq!(LagSummary::of(&[lag(None, false, None)]).records_max, None);
     }
 }
+
+/// What became of one topic that was to be mirrored.
+#[derive(Debug)]
+pub struct MirrorCreation {
+    /// The topic at the source.
+    pub source_topic: String,
+    /// Its name here.
+    pub topic: String,
+    /// The mirror (as it would begin, if nothing was to be created), or why it was refused.
+    pub result: Result<MirrorDescription, crate::error::LinkError>,
+}

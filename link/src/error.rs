@@ -65,10 +65,16 @@ pub enum LinkError {
         error: String,
     },
     /// A local topic of that name exists.
-    #[error("topic '{0}' already exists here")]
+    #[error(
+        "TOPIC_EXISTS_ERROR: topic '{0}' already exists here and is no mirror: delete it, or mirror \
+         under another name (mirror_topic_name, or over a link with a cluster.link.prefix)"
+    )]
     TopicExists(TopicName),
     /// The topic is a mirror already.
-    #[error("topic '{topic}' is already a mirror of link '{link}'")]
+    #[error(
+        "TOPIC_EXISTS_ERROR: topic '{topic}' is already a mirror of link '{link}': mirror under \
+         another name (mirror_topic_name, or over a link with another cluster.link.prefix)"
+    )]
     MirrorExists {
         /// The topic.
         topic: TopicName,

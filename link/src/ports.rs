@@ -20,9 +20,7 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use crate::config::LinkConfig;
 pub use crate::port_error::{CatalogError, StoreError, TargetError};
-use crate::record::{
-    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut,
-};
+use crate::record::{LinkName, LinkRecord, MirrorRecord, MirrorStop, NewMirrorTopic, PartitionCut};
 use crate::report::RpoReport;
 use crate::source::SourceCluster;
 
@@ -151,13 +149,12 @@ pub trait TopicCatalog: Send + Sync {
     /// Partition count of a local topic, mirror or not; `None` if there is none.
     fn partitions(&self, topic: &TopicName) -> Option<i32>;
 
-    /// Creates the topic, read-only, and stores its mirror record. Errors: `TopicExists`,
-    /// `InvalidTopic`, `Storage`.
-    fn create_mirror(
-        &self,
-        spec: &MirrorTopicSpec,
-        record: &MirrorRecord,
-    ) -> Result<(), CatalogError>;
+    /// Creates topics, read-only, and stores their mirror records: all that can be created in one
+    /// write. Answers for each of `new`, in that order; of two with one name the first gets it.
+    /// Errors of a topic: `TopicExists`, `Invalid`, `Storage`.
+    ///
+    /// Errors: `Storage` if the one write failed; nothing was created.
+    fn create_mirrors(&self, new: &[NewMirrorTopic]) -> Result<Vec<TopicAnswer>, CatalogError>;
 
     /// Grows a mirror topic to `count` partitions and stores its record. No effect on the topic if
     /// it has as many.
@@ -187,6 +184,9 @@ pub trait TopicCatalog: Send + Sync {
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError>;
 }
 
+/// What became of one topic that was to be created.
+pub type TopicAnswer = Result<(), CatalogError>;
+
 /// What became of one topic that was to be cut: its partitions, none if it was cut before.
 pub type TopicCut = Result<Vec<PartitionCut>, CatalogError>;
 
@@ -204,8 +204,9 @@ pub trait LinkStore: Send + Sync {
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
     /// Writes mirrors over what was there, all or none.
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError>;
-    /// Replaces the report of a topic that is or was a mirror. No effect on any other topic.
-    fn save_report(&self, report: &RpoReport) -> Result<(), StoreError>;
+    /// Replaces the reports of topics that are or were mirrors, all or none. No effect on any other
+    /// topic.
+    fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError>;
     /// The report of the last cut of a topic, the one that was made first if the cut was broken off.
     /// `save_mirrors` removes it with every status but `PENDING_STOPPED` and `STOPPED`.
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;

@@ -162,8 +162,20 @@ pub struct MirrorTopicSpec {
     pub source_topic_id: TopicId,
     /// How many partitions.
     pub partitions: i32,
-    /// Kafka's topic configs, as chosen from the source's.
+    /// Kafka's topic configs, as chosen from the source's: those that this broker doesn't know are
+    /// left out.
     pub configs: Vec<(String, String)>,
+    /// Topic configs that its owner has asked for: none is left out.
+    pub own_configs: Vec<(String, String)>,
+}
+
+/// A mirror topic that is to be created, and the mirror record that comes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMirrorTopic {
+    /// The topic.
+    pub spec: MirrorTopicSpec,
+    /// The record.
+    pub record: MirrorRecord,
 }
 
 /// How a mirror ends.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use carrick_link::ports::{CatalogError, Clock, TopicCatalog, TopicCut};
-use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec};
+use carrick_link::ports::{CatalogError, Clock, TopicAnswer, TopicCatalog, TopicCut};
+use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic};
 use carrick_protocol::ids::{TopicId, TopicName};
 use carrick_storage::meta::{MetaBatch, MetaStore};
 
@@ -12,7 +12,7 @@ use super::promote::Cutter;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
-use crate::topic::{Catalog, NewTopic, Topic, TopicError};
+use crate::topic::{Catalog, NewTopic, Topic, TopicError, config};
 
 /// The catalog as links see it.
 pub struct MirrorCatalog {
@@ -54,28 +54,28 @@ impl TopicCatalog for MirrorCatalog {
         i32::try_from(topic.partitions().len()).ok()
     }
 
-    fn create_mirror(
-        &self,
-        spec: &MirrorTopicSpec,
-        record: &MirrorRecord,
-    ) -> Result<(), CatalogError> {
-        // Clients that move over keep the id they know. The catalog draws another one where it is
-        // taken: by a second mirror of that topic, or because the source is this very cluster.
-        let id = Some(spec.source_topic_id).filter(|id| *id != TopicId::ZERO);
-        let new = NewTopic {
-            name: spec.topic.clone(),
-            id,
-            partitions: spec.partitions,
-            configs: spec.configs.iter().cloned().collect(),
-            is_mirror: true,
+    fn create_mirrors(&self, new: &[NewMirrorTopic]) -> Result<Vec<TopicAnswer>, CatalogError> {
+        let Some(first) = new.first() else {
+            return Ok(Vec::new());
         };
-        let mut batch = MetaBatch::new();
-        batch.put::<MirrorKeyspace>(&record.topic, record);
-        batch.delete::<RpoReportKeyspace>(&record.topic);
-        self.topics
-            .create(new, batch)
-            .map_err(|error| refused(&spec.topic, error))?;
-        Ok(())
+        let checked: Vec<TopicAnswer> = new.iter().map(|new| own_configs(&new.spec)).collect();
+        let legal = new
+            .iter()
+            .zip(&checked)
+            .filter(|(_, checked)| checked.is_ok());
+        let topics = legal.map(|(new, _)| new_topic(new)).collect();
+        let created = self.topics.create_all(topics);
+        let mut created = created
+            .map_err(|error| refused(&first.spec.topic, error))?
+            .into_iter();
+        let answer = |(new, checked): (&NewMirrorTopic, TopicAnswer)| {
+            checked?;
+            match created.next() {
+                Some(Err(error)) => Err(refused(&new.spec.topic, error)),
+                _ => Ok(()),
+            }
+        };
+        Ok(new.iter().zip(checked).map(answer).collect())
     }
 
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
@@ -121,6 +121,31 @@ impl TopicCatalog for MirrorCatalog {
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         self.cutter.stop(stops)
     }
+}
+
+/// Refuses what its owner asked for and can't be had here.
+fn own_configs(spec: &MirrorTopicSpec) -> Result<(), CatalogError> {
+    let mut own = spec.own_configs.iter();
+    own.try_for_each(|(name, value)| config::check(name, value).map_err(CatalogError::Invalid))
+}
+
+fn new_topic(new: &NewMirrorTopic) -> (NewTopic, MetaBatch) {
+    let NewMirrorTopic { spec, record } = new;
+    // Clients that move over keep the id they know. The catalog draws another one where it is
+    // taken: by a second mirror of that topic, or because the source is this very cluster.
+    let id = Some(spec.source_topic_id).filter(|id| *id != TopicId::ZERO);
+    let configs = spec.configs.iter().chain(&spec.own_configs);
+    let topic = NewTopic {
+        name: spec.topic.clone(),
+        id,
+        partitions: spec.partitions,
+        configs: configs.cloned().collect(),
+        is_mirror: true,
+    };
+    let mut batch = MetaBatch::new();
+    batch.put::<MirrorKeyspace>(&record.topic, record);
+    batch.delete::<RpoReportKeyspace>(&record.topic);
+    (topic, batch)
 }
 
 /// The broker's refusal about a topic in the link's words.

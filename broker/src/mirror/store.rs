@@ -73,14 +73,16 @@ impl LinkStore for Store {
         self.meta.commit(batch).map_err(failed)
     }
 
-    fn save_report(&self, report: &RpoReport) -> Result<(), StoreError> {
-        let topic = TopicName::new(&report.topic).map_err(|error| StoreError(error.to_string()))?;
-        let mirror = self.meta.get::<MirrorKeyspace>(&topic).map_err(failed)?;
-        if mirror.is_none() {
-            return Ok(());
-        }
+    fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
         let mut batch = self.meta.batch();
-        batch.put::<RpoReportKeyspace>(&topic, report);
+        for report in reports {
+            let topic =
+                TopicName::new(&report.topic).map_err(|error| StoreError(error.to_string()))?;
+            let mirror = self.meta.get::<MirrorKeyspace>(&topic).map_err(failed)?;
+            if mirror.is_some() {
+                batch.put::<RpoReportKeyspace>(&topic, report);
+            }
+        }
         self.meta.commit(batch).map_err(failed)
     }
 

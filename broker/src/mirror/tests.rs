@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use carrick_link::ports::{
-    CatalogError, Lease, LocalBatches, MirrorPartition, MirrorTarget, TargetError,
+    CatalogError, Lease, LocalBatches, MirrorPartition, MirrorTarget, TargetError, TopicAnswer,
 };
 use carrick_link::record::{
-    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, StopKind,
+    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic, StopKind,
 };
 use carrick_link::report::RpoReport;
 use carrick_link::state::{MirrorError, MirrorStatus};
@@ -68,11 +68,13 @@ impl Rig {
     /// A mirror of two partitions.
     fn with_mirror(dir: &TempDir) -> Rig {
         let rig = Rig::open(dir);
-        rig.ports
-            .catalog
-            .create_mirror(&spec(2), &record())
-            .unwrap();
+        rig.create(spec(2), record()).unwrap();
         rig
+    }
+
+    fn create(&self, spec: MirrorTopicSpec, record: MirrorRecord) -> TopicAnswer {
+        let new = [NewMirrorTopic { spec, record }];
+        self.ports.catalog.create_mirrors(&new)?.remove(0)
     }
 
     fn door(&self, partition: i32, epoch: u64) -> Box<dyn MirrorPartition> {
@@ -145,6 +147,7 @@ fn spec(partitions: i32) -> MirrorTopicSpec {
             ("retention.ms".to_owned(), "1234567".to_owned()),
             ("confluent.placement.constraints".to_owned(), "x".to_owned()),
         ],
+        own_configs: Vec::new(),
     }
 }
 
@@ -232,7 +235,7 @@ fn a_second_topic_of_that_name_is_refused_and_the_first_record_stands() {
         link: LinkName::new("east").unwrap(),
         ..record()
     };
-    let refused = rig.ports.catalog.create_mirror(&spec(1), &other);
+    let refused = rig.create(spec(1), other);
     assert_eq!(refused, Err(CatalogError::TopicExists(tp(0).topic)));
     assert_eq!(rig.ports.store.load_mirrors().unwrap(), [record()]);
 }
@@ -250,7 +253,7 @@ fn a_topic_id_that_is_taken_here_is_not_taken_twice() {
         topic: second.clone(),
         ..record()
     };
-    rig.ports.catalog.create_mirror(&spec, &record).unwrap();
+    rig.create(spec.clone(), record).unwrap();
     assert_ne!(
         rig.topics.topic(&second).unwrap().id(),
         spec.source_topic_id

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use carrick_link::stop_step::StopStep;
-use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::disk::{DataDir, RetiredFolder, fsync_dir};
+use carrick_protocol::ids::{TopicId, TopicName, TopicPartition};
+use carrick_storage::disk::{DataDir, RetiredFolder};
 use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
@@ -13,11 +13,10 @@ use parking_lot::{Mutex, RwLock};
 use super::image::Images;
 use super::{Topic, TopicConfig, TopicError, config};
 use crate::broker_configs::BrokerConfigs;
-use crate::clock;
 use crate::config::BrokerConfig;
 use crate::group::topics::TopicImage;
+use crate::partition::Partition;
 use crate::partition::cut::breaks;
-use crate::partition::{Opening, Partition};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
 
@@ -60,7 +59,7 @@ pub struct Catalog {
     pub(super) topics: RwLock<Index>,
     pub(super) images: Images,
     /// One change at a time.
-    changes: Mutex<()>,
+    pub(super) changes: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -141,83 +140,6 @@ impl Catalog {
         let mut topics: Vec<_> = self.topics.read().by_name.values().cloned().collect();
         topics.sort_by(|a, b| a.name().cmp(b.name()));
         topics
-    }
-
-    /// Checks what `create` would check, and changes nothing.
-    ///
-    /// # Errors
-    /// As `create`, but for the disk's.
-    pub fn check_new(&self, new: &NewTopic) -> Result<(), TopicError> {
-        let name = new.name.as_str();
-        {
-            let topics = self.topics.read();
-            if topics.by_name.contains_key(name) {
-                return Err(TopicError::Exists(name.to_owned()));
-            }
-            if let Some(existing) = topics
-                .by_name
-                .keys()
-                .find(|other| new.name.collides_with(other))
-            {
-                let existing = existing.to_string();
-                return Err(TopicError::Collides {
-                    name: name.to_owned(),
-                    existing,
-                });
-            }
-        }
-        check_count(new.partitions)?;
-        if new.is_mirror {
-            return Ok(());
-        }
-        check_overrides(&new.configs)
-    }
-
-    /// Creates a topic and its logs; `extra` is written in the same RocksDB batch. Blocks on disk.
-    ///
-    /// # Errors
-    /// Nothing is left of the topic.
-    pub fn create(&self, new: NewTopic, extra: MetaBatch) -> Result<Arc<Topic>, TopicError> {
-        let _one_at_a_time = self.changes.lock();
-        self.check_new(&new)?;
-        let overrides = if new.is_mirror {
-            supported(new.configs)
-        } else {
-            new.configs
-        };
-        let id = new
-            .id
-            .filter(|id| self.by_id(*id).is_none())
-            .unwrap_or_else(TopicId::random);
-        let config = Arc::new(TopicConfig::resolve(&overrides, &self.brokers.values()));
-        let partitions = self.open_new(&new.name, 0..new.partitions, &config, new.is_mirror)?;
-        let record = TopicRecord {
-            id,
-            is_mirror: new.is_mirror,
-            leader_epochs: vec![LeaderEpoch(0); partitions.len()],
-        };
-        let mut batch = extra;
-        batch.put::<TopicKeyspace>(&new.name, &record);
-        if !overrides.is_empty() {
-            batch.put::<TopicConfigKeyspace>(&new.name, &overrides);
-        }
-        if let Err(error) = self.meta.commit(batch) {
-            self.remove_logs(&partitions);
-            return Err(error.into());
-        }
-        let topic = Arc::new(Topic::new(
-            new.name,
-            id,
-            partitions,
-            overrides,
-            config,
-            new.is_mirror,
-        ));
-        self.topics.write().insert(Arc::clone(&topic));
-        self.images.changed();
-        let (name, count) = (topic.name(), topic.partitions().len());
-        tracing::info!(topic = %name, %id, partitions = count, mirror = new.is_mirror, "created");
-        Ok(topic)
     }
 
     /// Deletes a topic, mirror or not; `extra` goes into the same RocksDB batch. Blocks on disk.
@@ -376,54 +298,7 @@ impl Catalog {
             .collect()
     }
 
-    /// Opens the logs of new partitions; what is left of an earlier topic of that name goes first.
-    fn open_new(
-        &self,
-        topic: &TopicName,
-        numbers: std::ops::Range<i32>,
-        config: &Arc<TopicConfig>,
-        is_mirror: bool,
-    ) -> Result<Vec<Arc<Partition>>, TopicError> {
-        let mut partitions = Vec::new();
-        for number in numbers {
-            let id = TopicPartition::new(topic.clone(), number);
-            match self.open_partition(id, config, is_mirror) {
-                Ok(partition) => partitions.push(partition),
-                Err(error) => {
-                    self.remove_logs(&partitions);
-                    return Err(error);
-                }
-            }
-        }
-        // Before RocksDB names them: a folder that is missing at a start was taken away.
-        if let Err(error) = fsync_dir(self.data_dir.path()) {
-            self.remove_logs(&partitions);
-            return Err(error.into());
-        }
-        Ok(partitions)
-    }
-
-    fn open_partition(
-        &self,
-        id: TopicPartition,
-        config: &Arc<TopicConfig>,
-        is_mirror: bool,
-    ) -> Result<Arc<Partition>, TopicError> {
-        remove(self.data_dir.retire(&id)?);
-        let dir = self.data_dir.partition_dir(&id);
-        let (partition, _) = Partition::open(Opening {
-            id,
-            dir: &dir,
-            config: Arc::clone(config),
-            leader_epoch: LeaderEpoch(0),
-            is_mirror,
-            flusher: Arc::clone(&self.flusher),
-            now_ms: clock::now_ms(),
-        })?;
-        Ok(partition)
-    }
-
-    fn remove_logs(&self, partitions: &[Arc<Partition>]) {
+    pub(super) fn remove_logs(&self, partitions: &[Arc<Partition>]) {
         for partition in partitions {
             partition.abandon();
             match self.data_dir.retire(partition.id()) {
@@ -435,7 +310,7 @@ impl Catalog {
 }
 
 /// Removes a folder that is out of the way already; large ones take a while.
-fn remove(folder: Option<RetiredFolder>) {
+pub(super) fn remove(folder: Option<RetiredFolder>) {
     let Some(folder) = folder else { return };
     std::thread::spawn(move || {
         let path = folder.path().to_owned();
@@ -457,7 +332,7 @@ fn record_of(topic: &Topic, partitions: &[Arc<Partition>], is_mirror: bool) -> T
     }
 }
 
-fn check_count(partitions: i32) -> Result<(), TopicError> {
+pub(super) fn check_count(partitions: i32) -> Result<(), TopicError> {
     match partitions {
         1..=PARTITIONS_MAX => Ok(()),
         _ => Err(TopicError::InvalidPartitions(format!(
@@ -487,7 +362,7 @@ fn check_growth(topic: &Topic, total: i32, by_link: bool) -> Result<(), TopicErr
     ))
 }
 
-fn check_overrides(overrides: &BTreeMap<String, String>) -> Result<(), TopicError> {
+pub(super) fn check_overrides(overrides: &BTreeMap<String, String>) -> Result<(), TopicError> {
     for (name, value) in overrides {
         config::check(name, value).map_err(TopicError::InvalidConfig)?;
     }
@@ -495,7 +370,7 @@ fn check_overrides(overrides: &BTreeMap<String, String>) -> Result<(), TopicErro
 }
 
 /// What is supported of a source's configs.
-fn supported(overrides: BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(super) fn supported(overrides: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut overrides = overrides;
     overrides.retain(|name, value| match config::check(name, value) {
         Ok(()) => true,

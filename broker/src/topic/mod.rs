@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod config;
+pub mod creation;
 pub mod defs;
 pub mod deletion;
 pub mod describe;

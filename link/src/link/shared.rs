@@ -5,10 +5,10 @@
 //! may be waiting for the supervisor.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use carrick_protocol::ids::TopicName;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -107,11 +107,19 @@ pub(crate) struct Inner {
     pub(crate) mirrors: BTreeMap<TopicName, Mirror>,
     /// How the periodic jobs go, in the order of [`crate::tasks::JOBS`].
     pub(crate) tasks: Vec<TaskLog>,
+    /// The link is deleted or stopped for good, and no mirror may come any more: why. Set under
+    /// `change`.
+    pub(crate) over: Option<LinkError>,
 }
+
+/// All links of this broker. Locked before any link's inner part.
+pub(crate) type Links = RwLock<BTreeMap<LinkName, Arc<LinkShared>>>;
 
 /// A link.
 pub(crate) struct LinkShared {
     pub(crate) name: LinkName,
+    /// It, and its neighbours.
+    links: Weak<Links>,
     pub(crate) ports: Ports,
     /// Held while records of this link or its mirrors are changed.
     pub(crate) change: tokio::sync::Mutex<()>,
@@ -126,6 +134,7 @@ impl LinkShared {
     /// A link as stored; it is not connected to.
     pub(crate) fn new(
         ports: Ports,
+        links: Weak<Links>,
         record: LinkRecord,
         config: LinkConfig,
         mirrors: Vec<MirrorRecord>,
@@ -149,11 +158,13 @@ impl LinkShared {
             seen_at_ms: None,
             unstored_failure: None,
             mirrors,
+            over: None,
             record,
         };
         inner.begin(now_ms);
         Arc::new(Self {
             name,
+            links,
             ports,
             change: tokio::sync::Mutex::new(()),
             asks,
@@ -182,6 +193,19 @@ impl LinkShared {
         let (done, answer) = oneshot::channel();
         let _ = self.asks.send(Ask::Reconcile(Some(done)));
         let _ = answer.await;
+    }
+
+    /// The link whose mirror that topic is at present: this one or another. The inner part of none
+    /// may be locked.
+    pub(crate) fn owner_of(&self, topic: &TopicName) -> Option<LinkName> {
+        let links = self.links.upgrade()?;
+        let links = links.read();
+        let owner = links.values().find(|link| {
+            let inner = link.inner();
+            let mirror = inner.mirrors.get(topic);
+            mirror.is_some_and(|mirror| mirror.record.status != MirrorStatus::Stopped)
+        });
+        owner.map(|link| link.name.clone())
     }
 
     /// Runs something that may wait for a disk.

@@ -213,7 +213,8 @@ fn cut_has_begun(record: &MirrorRecord) -> LinkError {
     }
 }
 
-fn whole_name(pattern: &str) -> Result<Regex, LinkError> {
+/// A regular expression that must match whole names.
+pub(super) fn whole_name(pattern: &str) -> Result<Regex, LinkError> {
     if pattern.len() > PATTERN_MAX_BYTES {
         return Err(LinkError::InvalidName(format!(
             "the pattern is longer than {PATTERN_MAX_BYTES} bytes"

@@ -93,7 +93,8 @@ impl LinkManager {
         begun_cuts: &BTreeSet<TopicName>,
     ) -> Arc<LinkShared> {
         let (asks, receiver) = unbounded_channel();
-        let shared = LinkShared::new(self.ports.clone(), record, config, mirrors, asks);
+        let links = Arc::downgrade(&self.links);
+        let shared = LinkShared::new(self.ports.clone(), links, record, config, mirrors, asks);
         for (topic, mirror) in &mut shared.inner().mirrors {
             mirror.is_cut_begun = begun_cuts.contains(topic);
         }
@@ -130,7 +131,8 @@ impl LinkManager {
         };
         if new.validate_only {
             let (asks, _) = unbounded_channel();
-            let shared = LinkShared::new(self.ports.clone(), record, config, Vec::new(), asks);
+            let (ports, links) = (self.ports.clone(), Arc::downgrade(&self.links));
+            let shared = LinkShared::new(ports, links, record, config, Vec::new(), asks);
             return Ok(show::link(&shared));
         }
         let _admin = self.admin().await?;
@@ -220,6 +222,7 @@ impl LinkManager {
                 count,
             });
         }
+        shared.inner().over = Some(LinkError::NoSuchLink(name.to_owned()));
         stop(&shared).await;
         let deleted = shared.name.clone();
         let removed = shared

@@ -5,6 +5,7 @@
 
 mod alter;
 mod cleaned;
+pub(crate) mod creation;
 mod cut;
 mod links;
 mod mirrors;
@@ -20,12 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use carrick_protocol::ids::{TopicName, TopicPartition};
-use parking_lot::RwLock;
 
 use crate::config::{ConfigEntry, LinkConfig};
-use crate::description::{LinkDescription, MirrorDescription, MirrorOutcome};
+use crate::description::{LinkDescription, MirrorCreation, MirrorDescription, MirrorOutcome};
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
+use crate::link::shared::{LinkShared, Links};
 use crate::ports::{Ports, SourceConnector};
 use crate::record::{LinkName, MirrorRecord, StopKind};
 use crate::report::RpoReport;
@@ -71,8 +71,20 @@ pub struct NewMirror {
     pub source_topic: String,
     /// Its name here; as at the source if not given.
     pub mirror_topic: Option<String>,
-    /// `mirror.start.offset.spec`; nothing else can be set yet.
+    /// `mirror.start.offset.spec`, and topic configs that are not synced from the source.
     pub configs: BTreeMap<String, String>,
+}
+
+/// Mirror topics that are to be created together.
+#[derive(Debug, Clone)]
+pub struct NewMirrors {
+    /// Which topics of the source. `All`, and a pattern, leave out those that are internal to the
+    /// source or begin with `__`, and those that the link mirrors already.
+    pub topics: Selection,
+    /// As [`NewMirror::configs`], for each.
+    pub configs: BTreeMap<String, String>,
+    /// Check everything, create nothing.
+    pub validate_only: bool,
 }
 
 /// What is to be done to mirrors.
@@ -88,14 +100,14 @@ pub enum MirrorAction {
     Resume,
 }
 
-/// Which mirrors of a link.
+/// Which mirrors of a link, or topics of its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// These.
     Names(Vec<TopicName>),
     /// All whose whole name matches the regular expression.
     Pattern(String),
-    /// All that are not stopped.
+    /// All; of mirrors, those that are not stopped.
     All,
 }
 
@@ -105,7 +117,7 @@ pub type CancelSignal = tokio::sync::watch::Receiver<bool>;
 /// All links of this broker. Every method may be called at any time.
 pub struct LinkManager {
     ports: Ports,
-    links: RwLock<BTreeMap<LinkName, Arc<LinkShared>>>,
+    links: Arc<Links>,
     admin: tokio::sync::Mutex<()>,
     is_stopping: AtomicBool,
 }
@@ -120,7 +132,7 @@ impl LinkManager {
     pub async fn start(ports: Ports) -> Result<Arc<Self>, LinkError> {
         let manager = Arc::new(Self {
             ports: ports.clone(),
-            links: RwLock::new(BTreeMap::new()),
+            links: Arc::default(),
             admin: tokio::sync::Mutex::new(()),
             is_stopping: AtomicBool::new(false),
         });
@@ -156,6 +168,10 @@ impl LinkManager {
         let _admin = self.admin.lock().await;
         let links: Vec<_> = self.links.read().values().cloned().collect();
         for link in links {
+            {
+                let _change = link.change.lock().await;
+                link.inner().over = Some(LinkError::ShuttingDown);
+            }
             links::stop(&link).await;
         }
     }
@@ -230,6 +246,21 @@ impl LinkManager {
         new: NewMirror,
     ) -> Result<MirrorDescription, LinkError> {
         self.do_create_mirror(link, new).await
+    }
+
+    /// Creates mirror topics together, and starts to fill them. The outer error is about the whole
+    /// request; each topic has an outcome of its own, and one that is refused doesn't stop the
+    /// others.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `LinkState`, `InvalidConfig`, `InvalidName` (a pattern that isn't a regular
+    /// expression, or matches nothing); `SourceUnavailable` when its topics have to be listed.
+    pub async fn create_mirrors(
+        &self,
+        link: &str,
+        new: NewMirrors,
+    ) -> Result<Vec<MirrorCreation>, LinkError> {
+        self.do_create_mirrors(link, new).await
     }
 
     /// The mirrors of a link or of all, with that status or any, by link and name.

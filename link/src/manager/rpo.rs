@@ -202,23 +202,29 @@ pub(crate) async fn make_exact(shared: &LinkShared, outcomes: &mut Outcomes) {
         .map(|(topic, _)| topic.clone())
         .collect();
     let sight = Sight::of(shared, &cut).await;
-    for (topic, outcome) in outcomes {
+    let mut exact = Vec::new();
+    for (topic, outcome) in outcomes.iter() {
         let Ok(Some(report)) = outcome else { continue };
-        let mut exact = report.clone();
-        if !sight.tell(topic, &mut exact, true) {
-            continue;
+        let mut report = report.clone();
+        if sight.tell(topic, &mut report, true) {
+            exact.push((topic.clone(), report));
         }
-        let kept = exact.clone();
-        let saved = shared.blocking(move |ports| ports.store.save_report(&kept));
-        match saved.await {
-            Ok(Ok(())) => {
-                StopStep::ReportExact.reached();
-                *report = exact;
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(link = %shared.name, %topic, %error, "the report stays inexact");
-            }
-            Err(_) => return,
+    }
+    if exact.is_empty() {
+        return;
+    }
+    let kept: Vec<RpoReport> = exact.iter().map(|(_, report)| report.clone()).collect();
+    let saved = shared.blocking(move |ports| ports.store.save_reports(&kept));
+    match saved.await {
+        Ok(Ok(())) => {
+            StopStep::ReportExact.reached();
+            let exact = exact.into_iter();
+            outcomes.extend(exact.map(|(topic, report)| (topic, Ok(Some(report)))));
         }
+        Ok(Err(error)) => {
+            tracing::warn!(link = %shared.name, %error, "the reports stay inexact");
+        }
+        // The broker is stopping.
+        Err(_) => {}
     }
 }

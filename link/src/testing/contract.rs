@@ -1,13 +1,17 @@
-//! What every [`MirrorTarget`] must do, whatever is behind it. A real adapter's test calls [`all`]
-//! (or the functions one by one).
+//! What every [`MirrorTarget`] must do, whatever is behind it, and what [`topics`] says of the
+//! catalog and the store. A real adapter's test calls [`all`] (or the functions one by one).
+
+pub mod topics;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use super::batches::{batch, joined};
-use crate::ports::{Lease, LocalBatches, MirrorPartition, MirrorTarget, TargetError};
+use crate::ports::{
+    Lease, LinkStore, LocalBatches, MirrorPartition, MirrorTarget, TargetError, TopicCatalog,
+};
 use crate::record::LinkName;
 
 /// What the suite needs of an implementation.
@@ -16,6 +20,12 @@ pub trait Harness {
     fn target(&self) -> Arc<dyn MirrorTarget>;
     /// What is stored in it.
     fn local(&self) -> Arc<dyn LocalBatches>;
+    /// The topics.
+    fn catalog(&self) -> Arc<dyn TopicCatalog>;
+    /// Links, mirrors and reports.
+    fn store(&self) -> Arc<dyn LinkStore>;
+    /// A name that no topic has.
+    fn fresh(&self) -> TopicName;
     /// The link that mirrors belong to.
     fn link(&self) -> LinkName;
     /// A new, empty partition of a new mirror topic of that link.
@@ -41,6 +51,9 @@ pub fn all(harness: &dyn Harness) {
     truncation_removes_whole_batches(harness);
     an_emptied_log_starts_anew_where_it_is_told(harness);
     what_was_stored_is_there_after_opening_again(harness);
+    topics::mirrors_come_together_and_each_is_answered(harness);
+    topics::a_mirror_keeps_configs_of_its_own(harness);
+    topics::reports_are_kept_together(harness);
 }
 
 fn open(harness: &dyn Harness, at: &TopicPartition, epoch: u64) -> Box<dyn MirrorPartition> {
@@ -326,8 +339,6 @@ pub fn what_was_stored_is_there_after_opening_again(harness: &dyn Harness) {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use carrick_protocol::ids::TopicName;
-
     use super::*;
     use crate::testing::here::FakeHere;
 
@@ -347,6 +358,18 @@ mod tests {
     }
 
     impl Harness for Fake {
+        fn catalog(&self) -> Arc<dyn TopicCatalog> {
+            Arc::new(self.here.clone())
+        }
+
+        fn store(&self) -> Arc<dyn LinkStore> {
+            Arc::new(self.here.clone())
+        }
+
+        fn fresh(&self) -> TopicName {
+            self.name()
+        }
+
         fn target(&self) -> Arc<dyn MirrorTarget> {
             Arc::new(self.here.clone())
         }

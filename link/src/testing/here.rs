@@ -10,13 +10,16 @@ use parking_lot::Mutex;
 
 use crate::ports::{
     CatalogError, Lease, LinkStore, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget,
-    StoreError, TargetError, TopicCatalog, TopicCut,
+    StoreError, TargetError, TopicAnswer, TopicCatalog, TopicCut,
 };
 use crate::record::{
-    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, PartitionCut,
+    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic, PartitionCut,
 };
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorStatus};
+
+/// Configs whose names begin so are unknown here.
+const UNKNOWN_CONFIGS: &str = "no.such.";
 
 /// One stored batch.
 #[derive(Debug, Clone)]
@@ -96,6 +99,7 @@ impl FakeHere {
             source_topic_id: TopicId::ZERO,
             partitions: 1,
             configs: Vec::new(),
+            own_configs: Vec::new(),
         };
         let record = MirrorRecord {
             topic: topic.clone(),
@@ -111,7 +115,8 @@ impl FakeHere {
             start_offsets: Vec::new(),
             created_ms: 0,
         };
-        self.create_mirror(&spec, &record).unwrap();
+        let created = self.create_mirrors(&[NewMirrorTopic { spec, record }]);
+        created.unwrap().remove(0).unwrap();
         TopicPartition::new(topic, 0)
     }
 
@@ -256,6 +261,33 @@ impl State {
         self.mirrors.insert(topic, record.clone());
     }
 
+    fn create_mirror(&mut self, new: &NewMirrorTopic) -> Result<(), CatalogError> {
+        let NewMirrorTopic { spec, record } = new;
+        if self.topics.contains_key(&spec.topic) {
+            return Err(CatalogError::TopicExists(spec.topic.clone()));
+        }
+        let own = &spec.own_configs;
+        if let Some((name, _)) = own
+            .iter()
+            .find(|(name, _)| name.starts_with(UNKNOWN_CONFIGS))
+        {
+            return Err(CatalogError::Invalid(format!("no config is named {name}")));
+        }
+        let mut topic = Topic {
+            configs: spec.configs.iter().chain(own).cloned().collect(),
+            is_mirror: true,
+            ..Topic::default()
+        };
+        let partitions = usize::try_from(spec.partitions).unwrap();
+        topic.partitions.resize_with(partitions, Log::default);
+        self.topics.insert(spec.topic.clone(), topic);
+        self.put_mirror(record);
+        self.reports.remove(&spec.topic);
+        Ok(())
+    }
+}
+
+impl State {
     /// All of a cut but its end.
     fn fence(&mut self, stop: &MirrorStop) -> Result<(), CatalogError> {
         let name = &stop.record.topic;
@@ -537,28 +569,10 @@ impl TopicCatalog for FakeHere {
         i32::try_from(topic.partitions.len()).ok()
     }
 
-    fn create_mirror(
-        &self,
-        spec: &MirrorTopicSpec,
-        record: &MirrorRecord,
-    ) -> Result<(), CatalogError> {
+    fn create_mirrors(&self, new: &[NewMirrorTopic]) -> Result<Vec<TopicAnswer>, CatalogError> {
         let mut state = self.state.lock();
-        if state.topics.contains_key(&spec.topic) {
-            return Err(CatalogError::TopicExists(spec.topic.clone()));
-        }
         state.can_store().map_err(not_stored)?;
-        let mut topic = Topic {
-            configs: spec.configs.iter().cloned().collect(),
-            is_mirror: true,
-            ..Topic::default()
-        };
-        topic
-            .partitions
-            .resize_with(usize::try_from(spec.partitions).unwrap(), Log::default);
-        state.topics.insert(spec.topic.clone(), topic);
-        state.put_mirror(record);
-        state.reports.remove(&spec.topic);
-        Ok(())
+        Ok(new.iter().map(|new| state.create_mirror(new)).collect())
     }
 
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
@@ -656,12 +670,14 @@ impl LinkStore for FakeHere {
         Ok(())
     }
 
-    fn save_report(&self, report: &RpoReport) -> Result<(), StoreError> {
+    fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         state.can_store()?;
-        let topic = TopicName::new(&report.topic).unwrap();
-        if state.mirrors.contains_key(&topic) {
-            state.reports.insert(topic, report.clone());
+        for report in reports {
+            let topic = TopicName::new(&report.topic).unwrap();
+            if state.mirrors.contains_key(&topic) {
+                state.reports.insert(topic, report.clone());
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use carrick_link::ports::{LinkStore, TopicCatalog};
 use carrick_link::testing::contract::{Harness, all};
 
 use super::*;
@@ -20,6 +21,18 @@ impl Real {
 }
 
 impl Harness for Real {
+    fn catalog(&self) -> Arc<dyn TopicCatalog> {
+        Arc::clone(&self.rig.ports.catalog)
+    }
+
+    fn store(&self) -> Arc<dyn LinkStore> {
+        Arc::clone(&self.rig.ports.store)
+    }
+
+    fn fresh(&self) -> TopicName {
+        self.name()
+    }
+
     fn target(&self) -> Arc<dyn MirrorTarget> {
         Arc::clone(&self.rig.ports.target)
     }
@@ -42,11 +55,7 @@ impl Harness for Real {
             topic: topic.clone(),
             ..record()
         };
-        self.rig
-            .ports
-            .catalog
-            .create_mirror(&spec, &record)
-            .unwrap();
+        self.rig.create(spec, record).unwrap();
         TopicPartition {
             topic,
             partition: 0,

@@ -22,12 +22,8 @@ impl TopicCatalog for BreaksOff {
         self.real.partitions(topic)
     }
 
-    fn create_mirror(
-        &self,
-        spec: &MirrorTopicSpec,
-        record: &MirrorRecord,
-    ) -> Result<(), CatalogError> {
-        self.real.create_mirror(spec, record)
+    fn create_mirrors(&self, new: &[NewMirrorTopic]) -> Result<Vec<TopicAnswer>, CatalogError> {
+        self.real.create_mirrors(new)
     }
 
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
@@ -227,10 +223,7 @@ fn a_topic_that_can_not_be_cut_is_refused_alone_and_the_others_go_on() {
         topic: second.record.topic.clone(),
         ..spec(1)
     };
-    rig.ports
-        .catalog
-        .create_mirror(&spec, &second.record)
-        .unwrap();
+    rig.create(spec, second.record.clone()).unwrap();
     // After the reports and the fence: the first topic breaks.
     breaks::after(1);
     let stops = [stop(1), second, named("gone")];

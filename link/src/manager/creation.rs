@@ -1,0 +1,232 @@
+//! Mirrors come: what the source says of the topics is asked ([`plan`]), and stored.
+//!
+//! Any number of topics at once: so many at a time ([`TOPICS_PER_STEP`]) are asked for, and created
+//! in one atomic write. A topic that is refused doesn't stop the others. The source may take its
+//! time to answer: `change` is held for the writing only.
+
+mod plan;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use carrick_protocol::ids::TopicName;
+
+use crate::error::LinkError;
+use crate::link::shared::LinkShared;
+use crate::ports::CatalogError;
+use crate::record::{MirrorRecord, NewMirrorTopic};
+use crate::state::MirrorStatus;
+use plan::Asking;
+pub(super) use plan::not_listed;
+pub(crate) use plan::topics_at_source;
+
+/// So many topics are asked for, and created in one write, at a time.
+const TOPICS_PER_STEP: usize = 200;
+
+/// A topic that is to be mirrored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Its name at the source.
+    pub(crate) source_topic: TopicName,
+    /// Its name here.
+    pub(crate) topic: TopicName,
+}
+
+/// What became of each of some topics, in their order.
+pub(crate) type Each<T> = Vec<Result<T, LinkError>>;
+
+/// Mirrors topics, all with the same configs; the records that are stored, or would be if nothing
+/// is to be created. Goes on to its end whether or not anybody waits.
+///
+/// # Errors
+/// `LinkState` for a link that has failed, `InvalidConfig`; everything else is an outcome of a
+/// topic.
+pub(crate) async fn create(
+    shared: &Arc<LinkShared>,
+    wishes: Vec<Wish>,
+    configs: &BTreeMap<String, String>,
+    validate_only: bool,
+) -> Result<Each<MirrorRecord>, LinkError> {
+    let asking = Asking::of(shared, configs)?;
+    let shared = Arc::clone(shared);
+    super::alter::run(async move {
+        let mut created = Each::with_capacity(wishes.len());
+        for part in wishes.chunks(TOPICS_PER_STEP) {
+            created.extend(create_part(&shared, &asking, part, validate_only).await);
+        }
+        created
+    })
+    .await
+}
+
+async fn create_part(
+    shared: &LinkShared,
+    asking: &Asking,
+    part: &[Wish],
+    validate_only: bool,
+) -> Each<MirrorRecord> {
+    let free = free_here(shared, part);
+    let planned = asking.plan(shared, ok(&free)).await;
+    let planned = then(free, planned);
+    if validate_only {
+        let records = planned.into_iter();
+        return records.map(|new| Ok(new?.record)).collect();
+    }
+    let stored = store(shared, ok(&planned)).await;
+    let created = then(planned, stored);
+    shared.reconcile();
+    created
+}
+
+/// Those that nothing was said against yet.
+fn ok<T: Clone>(outcomes: &[Result<T, LinkError>]) -> Vec<T> {
+    outcomes.iter().flatten().cloned().collect()
+}
+
+/// The outcomes once those that nothing was said against have come to `next`, in their order.
+fn then<T, U>(outcomes: Each<T>, next: Each<U>) -> Each<U> {
+    let mut next = next.into_iter();
+    let outcomes = outcomes.into_iter();
+    outcomes
+        .map(|outcome| outcome.and_then(|_| next.next().unwrap_or(Err(LinkError::ShuttingDown))))
+        .collect()
+}
+
+/// The same error for all.
+fn all_failed<T>(count: usize, error: &LinkError) -> Each<T> {
+    (0..count).map(|_| Err(error.clone())).collect()
+}
+
+/// What a topic of the source is called here. A link with a prefix gives every topic its prefix.
+///
+/// # Errors
+/// `InvalidName`.
+pub(crate) fn named_here(
+    shared: &LinkShared,
+    source_topic: &TopicName,
+    wanted: Option<&str>,
+) -> Result<TopicName, LinkError> {
+    let prefix = shared.inner().config.prefix.clone();
+    let named = topic_name(&format!("{prefix}{source_topic}"))?;
+    match wanted {
+        None => Ok(named),
+        Some(wanted) if prefix.is_empty() => topic_name(wanted),
+        Some(wanted) if wanted == named.as_str() => Ok(named),
+        Some(_) => Err(LinkError::InvalidName(format!(
+            "link '{}' has cluster.link.prefix '{prefix}': its mirror of '{source_topic}' is \
+             named '{named}', leave the name out",
+            shared.name
+        ))),
+    }
+}
+
+pub(super) fn topic_name(name: &str) -> Result<TopicName, LinkError> {
+    TopicName::new(name).map_err(|error| LinkError::InvalidName(error.to_string()))
+}
+
+/// Refuses what needs no source to be refused: names that are taken here, and topics that the link
+/// mirrors already. (A fetch session can't hold a partition twice.)
+fn free_here(shared: &LinkShared, wishes: &[Wish]) -> Each<Wish> {
+    let mut mirrored = mirrored_by(shared);
+    let mut names = HashSet::new();
+    let mut check = |wish: &Wish| {
+        let is_free = shared.ports.catalog.partitions(&wish.topic).is_none();
+        if !is_free || !names.insert(wish.topic.clone()) {
+            return Err(taken(shared, &wish.topic));
+        }
+        not_mirrored(shared, &mirrored, &wish.source_topic)?;
+        mirrored.insert(wish.source_topic.clone(), wish.topic.clone());
+        Ok(wish.clone())
+    };
+    wishes.iter().map(&mut check).collect()
+}
+
+/// The topics that the link mirrors at present: name at the source, name here.
+pub(super) fn mirrored_by(shared: &LinkShared) -> HashMap<TopicName, TopicName> {
+    let inner = shared.inner();
+    let records = inner.mirrors.values().map(|mirror| &mirror.record);
+    records
+        .filter(|record| record.status != MirrorStatus::Stopped)
+        .map(|record| (record.source_topic.clone(), record.topic.clone()))
+        .collect()
+}
+
+fn not_mirrored(
+    shared: &LinkShared,
+    mirrored: &HashMap<TopicName, TopicName>,
+    source_topic: &TopicName,
+) -> Result<(), LinkError> {
+    match mirrored.get(source_topic) {
+        Some(topic) => Err(LinkError::SourceMirrored {
+            source_topic: source_topic.clone(),
+            link: shared.name.clone(),
+            topic: topic.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Why a name can't be had: who has it.
+fn taken(shared: &LinkShared, topic: &TopicName) -> LinkError {
+    match shared.owner_of(topic) {
+        Some(link) => LinkError::MirrorExists {
+            topic: topic.clone(),
+            link,
+        },
+        None => LinkError::TopicExists(topic.clone()),
+    }
+}
+
+/// Creates the topics and shows their mirrors.
+async fn store(shared: &LinkShared, planned: Vec<NewMirrorTopic>) -> Each<MirrorRecord> {
+    if planned.is_empty() {
+        return Each::new();
+    }
+    let _change = shared.change.lock().await;
+    let over = shared.inner().over.clone();
+    if let Some(over) = over {
+        return all_failed(planned.len(), &over);
+    }
+    // Somebody else may have been quicker.
+    let mirrored = mirrored_by(shared);
+    let free: Each<NewMirrorTopic> = planned
+        .into_iter()
+        .map(|new| not_mirrored(shared, &mirrored, &new.record.source_topic).map(|()| new))
+        .collect();
+    let new = ok(&free);
+    let count = new.len();
+    let answers = shared.blocking(move |ports| {
+        let answers = ports.catalog.create_mirrors(&new);
+        answers.map(|answers| new.into_iter().zip(answers).collect::<Vec<_>>())
+    });
+    let stored = match answers.await {
+        Ok(Ok(answers)) => answers
+            .into_iter()
+            .map(|(new, answer)| show(shared, new.record, answer))
+            .collect(),
+        Ok(Err(error)) => all_failed(count, &error.into()),
+        Err(error) => all_failed(count, &error),
+    };
+    then(free, stored)
+}
+
+/// Shows a mirror whose topic was created.
+fn show(
+    shared: &LinkShared,
+    record: MirrorRecord,
+    answer: Result<(), CatalogError>,
+) -> Result<MirrorRecord, LinkError> {
+    match answer {
+        Ok(()) => {}
+        Err(CatalogError::TopicExists(topic)) => return Err(taken(shared, &topic)),
+        Err(error) => return Err(error.into()),
+    }
+    let (link, topic, partitions) = (&shared.name, &record.topic, record.partitions);
+    tracing::info!(%link, %topic, partitions, "mirror created");
+    let mut inner = shared.inner();
+    // A stopped mirror of that name, whose topic was deleted, must not lend its figures to the new
+    // one.
+    inner.mirrors.remove(&record.topic);
+    inner.put_mirror(record.clone());
+    Ok(record)
+}
