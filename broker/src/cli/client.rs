@@ -95,6 +95,16 @@ impl Client {
             .map(drop)
     }
 
+    /// `PUT` of `body` to a path below the cluster.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn put<B: Serialize>(&self, path: &str, body: &B) -> CliResult {
+        let url = self.cluster_url(path)?;
+        self.call(Method::PUT, &url, Some(body), Patience::Short)
+            .map(drop)
+    }
+
     /// `POST` whose answer is a stream of lines.
     ///
     /// # Errors
@@ -155,7 +165,7 @@ impl Client {
             Patience::Unlimited => None,
         };
         let mut request = Request::builder().method(&method).uri(url);
-        if method == Method::POST {
+        if matches!(method, Method::POST | Method::PUT) {
             request = request.header("content-type", "application/json");
         }
         let result = if body.is_empty() {

@@ -1,4 +1,6 @@
-//! `carrick link …`: create, list, describe, delete.
+//! `carrick link …`: create, list, describe, configs, pause, resume, delete.
+
+mod configs;
 
 use std::path::PathBuf;
 
@@ -22,6 +24,19 @@ pub enum LinkCommand {
     List,
     /// Show one link: state, tasks, configs
     Describe {
+        /// The link's name
+        name: String,
+    },
+    /// Show or change a link's configs while it runs
+    #[command(subcommand)]
+    Configs(configs::ConfigsCommand),
+    /// Pause all mirrors of a link
+    Pause {
+        /// The link's name
+        name: String,
+    },
+    /// Go on; clears the failure of a link that has failed
+    Resume {
         /// The link's name
         name: String,
     },
@@ -69,6 +84,9 @@ pub fn run(client: &Client, output: Output, command: LinkCommand) -> CliResult {
             output.print(&links.data, |links| render_list(links))
         }
         LinkCommand::Describe { name } => describe(client, output, &name),
+        LinkCommand::Configs(command) => configs::run(client, output, command),
+        LinkCommand::Pause { name } => configs::pause(client, output, &name, true),
+        LinkCommand::Resume { name } => configs::pause(client, output, &name, false),
         LinkCommand::Delete { name, force } => {
             client.delete(&format!("/links/{}?force={force}", escape(&name)))?;
             let answer = serde_json::json!({ "link_name": name, "deleted": true });
@@ -227,17 +245,7 @@ fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
     }
     let set: Vec<&LinkConfigData> = configs.iter().filter(|config| !config.is_default).collect();
     text.push('\n');
-    text.push_str(&table(
-        ["CONFIG", "VALUE"],
-        set.iter().map(|config| {
-            let hidden = if config.is_sensitive {
-                "(hidden)".to_owned()
-            } else {
-                config.value.clone()
-            };
-            [config.name.clone(), hidden]
-        }),
-    ));
+    text.push_str(&configs::render(&set));
     text
 }
 

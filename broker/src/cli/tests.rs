@@ -44,6 +44,14 @@ fn the_documented_forms_parse() {
         "carrick mirror pause a b --link l",
         "carrick mirror resume --pattern a.* --link l --dry-run",
         "carrick mirror promote --all --link l",
+        "carrick mirror promote a --cancel --link l",
+        "carrick mirror report",
+        "carrick mirror report a b --json",
+        "carrick mirror report --link l",
+        "carrick link configs describe l --all",
+        "carrick link configs alter l --set a=b --delete c --config-file f --dry-run",
+        "carrick link pause l",
+        "carrick link resume l",
         "carrick mirror failover a --link l --dry-run",
         "carrick mirror verify t --sample --from 1 --to 9",
         "carrick topic list --url http://127.0.0.1:1",
@@ -139,6 +147,13 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
     carrick(&url, "mirror describe orders").unwrap();
     carrick(&url, "mirror verify orders").unwrap();
     carrick(&url, "mirror verify orders --sample=3 -o json").unwrap();
+    let said = refusal(&url, "mirror verify orders --partition 9");
+    assert!(said.contains("no partition 9"), "{said}");
+    assert!(refusal(&url, "mirror verify orders --from 5 --to 5").contains("no offset"));
+    let said = refusal(&url, "mirror promote orders --cancel --link west");
+    assert!(said.contains("not being promoted"), "{said}");
+    assert!(refusal(&url, "mirror report orders").contains("neither promoted"));
+    carrick(&url, "mirror report").unwrap();
     carrick(&url, "mirror promote orders --link west --dry-run").unwrap();
     assert!(
         rig.running
@@ -158,6 +173,8 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
             .is_mirror()
     );
     carrick(&url, "mirror describe orders -o json").unwrap();
+    carrick(&url, "mirror report").unwrap();
+    carrick(&url, "mirror report orders --json").unwrap();
     assert!(refusal(&url, "mirror pause orders --link west").contains("orders"));
     carrick(&url, "link delete west").unwrap();
     runtime.block_on(async {
@@ -169,4 +186,44 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
         matches!(gone, Err(CliError::Unreachable { .. })),
         "{gone:?}"
     );
+}
+
+#[test]
+fn a_link_s_configs_are_changed_while_it_runs_all_or_none() {
+    let runtime = runtime();
+    let (source, rig) = runtime.block_on(async { (Rig::start().await, Rig::start().await) });
+    let (url, bootstrap) = (rig.url(), source.bootstrap());
+    carrick(
+        &url,
+        &format!("link create west --bootstrap-server {bootstrap}"),
+    )
+    .unwrap();
+    let links = &rig.running.broker.links;
+    let value = |name: &str| {
+        let entries = links.link_configs("west").unwrap();
+        let entry = entries.into_iter().find(|entry| entry.name == name);
+        entry.unwrap().value.unwrap_or_default()
+    };
+    carrick(&url, "link configs describe west").unwrap();
+    let alter = "link configs alter west --set retry.backoff.ms=7 --set client.id=x";
+    carrick(&url, &format!("{alter} --dry-run")).unwrap();
+    assert_eq!(value("retry.backoff.ms"), "100");
+    carrick(&url, alter).unwrap();
+    assert_eq!(value("retry.backoff.ms"), "7");
+    let said = refusal(
+        &url,
+        "link configs alter west --delete client.id --set no.such=1",
+    );
+    assert!(said.contains("no.such"), "{said}");
+    assert_eq!(value("client.id"), "x");
+    carrick(&url, "link configs alter west --delete retry.backoff.ms").unwrap();
+    assert_eq!(value("retry.backoff.ms"), "100");
+    carrick(&url, "link pause west").unwrap();
+    assert_eq!(value("cluster.link.paused"), "true");
+    carrick(&url, "link resume west -o json").unwrap();
+    assert_eq!(value("cluster.link.paused"), "false");
+    runtime.block_on(async {
+        source.running.shutdown().await;
+        rig.running.shutdown().await;
+    });
 }

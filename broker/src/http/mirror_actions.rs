@@ -1,4 +1,5 @@
-//! `/links/{link}/mirrors:promote`, `:failover`, `:pause`, `:resume`.
+//! `/links/{link}/mirrors:promote`, `:failover`, `:pause`, `:resume`, and Carrick's own
+//! `:cancel-promote`.
 //!
 //! The answer is 200 with one outcome per mirror, also when some were refused: each says so itself.
 //! A promotion is answered when it is done. A client that goes away ends the waiting, not the
@@ -20,7 +21,7 @@ use super::mirrors::{mirror_url, to_lags};
 use super::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
 use super::model::{Collection, ResourceMetadata, name_of};
 
-/// What all four take.
+/// What all of them take.
 #[derive(Debug, Deserialize)]
 pub struct ActionQuery {
     /// Say what would happen, change nothing.

@@ -37,7 +37,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, put};
 use carrick_link::LinkManager;
-use carrick_link::manager::MirrorAction::{Failover, Pause, Promote, Resume};
+use carrick_link::manager::MirrorAction::{CancelPromotion, Failover, Pause, Promote, Resume};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::group::Coordinator;
@@ -107,6 +107,10 @@ pub fn router(app: App, loopback: bool) -> Router {
         .route(
             "/links/{link}/mirrors:promote",
             on(Promote, "KafkaPromoteMirror"),
+        )
+        .route(
+            "/links/{link}/mirrors:cancel-promote",
+            on(CancelPromotion, "KafkaCancelPromoteMirror"),
         )
         .route(
             "/links/{link}/mirrors:failover",

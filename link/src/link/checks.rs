@@ -18,14 +18,20 @@ const CHECK_TIMEOUT_MIN_MS: u64 = 1_000;
 /// passed.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
 
+/// A link that has failed asks no more often than this whether its source is there again.
+const RECOVERY_CHECK_MIN_MS: u64 = 5_000;
+
 impl Supervisor {
     pub(super) fn start_check(&mut self, now: Instant) {
         let (source, every_ms) = {
             let inner = self.shared.inner();
-            (
-                Arc::clone(&inner.source),
-                inner.config.availability_check_ms,
-            )
+            let every_ms = inner.config.availability_check_ms;
+            let at_least_ms = if inner.runs() {
+                0
+            } else {
+                RECOVERY_CHECK_MIN_MS
+            };
+            (Arc::clone(&inner.source), every_ms.max(at_least_ms))
         };
         self.next_check = now + Duration::from_millis(every_ms);
         let limit_ms = every_ms.max(CHECK_TIMEOUT_MIN_MS);
@@ -58,6 +64,11 @@ impl Supervisor {
         if !self.is_verified {
             self.is_verified = true;
             self.next_reconcile = Instant::now();
+        }
+        let has_failed = self.shared.inner().state == LinkState::Failed;
+        if has_failed {
+            self.beside.spawn(Arc::clone(&self.shared).recover());
+            return;
         }
         let state = self.health.reached();
         if self
@@ -130,11 +141,12 @@ impl Supervisor {
         }
         match self.health.failed(&fault, now_ms, limits) {
             LinkState::Failed => {
-                let detail = format!(
-                    "{}. Once the cause is gone, resume the link (set cluster.link.paused=false), \
-                     or fail its mirrors over",
-                    fault.detail
-                );
+                let next = if fault.code == LinkErrorCode::AuthenticationError {
+                    "Once the source takes the credentials, resume the link"
+                } else {
+                    "The link goes on by itself once the source answers"
+                };
+                let detail = format!("{}. {next}; or fail its mirrors over", fault.detail);
                 self.fail_link(fault.code, detail, now_ms);
             }
             LinkState::Unavailable => self.show_unavailable(fault, now_ms),
@@ -167,10 +179,15 @@ impl Supervisor {
     }
 
     pub(super) fn fail_link(&mut self, error: LinkErrorCode, detail: String, now_ms: i64) {
+        {
+            let mut inner = self.shared.inner();
+            let is_known = inner.state == LinkState::Failed && inner.error == error;
+            inner.set_state(LinkState::Failed, error, detail.clone(), now_ms);
+            if is_known {
+                return;
+            }
+        }
         tracing::error!(link = %self.shared.name, %error, "link failed: {detail}");
-        self.shared
-            .inner()
-            .set_state(LinkState::Failed, error, detail.clone(), now_ms);
         let failure = LinkFailure {
             error,
             detail,

@@ -6,7 +6,8 @@
 //! is judged by [`health`].
 //!
 //! Invariant: no replicator runs for a mirror that isn't `ACTIVE` or being promoted, nor on a link
-//! that is paused or failed.
+//! that is paused or failed. A link that has failed only asks, now and then, whether its source is
+//! there again.
 
 mod checks;
 mod closest;
@@ -156,14 +157,13 @@ impl Supervisor {
 
     fn next_due(&self) -> Instant {
         let mut due = self.next_reconcile;
-        if self.shared.inner().runs() {
-            for (next, under_way) in [
-                (self.next_check, self.check.is_some()),
-                (self.next_refresh, self.refresh.is_some()),
-            ] {
-                if !under_way {
-                    due = due.min(next);
-                }
+        let inner = self.shared.inner();
+        if inner.is_probing() && self.check.is_none() {
+            due = due.min(self.next_check);
+        }
+        if inner.runs() {
+            if self.refresh.is_none() {
+                due = due.min(self.next_refresh);
             }
             due = due.min(self.jobs.next_due());
         }
@@ -217,11 +217,15 @@ impl Supervisor {
                 self.beside.spawn(Arc::clone(&self.shared).store_failures());
             }
         }
-        if !self.shared.inner().runs() {
-            return;
-        }
-        if self.check.is_none() && self.next_check <= now {
+        let (runs, is_probing) = {
+            let inner = self.shared.inner();
+            (inner.runs(), inner.is_probing())
+        };
+        if is_probing && self.check.is_none() && self.next_check <= now {
             self.start_check(now);
+        }
+        if !runs {
+            return;
         }
         if self.refresh.is_none() && self.next_refresh <= now {
             self.start_refresh(now);

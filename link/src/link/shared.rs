@@ -317,7 +317,7 @@ impl LinkShared {
         }
     }
 
-    /// Makes the link `FAILED` for good.
+    /// Stores that the link is `FAILED`, until it is resumed or its source is there again.
     pub(crate) async fn fail_link(self: Arc<Self>, failure: LinkFailure) {
         let _change = self.change.lock().await;
         let (mut record, state) = {
@@ -325,7 +325,8 @@ impl LinkShared {
             (inner.record.clone(), inner.state)
         };
         // It may have been resumed meanwhile.
-        if record.failure.is_some() || state != LinkState::Failed {
+        let is_known = |known: &LinkFailure| known.error == failure.error;
+        if record.failure.as_ref().is_some_and(is_known) || state != LinkState::Failed {
             return;
         }
         record.failure = Some(failure.clone());
@@ -333,6 +334,34 @@ impl LinkShared {
             tracing::error!(link = %self.name, %error, "the link's failure could not be stored");
             self.inner().unstored_failure = Some(failure);
         }
+    }
+
+    /// The source of a link that has failed is there again, and is who it should be: the link goes
+    /// on.
+    pub(crate) async fn recover(self: Arc<Self>) {
+        let _change = self.change.lock().await;
+        let (mut record, may_recover) = {
+            let inner = self.inner();
+            let may_recover = inner.state == LinkState::Failed && inner.is_probing();
+            (inner.record.clone(), may_recover)
+        };
+        // It may have been resumed, or failed for another reason, meanwhile.
+        if !may_recover {
+            return;
+        }
+        record.failure = None;
+        if let Err(error) = self.store_link(record).await {
+            tracing::error!(link = %self.name, %error, "the link's recovery could not be stored");
+            return;
+        }
+        tracing::info!(link = %self.name, "the source answers again: the link goes on");
+        let now_ms = self.now_ms();
+        {
+            let mut inner = self.inner();
+            inner.unstored_failure = None;
+            inner.begin(now_ms);
+        }
+        let _ = self.asks.send(Ask::Restart);
     }
 
     /// Remembers whom the link is connected to.
@@ -406,6 +435,14 @@ impl Inner {
     /// Whether replicators may run at all.
     pub(crate) fn runs(&self) -> bool {
         matches!(self.state, LinkState::Active | LinkState::Unavailable)
+    }
+
+    /// Whether the source is asked if it is there: also by a link that has failed, which goes on
+    /// once it is. Only credentials that were refused are not shown again: that may lock an account.
+    pub(crate) fn is_probing(&self) -> bool {
+        let may_recover =
+            self.state == LinkState::Failed && self.error != LinkErrorCode::AuthenticationError;
+        self.runs() || may_recover
     }
 
     /// Adds a mirror, or sets its record.

@@ -27,6 +27,7 @@ impl MirrorAction {
             Self::Failover => MirrorEvent::Failover,
             Self::Pause => MirrorEvent::Pause,
             Self::Resume => MirrorEvent::Resume,
+            Self::CancelPromotion => MirrorEvent::GiveUp,
         }
     }
 }
@@ -42,7 +43,7 @@ impl LinkManager {
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
         self.refuse_when_stopping()?;
         let shared = self.shared(link)?;
-        let names = self.select(&shared, selection)?;
+        let names = self.select(&shared, action, selection)?;
         let mut outcomes = Outcomes::new();
         let mut chosen = Vec::new();
         for name in &names {
@@ -54,8 +55,10 @@ impl LinkManager {
             }
         }
         let done = match (action, dry_run) {
-            (MirrorAction::Pause | MirrorAction::Resume, true) => all_ok(&chosen),
-            (MirrorAction::Pause | MirrorAction::Resume, false) => {
+            (MirrorAction::Pause | MirrorAction::Resume | MirrorAction::CancelPromotion, true) => {
+                all_ok(&chosen)
+            }
+            (MirrorAction::Pause | MirrorAction::Resume | MirrorAction::CancelPromotion, false) => {
                 switch(&shared, &topics(&chosen), action).await
             }
             (MirrorAction::Failover, true) => reports(&shared, &chosen, StopKind::Failover).await,
@@ -110,15 +113,18 @@ impl LinkManager {
     fn select(
         &self,
         shared: &LinkShared,
+        action: MirrorAction,
         selection: Selection,
     ) -> Result<Vec<TopicName>, LinkError> {
+        let is_meant = |record: &MirrorRecord| match action {
+            MirrorAction::CancelPromotion => is_promoting(record),
+            _ => record.status != MirrorStatus::Stopped,
+        };
         let live = || -> Vec<TopicName> {
             let inner = shared.inner();
-            let live = inner
-                .mirrors
-                .values()
-                .filter(|mirror| mirror.record.status != MirrorStatus::Stopped);
-            live.map(|mirror| mirror.record.topic.clone()).collect()
+            let records = inner.mirrors.values().map(|mirror| &mirror.record);
+            let live = records.filter(|record| is_meant(record));
+            live.map(|record| record.topic.clone()).collect()
         };
         match selection {
             Selection::Names(mut names) => {
@@ -166,12 +172,16 @@ impl LinkManager {
                 None => LinkError::NotAMirror(name.to_string()),
             });
         };
-        if is_cut_begun && action == MirrorAction::Resume {
+        let goes_back = matches!(action, MirrorAction::Resume | MirrorAction::CancelPromotion);
+        if is_cut_begun && goes_back {
             return Err(cut_has_begun(&record));
         }
-        let is_promoting =
-            action == MirrorAction::Promote && record.stopping == Some(StopKind::Promote);
-        if is_promoting || record.status.after(action.event()).is_ok() {
+        let is_possible = match action {
+            MirrorAction::CancelPromotion => is_promoting(&record),
+            MirrorAction::Promote if is_promoting(&record) => true,
+            _ => record.status.after(action.event()).is_ok(),
+        };
+        if is_possible {
             Ok(record)
         } else {
             Err(illegal(&record, action))
@@ -179,9 +189,17 @@ impl LinkManager {
     }
 }
 
+/// Whether it is being promoted.
+fn is_promoting(record: &MirrorRecord) -> bool {
+    record.status == MirrorStatus::PendingStopped && record.stopping == Some(StopKind::Promote)
+}
+
 /// Why `action` doesn't go, and what does.
 fn illegal(record: &MirrorRecord, action: MirrorAction) -> LinkError {
     let reason = match (record.status, action) {
+        (status, MirrorAction::CancelPromotion) if status != MirrorStatus::Stopped => {
+            "it is not being promoted"
+        }
         (MirrorStatus::Stopped, _) => "it is an ordinary topic already",
         (MirrorStatus::PendingStopped, MirrorAction::Pause) => {
             "it is being promoted or failed over; resume it first to give a promotion up"
@@ -292,10 +310,16 @@ fn switched(
     if mirror.is_cut_begun {
         return Err(cut_has_begun(&record));
     }
+    if action == MirrorAction::CancelPromotion && !is_promoting(&record) {
+        return Err(illegal(&record, action));
+    }
     let next = record
         .status
         .after(action.event())
         .map_err(|_| illegal(&record, action))?;
+    if action == MirrorAction::CancelPromotion {
+        record.stopping = None;
+    }
     if action == MirrorAction::Resume {
         mirror.may_truncate = record.error == MirrorError::UnexpectedTruncation;
         mirror.missing_since_ms = None;

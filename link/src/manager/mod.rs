@@ -98,6 +98,9 @@ pub enum MirrorAction {
     Pause,
     /// Go on mirroring; also out of `FAILED`.
     Resume,
+    /// Give a promotion up that still waits: the mirror goes on mirroring. `All` and a pattern mean
+    /// those that are being promoted.
+    CancelPromotion,
 }
 
 /// Which mirrors of a link, or topics of its source.

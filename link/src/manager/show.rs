@@ -104,11 +104,10 @@ fn next_steps(status: MirrorStatus, mirror: &Mirror, link: LinkState) -> Vec<Str
     let steps: &[&str] = match (status, record.error) {
         (MirrorStatus::Active, _) => &["pause", "promote", "failover"],
         (MirrorStatus::Paused, _) => &["resume", "failover"],
-        (MirrorStatus::LinkPaused, _) => {
-            &["resume the link (cluster.link.paused=false)", "failover"]
-        }
+        (MirrorStatus::LinkPaused, _) => &["resume the link", "failover"],
         (MirrorStatus::LinkFailed, _) => &[
-            "clear the link's failure (set cluster.link.paused=false)",
+            "mend what the link's error names",
+            "resume the link",
             "failover",
         ],
         (MirrorStatus::SourceUnavailable, _) => &["wait for the source", "failover"],
@@ -118,13 +117,11 @@ fn next_steps(status: MirrorStatus, mirror: &Mirror, link: LinkState) -> Vec<Str
         (MirrorStatus::PendingStopped, _) if record.stopping == Some(StopKind::Failover) => {
             &["failover", "resume (gives the failover up)"]
         }
-        (MirrorStatus::PendingStopped, _) if link == LinkState::Active => &[
-            "wait for lag 0",
-            "resume (gives the promotion up)",
-            "failover",
-        ],
+        (MirrorStatus::PendingStopped, _) if link == LinkState::Active => {
+            &["wait for lag 0", "cancel the promotion", "failover"]
+        }
         (MirrorStatus::PendingStopped | MirrorStatus::PendingSynchronize, _) => {
-            &["resume (gives the promotion up)", "failover"]
+            &["cancel the promotion", "failover"]
         }
         (
             MirrorStatus::Failed,

@@ -41,6 +41,7 @@ impl LinkManager {
     ) -> Result<VerifyReport, LinkError> {
         self.refuse_when_stopping()?;
         let (shared, record) = self.mirror_record(topic)?;
+        refuse_nonsense(&record, &options)?;
         let (source, config) = {
             let inner = shared.inner();
             (Arc::clone(&inner.source), Arc::clone(&inner.config))
@@ -103,6 +104,23 @@ impl LinkManager {
             }
         }
         Err(LinkError::NotAMirror(topic.to_owned()))
+    }
+}
+
+/// What would compare nothing is not shown as identical.
+fn refuse_nonsense(record: &MirrorRecord, options: &VerifyOptions) -> Result<(), LinkError> {
+    let all = 0..record.partitions;
+    if let Some(partition) = options.partition.filter(|only| !all.contains(only)) {
+        return Err(LinkError::InvalidName(format!(
+            "'{}' has no partition {partition}, it has {} of them",
+            record.topic, record.partitions
+        )));
+    }
+    match (options.from, options.to) {
+        (Some(from), Some(to)) if from >= to => Err(LinkError::InvalidName(format!(
+            "there is no offset from {from} up to before {to}"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cli::progress::Progress;
 use crate::http::error::RETRIABLE;
 use crate::http::model::Collection;
 use crate::http::model::mirror::{AlterMirrorData, AlterMirrorsRequest, MirrorData};
-use crate::mirror::report::render;
+use crate::mirror::report::{render, when};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -24,6 +24,8 @@ pub enum Verb {
     Resume,
     /// Planned hand-over.
     Promote,
+    /// Give a promotion up.
+    CancelPromote,
     /// Unplanned hand-over.
     Failover,
 }
@@ -34,6 +36,7 @@ impl Verb {
             Verb::Pause => "pause",
             Verb::Resume => "resume",
             Verb::Promote => "promote",
+            Verb::CancelPromote => "cancel-promote",
             Verb::Failover => "failover",
         }
     }
@@ -43,6 +46,8 @@ impl Verb {
             (Verb::Pause, false) => "paused",
             (Verb::Resume, false) => "resumed",
             (Verb::Promote, false) => "promoted: clients can write to it now",
+            (Verb::CancelPromote, false) => "is no longer being promoted: it goes on mirroring",
+            (Verb::CancelPromote, true) => "would no longer be promoted",
             (Verb::Failover, false) => "failed over: clients can write to it now",
             (Verb::Pause, true) => "would be paused",
             (Verb::Resume, true) => "would be resumed",
@@ -66,6 +71,11 @@ pub fn run(client: &Client, output: Output, verb: Verb, choice: Choice) -> CliRe
     );
     let body = body_of(&choice);
     let outcomes: Collection<AlterMirrorData> = if verb == Verb::Promote && !choice.dry_run {
+        eprintln!(
+            "ending this command does not end the promotion; that does: carrick mirror promote \
+             --cancel … --link {}",
+            choice.link
+        );
         promote(client, &choice.link, &path, &body)?
     } else {
         client.post(&path, &body, Patience::Unlimited)?
@@ -154,6 +164,9 @@ fn promote(
     }
 }
 
+/// Topics that the progress names.
+const NAMED_MAX: usize = 3;
+
 /// Shows the lag of the mirrors under promotion; a look-up that fails is only not shown.
 fn show(client: &Client, link: &str, progress: &mut Progress, most: &mut u64) {
     let Ok(mirrors) = list(client, Some(link), None) else {
@@ -168,18 +181,60 @@ fn show(client: &Client, link: &str, progress: &mut Progress, most: &mut u64) {
             )
         })
         .collect();
-    let lags = || pending.iter().flat_map(|mirror| &mirror.mirror_lags);
-    let behind: u64 = lags()
-        .filter_map(|lag| lag.lag_at_least)
-        .map(|lag| lag.max(0).unsigned_abs())
-        .sum();
+    let behind: u64 = pending
+        .iter()
+        .map(records_left)
+        .fold(0, u64::saturating_add);
     *most = behind.max(*most);
-    let lags: Vec<_> = lags().cloned().collect();
-    let note = match pending.len() {
-        0 => "waiting".to_owned(),
-        count => format!("{count} pending, {} records behind", lag_of(&lags)),
-    };
-    progress.update(most.saturating_sub(behind), *most, &note);
+    progress.update(most.saturating_sub(behind), *most, &note(&pending));
+}
+
+/// Records that a mirror lacks at least.
+fn records_left(mirror: &MirrorData) -> u64 {
+    let at_least = mirror.lag_summary.lag_total_at_least.unwrap_or(0);
+    u64::try_from(at_least).unwrap_or(0)
+}
+
+/// What is left, of which topics, and since when the source is away.
+fn note(pending: &[MirrorData]) -> String {
+    if pending.is_empty() {
+        return "waiting".to_owned();
+    }
+    let lags: Vec<_> = pending
+        .iter()
+        .flat_map(|mirror| mirror.mirror_lags.clone())
+        .collect();
+    let mut text = format!(
+        "{} pending, {} records behind",
+        pending.len(),
+        lag_of(&lags)
+    );
+    let mut behind: Vec<&MirrorData> = pending.iter().filter(|m| records_left(m) > 0).collect();
+    behind.sort_by_key(|mirror| std::cmp::Reverse(records_left(mirror)));
+    let named = behind.iter().take(NAMED_MAX).map(|mirror| {
+        let left = records_left(mirror);
+        format!("{} {left}", mirror.mirror_topic_name)
+    });
+    let named: Vec<String> = named.collect();
+    if !named.is_empty() {
+        let more = if behind.len() > NAMED_MAX {
+            ", …"
+        } else {
+            ""
+        };
+        text.push_str(&format!(" ({}{more})", named.join(", ")));
+    }
+    let unknown_since = pending
+        .iter()
+        .filter_map(|m| m.lag_summary.unknown_since_ms)
+        .min();
+    if let Some(since_ms) = unknown_since {
+        text.push_str(&format!(
+            "; the source has not answered since {}",
+            when(since_ms)
+        ));
+    }
+    text
 }
 
 fn render_outcomes(outcomes: &[AlterMirrorData], verb: Verb, dry_run: bool) -> String {
@@ -240,6 +295,30 @@ mod tests {
         let stopped = outcome("a", Some("it is STOPPED"));
         let said = refusal(&[&stopped], 1, Verb::Promote, "west").to_string();
         assert!(!said.contains("failover"), "{said}");
+    }
+
+    #[test]
+    fn the_progress_names_the_topics_furthest_behind_and_a_silent_source() {
+        let pending = |name: &str, left: i64, since: Option<i64>| {
+            let mut mirror = crate::cli::mirror::tests::mirror("PENDING_STOPPED", Vec::new());
+            mirror.mirror_topic_name = name.to_owned();
+            mirror.mirror_lags = vec![crate::cli::mirror::tests::lag(Some(left), since.is_none())];
+            mirror.lag_summary.lag_total_at_least = Some(left);
+            mirror.lag_summary.unknown_since_ms = since;
+            mirror
+        };
+        let all = [
+            pending("a", 0, None),
+            pending("b", 5, None),
+            pending("c", 7, None),
+        ];
+        assert_eq!(note(&all), "3 pending, 12 records behind (c 7, b 5)");
+        assert_eq!(
+            note(&[pending("a", 2, Some(0))]),
+            "1 pending, unknown, at least 2 records behind (a 2); the source has not answered \
+             since 1970-01-01T00:00:00.000Z"
+        );
+        assert_eq!(note(&[]), "waiting");
     }
 
     #[test]

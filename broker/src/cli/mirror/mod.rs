@@ -1,7 +1,8 @@
-//! `carrick mirror …`: create, list, describe, pause, resume, promote, failover, verify.
+//! `carrick mirror …`: create, list, describe, pause, resume, promote, failover, report, verify.
 
 mod alter;
 mod create;
+mod report;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -42,9 +43,11 @@ pub enum MirrorCommand {
     /// Go on mirroring
     Resume(Choice),
     /// Planned hand-over: wait until nothing is missing, then make the topics writable
-    Promote(Choice),
+    Promote(Promote),
     /// Unplanned: make the topics writable at once with what is there, and say what is missing
     Failover(Choice),
+    /// Show what promotions and failovers have lost: the reports that were kept
+    Report(report::Report),
     /// Fetch from the source again and compare batch by batch; exit code 1 on a difference
     Verify(verify::Verify),
 }
@@ -60,6 +63,16 @@ pub struct Choice {
     /// Say what would happen, change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// `mirror promote`
+#[derive(Debug, Args)]
+pub struct Promote {
+    #[command(flatten)]
+    choice: Choice,
+    /// Give promotions up that still wait: the mirrors go on mirroring
+    #[arg(long)]
+    cancel: bool,
 }
 
 /// Exactly one way to name mirrors.
@@ -90,10 +103,18 @@ pub fn run(client: &Client, output: Output, command: MirrorCommand) -> CliResult
         MirrorCommand::Describe { topic } => describe(client, output, &topic),
         MirrorCommand::Pause(choice) => alter::run(client, output, alter::Verb::Pause, choice),
         MirrorCommand::Resume(choice) => alter::run(client, output, alter::Verb::Resume, choice),
-        MirrorCommand::Promote(choice) => alter::run(client, output, alter::Verb::Promote, choice),
+        MirrorCommand::Promote(Promote { choice, cancel }) => {
+            let verb = if cancel {
+                alter::Verb::CancelPromote
+            } else {
+                alter::Verb::Promote
+            };
+            alter::run(client, output, verb, choice)
+        }
         MirrorCommand::Failover(choice) => {
             alter::run(client, output, alter::Verb::Failover, choice)
         }
+        MirrorCommand::Report(report) => report::run(client, output, report),
         MirrorCommand::Verify(verify) => verify::run(client, output, &verify),
     }
 }
@@ -110,7 +131,7 @@ struct Description {
 fn describe(client: &Client, output: Output, topic: &str) -> CliResult {
     let mirror = get(client, "-", topic)?;
     let report = match &*mirror.mirror_status {
-        "STOPPED" => Some(client.get(&format!("/links/-/mirrors/{}/report", escape(topic)))?),
+        "STOPPED" => Some(report::get(client, topic)?),
         _ => None,
     };
     output.print(&Description { mirror, report }, |description| {
@@ -357,7 +378,7 @@ mod tests {
         }
     }
 
-    fn mirror(status: &str, lags: Vec<MirrorLag>) -> MirrorData {
+    pub(super) fn mirror(status: &str, lags: Vec<MirrorLag>) -> MirrorData {
         MirrorData {
             kind: MirrorData::KIND.to_owned(),
             metadata: ResourceMetadata::default(),

@@ -9,7 +9,7 @@ use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::http::model::verify::{VerifyEvent, VerifyRequest};
-use carrick_link::verify::{BatchSummary, Difference, VerifyReport};
+use carrick_link::verify::{BatchSummary, Difference, PartitionVerify, VerifyReport};
 
 /// `mirror verify`
 #[derive(Debug, Args)]
@@ -128,10 +128,30 @@ fn render_report(report: &VerifyReport) -> String {
             ]
         }),
     ));
+    text.push_str(&notes(report));
     for partition in &report.partitions {
         if let Some(difference) = &partition.difference {
             text.push_str(&render_difference(partition.partition, difference));
         }
+    }
+    text
+}
+
+/// What the figures alone don't say.
+fn notes(report: &VerifyReport) -> String {
+    let sum = |of: fn(&PartitionVerify) -> u64| report.partitions.iter().map(of).sum::<u64>();
+    let cleaned = sum(|partition| partition.compacted_batches);
+    let mut text = String::new();
+    if cleaned > 0 {
+        let records = sum(|partition| partition.compacted_records);
+        text.push_str(&format!(
+            "\n\nthe topic is compacted: {cleaned} batches were cleaned by one side or both, and \
+             can't be compared byte for byte; of these, the {records} records that both sides \
+             still hold were compared one by one"
+        ));
+    }
+    if report.batches == 0 && cleaned == 0 {
+        text.push_str("\n\nnothing was compared: both sides hold nothing of that range");
     }
     text
 }
@@ -155,8 +175,6 @@ fn render_difference(partition: i32, difference: &Difference) -> String {
 
 #[cfg(test)]
 mod tests {
-    use carrick_link::verify::PartitionVerify;
-
     use super::*;
 
     fn report(difference: Option<Difference>) -> VerifyReport {
@@ -199,6 +217,19 @@ mod tests {
             follow(lines(&events).into_iter(), 1).expect("report"),
             report(None)
         );
+    }
+
+    #[test]
+    fn what_compaction_has_changed_is_said_in_words_and_nothing_is_no_proof() {
+        let mut compacted = report(None);
+        compacted.partitions[0].compacted_batches = 2;
+        compacted.partitions[0].compacted_records = 9;
+        let text = render_report(&compacted);
+        assert!(text.contains("2 batches were cleaned"), "{text}");
+        assert!(text.contains("the 9 records"), "{text}");
+        let mut nothing = report(None);
+        (nothing.batches, nothing.partitions[0].batches) = (0, 0);
+        assert!(render_report(&nothing).contains("nothing was compared"));
     }
 
     #[test]

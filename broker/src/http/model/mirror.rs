@@ -1,4 +1,5 @@
-//! `KafkaMirrorData` and the answers of `:promote`, `:failover`, `:pause` and `:resume`.
+//! `KafkaMirrorData` and the answers of `:promote`, `:failover`, `:pause`, `:resume` and
+//! `:cancel-promote`.
 
 use carrick_link::description::LagSummary;
 use carrick_link::report::RpoReport;
@@ -153,7 +154,7 @@ pub struct CreateMirrorRequest {
     pub configs: Vec<ConfigData>,
 }
 
-/// The body of `:promote`, `:failover`, `:pause` and `:resume`: exactly one of the three.
+/// The body of `:promote` and its kind: exactly one of the three.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlterMirrorsRequest {
     /// These mirrors.
@@ -162,7 +163,8 @@ pub struct AlterMirrorsRequest {
     /// The mirrors whose whole name matches this regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror_topic_name_pattern: Option<String>,
-    /// Every mirror of the link that is not stopped *(own)*.
+    /// Every mirror of the link that is not stopped (`:cancel-promote`: that is being promoted)
+    /// *(own)*.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
 }

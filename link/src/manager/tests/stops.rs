@@ -460,6 +460,42 @@ async fn a_crash_before_the_cut_comes_to_the_same_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_promotion_is_cancelled_by_name_of_its_own_and_nothing_else_is_touched() {
+    let world = World::mirroring("orders", 1).await;
+    let promoting = promotion_that_waits(&world).await;
+    world.source.add_topic("idle", 1);
+    world
+        .manager
+        .create_mirror("dr", new_mirror("idle"))
+        .await
+        .unwrap();
+    let cancel = MirrorAction::CancelPromotion;
+    let refused = world.alter(cancel, "idle").await;
+    assert!(
+        matches!(refused, Err(LinkError::IllegalState { .. })),
+        "{refused:?}"
+    );
+    let dry = act(&world, cancel, Selection::All, true).await;
+    assert_eq!(dry.len(), 1, "only what is being promoted is meant by all");
+    let done = act(&world, cancel, Selection::All, false).await;
+    assert_eq!(
+        done[0].result.as_ref().unwrap().status,
+        MirrorStatus::Active
+    );
+    let outcomes = promoting.await.unwrap().unwrap();
+    assert!(
+        matches!(outcomes[0].result, Err(LinkError::PromotionAborted { .. })),
+        "{outcomes:?}"
+    );
+    world.here.fail_appends(None);
+    world.identical("orders", 1).await;
+    assert!(
+        act(&world, cancel, Selection::All, false).await.is_empty(),
+        "nothing is left to cancel"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_mirror_is_not_promoted() {
     let world = World::mirroring("orders", 1).await;
     world.here.add_topic("local", 1);

@@ -1,0 +1,63 @@
+//! `carrick mirror report`: the reports that promotions and failovers have left behind.
+
+use carrick_link::report::RpoReport;
+use clap::Args;
+
+use super::list;
+use crate::cli::client::{Client, escape};
+use crate::cli::error::CliResult;
+use crate::cli::output::{Output, OutputFormat};
+use crate::mirror::report::render;
+
+/// `mirror report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The mirror topics [default: all that were promoted or failed over]
+    topics: Vec<String>,
+    /// Only those of this link
+    #[arg(long, conflicts_with = "topics")]
+    link: Option<String>,
+    /// Short for -o json
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the reports.
+///
+/// # Errors
+/// A topic that is no mirror or was neither promoted nor failed over, or that the server cannot be
+/// reached.
+pub fn run(client: &Client, output: Output, report: Report) -> CliResult {
+    let output = if report.json {
+        Output::new(OutputFormat::Json)
+    } else {
+        output
+    };
+    let topics = if report.topics.is_empty() {
+        let stopped = list(client, report.link.as_deref(), Some("STOPPED"))?;
+        stopped
+            .into_iter()
+            .map(|mirror| mirror.mirror_topic_name)
+            .collect()
+    } else {
+        report.topics
+    };
+    let reports: Vec<RpoReport> = topics
+        .iter()
+        .map(|topic| get(client, topic))
+        .collect::<CliResult<_>>()?;
+    output.print(&reports, |reports| render_all(reports))
+}
+
+/// The report of one topic.
+pub(super) fn get(client: &Client, topic: &str) -> CliResult<RpoReport> {
+    client.get(&format!("/links/-/mirrors/{}/report", escape(topic)))
+}
+
+fn render_all(reports: &[RpoReport]) -> String {
+    if reports.is_empty() {
+        return "no reports: no mirror was promoted or failed over".to_owned();
+    }
+    let all: Vec<String> = reports.iter().map(render).collect();
+    all.join("\n")
+}
