@@ -119,11 +119,6 @@ pub struct ConfigEntry {
     pub doc: &'static str,
 }
 
-/// Whether values of that name are never shown. An unknown name is no secret: it is refused.
-pub fn is_sensitive(name: &str) -> bool {
-    table::find(name).is_some_and(Definition::is_sensitive)
-}
-
 /// Where a config's value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

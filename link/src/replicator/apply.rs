@@ -283,7 +283,13 @@ impl Machine {
     /// No records. With some missing, the source may have none to give: a timer, then a probe, find
     /// out.
     fn on_empty(&mut self, high_watermark: Offset) -> Effects {
-        if let Err(error) = self.target.observe_source(high_watermark) {
+        // The wanted start is the source's end: nothing lies between, so the mirror has everything.
+        let is_at_floor = self.target.next_offset() < self.floor && high_watermark <= self.floor;
+        let at_floor = match is_at_floor {
+            true => self.skip_to(self.floor),
+            false => Ok(()),
+        };
+        if let Err(error) = at_floor.and_then(|()| self.target.observe_source(high_watermark)) {
             return self.on_target_error(error);
         }
         self.setup.backoff.reset();

@@ -411,6 +411,16 @@ fn the_wanted_start_may_lie_inside_a_batch() {
 }
 
 #[test]
+fn a_mirror_that_begins_at_the_sources_end_lacks_nothing() {
+    let mut bench = Bench::starting_at(7);
+    bench.answer(records(Bytes::new(), 7));
+    assert_eq!(bench.here.offsets(TOPIC, 0), (7, 7, 7));
+    assert_eq!(bench.status.with(|status| status.lag()), Some(0));
+    bench.answer(records(batch(7, 5, 0), 12));
+    assert_eq!(bench.here.offsets(TOPIC, 0), (7, 12, 12));
+}
+
+#[test]
 fn a_batch_over_the_end_of_an_empty_log_is_taken_whole() {
     let mut bench = Bench::new();
     bench.apply(Event::Waited(Outcome::Elapsed));
