@@ -1,11 +1,13 @@
 //! Names of groups and members between the wire's types and the domain's, shared by the group
 //! APIs.
 
-use carrick_protocol::ids::GroupId;
+use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset};
 use kafka_protocol::messages;
 use kafka_protocol::protocol::StrBytes;
 
+use crate::group::coordinator::NewOffset;
 use crate::group::ids::InstanceId;
+use crate::topic::Topic;
 
 /// The group that a request names.
 pub(super) fn group_id(wire: &messages::GroupId) -> GroupId {
@@ -20,6 +22,23 @@ pub(super) fn wire_group_id(group: &GroupId) -> messages::GroupId {
 /// The static instance that a request names.
 pub(super) fn instance_id(wire: Option<&StrBytes>) -> Option<InstanceId> {
     wire.map(|name| InstanceId::from(name.as_str()))
+}
+
+/// What a request commits of a partition that there is: its offset and leader epoch, and its metadata.
+pub(super) fn new_offset(
+    topic: &Topic,
+    partition: i32,
+    (offset, leader_epoch): (i64, i32),
+    metadata: Option<StrBytes>,
+) -> NewOffset {
+    NewOffset {
+        topic: topic.name().clone(),
+        topic_id: topic.id(),
+        partition,
+        offset: Offset(offset),
+        leader_epoch: LeaderEpoch(leader_epoch),
+        metadata: metadata.unwrap_or_default().to_string(),
+    }
 }
 
 /// A string for a response.

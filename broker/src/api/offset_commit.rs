@@ -11,7 +11,6 @@
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{LeaderEpoch, Offset};
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -19,7 +18,7 @@ use kafka_protocol::messages::offset_commit_response::{
 use kafka_protocol::messages::{ApiKey, OffsetCommitRequest, OffsetCommitResponse};
 
 use super::error::group_code;
-use super::groups::{group_id, instance_id};
+use super::groups::{group_id, instance_id, new_offset};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::group::GroupError;
 use crate::group::classic::CommitFence;
@@ -75,14 +74,8 @@ fn resolve(
             let known = found.as_ref().filter(|found| found.partition(at).is_some());
             let code = match known {
                 Some(found) => {
-                    offsets.push(NewOffset {
-                        topic: found.name().clone(),
-                        topic_id: found.id(),
-                        partition: at,
-                        offset: Offset(asked.committed_offset),
-                        leader_epoch: LeaderEpoch(asked.committed_leader_epoch),
-                        metadata: asked.committed_metadata.unwrap_or_default().to_string(),
-                    });
+                    let place = (asked.committed_offset, asked.committed_leader_epoch);
+                    offsets.push(new_offset(found, at, place, asked.committed_metadata));
                     ErrorCode::NONE
                 }
                 None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
