@@ -102,7 +102,6 @@ throttled!(
     DescribeClientQuotasResponse,
     AlterClientQuotasResponse,
     DescribeUserScramCredentialsResponse,
-    AlterUserScramCredentialsResponse,
     DescribeClusterResponse,
     DescribeProducersResponse,
     DescribeTransactionsResponse,
@@ -113,23 +112,14 @@ throttled!(
     DescribeTopicPartitionsResponse,
 );
 
-macro_rules! never_throttled {
-    ($($response:ty),* $(,)?) => {
-        $(impl Throttled for $response {
-            fn wait_ms(&self) -> i32 {
-                0
-            }
+/// Between brokers: it has no place for a wait.
+impl Throttled for WriteTxnMarkersResponse {
+    fn wait_ms(&self) -> i32 {
+        0
+    }
 
-            fn set_wait_ms(&mut self, _wait_ms: i32) {}
-        })*
-    };
+    fn set_wait_ms(&mut self, _wait_ms: i32) {}
 }
-
-never_throttled!(
-    SaslHandshakeResponse,
-    SaslAuthenticateResponse,
-    WriteTxnMarkersResponse,
-);
 
 impl Context {
     /// Records bytes against the client's quota; how long it should wait, in ms.
