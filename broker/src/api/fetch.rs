@@ -158,9 +158,7 @@ impl Fetching {
             false => response,
         }
     }
-}
 
-impl Fetching {
     /// Where this broker is, as the client knows it.
     fn endpoint(&self) -> NodeEndpoint {
         let broker = &self.ctx.broker;
