@@ -59,7 +59,7 @@ impl Api for Produce {
         let Some(acks) = acks(request.acks) else {
             return Reply::Now(all_failed(request, ErrorCode::INVALID_REQUIRED_ACKS));
         };
-        let wait_ms = ctx.record_bytes(Kind::Produce, produced_bytes(&request));
+        let wait_ms = ctx.record_bytes(Kind::Produce, || produced_bytes(&request));
         let intent = match Intent::of(ctx, version, &request) {
             Ok(intent) => intent,
             Err(code) => return Reply::Now(all_failed(request, code)),

@@ -122,14 +122,17 @@ impl Throttled for WriteTxnMarkersResponse {
 }
 
 impl Context {
-    /// Records bytes against the client's quota; how long it should wait, in ms.
-    pub fn record_bytes(&self, kind: Kind, bytes: usize) -> i32 {
+    /// Records bytes, counted only if anybody has a quota, against the client's; how long it should wait, in ms.
+    pub fn record_bytes(&self, kind: Kind, bytes: impl FnOnce() -> usize) -> i32 {
         let quotas = &self.broker.quotas;
+        if !quotas.is_limited(kind) {
+            return 0;
+        }
         let wait_ms = quotas.record(
             kind,
             ANONYMOUS,
             self.client_id(),
-            bytes as f64,
+            bytes() as f64,
             clock::now_ms(),
         );
         saturated(wait_ms)
