@@ -74,6 +74,23 @@ pub struct ConfigDef {
     pub doc: &'static str,
 }
 
+/// A line of a table.
+pub const fn def(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    check: Check,
+    doc: &'static str,
+) -> ConfigDef {
+    ConfigDef {
+        name,
+        kind,
+        default,
+        check,
+        doc,
+    }
+}
+
 impl ConfigDef {
     /// Checks a value. Surrounding blanks are not part of it, as in Kafka.
     ///

@@ -1,23 +1,7 @@
 //! Broker properties that do something here, in the order of the manual.
 
 use super::def::Kind::{Boolean, Double, Int, List, Long, String};
-use super::def::{Check, ConfigDef, Kind};
-
-const fn def(
-    name: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    check: Check,
-    doc: &'static str,
-) -> ConfigDef {
-    ConfigDef {
-        name,
-        kind,
-        default,
-        check,
-        doc,
-    }
-}
+use super::def::{Check, ConfigDef, def};
 
 /// Broker properties that do something here.
 #[rustfmt::skip]

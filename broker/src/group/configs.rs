@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use super::consumer::Settings;
 use super::limits::MAX_GROUP_CONFIGS;
 use crate::config::change::ChangeError;
-use crate::config::def::{Check, ConfigDef, Kind};
+use crate::config::def::{Check, ConfigDef, Kind, def};
 use crate::config::describe::{Described, Origin, Source, origins};
 use crate::config::{ConsumerGroupConfig, GroupConfig, Values, values};
 
@@ -23,46 +23,30 @@ pub type Overrides = BTreeMap<String, String>;
 /// What is known and does nothing: there are no share groups and no streams groups here.
 const NO_EFFECT: &str = "A Kafka config without effect here.";
 
-const fn def(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    check: Check,
-    doc: &'static str,
-) -> ConfigDef {
-    ConfigDef {
-        name,
-        kind,
-        default: Some(default),
-        check,
-        doc,
-    }
-}
-
 /// All names. Where the broker has a property `group.<name>`, that gives the default.
 #[rustfmt::skip]
 pub static GROUP_CONFIGS: &[ConfigDef] = &[
-    def("consumer.assignment.interval.ms", Kind::Int, "1000", Check::AtLeast(0),
+    def("consumer.assignment.interval.ms", Kind::Int, Some("1000"), Check::AtLeast(0),
         "Pause between two target assignments of the group."),
-    def("consumer.heartbeat.interval.ms", Kind::Int, "5000", Check::AtLeast(1),
+    def("consumer.heartbeat.interval.ms", Kind::Int, Some("5000"), Check::AtLeast(1),
         "How often the group's members shall send heartbeats."),
-    def("consumer.session.timeout.ms", Kind::Int, "45000", Check::AtLeast(1),
+    def("consumer.session.timeout.ms", Kind::Int, Some("45000"), Check::AtLeast(1),
         "A member that is silent for this long is out."),
-    def("share.assignment.interval.ms", Kind::Int, "1000", Check::AtLeast(0), NO_EFFECT),
-    def("share.auto.offset.reset", Kind::String, "latest", Check::Any, NO_EFFECT),
-    def("share.delivery.count.limit", Kind::Int, "5", Check::AtLeast(2), NO_EFFECT),
-    def("share.heartbeat.interval.ms", Kind::Int, "5000", Check::AtLeast(1), NO_EFFECT),
-    def("share.isolation.level", Kind::String, "read_uncommitted",
+    def("share.assignment.interval.ms", Kind::Int, Some("1000"), Check::AtLeast(0), NO_EFFECT),
+    def("share.auto.offset.reset", Kind::String, Some("latest"), Check::Any, NO_EFFECT),
+    def("share.delivery.count.limit", Kind::Int, Some("5"), Check::AtLeast(2), NO_EFFECT),
+    def("share.heartbeat.interval.ms", Kind::Int, Some("5000"), Check::AtLeast(1), NO_EFFECT),
+    def("share.isolation.level", Kind::String, Some("read_uncommitted"),
         Check::OneOf(&["read_committed", "read_uncommitted"]), NO_EFFECT),
-    def("share.partition.max.record.locks", Kind::Int, "2000", Check::AtLeast(100), NO_EFFECT),
-    def("share.record.lock.duration.ms", Kind::Int, "30000", Check::AtLeast(1_000), NO_EFFECT),
-    def("share.renew.acknowledge.enable", Kind::Boolean, "true", Check::Any, NO_EFFECT),
-    def("share.session.timeout.ms", Kind::Int, "45000", Check::AtLeast(1), NO_EFFECT),
-    def("streams.assignment.interval.ms", Kind::Int, "1000", Check::AtLeast(0), NO_EFFECT),
-    def("streams.heartbeat.interval.ms", Kind::Int, "5000", Check::AtLeast(1), NO_EFFECT),
-    def("streams.initial.rebalance.delay.ms", Kind::Int, "3000", Check::AtLeast(0), NO_EFFECT),
-    def("streams.num.standby.replicas", Kind::Int, "0", Check::AtLeast(0), NO_EFFECT),
-    def("streams.session.timeout.ms", Kind::Int, "45000", Check::AtLeast(1), NO_EFFECT),
+    def("share.partition.max.record.locks", Kind::Int, Some("2000"), Check::AtLeast(100), NO_EFFECT),
+    def("share.record.lock.duration.ms", Kind::Int, Some("30000"), Check::AtLeast(1_000), NO_EFFECT),
+    def("share.renew.acknowledge.enable", Kind::Boolean, Some("true"), Check::Any, NO_EFFECT),
+    def("share.session.timeout.ms", Kind::Int, Some("45000"), Check::AtLeast(1), NO_EFFECT),
+    def("streams.assignment.interval.ms", Kind::Int, Some("1000"), Check::AtLeast(0), NO_EFFECT),
+    def("streams.heartbeat.interval.ms", Kind::Int, Some("5000"), Check::AtLeast(1), NO_EFFECT),
+    def("streams.initial.rebalance.delay.ms", Kind::Int, Some("3000"), Check::AtLeast(0), NO_EFFECT),
+    def("streams.num.standby.replicas", Kind::Int, Some("0"), Check::AtLeast(0), NO_EFFECT),
+    def("streams.session.timeout.ms", Kind::Int, Some("45000"), Check::AtLeast(1), NO_EFFECT),
 ];
 
 /// Why configs of a group are refused; the text is for the client.
