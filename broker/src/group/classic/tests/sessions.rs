@@ -91,19 +91,6 @@ fn who_leaves_while_it_waits_is_told_that_it_is_out() {
 }
 
 #[test]
-fn an_id_that_was_given_out_can_be_given_back() {
-    let mut world = World::stable(&["a"]);
-    world.join(JoinRequest {
-        member_id_required: true,
-        ..first_join("b")
-    });
-    let a = world.join(rejoin("a"));
-    assert!(world.is_waiting(a));
-    world.leave("b").unwrap();
-    assert_eq!(world.joined(a).generation, 2);
-}
-
-#[test]
 fn members_go_on_after_a_restart_in_their_generation() {
     let before = World::stable(&["a", "b"]);
     let record = before.stored.last().unwrap().clone();
