@@ -1,6 +1,7 @@
 //! For tests within this crate: a broker of one's own on a free port, and a client that speaks in
 //! requests.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,13 @@ use tokio::net::TcpStream;
 use crate::config::BrokerConfig;
 use crate::topic::{NewTopic, Topic};
 use crate::{Broker, RunningBroker};
+
+/// Values by name, as configs are handed about.
+pub fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
+    set.iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
 
 /// A broker on free ports, with a folder of its own unless one is given.
 pub struct TestBroker {

@@ -171,12 +171,7 @@ fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
-        set.iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
+    use crate::testing::map;
 
     #[test]
     fn every_dynamic_name_is_a_property() {

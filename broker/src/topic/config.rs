@@ -235,15 +235,10 @@ impl View<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::map;
 
     fn values(set: &[(&str, &str)]) -> Values {
         Values::new(map(set)).unwrap()
-    }
-
-    fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
-        set.iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
     }
 
     #[test]

@@ -36,12 +36,7 @@ pub fn describe(overrides: &BTreeMap<String, String>, broker: &Values) -> Vec<De
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
-        set.iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
+    use crate::testing::map;
 
     fn described(own: &[(&str, &str)], broker: &[(&str, &str)], name: &str) -> Option<Described> {
         let broker = Values::new(map(broker)).unwrap();
