@@ -197,7 +197,7 @@ mod tests {
     use crate::partition::Acks;
     use crate::testing::TestBroker;
 
-    const SOON: Duration = Duration::from_secs(30);
+    const SOON: Duration = Duration::from_secs(120);
     const SMALL: [(&str, &str); 3] = [
         ("cleanup.policy", "compact"),
         ("internal.segment.bytes", "4096"),

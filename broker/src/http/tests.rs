@@ -15,7 +15,7 @@ use crate::broker::{Broker, RunningBroker};
 use crate::config::BrokerConfig;
 use crate::partition::{Acks, Produced};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A broker of its own.
 pub(crate) struct Rig {

@@ -139,11 +139,11 @@ async fn a_long_poll_is_woken_by_data_and_ends_in_time_without() {
     let response = consumer.call(12, &fetch("t", 0, 100)).await;
     assert!(started.elapsed() >= Duration::from_millis(100));
     assert!(data(&response).records.as_ref().unwrap().is_empty());
-    consumer.send(12, &fetch("t", 0, 60_000)).await;
+    consumer.send(12, &fetch("t", 0, 600_000)).await;
     producer.produce("t", 0, -1, batch(&["x"])).await;
     let (_, response) = consumer.receive::<FetchRequest>(12).await;
     assert_eq!(data(&response).high_watermark, 1);
-    assert!(started.elapsed() < Duration::from_secs(30));
+    assert!(started.elapsed() < Duration::from_secs(300));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,7 +380,7 @@ async fn a_stopping_broker_answers_what_it_has_read() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
     let mut client = it.client().await;
-    client.send(12, &fetch("t", 0, 60_000)).await;
+    client.send(12, &fetch("t", 0, 600_000)).await;
     let partition = it
         .broker()
         .catalog
@@ -395,7 +395,7 @@ async fn a_stopping_broker_answers_what_it_has_read() {
     it.running.shutdown().await;
     let (_, response) = client.receive::<FetchRequest>(12).await;
     assert_eq!(data(&response).error_code, 0);
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(300));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(5);
+    const LIMIT: Duration = Duration::from_secs(120);
 
     #[tokio::test]
     async fn a_closed_port_is_told_with_its_address() {

@@ -145,7 +145,7 @@ async fn until(mut has: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_secs(20), looking).await;
+    let in_time = tokio::time::timeout(Duration::from_secs(120), looking).await;
     assert!(in_time.is_ok(), "waited in vain");
 }
 

@@ -86,16 +86,17 @@ async fn a_producer_without_answers_is_read_later_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_over_its_quota_is_empty_and_its_session_goes_on() {
-    let it = TestBroker::start(&["quota.window.num=2"]).await;
+    // Two batches are too much if both are read within almost five seconds.
+    let it = TestBroker::start(&["quota.window.num=2", "quota.window.size.seconds=5"]).await;
     it.create("t", 1);
     let (mut producer, mut consumer) = (it.client().await, it.client().await);
     for _ in 0..3 {
         producer
-            .produce("t", 0, -1, batch(&[&"x".repeat(8_000)]))
+            .produce("t", 0, -1, batch(&[&"x".repeat(9_800)]))
             .await;
     }
     let own = vec![part("client-id", Some("test"))];
-    set(&mut producer, own, "consumer_byte_rate", Some(10_000.0)).await;
+    set(&mut producer, own, "consumer_byte_rate", Some(2_000.0)).await;
     let opening = fetch("t", 0, 0).with_session_epoch(0);
     let first = consumer.call(12, &opening).await;
     assert!(!data(&first).records.as_ref().unwrap().is_empty());

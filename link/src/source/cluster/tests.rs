@@ -467,8 +467,14 @@ async fn a_silent_bootstrap_server_does_not_hold_up_the_next() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_port = silent.local_addr().unwrap().port();
     let list = format!("127.0.0.1:{silent_port},127.0.0.1:{}", broker.port);
-    let cluster = KafkaCluster::new(&config(&list, &[]));
-    let patience = Duration::from_secs(5);
+    let later = "600000";
+    let limits = [
+        ("request.timeout.ms", later),
+        ("socket.connection.setup.timeout.ms", later),
+        ("socket.connection.setup.timeout.max.ms", later),
+    ];
+    let cluster = KafkaCluster::new(&config(&list, &limits));
+    let patience = Duration::from_secs(120);
     let info = tokio::time::timeout(patience, cluster.describe())
         .await
         .unwrap()

@@ -72,8 +72,8 @@ fn cluster_frame(id: i32) -> Bytes {
 fn settings() -> Settings {
     Settings {
         client_id: "test".into(),
-        request_timeout: Duration::from_secs(20),
-        handshake_timeout: Duration::from_secs(20),
+        request_timeout: Duration::from_secs(120),
+        handshake_timeout: Duration::from_secs(120),
         idle_max: None,
         frame_max_bytes: 4096,
         patience: Patience::default(),
@@ -83,7 +83,7 @@ fn settings() -> Settings {
 
 async fn connect(settings: Settings, listener: &TcpListener) -> Result<Connection, SourceError> {
     let port = listener.local_addr().unwrap().port();
-    let limit = Duration::from_secs(5);
+    let limit = Duration::from_secs(120);
     let stream = dial("127.0.0.1", port, SocketOptions::default(), limit)
         .await
         .unwrap();

@@ -125,7 +125,7 @@ async fn a_retention_asked_for_with_a_commit_is_kept_over_a_restart() {
     world.commit("simple", "orders", 1, 5).await;
     world.restart().await;
     let now_ms = world.now_ms();
-    world.groups().inner.sweep(now_ms + 60_000);
+    world.groups().inner.sweep(now_ms + 120_000);
     world.restart().await;
     assert_eq!(world.offset("simple", "orders", 0), Some(1));
     assert_eq!(world.offset("simple", "orders", 1), None);
@@ -147,7 +147,7 @@ async fn offsets_of_a_group_of_another_protocol_stay_while_it_has_members() {
     };
     let joined = world.groups().join(&group, request).await;
     assert_eq!(joined.error, None);
-    world.groups().inner.sweep(world.now_ms() + 60_000);
+    world.groups().inner.sweep(world.now_ms() + 120_000);
     let deleted = world
         .groups()
         .delete_offsets(&group, vec![(TopicName::new("orders").unwrap(), vec![0])])
@@ -164,14 +164,14 @@ async fn offsets_of_a_group_of_another_protocol_stay_while_it_has_members() {
         world.groups().leave(&group, &[leaving]).await,
         Ok(vec![Ok(())])
     );
-    world.groups().inner.sweep(world.now_ms() + 500);
+    world.groups().inner.sweep(world.now_ms() + 30_000);
     world.restart().await;
     assert_eq!(
         world.offset("workers", "orders", 0),
         Some(5),
         "just emptied"
     );
-    world.groups().inner.sweep(world.now_ms() + 60_000);
+    world.groups().inner.sweep(world.now_ms() + 120_000);
     world.restart().await;
     assert!(world.listed().is_empty());
 }
@@ -184,17 +184,22 @@ async fn an_id_given_out_keeps_its_group_until_it_is_void() {
     let mut request = join_request("");
     request.member_id_required = true;
     request.info.session_timeout_ms = 1_000;
+    let begun = std::time::Instant::now();
     let sent_away = world.groups().join(&group, request).await;
     assert_eq!(sent_away.error, Some(GroupError::MemberIdRequired));
-    world.groups().inner.sweep(world.now_ms() + 60_000);
-    assert_eq!(world.listed(), ["readers"]);
+    world.groups().inner.sweep(world.now_ms() + 120_000);
+    let listed = world.listed();
+    // Its session is a second of real time; a machine that was busy for longer shows nothing here.
+    if begun.elapsed() < std::time::Duration::from_secs(1) {
+        assert_eq!(listed, ["readers"]);
+    }
     let swept = async {
         while !world.listed().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             world.groups().inner.sweep(world.now_ms());
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), swept)
+    tokio::time::timeout(std::time::Duration::from_secs(120), swept)
         .await
         .unwrap();
 }
