@@ -9,5 +9,6 @@ mod identity;
 mod promote;
 mod quotas;
 mod reads;
+mod sources;
 mod transactions;
 mod world;

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::{Process, free_ports};
@@ -238,6 +238,19 @@ impl Carrick {
             args.extend(["--config", config]);
         }
         self.cli(&args)
+    }
+
+    /// Changes a config of a link while it runs.
+    ///
+    /// # Errors
+    /// When REST does not answer 204.
+    pub fn set_link_config(&self, link: &str, name: &str, value: &str) -> Result<()> {
+        let clusters = format!("{}/kafka/v3/clusters", self.url());
+        let answer: Value = ureq::get(&clusters).call()?.body_mut().read_json()?;
+        let id = answer["data"][0]["cluster_id"].as_str().unwrap_or_default();
+        let url = format!("{clusters}/{id}/links/{link}/configs/{name}");
+        ureq::put(&url).send_json(json!({"value": value}))?;
+        Ok(())
     }
 
     /// Mirrors `topics` over `link`.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::process::{Process, cache_dir, free_ports, repository};
+use crate::release::Release;
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 
@@ -18,6 +19,9 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 #[derive(Debug)]
 pub struct Kafka {
     folder: TempDir,
+    release: Release,
+    logging: PathBuf,
+    zookeeper: Option<Process>,
     nodes: Vec<Node>,
 }
 
@@ -26,6 +30,19 @@ struct Node {
     id: usize,
     port: u16,
     process: Option<Process>,
+}
+
+/// What a cluster is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup<'a> {
+    /// Its release.
+    pub release: Release,
+    /// `name=value` properties of every broker.
+    pub properties: &'a [&'a str],
+    /// Those of each broker, as many as there are to be; one broker if empty.
+    pub own: &'a [&'a [&'a str]],
+    /// Every broker writes down each request with its answer's sizes ([`Kafka::log`]). The newest release only.
+    pub logs_requests: bool,
 }
 
 impl Kafka {
@@ -42,15 +59,32 @@ impl Kafka {
     /// # Errors
     /// When Kafka cannot be fetched or does not start.
     pub fn start_cluster(brokers: usize, properties: &[&str]) -> Result<Self> {
+        Self::start_as(Setup {
+            properties,
+            own: &vec![&[] as &[&str]; brokers],
+            ..Setup::default()
+        })
+    }
+
+    /// The cluster that `setup` describes.
+    ///
+    /// # Errors
+    /// When Kafka cannot be fetched or does not start.
+    pub fn start_as(setup: Setup<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kafka-test-").tempdir()?;
         let [controller] = free_ports()?;
-        let cluster_id = run_tool("kafka.tools.StorageTool", &["random-uuid"])?
-            .trim()
-            .to_owned();
+        let logging = match setup.logs_requests {
+            true => log_requests(folder.path())?,
+            false => logging(&kafka_home()?)?,
+        };
         let mut kafka = Self {
             folder,
+            release: setup.release,
+            logging,
+            zookeeper: None,
             nodes: Vec::new(),
         };
+        let brokers = setup.own.len().max(1);
         for id in 1..=brokers {
             let [port] = free_ports()?;
             kafka.nodes.push(Node {
@@ -58,16 +92,15 @@ impl Kafka {
                 port,
                 process: None,
             });
-            let file = kafka.properties_file(id);
-            std::fs::write(
-                &file,
-                kafka.node_properties(id, port, controller, brokers, properties),
-            )?;
-            let file = file.to_string_lossy();
-            run_tool(
-                "kafka.tools.StorageTool",
-                &["format", "-t", &cluster_id, "-c", &file],
-            )?;
+            let own = setup.own.get(id - 1).copied().unwrap_or_default();
+            let extra = [setup.properties, own].concat();
+            let text = kafka.node_properties(id, port, controller, brokers, &extra);
+            std::fs::write(kafka.properties_file(id), text)?;
+        }
+        if setup.release.has_zookeeper() {
+            kafka.zookeeper = Some(kafka.start_zookeeper(controller)?);
+        } else {
+            kafka.format()?;
         }
         for index in 0..brokers {
             kafka.spawn(index)?;
@@ -76,6 +109,49 @@ impl Kafka {
             kafka.wait_started(index)?;
         }
         Ok(kafka)
+    }
+
+    /// Makes every broker's storage one of the same new cluster.
+    fn format(&self) -> Result<()> {
+        let cluster_id = random_cluster_id();
+        let mut formats = Vec::new();
+        for node in &self.nodes {
+            let mut command = self.release.java("-Xmx128m", &self.logging)?;
+            let file = self.properties_file(node.id);
+            command.args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"]);
+            command
+                .arg(file)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            formats.push(command.spawn()?);
+        }
+        for format in formats {
+            let output = format.wait_with_output()?;
+            let said = [output.stdout, output.stderr].concat();
+            ensure!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&said)
+            );
+        }
+        Ok(())
+    }
+
+    fn start_zookeeper(&self, port: u16) -> Result<Process> {
+        let folder = self.folder.path();
+        let file = folder.join("zookeeper.properties");
+        let data = folder.join("zookeeper");
+        let text = format!(
+            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n",
+            data.display()
+        );
+        std::fs::write(&file, text)?;
+        let mut command = self.release.java("-Xmx128m", &self.logging)?;
+        command.arg("org.apache.zookeeper.server.ZooKeeperServerMain");
+        command.arg(file);
+        let mut process = Process::spawn("zookeeper", command, &folder.join("zookeeper.log"))?;
+        process.wait_for_port(port, START_LIMIT)?;
+        Ok(process)
     }
 
     fn properties_file(&self, id: usize) -> PathBuf {
@@ -91,24 +167,33 @@ impl Kafka {
         extra: &[&str],
     ) -> String {
         let replication = brokers.min(3);
-        let (roles, listeners) = if id == 1 {
-            let both = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
-            ("broker,controller", both)
-        } else {
-            ("broker", format!("PLAINTEXT://127.0.0.1:{port}"))
+        let listener = format!("PLAINTEXT://127.0.0.1:{port}");
+        let role = match (self.release.has_zookeeper(), id) {
+            (true, _) => format!(
+                "broker.id={id}\nzookeeper.connect=127.0.0.1:{controller}\nlisteners={listener}\n"
+            ),
+            (false, 1) => format!(
+                "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+                 controller.listener.names=CONTROLLER\nlisteners={listener},CONTROLLER://127.0.0.1:{controller}\n"
+            ),
+            (false, _) => format!(
+                "process.roles=broker\nnode.id={id}\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+                 controller.listener.names=CONTROLLER\nlisteners={listener}\n"
+            ),
         };
         let mut text = format!(
-            "process.roles={roles}\nnode.id={id}\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners={listeners}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-             controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
+            "{role}advertised.listeners={listener}\ninter.broker.listener.name=PLAINTEXT\n\
              log.dirs={}\nmessage.max.bytes=16777216\nreplica.fetch.max.bytes=16777216\n\
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=3\n\
              transaction.state.log.replication.factor={replication}\ntransaction.state.log.min.isr=1\n\
              transaction.state.log.num.partitions=3\ngroup.initial.rebalance.delay.ms=0\n\
-             log.cleaner.backoff.ms=200\nlog.initial.task.delay.ms=500\nnum.network.threads=2\nnum.io.threads=4\n\
+             log.cleaner.backoff.ms=200\nnum.network.threads=2\nnum.io.threads=4\n\
              controlled.shutdown.enable=true\n",
             self.log_dir(id).display()
         );
+        if self.release == Release::Newest {
+            text.push_str("log.initial.task.delay.ms=500\n");
+        }
         for line in extra {
             let _ = writeln!(text, "{line}");
         }
@@ -117,7 +202,7 @@ impl Kafka {
 
     fn spawn(&mut self, index: usize) -> Result<()> {
         let id = self.nodes[index].id;
-        let mut command = java("-Xmx512m")?;
+        let mut command = self.release.java("-Xmx512m", &self.logging)?;
         command.arg("kafka.Kafka").arg(self.properties_file(id));
         let log = self.folder.path().join(format!("node-{id}.log"));
         self.nodes[index].process = Some(Process::spawn("kafka", command, &log)?);
@@ -148,6 +233,13 @@ impl Kafka {
     #[must_use]
     pub fn address(&self, id: usize) -> String {
         format!("127.0.0.1:{}", self.nodes[id - 1].port)
+    }
+
+    /// Everything that broker `id` has printed.
+    #[must_use]
+    pub fn log(&self, id: usize) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("node-{id}.log")))
+            .unwrap_or_default()
     }
 
     /// `log.dirs` of broker `id`.
@@ -216,8 +308,16 @@ pub fn run_tool(class: &str, args: &[&str]) -> Result<String> {
 /// # Errors
 /// When Kafka cannot be fetched.
 pub fn java(heap: &str) -> Result<Command> {
+    logging_java(heap, &logging(&kafka_home()?)?)
+}
+
+/// The same, logging as `log4j2` says.
+pub(crate) fn logging_java(heap: &str, log4j2: &Path) -> Result<Command> {
     let home = kafka_home()?;
-    java_with(heap, &format!("{0}/peer:{0}/libs/*:{0}", home.display()))
+    let class_path = format!("{0}/peer:{0}/libs/*:{0}", home.display());
+    let mut command = plain_java(heap, &class_path);
+    command.arg(logged_by(log4j2));
+    Ok(command)
 }
 
 /// A `java` command as [`java`], with Kafka Streams, the file connectors and the programs of `tests/harness/java/apps`
@@ -227,7 +327,7 @@ pub fn java(heap: &str) -> Result<Command> {
 /// When they cannot be fetched or compiled.
 pub fn java_apps(heap: &str) -> Result<Command> {
     static APPS: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    let apps = prepared(&APPS, "scripts/kafka-apps.sh")?;
+    let apps = prepared(&APPS, "scripts/kafka-apps.sh", &[])?;
     let home = kafka_home()?;
     java_with(
         heap,
@@ -284,23 +384,46 @@ impl JavaClient {
 }
 
 fn java_with(heap: &str, class_path: &str) -> Result<Command> {
+    let mut command = plain_java(heap, class_path);
+    command.arg(logged_by(&logging(&kafka_home()?)?));
+    Ok(command)
+}
+
+/// A `java` command with these jars, in a process that starts quickly.
+pub(crate) fn plain_java(heap: &str, class_path: &str) -> Command {
     let mut command = Command::new("java");
     command.args([heap, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
     command.args(["-cp", class_path]);
-    command.arg(format!(
-        "-Dlog4j2.configurationFile={}",
-        logging(&kafka_home()?)?.display()
-    ));
-    Ok(command)
+    command
+}
+
+fn logged_by(log4j2: &Path) -> String {
+    format!("-Dlog4j2.configurationFile={}", log4j2.display())
+}
+
+/// Where warnings go.
+const LOGGING: &str = "status=off\nappender.err.type=Console\nappender.err.name=err\nappender.err.target=SYSTEM_ERR\n\
+                       appender.err.layout.type=PatternLayout\nappender.err.layout.pattern=%d %p %m (%c)%n\n\
+                       rootLogger.level=warn\nrootLogger.appenderRef.err.ref=err\n";
+
+/// Warnings, and every request with its answer.
+fn log_requests(folder: &Path) -> Result<PathBuf> {
+    let file = folder.join("log4j2.properties");
+    let requests = "logger.requests.name=kafka.request.logger\nlogger.requests.level=debug\n";
+    std::fs::write(&file, format!("{LOGGING}{requests}"))?;
+    Ok(file)
+}
+
+/// 16 random bytes as Kafka writes them: base64 for URLs, without padding. The last digit holds two bits only.
+fn random_cluster_id() -> String {
+    let digits = || rand::random_range(b'a'..=b'z') as char;
+    (0..21).map(|_| digits()).chain(['A']).collect()
 }
 
 fn logging(home: &Path) -> Result<PathBuf> {
     let file = home.join("log4j2.properties");
     if !file.is_file() {
-        let text = "status=off\nappender.err.type=Console\nappender.err.name=err\nappender.err.target=SYSTEM_ERR\n\
-                    appender.err.layout.type=PatternLayout\nappender.err.layout.pattern=%d %p %m (%c)%n\n\
-                    rootLogger.level=warn\nrootLogger.appenderRef.err.ref=err\n";
-        std::fs::write(&file, text)?;
+        std::fs::write(&file, LOGGING)?;
     }
     Ok(file)
 }
@@ -308,15 +431,16 @@ fn logging(home: &Path) -> Result<PathBuf> {
 /// The folder with Kafka's jars; fetched from Maven Central on first use.
 fn kafka_home() -> Result<PathBuf> {
     static HOME: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    prepared(&HOME, "scripts/kafka-peer.sh")
+    prepared(&HOME, "scripts/kafka-peer.sh", &[])
 }
 
 /// What a script of this repository prepares and prints; it runs once a process.
-fn prepared(
+pub(crate) fn prepared(
     once: &OnceLock<std::result::Result<PathBuf, String>>,
     script: &str,
+    args: &[&str],
 ) -> Result<PathBuf> {
-    let folder = once.get_or_init(|| run_script(script, &[]));
+    let folder = once.get_or_init(|| run_script(script, args));
     folder
         .clone()
         .map_err(|e| anyhow!("no Apache Kafka to test with: {e}"))

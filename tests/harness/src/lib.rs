@@ -10,6 +10,7 @@ pub mod kafka;
 pub mod peer;
 pub mod process;
 pub mod proxy;
+pub mod release;
 pub mod segments;
 pub mod toolchain;
 pub mod tools;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub use carrick::Carrick;
 pub use kafka::Kafka;
 pub use peer::Peer;
+pub use release::Release;
 pub use tools::Tools;
 
 /// Result of everything that a test does with the outside world.
