@@ -1,6 +1,7 @@
 //! Carrick against a real Apache Kafka as its source, read by real clients, and what needs no source.
 
 mod bad_input;
+mod brokers;
 mod compaction;
 mod consumer_groups;
 mod failover;
