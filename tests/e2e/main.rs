@@ -7,6 +7,7 @@ mod consumer_groups;
 mod failover;
 mod faults;
 mod identity;
+mod lag;
 mod promote;
 mod quotas;
 mod reads;
