@@ -169,6 +169,35 @@ impl LinkConfig {
         Self::typed(checked, unreadable.clone())
     }
 
+    /// As much as this version understands of configs that another one may have stored, and the
+    /// first of what it doesn't. [`LinkConfig::values`] keeps all of them. Without a source that can
+    /// be understood it names one that there is not.
+    ///
+    /// # Errors
+    /// That first one, if nothing can be made of them at all.
+    pub fn understood(
+        values: &BTreeMap<String, String>,
+        unreadable: &BTreeMap<String, String>,
+    ) -> Result<(Self, Option<ConfigError>), ConfigError> {
+        let mut known = values.clone();
+        let mut first = None;
+        for _ in 0..values.len() + 2 {
+            let error = match Self::stored(&known, unreadable) {
+                Ok(config) => {
+                    let values = values.clone();
+                    return Ok((Self { values, ..config }, first));
+                }
+                Err(error) => error,
+            };
+            known.remove(&error.name);
+            if error.name == "bootstrap.servers" {
+                known.insert(error.name.clone(), "unknown.invalid:9092".to_owned());
+            }
+            first.get_or_insert(error);
+        }
+        Err(first.unwrap_or_else(|| ConfigError::new("bootstrap.servers", "is not understood")))
+    }
+
     /// This config with some names set (`Some`) or put back to their default (`None`).
     ///
     /// # Errors
@@ -180,7 +209,9 @@ impl LinkConfig {
             unreadable.remove(name);
             match value {
                 Some(value) => values.insert(name.clone(), value.clone()),
-                None if table::find(name).is_none() => return Err(unknown(name)),
+                None if table::find(name).is_none() && !values.contains_key(name) => {
+                    return Err(unknown(name));
+                }
                 None => values.remove(name),
             };
         }

@@ -20,7 +20,9 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use crate::config::LinkConfig;
 pub use crate::port_error::{CatalogError, StoreError, TargetError};
-use crate::record::{LinkName, LinkRecord, MirrorRecord, MirrorStop, NewMirrorTopic, PartitionCut};
+use crate::record::{
+    LinkName, LinkRecord, MirrorRecord, MirrorStop, NewMirrorTopic, PartitionCut, SourceSight,
+};
 use crate::report::RpoReport;
 use crate::source::SourceCluster;
 
@@ -171,6 +173,15 @@ pub trait TopicCatalog: Send + Sync {
     /// The configs set on a mirror topic itself.
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError>;
 
+    /// The source leads these partitions in these epochs: clients are told at least that of their
+    /// mirrors, durably, because offsets that were committed at the source carry its epochs, and a
+    /// consumer that has seen a larger epoch than it is told looks for another leader for ever
+    /// (KIP-320, KIP-1279). Never goes back; what is no mirror is passed over.
+    fn raise_leader_epochs(
+        &self,
+        epochs: &[(TopicPartition, LeaderEpoch)],
+    ) -> Result<(), CatalogError>;
+
     /// Makes mirrors writable: stores the reports; per partition fences the lease, raises the epoch
     /// above the source's, writes ABORT markers; lifts the producer-id barrier; then all of the
     /// records in one write. Answers for each of `stops`, in that order. A topic that can't be cut
@@ -179,6 +190,9 @@ pub trait TopicCatalog: Send + Sync {
     /// May be called again, after an error or a crash: what was done is not done twice. A mirror
     /// with a kept report has a cut that may have begun: its partitions may be fenced, its logs may
     /// hold markers, and nothing but another call leads on. One without is as it was.
+    ///
+    /// A partition whose disk has failed keeps its topic from being cut, unless the stop is forced:
+    /// that partition is then let go as it is.
     ///
     /// Errors: `Storage` if the one write failed; all that were named are mirrors still.
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError>;
@@ -192,6 +206,8 @@ pub type TopicCut = Result<Vec<PartitionCut>, CatalogError>;
 
 /// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never
 /// logged.
+///
+/// Four kinds of record, each with its load and its save, and two removals.
 pub trait LinkStore: Send + Sync {
     /// Every link.
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError>;
@@ -210,6 +226,12 @@ pub trait LinkStore: Send + Sync {
     /// The report of the last cut of a topic, the one that was made first if the cut was broken off.
     /// `save_mirrors` removes it with every status but `PENDING_STOPPED` and `STOPPED`.
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;
+    /// What was last seen of the sources of mirrors.
+    fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError>;
+    /// Replaces what was last seen of the sources of these topics, all or none. Passes over topics
+    /// that are no mirror, or a stopped one. It goes when the mirror is stopped, deleted or made
+    /// anew.
+    fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError>;
 }
 
 /// Makes clients for source clusters. Not the broker's business, but a seam that tests use.

@@ -153,6 +153,30 @@ pub struct MirrorRecord {
     pub created_ms: i64,
 }
 
+/// What was last seen of the source of a mirror, kept so that a restart with the source away knows
+/// no less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSight {
+    /// The topic here.
+    pub topic: TopicName,
+    /// The partitions that were seen, ascending.
+    pub partitions: Vec<PartitionSight>,
+}
+
+/// One partition of a [`SourceSight`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionSight {
+    /// Partition index.
+    pub partition: i32,
+    /// The source's high watermark.
+    pub high_watermark: Offset,
+    /// When that was true, milliseconds since the epoch.
+    pub seen_at_ms: i64,
+    /// When the mirror last held all that the source had, milliseconds since the epoch; `None` if
+    /// it never did.
+    pub caught_up_ms: Option<i64>,
+}
+
 /// A mirror topic that is to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorTopicSpec {
@@ -197,6 +221,9 @@ pub struct MirrorStop {
     pub report: RpoReport,
     /// How it ends.
     pub kind: StopKind,
+    /// A partition whose disk has failed is let go as it is, and doesn't keep the topic from being
+    /// cut.
+    pub is_forced: bool,
 }
 
 /// What the cut did to one partition.

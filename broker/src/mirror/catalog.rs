@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use carrick_link::ports::{CatalogError, Clock, TopicAnswer, TopicCatalog, TopicCut};
 use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic};
-use carrick_protocol::ids::{TopicId, TopicName};
+use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::meta::{MetaBatch, MetaStore};
 
 use super::promote::Cutter;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
+use crate::records::source_sight::SourceSightKeyspace;
 use crate::topic::{Catalog, NewTopic, Topic, TopicError, config};
 
 /// The catalog as links see it.
@@ -118,6 +119,14 @@ impl TopicCatalog for MirrorCatalog {
         Ok(overrides.into_iter().collect())
     }
 
+    fn raise_leader_epochs(
+        &self,
+        epochs: &[(TopicPartition, LeaderEpoch)],
+    ) -> Result<(), CatalogError> {
+        let raised = self.topics.raise_leader_epochs(epochs);
+        raised.map_err(|error| CatalogError::Storage(error.to_string()))
+    }
+
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         self.cutter.stop(stops)
     }
@@ -145,6 +154,7 @@ fn new_topic(new: &NewMirrorTopic) -> (NewTopic, MetaBatch) {
     let mut batch = MetaBatch::new();
     batch.put::<MirrorKeyspace>(&record.topic, record);
     batch.delete::<RpoReportKeyspace>(&record.topic);
+    batch.delete::<SourceSightKeyspace>(&record.topic);
     (topic, batch)
 }
 

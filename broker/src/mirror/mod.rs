@@ -33,6 +33,7 @@ use carrick_storage::meta::{MetaBatch, MetaStore};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
+use crate::records::source_sight::SourceSightKeyspace;
 use crate::topic::{Catalog, TopicError};
 
 /// The ports that the link manager of this broker is started with.
@@ -64,6 +65,7 @@ pub fn delete_topic(catalog: &Catalog, links: &LinkManager, name: &str) -> Resul
     let mut batch = MetaBatch::new();
     batch.delete::<MirrorKeyspace>(&topic);
     batch.delete::<RpoReportKeyspace>(&topic);
+    batch.delete::<SourceSightKeyspace>(&topic);
     catalog.delete(name, batch)?;
     links.topic_deleted(&topic);
     Ok(())

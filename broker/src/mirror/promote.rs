@@ -20,6 +20,10 @@
 //! must not mirror into it any more. A crash after 4 leaves topics that are writable at the next start. A failure before 4 leaves
 //! the topics closed to both sides, which another call takes up. A topic that was cut before is
 //! passed over.
+//!
+//! A stop that is forced lets a partition go whose disk has failed: it takes no writes until the
+//! next start, which opens it as a local one and ends what is open in it
+//! ([`crate::transaction`]).
 
 use std::sync::Arc;
 
@@ -36,6 +40,7 @@ use crate::partition::{Cut, Partition, PartitionError};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
+use crate::records::source_sight::SourceSightKeyspace;
 use crate::topic::{Catalog, Topic};
 
 /// Makes mirrors writable.
@@ -80,7 +85,8 @@ impl Cutter {
         self.keep_reports(stops, &checked)?;
         let cut: Vec<Result<Cuts, CatalogError>> = checked
             .into_iter()
-            .map(|topic| self.cut(&*topic?))
+            .zip(stops)
+            .map(|(topic, stop)| self.cut(&*topic?, stop.is_forced))
             .collect();
         StopStep::PartitionsCut.reached();
         let done: Vec<&Cuts> = cut.iter().flatten().collect();
@@ -96,8 +102,12 @@ impl Cutter {
         let topic = topic.ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
         if topic.is_mirror() {
             for partition in topic.partitions().iter() {
-                let checked = partition.check_cut();
-                checked.map_err(|error| not_cut(partition, &error))?;
+                match partition.check_cut() {
+                    Err(error) if !(stop.is_forced && is_fault(&error)) => {
+                        return Err(not_cut(partition, &error));
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(topic)
@@ -124,7 +134,7 @@ impl Cutter {
             .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
-    fn cut(&self, topic: &Topic) -> Result<Cuts, CatalogError> {
+    fn cut(&self, topic: &Topic, is_forced: bool) -> Result<Cuts, CatalogError> {
         let mut cuts = Cuts {
             topic: topic.name().clone(),
             partitions: Vec::new(),
@@ -134,8 +144,10 @@ impl Cutter {
         }
         let now_ms = self.clock.now_ms();
         for partition in topic.partitions().iter() {
-            let cut = partition.cut(now_ms);
-            let cut = cut.map_err(|error| not_cut(partition, &error))?;
+            let cut = match partition.cut(now_ms) {
+                Err(error) if is_forced && is_fault(&error) => partition.let_go(),
+                cut => cut.map_err(|error| not_cut(partition, &error))?,
+            };
             for open in &cut.aborted {
                 tracing::info!(
                     partition = %partition.id(),
@@ -171,6 +183,7 @@ impl Cutter {
         for (stop, cuts) in stops.iter().zip(cut) {
             let Ok(cuts) = cuts else { continue };
             batch.put::<MirrorKeyspace>(&stop.record.topic, &stop.record);
+            batch.delete::<SourceSightKeyspace>(&stop.record.topic);
             if !cuts.partitions.is_empty() {
                 names.push(cuts.topic.clone());
             }
@@ -185,13 +198,20 @@ impl Cutter {
 }
 
 fn not_cut(partition: &Partition, error: &PartitionError) -> CatalogError {
-    let way_out = match error {
-        PartitionError::Faulted | PartitionError::Log(LogError::Faulted(_)) => {
-            "; restart the broker once the disk is well, which takes it up again"
-        }
-        _ => "",
+    let way_out = if is_fault(error) {
+        "; restart the broker once the disk is well, which takes it up again"
+    } else {
+        ""
     };
     CatalogError::Storage(format!("cutting {}: {error}{way_out}", partition.id()))
+}
+
+/// Only a restart leads on, or letting go.
+fn is_fault(error: &PartitionError) -> bool {
+    matches!(
+        error,
+        PartitionError::Faulted | PartitionError::Log(LogError::Faulted(_))
+    )
 }
 
 fn storage(error: MetaError) -> CatalogError {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use carrick_link::ports::{LinkStore, StoreError};
-use carrick_link::record::{LinkName, LinkRecord, MirrorRecord};
+use carrick_link::record::{LinkName, LinkRecord, MirrorRecord, SourceSight};
 use carrick_link::report::RpoReport;
 use carrick_link::state::MirrorStatus;
 use carrick_protocol::ids::TopicName;
@@ -12,6 +12,7 @@ use carrick_storage::meta::{MetaError, MetaStore};
 use crate::records::link::LinkKeyspace;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
+use crate::records::source_sight::SourceSightKeyspace;
 
 /// Links, mirrors and reports as they survive a restart.
 pub struct Store {
@@ -52,6 +53,7 @@ impl LinkStore for Store {
         for mirror in self.load_mirrors()? {
             if mirror.link == *link {
                 batch.delete::<MirrorKeyspace>(&mirror.topic);
+                batch.delete::<SourceSightKeyspace>(&mirror.topic);
             }
         }
         self.meta.commit(batch).map_err(failed)
@@ -88,5 +90,27 @@ impl LinkStore for Store {
 
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
         self.meta.get::<RpoReportKeyspace>(topic).map_err(failed)
+    }
+
+    fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError> {
+        let sights = self.meta.scan::<SourceSightKeyspace>().map_err(failed)?;
+        let sights = sights.into_iter();
+        Ok(sights
+            .map(|(topic, partitions)| SourceSight { topic, partitions })
+            .collect())
+    }
+
+    fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError> {
+        let mut batch = self.meta.batch();
+        for sight in sights {
+            let mirror = self
+                .meta
+                .get::<MirrorKeyspace>(&sight.topic)
+                .map_err(failed)?;
+            if mirror.is_some_and(|mirror| mirror.status != MirrorStatus::Stopped) {
+                batch.put::<SourceSightKeyspace>(&sight.topic, &sight.partitions);
+            }
+        }
+        self.meta.commit(batch).map_err(failed)
     }
 }

@@ -186,6 +186,7 @@ fn stop(made_at_ms: i64) -> MirrorStop {
         record,
         report,
         kind: StopKind::Failover,
+        is_forced: false,
     }
 }
 

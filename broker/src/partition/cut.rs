@@ -64,6 +64,27 @@ impl Partition {
         Ok(cut)
     }
 
+    /// A partition that can't be cut because its disk has failed is no mirror from here on, as far
+    /// as that goes without a write to its log: it stays closed, and the next start ends what is
+    /// open in it.
+    pub(crate) fn let_go(&self) -> Cut {
+        let mut core = self.core.lock();
+        core.mode = Mode::Faulted;
+        let mut cut = match &core.log {
+            Some(log) => self.plan(log),
+            None => Cut {
+                mirror_end: self.snapshot().end(),
+                end: self.snapshot().end(),
+                leader_epoch: self.leader_epoch().next(),
+                max_producer_id: ProducerId::NONE,
+                aborted: Vec::new(),
+            },
+        };
+        cut.aborted.clear();
+        self.raise_leader_epoch(cut.leader_epoch);
+        cut
+    }
+
     /// What [`cut`](Self::cut) would find, without changing anything.
     ///
     /// # Errors

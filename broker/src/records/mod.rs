@@ -3,7 +3,7 @@
 //! Prefix bytes, never reused: 1 cluster, 2 topic, 3 topic_config, 4 producer_id_block, 5 group,
 //! 6 group_offset, 7 link, 8 mirror, 9 rpo_report, 10 transaction, 11 pending_offset,
 //! 12 consumer_group, 13 consumer_member, 14 consumer_target, 15 group_config, 16 client_quota,
-//! 17 broker_config.
+//! 17 broker_config, 20 source_sight.
 
 pub mod broker_config;
 pub mod client_quota;
@@ -20,6 +20,7 @@ mod names;
 pub mod pending_offset;
 pub mod producer_id_block;
 pub mod rpo_report;
+pub mod source_sight;
 pub mod topic;
 pub mod topic_config;
 pub mod transaction;

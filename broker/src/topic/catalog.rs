@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use carrick_link::stop_step::StopStep;
-use carrick_protocol::ids::{TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::disk::{DataDir, RetiredFolder};
 use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
@@ -252,6 +252,49 @@ impl Catalog {
             state.overrides.clone_from(&overrides);
             state.config = Arc::clone(&config);
         });
+        Ok(())
+    }
+
+    /// Tells clients of mirrors no smaller leader epochs than these, durably. Blocks on disk unless
+    /// all are known. What is no mirror is passed over.
+    ///
+    /// # Errors
+    /// Nothing was persisted or raised.
+    pub fn raise_leader_epochs(
+        &self,
+        epochs: &[(TopicPartition, LeaderEpoch)],
+    ) -> Result<(), TopicError> {
+        let _one_at_a_time = self.changes.lock();
+        let mut records: BTreeMap<TopicName, TopicRecord> = BTreeMap::new();
+        let mut raised = Vec::new();
+        for (id, epoch) in epochs {
+            let Some(topic) = self.topic(&id.topic).filter(|topic| topic.is_mirror()) else {
+                continue;
+            };
+            let partitions = topic.partitions();
+            let index = usize::try_from(id.partition).unwrap_or(usize::MAX);
+            let Some(partition) = partitions.get(index).cloned() else {
+                continue;
+            };
+            if partition.leader_epoch() < *epoch {
+                let record = records
+                    .entry(id.topic.clone())
+                    .or_insert_with(|| record_of(&topic, &partitions, true));
+                record.leader_epochs[index] = *epoch;
+                raised.push((partition, *epoch));
+            }
+        }
+        if raised.is_empty() {
+            return Ok(());
+        }
+        let mut batch = MetaBatch::new();
+        for (name, record) in &records {
+            batch.put::<TopicKeyspace>(name, record);
+        }
+        self.meta.commit(batch)?;
+        for (partition, epoch) in raised {
+            partition.raise_leader_epoch(epoch);
+        }
         Ok(())
     }
 

@@ -169,12 +169,15 @@ impl Supervisor {
         self.show_unavailable(fault, self.shared.now_ms());
     }
 
-    fn show_unavailable(&self, fault: Fault, now_ms: i64) {
+    fn show_unavailable(&mut self, fault: Fault, now_ms: i64) {
         let mut inner = self.shared.inner();
         let detail = fault.detail;
         if inner.set_state(LinkState::Unavailable, fault.code, detail.clone(), now_ms) {
             let (link, error) = (&self.shared.name, fault.code);
             tracing::warn!(%link, %error, "the source is unavailable: {detail}");
+            drop(inner);
+            self.beside
+                .spawn(Arc::clone(&self.shared).save_sights(true));
         }
     }
 

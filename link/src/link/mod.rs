@@ -15,6 +15,7 @@ pub(crate) mod health;
 mod jobs;
 pub(crate) mod running;
 pub(crate) mod shared;
+mod sights;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -39,6 +40,9 @@ use shared::{Ask, Inner, LinkShared};
 
 /// Replicators that ended by themselves are started anew this often.
 const RECONCILE_EVERY: Duration = Duration::from_secs(1);
+
+/// What was seen of the source is stored this often.
+const SIGHTS_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the supervisor until it is asked to stop.
 pub(crate) fn spawn(shared: Arc<LinkShared>, asks: UnboundedReceiver<Ask>) {
@@ -71,6 +75,7 @@ struct Supervisor {
     refresh: Option<BoxFuture<'static, Result<ClusterMetadata, SourceError>>>,
     jobs: Jobs,
     next_reconcile: Instant,
+    next_sights: Instant,
     next_check: Instant,
     next_refresh: Instant,
     refresh_backoff: Backoff,
@@ -114,6 +119,7 @@ impl Supervisor {
             refresh: None,
             jobs: Jobs::new(now),
             next_reconcile: now,
+            next_sights: now + SIGHTS_EVERY,
             next_check: now,
             next_refresh: now,
             refresh_backoff,
@@ -187,6 +193,7 @@ impl Supervisor {
             Some(Ask::Stop(done)) => {
                 self.running.stop().await;
                 self.jobs.stop().await;
+                Arc::clone(&self.shared).save_sights(true).await;
                 self.beside.shutdown().await;
                 let _ = done.send(());
                 false
@@ -213,6 +220,11 @@ impl Supervisor {
         if self.next_reconcile <= now {
             self.reconcile().await;
             self.next_reconcile = now + RECONCILE_EVERY;
+            if self.next_sights <= now {
+                self.next_sights = now + SIGHTS_EVERY;
+                self.beside
+                    .spawn(Arc::clone(&self.shared).save_sights(false));
+            }
             if self.shared.inner().has_unstored() {
                 self.beside.spawn(Arc::clone(&self.shared).store_failures());
             }

@@ -12,10 +12,10 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::config::LinkConfig;
+use crate::config::{ConfigError, LinkConfig};
 use crate::error::LinkError;
 use crate::ports::Ports;
-use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, StopKind};
+use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, SourceSight, StopKind};
 use crate::replicator::lag::StatusCell;
 use crate::source::SourceCluster;
 use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
@@ -52,6 +52,10 @@ pub(crate) struct Mirror {
     pub(crate) missing_since_ms: Option<i64>,
     /// It has failed, and that could not be stored when it happened.
     pub(crate) is_unstored: bool,
+    /// Why its promotion gets no further, if the source did not answer.
+    pub(crate) waits_for: Option<String>,
+    /// What is stored of what was last seen of its source.
+    pub(crate) stored_sight: Option<SourceSight>,
 }
 
 impl Mirror {
@@ -65,6 +69,8 @@ impl Mirror {
             is_cut_begun: false,
             missing_since_ms: None,
             is_unstored: false,
+            waits_for: None,
+            stored_sight: None,
         };
         mirror.fit_statuses();
         mirror
@@ -101,6 +107,9 @@ pub(crate) struct Inner {
     pub(crate) since_ms: i64,
     /// When the source last answered.
     pub(crate) seen_at_ms: Option<i64>,
+    /// What of the stored configs this version doesn't understand: the link has failed until that
+    /// is changed.
+    pub(crate) misconfigured: Option<String>,
     /// Why it has failed, if that could not be stored when it happened.
     pub(crate) unstored_failure: Option<LinkFailure>,
     /// By topic.
@@ -123,6 +132,8 @@ pub(crate) struct LinkShared {
     pub(crate) ports: Ports,
     /// Held while records of this link or its mirrors are changed.
     pub(crate) change: tokio::sync::Mutex<()>,
+    /// Held while what was seen of the source is stored.
+    pub(crate) sights: tokio::sync::Mutex<()>,
     /// The supervisor.
     pub(crate) asks: UnboundedSender<Ask>,
     /// Of everything that is fetched over the link.
@@ -156,6 +167,7 @@ impl LinkShared {
             error_detail: String::new(),
             since_ms: now_ms,
             seen_at_ms: None,
+            misconfigured: None,
             unstored_failure: None,
             mirrors,
             over: None,
@@ -167,6 +179,7 @@ impl LinkShared {
             links,
             ports,
             change: tokio::sync::Mutex::new(()),
+            sights: tokio::sync::Mutex::new(()),
             asks,
             throttle: Throttle::new(),
             inner: Mutex::new(inner),
@@ -364,6 +377,20 @@ impl LinkShared {
         let _ = self.asks.send(Ask::Restart);
     }
 
+    /// Fails the link for configs that this version doesn't understand. Nothing is stored: another
+    /// version may understand them.
+    pub(crate) fn misconfigure(&self, error: &ConfigError) {
+        tracing::error!(link = %self.name, %error, "a stored config is not understood");
+        let detail = format!(
+            "the stored config {error}. Set it anew or put it back to its default, or fail the \
+             mirrors over"
+        );
+        let now_ms = self.now_ms();
+        let mut inner = self.inner();
+        inner.misconfigured = Some(detail);
+        inner.begin(now_ms);
+    }
+
     /// Remembers whom the link is connected to.
     pub(crate) async fn learn_cluster_id(self: Arc<Self>, cluster_id: String) {
         let _change = self.change.lock().await;
@@ -383,6 +410,10 @@ impl Inner {
     pub(crate) fn begin(&mut self, now_ms: i64) {
         for task in &mut self.tasks {
             task.configure(&self.config, now_ms);
+        }
+        if let Some(detail) = self.misconfigured.clone() {
+            self.set_state(LinkState::Failed, LinkErrorCode::Unknown, detail, now_ms);
+            return;
         }
         let failure = self.record.failure.clone();
         match failure {
@@ -439,9 +470,11 @@ impl Inner {
 
     /// Whether the source is asked if it is there: also by a link that has failed, which goes on
     /// once it is. Only credentials that were refused are not shown again: that may lock an account.
+    /// Whom a link would ask whose configs are not understood nobody knows.
     pub(crate) fn is_probing(&self) -> bool {
-        let may_recover =
-            self.state == LinkState::Failed && self.error != LinkErrorCode::AuthenticationError;
+        let may_recover = self.state == LinkState::Failed
+            && self.error != LinkErrorCode::AuthenticationError
+            && self.misconfigured.is_none();
         self.runs() || may_recover
     }
 
@@ -451,6 +484,7 @@ impl Inner {
             Some(mirror) => {
                 mirror.record = record;
                 mirror.is_unstored = false;
+                mirror.waits_for = None;
                 mirror.fit_statuses();
             }
             None => {

@@ -11,6 +11,7 @@ use super::Supervisor;
 use super::running::Lead;
 use super::shared::LinkShared;
 use crate::record::MirrorRecord;
+use crate::replicator::lag::StatusCell;
 use crate::source::{ClusterMetadata, SourceError, SourceTopic, TopicSelection};
 use crate::state::MirrorError;
 use crate::tasks::topics::{self, Verdict};
@@ -83,6 +84,7 @@ impl Supervisor {
             }
         }
         self.running.assign(&self.leads);
+        self.tell_epochs();
         let waiters = std::mem::take(&mut self.waiters);
         for (topic, seen) in waiters {
             if unsettled.contains(&topic) {
@@ -185,6 +187,27 @@ impl Supervisor {
         has_all && !is_stale
     }
 
+    /// Clients are told no smaller epoch than the source's, durably.
+    fn tell_epochs(&mut self) {
+        let mut news = Vec::new();
+        for mirror in self.shared.inner().mirrors.values() {
+            for (partition, cell) in (0..).zip(&mirror.statuses) {
+                let at_source = TopicPartition::new(mirror.record.source_topic.clone(), partition);
+                let epoch = self.leads.get(&at_source).map(|lead| lead.epoch);
+                if let Some(epoch) = epoch
+                    && mirror.is_wanted()
+                    && cell.with(|status| status.told_epoch < Some(epoch))
+                {
+                    let here = TopicPartition::new(mirror.record.topic.clone(), partition);
+                    news.push((here, epoch, cell.clone()));
+                }
+            }
+        }
+        if !news.is_empty() {
+            self.beside.spawn(tell(Arc::clone(&self.shared), news));
+        }
+    }
+
     pub(super) fn count_stale(&mut self, record: &MirrorRecord, is_stale: bool) {
         if !is_stale {
             self.stale_epochs.remove(&record.topic);
@@ -206,6 +229,26 @@ impl Supervisor {
                 detail,
             );
         }
+    }
+}
+
+/// Stores and tells leader epochs; those that can't be stored come again with the next metadata.
+async fn tell(shared: Arc<LinkShared>, news: Vec<(TopicPartition, LeaderEpoch, StatusCell)>) {
+    let epochs: Vec<_> = news
+        .iter()
+        .map(|(partition, epoch, _)| (partition.clone(), *epoch))
+        .collect();
+    let told = shared.blocking(move |ports| ports.catalog.raise_leader_epochs(&epochs));
+    match told.await {
+        Ok(Ok(())) => {
+            for (_, epoch, cell) in news {
+                cell.with(|status| status.told_epoch = status.told_epoch.max(Some(epoch)));
+            }
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(link = %shared.name, %error, "the source's leader epochs are not stored");
+        }
+        Err(_) => {}
     }
 }
 

@@ -64,7 +64,7 @@ impl LinkManager {
             (MirrorAction::Failover, true) => reports(&shared, &chosen, StopKind::Failover).await,
             (MirrorAction::Promote, true) => reports(&shared, &chosen, StopKind::Promote).await,
             (MirrorAction::Failover, false) => {
-                run(cut::failover(Arc::clone(&shared), topics(&chosen))).await?
+                run(cut::failover(Arc::clone(&shared), topics(&chosen), false)).await?
             }
             (MirrorAction::Promote, false) => {
                 promote::promote(&shared, topics(&chosen), cancel).await?
@@ -350,7 +350,7 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopK
         let known = ends.get(&record.topic).cloned();
         let draft = rpo::Draft::of(shared, record, kind, true, known);
         let report = shared
-            .blocking(move |ports| draft.finish(&*ports.local))
+            .blocking(move |ports| draft.finish(&*ports.local, false))
             .await;
         let outcome = match report {
             Ok(Ok(mut report)) => {

@@ -30,7 +30,13 @@ use crate::stop_step::StopStep;
 pub(super) type SourceEnds = BTreeMap<TopicName, Vec<i64>>;
 
 /// Fails mirrors over, all at once, in whatever state they are.
-pub(super) async fn failover(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> Outcomes {
+///
+/// A topic with a partition whose disk has failed is refused, unless `is_forced`.
+pub(super) async fn failover(
+    shared: Arc<LinkShared>,
+    topics: Vec<TopicName>,
+    is_forced: bool,
+) -> Outcomes {
     if topics.is_empty() {
         return Outcomes::new();
     }
@@ -52,7 +58,8 @@ pub(super) async fn failover(shared: Arc<LinkShared>, topics: Vec<TopicName>) ->
             StopStep::FailoverStored.reached();
             shared.settled().await;
             StopStep::FailoverHeld.reached();
-            let mut done = cut(&shared, &names, StopKind::Failover, &SourceEnds::new()).await;
+            let ends = SourceEnds::new();
+            let mut done = cut(&shared, &names, StopKind::Failover, &ends, is_forced).await;
             rpo::make_exact(&shared, &mut done).await;
             outcomes.extend(done);
         }
@@ -138,6 +145,7 @@ pub(super) async fn cut(
     topics: &[TopicName],
     kind: StopKind,
     source_ends: &SourceEnds,
+    is_forced: bool,
 ) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let mut drafts = Vec::with_capacity(topics.len());
@@ -155,7 +163,7 @@ pub(super) async fn cut(
         .map(|(record, _)| record.topic.clone())
         .collect();
     let done = shared
-        .blocking(move |ports| stop(ports, drafts, kind))
+        .blocking(move |ports| stop(ports, drafts, kind, is_forced))
         .await;
     let ends = match done {
         Ok(ends) => ends,
@@ -228,15 +236,17 @@ fn stop(
     ports: &Ports,
     drafts: Vec<(MirrorRecord, Draft)>,
     kind: StopKind,
+    is_forced: bool,
 ) -> Vec<(TopicName, End)> {
     let mut ends = Vec::with_capacity(drafts.len());
     let mut stops = Vec::with_capacity(drafts.len());
     for (record, draft) in drafts {
-        match draft.finish(&*ports.local) {
+        match draft.finish(&*ports.local, is_forced) {
             Ok(report) => stops.push(MirrorStop {
                 record,
                 report,
                 kind,
+                is_forced,
             }),
             Err(error) => {
                 let end = refused(ports, &record.topic, error.into());

@@ -9,9 +9,10 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{LinkManager, MirrorAction, NewLink, Selection, show};
+use super::alter::run;
+use super::{LinkManager, MirrorAction, NewLink, Selection, cut, show};
 use crate::config::{ConfigError, LinkConfig};
-use crate::description::LinkDescription;
+use crate::description::{LinkDescription, MirrorOutcome};
 use crate::error::LinkError;
 use crate::link;
 use crate::link::health::Fault;
@@ -62,10 +63,11 @@ pub(super) fn typed(
     Ok(named(name, LinkConfig::parse(values)?))
 }
 
-/// The typed configs of a stored link.
-pub(super) fn stored(record: &LinkRecord) -> Result<LinkConfig, LinkError> {
-    let config = LinkConfig::stored(&record.configs, &record.unreadable)?;
-    Ok(named(&record.name, config))
+/// The typed configs of a link as stored, maybe by another version, and what this one doesn't
+/// understand.
+pub(super) fn stored(record: &LinkRecord) -> Result<(LinkConfig, Option<ConfigError>), LinkError> {
+    let (config, misunderstood) = LinkConfig::understood(&record.configs, &record.unreadable)?;
+    Ok((named(&record.name, config), misunderstood))
 }
 
 /// Refuses files of certificates and keys that can't be used.
@@ -175,6 +177,7 @@ impl LinkManager {
             let mut inner = shared.inner();
             inner.config = Arc::new(config);
             inner.source = source;
+            inner.misconfigured = None;
             inner.begin(now_ms);
         }
         let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
@@ -182,6 +185,28 @@ impl LinkManager {
         let _ = shared.asks.send(Ask::Restart);
         shared.settled().await;
         Ok(())
+    }
+
+    /// Fails those over by force that a fault on a disk has kept from it.
+    async fn let_go(
+        &self,
+        shared: &Arc<LinkShared>,
+        outcomes: Vec<MirrorOutcome>,
+    ) -> Result<(), LinkError> {
+        let mut faulted = Vec::new();
+        for outcome in outcomes {
+            match outcome.result {
+                Ok(_) => {}
+                Err(LinkError::Catalog(_) | LinkError::Target(_)) => {
+                    faulted.extend(TopicName::new(&outcome.topic));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        let forced = run(cut::failover(Arc::clone(shared), faulted, true)).await?;
+        forced
+            .into_values()
+            .try_for_each(|outcome| outcome.map(drop))
     }
 
     pub(super) async fn do_delete_link(&self, name: &str, force: bool) -> Result<(), LinkError> {
@@ -202,9 +227,7 @@ impl LinkManager {
             let outcomes = self
                 .alter_mirrors(name, MirrorAction::Failover, Selection::All, false, None)
                 .await?;
-            for outcome in outcomes {
-                outcome.result?;
-            }
+            self.let_go(&shared, outcomes).await?;
         }
         let _admin = self.admin().await?;
         let _change = shared.change.lock().await;

@@ -130,8 +130,8 @@ impl LinkManager {
     /// tokio runtime.
     ///
     /// # Errors
-    /// `Store` if the stored links can't be read; `InvalidConfig` if this version doesn't know
-    /// one's configs.
+    /// `Store` if the stored links can't be read. A link with configs that this version doesn't
+    /// understand is there, and `FAILED`.
     pub async fn start(ports: Ports) -> Result<Arc<Self>, LinkError> {
         let manager = Arc::new(Self {
             ports: ports.clone(),
@@ -139,21 +139,27 @@ impl LinkManager {
             admin: tokio::sync::Mutex::new(()),
             is_stopping: AtomicBool::new(false),
         });
-        let (records, mut mirrors, begun) = blocking(move || {
+        let (records, mut mirrors, begun, sights) = blocking(move || {
             let links = ports.store.load_links()?;
             let mirrors = ports.store.load_mirrors()?;
             let begun = cut::broken_off(&*ports.store, &mirrors)?;
-            Ok::<_, LinkError>((links, mirrors, begun))
+            let sights = ports.store.load_sights()?;
+            let sights = sights.into_iter().map(|sight| (sight.topic.clone(), sight));
+            Ok::<_, LinkError>((links, mirrors, begun, sights.collect()))
         })
         .await??;
         for record in records {
-            let config = links::stored(&record)?;
+            let (config, misunderstood) = links::stored(&record)?;
             let (own, others): (Vec<_>, Vec<_>) = mirrors
                 .into_iter()
                 .partition(|mirror| mirror.link == record.name);
             mirrors = others;
             let interrupted = own.clone();
             let shared = manager.run_link(record, config, own, &begun);
+            if let Some(error) = misunderstood {
+                shared.misconfigure(&error);
+            }
+            shared.recall(&sights);
             show_stored(&shared).await?;
             take_up(&shared, &interrupted);
         }
@@ -204,7 +210,8 @@ impl LinkManager {
         Ok(show::link(&*self.shared(name)?))
     }
 
-    /// Deletes a link. With `force` its mirrors are failed over first.
+    /// Deletes a link. With `force` its mirrors are failed over first; a partition whose disk has
+    /// failed is let go as it is.
     ///
     /// # Errors
     /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`; with `force` whatever kept a mirror from
@@ -437,7 +444,7 @@ fn take_up(shared: &Arc<LinkShared>, mirrors: &[MirrorRecord]) {
     };
     let failovers = stopping(StopKind::Failover);
     if !failovers.is_empty() {
-        tokio::spawn(cut::failover(Arc::clone(shared), failovers));
+        tokio::spawn(cut::failover(Arc::clone(shared), failovers, false));
     }
     let promotions = stopping(StopKind::Promote);
     if !promotions.is_empty() {

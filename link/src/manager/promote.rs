@@ -185,7 +185,9 @@ pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>)
             .as_ref()
             .is_none_or(|targets| are_reached(&shared, targets))
         {
-            match source_ends(&shared, &waiting).await {
+            let asked = source_ends(&shared, &waiting).await;
+            note_wait(&shared, &waiting, asked.as_ref().err());
+            match asked {
                 Ok(ends) if are_reached(&shared, &ends) => {
                     if let Some(done) = try_cut(&shared, &waiting).await {
                         outcomes.extend(done);
@@ -198,6 +200,16 @@ pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>)
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Shows what keeps promotions from getting further: a source that doesn't answer.
+fn note_wait(shared: &LinkShared, topics: &[TopicName], error: Option<&LinkError>) {
+    let mut inner = shared.inner();
+    for topic in topics {
+        if let Some(mirror) = inner.mirrors.get_mut(topic) {
+            mirror.waits_for = error.map(ToString::to_string);
+        }
     }
 }
 
@@ -256,7 +268,7 @@ async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outco
     let cut = match asked {
         Ok(Ok(ends)) if are_reached(shared, &ends) => {
             StopStep::Confirmed.reached();
-            Some(cut::cut(shared, topics, StopKind::Promote, &ends).await)
+            Some(cut::cut(shared, topics, StopKind::Promote, &ends, false).await)
         }
         _ => None,
     };
@@ -270,7 +282,14 @@ async fn finish_cut(shared: &Arc<LinkShared>, topics: Vec<TopicName>) -> Outcome
     let _change = shared.change.lock().await;
     let (mut topics, _) = split_broken_off(shared, topics);
     topics.retain(|topic| is_promoting(shared, topic));
-    cut::cut(shared, &topics, StopKind::Promote, &SourceEnds::new()).await
+    cut::cut(
+        shared,
+        &topics,
+        StopKind::Promote,
+        &SourceEnds::new(),
+        false,
+    )
+    .await
 }
 
 /// The last sync of topic configs. A source that doesn't tell them any more holds up no promotion.

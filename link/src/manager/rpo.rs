@@ -15,7 +15,7 @@ use super::alter::Outcomes;
 use super::links::reach;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
-use crate::ports::{LocalBatches, TargetError};
+use crate::ports::{LocalBatches, LocalEnds, TargetError};
 use crate::record::{MirrorRecord, StopKind};
 use crate::replicator::lag::StatusCell;
 use crate::report::{PartitionRpo, RpoReport};
@@ -62,15 +62,24 @@ impl Draft {
         }
     }
 
-    /// The report. Reads the logs' ends: may wait for a disk.
-    pub(crate) fn finish(self, local: &dyn LocalBatches) -> Result<RpoReport, TargetError> {
+    /// The report. Reads the logs' ends: may wait for a disk. Of a log that can't be read it says
+    /// what was known last, if `is_forced`.
+    pub(crate) fn finish(
+        self,
+        local: &dyn LocalBatches,
+        is_forced: bool,
+    ) -> Result<RpoReport, TargetError> {
         let mut partitions = Vec::with_capacity(self.statuses.len());
         for (partition, status) in (0..).zip(&self.statuses) {
             let key = TopicPartition::new(self.record.topic.clone(), partition);
-            let ends = local.ends(&key).map_err(|error| match error {
-                TargetError::Storage(detail) => TargetError::Storage(format!("{key}: {detail}")),
-                other => other,
-            })?;
+            let ends = match local.ends(&key) {
+                Ok(ends) => ends,
+                Err(_) if is_forced => last_known(status),
+                Err(TargetError::Storage(detail)) => {
+                    return Err(TargetError::Storage(format!("{key}: {detail}")));
+                }
+                Err(other) => return Err(other),
+            };
             let (seen, seen_at_ms, caught_up_ms, lost_to_retention) = status.with(|status| {
                 let seen = status.source_high_watermark.map(|offset| offset.0);
                 let caught_up_ms = status.caught_up_at_ms();
@@ -112,6 +121,14 @@ impl Draft {
             partitions,
         })
     }
+}
+
+fn last_known(status: &StatusCell) -> LocalEnds {
+    status.with(|status| LocalEnds {
+        log_start: status.mirror_start,
+        end: status.mirror_end,
+        ..LocalEnds::default()
+    })
 }
 
 /// Where partitions ended at the source, which it has said after `asked_at_ms`.

@@ -63,11 +63,7 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
     };
     let fresh_ms = fresh_ms(inner);
     let lags = lags(mirror, now_ms, fresh_ms);
-    let error_detail = if record.error_detail.is_empty() && status != record.status {
-        inner.error_detail.clone()
-    } else {
-        record.error_detail.clone()
-    };
+    let error_detail = error_detail(inner, mirror, status);
     MirrorDescription {
         link: record.link.to_string(),
         topic: record.topic.to_string(),
@@ -84,6 +80,23 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         created_ms: record.created_ms,
         lag: LagSummary::of(&lags),
         lags,
+    }
+}
+
+/// Why it is as it is: its own error, the link's, or what its promotion waits for.
+fn error_detail(inner: &Inner, mirror: &Mirror, status: MirrorStatus) -> String {
+    let record = &mirror.record;
+    let is_waiting = record.stopping == Some(StopKind::Promote) && !mirror.is_cut_begun;
+    let waits_for = match inner.state {
+        LinkState::Unavailable => Some(&inner.error_detail),
+        _ => mirror.waits_for.as_ref(),
+    };
+    match waits_for {
+        Some(why) if is_waiting => format!("the promotion waits for the source: {why}"),
+        _ if record.error_detail.is_empty() && status != record.status => {
+            inner.error_detail.clone()
+        }
+        _ => record.error_detail.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ mod closest;
 mod faults;
 mod limits;
 mod lives;
+mod restarts;
 mod stops;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::ports::TopicCatalog;
+use crate::ports::{LinkStore, TopicCatalog};
 use crate::state::{LinkErrorCode, LinkState, MirrorError, TaskErrorCode, TaskState};
 use crate::testing::batches::{batch, joined};
 use crate::testing::here::FakeHere;
@@ -94,11 +95,19 @@ impl World {
         outcomes.into_iter().next().unwrap().result
     }
 
+    /// A restart, before which the record of a link was changed behind the manager's back.
+    async fn restart_with(&mut self, record: &crate::record::LinkRecord) {
+        self.manager.shutdown().await;
+        self.here.save_link(record).unwrap();
+        self.restart().await;
+    }
+
     /// As after a kill: nothing is told to the old manager but that it is over.
     async fn restart(&mut self) {
         self.manager.shutdown().await;
         self.here.restarted();
-        let ports = crate::testing::ports(&self.here, &self.source);
+        let mut ports = crate::testing::ports(&self.here, &self.source);
+        ports.clock = Arc::clone(&self.manager.ports.clock);
         self.manager = LinkManager::start(ports).await.unwrap();
     }
 }

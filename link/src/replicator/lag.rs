@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use carrick_protocol::ids::{NodeId, Offset};
+use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset};
 use parking_lot::Mutex;
 
 use crate::description::PartitionLag;
@@ -115,6 +115,8 @@ pub(crate) struct Status {
     pub(crate) truncated: i64,
     /// The leader at the source.
     pub(crate) leader: Option<NodeId>,
+    /// The largest leader epoch of the source that clients here are told durably.
+    pub(crate) told_epoch: Option<LeaderEpoch>,
     /// Whom it is fetched from there.
     pub(crate) replica: Option<NodeId>,
     /// What goes wrong at the moment.

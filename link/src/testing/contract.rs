@@ -12,7 +12,7 @@ use super::batches::{batch, joined};
 use crate::ports::{
     Lease, LinkStore, LocalBatches, MirrorPartition, MirrorTarget, TargetError, TopicCatalog,
 };
-use crate::record::LinkName;
+use crate::record::{LinkName, PartitionSight, SourceSight};
 
 /// What the suite needs of an implementation.
 pub trait Harness {
@@ -26,6 +26,8 @@ pub trait Harness {
     fn store(&self) -> Arc<dyn LinkStore>;
     /// A name that no topic has.
     fn fresh(&self) -> TopicName;
+    /// The leader epoch that consumers are told.
+    fn leader_epoch(&self, partition: &TopicPartition) -> LeaderEpoch;
     /// The link that mirrors belong to.
     fn link(&self) -> LinkName;
     /// A new, empty partition of a new mirror topic of that link.
@@ -54,6 +56,8 @@ pub fn all(harness: &dyn Harness) {
     topics::mirrors_come_together_and_each_is_answered(harness);
     topics::a_mirror_keeps_configs_of_its_own(harness);
     topics::reports_are_kept_together(harness);
+    leader_epochs_of_mirrors_go_up_and_never_back(harness);
+    sights_are_kept_of_live_mirrors_only(harness);
 }
 
 fn open(harness: &dyn Harness, at: &TopicPartition, epoch: u64) -> Box<dyn MirrorPartition> {
@@ -335,6 +339,56 @@ pub fn what_was_stored_is_there_after_opening_again(harness: &dyn Harness) {
     assert_eq!(mirror.last_epoch(), Some(LeaderEpoch(3)));
 }
 
+/// Consumers are told the source's epochs, whatever is in the log.
+pub fn leader_epochs_of_mirrors_go_up_and_never_back(harness: &dyn Harness) {
+    let (at, local) = (harness.mirror(), harness.ordinary());
+    let catalog = harness.catalog();
+    let raise = |epoch| {
+        let gone = TopicPartition::new(at.topic.clone(), 99);
+        let all = [at.clone(), gone, local.clone()].map(|key| (key, LeaderEpoch(epoch)));
+        catalog.raise_leader_epochs(&all)
+    };
+    assert_eq!(raise(7), Ok(()));
+    assert_eq!(harness.leader_epoch(&at), LeaderEpoch(7));
+    assert_eq!(raise(3), Ok(()));
+    assert_eq!(harness.leader_epoch(&at), LeaderEpoch(7));
+    assert!(harness.leader_epoch(&local) < LeaderEpoch(3), "no mirror");
+    let mut mirror = open(harness, &at, 1);
+    assert_eq!(mirror.append(batch(0, 2, 5), Offset(2)), Ok(Offset(2)));
+    assert_eq!(mirror.last_epoch(), Some(LeaderEpoch(5)));
+    assert_eq!(harness.leader_epoch(&at), LeaderEpoch(7));
+}
+
+/// What was last seen of a source goes with the mirror.
+pub fn sights_are_kept_of_live_mirrors_only(harness: &dyn Harness) {
+    let (at, local) = (harness.mirror(), harness.ordinary());
+    let store = harness.store();
+    let seen = |topic: &TopicPartition, end| SourceSight {
+        topic: topic.topic.clone(),
+        partitions: vec![PartitionSight {
+            partition: 0,
+            high_watermark: Offset(end),
+            seen_at_ms: 5,
+            caught_up_ms: None,
+        }],
+    };
+    let kept = || -> Vec<SourceSight> {
+        let all = store.load_sights().expect("they can be read");
+        let ours = all
+            .into_iter()
+            .filter(|sight| sight.topic == at.topic || sight.topic == local.topic);
+        ours.collect()
+    };
+    for end in [10, 20] {
+        let sights = [seen(&at, end), seen(&local, end)];
+        assert_eq!(store.save_sights(&sights), Ok(()));
+        assert_eq!(kept(), [seen(&at, end)]);
+    }
+    harness.cut(&at);
+    let is_gone = kept().is_empty();
+    assert!(is_gone, "a mirror that was stopped has no source");
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -358,14 +412,6 @@ mod tests {
     }
 
     impl Harness for Fake {
-        fn catalog(&self) -> Arc<dyn TopicCatalog> {
-            Arc::new(self.here.clone())
-        }
-
-        fn store(&self) -> Arc<dyn LinkStore> {
-            Arc::new(self.here.clone())
-        }
-
         fn fresh(&self) -> TopicName {
             self.name()
         }
@@ -376,6 +422,18 @@ mod tests {
 
         fn local(&self) -> Arc<dyn LocalBatches> {
             Arc::new(self.here.clone())
+        }
+
+        fn catalog(&self) -> Arc<dyn TopicCatalog> {
+            Arc::new(self.here.clone())
+        }
+
+        fn store(&self) -> Arc<dyn LinkStore> {
+            Arc::new(self.here.clone())
+        }
+
+        fn leader_epoch(&self, at: &TopicPartition) -> LeaderEpoch {
+            self.here.leader_epoch(&at.topic, at.partition)
         }
 
         fn link(&self) -> LinkName {

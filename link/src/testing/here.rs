@@ -1,5 +1,7 @@
 //! This cluster, in memory: every port but the clock.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,11 +11,12 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, TopicPartit
 use parking_lot::Mutex;
 
 use crate::ports::{
-    CatalogError, Lease, LinkStore, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget,
-    StoreError, TargetError, TopicAnswer, TopicCatalog, TopicCut,
+    CatalogError, Lease, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget, StoreError,
+    TargetError, TopicAnswer, TopicCatalog, TopicCut,
 };
 use crate::record::{
     LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic, PartitionCut,
+    SourceSight,
 };
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorStatus};
@@ -38,6 +41,8 @@ struct Log {
     lease: u64,
     /// A cut has begun.
     is_fenced: bool,
+    /// The largest leader epoch in which the source was seen.
+    source_epoch: i32,
     /// The leader epoch once it is writable.
     cut_epoch: Option<LeaderEpoch>,
 }
@@ -55,6 +60,7 @@ struct State {
     links: BTreeMap<LinkName, LinkRecord>,
     mirrors: BTreeMap<TopicName, MirrorRecord>,
     reports: BTreeMap<TopicName, RpoReport>,
+    sights: BTreeMap<TopicName, SourceSight>,
     /// Appends fail with this.
     append_error: Option<TargetError>,
     /// The next cuts fail with this, once everything is fenced.
@@ -144,6 +150,15 @@ impl FakeHere {
         self.with(topic, partition, |log| log.cut_epoch)
     }
 
+    /// The leader epoch that consumers are told of a partition.
+    pub fn leader_epoch(&self, topic: &str, partition: i32) -> LeaderEpoch {
+        self.with(topic, partition, |log| {
+            let last = log.batches.last();
+            let in_log = last.map_or(0, |batch| batch.header.leader_epoch.0);
+            LeaderEpoch(in_log.max(log.source_epoch))
+        })
+    }
+
     /// Turns a bit of the last stored batch.
     pub fn damage(&self, topic: &str, partition: i32) {
         self.with(topic, partition, |log| {
@@ -215,6 +230,7 @@ impl FakeHere {
         state.topics.remove(topic);
         state.mirrors.remove(topic);
         state.reports.remove(topic);
+        state.sights.remove(topic);
     }
 
     /// The topic is no mirror any more.
@@ -225,6 +241,7 @@ impl FakeHere {
             .get_mut(topic)
             .expect("the topic exists")
             .is_mirror = false;
+        state.sights.remove(topic);
     }
 
     /// How many appends there were.
@@ -283,6 +300,7 @@ impl State {
         self.topics.insert(spec.topic.clone(), topic);
         self.put_mirror(record);
         self.reports.remove(&spec.topic);
+        self.sights.remove(&spec.topic);
         Ok(())
     }
 }
@@ -302,12 +320,14 @@ impl State {
         for log in &mut topic.partitions {
             log.is_fenced = topic.is_mirror;
         }
-        self.refused_cuts.get(name).cloned().map_or(Ok(()), Err)
+        let refused = self.refused_cuts.get(name).filter(|_| !stop.is_forced);
+        refused.cloned().map_or(Ok(()), Err)
     }
 
     fn finish_cut(&mut self, stop: &MirrorStop) -> Vec<PartitionCut> {
         let name = &stop.record.topic;
         self.put_mirror(&stop.record);
+        self.sights.remove(name);
         let topic = self.topics.get_mut(name).expect("it was fenced");
         if !std::mem::take(&mut topic.is_mirror) {
             return Vec::new();
@@ -315,7 +335,8 @@ impl State {
         let cuts = (0..).zip(&mut topic.partitions).map(|(partition, log)| {
             let last = log.batches.last();
             let last = last.map_or(LeaderEpoch(0), |it| it.header.leader_epoch);
-            let leader_epoch = *log.cut_epoch.get_or_insert(LeaderEpoch(last.0 + 1));
+            let last = last.0.max(log.source_epoch);
+            let leader_epoch = *log.cut_epoch.get_or_insert(LeaderEpoch(last + 1));
             PartitionCut {
                 partition: TopicPartition::new(name.clone(), partition),
                 mirror_end: log.end,
@@ -617,6 +638,23 @@ impl TopicCatalog for FakeHere {
         Ok(found.configs.clone().into_iter().collect())
     }
 
+    fn raise_leader_epochs(
+        &self,
+        epochs: &[(TopicPartition, LeaderEpoch)],
+    ) -> Result<(), CatalogError> {
+        let mut state = self.state.lock();
+        state.can_store().map_err(not_stored)?;
+        for (partition, epoch) in epochs {
+            let topic = state.topics.get(&partition.topic);
+            if topic.is_some_and(|topic| topic.is_mirror)
+                && let Ok(log) = state.log(partition)
+            {
+                log.source_epoch = log.source_epoch.max(epoch.0);
+            }
+        }
+        Ok(())
+    }
+
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         let mut state = self.state.lock();
         state.can_store().map_err(not_stored)?;
@@ -630,59 +668,5 @@ impl TopicCatalog for FakeHere {
             .zip(fenced)
             .map(|(stop, fenced)| fenced.map(|()| state.finish_cut(stop)))
             .collect())
-    }
-}
-
-impl LinkStore for FakeHere {
-    fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError> {
-        Ok(self.state.lock().links.values().cloned().collect())
-    }
-
-    fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError> {
-        Ok(self.state.lock().mirrors.values().cloned().collect())
-    }
-
-    fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        state.can_store()?;
-        state.links.insert(link.name.clone(), link.clone());
-        Ok(())
-    }
-
-    fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        state.can_store()?;
-        state.links.remove(link);
-        state.mirrors.retain(|_, mirror| mirror.link != *link);
-        Ok(())
-    }
-
-    fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        state.can_store()?;
-        for mirror in mirrors {
-            state.put_mirror(mirror);
-            let status = mirror.status;
-            if !matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped) {
-                state.reports.remove(&mirror.topic);
-            }
-        }
-        Ok(())
-    }
-
-    fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
-        let mut state = self.state.lock();
-        state.can_store()?;
-        for report in reports {
-            let topic = TopicName::new(&report.topic).unwrap();
-            if state.mirrors.contains_key(&topic) {
-                state.reports.insert(topic, report.clone());
-            }
-        }
-        Ok(())
-    }
-
-    fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
-        Ok(self.state.lock().reports.get(topic).cloned())
     }
 }

@@ -21,14 +21,6 @@ impl Real {
 }
 
 impl Harness for Real {
-    fn catalog(&self) -> Arc<dyn TopicCatalog> {
-        Arc::clone(&self.rig.ports.catalog)
-    }
-
-    fn store(&self) -> Arc<dyn LinkStore> {
-        Arc::clone(&self.rig.ports.store)
-    }
-
     fn fresh(&self) -> TopicName {
         self.name()
     }
@@ -39,6 +31,19 @@ impl Harness for Real {
 
     fn local(&self) -> Arc<dyn LocalBatches> {
         Arc::clone(&self.rig.ports.local)
+    }
+
+    fn catalog(&self) -> Arc<dyn TopicCatalog> {
+        Arc::clone(&self.rig.ports.catalog)
+    }
+
+    fn store(&self) -> Arc<dyn LinkStore> {
+        Arc::clone(&self.rig.ports.store)
+    }
+
+    fn leader_epoch(&self, at: &TopicPartition) -> LeaderEpoch {
+        let partition = self.rig.topics.partition(&at.topic, at.partition);
+        partition.unwrap().leader_epoch()
     }
 
     fn link(&self) -> LinkName {

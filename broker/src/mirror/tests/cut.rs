@@ -42,6 +42,13 @@ impl TopicCatalog for BreaksOff {
         self.real.configs(topic)
     }
 
+    fn raise_leader_epochs(
+        &self,
+        epochs: &[(TopicPartition, LeaderEpoch)],
+    ) -> Result<(), CatalogError> {
+        self.real.raise_leader_epochs(epochs)
+    }
+
     fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
         if let Some(places) = self.places.lock().take() {
             breaks::after(places);
@@ -239,4 +246,41 @@ fn a_topic_that_can_not_be_cut_is_refused_alone_and_the_others_go_on() {
     let again = rig.stop().unwrap();
     assert_eq!(again.len(), 2);
     assert!(!rig.topics.topic("orders").unwrap().is_mirror());
+}
+
+#[test]
+fn a_partition_whose_disk_has_failed_is_let_go_by_force_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    rig.door(0, 1)
+        .append(transactional(0, 77, 0), Offset(3))
+        .unwrap();
+    rig.door(1, 1).append(plain(0, 7), Offset(3)).unwrap();
+    for is_forced in [false, true] {
+        // After the reports: the flush of the first partition.
+        breaks::after(1);
+        let stop = MirrorStop {
+            is_forced,
+            ..stop(1)
+        };
+        let cuts = rig.ports.catalog.stop_mirrors(&[stop]).unwrap();
+        breaks::none();
+        assert_eq!(cuts[0].is_ok(), is_forced, "{cuts:?}");
+        let topic = rig.topics.topic("orders").unwrap();
+        assert_eq!(topic.is_mirror(), !is_forced);
+    }
+    let modes = |rig: &Rig| {
+        let topic = rig.topics.topic("orders").unwrap();
+        [0, 1].map(|partition| topic.partition(partition).unwrap().mode())
+    };
+    assert_eq!(modes(&rig), [Mode::Faulted, Mode::Writable]);
+    let epoch = |rig: &Rig| {
+        let topic = rig.topics.topic("orders").unwrap();
+        topic.partition(0).unwrap().leader_epoch()
+    };
+    let let_go_at = epoch(&rig);
+    drop(rig);
+    let rig = Rig::open(&dir);
+    assert_eq!(modes(&rig), [Mode::Writable, Mode::Writable]);
+    assert!(epoch(&rig) >= let_go_at);
 }

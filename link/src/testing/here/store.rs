@@ -1,0 +1,83 @@
+//! Links, mirrors and what is kept with them.
+
+use carrick_protocol::ids::TopicName;
+
+use super::{FakeHere, State};
+use crate::ports::{LinkStore, StoreError};
+use crate::record::{LinkName, LinkRecord, MirrorRecord, SourceSight};
+use crate::report::RpoReport;
+use crate::state::MirrorStatus;
+
+impl LinkStore for FakeHere {
+    fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError> {
+        Ok(self.state.lock().links.values().cloned().collect())
+    }
+
+    fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError> {
+        Ok(self.state.lock().mirrors.values().cloned().collect())
+    }
+
+    fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.can_store()?;
+        state.links.insert(link.name.clone(), link.clone());
+        Ok(())
+    }
+
+    fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.can_store()?;
+        state.links.remove(link);
+        state.mirrors.retain(|_, mirror| mirror.link != *link);
+        let State {
+            sights, mirrors, ..
+        } = &mut *state;
+        sights.retain(|topic, _| mirrors.contains_key(topic));
+        Ok(())
+    }
+
+    fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.can_store()?;
+        for mirror in mirrors {
+            state.put_mirror(mirror);
+            let status = mirror.status;
+            if !matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped) {
+                state.reports.remove(&mirror.topic);
+            }
+        }
+        Ok(())
+    }
+
+    fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.can_store()?;
+        for report in reports {
+            let topic = TopicName::new(&report.topic).unwrap();
+            if state.mirrors.contains_key(&topic) {
+                state.reports.insert(topic, report.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
+        Ok(self.state.lock().reports.get(topic).cloned())
+    }
+
+    fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError> {
+        Ok(self.state.lock().sights.values().cloned().collect())
+    }
+
+    fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.can_store()?;
+        for sight in sights {
+            let mirror = state.mirrors.get(&sight.topic);
+            if mirror.is_some_and(|mirror| mirror.status != MirrorStatus::Stopped) {
+                state.sights.insert(sight.topic.clone(), sight.clone());
+            }
+        }
+        Ok(())
+    }
+}
