@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod brokers;
+mod chained;
 mod compaction;
 mod consumer_groups;
 mod failover;
