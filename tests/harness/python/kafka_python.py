@@ -263,26 +263,4 @@ def alter_offsets(admin, q):
             raise result()
 
 
-line.serve({
-    "version": lambda q: {"version": kafka.__version__},
-    "produce": produce,
-    "transaction": transaction,
-    "process": process,
-    "consume": consume,
-    "member_start": member_start,
-    "member_state": lambda q: MEMBERS[q["name"]].state(),
-    "member_stop": lambda q: MEMBERS.pop(q["name"]).stop(),
-    "commit": commit,
-    "committed": committed,
-    "create_topic": with_admin(create_topic),
-    "describe_topic": with_admin(describe_topic),
-    "create_partitions": with_admin(create_partitions),
-    "delete_topic": with_admin(delete_topic),
-    "describe_configs": with_admin(describe_configs),
-    "alter_configs": with_admin(alter_configs),
-    "list_groups": with_admin(list_groups),
-    "describe_group": with_admin(describe_group),
-    "delete_group": with_admin(delete_group),
-    "group_offsets": with_admin(group_offsets),
-    "alter_offsets": with_admin(alter_offsets),
-}, line.wire_name)
+line.serve(line.table(globals(), kafka.__version__), line.wire_name)

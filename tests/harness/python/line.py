@@ -40,6 +40,23 @@ async def serve_async(ops, code):
         print(json.dumps(answer), flush=True)
 
 
+ADMIN_OPS = (
+    "create_topic", "describe_topic", "create_partitions", "delete_topic", "describe_configs", "alter_configs", "list_groups",
+    "describe_group", "delete_group", "group_offsets", "alter_offsets")
+
+
+def table(peer, version):
+    """The ops of a peer whose functions have their names: `peer` is its `globals()`, with `MEMBERS` by name, and with
+    `with_admin`, which makes an op of a function of an admin client and the request."""
+    ops = {op: peer[op] for op in ("produce", "transaction", "process", "consume", "member_start", "commit", "committed")}
+    ops.update({op: peer["with_admin"](peer[op]) for op in ADMIN_OPS})
+    members = peer["MEMBERS"]
+    ops["version"] = lambda q: {"version": version}
+    ops["member_state"] = lambda q: members[q["name"]].state()
+    ops["member_stop"] = lambda q: members.pop(q["name"]).stop()
+    return ops
+
+
 def known(ops, request):
     if request["op"] not in ops:
         raise ValueError(f"unknown op {request['op']}")
