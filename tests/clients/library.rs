@@ -5,11 +5,13 @@ use harness::{Peer, Result};
 
 use crate::matrix::{Ready, Row, Section};
 use crate::scenarios::{CAPABILITIES, Capability};
+use crate::versions::Pinned;
 
 /// A client library whose peer speaks the lines of `harness::peer`.
 #[derive(Clone, Copy)]
 pub struct Library {
     pub name: &'static str,
+    pub version: Pinned,
     /// Prepares what [`Library::start`] needs, or says which line installs it.
     pub needs: fn() -> Result<Ready>,
     /// One more process of it, pointed at a bootstrap address.
@@ -28,7 +30,9 @@ impl Library {
 
 /// The row of a library: every capability, or why it lacks it.
 pub fn row(library: Library) -> Row {
-    let row = Row::new(Section::Libraries, library.name).needs(library.needs);
+    let row = Row::new(Section::Libraries, library.name)
+        .version(library.version.read())
+        .needs(library.needs);
     CAPABILITIES
         .iter()
         .fold(row, |row, capability| with(row, library, capability))
@@ -65,15 +69,20 @@ pub fn rows() -> Vec<Row> {
     LIBRARIES.iter().copied().map(row).collect()
 }
 
+const PYTHON: &str = "tests/harness/python/requirements.txt";
+const GO: &str = "tests/harness/go/go.mod";
+
 const LIBRARIES: &[Library] = &[
     Library {
         name: "java",
+        version: Pinned::In("tests/harness/java/pom.xml", "<kafka.version>"),
         needs: nothing,
         start: Peer::java,
         lacks: &[],
     },
     Library {
         name: "librdkafka",
+        version: Pinned::In("Cargo.lock", "name = \"rdkafka-sys\"\nversion = \""),
         needs: nothing,
         start: Peer::librdkafka,
         lacks: &[(
@@ -83,12 +92,14 @@ const LIBRARIES: &[Library] = &[
     },
     Library {
         name: "confluent-kafka-python",
+        version: Pinned::In(PYTHON, "confluent-kafka=="),
         needs: || prepared(Toolchain::Python),
         start: |at| Peer::python("confluent-kafka-python", "confluent.py", at),
         lacks: &[],
     },
     Library {
         name: "aiokafka",
+        version: Pinned::In(PYTHON, "aiokafka=="),
         needs: || prepared(Toolchain::Python),
         start: |at| Peer::python("aiokafka", "aio.py", at),
         lacks: &[
@@ -99,24 +110,28 @@ const LIBRARIES: &[Library] = &[
     },
     Library {
         name: "kafka-python",
+        version: Pinned::In(PYTHON, "kafka-python=="),
         needs: || prepared(Toolchain::Python),
         start: |at| Peer::python("kafka-python", "kafka_python.py", at),
         lacks: &[("group KIP-848", NO_KIP_848)],
     },
     Library {
         name: "franz-go",
+        version: Pinned::In(GO, "twmb/franz-go v"),
         needs: || prepared(Toolchain::Go),
         start: |at| Peer::go("franz-go", "franz", at),
         lacks: &[],
     },
     Library {
         name: "sarama",
+        version: Pinned::In(GO, "IBM/sarama v"),
         needs: || prepared(Toolchain::Go),
         start: |at| Peer::go("sarama", "sarama", at),
         lacks: &[("group KIP-848", NO_KIP_848)],
     },
     Library {
         name: "kafka-go",
+        version: Pinned::In(GO, "segmentio/kafka-go v"),
         needs: || prepared(Toolchain::Go),
         start: |at| Peer::go("kafka-go", "segmentio", at),
         lacks: &[
@@ -127,6 +142,7 @@ const LIBRARIES: &[Library] = &[
     },
     Library {
         name: "kafkajs",
+        version: Pinned::In("tests/harness/node/package.json", "\"kafkajs\": \""),
         needs: || prepared(Toolchain::Node),
         start: |at| Peer::node("kafkajs", "kafkajs.js", at),
         lacks: &[("group KIP-848", NO_KIP_848)],

@@ -9,6 +9,7 @@ mod library;
 mod matrix;
 mod scenarios;
 mod table;
+mod versions;
 
 use std::process::ExitCode;
 

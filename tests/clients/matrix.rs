@@ -70,6 +70,8 @@ pub struct Cell {
 pub struct Row {
     pub section: Section,
     pub name: &'static str,
+    /// Of the library; empty where the name says it.
+    pub version: String,
     pub cells: Vec<Cell>,
     needs: Box<dyn Fn() -> Result<Ready> + Send + Sync>,
     ready: OnceLock<std::result::Result<Ready, String>>,
@@ -81,10 +83,18 @@ impl Row {
         Self {
             section,
             name,
+            version: String::new(),
             cells: Vec::new(),
             needs: Box::new(|| Ok(Ready::Yes)),
             ready: OnceLock::new(),
         }
+    }
+
+    /// Sets the version to show, or why there is none.
+    #[must_use]
+    pub fn version(mut self, version: Result<String>) -> Self {
+        self.version = version.unwrap_or_else(|e| format!("{e:#}"));
+        self
     }
 
     /// Sets what prepares the row, once, before its first cell: an error fails all of its cells.

@@ -79,13 +79,15 @@ fn print_grid(rows: &Chosen<'_>) {
         }
     }
     let mut table = new_table();
-    table.set_header(std::iter::once("client").chain(columns.iter().copied()));
+    let head = ["client", "version"].into_iter();
+    table.set_header(head.chain(columns.iter().copied()));
     for (row, outcomes) in rows {
         let word_of = |column: &&str| {
             let at = row.cells.iter().position(|c| c.capability == *column);
             at.map_or("", |at| word(&row.cells[at], &outcomes[at]))
         };
-        table.add_row(std::iter::once(row.name).chain(columns.iter().map(word_of)));
+        let head = [row.name, row.version.as_str()].into_iter();
+        table.add_row(head.chain(columns.iter().map(word_of)));
     }
     println!("{table}");
 }

@@ -5,6 +5,7 @@ use harness::kafka::JavaClient;
 
 use crate::library::{self, Library};
 use crate::matrix::{Ready, Row};
+use crate::versions::Pinned;
 
 const OLDEST: JavaClient = JavaClient {
     version: "2.1.1",
@@ -20,6 +21,7 @@ pub fn rows() -> Vec<Row> {
     vec![
         library::row(Library {
             name: "java 2.1",
+            version: Pinned::As(OLDEST.version),
             needs: || OLDEST.prepare().map(|()| Ready::Yes),
             start: |at| Peer::spawn("java 2.1", OLDEST.peer(), at),
             lacks: &[
@@ -29,6 +31,7 @@ pub fn rows() -> Vec<Row> {
         }),
         library::row(Library {
             name: "java 3.9",
+            version: Pinned::As(LAST_3.version),
             needs: || LAST_3.prepare().map(|()| Ready::Yes),
             start: |at| Peer::spawn("java 3.9", LAST_3.peer(), at),
             lacks: &[],
