@@ -9,6 +9,7 @@ mod failover;
 mod faults;
 mod identity;
 mod lag;
+mod moved;
 mod promote;
 mod quotas;
 mod reads;

@@ -1,5 +1,6 @@
 //! A wire that can be cut: a TCP relay on loopback in front of a server, which ends its connections on command, also
-//! after a given number of bytes and so in the middle of an answer.
+//! after a given number of bytes and so in the middle of an answer; which swallows what a client should hear; and which
+//! leads to another server from then on, as a name in the DNS does that an operator has changed.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -16,7 +17,9 @@ const NEVER: i64 = i64::MAX;
 
 #[derive(Debug)]
 struct Shared {
-    target: String,
+    target: Mutex<String>,
+    /// Clients of such a name hear nothing any more.
+    deafened: Mutex<Option<String>>,
     connections: Mutex<Vec<TcpStream>>,
     answer_bytes_left: AtomicI64,
     /// Bytes to let through before each further cut, the next one last.
@@ -42,7 +45,8 @@ impl Proxy {
     pub fn start(port: u16, target: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let shared = Arc::new(Shared {
-            target: target.to_owned(),
+            target: Mutex::new(target.to_owned()),
+            deafened: Mutex::default(),
             connections: Mutex::default(),
             answer_bytes_left: AtomicI64::new(NEVER),
             plan: Mutex::default(),
@@ -59,7 +63,8 @@ impl Proxy {
                 if accepting.is_closed() {
                     continue;
                 }
-                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(&accepting.target)) {
+                let target = accepting.target.lock().clone();
+                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) {
                     accepting.relay(client, server);
                 }
             }
@@ -71,6 +76,18 @@ impl Proxy {
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// From now on no answer reaches clients whose client id begins so; what they say still arrives.
+    pub fn deafen(&self, client_id: &str) {
+        *self.shared.deafened.lock() = Some(client_id.to_owned());
+    }
+
+    /// Cuts every connection, and leads to `target` (`host:port`) from now on, both ways.
+    pub fn lead_to(&self, target: &str) {
+        target.clone_into(&mut self.shared.target.lock());
+        *self.shared.deafened.lock() = None;
+        self.shared.cut();
     }
 
     /// Cuts every connection once for each of `lengths`: after so many more bytes of answers, at that very byte.
@@ -106,14 +123,29 @@ impl Shared {
             );
         }
         let (up, down) = (self.clone(), self.clone());
-        thread::spawn(move || up.pump(client_in, server, false));
-        thread::spawn(move || down.pump(server_in, client, true));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        thread::spawn(move || up.pump(client_in, server, &heard, false));
+        thread::spawn(move || down.pump(server_in, client, &said, true));
     }
 
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream, is_answer: bool) {
+    /// `first` is what the client said first: its client id is in there.
+    fn pump(
+        &self,
+        mut from: TcpStream,
+        mut to: TcpStream,
+        first: &Mutex<Vec<u8>>,
+        is_answer: bool,
+    ) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             let mut pass = read;
+            if !is_answer && first.lock().is_empty() {
+                first.lock().extend_from_slice(&buffer[..read]);
+            }
+            if is_answer && self.is_deaf(&first.lock()) {
+                continue;
+            }
             if is_answer {
                 let length = i64::try_from(read).unwrap_or(NEVER);
                 let before = self.answer_bytes_left.fetch_sub(length, Ordering::AcqRel);
@@ -131,6 +163,12 @@ impl Shared {
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
+    }
+
+    fn is_deaf(&self, first: &[u8]) -> bool {
+        let deafened = self.deafened.lock();
+        let client_id = deafened.as_deref().map(str::as_bytes);
+        client_id.is_some_and(|id| first.windows(id.len()).any(|part| part == id))
     }
 
     fn is_closed(&self) -> bool {
