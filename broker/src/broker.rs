@@ -277,6 +277,7 @@ impl Opened {
 impl Opened {
     fn link_ports(&self) -> carrick_link::ports::Ports {
         mirror::ports(
+            self.data_dir.path(),
             Arc::clone(&self.meta),
             Arc::clone(&self.catalog),
             Arc::clone(&self.producer_ids),

@@ -6,6 +6,7 @@
 //! - [`catalog`]: mirror topics in the catalog, with their records.
 //! - [`promote`]: the cut that ends a mirror.
 //! - [`store`]: links and mirrors in RocksDB.
+//! - [`secrets`]: the secrets among links' configs, encrypted.
 //! - [`report`]: the RPO report as text.
 //!
 //! Invariant: whatever a port's method changes in RocksDB is one synced write, topic and mirror
@@ -16,11 +17,13 @@ pub mod catalog;
 pub mod local;
 pub mod promote;
 pub mod report;
+pub mod secrets;
 pub mod store;
 pub mod target;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use carrick_link::LinkManager;
@@ -36,8 +39,13 @@ use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
 use crate::topic::{Catalog, TopicError};
 
-/// The ports that the link manager of this broker is started with.
-pub fn ports(meta: Arc<MetaStore>, topics: Arc<Catalog>, producer_ids: Arc<ProducerIds>) -> Ports {
+/// The ports that the link manager of this broker is started with. The key of links' secrets is in `data_dir`.
+pub fn ports(
+    data_dir: &Path,
+    meta: Arc<MetaStore>,
+    topics: Arc<Catalog>,
+    producer_ids: Arc<ProducerIds>,
+) -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ports {
         target: Arc::new(target::Target::new(Arc::clone(&topics), Arc::clone(&meta))),
@@ -48,7 +56,7 @@ pub fn ports(meta: Arc<MetaStore>, topics: Arc<Catalog>, producer_ids: Arc<Produ
             producer_ids,
             Arc::clone(&clock),
         )),
-        store: Arc::new(store::Store::new(meta)),
+        store: Arc::new(store::Store::new(meta, data_dir)),
         clock,
         sources: Arc::new(KafkaSources),
     }

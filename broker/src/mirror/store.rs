@@ -1,15 +1,22 @@
 //! [`LinkStore`] on RocksDB.
+//!
+//! Invariant: a link's record holds no secret; those are records of their own, encrypted, changed in the same write.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use carrick_link::config::is_sensitive;
 use carrick_link::ports::{LinkStore, StoreError};
 use carrick_link::record::{LinkName, LinkRecord, MirrorRecord, SourceSight};
 use carrick_link::report::RpoReport;
 use carrick_link::state::MirrorStatus;
 use carrick_protocol::ids::TopicName;
-use carrick_storage::meta::{MetaError, MetaStore};
+use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
+use super::secrets::{Owner, Vault};
 use crate::records::link::LinkKeyspace;
+use crate::records::link_secret::{LinkSecretKeyspace, Sealed, of_link};
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
@@ -17,12 +24,76 @@ use crate::records::source_sight::SourceSightKeyspace;
 /// Links, mirrors and reports as they survive a restart.
 pub struct Store {
     meta: Arc<MetaStore>,
+    vault: Vault,
 }
 
 impl Store {
-    /// The store in `meta`.
-    pub fn new(meta: Arc<MetaStore>) -> Self {
-        Store { meta }
+    /// The store in `meta`, with the key of secrets in the folder `data_dir`.
+    pub fn new(meta: Arc<MetaStore>, data_dir: &Path) -> Self {
+        Store {
+            meta,
+            vault: Vault::new(data_dir),
+        }
+    }
+
+    /// The record with its secrets, or why they can't be read.
+    fn with_secrets(&self, mut link: LinkRecord) -> Result<LinkRecord, StoreError> {
+        for (config, sealed) in self.sealed(&link.name)? {
+            match self.vault.open(owner(&link, &config), &sealed) {
+                Ok(secret) => {
+                    link.configs.insert(config, secret);
+                }
+                Err(error) => {
+                    let (link_name, reason) = (&link.name, error.to_string());
+                    tracing::error!(link = %link_name, config, "a secret can't be read: {reason}");
+                    link.unreadable.insert(config, reason);
+                }
+            }
+        }
+        Ok(link)
+    }
+
+    fn sealed(&self, link: &LinkName) -> Result<BTreeMap<String, Sealed>, StoreError> {
+        let found = self
+            .meta
+            .scan_prefix::<LinkSecretKeyspace>(&of_link(link))
+            .map_err(failed)?;
+        let named = found.into_iter();
+        Ok(named
+            .map(|((_, config), sealed)| (config, sealed))
+            .collect())
+    }
+
+    /// Has the batch replace the secrets of a link by those of `link`. What could not be read stays.
+    fn put_secrets(&self, link: &LinkRecord, batch: &mut MetaBatch) -> Result<(), StoreError> {
+        let stored = self.sealed(&link.name)?;
+        let key = |config: &str| (link.name.clone(), config.to_owned());
+        for config in stored.keys() {
+            if !link.configs.contains_key(config) && !link.unreadable.contains_key(config) {
+                batch.delete::<LinkSecretKeyspace>(&key(config));
+            }
+        }
+        for (config, value) in link.configs.iter().filter(|(name, _)| is_sensitive(name)) {
+            let owner = owner(link, config);
+            let is_same = |sealed| {
+                self.vault
+                    .open(owner, sealed)
+                    .is_ok_and(|old| old == *value)
+            };
+            if !stored.get(config).is_some_and(is_same) {
+                let sealed = self.vault.seal(owner, value);
+                let sealed = sealed.map_err(|error| StoreError(error.to_string()))?;
+                batch.put::<LinkSecretKeyspace>(&key(config), &sealed);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn owner<'a>(link: &LinkRecord, config: &'a str) -> Owner<'a> {
+    Owner {
+        link: link.id,
+        config,
     }
 }
 
@@ -32,8 +103,27 @@ fn failed(error: MetaError) -> StoreError {
 
 impl LinkStore for Store {
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError> {
-        let links = self.meta.scan::<LinkKeyspace>().map_err(failed)?;
-        Ok(links.into_iter().map(|(_, link)| link).collect())
+        let stored = self.meta.scan::<LinkKeyspace>().map_err(failed)?;
+        let has_plain = |link: &LinkRecord| link.configs.keys().any(|name| is_sensitive(name));
+        let mut was_plain = false;
+        let mut links = Vec::new();
+        for (_, link) in stored {
+            if has_plain(&link) {
+                // As a former version stored it.
+                match self.save_link(&link) {
+                    Ok(()) => was_plain = true,
+                    Err(error) => {
+                        let link = &link.name;
+                        tracing::error!(%link, %error, "its secrets stay stored as they are");
+                    }
+                }
+            }
+            links.push(self.with_secrets(link)?);
+        }
+        if was_plain {
+            self.meta.purge::<LinkKeyspace>().map_err(failed)?;
+        }
+        Ok(links)
     }
 
     fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError> {
@@ -43,13 +133,19 @@ impl LinkStore for Store {
 
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
         let mut batch = self.meta.batch();
-        batch.put::<LinkKeyspace>(&link.name, link);
+        self.put_secrets(link, &mut batch)?;
+        let mut open = link.clone();
+        open.configs.retain(|name, _| !is_sensitive(name));
+        batch.put::<LinkKeyspace>(&link.name, &open);
         self.meta.commit(batch).map_err(failed)
     }
 
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
         let mut batch = self.meta.batch();
         batch.delete::<LinkKeyspace>(link);
+        for config in self.sealed(link)?.into_keys() {
+            batch.delete::<LinkSecretKeyspace>(&(link.clone(), config));
+        }
         for mirror in self.load_mirrors()? {
             if mirror.link == *link {
                 batch.delete::<MirrorKeyspace>(&mirror.topic);

@@ -2,6 +2,7 @@
 
 mod contract;
 mod cut;
+mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -52,6 +53,7 @@ impl Rig {
         let topics = Arc::new(topics);
         let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta)).unwrap());
         let ports = ports(
+            dir.path(),
             Arc::clone(&meta),
             Arc::clone(&topics),
             Arc::clone(&producer_ids),

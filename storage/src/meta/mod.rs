@@ -23,8 +23,9 @@ use error::printable;
 pub use keyspace::{Keyspace, Records};
 use keyspace::{stored_key, stored_prefix, successor};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBIteratorWithThreadMode, Direction,
-    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompressionType,
+    DBIteratorWithThreadMode, Direction, IteratorMode, Options, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 
 /// The schema version that this program writes, and the newest it reads.
@@ -132,6 +133,20 @@ impl MetaStore {
             first,
             source,
         })
+    }
+
+    /// Rewrites the files that hold the keyspace: what was replaced or deleted in it before is in none of them
+    /// any more. For secrets that were stored as they are. Takes a moment, as there is little metadata.
+    pub fn purge<K: Keyspace>(&self) -> Result<(), MetaError> {
+        let from = stored_prefix::<K>(&[]);
+        self.db
+            .flush()
+            .map_err(|source| read_error::<K>(&from, source))?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let to = successor(from.clone());
+        self.db.compact_range_opt(Some(from), Some(to), &options);
+        Ok(())
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), rocksdb::Error> {
