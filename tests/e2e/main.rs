@@ -13,6 +13,7 @@ mod moved;
 mod promote;
 mod quotas;
 mod reads;
+mod security;
 mod sources;
 mod transactions;
 mod world;

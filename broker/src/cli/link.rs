@@ -10,7 +10,7 @@ use super::client::{Client, escape};
 use super::error::{CliError, CliResult};
 use super::mirror::summary_of;
 use super::output::{Output, facts, plural, table};
-use super::settings::{name_value, read_file, to_body};
+use super::settings::{name_value, read_client_file, refuse_secrets, to_body};
 use crate::http::model::Collection;
 use crate::http::model::link::{CreateLinkRequest, LinkConfigData, LinkData};
 use crate::mirror::report::when;
@@ -61,7 +61,7 @@ pub struct Create {
     /// A Kafka client's properties file for the source
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// A config of the link; wins over the file
+    /// A config of the link, no secret; wins over the file
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
     configs: Vec<(String, String)>,
     /// Refuse a source with another cluster id
@@ -96,8 +96,9 @@ pub fn run(client: &Client, output: Output, command: LinkCommand) -> CliResult {
 }
 
 fn create(client: &Client, output: Output, create: Create) -> CliResult {
+    refuse_secrets(&create.configs)?;
     let mut configs = match &create.config_file {
-        Some(path) => read_file(path)?,
+        Some(path) => read_client_file(path)?,
         None => Default::default(),
     };
     configs.extend(create.configs);

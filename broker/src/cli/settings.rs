@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use carrick_link::config::{is_client_only, is_sensitive};
 use carrick_link::properties;
 
 use super::error::{CliError, CliResult};
@@ -37,6 +38,40 @@ pub fn read_file(path: &Path) -> CliResult<BTreeMap<String, String>> {
     properties::parse(&text).map_err(|error| wrong(error.to_string()))
 }
 
+/// Reads a Kafka client's properties file for a link. What means something to clients only is left out and named on standard
+/// error.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_client_file(path: &Path) -> CliResult<BTreeMap<String, String>> {
+    let mut configs = read_file(path)?;
+    let left_out: Vec<String> = configs
+        .keys()
+        .filter(|name| is_client_only(name))
+        .cloned()
+        .collect();
+    configs.retain(|name, _| !is_client_only(name));
+    if !left_out.is_empty() {
+        let (file, names) = (path.display(), left_out.join(", "));
+        eprintln!("carrick: {file}: left out, as a link has no use for them: {names}");
+    }
+    Ok(configs)
+}
+
+/// Refuses secrets among configs of the command line: every process of the machine can read that.
+///
+/// # Errors
+/// [`CliError::Usage`] that names the config.
+pub fn refuse_secrets(configs: &[(String, String)]) -> CliResult {
+    match configs.iter().find(|(name, _)| is_sensitive(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(CliError::Usage(format!(
+            "{name} is a secret, and what is on a command line can be read by others: put it into a file and give \
+             --config-file"
+        ))),
+    }
+}
+
 /// Configs in the form that request bodies carry.
 pub fn to_body(configs: impl IntoIterator<Item = (String, String)>) -> Vec<ConfigData> {
     let data = |(name, value)| ConfigData {
@@ -65,6 +100,30 @@ mod tests {
     fn a_missing_file_is_a_usage_error_that_names_it() {
         let error = read_file(Path::new("/nowhere/client.properties")).expect_err("missing");
         assert!(matches!(&error, CliError::Usage(text) if text.contains("/nowhere/client")));
+    }
+
+    #[test]
+    fn secrets_are_not_taken_from_the_command_line() {
+        let config = |name: &str| vec![(name.to_owned(), "open sesame".to_owned())];
+        assert!(refuse_secrets(&config("request.timeout.ms")).is_ok());
+        for name in ["sasl.jaas.config", "ssl.key.password", "ssl.keystore.key"] {
+            let error = refuse_secrets(&config(name))
+                .expect_err("a secret")
+                .to_string();
+            assert!(error.contains(name) && !error.contains("sesame"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_clients_only_is_left_out_of_a_file() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("client.properties");
+        std::fs::write(&path, "acks=all\nbootstrap.servers=a:1\nno.such=1\n").expect("write");
+        let configs = read_client_file(&path).expect("readable");
+        assert_eq!(
+            configs.keys().collect::<Vec<_>>(),
+            ["bootstrap.servers", "no.such"]
+        );
     }
 
     #[test]

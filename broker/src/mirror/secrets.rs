@@ -33,7 +33,7 @@ const KEY_BYTES: usize = 32;
 pub enum SecretError {
     /// Somebody has removed the file, or the data folder was copied without it.
     #[error(
-        "the key's file {} is missing: put it back and restart, or set this config anew", .0.display()
+        "the key's file {} is missing: put it back, restart and resume the link, or set this config anew", .0.display()
     )]
     KeyMissing(PathBuf),
     /// The file can't be read or made.
@@ -51,7 +51,7 @@ pub enum SecretError {
     KeyDamaged(PathBuf),
     /// The secret was encrypted with another key.
     #[error(
-        "it was encrypted with another key than that of {}: put the right one back and restart, \
+        "it was encrypted with another key than that of {}: put the right one back, restart and resume the link, \
          or set this config anew", .0.display()
     )]
     OtherKey(PathBuf),

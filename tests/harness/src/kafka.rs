@@ -29,6 +29,8 @@ pub struct Kafka {
 struct Node {
     id: usize,
     port: u16,
+    /// Further listeners, each named as its security protocol.
+    listeners: Vec<(String, u16)>,
     process: Option<Process>,
 }
 
@@ -41,6 +43,8 @@ pub struct Setup<'a> {
     pub properties: &'a [&'a str],
     /// Those of each broker, as many as there are to be; one broker if empty.
     pub own: &'a [&'a [&'a str]],
+    /// Security protocols for each of which every broker has a further listener ([`Kafka::listener`]).
+    pub protocols: &'a [&'a str],
     /// Every broker writes down each request with its answer's sizes ([`Kafka::log`]). The newest release only.
     pub logs_requests: bool,
 }
@@ -87,14 +91,20 @@ impl Kafka {
         let brokers = setup.own.len().max(1);
         for id in 1..=brokers {
             let [port] = free_ports()?;
+            let mut listeners = Vec::new();
+            for protocol in setup.protocols {
+                let [port] = free_ports()?;
+                listeners.push(((*protocol).to_owned(), port));
+            }
             kafka.nodes.push(Node {
                 id,
                 port,
+                listeners,
                 process: None,
             });
             let own = setup.own.get(id - 1).copied().unwrap_or_default();
             let extra = [setup.properties, own].concat();
-            let text = kafka.node_properties(id, port, controller, brokers, &extra);
+            let text = kafka.node_properties(id, controller, brokers, &extra);
             std::fs::write(kafka.properties_file(id), text)?;
         }
         if setup.release.has_zookeeper() {
@@ -161,13 +171,18 @@ impl Kafka {
     fn node_properties(
         &self,
         id: usize,
-        port: u16,
         controller: u16,
         brokers: usize,
         extra: &[&str],
     ) -> String {
         let replication = brokers.min(3);
-        let listener = format!("PLAINTEXT://127.0.0.1:{port}");
+        let node = &self.nodes[id - 1];
+        let mut listener = format!("PLAINTEXT://127.0.0.1:{}", node.port);
+        let mut protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned();
+        for (protocol, port) in &node.listeners {
+            let _ = write!(listener, ",{protocol}://127.0.0.1:{port}");
+            let _ = write!(protocols, ",{protocol}:{protocol}");
+        }
         let role = match (self.release.has_zookeeper(), id) {
             (true, _) => format!(
                 "broker.id={id}\nzookeeper.connect=127.0.0.1:{controller}\nlisteners={listener}\n"
@@ -182,7 +197,8 @@ impl Kafka {
             ),
         };
         let mut text = format!(
-            "{role}advertised.listeners={listener}\ninter.broker.listener.name=PLAINTEXT\n\
+            "{role}advertised.listeners={listener}\nlistener.security.protocol.map={protocols}\n\
+             inter.broker.listener.name=PLAINTEXT\n\
              log.dirs={}\nmessage.max.bytes=16777216\nreplica.fetch.max.bytes=16777216\n\
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=3\n\
              transaction.state.log.replication.factor={replication}\ntransaction.state.log.min.isr=1\n\
@@ -240,6 +256,14 @@ impl Kafka {
     pub fn log(&self, id: usize) -> String {
         std::fs::read_to_string(self.folder.path().join(format!("node-{id}.log")))
             .unwrap_or_default()
+    }
+
+    /// `host:port` of the further listener of broker `id` (from 1) for `protocol`; empty if it has none.
+    #[must_use]
+    pub fn listener(&self, id: usize, protocol: &str) -> String {
+        let listeners = &self.nodes[id - 1].listeners;
+        let found = listeners.iter().find(|(name, _)| name == protocol);
+        found.map_or(String::new(), |(_, port)| format!("127.0.0.1:{port}"))
     }
 
     /// `log.dirs` of broker `id`.

@@ -6,6 +6,7 @@
 //! started it. Nothing here sleeps as a proof; [`wait_until`] polls a condition and names it when time runs out.
 
 pub mod carrick;
+pub mod certificates;
 pub mod kafka;
 pub mod peer;
 pub mod process;
