@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use carrick_link::LinkError;
 use carrick_link::description::{LinkDescription, TaskDescription};
 use carrick_link::manager::NewLink;
+use carrick_link::record::LinkName;
 use carrick_link::state::{MirrorStatus, TaskErrorCode};
 use serde::Deserialize;
 
@@ -121,11 +122,12 @@ pub async fn delete(
     Path(path): Path<LinkPath>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, ApiError> {
-    if query.validate_only {
-        app.links.link(&path.link)?;
-        return Ok(StatusCode::OK);
-    }
-    match app.links.delete_link(&path.link, query.force).await {
+    let deleted = match app.links.link(&path.link)?.mirror_count {
+        count @ 1.. if query.validate_only && !query.force => Err(has_mirrors(&path.link, count)?),
+        _ if query.validate_only => Ok(()),
+        _ => app.links.delete_link(&path.link, query.force).await,
+    };
+    match deleted {
         Ok(()) => Ok(StatusCode::OK),
         Err(error @ LinkError::LinkHasMirrors { .. }) => {
             let named = live_mirrors(&app, &path.link);
@@ -133,6 +135,12 @@ pub async fn delete(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The refusal to delete a link that has mirrors.
+fn has_mirrors(link: &str, count: usize) -> Result<LinkError, ApiError> {
+    let link = LinkName::new(link).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ok(LinkError::LinkHasMirrors { link, count })
 }
 
 /// The names of a link's mirrors that are not stopped, the first few of them.

@@ -1,5 +1,7 @@
 //! Handlers over a real loopback socket: two brokers in this process, one the other's source.
 
+mod linking;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -122,18 +122,16 @@ impl Slots {
 
     /// Every partition that has a position and not more than `share_max_bytes` in flight.
     pub(crate) fn wanted(&self, share_max_bytes: usize) -> Wanted {
-        let mut positions = BTreeMap::new();
         let mut is_short = false;
-        for (partition, slot) in &self.slots {
-            let Some((_, position)) = slot.at else {
-                continue;
-            };
+        let fetched = self.slots.iter().filter_map(|(partition, slot)| {
+            let (_, position) = slot.at?;
             if slot.share.in_flight_bytes() > share_max_bytes {
                 is_short = true;
-            } else {
-                positions.insert(partition.clone(), position);
+                return None;
             }
-        }
+            Some((partition.clone(), position))
+        });
+        let positions = fetched.collect();
         Wanted {
             positions,
             is_short,

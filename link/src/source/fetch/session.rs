@@ -3,7 +3,7 @@
 //! Invariant: after an answer that `apply` took as [`SessionOutcome::Partitions`] within an open session, the
 //! source's view of the session is exactly `sent`. Whenever that is in doubt, the next request is a full one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
@@ -47,6 +47,8 @@ pub struct FetchSession {
     uses_topic_ids: bool,
     /// What the session holds at the source, once the request in flight has been answered.
     sent: BTreeMap<TopicPartition, FetchPosition>,
+    /// Of what was sent with topic ids, how answers name it.
+    names: HashMap<(TopicId, i32), TopicPartition>,
     /// The version of the request in flight.
     in_flight: Option<i16>,
 }
@@ -61,6 +63,7 @@ impl FetchSession {
             epoch: INITIAL_EPOCH,
             uses_topic_ids: false,
             sent: BTreeMap::new(),
+            names: HashMap::new(),
             in_flight: None,
         }
     }
@@ -103,10 +106,17 @@ impl FetchSession {
         };
         if self.epoch == INITIAL_EPOCH {
             request.partitions = wanted.iter().map(|(tp, at)| (tp.clone(), *at)).collect();
+            self.sent.clone_from(wanted);
+            self.names.clear();
         } else {
             self.add_changes(wanted, &mut request);
+            self.note_changes(&request);
         }
-        self.sent.clone_from(wanted);
+        if by_id {
+            let named = request.partitions.iter();
+            self.names
+                .extend(named.map(|(tp, at)| ((at.topic_id, tp.partition), tp.clone())));
+        }
         self.uses_topic_ids = by_id;
         self.in_flight = Some(version);
         request
@@ -181,25 +191,43 @@ impl FetchSession {
         }
     }
 
-    /// What to add, change and forget so that the source's view becomes `wanted`.
+    /// What to add, change and forget so that the source's view becomes `wanted`. One pass along both, which are in the
+    /// same order: a link may have thousands of partitions, and this is on the way of every record.
     fn add_changes(
         &self,
         wanted: &BTreeMap<TopicPartition, FetchPosition>,
         request: &mut FetchRequest,
     ) {
-        for (tp, sent) in &self.sent {
+        let mut sent = self.sent.iter().peekable();
+        for (tp, now) in wanted {
+            while let Some((gone, was)) = sent.next_if(|(sent, _)| *sent < tp) {
+                request.forgotten.push((gone.clone(), was.topic_id));
+            }
+            let before = sent.next_if(|(sent, _)| *sent == tp).map(|(_, was)| was);
             // A topic made anew under the same name is another topic: the old one must be forgotten by its id.
-            let is_kept = wanted
-                .get(tp)
-                .is_some_and(|now| !self.uses_topic_ids || now.topic_id == sent.topic_id);
-            if !is_kept {
-                request.forgotten.push((tp.clone(), sent.topic_id));
+            if let Some(was) = before
+                && self.uses_topic_ids
+                && was.topic_id != now.topic_id
+            {
+                request.forgotten.push((tp.clone(), was.topic_id));
+            }
+            if before != Some(now) {
+                request.partitions.push((tp.clone(), *now));
             }
         }
-        let changed = wanted
-            .iter()
-            .filter(|(tp, at)| self.sent.get(tp) != Some(at));
-        request.partitions = changed.map(|(tp, at)| (tp.clone(), *at)).collect();
+        let rest = sent.map(|(gone, was)| (gone.clone(), was.topic_id));
+        request.forgotten.extend(rest);
+    }
+
+    /// Makes what was sent what is being sent.
+    fn note_changes(&mut self, request: &FetchRequest) {
+        for (tp, topic_id) in &request.forgotten {
+            self.sent.remove(tp);
+            self.names.remove(&(*topic_id, tp.partition));
+        }
+        for (tp, at) in &request.partitions {
+            self.sent.insert(tp.clone(), *at);
+        }
     }
 
     fn take_error(&mut self, error: ErrorCode) -> Option<SessionOutcome> {
@@ -228,21 +256,13 @@ impl FetchSession {
         by_id: bool,
         was_full: bool,
     ) -> Result<Vec<FetchedPartition>, String> {
-        let names: BTreeMap<(TopicId, i32), &TopicPartition> = match by_id {
-            true => self
-                .sent
-                .iter()
-                .map(|(tp, at)| ((at.topic_id, tp.partition), tp))
-                .collect(),
-            false => BTreeMap::new(),
-        };
         let mut seen = BTreeSet::new();
         let mut named = Vec::with_capacity(raw.len());
         for entry in raw {
             let key = match entry.topic {
                 Some(topic) if !by_id => TopicPartition::new(topic, entry.partition),
-                _ => match names.get(&(entry.topic_id, entry.partition)) {
-                    Some(tp) => (*tp).clone(),
+                _ => match self.names.get(&(entry.topic_id, entry.partition)) {
+                    Some(tp) => tp.clone(),
                     None => {
                         let (id, partition) = (entry.topic_id, entry.partition);
                         return Err(format!(
