@@ -133,6 +133,23 @@ fn kafka_4_3_is_mirrored_and_promoted_and_its_link_keeps_to_its_bytes_per_second
     let began = Instant::now();
     world.wait_caught_up("freed", 2)?;
     println!("the rest without a limit in {:?}", began.elapsed());
+    batches_beyond_every_limit_come_whole(&mut world)
+}
+
+/// Batches of a megabyte, with limits of a kilobyte set while the link runs.
+fn batches_beyond_every_limit_come_whole(world: &mut World) -> Result<()> {
+    for limit in [
+        "replica.fetch.max.bytes",
+        "replica.fetch.response.max.bytes",
+    ] {
+        world.carrick.set_link_config(LINK, limit, "1000")?;
+    }
+    for topic in ["limited", "freed"] {
+        let fields = json!({"topic": topic, "partition": 1, "count": 3, "min_bytes": 1_000_000, "max_bytes": 1_000_000});
+        world.source.call("produce", fields)?;
+        world.wait_caught_up(topic, 2)?;
+        assert!(world.assert_identical(topic, 2)? > 0);
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod closest;
 mod faults;
 mod limits;
+mod live;
 mod lives;
 mod restarts;
 mod stops;

@@ -60,7 +60,8 @@ impl Clock for RuntimeClock {
 pub struct OneSource(pub source::FakeSource);
 
 impl SourceConnector for OneSource {
-    fn connect(&self, _link: &LinkName, _config: &LinkConfig) -> Arc<dyn SourceCluster> {
+    fn connect(&self, _link: &LinkName, config: &LinkConfig) -> Arc<dyn SourceCluster> {
+        self.0.connected(config);
         Arc::new(self.0.clone())
     }
 }

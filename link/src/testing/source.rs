@@ -4,7 +4,7 @@
 mod connection;
 mod groups;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use carrick_protocol::ids::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::config::LinkConfig;
+use crate::source::fetch::FetchLimits;
 use crate::source::{
     BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, GroupCommits,
     GroupListing, ListedOffset, OffsetSpec, SourceBroker, SourceCluster, SourceError,
@@ -55,8 +57,26 @@ struct Topic {
     configs: Vec<TopicConfigEntry>,
 }
 
+/// What the source was asked so far.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// DescribeCluster: availability checks.
+    pub describes: u64,
+    /// Metadata.
+    pub metadata: u64,
+    /// DescribeConfigs.
+    pub configs: u64,
+    /// The connections for fetches that were opened: broker and lane.
+    pub lanes: BTreeSet<(i32, u32)>,
+    /// The limits of the last fetch, and of its first partition in bytes.
+    pub limits: Option<(FetchLimits, Option<u32>)>,
+    /// What the clients were made with that were connected with it, as set.
+    pub clients: Vec<BTreeMap<String, String>>,
+}
+
 #[derive(Debug)]
 struct State {
+    asked: Asked,
     cluster_id: Option<String>,
     brokers: Vec<NodeId>,
     topics: BTreeMap<TopicName, Topic>,
@@ -88,6 +108,7 @@ impl FakeSource {
     /// Three brokers, 1 to 3, that speak Fetch 17.
     pub fn new() -> Self {
         let state = State {
+            asked: Asked::default(),
             cluster_id: Some("source-cluster".into()),
             brokers: vec![NodeId(1), NodeId(2), NodeId(3)],
             topics: BTreeMap::new(),
@@ -282,6 +303,17 @@ impl FakeSource {
         self.change(|state| state.throttle_ms = throttle_ms);
     }
 
+    /// What was asked since the last call.
+    pub fn take_asked(&self) -> Asked {
+        std::mem::take(&mut self.state.lock().asked)
+    }
+
+    /// A client of these configs connects.
+    pub(super) fn connected(&self, config: &LinkConfig) {
+        let values = config.values().clone();
+        self.state.lock().asked.clients.push(values);
+    }
+
     /// How many fetches were answered.
     pub fn fetches(&self) -> u64 {
         self.state.lock().fetches
@@ -424,7 +456,10 @@ impl Partition {
 
 impl SourceCluster for FakeSource {
     fn describe(&self) -> BoxFuture<'_, Result<ClusterInfo, SourceError>> {
-        Box::pin(async move { self.answer(|state| state.cluster()) })
+        Box::pin(async move {
+            self.state.lock().asked.describes += 1;
+            self.answer(|state| state.cluster())
+        })
     }
 
     fn metadata(
@@ -432,6 +467,7 @@ impl SourceCluster for FakeSource {
         topics: TopicSelection,
     ) -> BoxFuture<'_, Result<ClusterMetadata, SourceError>> {
         Box::pin(async move {
+            self.state.lock().asked.metadata += 1;
             self.answer(|state| {
                 let names = match topics {
                     TopicSelection::All => state.topics.keys().cloned().collect(),
@@ -492,6 +528,7 @@ impl SourceCluster for FakeSource {
         topics: Vec<TopicName>,
     ) -> BoxFuture<'_, Result<Vec<TopicConfigs>, SourceError>> {
         Box::pin(async move {
+            self.state.lock().asked.configs += 1;
             self.answer(|state| {
                 let answer = |topic: TopicName| {
                     let found = state.topics.get(&topic);
@@ -529,7 +566,7 @@ impl SourceCluster for FakeSource {
     fn fetch_connection(
         &self,
         broker: NodeId,
-        _lane: u32,
+        lane: u32,
     ) -> BoxFuture<'_, Result<Arc<dyn FetchConnection>, SourceError>> {
         Box::pin(async move {
             self.answer(|state| {
@@ -539,6 +576,7 @@ impl SourceCluster for FakeSource {
                 if state.lost.contains(&broker) {
                     return Err(down());
                 }
+                state.asked.lanes.insert((broker.0, lane));
                 let version = state.fetch_version;
                 let opened =
                     connection::Connection::new(self.clone(), broker, version, state.generation);

@@ -276,11 +276,11 @@ async fn a_link_to_nowhere_says_why() {
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
-    let cluster = KafkaCluster::new(&config(&address, &[("request.timeout.ms", "30")]));
-    assert_eq!(
-        cluster.describe().await.unwrap_err().kind(),
-        FaultKind::Timeout
-    );
+    for limit in ["request.timeout.ms", "socket.connection.setup.timeout.ms"] {
+        let cluster = KafkaCluster::new(&config(&address, &[(limit, "30")]));
+        let error = cluster.describe().await.unwrap_err();
+        assert_eq!(error.kind(), FaultKind::Timeout);
+    }
 }
 
 #[tokio::test]

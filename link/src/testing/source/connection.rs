@@ -150,6 +150,8 @@ impl Poll {
             return Err(SourceError::Closed { peer, detail });
         }
         let is_full = self.request.session_epoch <= 0;
+        let max_bytes = session.values().next().map(|(at, _)| at.max_bytes);
+        state.asked.limits = Some((self.request.limits, max_bytes));
         let mut left = usize::try_from(self.request.limits.max_bytes).unwrap();
         let mut bytes = 0;
         let mut has_news = false;
