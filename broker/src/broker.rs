@@ -194,6 +194,7 @@ impl Broker {
             links: Arc::clone(&self.links),
             catalog: Arc::clone(&self.catalog),
             groups: Arc::clone(&self.groups),
+            transactions: Arc::clone(&self.transactions),
             delete_topics: self.config.delete_topics,
             default_partitions: self.config.num_partitions,
             recorder: http::metrics::recorder(),

@@ -101,7 +101,7 @@ fn read_locally(bootstrap: &str, count: i64) -> Result<Vec<u64>> {
     consumer.assign(&list)?;
     let mut seen = Vec::new();
     while i64::try_from(seen.len())? < count {
-        let message = consumer.poll(Duration::from_secs(30));
+        let message = consumer.poll(LIMIT);
         let message =
             message.ok_or_else(|| anyhow::anyhow!("only {} of {count}", seen.len()))??;
         let text = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();

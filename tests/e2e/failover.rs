@@ -159,7 +159,7 @@ fn lag_is_unknown_rather_than_zero_when_the_source_is_gone() -> Result<()> {
     world.mirror(&["orders"])?;
     world.wait_caught_up("orders", 1)?;
     world.kafka.kill_all();
-    wait_until("SOURCE_UNAVAILABLE", Duration::from_secs(20), || {
+    wait_until("SOURCE_UNAVAILABLE", LIMIT, || {
         let mirror = world.carrick.describe_mirror("orders")?;
         let noticed = mirror["mirror_status"] == json!("SOURCE_UNAVAILABLE");
         Ok(if noticed {

@@ -52,6 +52,7 @@ pub async fn scrape(State(app): State<App>) -> impl IntoResponse {
     let mut text = app.recorder.render();
     let mirrors = app.links.mirrors(None, None).unwrap_or_default();
     text.push_str(&render(&app.links.links(), &mirrors));
+    text.push_str(&transactions(app.transactions.open()));
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
@@ -105,6 +106,17 @@ fn escape(value: &str) -> String {
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
+}
+
+fn transactions(open: usize) -> String {
+    let mut families = Families::default();
+    let about = (
+        "carrick_transactions_open",
+        "gauge",
+        "Transactions that have begun and not ended.",
+    );
+    families.add(about, &[], open as f64);
+    families.render()
 }
 
 fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {

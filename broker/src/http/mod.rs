@@ -42,6 +42,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::group::Coordinator;
 use crate::topic::Catalog;
+use crate::transaction;
 use error::ApiError;
 use mirror_actions::on;
 pub use server::{HttpListeners, HttpServer};
@@ -60,6 +61,8 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Groups, whose offsets go with a deleted topic.
     pub groups: Arc<Coordinator>,
+    /// Transactions, which `/metrics` counts.
+    pub transactions: Arc<transaction::Coordinator>,
     /// Whether topics may be deleted (`delete.topic.enable`).
     pub delete_topics: bool,
     /// Partitions of a new topic that says nothing else (`num.partitions`).

@@ -286,6 +286,10 @@ fn a_link_mirrors_verifies_pauses_and_fails_over() {
             metrics.contains("carrick_mirror_lag_records{link=\"west\",topic=\"orders\""),
             "{metrics}"
         );
+        assert!(
+            metrics.contains("carrick_transactions_open{} 0"),
+            "{metrics}"
+        );
         verified(&rig).await;
 
         let names = json!({"mirror_topic_names": ["orders"]});

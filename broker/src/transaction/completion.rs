@@ -88,12 +88,16 @@ impl Inner {
             batch.put::<Transactions>(&cell.id, &next);
             let (ended, me) = (Arc::clone(cell), self.me.clone());
             let prepared = state.machine.metadata();
+            let commits = prepared.outcome() == Some(Outcome::Commit);
             let begun = self.groups.complete_transaction(
                 &prepared.groups,
                 prepared.producer_id,
-                prepared.outcome() == Some(Outcome::Commit),
+                commits,
                 batch,
                 move |result| {
+                    if result.is_ok() {
+                        count(commits);
+                    }
                     let mut state = ended.state.lock();
                     state.completed(result.is_ok());
                     if let Some(inner) = me.upgrade() {
@@ -110,6 +114,12 @@ impl Inner {
         }
         stored.await.unwrap_or(false)
     }
+}
+
+/// Counts a transaction that has ended.
+fn count(commits: bool) {
+    let outcome = if commits { "commit" } else { "abort" };
+    metrics::counter!("carrick_transactions_total", "outcome" => outcome).increment(1);
 }
 
 /// The transaction, if it is prepared.

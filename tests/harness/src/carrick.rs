@@ -12,9 +12,9 @@ use crate::process::{Process, free_ports};
 use crate::{Result, wait_until};
 
 /// How long a start may take, recovery of large logs included.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long a clean stop may take.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running broker; ends, with its data, when dropped.
 #[derive(Debug)]

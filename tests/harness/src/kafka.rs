@@ -13,7 +13,7 @@ use crate::Result;
 use crate::process::{Process, cache_dir, free_ports, repository};
 use crate::release::Release;
 
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// A cluster; its processes end and its data goes when dropped.
 #[derive(Debug)]

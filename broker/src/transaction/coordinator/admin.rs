@@ -1,10 +1,13 @@
 //! What administrators ask for: DescribeTransactions, ListTransactions.
 
+use std::sync::Arc;
+
 use carrick_protocol::ids::TransactionalId;
 use regex::Regex;
 
 use super::{Coordinator, check_id};
 use crate::clock;
+use crate::transaction::cell::Cell;
 use crate::transaction::error::TxnError;
 use crate::transaction::metadata::{Metadata, State};
 
@@ -53,6 +56,20 @@ impl Coordinator {
             })
         });
         Ok(listed.collect())
+    }
+
+    /// How many transactions have begun and not ended.
+    pub fn open(&self) -> usize {
+        let is_open = |cell: &Arc<Cell>| {
+            let state = cell.state.lock();
+            let now = state.machine.metadata().state;
+            !state.is_dead && (now == State::Ongoing || now.is_prepared())
+        };
+        self.inner
+            .cells()
+            .iter()
+            .filter(|cell| is_open(cell))
+            .count()
     }
 
     /// One transactional id.

@@ -246,6 +246,7 @@ async fn a_commit_makes_records_and_offsets_visible_and_an_abort_neither() {
         world.commit_offset("t", producer, "g", at).await.unwrap();
         assert_eq!(world.committed_offset("g"), before, "not before the commit");
         assert_eq!(world.offset("g", true), FetchedOffset::Unstable);
+        assert_eq!(world.transactions().open(), 1);
         let ended = world
             .transactions()
             .end("t", producer, outcome, Version::V2);
@@ -253,6 +254,12 @@ async fn a_commit_makes_records_and_offsets_visible_and_an_abort_neither() {
         assert_eq!((next.id, next.epoch), (producer.id, producer.epoch + 1));
         world.settle().await;
         producer = next;
+    }
+    assert_eq!(world.transactions().open(), 0);
+    let metrics = crate::http::metrics::recorder().render();
+    for outcome in ["commit", "abort"] {
+        let counted = format!("carrick_transactions_total{{outcome=\"{outcome}\"}}");
+        assert!(metrics.contains(&counted), "{metrics}");
     }
     for number in 0..2 {
         assert_eq!(world.committed(number), ["r0", "r2"]);
