@@ -282,6 +282,7 @@ impl Opened {
             Arc::clone(&self.meta),
             Arc::clone(&self.catalog),
             Arc::clone(&self.producer_ids),
+            Arc::clone(&self.groups),
         )
     }
 }

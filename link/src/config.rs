@@ -21,6 +21,8 @@ use security::Security;
 use table::{Definition, TABLE};
 pub use table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 
+const GROUP_PREFIX: &str = "consumer.group.prefix.enable";
+
 /// Where a mirror begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartOffset {
@@ -98,6 +100,14 @@ pub struct LinkConfig {
     pub auto_create_filters: NameFilters,
     /// `security.protocol`, `ssl.*`, `sasl.*`
     pub security: Security,
+    /// `consumer.offset.sync.enable`
+    pub consumer_offset_sync_enable: bool,
+    /// `consumer.offset.sync.ms`
+    pub consumer_offset_sync_ms: u64,
+    /// `consumer.offset.group.filters`: of ids at the source.
+    pub consumer_offset_group_filters: NameFilters,
+    /// `consumer.group.prefix.enable`: then `prefix` is not empty.
+    pub consumer_group_prefix_enable: bool,
     values: BTreeMap<String, String>,
     unreadable: BTreeMap<String, String>,
 }
@@ -307,9 +317,19 @@ impl LinkConfig {
                 Some((name, reason)) => Security::unreadable(name, reason),
                 None => Security::read(&of)?,
             },
+            consumer_offset_sync_enable: of.read("consumer.offset.sync.enable", value::boolean)?,
+            consumer_offset_sync_ms: of.number("consumer.offset.sync.ms")?,
+            consumer_offset_group_filters: of.read("consumer.offset.group.filters", |text| {
+                NameFilters::parse(text, "groupFilters")
+            })?,
+            consumer_group_prefix_enable: of.read(GROUP_PREFIX, value::boolean)?,
             values: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
+        if config.consumer_group_prefix_enable && config.prefix.is_empty() {
+            let reason = "needs a cluster.link.prefix to put in front of groups' names";
+            return Err(ConfigError::new(GROUP_PREFIX, reason));
+        }
         Ok(Self {
             values,
             unreadable,
@@ -456,7 +476,8 @@ mod tests {
     #[test]
     fn every_built_name_of_the_table_is_read() {
         // A row whose value reaches no field would be a config that is accepted silently.
-        let base = parse(&[]).unwrap();
+        let prefix = ("cluster.link.prefix", "eu-");
+        let base = parse(&[prefix]).unwrap();
         let is_security = |name: &str| {
             ["sasl.", "security.", "ssl."]
                 .iter()
@@ -479,7 +500,7 @@ mod tests {
                 ),
                 _ => "latest".to_owned(),
             };
-            let mut changed = parse(&[(row.name, &other)]).unwrap();
+            let mut changed = parse(&[prefix, (row.name, &other)]).unwrap();
             changed.values.clone_from(&base.values);
             assert!(changed != base, "{}", row.name);
         }
@@ -502,6 +523,10 @@ mod tests {
             ("cluster.link.prefix", "thirteen.char"),
             ("cluster.link.prefix", "a/b"),
             ("auto.create.mirror.topics.filters", "orders"),
+            ("consumer.offset.group.filters", r#"{"topicFilters":[]}"#),
+            ("consumer.offset.sync.ms", "999"),
+            // Without a prefix there is nothing to put in front.
+            ("consumer.group.prefix.enable", "true"),
             (
                 "client.dns.lookup",
                 "resolve_canonical_bootstrap_servers_only",
@@ -518,7 +543,6 @@ mod tests {
         for (name, value) in [
             ("ssl.engine.factory.class", "x.Y"),
             ("acl.sync.enable", "true"),
-            ("consumer.offset.sync.enable", "true"),
             ("link.mode", "BIDIRECTIONAL"),
             ("sasl.login.class", "X"),
         ] {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::groups::GroupCounts;
 use crate::report::RpoReport;
 use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorStatus, TaskErrorCode, TaskState};
 
@@ -32,6 +33,8 @@ pub struct LinkDescription {
     pub mirror_count: usize,
     /// Its mirror topics by name, the stopped ones included.
     pub topics: Vec<String>,
+    /// The groups whose offsets it syncs, or has synced.
+    pub groups: GroupCounts,
     /// Its periodic tasks.
     pub tasks: Vec<TaskDescription>,
     /// The partitions of all its mirrors that are not stopped, together.

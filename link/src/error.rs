@@ -104,6 +104,17 @@ pub enum LinkError {
         /// The link that was named.
         link: LinkName,
     },
+    /// The link syncs no offsets of such a group.
+    #[error(
+        "link '{link}' has synced no offsets of a group '{group}': it has none of mirrored topics at \
+         the source, is not meant by consumer.offset.group.filters, or the sync is off"
+    )]
+    NoSuchGroup {
+        /// The link.
+        link: LinkName,
+        /// The group at the source.
+        group: String,
+    },
     /// The state doesn't allow that: which, and what does.
     #[error("mirror '{topic}' is {status}: {reason}")]
     IllegalState {

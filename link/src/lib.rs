@@ -6,6 +6,7 @@ pub mod config;
 pub mod description;
 pub mod error;
 mod fetcher;
+pub mod groups;
 mod link;
 pub mod manager;
 mod port_error;

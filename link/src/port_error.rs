@@ -64,3 +64,17 @@ pub enum CatalogError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("link store: {0}")]
 pub struct StoreError(pub String);
+
+/// Why nothing of a group's offsets was committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GroupRefusal {
+    /// It has members here, or a transaction is about to commit offsets of it.
+    #[error("the group is in use here: {0}")]
+    InUse(String),
+    /// It, or what it commits, is beyond a limit of this cluster: which.
+    #[error("{0}")]
+    Limit(String),
+    /// It could not be stored now.
+    #[error("storage: {0}")]
+    Storage(String),
+}

@@ -19,7 +19,8 @@ use bytes::Bytes;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use crate::config::LinkConfig;
-pub use crate::port_error::{CatalogError, StoreError, TargetError};
+use crate::groups::{GroupCommit, GroupCommitted, GroupSync};
+pub use crate::port_error::{CatalogError, GroupRefusal, StoreError, TargetError};
 use crate::record::{
     LinkName, LinkRecord, MirrorRecord, MirrorStop, NewMirrorTopic, PartitionCut, SourceSight,
 };
@@ -35,6 +36,8 @@ pub struct Ports {
     pub local: Arc<dyn LocalBatches>,
     /// Topics of this cluster.
     pub catalog: Arc<dyn TopicCatalog>,
+    /// Groups of this cluster.
+    pub groups: Arc<dyn GroupOffsets>,
     /// Links and mirrors as stored.
     pub store: Arc<dyn LinkStore>,
     /// The time.
@@ -232,6 +235,30 @@ pub trait LinkStore: Send + Sync {
     /// that are no mirror, or a stopped one. It goes when the mirror is stopped, deleted or made
     /// anew.
     fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError>;
+}
+
+/// The offsets of groups of this cluster, and what links keep of their syncs.
+pub trait GroupOffsets: Send + Sync {
+    /// Gives groups offsets, as one that is no member of them: one answer per group, in their order.
+    ///
+    /// All offsets of a group or none, decided under the lock under which its members join and
+    /// commit, and durable when told. Nothing is written for offsets that are there already. A
+    /// partition whose topic is no mirror at that moment is left out: what a group commits after a
+    /// cut is never overwritten by a sync that began before it. A leader epoch above the one that
+    /// clients are told of the partition is stored as `NONE`: they would ask for metadata for ever.
+    fn commit(&self, commits: &[GroupCommit]) -> Vec<Result<GroupCommitted, GroupRefusal>>;
+
+    /// What is kept of a link's syncs. [`LinkStore::delete_link`] removes it.
+    fn load_syncs(&self, link: &LinkName) -> Result<Vec<GroupSync>, StoreError>;
+
+    /// Keeps these, each in place of what was kept of that source group, and removes those of the
+    /// source groups that are `gone`; all or nothing.
+    fn save_syncs(
+        &self,
+        link: &LinkName,
+        syncs: &[GroupSync],
+        gone: &[String],
+    ) -> Result<(), StoreError>;
 }
 
 /// Makes clients for source clusters. Not the broker's business, but a seam that tests use.

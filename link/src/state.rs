@@ -118,6 +118,8 @@ pub enum TaskErrorCode {
     NoError,
     /// The source refused to tell.
     AuthorizationError,
+    /// Groups have members here: their offsets are left alone.
+    ConsumerGroupInUseError,
     /// A config that can't work.
     MisconfigurationError,
     /// Another reason, in words only.

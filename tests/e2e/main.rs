@@ -7,6 +7,7 @@ mod compaction;
 mod consumer_groups;
 mod failover;
 mod faults;
+mod group_sync;
 mod identity;
 mod lag;
 mod moved;

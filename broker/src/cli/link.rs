@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::client::{Client, escape};
 use super::error::{CliError, CliResult};
+use super::groups;
 use super::mirror::summary_of;
 use super::output::{Output, facts, plural, table};
 use super::settings::{name_value, read_client_file, refuse_secrets, to_body};
@@ -39,6 +40,13 @@ pub enum LinkCommand {
     Resume {
         /// The link's name
         name: String,
+    },
+    /// Show what the link has synced of groups' offsets
+    Groups {
+        /// The link's name
+        name: String,
+        /// A group at the source: show its partitions
+        group: Option<String>,
     },
     /// Delete a link
     Delete {
@@ -87,6 +95,7 @@ pub fn run(client: &Client, output: Output, command: LinkCommand) -> CliResult {
         LinkCommand::Configs(command) => configs::run(client, output, command),
         LinkCommand::Pause { name } => configs::pause(client, output, &name, true),
         LinkCommand::Resume { name } => configs::pause(client, output, &name, false),
+        LinkCommand::Groups { name, group } => groups::run(client, output, &name, group.as_deref()),
         LinkCommand::Delete { name, force } => {
             client.delete(&format!("/links/{}?force={force}", escape(&name)))?;
             let answer = serde_json::json!({ "link_name": name, "deleted": true });
@@ -190,6 +199,14 @@ fn error_of(link: &LinkData) -> String {
     }
 }
 
+fn groups_of(link: &LinkData) -> String {
+    let counts = link.group_counts;
+    format!(
+        "{} synced, {} skipped (in use here), {} failed, {} gone from the source",
+        counts.synced, counts.skipped, counts.failed, counts.gone
+    )
+}
+
 fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
     let unknown = || "not known yet".to_owned();
     let mut text = facts(&[
@@ -215,6 +232,7 @@ fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
                 .map_or_else(|| "not since the start".to_owned(), when),
         ),
         ("mirrors", plural(link.topic_names.len(), "topic")),
+        ("groups", groups_of(link)),
         (
             "lag",
             summary_of(&link.lag_summary, "of the partition furthest behind"),
@@ -274,6 +292,7 @@ mod tests {
             bootstrap_servers: "a:1".to_owned(),
             source_seen_time_ms: None,
             lag_summary: Default::default(),
+            group_counts: Default::default(),
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod client;
 mod error;
+mod groups;
 mod link;
 mod mirror;
 mod open_files;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use client::Client;
+pub(crate) use client::escape;
 use error::{CliError, CliResult};
 use output::{Output, OutputFormat};
 

@@ -36,6 +36,8 @@ fn the_documented_forms_parse() {
         "carrick link list -o json",
         "carrick link describe l",
         "carrick link delete l --force",
+        "carrick link groups l",
+        "carrick link groups l billing -o json",
         "carrick mirror create a b --link l",
         "carrick mirror create a --link l --mirror-topic b --config x=y --wait",
         "carrick mirror list",

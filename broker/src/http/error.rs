@@ -22,6 +22,8 @@ pub const NO_SUCH_LINK: i32 = 40411;
 pub const NO_SUCH_MIRROR: i32 = 40412;
 /// A config that isn't there.
 pub const NO_SUCH_CONFIG: i32 = 40413;
+/// A group of which a link has synced nothing.
+pub const NO_SUCH_GROUP: i32 = 40414;
 /// It may work later.
 pub const RETRIABLE: i32 = 50003;
 
@@ -94,6 +96,7 @@ impl From<LinkError> for ApiError {
         let not_found = |code| Self::new(StatusCode::NOT_FOUND, code, message.clone());
         match error {
             LinkError::NoSuchLink(_) => not_found(NO_SUCH_LINK),
+            LinkError::NoSuchGroup { .. } => not_found(NO_SUCH_GROUP),
             LinkError::NotAMirror(_) | LinkError::OtherLink { .. } => not_found(NO_SUCH_MIRROR),
             LinkError::LinkExists(_)
             | LinkError::InvalidName(_)

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query};
+use super::groups::to_counts;
 use super::model::link::{CreateLinkRequest, LinkData, LinkTask, LinkTaskError};
 use super::model::{Collection, ConfigData, ResourceMetadata, name_of};
 
@@ -190,6 +191,7 @@ fn to_data(app: &App, base: &Base, link: &LinkDescription, include_tasks: bool) 
         bootstrap_servers: link.bootstrap.clone(),
         source_seen_time_ms: link.source_seen_at_ms,
         lag_summary: (&link.lag).into(),
+        group_counts: to_counts(link.groups),
     }
 }
 

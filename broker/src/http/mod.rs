@@ -6,13 +6,14 @@
 //! - Handlers resolve, call one method of the link manager or the catalog, and map the answer. What
 //!   blocks on a disk runs on the blocking pool.
 //!
-//! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`]), `mirrors`
+//! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`], [`groups`]), `mirrors`
 //! ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`]); beside it [`clusters`],
 //! [`health`] and [`metrics`].
 
 pub mod clusters;
 pub mod error;
 pub mod extract;
+pub mod groups;
 pub mod guard;
 pub mod health;
 pub mod link_configs;
@@ -95,6 +96,8 @@ pub fn router(app: App, loopback: bool) -> Router {
         .route("/", get(clusters::read))
         .route("/links", get(links::list).post(links::create))
         .route("/links/{link}", get(links::read).delete(links::delete))
+        .route("/links/{link}/groups", get(groups::list))
+        .route("/links/{link}/groups/{group}", get(groups::read))
         .route("/links/{link}/configs", get(link_configs::list))
         .route("/links/{link}/configs:alter", put(link_configs::alter))
         .route(

@@ -4,6 +4,7 @@
 //! - [`target`]: a link's doors into partitions, under a lease.
 //! - [`local`]: what is stored, for reports and verification.
 //! - [`catalog`]: mirror topics in the catalog, with their records.
+//! - [`groups`]: the offsets of groups, and what is kept of their syncs.
 //! - [`promote`]: the cut that ends a mirror.
 //! - [`store`]: links and mirrors in RocksDB.
 //! - [`secrets`]: the secrets among links' configs, encrypted.
@@ -14,6 +15,7 @@
 //! record of a mirror whose topic is gone.
 
 pub mod catalog;
+pub mod groups;
 pub mod local;
 pub mod promote;
 pub mod report;
@@ -33,6 +35,7 @@ use carrick_link::ports::{Clock, Ports};
 use carrick_protocol::ids::TopicName;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 
+use crate::group::Coordinator;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -45,11 +48,17 @@ pub fn ports(
     meta: Arc<MetaStore>,
     topics: Arc<Catalog>,
     producer_ids: Arc<ProducerIds>,
+    groups: Arc<Coordinator>,
 ) -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ports {
         target: Arc::new(target::Target::new(Arc::clone(&topics), Arc::clone(&meta))),
         local: Arc::new(local::Local::new(Arc::clone(&topics))),
+        groups: Arc::new(groups::Groups::new(
+            Arc::clone(&meta),
+            Arc::clone(&topics),
+            groups,
+        )),
         catalog: Arc::new(catalog::MirrorCatalog::new(
             topics,
             Arc::clone(&meta),

@@ -15,6 +15,7 @@ use carrick_protocol::ids::TopicName;
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::secrets::{Owner, Vault};
+use crate::records::group_sync::GroupSyncKeyspace;
 use crate::records::link::LinkKeyspace;
 use crate::records::link_secret::{LinkSecretKeyspace, Sealed, of_link};
 use crate::records::mirror::MirrorKeyspace;
@@ -146,6 +147,7 @@ impl LinkStore for Store {
         for config in self.sealed(link)?.into_keys() {
             batch.delete::<LinkSecretKeyspace>(&(link.clone(), config));
         }
+        batch.delete_prefix::<GroupSyncKeyspace>(&GroupSyncKeyspace::link_prefix(link));
         for mirror in self.load_mirrors()? {
             if mirror.link == *link {
                 batch.delete::<MirrorKeyspace>(&mirror.topic);

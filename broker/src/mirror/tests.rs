@@ -2,6 +2,7 @@
 
 mod contract;
 mod cut;
+mod groups;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicParti
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use super::*;
@@ -33,18 +35,32 @@ struct Rig {
     producer_ids: Arc<ProducerIds>,
     flusher: Arc<Flusher>,
     ports: Ports,
+    groups: Arc<Coordinator>,
+    /// Where the coordinator's tasks run; there until the end.
+    runtime: Option<Runtime>,
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
         self.flusher.stop();
+        // Its tasks end with the coordinator; an async test must not wait for threads.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
 impl Rig {
     fn open(dir: &TempDir) -> Rig {
-        let log_dir = ("log.dirs".to_owned(), dir.path().display().to_string());
-        let config = Arc::new(BrokerConfig::from_values(BTreeMap::from([log_dir])).unwrap());
+        let values = BTreeMap::from([
+            ("log.dirs".to_owned(), dir.path().display().to_string()),
+            (
+                "group.initial.rebalance.delay.ms".to_owned(),
+                "0".to_owned(),
+            ),
+        ]);
+        let config = Arc::new(BrokerConfig::from_values(values).unwrap());
+        let group_config = config.groups.clone();
         let data_dir = Arc::new(DataDir::open(dir.path()).unwrap());
         let meta = Arc::new(MetaStore::open(&data_dir.meta_dir()).unwrap());
         let flusher = Arc::new(Flusher::start(1).unwrap());
@@ -52,13 +68,26 @@ impl Rig {
             Catalog::open(config, Arc::clone(&meta), data_dir, Arc::clone(&flusher)).unwrap();
         let topics = Arc::new(topics);
         let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta)).unwrap());
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .unwrap();
+        let groups = {
+            let _inside = runtime.enter();
+            let store = crate::store::Store::start(Arc::clone(&meta)).unwrap();
+            Coordinator::start(group_config, &meta, store, topics.clone()).unwrap()
+        };
         let ports = ports(
             dir.path(),
             Arc::clone(&meta),
             Arc::clone(&topics),
             Arc::clone(&producer_ids),
+            Arc::clone(&groups),
         );
         Rig {
+            groups,
+            runtime: Some(runtime),
             topics,
             meta,
             producer_ids,

@@ -65,6 +65,9 @@ const fn text(max_chars: usize) -> Kind {
     Kind::Text { max_chars }
 }
 
+const GROUP_FILTERS: Kind = Kind::NameFilters {
+    list: "groupFilters",
+};
 const TOPIC_FILTERS: Kind = Kind::NameFilters {
     list: "topicFilters",
 };
@@ -129,14 +132,15 @@ pub(super) static TABLE: &[Definition] = &[
         "OUTBOUND: this cluster connects to the source. INBOUND is not supported yet."),
     row("connections.max.idle.ms", Some("540000"), time_ms(-1), Live,
         "Connections without a request for so long are closed; -1: never."),
-    row("consumer.group.prefix.enable", Some("false"), Kind::Boolean, NotBuilt,
-        "Put cluster.link.prefix in front of groups' names too. Not supported yet."),
-    row("consumer.offset.group.filters", Some(""), FILTERS, NotBuilt,
-        "Whose offsets are synced (JSON). Not supported yet."),
-    row("consumer.offset.sync.enable", Some("false"), Kind::Boolean, NotBuilt,
-        "Sync groups' committed offsets from the source. Not supported yet."),
-    row("consumer.offset.sync.ms", Some("30000"), time_ms(1000), NotBuilt,
-        "How often groups' offsets are synced. Not supported yet."),
+    row("consumer.group.prefix.enable", Some("false"), Kind::Boolean, Live,
+        "Put cluster.link.prefix in front of groups' names too; needs one."),
+    row("consumer.offset.group.filters", Some(""), GROUP_FILTERS, Live,
+        "Whose offsets are synced, JSON: \
+         {\"groupFilters\":[{\"name\",\"patternType\",\"filterType\"}]}."),
+    row("consumer.offset.sync.enable", Some("false"), Kind::Boolean, Live,
+        "Sync groups' committed offsets of mirrored topics from the source."),
+    row("consumer.offset.sync.ms", Some("30000"), time_ms(1000), Live,
+        "How often groups' offsets are synced."),
     row("link.mode", Some("DESTINATION"), Kind::OneOf(&["DESTINATION", "SOURCE", "BIDIRECTIONAL"]), NotBuilt,
         "DESTINATION: mirrors live in this cluster. Others are not supported yet."),
     row("metadata.max.age.ms", Some("300000"), time_ms(0), Live,

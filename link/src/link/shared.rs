@@ -14,11 +14,13 @@ use tokio::sync::oneshot;
 
 use crate::config::{ConfigError, LinkConfig};
 use crate::error::LinkError;
+use crate::groups::GroupSync;
 use crate::ports::Ports;
 use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, SourceSight, StopKind};
 use crate::replicator::lag::StatusCell;
 use crate::source::SourceCluster;
 use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
+use crate::tasks::groups::ledger::Ledger;
 use crate::tasks::{Job, TaskError, TaskLog};
 use crate::throttle::Throttle;
 
@@ -138,6 +140,8 @@ pub(crate) struct LinkShared {
     pub(crate) asks: UnboundedSender<Ask>,
     /// Of everything that is fetched over the link.
     pub(crate) throttle: Arc<Throttle>,
+    /// The groups whose offsets are synced.
+    pub(crate) groups: Ledger,
     inner: Mutex<Inner>,
 }
 
@@ -149,6 +153,7 @@ impl LinkShared {
         record: LinkRecord,
         config: LinkConfig,
         mirrors: Vec<MirrorRecord>,
+        groups: Vec<GroupSync>,
         asks: UnboundedSender<Ask>,
     ) -> Arc<Self> {
         let now_ms = ports.clock.now_ms();
@@ -182,6 +187,7 @@ impl LinkShared {
             sights: tokio::sync::Mutex::new(()),
             asks,
             throttle: Throttle::new(),
+            groups: Ledger::load(groups),
             inner: Mutex::new(inner),
         })
     }

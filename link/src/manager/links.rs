@@ -1,11 +1,11 @@
 //! Links: create, alter, delete.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use carrick_protocol::ids::TopicName;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::error::LinkError;
 use crate::link;
 use crate::link::health::Fault;
 use crate::link::shared::{Ask, LinkShared};
-use crate::record::{LinkName, LinkRecord, MirrorRecord};
+use crate::record::{LinkName, LinkRecord};
 use crate::source::{ClusterInfo, SourceCluster, SourceError, tls};
 use crate::state::{LinkErrorCode, MirrorStatus};
 
@@ -86,25 +86,12 @@ fn named(name: &LinkName, mut config: LinkConfig) -> LinkConfig {
 }
 
 impl LinkManager {
-    /// Puts a link into the list and runs it. `begun_cuts` are mirrors whose cut was broken off.
-    pub(super) fn run_link(
-        &self,
-        record: LinkRecord,
-        config: LinkConfig,
-        mirrors: Vec<MirrorRecord>,
-        begun_cuts: &BTreeSet<TopicName>,
-    ) -> Arc<LinkShared> {
-        let (asks, receiver) = unbounded_channel();
-        let links = Arc::downgrade(&self.links);
-        let shared = LinkShared::new(self.ports.clone(), links, record, config, mirrors, asks);
-        for (topic, mirror) in &mut shared.inner().mirrors {
-            mirror.is_cut_begun = begun_cuts.contains(topic);
-        }
-        self.links
-            .write()
-            .insert(shared.name.clone(), Arc::clone(&shared));
-        link::spawn(Arc::clone(&shared), receiver);
-        shared
+    /// Puts a link into the list and runs it.
+    pub(super) fn run_link(&self, shared: &Arc<LinkShared>, asks: UnboundedReceiver<Ask>) {
+        let mut links = self.links.write();
+        links.insert(shared.name.clone(), Arc::clone(shared));
+        drop(links);
+        link::spawn(Arc::clone(shared), asks);
     }
 
     pub(super) async fn do_create_link(&self, new: NewLink) -> Result<LinkDescription, LinkError> {
@@ -134,7 +121,8 @@ impl LinkManager {
         if new.validate_only {
             let (asks, _) = unbounded_channel();
             let (ports, links) = (self.ports.clone(), Arc::downgrade(&self.links));
-            let shared = LinkShared::new(ports, links, record, config, Vec::new(), asks);
+            let (mirrors, groups) = (Vec::new(), Vec::new());
+            let shared = LinkShared::new(ports, links, record, config, mirrors, groups, asks);
             return Ok(show::link(&shared));
         }
         let _admin = self.admin().await?;
@@ -144,12 +132,12 @@ impl LinkManager {
         let (store, stored) = (Arc::clone(&self.ports.store), record.clone());
         super::blocking(move || store.save_link(&stored)).await??;
         tracing::info!(link = %record.name, "link created");
-        Ok(show::link(&self.run_link(
-            record,
-            config,
-            Vec::new(),
-            &BTreeSet::new(),
-        )))
+        let (asks, receiver) = unbounded_channel();
+        let (ports, links) = (self.ports.clone(), Arc::downgrade(&self.links));
+        let (mirrors, groups) = (Vec::new(), Vec::new());
+        let shared = LinkShared::new(ports, links, record, config, mirrors, groups, asks);
+        self.run_link(&shared, receiver);
+        Ok(show::link(&shared))
     }
 
     pub(super) async fn do_alter_link(

@@ -7,6 +7,7 @@ mod alter;
 mod cleaned;
 pub(crate) mod creation;
 mod cut;
+mod groups;
 mod links;
 mod mirrors;
 mod promote;
@@ -16,15 +17,17 @@ mod show;
 mod tests;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use carrick_protocol::ids::{TopicName, TopicPartition};
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::config::{ConfigEntry, LinkConfig};
 use crate::description::{LinkDescription, MirrorCreation, MirrorDescription, MirrorOutcome};
 use crate::error::LinkError;
+use crate::groups::{GroupSync, GroupSyncDescription};
 use crate::link::shared::{LinkShared, Links};
 use crate::ports::{Ports, SourceConnector};
 use crate::record::{LinkName, MirrorRecord, StopKind};
@@ -140,7 +143,13 @@ impl LinkManager {
             is_stopping: AtomicBool::new(false),
         });
         let (records, mut mirrors, begun, sights) = blocking(move || {
-            let links = ports.store.load_links()?;
+            let links = ports.store.load_links()?.into_iter();
+            let links: Vec<_> = links
+                .map(|link| {
+                    let groups = stored_groups(&ports, &link.name);
+                    (link, groups)
+                })
+                .collect();
             let mirrors = ports.store.load_mirrors()?;
             let begun = cut::broken_off(&*ports.store, &mirrors)?;
             let sights = ports.store.load_sights()?;
@@ -148,19 +157,22 @@ impl LinkManager {
             Ok::<_, LinkError>((links, mirrors, begun, sights.collect()))
         })
         .await??;
-        for record in records {
+        for (record, groups) in records {
             let (config, misunderstood) = links::stored(&record)?;
             let (own, others): (Vec<_>, Vec<_>) = mirrors
                 .into_iter()
                 .partition(|mirror| mirror.link == record.name);
             mirrors = others;
             let interrupted = own.clone();
-            let shared = manager.run_link(record, config, own, &begun);
+            let (asks, receiver) = unbounded_channel();
+            let (ports, links) = (manager.ports.clone(), Arc::downgrade(&manager.links));
+            let shared = LinkShared::new(ports, links, record, config, own, groups, asks);
             if let Some(error) = misunderstood {
                 shared.misconfigure(&error);
             }
             shared.recall(&sights);
-            show_stored(&shared).await?;
+            show_stored(&shared, &begun).await?;
+            manager.run_link(&shared, receiver);
             take_up(&shared, &interrupted);
         }
         for orphan in mirrors {
@@ -347,6 +359,22 @@ impl LinkManager {
         }
     }
 
+    /// What became of the groups whose offsets a link syncs, by their ids at the source.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `Store`.
+    pub fn groups(&self, link: &str) -> Result<Vec<GroupSyncDescription>, LinkError> {
+        self.do_groups(link)
+    }
+
+    /// The same of one group, by its id at the source.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `NoSuchGroup`, `Store`.
+    pub fn group(&self, link: &str, source_group: &str) -> Result<GroupSyncDescription, LinkError> {
+        self.do_group(link, source_group)
+    }
+
     /// Compares a mirror with its source, batch by batch. Works while it mirrors.
     ///
     /// # Errors
@@ -410,10 +438,24 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| LinkError::ShuttingDown)
 }
 
-/// Shows of every mirror what is stored, before anything of it runs.
-async fn show_stored(shared: &Arc<LinkShared>) -> Result<(), LinkError> {
+/// What is kept of a link's groups. A report that can't be read is no reason not to start: the next
+/// sync makes it anew.
+fn stored_groups(ports: &Ports, link: &LinkName) -> Vec<GroupSync> {
+    ports.groups.load_syncs(link).unwrap_or_else(|error| {
+        tracing::error!(%link, %error, "the report of the link's groups can't be read");
+        Vec::new()
+    })
+}
+
+/// Shows of every mirror what is stored, before anything of it runs. `begun_cuts` are mirrors whose
+/// cut was broken off.
+async fn show_stored(
+    shared: &Arc<LinkShared>,
+    begun_cuts: &BTreeSet<TopicName>,
+) -> Result<(), LinkError> {
     let mut cells = Vec::new();
-    for (topic, mirror) in &shared.inner().mirrors {
+    for (topic, mirror) in &mut shared.inner().mirrors {
+        mirror.is_cut_begun = begun_cuts.contains(topic);
         for (partition, cell) in (0..).zip(&mirror.statuses) {
             cells.push((TopicPartition::new(topic.clone(), partition), cell.clone()));
         }

@@ -20,11 +20,15 @@ use crate::record::StopKind;
 use crate::source::OffsetSpec;
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
 use crate::stop_step::StopStep;
-use crate::tasks::configs;
+use crate::tasks::{configs, groups};
 
 /// The source must answer the last question within this: the mirrors stand still meanwhile, and
 /// a failover that is asked for waits.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// The last sync of group offsets is tried so often, if what keeps it from going well may pass. Then
+/// the promotion goes on: the report of the groups says which were not synced.
+const LAST_SYNCS_MAX: u32 = 10;
 
 /// How often the mirrors' ends are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -153,6 +157,7 @@ async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
 pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let mut targets = None;
+    let mut failed_syncs = 0;
     loop {
         waiting.retain(|topic| match still_waits(&shared, topic) {
             None => true,
@@ -189,7 +194,7 @@ pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>)
             note_wait(&shared, &waiting, asked.as_ref().err());
             match asked {
                 Ok(ends) if are_reached(&shared, &ends) => {
-                    if let Some(done) = try_cut(&shared, &waiting).await {
+                    if let Some(done) = try_cut(&shared, &waiting, &mut failed_syncs).await {
                         outcomes.extend(done);
                         return outcomes;
                     }
@@ -252,10 +257,20 @@ fn still_waits(
 }
 
 /// Holds the mirrors still and cuts them, unless the source has grown meanwhile (`None`: they go
-/// on).
-async fn try_cut(shared: &Arc<LinkShared>, topics: &[TopicName]) -> Option<Outcomes> {
+/// on), or the last sync of group offsets should be tried again: `failed_syncs` counts.
+async fn try_cut(
+    shared: &Arc<LinkShared>,
+    topics: &[TopicName],
+    failed_syncs: &mut u32,
+) -> Option<Outcomes> {
     StopStep::CaughtUp.reached();
     sync_configs(shared, topics).await;
+    if !groups::last_sync(shared, topics).await {
+        *failed_syncs += 1;
+        if *failed_syncs < LAST_SYNCS_MAX {
+            return None;
+        }
+    }
     StopStep::LastSynced.reached();
     let _change = shared.change.lock().await;
     if !topics.iter().all(|topic| is_promoting(shared, topic)) {

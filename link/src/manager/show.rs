@@ -43,6 +43,7 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
         source_seen_at_ms: inner.seen_at_ms,
         created_ms: inner.record.created_ms,
         mirror_count: inner.mirrors.values().filter(is_live).count(),
+        groups: shared.groups.count(),
         topics: inner.mirrors.keys().map(ToString::to_string).collect(),
         tasks: inner
             .tasks

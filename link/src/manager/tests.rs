@@ -2,6 +2,7 @@
 
 mod closest;
 mod faults;
+mod groups;
 mod limits;
 mod live;
 mod lives;

@@ -19,6 +19,8 @@ pub struct SourceGroup {
 /// The groups of all brokers that answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupListing {
+    /// Who has been asked.
+    pub cluster_id: Option<String>,
     /// Each group once, ascending by id.
     pub groups: Vec<SourceGroup>,
     /// Brokers that didn't tell: groups that they coordinate may be missing.

@@ -5,6 +5,7 @@
 //! done across one. How it went is kept by [`TaskLog`].
 
 pub(crate) mod configs;
+pub(crate) mod groups;
 pub(crate) mod topics;
 
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub(crate) struct Job {
 /// Every job, in the order in which they are shown.
 pub(crate) static JOBS: &[Job] = &[
     configs::JOB,
-    Job::never("ConsumerOffsetSync"),
+    groups::JOB,
     Job::never("AclSync"),
     Job::never("AutoCreateMirror"),
 ];

@@ -1,6 +1,8 @@
-//! What every [`MirrorTarget`] must do, whatever is behind it, and what [`topics`] says of the
-//! catalog and the store. A real adapter's test calls [`all`] (or the functions one by one).
+//! What every [`MirrorTarget`] must do, whatever is behind it; what [`topics`] says of the catalog
+//! and the store, and [`groups`] of groups. A real adapter's test calls [`all`] (or the functions
+//! one by one).
 
+pub mod groups;
 pub mod topics;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! This cluster, in memory: every port but the clock.
 
+mod groups;
 mod store;
 
 use std::collections::BTreeMap;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use carrick_protocol::batch::{BatchHeader, Batches};
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 
+use crate::groups::GroupSync;
 use crate::ports::{
     CatalogError, Lease, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget, StoreError,
     TargetError, TopicAnswer, TopicCatalog, TopicCut,
@@ -61,6 +63,8 @@ struct State {
     mirrors: BTreeMap<TopicName, MirrorRecord>,
     reports: BTreeMap<TopicName, RpoReport>,
     sights: BTreeMap<TopicName, SourceSight>,
+    groups: BTreeMap<GroupId, groups::Group>,
+    syncs: BTreeMap<(LinkName, String), GroupSync>,
     /// Appends fail with this.
     append_error: Option<TargetError>,
     /// The next cuts fail with this, once everything is fenced.

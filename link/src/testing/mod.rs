@@ -73,6 +73,7 @@ pub fn ports(here: &here::FakeHere, source: &source::FakeSource) -> Ports {
         target: here.clone(),
         local: here.clone(),
         catalog: here.clone(),
+        groups: here.clone(),
         store: here,
         clock: Arc::new(RuntimeClock::new()),
         sources: Arc::new(OneSource(source.clone())),

@@ -97,6 +97,8 @@ public final class Peer {
             case "delete_group" -> withAdmin(q, admin -> admin.deleteConsumerGroups(List.of(text(q, "group"))).all().get());
             case "group_offsets" -> groupOffsets(q, a);
             case "alter_offsets" -> alterOffsets(q);
+            case "commit_groups" -> commitGroups(q);
+            case "group_read" -> groupRead(q, a);
             case "reassign" -> reassign(q);
             case "commit" -> commit(q);
             case "committed" -> committed(q, a);
@@ -416,6 +418,42 @@ public final class Peer {
     private static void alterOffsets(JsonNode q) throws Exception {
         OffsetAndMetadata to = new OffsetAndMetadata(q.get("offset").asLong(), q.path("metadata").asText(""));
         withAdmin(q, admin -> Api.alterOffsets(admin, text(q, "group"), Map.of(partition(q), to)));
+    }
+
+    /** `groups` groups, `group` and a number, commit the same offset. */
+    private static void commitGroups(JsonNode q) throws Exception {
+        OffsetAndMetadata to = new OffsetAndMetadata(q.get("offset").asLong(), q.path("metadata").asText(""));
+        withAdmin(q, admin -> {
+            for (int n = 0; n < q.get("groups").asInt(); n++) Api.alterOffsets(admin, text(q, "group") + n, Map.of(partition(q), to));
+        });
+    }
+
+    /** Reads `topic` as a member of `group`, `count` records or to the end, and commits just that: what it read, as `partition:offset`. */
+    private static void groupRead(JsonNode q, ObjectNode a) throws Exception {
+        Properties more = new Properties();
+        if (q.has("protocol")) more.put("group.protocol", text(q, "protocol"));
+        long most = q.path("count").asLong(Long.MAX_VALUE);
+        ArrayNode read = a.putArray("read");
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(q, more)) {
+            consumer.subscribe(List.of(text(q, "topic")));
+            Map<TopicPartition, OffsetAndMetadata> positions = new HashMap<>();
+            while (read.size() < most && !isAtEnd(consumer)) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(100))) {
+                    if (read.size() == most) break;
+                    read.add(record.partition() + ":" + record.offset());
+                    TopicPartition at = new TopicPartition(record.topic(), record.partition());
+                    positions.put(at, new OffsetAndMetadata(record.offset() + 1, record.leaderEpoch(), text(q, "group")));
+                }
+            }
+            consumer.commitSync(positions);
+        }
+    }
+
+    private static boolean isAtEnd(KafkaConsumer<byte[], byte[]> consumer) {
+        Collection<TopicPartition> all = consumer.assignment();
+        if (all.isEmpty()) return false;
+        Map<TopicPartition, Long> ends = consumer.endOffsets(all);
+        return all.stream().allMatch(at -> consumer.position(at) >= ends.get(at));
     }
 
     private static void reassign(JsonNode q) throws Exception {

@@ -17,7 +17,8 @@
 //! | `swarm_state` (franz-go) | `since_ms` | `stable current alive changes lost consumed fed unfed failures` |
 //! | `swarm_leave swarm_stop` (franz-go) | | |
 //!
-//! Java has more: `offsets_for_times offsets alter_topic reassign`, `step_ms` and `config` of `produce`, `from`,
+//! Java has more: `offsets_for_times offsets alter_topic reassign`, `commit_groups` (`groups` of them: `group` and a
+//! number), `group_read` (`group topic count protocol`; gives `read`: `partition:offset` of each record, committed), `step_ms` and `config` of `produce`, `from`,
 //! `end_offset` and `digest` of `consume`.
 //!
 //! `content` is the SHA-256 over the records in their order, which every peer computes alike, of what it sent and of

@@ -211,21 +211,30 @@ fn begin_commit_to(
     let Accepted { results, offsets } = accept(inner, state, request);
     let waits = !offsets.is_empty();
     if waits {
-        let mut batch = MetaBatch::new();
-        for (topic, partition, offset) in &offsets {
-            let key = GroupOffsetKey {
-                group: cell.id.clone(),
-                topic: topic.clone(),
-                partition: *partition,
-            };
-            batch.put::<GroupOffsets>(&key, offset);
-        }
+        let batch = to_batch(&cell.id, &offsets);
         let then = Then::Committed(cell.clone(), offsets, outcome);
         state
             .submit(inner, batch, then)
             .map_err(|_| GroupError::NotStored)?;
     }
     Ok((results, waits))
+}
+
+/// The change that stores a group's offsets.
+pub(super) fn to_batch(
+    group: &GroupId,
+    offsets: &[(TopicName, i32, CommittedOffset)],
+) -> MetaBatch {
+    let mut batch = MetaBatch::new();
+    for (topic, partition, offset) in offsets {
+        let key = GroupOffsetKey {
+            group: group.clone(),
+            topic: topic.clone(),
+            partition: *partition,
+        };
+        batch.put::<GroupOffsets>(&key, offset);
+    }
+    batch
 }
 
 /// Offsets that a group takes of a request.

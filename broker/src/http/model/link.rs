@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::group::GroupCountsData;
 use super::mirror::LagSummaryData;
 use super::{ConfigData, ResourceMetadata};
 
@@ -44,6 +45,9 @@ pub struct LinkData {
     /// The partitions of all its mirrors that are not stopped, together *(own)*.
     #[serde(default)]
     pub lag_summary: LagSummaryData,
+    /// The groups whose offsets it syncs, or has synced *(own)*.
+    #[serde(default)]
+    pub group_counts: GroupCountsData,
 }
 
 impl LinkData {

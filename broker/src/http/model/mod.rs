@@ -8,6 +8,7 @@
 //! Units: every `…_ms` is milliseconds since the Unix epoch unless its doc says *duration*.
 
 pub mod cluster;
+pub mod group;
 pub mod link;
 pub mod mirror;
 pub mod topic;

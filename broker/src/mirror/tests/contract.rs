@@ -8,12 +8,19 @@ use carrick_link::testing::contract::{Harness, all};
 use super::*;
 use crate::topic::NewTopic;
 
-struct Real {
-    rig: Rig,
+pub(super) struct Real {
+    pub(super) rig: Rig,
     next: AtomicU32,
 }
 
 impl Real {
+    pub(super) fn new(rig: Rig) -> Self {
+        Real {
+            rig,
+            next: AtomicU32::new(0),
+        }
+    }
+
     fn name(&self) -> TopicName {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         TopicName::new(format!("topic-{number}")).unwrap()
@@ -94,8 +101,5 @@ impl Harness for Real {
 fn real_partitions_keep_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::open(&dir);
-    all(&Real {
-        rig,
-        next: AtomicU32::new(0),
-    });
+    all(&Real::new(rig));
 }

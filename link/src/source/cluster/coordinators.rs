@@ -49,6 +49,7 @@ impl Inner {
         self.state.lock().learn_all_coordinators(coordinators);
         silent.sort_by_key(|(broker, _)| *broker);
         Ok(GroupListing {
+            cluster_id: cluster.cluster_id,
             groups: groups.into_values().collect(),
             silent,
         })

@@ -29,6 +29,7 @@ impl LinkStore for FakeHere {
         state.can_store()?;
         state.links.remove(link);
         state.mirrors.retain(|_, mirror| mirror.link != *link);
+        state.syncs.retain(|(owner, _), _| owner != link);
         let State {
             sights, mirrors, ..
         } = &mut *state;

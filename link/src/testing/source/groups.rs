@@ -91,6 +91,7 @@ pub(super) fn listed(state: &State) -> GroupListing {
         group_type: group.group_type.clone(),
     };
     GroupListing {
+        cluster_id: state.cluster_id.clone(),
         groups: state.groups.iter().map(group).collect(),
         silent: Vec::new(),
     }

@@ -1,0 +1,71 @@
+//! The report of the groups that a link syncs.
+
+use std::collections::HashMap;
+
+use carrick_protocol::ids::TopicName;
+
+use super::LinkManager;
+use crate::error::LinkError;
+use crate::groups::{GroupSync, GroupSyncDescription};
+use crate::link::shared::LinkShared;
+use crate::state::MirrorStatus;
+
+/// Where the mirrored data of topics end, by partition.
+type Ends = HashMap<TopicName, Vec<i64>>;
+
+impl LinkManager {
+    pub(super) fn do_groups(&self, link: &str) -> Result<Vec<GroupSyncDescription>, LinkError> {
+        let shared = self.shared(link)?;
+        let ends = self.ends(&shared)?;
+        let groups = shared.groups.all().into_iter();
+        Ok(groups.map(|sync| describe(sync, &ends)).collect())
+    }
+
+    pub(super) fn do_group(
+        &self,
+        link: &str,
+        source_group: &str,
+    ) -> Result<GroupSyncDescription, LinkError> {
+        let shared = self.shared(link)?;
+        let sync = shared.groups.get(source_group);
+        let sync = sync.ok_or_else(|| LinkError::NoSuchGroup {
+            link: shared.name.clone(),
+            group: source_group.to_owned(),
+        })?;
+        Ok(describe(sync, &self.ends(&shared)?))
+    }
+
+    /// Of mirrors that run: as they end now; of those that were cut: as they ended then.
+    fn ends(&self, shared: &LinkShared) -> Result<Ends, LinkError> {
+        let (mut ends, mut stopped) = (Ends::new(), Vec::new());
+        for (topic, mirror) in &shared.inner().mirrors {
+            if mirror.record.status == MirrorStatus::Stopped {
+                stopped.push(topic.clone());
+                continue;
+            }
+            let partitions = mirror.statuses.iter();
+            let partitions = partitions.map(|cell| cell.with(|status| status.mirror_end.0));
+            ends.insert(topic.clone(), partitions.collect());
+        }
+        for topic in stopped {
+            if let Some(report) = self.ports.store.load_report(&topic)? {
+                let partitions = report.partitions.iter().map(|part| part.mirror_end);
+                ends.insert(topic, partitions.collect());
+            }
+        }
+        Ok(ends)
+    }
+}
+
+/// Topics that are no mirror of the link any more are left out.
+fn describe(sync: GroupSync, ends: &Ends) -> GroupSyncDescription {
+    let partitions = sync.partitions.iter().filter_map(|part| {
+        let index = usize::try_from(part.partition).ok()?;
+        let end = ends.get(part.topic.as_str())?.get(index)?;
+        Some(part.describe(*end))
+    });
+    GroupSyncDescription {
+        partitions: partitions.collect(),
+        sync,
+    }
+}

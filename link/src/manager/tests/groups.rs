@@ -1,0 +1,427 @@
+//! `ConsumerOffsetSync`: whose offsets come here, clamped to what, and what is said of them.
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset};
+
+use super::*;
+use crate::groups::{GroupSyncDescription, GroupSyncState, PartitionSyncDescription};
+
+const EVERY_GROUP: &str =
+    r#"{"groupFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}"#;
+
+impl World {
+    /// A mirror of one partition with ten records, and the sync switched on.
+    async fn syncing(filters: &str) -> Self {
+        let world = Self::mirroring("orders", 1).await;
+        world
+            .configure(&[
+                ("consumer.offset.sync.enable", "true"),
+                ("consumer.offset.sync.ms", "1000"),
+                ("consumer.offset.group.filters", filters),
+            ])
+            .await;
+        world
+    }
+
+    async fn configure(&self, configs: &[(&str, &str)]) {
+        let change = |(name, value): &(&str, &str)| ((*name).into(), Some((*value).into()));
+        let changes = configs.iter().map(change).collect();
+        let altered = self.manager.alter_link_configs("dr", changes, false);
+        altered.await.unwrap();
+    }
+
+    /// Waits until the group has that offset here.
+    async fn committed(&self, group: &str, offset: i64) {
+        let has = || self.offset(group) == Some(offset);
+        until(&format!("{group} to be at {offset}"), has).await;
+    }
+
+    fn offset(&self, group: &str) -> Option<i64> {
+        let committed = self.here.committed(group, &orders());
+        committed.map(|committed| committed.offset.0)
+    }
+
+    fn group(&self, group: &str) -> Option<GroupSyncDescription> {
+        self.manager.group("dr", group).ok()
+    }
+
+    async fn group_state(&self, group: &str, state: GroupSyncState) -> GroupSyncDescription {
+        let has = || self.group(group).is_some_and(|it| it.sync.state == state);
+        until(&format!("{group} to be {state:?}"), has).await;
+        self.group(group).unwrap()
+    }
+
+    fn task(&self) -> crate::description::TaskDescription {
+        let tasks = self.manager.link("dr").unwrap().tasks;
+        let mut tasks = tasks.into_iter();
+        tasks
+            .find(|task| task.name == "ConsumerOffsetSync")
+            .unwrap()
+    }
+
+    async fn task_state(&self, state: TaskState, error: TaskErrorCode) {
+        let has = || (self.task().state, self.task().error) == (state, error);
+        until(&format!("the task to be {state:?}, {error:?}"), has).await;
+    }
+}
+
+fn orders() -> TopicPartition {
+    TopicPartition::new(TopicName::new("orders").unwrap(), 0)
+}
+
+fn figures(part: &PartitionSyncDescription) -> (i64, Option<i64>, Option<i64>, Option<i64>) {
+    let sync = &part.sync;
+    (
+        sync.source_offset,
+        sync.synced_offset,
+        part.will_read_again,
+        part.reads_again_at_most,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_follow_the_source_with_epoch_and_text_and_nothing_else_does() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.add_topic("unmirrored", 1);
+    world
+        .source
+        .commit_with("billing", "orders", 0, 4, 0, "text");
+    world.source.commit("billing", "unmirrored", 0, 9);
+    world.source.commit("stranger", "unmirrored", 0, 9);
+    world.source.commit("sharing", "orders", 0, 9);
+    world.source.set_group_type("sharing", "share");
+    world.committed("billing", 4).await;
+    let committed = world.here.committed("billing", &orders()).unwrap();
+    assert_eq!(committed.metadata, "text");
+    assert_eq!(committed.leader_epoch, LeaderEpoch(0));
+    world.source.commit("billing", "orders", 0, 6);
+    world.committed("billing", 6).await;
+    let writes = world.here.group_writes("billing");
+    let asked = world.source.group_asked("billing");
+    until("two more syncs", || {
+        world.source.group_asked("billing") > asked + 2
+    })
+    .await;
+    assert_eq!(
+        world.here.group_writes("billing"),
+        writes,
+        "nothing has changed"
+    );
+    assert_eq!(world.offset("sharing"), None);
+    assert_eq!(world.manager.link("dr").unwrap().groups.synced, 1);
+    assert!(world.group("stranger").is_none());
+    let group = world.group("billing").unwrap();
+    assert_eq!(group.sync.state, GroupSyncState::Synced);
+    assert_eq!(
+        figures(&group.partitions[0]),
+        (6, Some(6), Some(0), Some(4))
+    );
+    world
+        .task_state(TaskState::Active, TaskErrorCode::NoError)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_beyond_the_mirror_is_clamped_and_made_good_later() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.lead("orders", 0, None);
+    world.source.append("orders", 0, &batch(10, 10, 1));
+    world.source.commit_with("billing", "orders", 0, 15, 1, "");
+    world.committed("billing", 10).await;
+    let group = world.group_state("billing", GroupSyncState::Synced).await;
+    assert_eq!(
+        figures(&group.partitions[0]),
+        (15, Some(10), Some(0), Some(0))
+    );
+    assert_eq!(group.partitions[0].clamped_by, Some(5));
+    let clamped = world.here.committed("billing", &orders()).unwrap();
+    assert_eq!(
+        clamped.leader_epoch,
+        LeaderEpoch::NONE,
+        "that record is not here"
+    );
+
+    world
+        .configure(&[("consumer.offset.sync.enable", "false")])
+        .await;
+    world.source.lead("orders", 0, Some(1));
+    world.identical("orders", 1).await;
+    let known = || figures(&world.group("billing").unwrap().partitions[0]);
+    until("the report to count what came since", || {
+        known() == (15, Some(10), Some(5), Some(10))
+    })
+    .await;
+    world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    assert_eq!(
+        known(),
+        (15, Some(10), Some(5), Some(10)),
+        "as it was at the cut"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_of_what_is_gone_at_the_source_begin_where_the_mirror_does() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.trim("orders", 0, 7);
+    until("the mirror to be trimmed", || {
+        world.here.offsets("orders", 0).0 == 7
+    })
+    .await;
+    world.source.commit("billing", "orders", 0, 2);
+    world.committed("billing", 7).await;
+    let group = world.group_state("billing", GroupSyncState::Synced).await;
+    assert_eq!(group.partitions[0].clamped_by, Some(-5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_in_use_here_is_skipped_named_and_taken_up_again() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.commit("billing", "orders", 0, 4);
+    world.source.commit("audit", "orders", 0, 4);
+    world.committed("billing", 4).await;
+    world.here.set_members("billing", true);
+    world.source.commit("billing", "orders", 0, 8);
+    world.source.commit("audit", "orders", 0, 8);
+    world.committed("audit", 8).await;
+    let group = world.group_state("billing", GroupSyncState::Skipped).await;
+    assert_eq!(group.sync.error, TaskErrorCode::ConsumerGroupInUseError);
+    assert_eq!(
+        figures(&group.partitions[0]),
+        (8, Some(4), Some(4), Some(6))
+    );
+    assert_eq!(world.offset("billing"), Some(4));
+    world
+        .task_state(TaskState::InError, TaskErrorCode::ConsumerGroupInUseError)
+        .await;
+    assert!(world.task().error_detail.contains("billing"));
+    world.here.set_members("billing", false);
+    world.committed("billing", 8).await;
+    world
+        .task_state(TaskState::Active, TaskErrorCode::NoError)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_moves_or_loads_is_asked_again_and_one_that_refuses_is_named() {
+    let world = World::syncing(EVERY_GROUP).await;
+    let passing = [
+        ErrorCode::NOT_COORDINATOR,
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+    ];
+    world.source.commit("moving", "orders", 0, 4);
+    world.source.fail_group("moving", &passing);
+    world.source.commit("secret", "orders", 0, 4);
+    world
+        .source
+        .fail_group("secret", &[ErrorCode::GROUP_AUTHORIZATION_FAILED; 3]);
+    world.committed("moving", 4).await;
+    let group = world.group_state("secret", GroupSyncState::Failed).await;
+    assert_eq!(group.sync.error, TaskErrorCode::AuthorizationError);
+    world
+        .task_state(TaskState::InError, TaskErrorCode::AuthorizationError)
+        .await;
+    world.committed("secret", 4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn filters_choose_groups_and_without_any_the_task_says_so() {
+    let filters = r#"{"groupFilters":[
+        {"name":"app-","patternType":"PREFIXED","filterType":"INCLUDE"},
+        {"name":"app-test","patternType":"LITERAL","filterType":"EXCLUDE"}]}"#;
+    let world = World::syncing("").await;
+    for group in ["app-billing", "app-test", "console"] {
+        world.source.commit(group, "orders", 0, 4);
+    }
+    world
+        .task_state(TaskState::InError, TaskErrorCode::MisconfigurationError)
+        .await;
+    world
+        .configure(&[("consumer.offset.group.filters", filters)])
+        .await;
+    world.committed("app-billing", 4).await;
+    world
+        .group_state("app-billing", GroupSyncState::Synced)
+        .await;
+    assert_eq!(
+        (world.offset("app-test"), world.offset("console")),
+        (None, None)
+    );
+    assert_eq!(world.manager.groups("dr").unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_prefix_of_the_link_stands_before_groups_too_if_wanted() {
+    let world = World::new().await;
+    let configs = [
+        ("cluster.link.prefix", "eu-"),
+        ("consumer.group.prefix.enable", "true"),
+        ("consumer.offset.sync.enable", "true"),
+        ("consumer.offset.sync.ms", "1000"),
+        ("consumer.offset.group.filters", EVERY_GROUP),
+    ];
+    world
+        .manager
+        .create_link(new_link("eu", &configs))
+        .await
+        .unwrap();
+    world.source.add_topic("orders", 1);
+    world.source.append("orders", 0, &batch(0, 10, 0));
+    let created = world.manager.create_mirror("eu", new_mirror("orders"));
+    let topic = TopicName::new(created.await.unwrap().topic).unwrap();
+    world.source.commit("billing", "orders", 0, 4);
+    let at = TopicPartition::new(topic, 0);
+    let has = || {
+        world
+            .here
+            .committed("eu-billing", &at)
+            .is_some_and(|it| it.offset == Offset(4))
+    };
+    until("eu-billing to be at 4", has).await;
+    until("the report", || {
+        world.manager.group("eu", "billing").is_ok()
+    })
+    .await;
+    let group = world.manager.group("eu", "billing").unwrap();
+    assert_eq!(group.sync.group, "eu-billing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promotion_syncs_one_last_time_and_nothing_is_synced_after_a_cut() {
+    let world = World::mirroring("orders", 1).await;
+    world.source.add_topic("payments", 1);
+    world.mirror("payments").await.unwrap();
+    world.source.commit("billing", "orders", 0, 4);
+    world
+        .configure(&[
+            ("consumer.offset.sync.enable", "true"),
+            ("consumer.offset.sync.ms", "3600000"),
+            ("consumer.offset.group.filters", EVERY_GROUP),
+        ])
+        .await;
+    world.committed("billing", 4).await;
+    world.source.commit("billing", "orders", 0, 9);
+    let loading = [ErrorCode::COORDINATOR_LOAD_IN_PROGRESS; 7];
+    world.source.fail_group("billing", &loading);
+    world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    assert_eq!(world.offset("billing"), Some(9), "synced before the cut");
+
+    world
+        .configure(&[("consumer.offset.sync.ms", "1000")])
+        .await;
+    world.source.append("payments", 0, &batch(0, 10, 0));
+    world.identical("payments", 1).await;
+    world.source.commit("billing", "orders", 0, 10);
+    world.source.commit("billing", "payments", 0, 6);
+    let payments = TopicPartition::new(TopicName::new("payments").unwrap(), 0);
+    let has = || {
+        world
+            .here
+            .committed("billing", &payments)
+            .is_some_and(|it| it.offset.0 == 6)
+    };
+    until("the mirror that is left to be synced", has).await;
+    assert_eq!(world.offset("billing"), Some(9));
+    let group = world.group("billing").unwrap();
+    assert_eq!(
+        figures(&group.partitions[0]),
+        (9, Some(9), Some(0), Some(1))
+    );
+    assert_eq!(group.partitions.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_no_source_tells_of_holds_up_no_promotion_for_ever() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.commit("billing", "orders", 0, 4);
+    world.committed("billing", 4).await;
+    world
+        .source
+        .fail_group("billing", &[ErrorCode::COORDINATOR_NOT_AVAILABLE; 1_000]);
+    world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    let group = world.group("billing").unwrap();
+    assert_eq!(group.sync.state, GroupSyncState::Failed);
+    assert_eq!(world.offset("billing"), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_at_the_source_stays_here_and_is_told() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.commit("billing", "orders", 0, 4);
+    world.committed("billing", 4).await;
+    world.source.delete_group("billing");
+    world.group_state("billing", GroupSyncState::Gone).await;
+    assert_eq!(world.offset("billing"), Some(4));
+    world
+        .task_state(TaskState::Active, TaskErrorCode::NoError)
+        .await;
+    world.source.commit("billing", "orders", 0, 5);
+    world.committed("billing", 5).await;
+    world.group_state("billing", GroupSyncState::Synced).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_survives_a_restart_and_goes_with_the_mirror_or_the_link() {
+    let mut world = World::syncing(EVERY_GROUP).await;
+    world.source.commit("billing", "orders", 0, 4);
+    world.committed("billing", 4).await;
+    let before = world.group_state("billing", GroupSyncState::Synced).await;
+    world.source.set_down(true);
+    world.restart().await;
+    let after = world.group("billing").unwrap();
+    assert_eq!(after, before);
+    assert_eq!(
+        figures(&after.partitions[0]),
+        (4, Some(4), Some(0), Some(6))
+    );
+
+    world.source.set_down(false);
+    world.source.add_topic("payments", 1);
+    world.mirror_when_up("payments").await;
+    world.here.delete_topic("orders");
+    world.manager.topic_deleted(&orders().topic);
+    assert!(
+        world
+            .group("billing")
+            .is_none_or(|group| group.partitions.is_empty())
+    );
+    until("the report to be gone", || world.group("billing").is_none()).await;
+    world.manager.delete_link("dr", true).await.unwrap();
+    world
+        .manager
+        .create_link(new_link("dr", &[]))
+        .await
+        .unwrap();
+    assert!(world.manager.groups("dr").unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_groups_are_synced_in_one_go() {
+    let world = World::mirroring("orders", 1).await;
+    let names: Vec<String> = (0..1_200).map(|number| format!("group-{number}")).collect();
+    for name in &names {
+        world.source.commit(name, "orders", 0, 7);
+    }
+    world
+        .configure(&[
+            ("consumer.offset.sync.enable", "true"),
+            ("consumer.offset.sync.ms", "3600000"),
+            ("consumer.offset.group.filters", EVERY_GROUP),
+        ])
+        .await;
+    until("all groups", || {
+        world.manager.link("dr").unwrap().groups.synced == names.len()
+    })
+    .await;
+    assert!(names.iter().all(|name| world.offset(name) == Some(7)));
+    let asked = |name: &String| world.source.group_asked(name);
+    assert!(names.iter().all(|name| asked(name) == 1), "one sync");
+    let id = GroupId::new("group-0");
+    assert_eq!(world.group(&id).unwrap().sync.group, "group-0");
+}
+
+impl World {
+    async fn mirror_when_up(&self, topic: &str) {
+        self.link_state(LinkState::Active).await;
+        self.mirror(topic).await.unwrap();
+    }
+}

@@ -1,0 +1,293 @@
+//! `ConsumerOffsetSync`: what groups have committed at the source is committed here.
+//!
+//! Groups that `consumer.offset.group.filters` means are listed, their offsets fetched from their
+//! coordinators, clamped to what the mirrors hold ([`plan`]) and committed through the port
+//! [`GroupOffsets`]. What became of each is kept in the link's [`ledger`].
+//!
+//! Invariants:
+//! - One sync of a link at a time ([`Ledger::turn`]), from the first question to the last commit: an
+//!   older answer of the source never overwrites a newer one.
+//! - Only offsets of mirrors that run are synced. A mirror that failed may be another topic at the
+//!   source by now, and what was cut belongs to the clients here.
+//! - Nothing here is ever deleted: a group or an offset that is gone at the source stays here, until
+//!   it expires as every group without members does.
+//!
+//! [`GroupOffsets`]: crate::ports::GroupOffsets
+//! [`Ledger::turn`]: ledger::Ledger::turn
+
+pub(crate) mod ledger;
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{GroupId, TopicName};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Job, Run};
+use crate::config::LinkConfig;
+use crate::groups::{GroupCommit, GroupCommitted};
+use crate::link::shared::LinkShared;
+use crate::ports::{GroupRefusal, StoreError};
+use crate::source::{Backoff, GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup};
+use crate::state::TaskErrorCode;
+use ledger::{Fault, Outcome};
+use plan::{Planned, Scope};
+
+/// Every `consumer.offset.sync.ms`, once it is switched on.
+pub(crate) const JOB: Job = Job {
+    name: "ConsumerOffsetSync",
+    interval_ms: |config| {
+        let interval_ms = config.consumer_offset_sync_ms;
+        config.consumer_offset_sync_enable.then_some(interval_ms)
+    },
+    run: |link| {
+        if Scope::of(&link.inner(), None).is_empty() {
+            return None;
+        }
+        let link = Arc::clone(link);
+        let run: Run =
+            Box::pin(async move { sync(&link, None).await.map_err(|fault| fault.error) });
+        Some(run)
+    },
+};
+
+/// Groups whose offsets are fetched, committed and noted together.
+const GROUPS_PER_STEP: usize = 500;
+/// Groups of one link that are synced.
+const GROUPS_MAX: usize = 100_000;
+/// A group whose coordinator moves or loads is asked for so often in one sync.
+const ATTEMPTS_MAX: u32 = 5;
+/// A kind of group without committed offsets (KIP-932).
+const SHARE: &str = "share";
+
+/// The last sync of these topics, before they are promoted; false if it should be tried again.
+///
+/// A group that is in use here, or that the source doesn't tell of for a reason that stays, holds
+/// up no promotion: the report says so.
+pub(crate) async fn last_sync(link: &Arc<LinkShared>, topics: &[TopicName]) -> bool {
+    let config = Arc::clone(&link.inner().config);
+    if !config.consumer_offset_sync_enable {
+        return true;
+    }
+    let Err(fault) = sync(link, Some(topics)).await else {
+        return true;
+    };
+    let (code, detail) = &fault.error;
+    let (link, will_retry) = (&link.name, fault.may_pass);
+    tracing::warn!(%link, ?code, detail, will_retry, "group offsets not synced before promotion");
+    !fault.may_pass
+}
+
+/// One sync: of all mirrors that run, or of these topics.
+async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), Fault> {
+    let turn = Arc::new(link.groups.turn().await);
+    let (config, source, expected) = {
+        let inner = link.inner();
+        let expected = inner.record.source_cluster_id.clone();
+        (
+            Arc::clone(&inner.config),
+            Arc::clone(&inner.source),
+            expected,
+        )
+    };
+    if !config.consumer_offset_group_filters.includes_any() {
+        let detail = "consumer.offset.group.filters includes no group: name those to be synced, \
+                      or \"*\" for all of them";
+        return Err(Fault::lasting(TaskErrorCode::MisconfigurationError, detail));
+    }
+    let listing = source.groups().await.map_err(of_source)?;
+    if expected.is_some() && listing.cluster_id.is_some() && listing.cluster_id != expected {
+        let detail = "another cluster answers than the one that the link was made for";
+        return Err(Fault::lasting(TaskErrorCode::UnknownError, detail));
+    }
+    let mut faults = ledger::Faults::default();
+    for (broker, error) in &listing.silent {
+        faults.add(
+            &format!("broker {broker} of the source"),
+            of_source(error.clone()),
+        );
+    }
+    let meant = meant(&listing, &config, &mut faults);
+    for step in meant.chunks(GROUPS_PER_STEP) {
+        let answers = ask(&*source, &config, step).await.map_err(of_source)?;
+        let outcomes = commit(link, &config, only, answers, &turn).await?;
+        link.groups.note(outcomes, link.now_ms(), &mut faults);
+    }
+    if only.is_none() && listing.silent.is_empty() {
+        note_gone(link, &config, &meant);
+    }
+    store(link, &turn, &mut faults).await?;
+    faults.into_result()
+}
+
+/// Notes what is gone at the source, or here. `meant` are all groups that are synced, ascending.
+fn note_gone(link: &LinkShared, config: &LinkConfig, meant: &[GroupId]) {
+    let mirrors: BTreeSet<TopicName> = link.inner().mirrors.keys().cloned().collect();
+    link.groups.keep_topics(|topic| mirrors.contains(topic));
+    let filters = &config.consumer_offset_group_filters;
+    let is_there = |group: &str| {
+        let found = meant.binary_search_by(|id| id.as_str().cmp(group));
+        found.is_ok() || !filters.include(group)
+    };
+    link.groups.note_gone(is_there, link.now_ms());
+}
+
+/// The groups that are to be synced, ascending.
+fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Faults) -> Vec<GroupId> {
+    let filters = &config.consumer_offset_group_filters;
+    let is_meant = |group: &&SourceGroup| {
+        let is_share = group.group_type == SHARE || group.protocol_type == SHARE;
+        !group.id.is_empty() && !is_share && filters.include(&group.id)
+    };
+    let groups = listing.groups.iter().filter(is_meant);
+    let mut meant: Vec<GroupId> = groups.map(|group| group.id.clone()).collect();
+    if meant.len() > GROUPS_MAX {
+        let detail = format!("{} groups are meant, {GROUPS_MAX} are synced", meant.len());
+        let fault = Fault::lasting(TaskErrorCode::MisconfigurationError, detail);
+        faults.add("consumer.offset.group.filters", fault);
+        meant.truncate(GROUPS_MAX);
+    }
+    meant
+}
+
+/// What groups have committed. Those whose coordinator moves or loads are asked for again.
+async fn ask(
+    source: &dyn SourceCluster,
+    config: &LinkConfig,
+    groups: &[GroupId],
+) -> Result<Vec<GroupCommits>, SourceError> {
+    let backoff = Backoff::new(config.retry_backoff_ms, config.retry_backoff_max_ms);
+    let mut answers: BTreeMap<GroupId, GroupCommits> = BTreeMap::new();
+    let mut wanted = groups.to_vec();
+    for attempt in 1..=ATTEMPTS_MAX {
+        let answered = source.group_offsets(wanted).await?;
+        wanted = answered
+            .iter()
+            .filter(|answer| answer.error.retriable())
+            .map(|answer| answer.group.clone())
+            .collect();
+        answers.extend(
+            answered
+                .into_iter()
+                .map(|answer| (answer.group.clone(), answer)),
+        );
+        if wanted.is_empty() {
+            break;
+        }
+        if attempt < ATTEMPTS_MAX {
+            tokio::time::sleep(backoff.delay(attempt)).await;
+        }
+    }
+    Ok(answers.into_values().collect())
+}
+
+/// Commits what the source has answered, and what became of each group.
+async fn commit(
+    link: &Arc<LinkShared>,
+    config: &LinkConfig,
+    only: Option<&[TopicName]>,
+    answers: Vec<GroupCommits>,
+    turn: &Arc<OwnedMutexGuard<()>>,
+) -> Result<Vec<Outcome>, Fault> {
+    let scope = Scope::of(&link.inner(), only);
+    let prefix = match config.consumer_group_prefix_enable {
+        true => config.prefix.as_str(),
+        false => "",
+    };
+    let (mut outcomes, mut planned) = (Vec::new(), Vec::new());
+    for answer in answers {
+        let here = GroupId::new(format!("{prefix}{}", answer.group));
+        match answer.error {
+            ErrorCode::NONE => {
+                let plan = scope.plan(answer, here);
+                match plan.commit.offsets.is_empty() {
+                    true => outcomes.push(Outcome::told(plan, Ok(GroupCommitted::default()))),
+                    false => planned.push(plan),
+                }
+            }
+            error => outcomes.push(Outcome::untold(&answer.group, &here, of_answer(error))),
+        }
+    }
+    let turn = Arc::clone(turn);
+    let committed = link.blocking(move |ports| {
+        let _turn = turn;
+        let (plans, commits): (Vec<_>, Vec<GroupCommit>) =
+            planned.into_iter().map(Planned::into_parts).unzip();
+        let results = ports.groups.commit(&commits);
+        plans.into_iter().zip(results).collect::<Vec<_>>()
+    });
+    let committed = committed.await.map_err(|_| Fault::shutting_down())?;
+    outcomes.extend(committed.into_iter().map(|(plan, result)| {
+        let result: Result<GroupCommitted, Fault> = result.map_err(of_refusal);
+        Outcome::told(plan, result)
+    }));
+    Ok(outcomes)
+}
+
+/// Stores what has changed in the ledger.
+async fn store(
+    link: &Arc<LinkShared>,
+    turn: &Arc<OwnedMutexGuard<()>>,
+    faults: &mut ledger::Faults,
+) -> Result<(), Fault> {
+    let now_ms = link.now_ms();
+    let (changed, gone) = link.groups.unstored(now_ms);
+    if changed.is_empty() && gone.is_empty() {
+        return Ok(());
+    }
+    let (name, turn) = (link.name.clone(), Arc::clone(turn));
+    let saved = link.blocking(move |ports| {
+        let _turn = turn;
+        let saved = ports.groups.save_syncs(&name, &changed, &gone);
+        saved.map(|()| changed)
+    });
+    match saved.await.map_err(|_| Fault::shutting_down())? {
+        Ok(stored) => link.groups.stored(&stored, now_ms),
+        Err(StoreError(detail)) => {
+            faults.add(
+                "the report",
+                Fault::passing(TaskErrorCode::UnknownError, detail),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn of_source(error: SourceError) -> Fault {
+    let may_pass = error.is_retriable();
+    let code = match &error {
+        SourceError::Broker { code, .. } => code_of(*code),
+        _ => TaskErrorCode::UnknownError,
+    };
+    Fault {
+        error: (code, error.to_string()),
+        may_pass,
+    }
+}
+
+fn of_answer(error: ErrorCode) -> Fault {
+    Fault {
+        error: (code_of(error), format!("the source answered {error}")),
+        may_pass: error.retriable(),
+    }
+}
+
+fn code_of(error: ErrorCode) -> TaskErrorCode {
+    match error {
+        ErrorCode::GROUP_AUTHORIZATION_FAILED
+        | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => TaskErrorCode::AuthorizationError,
+        _ => TaskErrorCode::UnknownError,
+    }
+}
+
+fn of_refusal(refusal: GroupRefusal) -> Fault {
+    let detail = refusal.to_string();
+    match refusal {
+        GroupRefusal::InUse(_) => Fault::lasting(TaskErrorCode::ConsumerGroupInUseError, detail),
+        GroupRefusal::Limit(_) => Fault::lasting(TaskErrorCode::UnknownError, detail),
+        GroupRefusal::Storage(_) => Fault::passing(TaskErrorCode::UnknownError, detail),
+    }
+}

@@ -1,0 +1,123 @@
+//! What a group's offsets become here.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName, TopicPartition};
+
+use crate::groups::{GroupCommit, GroupOffset, PartitionSync, clamped};
+use crate::link::shared::Inner;
+use crate::source::GroupCommits;
+
+/// The mirrors whose offsets are synced.
+pub(super) struct Scope {
+    by_source_topic: HashMap<TopicName, Mirrored>,
+    topics: Arc<HashSet<TopicName>>,
+}
+
+/// One mirror as it is now.
+struct Mirrored {
+    topic: TopicName,
+    /// Log start and end of each partition.
+    ends: Vec<(Offset, Offset)>,
+}
+
+/// What is to be committed for a group, and what is to be noted of it.
+pub(super) struct Planned {
+    /// The group's id at the source.
+    pub(super) source_group: GroupId,
+    /// What is to be committed.
+    pub(super) commit: GroupCommit,
+    /// The topics that were looked at: what was noted of them before is replaced.
+    pub(super) topics: Arc<HashSet<TopicName>>,
+    /// What is to be noted once it is committed.
+    pub(super) partitions: Vec<PartitionSync>,
+}
+
+impl Scope {
+    /// Every mirror that runs, or those of `only` that do.
+    pub(super) fn of(inner: &Inner, only: Option<&[TopicName]>) -> Self {
+        let is_meant =
+            |topic: &TopicName| only.is_none_or(|topics| topics.iter().any(|it| it == topic));
+        let mirrors = inner.mirrors.values();
+        let wanted = mirrors.filter(|mirror| mirror.is_wanted() && is_meant(&mirror.record.topic));
+        let by_source_topic = wanted.map(|mirror| {
+            let ends = mirror.statuses.iter();
+            let ends = ends.map(|cell| cell.with(|it| (it.mirror_start, it.mirror_end)));
+            let mirrored = Mirrored {
+                topic: mirror.record.topic.clone(),
+                ends: ends.collect(),
+            };
+            (mirror.record.source_topic.clone(), mirrored)
+        });
+        let by_source_topic: HashMap<_, _> = by_source_topic.collect();
+        let topics = by_source_topic
+            .values()
+            .map(|it: &Mirrored| it.topic.clone());
+        let topics = Arc::new(topics.collect());
+        Self {
+            by_source_topic,
+            topics,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// What the group `here` gets of what the source's has.
+    ///
+    /// The epoch of the last record read is kept where that record is here: a clamped offset has
+    /// none.
+    pub(super) fn plan(&self, answer: GroupCommits, here: GroupId) -> Planned {
+        let (mut offsets, mut partitions) = (Vec::new(), Vec::new());
+        for commit in answer.commits {
+            let Some(mirror) = self.by_source_topic.get(&commit.partition.topic) else {
+                continue;
+            };
+            let index = usize::try_from(commit.partition.partition).ok();
+            // A partition that the source has grown by, and that isn't mirrored yet.
+            let Some((start, end)) = index.and_then(|index| mirror.ends.get(index)) else {
+                continue;
+            };
+            let offset = clamped(commit.offset, *start, *end);
+            let is_kept = offset == commit.offset;
+            partitions.push(PartitionSync {
+                topic: mirror.topic.to_string(),
+                partition: commit.partition.partition,
+                source_offset: commit.offset.0,
+                synced_offset: Some(offset.0),
+            });
+            offsets.push(GroupOffset {
+                partition: TopicPartition::new(mirror.topic.clone(), commit.partition.partition),
+                offset,
+                leader_epoch: match is_kept {
+                    true => commit.leader_epoch,
+                    false => LeaderEpoch::NONE,
+                },
+                metadata: commit.metadata,
+            });
+        }
+        Planned {
+            source_group: answer.group,
+            commit: GroupCommit {
+                group: here,
+                offsets,
+            },
+            topics: Arc::clone(&self.topics),
+            partitions,
+        }
+    }
+}
+
+impl Planned {
+    /// Apart from what the port gets, which is left empty but for the group.
+    pub(super) fn into_parts(mut self) -> (Self, GroupCommit) {
+        let offsets = std::mem::take(&mut self.commit.offsets);
+        let commit = GroupCommit {
+            group: self.commit.group.clone(),
+            offsets,
+        };
+        (self, commit)
+    }
+}
