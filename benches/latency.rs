@@ -126,7 +126,7 @@ fn produce(topic: &str, partition: i32, batch: Bytes) -> Result<Bytes> {
         .with_acks(1)
         .with_timeout_ms(30_000)
         .with_topic_data(vec![topic]);
-    Ok(encode_request(1, "latency", &request, PRODUCE_VERSION)?.into())
+    Ok(encode_request(1, "latency", &request, PRODUCE_VERSION)?)
 }
 
 fn acknowledged(stream: &mut TcpStream) -> Result<()> {
@@ -270,7 +270,7 @@ fn fetch(topic: &str, next: &BTreeMap<i32, i64>) -> Result<Bytes> {
         .with_min_bytes(1)
         .with_max_bytes(MAX_BYTES)
         .with_topics(vec![topic]);
-    Ok(encode_request(1, "latency", &request, FETCH_VERSION)?.into())
+    Ok(encode_request(1, "latency", &request, FETCH_VERSION)?)
 }
 
 /// Where every partition ends.

@@ -278,6 +278,12 @@ fn add_partition(families: &mut Families, mirror: &MirrorDescription, lag: &Part
             families.add(about, &labels, value);
         }
     };
+    add_lag(&mut add, lag);
+    add_position(&mut add, lag);
+}
+
+/// How far a partition is behind; no sample of what nobody knows.
+fn add_lag(add: &mut dyn FnMut(About, Option<f64>), lag: &PartitionLag) {
     let records = lag.lag_records.map(|records| records as f64);
     let about = (
         "carrick_mirror_lag_records",
@@ -311,6 +317,10 @@ fn add_partition(families: &mut Families, mirror: &MirrorDescription, lag: &Part
     );
     let unknown_since_ms = lag.seen_at_ms.filter(|_| !lag.is_current);
     add(about, unknown_since_ms.map(|ms| ms as f64 / 1000.0));
+}
+
+/// Where a partition is, what was seen of its source, and what has come.
+fn add_position(add: &mut dyn FnMut(About, Option<f64>), lag: &PartitionLag) {
     let about = (
         "carrick_mirror_end_offset",
         "gauge",
