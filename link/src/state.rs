@@ -122,6 +122,8 @@ pub enum TaskErrorCode {
     ConsumerGroupInUseError,
     /// A config that can't work.
     MisconfigurationError,
+    /// A topic that should be mirrored can't get its name here: another topic has it.
+    TopicExistsError,
     /// Another reason, in words only.
     UnknownError,
 }

@@ -103,9 +103,9 @@ pub(super) static TABLE: &[Definition] = &[
         "Sync ACLs from the source. Not supported yet."),
     row("acl.sync.ms", Some("5000"), time_ms(1000), NotBuilt,
         "How often ACLs are synced. Not supported yet."),
-    row("auto.create.mirror.topics.enable", Some("false"), Kind::Boolean, NotBuilt,
-        "Mirror source topics by themselves, those of now and those to come. Not supported yet."),
-    row("auto.create.mirror.topics.filters", Some(""), TOPIC_FILTERS, NotBuilt,
+    row("auto.create.mirror.topics.enable", Some("false"), Kind::Boolean, Live,
+        "Mirror source topics by themselves, those of now and those to come."),
+    row("auto.create.mirror.topics.filters", Some(""), TOPIC_FILTERS, Live,
         "Which source topics are mirrored by themselves, JSON: \
          {\"topicFilters\":[{\"name\",\"patternType\",\"filterType\"}]}."),
     row("availability.check.consecutive.failure.threshold", Some("5"), at_least(1), Live,

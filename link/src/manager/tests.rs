@@ -1,6 +1,7 @@
 //! Links and mirrors as a whole, on fakes, in paused time.
 
 mod closest;
+mod creation;
 mod faults;
 mod groups;
 mod limits;

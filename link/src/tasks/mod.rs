@@ -4,6 +4,7 @@
 //! run is dropped at an await when the link stops or its configs change: a job keeps nothing half
 //! done across one. How it went is kept by [`TaskLog`].
 
+pub(crate) mod auto_create;
 pub(crate) mod configs;
 pub(crate) mod groups;
 pub(crate) mod topics;
@@ -38,7 +39,7 @@ pub(crate) static JOBS: &[Job] = &[
     configs::JOB,
     groups::JOB,
     Job::never("AclSync"),
-    Job::never("AutoCreateMirror"),
+    auto_create::JOB,
 ];
 
 impl Job {

@@ -430,7 +430,7 @@ impl State {
             name: name.clone(),
             id: topic.id,
             error: ErrorCode::NONE,
-            is_internal: false,
+            is_internal: name.as_str() == "__consumer_offsets",
             partitions: partitions.collect(),
         }
     }
