@@ -10,6 +10,7 @@ mod faults;
 mod group_sync;
 mod identity;
 mod lag;
+mod many;
 mod moved;
 mod promote;
 mod quotas;

@@ -40,6 +40,8 @@ fn the_documented_forms_parse() {
         "carrick link groups l billing -o json",
         "carrick mirror create a b --link l",
         "carrick mirror create a --link l --mirror-topic b --config x=y --wait",
+        "carrick mirror create --pattern a.* --link l --dry-run",
+        "carrick mirror create --all --link l --wait",
         "carrick mirror list",
         "carrick mirror list --link l",
         "carrick mirror describe t",

@@ -60,11 +60,22 @@ async fn act(
 }
 
 fn to_selection(body: AlterMirrorsRequest) -> Result<Selection, ApiError> {
-    match (
+    selection_of(
         body.mirror_topic_names,
         body.mirror_topic_name_pattern,
         body.all,
-    ) {
+        ["mirror_topic_names", "mirror_topic_name_pattern"],
+    )
+}
+
+/// Exactly one of a list, a pattern and all; `fields` are the first two's names.
+pub(super) fn selection_of(
+    names: Option<Vec<String>>,
+    pattern: Option<String>,
+    all: bool,
+    fields: [&str; 2],
+) -> Result<Selection, ApiError> {
+    match (names, pattern, all) {
         (Some(names), None, false) if !names.is_empty() => {
             let names = names.iter().map(|name| {
                 TopicName::new(name).map_err(|error| ApiError::bad_request(error.to_string()))
@@ -73,10 +84,10 @@ fn to_selection(body: AlterMirrorsRequest) -> Result<Selection, ApiError> {
         }
         (None, Some(pattern), false) => Ok(Selection::Pattern(pattern)),
         (None, None, true) => Ok(Selection::All),
-        _ => Err(ApiError::bad_request(
-            "which mirrors? Exactly one of mirror_topic_names (not empty), \
-             mirror_topic_name_pattern, and all",
-        )),
+        _ => Err(ApiError::bad_request(format!(
+            "which topics? Exactly one of {} (not empty), {}, and all",
+            fields[0], fields[1]
+        ))),
     }
 }
 

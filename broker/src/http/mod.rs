@@ -20,6 +20,7 @@ pub mod link_configs;
 pub mod links;
 pub mod metrics;
 pub mod mirror_actions;
+pub mod mirror_creation;
 pub mod mirrors;
 pub mod model;
 pub mod server;
@@ -36,7 +37,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use carrick_link::LinkManager;
 use carrick_link::manager::MirrorAction::{CancelPromotion, Failover, Pause, Promote, Resume};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -109,6 +110,10 @@ pub fn router(app: App, loopback: bool) -> Router {
         .route(
             "/links/{link}/mirrors",
             get(mirrors::list).post(mirrors::create),
+        )
+        .route(
+            "/links/{link}/mirrors:create",
+            post(mirror_creation::create),
         )
         .route(
             "/links/{link}/mirrors:promote",

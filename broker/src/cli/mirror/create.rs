@@ -7,30 +7,37 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::get;
-use crate::cli::client::{Client, escape};
+use crate::cli::client::{Client, Patience, escape};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::settings::{name_value, to_body};
+use crate::http::model::Collection;
 use crate::http::model::mirror::{CreateMirrorRequest, MirrorData};
+use crate::http::model::mirror_creation::{CreateMirrorsData, CreateMirrorsRequest};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Mirrors that are printed one by one; of more only the number.
+const LISTED_MAX: usize = 20;
 
 /// `mirror create`
 #[derive(Debug, Args)]
 pub struct Create {
-    /// Topics at the source
-    #[arg(required = true)]
-    topics: Vec<String>,
+    #[command(flatten)]
+    sources: Sources,
     /// The link to mirror over
     #[arg(long)]
     link: String,
     /// Another name for the topic here; for one topic only
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["pattern", "all", "dry_run"])]
     mirror_topic: Option<String>,
-    /// mirror.start.offset.spec; topic configs follow the source's
+    /// mirror.start.offset.spec, or a topic config that is not synced from the source
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
     configs: Vec<(String, String)>,
+    /// Say what would be created, create nothing
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
     /// Wait until the mirrors hold all that the source holds now
     #[arg(long)]
     wait: bool,
@@ -39,66 +46,155 @@ pub struct Create {
     wait_timeout: Option<u64>,
 }
 
-/// Creates the mirrors, one after the other; the first refusal ends it.
+/// Exactly one way to name topics of the source.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Sources {
+    /// Topics at the source
+    topics: Vec<String>,
+    /// All at the source whose whole name matches this regular expression, and that are not
+    /// mirrored yet
+    #[arg(long)]
+    pattern: Option<String>,
+    /// All at the source that are not mirrored yet
+    #[arg(long)]
+    all: bool,
+}
+
+/// Creates the mirrors in one step. What is refused makes the command fail, after the others have
+/// been created.
 ///
 /// # Errors
 /// What the server refuses, or a mirror that fails while it is waited for.
 pub fn run(client: &Client, output: Output, create: Create) -> CliResult {
-    if create.mirror_topic.is_some() && create.topics.len() > 1 {
+    let (created, refused) = if create.mirror_topic.is_some() {
+        (vec![create_renamed(client, &create)?], Vec::new())
+    } else {
+        let all = create_all(client, &create)?;
+        all.into_iter().partition(|one| one.error_code.is_none())
+    };
+    if create.dry_run {
+        output.print(&created, |created| summary(created, "would be created"))?;
+    } else {
+        let names: Vec<String> = created
+            .into_iter()
+            .map(|one| one.mirror_topic_name)
+            .collect();
+        let (mirrors, done) = if create.wait && !names.is_empty() {
+            let timeout = create.wait_timeout.map(Duration::from_secs);
+            let mirrors = wait(client, &create.link, names, timeout)?;
+            (mirrors, "created and caught up")
+        } else {
+            (read(client, &create.link, &names)?, "created")
+        };
+        output.print(&mirrors, |mirrors| summary(mirrors, done))?;
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(refusal(&refused))
+}
+
+fn create_all(client: &Client, create: &Create) -> CliResult<Vec<CreateMirrorsData>> {
+    let sources = &create.sources;
+    let body = CreateMirrorsRequest {
+        source_topic_names: (!sources.topics.is_empty()).then(|| sources.topics.clone()),
+        source_topic_name_pattern: sources.pattern.clone(),
+        all: sources.all,
+        configs: to_body(create.configs.iter().cloned()),
+    };
+    let path = format!(
+        "/links/{}/mirrors:create?validate_only={}",
+        escape(&create.link),
+        create.dry_run
+    );
+    let created: Collection<CreateMirrorsData> = client.post(&path, &body, Patience::Unlimited)?;
+    Ok(created.data)
+}
+
+fn create_renamed(client: &Client, create: &Create) -> CliResult<CreateMirrorsData> {
+    let ([topic], Some(name)) = (&*create.sources.topics, &create.mirror_topic) else {
         return Err(CliError::Usage(
             "--mirror-topic names one topic: create one".to_owned(),
         ));
-    }
-    let mut mirrors = Vec::with_capacity(create.topics.len());
-    for topic in &create.topics {
-        let body = CreateMirrorRequest {
-            source_topic_name: topic.clone(),
-            mirror_topic_name: create.mirror_topic.clone(),
-            replication_factor: None,
-            configs: to_body(create.configs.iter().cloned()),
-        };
-        client.post_quietly(&format!("/links/{}/mirrors", escape(&create.link)), &body)?;
-        let here = create.mirror_topic.as_ref().unwrap_or(topic);
-        mirrors.push(find(client, &create.link, topic, here)?);
-    }
-    if create.wait {
-        let names = mirrors
-            .iter()
-            .map(|mirror| mirror.mirror_topic_name.clone())
-            .collect();
-        mirrors = wait(
-            client,
-            &create.link,
-            names,
-            create.wait_timeout.map(Duration::from_secs),
-        )?;
-    }
-    output.print(&mirrors, |mirrors| {
-        let line = |mirror: &MirrorData| {
-            let name = &mirror.mirror_topic_name;
-            let done = if create.wait {
-                "created and caught up"
-            } else {
-                "created"
-            };
-            format!(
-                "mirror {name} {done}, partitions: {}",
-                mirror.num_partitions
-            )
-        };
-        mirrors.iter().map(line).collect::<Vec<_>>().join("\n")
+    };
+    let body = CreateMirrorRequest {
+        source_topic_name: topic.clone(),
+        mirror_topic_name: Some(name.clone()),
+        replication_factor: None,
+        configs: to_body(create.configs.iter().cloned()),
+    };
+    client.post_quietly(&format!("/links/{}/mirrors", escape(&create.link)), &body)?;
+    let mirror = get(client, &create.link, name)?;
+    Ok(CreateMirrorsData {
+        kind: CreateMirrorsData::KIND.to_owned(),
+        metadata: mirror.metadata,
+        source_topic_name: mirror.source_topic_name,
+        mirror_topic_name: mirror.mirror_topic_name,
+        error_code: None,
+        error_message: None,
+        num_partitions: Some(mirror.num_partitions),
+        mirror_status: Some(mirror.mirror_status),
     })
 }
 
-/// The new mirror of `topic`, also when a prefix of the link has renamed it.
-fn find(client: &Client, link: &str, topic: &str, here: &str) -> CliResult<MirrorData> {
-    match get(client, link, here) {
-        Err(CliError::Failed(reason)) => super::list(client, Some(link), None)?
-            .into_iter()
-            .find(|mirror| mirror.source_topic_name == topic)
-            .ok_or(CliError::Failed(reason)),
-        other => other,
+/// The mirrors of these names, in their order.
+fn read(client: &Client, link: &str, names: &[String]) -> CliResult<Vec<MirrorData>> {
+    if let [name] = names {
+        return Ok(vec![get(client, link, name)?]);
     }
+    let all = super::list(client, Some(link), None)?.into_iter();
+    let mut by_name: BTreeMap<String, MirrorData> = all
+        .map(|mirror| (mirror.mirror_topic_name.clone(), mirror))
+        .collect();
+    let gone = |name: &str| CliError::Failed(format!("mirror {name} was deleted meanwhile"));
+    let mut mirror = |name: &String| by_name.remove(name).ok_or_else(|| gone(name));
+    names.iter().map(&mut mirror).collect()
+}
+
+/// A mirror as the summary shows it.
+trait Shown {
+    fn name(&self) -> &str;
+    fn partitions(&self) -> i64;
+}
+
+impl Shown for MirrorData {
+    fn name(&self) -> &str {
+        &self.mirror_topic_name
+    }
+    fn partitions(&self) -> i64 {
+        i64::from(self.num_partitions)
+    }
+}
+
+impl Shown for CreateMirrorsData {
+    fn name(&self) -> &str {
+        &self.mirror_topic_name
+    }
+    fn partitions(&self) -> i64 {
+        i64::from(self.num_partitions.unwrap_or(0))
+    }
+}
+
+fn summary(mirrors: &[impl Shown], done: &str) -> String {
+    if mirrors.len() > LISTED_MAX || mirrors.is_empty() {
+        let partitions: i64 = mirrors.iter().map(Shown::partitions).sum();
+        return format!("{} mirrors {done}, partitions: {partitions}", mirrors.len());
+    }
+    let line = |mirror| {
+        let (name, partitions) = (Shown::name(mirror), Shown::partitions(mirror));
+        format!("mirror {name} {done}, partitions: {partitions}")
+    };
+    mirrors.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn refusal(refused: &[CreateMirrorsData]) -> CliError {
+    let mut text = format!("refused for {} topics:", refused.len());
+    for one in refused {
+        let reason = one.error_message.as_deref().unwrap_or("no reason given");
+        text.push_str(&format!("\n  {}: {reason}", one.source_topic_name));
+    }
+    CliError::Failed(text)
 }
 
 /// What the mirrors have to hold before the wait ends: set when the source is first seen, so that a
@@ -160,10 +256,7 @@ fn wait(
     let mut goal = Goal::default();
     let mut progress = Progress::start(format!("mirroring {}", short(&names)));
     loop {
-        let mirrors = names
-            .iter()
-            .map(|name| get(client, link, name))
-            .collect::<CliResult<Vec<MirrorData>>>()?;
+        let mirrors = read(client, link, &names)?;
         if let Some(error) = mirrors.iter().find_map(hopeless) {
             progress.abandon();
             return Err(error);

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod group;
 pub mod link;
 pub mod mirror;
+pub mod mirror_creation;
 pub mod topic;
 pub mod verify;
 
