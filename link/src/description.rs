@@ -25,7 +25,7 @@ pub struct LinkDescription {
     pub error_detail: String,
     /// Since when it is in that state, milliseconds since the epoch.
     pub since_ms: i64,
-    /// When the source last answered, milliseconds since the epoch; `None` if not since the start.
+    /// When the source last answered, milliseconds since the epoch; `None` if it never did.
     pub source_seen_at_ms: Option<i64>,
     /// When it was created, milliseconds since the epoch.
     pub created_ms: i64,

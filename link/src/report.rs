@@ -39,7 +39,7 @@ pub struct PartitionRpo {
     pub last_mirrored_offset: Option<i64>,
     /// The largest timestamp in the last mirrored batch, milliseconds since the epoch.
     pub last_mirrored_timestamp_ms: Option<i64>,
-    /// The source's high watermark as last seen, `None` if never seen since the start.
+    /// The source's high watermark as last seen, `None` if never seen.
     pub source_high_watermark: Option<i64>,
     /// When that was, milliseconds since the epoch.
     pub source_seen_at_ms: Option<i64>,
@@ -47,7 +47,7 @@ pub struct PartitionRpo {
     /// seen.
     pub missing_records: Option<i64>,
     /// Milliseconds for which the source's writes may be missing: since the mirror last held all of
-    /// them. 0 only if `exact` and nothing is missing; `None` if it never did since the start.
+    /// them. 0 only if `exact` and nothing is missing; `None` if it never did.
     pub missing_ms: Option<i64>,
     /// `missing_records` is the truth, not a lower bound: the source has told its high watermark,
     /// at `source_seen_at_ms`, when the mirror had come to its end.

@@ -213,3 +213,67 @@ fn a_transactional_application_moves_and_each_record_comes_out_once() -> Result<
     assert_eq!(number(&out, "different"), fed, "{out}");
     Ok(())
 }
+
+/// The epoch in which the source leads a partition now, records or not.
+fn source_epoch(world: &World) -> Result<i32> {
+    let dir = world.kafka.partition_dir(1, "orders", 0);
+    let text = std::fs::read_to_string(dir.join("leader-epoch-checkpoint"))?;
+    let last = text.lines().last().and_then(|line| line.split(' ').next());
+    Ok(last.unwrap_or_default().parse()?)
+}
+
+/// A group that has committed offset 4 in that epoch reads the six records behind it, at Carrick.
+fn reads_on(world: &mut World, group: &str, epoch: i32) -> Result<()> {
+    let offset = json!({"group": group, "topic": "orders", "partition": 0, "offset": 4, "leader_epoch": epoch});
+    world.destination.call("alter_offsets", offset)?;
+    let member = json!({"name": group, "group": group, "topic": "orders"});
+    world.destination.call("member_start", member)?;
+    wait_until(&format!("{group} to read on"), LIMIT, || {
+        let state = world
+            .destination
+            .call("member_state", json!({"name": group}))?;
+        Ok(if number(&state, "consumed") >= 6 {
+            Ok(())
+        } else {
+            Err(state.to_string())
+        })
+    })?;
+    world
+        .destination
+        .call("member_stop", json!({"name": group}))?;
+    Ok(())
+}
+
+#[test]
+fn consumers_whose_commits_carry_a_later_epoch_than_any_record_read_on_at_the_mirror() -> Result<()>
+{
+    let mut world = World::start()?;
+    world.topic("orders", 1, json!({}))?;
+    let ten = json!({"topic": "orders", "count": 10});
+    world.source.call("produce", ten)?;
+    world.mirror(&["orders"])?;
+    world.wait_caught_up("orders", 1)?;
+    // A new leader epoch, and not a record in it.
+    world.kafka.stop(1)?;
+    world.kafka.restart(1)?;
+    world.wait_caught_up("orders", 1)?;
+    let epoch = wait_until("the source to lead in a later epoch", LIMIT, || {
+        let epoch = source_epoch(&world)?;
+        Ok(if epoch > 0 {
+            Ok(epoch)
+        } else {
+            Err(epoch.to_string())
+        })
+    })?;
+    reads_on(&mut world, "while-it-mirrors", epoch)?;
+    world.kafka.kill_all();
+    world.carrick.kill();
+    world.carrick.restart()?;
+    reads_on(&mut world, "after-a-restart-without-the-source", epoch)?;
+    world
+        .carrick
+        .cli(&["mirror", "failover", "orders", "--link", LINK])?;
+    reads_on(&mut world, "after-the-failover", epoch)?;
+    println!("the source led in epoch {epoch}");
+    Ok(())
+}

@@ -229,7 +229,7 @@ fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
         (
             "source seen",
             link.source_seen_time_ms
-                .map_or_else(|| "not since the start".to_owned(), when),
+                .map_or_else(|| "never".to_owned(), when),
         ),
         ("mirrors", plural(link.topic_names.len(), "topic")),
         ("groups", groups_of(link)),

@@ -15,6 +15,7 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.Random;
 import java.util.concurrent.ConcurrentHashMap;
@@ -416,7 +417,8 @@ public final class Peer {
     }
 
     private static void alterOffsets(JsonNode q) throws Exception {
-        OffsetAndMetadata to = new OffsetAndMetadata(q.get("offset").asLong(), q.path("metadata").asText(""));
+        Optional<Integer> epoch = q.has("leader_epoch") ? Optional.of(q.get("leader_epoch").asInt()) : Optional.empty();
+        OffsetAndMetadata to = new OffsetAndMetadata(q.get("offset").asLong(), epoch, q.path("metadata").asText(""));
         withAdmin(q, admin -> Api.alterOffsets(admin, text(q, "group"), Map.of(partition(q), to)));
     }
 

@@ -147,14 +147,13 @@ impl Life<'_> {
         let differs = || {
             let link = self.manager.link("dr").unwrap().state;
             let stored = self.outside.here.load_mirrors().unwrap();
-            let differs = stored.into_iter().find_map(|stored| {
+            stored.into_iter().find_map(|stored| {
                 let shown = self.manager.mirror(&stored.topic).map(|shown| shown.status);
                 let is_same = shown
                     .as_ref()
                     .is_ok_and(|it| *it == stored.status.under(link));
                 (!is_same).then(|| format!("{stored:?} shows as {shown:?}, the link is {link}"))
-            });
-            differs
+            })
         };
         // A change that is under way shows a moment after it is stored.
         for _ in 0..100 {
