@@ -7,6 +7,7 @@ mod groups;
 mod limits;
 mod live;
 mod lives;
+mod refusals;
 mod restarts;
 mod stops;
 

@@ -6,10 +6,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::der::Encode;
+use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::spki::SubjectPublicKeyInfoRef;
+use pkcs8::{EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef};
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
+use rustls::server::ParsedCertificate;
+use sec1::EcPrivateKey;
 
 /// Most sections of one text.
 const SECTIONS_MAX: usize = 4096;
@@ -66,6 +71,42 @@ fn decrypted(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
+/// `key`, with the public half that the certificate has, if it is an elliptic curve's without one: Java's keytool
+/// writes it so, and `ring` takes it with both halves only.
+pub(super) fn with_public_half(
+    key: PrivateKeyDer<'static>,
+    certificate: &CertificateDer<'_>,
+) -> PrivateKeyDer<'static> {
+    let PrivateKeyDer::Pkcs8(whole) = &key else {
+        return key;
+    };
+    match completed(whole.secret_pkcs8_der(), certificate) {
+        Some(der) => PrivatePkcs8KeyDer::from(der).into(),
+        None => key,
+    }
+}
+
+fn completed(key: &[u8], certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+    let info = PrivateKeyInfoRef::try_from(key).ok()?;
+    let half = EcPrivateKey::try_from(info.private_key.as_bytes()).ok()?;
+    if info.algorithm.oid != EC_PUBLIC_KEY || half.public_key.is_some() {
+        return None;
+    }
+    let certificate = ParsedCertificate::try_from(certificate).ok()?;
+    let public = certificate.subject_public_key_info();
+    let public = SubjectPublicKeyInfoRef::try_from(public.as_ref()).ok()?;
+    let both = EcPrivateKey {
+        public_key: public.subject_public_key.as_bytes(),
+        ..half
+    };
+    let both = both.to_der().ok()?;
+    let private_key = OctetStringRef::new(&both).ok()?;
+    PrivateKeyInfoRef::new(info.algorithm, private_key)
+        .to_der()
+        .ok()
+}
+
 fn sections(text: &str) -> Result<Vec<Section<'_>>, String> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -116,9 +157,8 @@ mod tests {
         for text in [
             format!("-----BEGIN CERTIFICATE-----\n{BODY}\n-----END CERTIFICATE-----\n"),
             format!("-----BEGIN CERTIFICATE----- {BODY} -----END CERTIFICATE-----"),
-            format!(
-                "Alias: x\n\n-----BEGIN CERTIFICATE-----\r\nAQIDBAUGBwgJ\r\nCgsMDQ4PEA==\r\n-----END CERTIFICATE-----"
-            ),
+            "Alias: x\n\n-----BEGIN CERTIFICATE-----\r\nAQIDBAUGBwgJ\r\nCgsMDQ4PEA==\r\n-----END CERTIFICATE-----"
+                .to_owned(),
             format!("-----BEGIN CERTIFICATE-----\nname: x\n{BODY}\n-----END CERTIFICATE-----"),
         ] {
             let found = certificates(&text).unwrap();
@@ -149,6 +189,74 @@ mod tests {
                 .unwrap_err()
                 .contains("ssl.key.password")
         );
+    }
+
+    /// One key of a curve: as it is, encrypted by `openssl pkcs8 -topk8` with its defaults, and with scrypt.
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgxzl8QUAjMMfXfm5i
+CmQM3CzhSoM3mW1KeGwr2WeLc3OhRANCAAQ/09N+e7TXb7FHYoFoLBrMFw5eBKi6
+beblhFLYMX98/3irFhXcoPp3TsXblaCVYhujqEr84fm1DUQrmxpSkZwM
+-----END PRIVATE KEY-----";
+    const ENCRYPTED: [&str; 2] = [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAj0+ybSIKU5QwICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEED2F4GlivIYL041YTpx6IEEgZDr
+gM0z2akUoSMAHG8jXen/6cp+tTFHWVMsGCfEVFXf6b9v3bira3UXpStoQwdgOp3Q
+DYjXw+wEMYRcjL/0bwuhnsO+h4W2CyOeTkaB+zPPKYF8sHOIjnNb5/Bnfw6QEe4t
+mHt+hpTMV1mpzgMQVvlbepFJkuWmdHuS+oAHyd6d0CcdHKKPMAQNJxefOP7L6uU=
+-----END ENCRYPTED PRIVATE KEY-----",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHkME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAi8ANM1UdBQwAICBAAC
+AQgCAQEwHQYJYIZIAWUDBAECBBDRltV9KwvREhNeCNtdCfqcBIGQNTydfAHMPZcO
+ryq/RJqZxkkyWKeoYW8O5RX58EtRaa3s4GAK/vYKD8bgj9DObCHWNPS3UYpPAJ32
+w5prw7TEiciaf2jXpAEUX83u//y1sKVtGkuiqn5s6tT6Ud9nSGM/w05X8J1USXrN
+N4PYRm+6kt6HgTAJKTsrkQmviSttC4/iRcVBaRC8qTFNoHvkl8i8
+-----END ENCRYPTED PRIVATE KEY-----",
+    ];
+
+    #[test]
+    fn an_encrypted_key_is_read_with_its_password() {
+        let plain = private_key(KEY, None).unwrap();
+        for encrypted in ENCRYPTED {
+            assert_eq!(private_key(encrypted, Some("sesame")).unwrap(), plain);
+            let wrong = private_key(encrypted, Some("hunter2")).unwrap_err();
+            assert!(
+                wrong.contains("ssl.key.password does not decrypt"),
+                "{wrong}"
+            );
+        }
+    }
+
+    /// What keytool and `openssl pkcs12` make of a new key of a curve.
+    const JAVA: &str = "-----BEGIN PRIVATE KEY-----
+MEECAQAwEwYHKoZIzj0CAQYIKoZIzj0DAQcEJzAlAgEBBCBcOEjNoJlgNsRdRWuk
+g3WE0BsPgZQvc2OSyLsyVKO6ww==
+-----END PRIVATE KEY-----
+Bag Attributes
+    friendlyName: a
+subject=CN = x
+issuer=CN = x
+-----BEGIN CERTIFICATE-----
+MIIBLzCB1qADAgECAgkA945PU1ElVmswCgYIKoZIzj0EAwIwDDEKMAgGA1UEAxMB
+eDAeFw0yNjExMjMxMjU4MTZaFw0yNjEyMDIxMjU4MTZaMAwxCjAIBgNVBAMTAXgw
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ7cetcIaccCu9nhwqN0hecOszf+am9
+sCn5vgZ/fU1xGynBytyWya6WHnkkJO5ZSx8mOV1exZXL/JrUmGgdW6sToyEwHzAd
+BgNVHQ4EFgQU1Ydcsub3pEYtMuDWB62cJdRhfjIwCgYIKoZIzj0EAwIDSAAwRQIh
+AO0aPLNiGs5XpuAjg/0xaLUfVP572FMXtcK1yVV7QZeaAiB5IdRLAvuVhoP7wEwR
+gLzln2ndVcv9ep1jPa3nExNJbw==
+-----END CERTIFICATE-----";
+
+    #[test]
+    fn a_key_of_javas_keytool_gets_its_public_half_of_the_certificate() {
+        let (key, chain) = (
+            private_key(JAVA, None).unwrap(),
+            certificates(JAVA).unwrap(),
+        );
+        let sign = rustls::crypto::ring::sign::any_supported_type;
+        assert!(sign(&key).is_err(), "this is no longer needed");
+        assert!(sign(&with_public_half(key, &chain[0])).is_ok());
+        let whole = private_key(KEY, None).unwrap();
+        assert_eq!(with_public_half(whole.clone_key(), &chain[0]), whole);
     }
 
     #[test]

@@ -176,7 +176,7 @@ fn identity(store: &KeyStore) -> Result<Identity, ConfigError> {
     let name = config_of(&store.chain, name, "ssl.keystore.certificate.chain");
     let wrong = |reason| ConfigError::new(name, reason);
     let chain = pem::certificates(&text(&store.chain, name)?).map_err(wrong)?;
-    Ok((key, chain))
+    Ok((pem::with_public_half(key, &chain[0]), chain))
 }
 
 fn config_of(pem: &Pem, file: &'static str, inline: &'static str) -> &'static str {

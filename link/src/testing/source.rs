@@ -82,6 +82,9 @@ struct State {
     topics: BTreeMap<TopicName, Topic>,
     groups: BTreeMap<GroupId, groups::Group>,
     is_down: bool,
+    /// Whoever asks over a new connection is refused, and so often it was.
+    refuses: bool,
+    refusals: u64,
     /// Brokers that can't be reached.
     lost: Vec<NodeId>,
     /// Where brokers stand, and so whom a leader names to those who stand there.
@@ -114,6 +117,8 @@ impl FakeSource {
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
             is_down: false,
+            refuses: false,
+            refusals: 0,
             lost: Vec::new(),
             racks: BTreeMap::new(),
             served_bytes: BTreeMap::new(),
@@ -252,6 +257,16 @@ impl FakeSource {
         });
     }
 
+    /// Refuses the link's credentials from now on, but for connections for fetching that are open; or no more.
+    pub fn set_refusing(&self, refuses: bool) {
+        self.change(|state| state.refuses = refuses);
+    }
+
+    /// How often the link was refused.
+    pub fn refusals(&self) -> u64 {
+        self.state.lock().refusals
+    }
+
     /// The broker stands there: from then on leaders elsewhere name it to whoever stands there, too.
     pub fn set_rack(&self, broker: i32, rack: &str) {
         self.change(|state| state.racks.insert(NodeId(broker), rack.to_owned()));
@@ -341,6 +356,11 @@ impl FakeSource {
         let mut state = self.state.lock();
         if state.is_down {
             return Err(down());
+        }
+        if state.refuses {
+            state.refusals += 1;
+            let (peer, detail) = ("fake:9092".into(), "it refused user and password".into());
+            return Err(SourceError::Authentication { peer, detail });
         }
         Ok(act(&mut state))
     }

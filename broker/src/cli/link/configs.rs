@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use carrick_link::config::is_sensitive;
 use clap::{Args, Subcommand};
 
 use crate::cli::client::{Client, escape};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::{Output, plural, table};
-use crate::cli::settings::{name_value, read_file};
+use crate::cli::settings::{name_value, read_client_file, refuse_secrets};
 use crate::http::model::link::LinkConfigData;
 use crate::http::model::{AlterConfigsRequest, Collection, ConfigChange, ConfigOperation};
 
@@ -105,14 +104,9 @@ fn put(client: &Client, name: &str, data: Vec<ConfigChange>, dry_run: bool) -> C
 
 /// What is to be changed; what is set on the command line wins over the file.
 fn changes(alter: Alter) -> CliResult<Vec<ConfigChange>> {
-    if let Some((name, _)) = alter.set.iter().find(|(name, _)| is_sensitive(name)) {
-        return Err(CliError::Usage(format!(
-            "{name} is a secret, and arguments can be read by others: put it into a file and give \
-             --config-file"
-        )));
-    }
+    refuse_secrets(&alter.set)?;
     let mut values: BTreeMap<String, String> = match &alter.config_file {
-        Some(path) => read_file(path)?,
+        Some(path) => read_client_file(path)?,
         None => BTreeMap::new(),
     };
     values.extend(alter.set);

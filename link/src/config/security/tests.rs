@@ -7,8 +7,6 @@ use crate::config::LinkConfig;
 
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required \
                      username='u' password='hunter2';";
-const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule required \
-                     username=\"u\" password=\"hunter2\";";
 
 fn parse(pairs: &[(&str, &str)]) -> Result<Security, ConfigError> {
     let mut values = BTreeMap::from([("bootstrap.servers".to_owned(), "a:9092".to_owned())]);
@@ -76,104 +74,35 @@ fn pem_is_taken_from_files_and_from_configs() {
     assert_eq!(inline.truststore, Some(Pem::Inline(Secret::new("ca"))));
 }
 
+/// The config that is refused, and a file's lines that it is refused for.
+const REFUSED: &str = r"
+sasl.mechanism | SASL_PLAINTEXT
+sasl.mechanism | SASL_SSL | sasl.mechanism=OAUTHBEARER
+sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN
+sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=ScramLoginModule required username=u password=hunter2;
+sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=PlainLoginModule required username=u password=hunter2
+sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=PlainLoginModule required password=hunter2;
+ssl.truststore.type | SSL | ssl.truststore.location=/a
+ssl.truststore.type | SSL | ssl.truststore.certificates=c
+ssl.truststore.password | SSL | ssl.truststore.type=PEM | ssl.truststore.location=/a | ssl.truststore.password=hunter2
+ssl.truststore.location | SSL | ssl.truststore.type=PEM | ssl.truststore.location=/a | ssl.truststore.certificates=c
+ssl.keystore.type | SSL | ssl.keystore.type=PKCS12 | ssl.keystore.location=/a
+ssl.keystore.certificate.chain | SSL | ssl.keystore.key=hunter2
+ssl.keystore.key | SSL | ssl.keystore.certificate.chain=c
+ssl.enabled.protocols | SSL | ssl.enabled.protocols=TLSv1.1
+ssl.endpoint.identification.algorithm | SSL | ssl.endpoint.identification.algorithm=ldaps
+ssl.engine.factory.class | PLAINTEXT | ssl.engine.factory.class=x.Y
+sasl.login.callback.handler.class | PLAINTEXT | sasl.login.callback.handler.class=x.Y
+";
+
 #[test]
 fn what_cannot_be_done_is_refused_by_name() {
-    let sasl = ("security.protocol", "SASL_PLAINTEXT");
-    let ssl = ("security.protocol", "SSL");
-    let plain = ("sasl.mechanism", "PLAIN");
-    for (pairs, name) in [
-        (vec![sasl], "sasl.mechanism"),
-        (
-            vec![sasl, ("sasl.mechanism", "OAUTHBEARER")],
-            "sasl.mechanism",
-        ),
-        (vec![sasl, plain], "sasl.jaas.config"),
-        (
-            vec![sasl, plain, ("sasl.jaas.config", SCRAM)],
-            "sasl.jaas.config",
-        ),
-        (
-            vec![
-                sasl,
-                plain,
-                (
-                    "sasl.jaas.config",
-                    "PlainLoginModule required password=hunter2",
-                ),
-            ],
-            "sasl.jaas.config",
-        ),
-        (
-            vec![
-                sasl,
-                plain,
-                (
-                    "sasl.jaas.config",
-                    "PlainLoginModule required password=hunter2;",
-                ),
-            ],
-            "sasl.jaas.config",
-        ),
-        (
-            vec![ssl, ("ssl.truststore.location", "/a")],
-            "ssl.truststore.type",
-        ),
-        (
-            vec![
-                ssl,
-                ("ssl.keystore.location", "/a"),
-                ("ssl.keystore.type", "PKCS12"),
-            ],
-            "ssl.keystore.type",
-        ),
-        (
-            vec![ssl, ("ssl.keystore.key", "hunter2")],
-            "ssl.keystore.certificate.chain",
-        ),
-        (
-            vec![ssl, ("ssl.keystore.certificate.chain", "c")],
-            "ssl.keystore.key",
-        ),
-        (
-            vec![ssl, ("ssl.enabled.protocols", "TLSv1.1")],
-            "ssl.enabled.protocols",
-        ),
-        (
-            vec![ssl, ("ssl.endpoint.identification.algorithm", "ldaps")],
-            "ssl.endpoint.identification.algorithm",
-        ),
-        (
-            vec![ssl, ("ssl.truststore.certificates", "c")],
-            "ssl.truststore.type",
-        ),
-        (
-            vec![
-                ssl,
-                ("ssl.truststore.type", "PEM"),
-                ("ssl.truststore.location", "/a"),
-                ("ssl.truststore.password", "hunter2"),
-            ],
-            "ssl.truststore.password",
-        ),
-        (
-            vec![
-                ssl,
-                ("ssl.truststore.type", "PEM"),
-                ("ssl.truststore.location", "/a"),
-                ("ssl.truststore.certificates", "c"),
-            ],
-            "ssl.truststore.location",
-        ),
-        (
-            vec![("ssl.engine.factory.class", "x.Y")],
-            "ssl.engine.factory.class",
-        ),
-        (
-            vec![("sasl.login.callback.handler.class", "x.Y")],
-            "sasl.login.callback.handler.class",
-        ),
-    ] {
-        assert_eq!(refused(&pairs), name, "{pairs:?}");
+    for line in REFUSED.lines().filter(|line| !line.is_empty()) {
+        let mut fields = line.split(" | ");
+        let (name, protocol) = (fields.next().unwrap(), fields.next().unwrap());
+        let mut pairs = vec![("security.protocol", protocol)];
+        pairs.extend(fields.map(|field| field.split_once('=').unwrap()));
+        assert_eq!(refused(&pairs), name, "{line}");
     }
 }
 
