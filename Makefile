@@ -18,6 +18,7 @@ deps:                  ## compilers and libclang: installed, or one line that sa
 
 peers: deps            ## a real Apache Kafka from Maven Central, and the client libraries of other languages
 	@bash scripts/kafka-peer.sh >/dev/null
+	@for version in 2.8.2 3.9.1; do bash scripts/kafka-source.sh $$version >/dev/null; done
 	@bash scripts/client-peers.sh all
 
 demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=carrick needs no Java
