@@ -411,6 +411,23 @@ fn the_wanted_start_may_lie_inside_a_batch() {
 }
 
 #[test]
+fn what_is_missing_is_known_in_records_and_about_in_bytes() {
+    let mut bench = Bench::new();
+    let lag = |bench: &Bench| {
+        bench.status.with(|status| {
+            let lag = status.describe(0, 1, 1_000);
+            (lag.lag_records, lag.lag_bytes_estimate)
+        })
+    };
+    bench.answer(records(Bytes::new(), 0));
+    assert_eq!(lag(&bench), (Some(0), Some(0)));
+    let five = batch(0, 5, 0);
+    let bytes = five.len() as u64;
+    bench.answer(records(five, 15));
+    assert_eq!(lag(&bench), (Some(10), Some(2 * bytes)));
+}
+
+#[test]
 fn a_mirror_that_begins_at_the_sources_end_lacks_nothing() {
     let mut bench = Bench::starting_at(7);
     bench.answer(records(Bytes::new(), 7));
