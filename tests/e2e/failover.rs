@@ -1,7 +1,5 @@
 //! The source is lost: the mirror is cut at once and says honestly what is missing.
 
-use std::time::Duration;
-
 use harness::process::free_ports;
 use harness::proxy::Proxy;
 use harness::{Carrick, Kafka, Peer, Result, wait_until};
