@@ -120,6 +120,23 @@ fn committed(peer: &mut Peer, topic: &str) -> Result<i64> {
     Ok(number(&read, "count"))
 }
 
+impl World {
+    /// Waits until the group has committed that offset of the input, at Carrick.
+    fn wait_group_at(&mut self, offset: i64) -> Result<()> {
+        wait_until(&format!("the group at {offset}"), LIMIT, || {
+            let groups = self
+                .destination
+                .call("group_offsets", json!({"group": "movers"}))?;
+            let read = number(&groups["offsets"], "input-0");
+            Ok(if read == offset {
+                Ok(())
+            } else {
+                Err(read.to_string())
+            })
+        })
+    }
+}
+
 /// Writes numbers to the input while an application reads, processes and writes in transactions, and is killed in the
 /// midst of them. Gives how many were written, and how many of them were processed.
 fn kill_in_mid_transaction(world: &mut World, start: &Value) -> Result<(i64, i64)> {
@@ -172,7 +189,16 @@ fn a_transactional_application_moves_and_each_record_comes_out_once() -> Result<
     for topic in ["input", "output"] {
         world.topic(topic, 1, json!({}))?;
     }
-    world.mirror(&["input", "output"])?;
+    let filters = r#"consumer.offset.group.filters={"groupFilters":[{"name":"movers","patternType":"LITERAL","filterType":"INCLUDE"}]}"#;
+    let synced = [
+        "consumer.offset.sync.enable=true",
+        "consumer.offset.sync.ms=1000",
+        filters,
+    ];
+    world
+        .carrick
+        .link(LINK, &world.kafka.bootstrap(), &synced)?;
+    world.carrick.mirror(LINK, &["input", "output"])?;
     let start = json!({"kind": "processor", "name": "app", "topic": "input", "to": "output", "group": "movers",
         "transactional_id": "mover"});
     let (fed, read) = kill_in_mid_transaction(&mut world, &start)?;
@@ -180,6 +206,7 @@ fn a_transactional_application_moves_and_each_record_comes_out_once() -> Result<
     for topic in ["input", "output"] {
         world.wait_caught_up(topic, 1)?;
     }
+    world.wait_group_at(read)?;
     world.kafka.kill_all();
     let outcome = world
         .carrick
@@ -189,22 +216,10 @@ fn a_transactional_application_moves_and_each_record_comes_out_once() -> Result<
     assert_eq!(output["missing_records"], json!(0), "{outcome}");
     // All that was mirrored of the output is what the group had read: nothing is processed again.
     assert_eq!(committed(&mut world.destination, "output")?, read);
-    let offset = json!({"group": "movers", "topic": "input", "partition": 0, "offset": read});
-    world.destination.call("alter_offsets", offset)?;
 
     let mut app = Peer::java_workers(&world.carrick.bootstrap())?;
     app.call("start", start)?;
-    wait_until("the rest to be processed", LIMIT, || {
-        let groups = world
-            .destination
-            .call("group_offsets", json!({"group": "movers"}))?;
-        let read = number(&groups["offsets"], "input-0");
-        Ok(if read == fed {
-            Ok(())
-        } else {
-            Err(read.to_string())
-        })
-    })?;
+    world.wait_group_at(fed)?;
     let told = app.call("stop", json!({"name": "app"}))?;
     assert_eq!(number(&told, "processed"), fed - read, "{told}");
     let out = app.call("tally", json!({"topic": "output", "partitions": 1}))?;
