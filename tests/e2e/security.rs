@@ -216,6 +216,9 @@ fn a_source_with_tls_and_passwords_is_mirrored_while_its_password_changes() -> R
         secured.world.topic(link, 1, json!({}))?;
         secured.produce(link, 500)?;
         let file = secured.client_file(protocol, &[])?;
+        if protocol == "SASL_SSL" {
+            javas_client_takes(&secured, protocol, &file)?;
+        }
         secured.create_link(link, &file)?;
         secured.world.carrick.mirror(link, &[link])?;
         secured.assert_identical(link)?;
@@ -228,6 +231,22 @@ fn a_source_with_tls_and_passwords_is_mirrored_while_its_password_changes() -> R
         secured.wait_link(link, "active", |link| link["link_state"] == "ACTIVE")?;
     }
     secrets_survive_a_restart_and_stand_nowhere(&mut secured)
+}
+
+/// The very file works with Kafka's own client.
+fn javas_client_takes(secured: &Secured, protocol: &str, file: &Path) -> Result<()> {
+    let bootstrap = secured.world.kafka.listener(1, protocol);
+    let file = file.display().to_string();
+    let list = [
+        "--list",
+        "--bootstrap-server",
+        &bootstrap,
+        "--command-config",
+        &file,
+    ];
+    let topics = run_tool("org.apache.kafka.tools.TopicCommand", &list)?;
+    ensure!(topics.lines().any(|topic| topic == "scram"), "{topics}");
+    Ok(())
 }
 
 fn refused_links_say_why(secured: &Secured) -> Result<()> {
