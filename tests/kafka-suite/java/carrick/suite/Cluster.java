@@ -27,7 +27,8 @@ import org.junit.jupiter.api.Assumptions;
 public final class Cluster implements ClusterInstance {
     /** What the tests rely on in one way or another; the broker of mode `shared` has nothing else. */
     private static final Map<String, String> SHARED_CONFIG = Map.of(
-        "group.initial.rebalance.delay.ms", "0",
+        // Members that join within milliseconds of each other are to be in one generation, on a busy machine, too.
+        "group.initial.rebalance.delay.ms", "100",
         "group.min.session.timeout.ms", "100",
         "group.consumer.min.heartbeat.interval.ms", "500",
         "group.consumer.heartbeat.interval.ms", "500",
