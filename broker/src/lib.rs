@@ -21,6 +21,7 @@ pub mod group;
 pub mod housekeeping;
 pub mod http;
 pub mod mirror;
+mod parallel;
 pub mod partition;
 pub mod producer_ids;
 pub mod quota;

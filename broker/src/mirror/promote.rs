@@ -35,6 +35,7 @@ use carrick_storage::log::LogError;
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::catalog::refused;
+use crate::parallel;
 use crate::partition::cut::breaks;
 use crate::partition::{Cut, Partition, PartitionError};
 use crate::producer_ids::ProducerIds;
@@ -42,6 +43,10 @@ use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
 use crate::topic::{Catalog, Topic};
+
+/// Threads that flush what was mirrored last: of thousands of partitions one after the other would
+/// take seconds, and the disk takes many at a time.
+const FLUSH_THREADS: usize = 16;
 
 /// Makes mirrors writable.
 pub struct Cutter {
@@ -80,7 +85,7 @@ impl Cutter {
     /// `Storage`: all topics that were mirrors are mirrors still, some of them closed to the link;
     /// call again.
     pub fn stop(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
-        let checked: Vec<_> = stops.iter().map(|stop| self.checked(stop)).collect();
+        let checked = parallel::each(FLUSH_THREADS, stops, |stop| self.checked(stop));
         StopStep::MirrorFlushed.reached();
         self.keep_reports(stops, &checked)?;
         let cut: Vec<Result<Cuts, CatalogError>> = checked

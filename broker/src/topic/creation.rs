@@ -5,16 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::disk::fsync_dir;
 use carrick_storage::meta::MetaBatch;
-use parking_lot::Mutex;
 
 use super::catalog::{Catalog, NewTopic, check_count, check_overrides, remove, supported};
 use super::{Topic, TopicConfig, TopicError};
 use crate::clock;
+use crate::parallel;
 use crate::partition::{Opening, Partition};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
@@ -144,26 +143,9 @@ impl Catalog {
         planned: &[Result<Planned, TopicError>],
     ) -> Vec<Result<Vec<Arc<Partition>>, TopicError>> {
         let planned: Vec<&Planned> = planned.iter().flatten().collect();
-        let next = AtomicUsize::new(0);
-        let opened = Mutex::new(BTreeMap::new());
-        let open_some = || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(plan) = planned.get(index) else {
-                    return;
-                };
-                let logs =
-                    self.open_logs(&plan.name, 0..plan.partitions, &plan.config, plan.is_mirror);
-                opened.lock().insert(index, logs);
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..OPEN_THREADS.min(planned.len()) {
-                scope.spawn(open_some);
-            }
-            open_some();
-        });
-        opened.into_inner().into_values().collect()
+        parallel::each(OPEN_THREADS, &planned, |plan| {
+            self.open_logs(&plan.name, 0..plan.partitions, &plan.config, plan.is_mirror)
+        })
     }
 
     /// Opens the logs of new partitions, and syncs the folder they are in.

@@ -12,7 +12,9 @@
 //! [`Mirror::is_cut_begun`]: crate::link::shared::Mirror::is_cut_begun
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use carrick_protocol::ids::TopicName;
 
@@ -41,6 +43,7 @@ pub(super) async fn failover(
         return Outcomes::new();
     }
     let _change = shared.change.lock().await;
+    let mut took = Took::begin();
     let mut outcomes = Outcomes::new();
     let mut records = Vec::new();
     for topic in &topics {
@@ -56,11 +59,17 @@ pub(super) async fn failover(
     match shared.store_mirrors(records).await {
         Ok(()) => {
             StopStep::FailoverStored.reached();
+            took.step("stored_ms");
             shared.settled().await;
             StopStep::FailoverHeld.reached();
+            took.step("held_ms");
             let ends = SourceEnds::new();
             let mut done = cut(&shared, &names, StopKind::Failover, &ends, is_forced).await;
+            took.step("cut_ms");
             rpo::make_exact(&shared, &mut done).await;
+            took.step("source_asked_ms");
+            let (link, topics) = (&shared.name, done.len());
+            tracing::info!(%link, topics, took = %took, "failed over");
             outcomes.extend(done);
         }
         Err(error) => {
@@ -72,6 +81,34 @@ pub(super) async fn failover(
     hold(&shared, &names, false);
     shared.reconcile();
     outcomes
+}
+
+/// What the steps of a failover took.
+struct Took {
+    last: Instant,
+    steps: Vec<(&'static str, u128)>,
+}
+
+impl Took {
+    fn begin() -> Self {
+        Self {
+            last: Instant::now(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, name: &'static str) {
+        self.steps.push((name, self.last.elapsed().as_millis()));
+        self.last = Instant::now();
+    }
+}
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.steps.iter();
+        let all: Vec<String> = steps.map(|(name, ms)| format!("{name}={ms}")).collect();
+        f.write_str(&all.join(" "))
+    }
 }
 
 /// The record of a mirror whose stop has begun.
