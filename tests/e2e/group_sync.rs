@@ -8,9 +8,8 @@ use anyhow::Context;
 use harness::{Result, wait_until};
 use serde_json::{Value, json};
 
-use crate::world::{LIMIT, LINK, World};
+use crate::world::{EVERY_GROUP, LIMIT, LINK, World};
 
-const EVERY_GROUP: &str = r#"consumer.offset.group.filters={"groupFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}"#;
 const PARTITIONS: i32 = 3;
 
 impl World {
@@ -39,15 +38,6 @@ impl World {
             let fields = json!({"topic": topic, "partition": partition, "count": count});
             self.source.call("produce", fields)?;
         }
-        Ok(())
-    }
-
-    fn alter_link(&self, configs: &[&str]) -> Result<()> {
-        let mut line = vec!["link", "configs", "alter", LINK];
-        for config in configs {
-            line.extend(["--set", config]);
-        }
-        self.carrick.cli(&line)?;
         Ok(())
     }
 

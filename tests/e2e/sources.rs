@@ -7,7 +7,7 @@ use harness::kafka::{Setup, run_tool};
 use harness::{Kafka, Release, Result, wait_until};
 use serde_json::json;
 
-use crate::world::{LIMIT, LINK, World};
+use crate::world::{EVERY_GROUP, LIMIT, LINK, World};
 
 /// Plain records, a committed and an aborted transaction in one partition; codecs in others.
 fn write(world: &mut World) -> Result<()> {
@@ -54,12 +54,19 @@ fn mirrored_and_promoted(release: Release) -> Result<World> {
         .call("describe_configs", json!({"topic": "orders"}))?;
     assert_eq!(configs["configs"]["cleanup.policy"], json!("compact"));
 
+    let readers = json!({"topic": "orders", "partition": 1, "group": "readers", "offset": 42, "metadata": "text"});
+    world.source.call("commit", readers.clone())?;
+    world.alter_link(&["consumer.offset.sync.enable=true", EVERY_GROUP])?;
+
     let outcome = world
         .carrick
         .cli(&["mirror", "promote", "orders", "--link", LINK])?;
     let partition = &outcome[0]["report"]["partitions"][0];
     let (exact, missing) = (&partition["exact"], &partition["missing_records"]);
     assert_eq!((exact, missing), (&json!(true), &json!(0)), "{outcome}");
+    let committed = world.destination.call("committed", readers)?;
+    assert_eq!(committed["offset"], json!(42), "the group has moved, too");
+    assert_eq!(committed["metadata"], json!("text"));
     for isolation in ["read_uncommitted", "read_committed"] {
         let fields = json!({"topic": "orders", "isolation": isolation});
         let source = world.source.call("consume", fields.clone())?;

@@ -10,6 +10,9 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// The link's name in every story.
 pub const LINK: &str = "dr";
 
+/// The link config by which every group's offsets are synced.
+pub const EVERY_GROUP: &str = r#"consumer.offset.group.filters={"groupFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}"#;
+
 /// A real Kafka, a Carrick, and a Java client at each.
 pub struct World {
     pub kafka: Kafka,
@@ -45,6 +48,16 @@ impl World {
     pub fn mirror(&self, topics: &[&str]) -> Result<()> {
         self.carrick.link(LINK, &self.kafka.bootstrap(), &[])?;
         self.carrick.mirror(LINK, topics)?;
+        Ok(())
+    }
+
+    /// Changes configs (`name=value`) of the link while it runs.
+    pub fn alter_link(&self, configs: &[&str]) -> Result<()> {
+        let mut line = vec!["link", "configs", "alter", LINK];
+        for config in configs {
+            line.extend(["--set", config]);
+        }
+        self.carrick.cli(&line)?;
         Ok(())
     }
 
