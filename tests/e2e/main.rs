@@ -16,6 +16,7 @@ mod promote;
 mod quotas;
 mod reads;
 mod security;
+mod several;
 mod sources;
 mod transactions;
 mod world;
