@@ -116,7 +116,10 @@ fn without_the_right_key_a_secret_is_unreadable_and_stays_until_it_is_set_anew()
 
     std::fs::rename(&aside, &key).unwrap();
     let rig = Rig::open(&dir);
-    assert_eq!(rig.ports.store.load_links().unwrap(), [west.clone()]);
+    assert_eq!(
+        rig.ports.store.load_links().unwrap(),
+        std::slice::from_ref(&west)
+    );
     drop(rig);
 
     std::fs::remove_file(&key).unwrap();
