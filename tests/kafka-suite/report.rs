@@ -13,7 +13,7 @@ pub struct Run<'a> {
     pub known: &'a BTreeMap<String, String>,
     pub outcomes: &'a [Outcome],
     /// Cases that passed when they were run again.
-    pub second_try: &'a [String],
+    pub run_again: &'a [String],
     pub took: Duration,
 }
 
@@ -74,7 +74,7 @@ pub fn print(run: &Run) -> bool {
     for name in known {
         println!("known difference: {name}: {}", run.known[name]);
     }
-    for name in run.second_try {
+    for name in run.run_again {
         println!("passed when run again only: {name}");
     }
     for case in &missing {
@@ -91,9 +91,9 @@ pub fn print(run: &Run) -> bool {
         );
     }
     println!(
-        "kafka-suite: {ok} passed, {} failed, {differ} known differences, {} needed a second try, {:.0} s",
+        "kafka-suite: {ok} passed, {} failed, {differ} known differences, {} had to be run again, {:.0} s",
         missing.len(),
-        run.second_try.len(),
+        run.run_again.len(),
         run.took.as_secs_f64()
     );
     missing.is_empty()
