@@ -1,8 +1,9 @@
-//! What every [`MirrorTarget`] must do, whatever is behind it; what [`topics`] says of the catalog
-//! and the store, and [`groups`] of groups. A real adapter's test calls [`all`] (or the functions
-//! one by one).
+//! What every [`MirrorTarget`] must do, whatever is behind it; what [`topics`] says of the catalog,
+//! [`store`] of the store, and [`groups`] of groups. A real adapter's test calls [`all`] (or the
+//! functions one by one).
 
 pub mod groups;
+pub mod store;
 pub mod topics;
 
 use std::sync::Arc;
@@ -58,6 +59,11 @@ pub fn all(harness: &dyn Harness) {
     topics::mirrors_come_together_and_each_is_answered(harness);
     topics::a_mirror_keeps_configs_of_its_own(harness);
     topics::reports_are_kept_together(harness);
+    store::a_link_is_kept_as_it_was_saved_last(harness);
+    store::a_link_goes_with_its_mirrors(harness);
+    store::mirrors_are_kept_as_they_were_saved_last(harness);
+    store::reports_are_replaced_all_or_none(harness);
+    store::a_report_goes_when_its_mirror_goes_on(harness);
     leader_epochs_of_mirrors_go_up_and_never_back(harness);
     sights_are_kept_of_live_mirrors_only(harness);
 }

@@ -9,7 +9,7 @@ use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic, StopKind};
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorStatus};
 
-fn new(harness: &dyn Harness, topic: &TopicName, partitions: i32) -> NewMirrorTopic {
+pub(super) fn new(harness: &dyn Harness, topic: &TopicName, partitions: i32) -> NewMirrorTopic {
     NewMirrorTopic {
         spec: MirrorTopicSpec {
             topic: topic.clone(),

@@ -53,8 +53,12 @@ impl LinkStore for FakeHere {
     fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         state.can_store()?;
-        for report in reports {
-            let topic = TopicName::new(&report.topic).unwrap();
+        let named = reports.iter().map(|report| {
+            let topic = TopicName::new(&report.topic);
+            let topic = topic.map_err(|error| StoreError(error.to_string()))?;
+            Ok((topic, report))
+        });
+        for (topic, report) in named.collect::<Result<Vec<_>, StoreError>>()? {
             if state.mirrors.contains_key(&topic) {
                 state.reports.insert(topic, report.clone());
             }
