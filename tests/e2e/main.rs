@@ -17,6 +17,7 @@ mod quotas;
 mod reads;
 mod security;
 mod several;
+mod source_contract;
 mod sources;
 mod transactions;
 mod world;

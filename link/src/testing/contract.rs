@@ -1,8 +1,9 @@
 //! What every [`MirrorTarget`] must do, whatever is behind it; what [`topics`] says of the catalog,
-//! [`store`] of the store, and [`groups`] of groups. A real adapter's test calls [`all`] (or the
-//! functions one by one).
+//! [`store`] of the store, and [`groups`] of groups; and what [`source`] says of every source. A real
+//! adapter's test calls [`all`] (or the functions one by one).
 
 pub mod groups;
+pub mod source;
 pub mod store;
 pub mod topics;
 

@@ -4,6 +4,7 @@
 mod connection;
 mod groups;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -459,18 +460,32 @@ impl State {
 impl Partition {
     /// Where an epoch ends, as Kafka's `LeaderEpochFileCache` has it.
     fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        let first = self.batches.first()?;
-        if epoch < first.2 {
-            return Some((epoch, first.0.max(self.start)));
+        if epoch >= self.leader_epoch {
+            return (epoch == self.leader_epoch).then_some((epoch, self.end));
         }
-        let found = self
-            .batches
-            .iter()
-            .map(|it| it.2)
-            .filter(|it| *it <= epoch)
-            .max()?;
-        let after = self.batches.iter().find(|it| it.2 > found);
-        Some((found, after.map_or(self.end, |it| it.0)))
+        let epochs = self.batches.iter().map(|it| it.2);
+        let found = epochs.filter(|it| *it <= epoch).max();
+        let after = self.batches.iter().find(|it| it.2 > epoch);
+        let end = after.map_or(self.end, |it| it.0.max(self.start));
+        Some((found.unwrap_or(epoch), end))
+    }
+
+    /// The epoch of what is at that offset, or will be.
+    fn epoch_at(&self, offset: Offset) -> LeaderEpoch {
+        let holder = self.batches.iter().find(|it| it.1 > offset);
+        holder.map_or(self.leader_epoch, |it| it.2)
+    }
+
+    /// Why one who believes in that leader epoch is told nothing.
+    fn fences(&self, believed: LeaderEpoch) -> Option<ErrorCode> {
+        if believed == LeaderEpoch::NONE {
+            return None;
+        }
+        match believed.cmp(&self.leader_epoch) {
+            Ordering::Less => Some(ErrorCode::FENCED_LEADER_EPOCH),
+            Ordering::Greater => Some(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            Ordering::Equal => None,
+        }
     }
 }
 
@@ -530,7 +545,10 @@ impl SourceCluster for FakeSource {
                     let log = state.partition(&query.partition);
                     let (error, end) = match log {
                         None => (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None),
-                        Some(log) => (ErrorCode::NONE, log.epoch_end(query.leader_epoch)),
+                        Some(log) => match log.fences(query.current_leader_epoch) {
+                            Some(error) => (error, None),
+                            None => (ErrorCode::NONE, log.epoch_end(query.leader_epoch)),
+                        },
                     };
                     EpochEnd {
                         partition: query.partition,
@@ -627,9 +645,15 @@ fn listed(state: &mut State, partition: TopicPartition, spec: OffsetSpec) -> Lis
         OffsetSpec::Latest => Some(log.end),
         OffsetSpec::Timestamp(timestamp_ms) => {
             // Records of `testing::batches` are a millisecond apart.
-            let offset = Offset(timestamp_ms - super::batches::FIRST_TIMESTAMP_MS);
-            Some(offset.max(log.start)).filter(|offset| *offset < log.end)
+            let first_ms = super::batches::FIRST_TIMESTAMP_MS;
+            let offset = Offset(timestamp_ms - first_ms).max(log.start);
+            let found = Some(offset).filter(|offset| *offset < log.end);
+            answer.timestamp_ms = found.map_or(-1, |offset| first_ms + offset.0);
+            found
         }
     };
+    if let Some(offset) = answer.offset {
+        answer.leader_epoch = log.epoch_at(offset);
+    }
     answer
 }

@@ -235,12 +235,8 @@ impl Poll {
         if held.is_some_and(|end| at.fetch_offset > end) {
             return failed(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
-        if at.current_leader_epoch != LeaderEpoch::NONE {
-            match at.current_leader_epoch.cmp(&log.leader_epoch) {
-                std::cmp::Ordering::Less => return failed(ErrorCode::FENCED_LEADER_EPOCH),
-                std::cmp::Ordering::Greater => return failed(ErrorCode::UNKNOWN_LEADER_EPOCH),
-                std::cmp::Ordering::Equal => {}
-            }
+        if let Some(error) = log.fences(at.current_leader_epoch) {
+            return failed(error);
         }
         if version >= 12 && at.last_fetched_epoch != LeaderEpoch::NONE {
             match log.epoch_end(at.last_fetched_epoch) {
