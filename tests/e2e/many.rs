@@ -1,6 +1,7 @@
 //! Many mirrors in one step: created, paused, resumed and failed over by one command each.
 //!
-//! `CARRICK_MANY_TOPICS` sets how many topics of four partitions there are; 100 unless it is set.
+//! `CARRICK_MANY_TOPICS` sets how many topics of four partitions there are; 100 unless it is set. When it is, each
+//! partition holds a record, else the first of each topic.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,17 @@ use crate::world::{LIMIT, LINK};
 
 const PARTITIONS: usize = 4;
 
+fn long_size() -> Option<usize> {
+    std::env::var("CARRICK_MANY_TOPICS").ok()?.parse().ok()
+}
+
 fn topics_wanted() -> usize {
-    let set = std::env::var("CARRICK_MANY_TOPICS").ok();
-    set.and_then(|count| count.parse().ok()).unwrap_or(100)
+    long_size().unwrap_or(100)
+}
+
+/// So many partitions of each topic hold a record.
+fn filled() -> usize {
+    long_size().map_or(1, |_| PARTITIONS)
 }
 
 /// A machine that is loaded, and the long size, take their time.
@@ -21,15 +30,18 @@ fn limit() -> Duration {
     LIMIT + Duration::from_millis(u64::try_from(topics_wanted()).unwrap_or(0) * 100)
 }
 
-/// A source with so many topics, a record in the first partition of each, and a destination with a
+/// A source with so many topics, a record in the first partitions of each, and a destination with a
 /// link to it.
 fn both(topics: usize) -> Result<(Carrick, Carrick)> {
     let partitions = format!("num.partitions={PARTITIONS}");
     let source = Carrick::start_with(&[&partitions])?;
     let mut writer = Peer::java(&source.bootstrap())?;
     for topic in 0..topics {
-        let fields = json!({"topic": format!("topic-{topic:04}"), "partition": 0, "count": 1});
-        writer.call("produce", fields)?;
+        let topic = format!("topic-{topic:04}");
+        for partition in 0..filled() {
+            let fields = json!({"topic": topic, "partition": partition, "count": 1});
+            writer.call("produce", fields)?;
+        }
     }
     let here = Carrick::start()?;
     here.link(LINK, &source.bootstrap(), &[])?;
@@ -82,7 +94,10 @@ fn is_caught_up(mirror: &Value) -> bool {
         .as_array()
         .cloned()
         .unwrap_or_default();
-    let at_end = |lag: &Value| lag["mirror_end_offset"] == i32::from(lag["partition"] == 0);
+    let at_end = |lag: &Value| {
+        let is_filled = lag["partition"].as_u64() < u64::try_from(filled()).ok();
+        lag["mirror_end_offset"] == i32::from(is_filled)
+    };
     lags.len() == PARTITIONS && lags.iter().all(at_end)
 }
 
