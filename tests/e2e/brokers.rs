@@ -19,6 +19,8 @@ fn three_racks() -> Result<Kafka> {
             "broker.session.timeout.ms=3000",
             "broker.heartbeat.interval.ms=500",
             "replica.lag.time.max.ms=5000",
+            // A writer that asks for a deleted topic would make it anew, before the story does.
+            "auto.create.topics.enable=false",
         ],
         own: &[&["broker.rack=a"], &["broker.rack=b"], &["broker.rack=c"]],
         logs_requests: true,
