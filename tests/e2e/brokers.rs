@@ -263,8 +263,10 @@ fn a_topic_made_anew_under_load_is_not_mixed_with_the_old_one(world: &mut World)
         "the old topic up to {end}, its last record {} ms before it was gone",
         gone_at_ms - youngest_ms
     );
+    // A broker hears of the deletion a moment after the client: until then it takes records. The
+    // writer goes on for much longer.
     assert!(
-        end >= 500 && youngest_ms <= gone_at_ms,
+        end >= 500 && youngest_ms <= gone_at_ms + 1_000,
         "{end}, {youngest_ms} and {gone_at_ms}"
     );
 
