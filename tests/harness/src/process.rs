@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -137,17 +140,29 @@ impl Drop for Process {
     }
 }
 
-/// Ports that were free a moment ago, all different.
+/// Where systems don't take the ports of outgoing connections from: one of those, free now, may be taken by any client
+/// before the server that it was meant for listens.
+const SERVER_PORTS: Range<u16> = 10_000..32_000;
+
+/// Ports that were free a moment ago. This process gives none twice until it has given all.
 ///
 /// # Errors
-/// When the loopback interface gives none.
+/// When the loopback interface has none left.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut held = Vec::with_capacity(N);
+    static NEXT: LazyLock<AtomicUsize> =
+        LazyLock::new(|| AtomicUsize::new(rand::random_range(0..SERVER_PORTS.len())));
     let mut ports = [0; N];
+    let mut tries = 0;
     for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
+        *port = loop {
+            let index = NEXT.fetch_add(1, Ordering::Relaxed) % SERVER_PORTS.len();
+            let candidate = SERVER_PORTS.start + u16::try_from(index)?;
+            match TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)) {
+                Ok(_) => break candidate,
+                Err(error) if tries > SERVER_PORTS.len() => return Err(error.into()),
+                Err(_) => tries += 1,
+            }
+        };
     }
     Ok(ports)
 }
