@@ -133,6 +133,14 @@ pub enum LinkError {
         /// Why that doesn't go, and what does.
         reason: String,
     },
+    /// The source's topic is not, or not surely, the one that is mirrored.
+    #[error("mirror '{topic}' can't be promoted: {reason}")]
+    NotPromotable {
+        /// The topic.
+        topic: TopicName,
+        /// Why.
+        reason: String,
+    },
     /// A promotion didn't reach lag 0 and was given up; the mirror goes on mirroring.
     #[error("the promotion of '{topic}' was given up: {reason}")]
     PromotionAborted {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{LinkName, StopKind};
+use crate::record::{LinkName, MirrorRecord, StopKind};
 
 /// The report of one mirror topic, printed by promote and failover and kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +25,42 @@ pub struct RpoReport {
     pub dry_run: bool,
     /// Every partition, ascending.
     pub partitions: Vec<PartitionRpo>,
+    /// Partitions that the source has and that have no mirror, ascending.
+    #[serde(default)]
+    pub unmirrored: Vec<UnmirroredPartition>,
+    /// Why the source's answer, if it gave one, says nothing, or not all, of what is missing.
+    #[serde(default)]
+    pub source_problem: Option<String>,
+}
+
+impl RpoReport {
+    /// Of a mirror without partitions, with nothing known of its source.
+    pub fn new(record: &MirrorRecord, kind: StopKind, made_at_ms: i64) -> Self {
+        Self {
+            topic: record.topic.to_string(),
+            link: record.link.clone(),
+            source_topic: record.source_topic.to_string(),
+            kind,
+            made_at_ms,
+            dry_run: false,
+            partitions: Vec::new(),
+            unmirrored: Vec::new(),
+            source_problem: None,
+        }
+    }
+}
+
+/// A partition of the source's topic that has no mirror: all that it holds is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmirroredPartition {
+    /// Partition index.
+    pub partition: i32,
+    /// Records between its log start and its high watermark; `None` if the source didn't tell.
+    pub records: Option<i64>,
 }
 
 /// One partition of an [`RpoReport`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionRpo {
     /// Partition index.
     pub partition: i32,

@@ -110,6 +110,7 @@ impl From<LinkError> for ApiError {
             | LinkError::SourceMirrored { .. }
             | LinkError::IllegalState { .. }
             | LinkError::LinkState { .. }
+            | LinkError::NotPromotable { .. }
             | LinkError::PromotionAborted { .. } => Self::bad_request(message),
             LinkError::SourceUnavailable { .. } | LinkError::ShuttingDown => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, RETRIABLE, message)

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use carrick_link::record::StopKind;
-use carrick_link::report::{PartitionRpo, RpoReport};
+use carrick_link::report::{PartitionRpo, RpoReport, UnmirroredPartition};
 use jiff::Timestamp;
 
 /// A point in time as people read it, in UTC with milliseconds.
@@ -120,16 +120,19 @@ fn records_of(count: i64) -> String {
 }
 
 fn total_line(report: &RpoReport) -> String {
-    let missing: i64 = report
-        .partitions
-        .iter()
-        .map(|partition| partition.missing_records.unwrap_or(0).max(0))
+    let mirrored = report.partitions.iter().map(|it| it.missing_records);
+    let unmirrored = report.unmirrored.iter().map(|it| it.records);
+    let missing: i64 = mirrored
+        .chain(unmirrored)
+        .map(|records| records.unwrap_or(0).max(0))
         .fold(0, i64::saturating_add);
+    let untold = report.unmirrored.iter().filter(|it| it.records.is_none());
     let inexact = report
         .partitions
         .iter()
         .filter(|partition| !is_exact(partition))
-        .count();
+        .count()
+        + untold.count();
     if inexact == 0 {
         return match missing {
             0 => "nothing missing".to_owned(),
@@ -148,13 +151,16 @@ fn total_line(report: &RpoReport) -> String {
         .min()
         .flatten();
     let unknown = match earliest_ms {
+        _ if report.partitions.iter().all(is_exact) => {
+            "what partitions without a mirror hold is unknown".to_owned()
+        }
         Some(seen_ms) => format!(
             "what the source accepted after {} is unknown",
             when(seen_ms)
         ),
         None => "the source was never seen".to_owned(),
     };
-    let count = report.partitions.len();
+    let count = report.partitions.len() + report.unmirrored.len();
     format!("{known}; {unknown} ({inexact} of {count} partitions)")
 }
 
@@ -163,7 +169,18 @@ fn is_exact(partition: &PartitionRpo) -> bool {
 }
 
 fn notes(report: &RpoReport) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = report.source_problem.iter().cloned().collect();
+    let outcome = match (report.kind, report.dry_run) {
+        (StopKind::Promote, true) => "a promotion mirrors it first",
+        (_, true) => "a failover would leave it behind",
+        (_, false) => "it was left behind",
+    };
+    for UnmirroredPartition { partition, records } in &report.unmirrored {
+        let held = records.map_or_else(|| "an unknown number of records".to_owned(), records_of);
+        notes.push(format!(
+            "partition {partition} of the source, with {held}, has no mirror: {outcome}"
+        ));
+    }
     for partition in &report.partitions {
         if partition.lost_to_retention > 0 {
             notes.push(format!(
@@ -225,6 +242,8 @@ mod tests {
             made_at_ms: 5_000,
             dry_run: false,
             partitions,
+            unmirrored: Vec::new(),
+            source_problem: None,
         }
     }
 
@@ -308,6 +327,45 @@ mod tests {
         );
         assert!(
             text.contains("partition 3: 7 records had been deleted"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_source_partition_without_a_mirror_is_named_and_its_records_are_missing() {
+        let mut grown = report(vec![partition(true, Some(0))]);
+        let [known, untold] = [(1, Some(50)), (2, None)];
+        grown.unmirrored = [known]
+            .map(|(partition, records)| UnmirroredPartition { partition, records })
+            .to_vec();
+        let text = render(&grown);
+        assert!(text.contains("total: 50 records missing\n"), "{text}");
+        let note = "note: partition 1 of the source, with 50 records, has no mirror: it was left \
+                    behind";
+        assert!(text.contains(note), "{text}");
+        let (partition, records) = untold;
+        grown
+            .unmirrored
+            .push(UnmirroredPartition { partition, records });
+        let text = render(&grown);
+        assert!(
+            text.contains("total: at least 50 records missing;"),
+            "{text}"
+        );
+        assert!(text.contains("(1 of 3 partitions)"), "{text}");
+    }
+
+    #[test]
+    fn why_a_source_says_nothing_of_the_loss_is_said() {
+        let mut other = report(vec![partition(false, Some(0))]);
+        other.source_problem = Some("the topic was created anew".to_owned());
+        let text = render(&other);
+        assert!(
+            text.contains("note: the topic was created anew\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("total: nothing known to be missing; what"),
             "{text}"
         );
     }

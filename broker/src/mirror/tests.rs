@@ -204,15 +204,7 @@ fn stop(made_at_ms: i64) -> MirrorStop {
         status: MirrorStatus::Stopped,
         ..record()
     };
-    let report = RpoReport {
-        topic: "orders".to_owned(),
-        link: record.link.clone(),
-        source_topic: "orders".to_owned(),
-        kind: StopKind::Failover,
-        made_at_ms,
-        dry_run: false,
-        partitions: Vec::new(),
-    };
+    let report = RpoReport::new(&record, StopKind::Failover, made_at_ms);
     MirrorStop {
         record,
         report,

@@ -82,6 +82,8 @@ mod tests {
             made_at_ms: 1,
             dry_run: false,
             partitions,
+            unmirrored: Vec::new(),
+            source_problem: None,
         }
     }
 
@@ -104,7 +106,7 @@ mod tests {
     fn version_1_is_laid_out_as_documented() {
         let mut bytes = Vec::new();
         RpoReportKeyspace::encode_value(&report(Vec::new()), &mut bytes);
-        let json = r#"{"topic":"orders","link":"west","source_topic":"orders","kind":"PROMOTE","made_at_ms":1,"dry_run":false,"partitions":[]}"#;
+        let json = r#"{"topic":"orders","link":"west","source_topic":"orders","kind":"PROMOTE","made_at_ms":1,"dry_run":false,"partitions":[],"unmirrored":[],"source_problem":null}"#;
         assert_eq!(bytes, [&[1], json.as_bytes()].concat());
     }
 }

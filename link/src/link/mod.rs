@@ -16,7 +16,7 @@ mod jobs;
 pub(crate) mod running;
 pub(crate) mod shared;
 mod sights;
-mod watch;
+pub(crate) mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

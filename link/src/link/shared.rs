@@ -54,7 +54,8 @@ pub(crate) struct Mirror {
     pub(crate) missing_since_ms: Option<i64>,
     /// It has failed, and that could not be stored when it happened.
     pub(crate) is_unstored: bool,
-    /// Why its promotion gets no further, if the source did not answer.
+    /// What its promotion waits for beside lag 0, if anything: the source to say all of it, or
+    /// partitions to be added here.
     pub(crate) waits_for: Option<String>,
     /// What is stored of what was last seen of its source.
     pub(crate) stored_sight: Option<SourceSight>,
@@ -271,6 +272,19 @@ impl LinkShared {
         if let Some(log) = inner.tasks.iter_mut().find(|log| log.is_of(job)) {
             log.ran(result, now_ms);
         }
+    }
+
+    /// For how long every answer of the source has been that it doesn't know a mirror's topic, with
+    /// the present answer; `None` if there is no such mirror.
+    pub(crate) fn missing_for_ms(&self, topic: &TopicName, is_missing: bool) -> Option<i64> {
+        let now_ms = self.now_ms();
+        let mut inner = self.inner();
+        let mirror = inner.mirrors.get_mut(topic)?;
+        if !is_missing {
+            mirror.missing_since_ms = None;
+            return Some(0);
+        }
+        Some(now_ms - *mirror.missing_since_ms.get_or_insert(now_ms))
     }
 
     /// Makes a mirror `FAILED`, unless its state doesn't allow that any more.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::Supervisor;
 use super::running::Lead;
 use super::shared::LinkShared;
+use crate::error::LinkError;
 use crate::record::MirrorRecord;
 use crate::replicator::lag::StatusCell;
 use crate::source::{ClusterMetadata, SourceError, SourceTopic, TopicSelection};
@@ -111,24 +112,15 @@ impl Supervisor {
     /// Acts on what the metadata say of a topic; true if its partitions may be fetched.
     pub(super) fn on_verdict(&mut self, record: &MirrorRecord, verdict: Verdict) -> bool {
         let topic = &record.topic;
-        let now_ms = self.shared.now_ms();
-        let missing_for_ms = {
-            let mut inner = self.shared.inner();
-            let Some(mirror) = inner.mirrors.get_mut(topic) else {
-                return false;
-            };
-            if verdict != Verdict::Missing {
-                mirror.missing_since_ms = None;
-                0
-            } else {
-                now_ms - *mirror.missing_since_ms.get_or_insert(now_ms)
-            }
+        let is_missing = verdict == Verdict::Missing;
+        let Some(missing_for_ms) = self.shared.missing_for_ms(topic, is_missing) else {
+            return false;
         };
         match verdict {
             Verdict::Same => true,
             Verdict::Grown(count) => {
-                self.beside
-                    .spawn(grow(Arc::clone(&self.shared), topic.clone(), count));
+                let grown = grow(Arc::clone(&self.shared), topic.clone(), count);
+                self.beside.spawn(async move { drop(grown.await) });
                 true
             }
             Verdict::Missing if missing_for_ms >= topics::MISSING_MAX_MS => {
@@ -253,7 +245,14 @@ async fn tell(shared: Arc<LinkShared>, news: Vec<(TopicPartition, LeaderEpoch, S
 }
 
 /// Follows a source topic that has grown.
-async fn grow(shared: Arc<LinkShared>, topic: TopicName, count: i32) {
+///
+/// # Errors
+/// As [`crate::ports::TopicCatalog::add_partitions`]; it is logged.
+pub(crate) async fn grow(
+    shared: Arc<LinkShared>,
+    topic: TopicName,
+    count: i32,
+) -> Result<(), LinkError> {
     let _change = shared.change.lock().await;
     let record = shared
         .inner()
@@ -261,27 +260,21 @@ async fn grow(shared: Arc<LinkShared>, topic: TopicName, count: i32) {
         .get(&topic)
         .filter(|mirror| mirror.is_wanted())
         .map(|mirror| mirror.record.clone());
-    let Some(mut record) = record else {
-        return;
+    let Some(mut record) = record.filter(|record| record.partitions < count) else {
+        return Ok(());
     };
-    if record.partitions >= count {
-        return;
-    }
     record.partitions = count;
     let stored = record.clone();
     let grown = shared
         .blocking(move |ports| ports.catalog.add_partitions(&stored, count))
-        .await;
-    match grown {
-        Ok(Ok(())) => {
-            let link = &shared.name;
-            tracing::info!(%link, %topic, partitions = count, "the source topic has grown");
-            shared.inner().put_mirror(record);
-            shared.reconcile();
-        }
-        Ok(Err(error)) => {
-            tracing::error!(link = %shared.name, %topic, %error, "partitions could not be added");
-        }
-        Err(_) => {}
+        .await?;
+    let link = &shared.name;
+    if let Err(error) = grown {
+        tracing::error!(%link, %topic, %error, "partitions could not be added");
+        return Err(error.into());
     }
+    tracing::info!(%link, %topic, partitions = count, "the source topic has grown");
+    shared.inner().put_mirror(record);
+    shared.reconcile();
+    Ok(())
 }

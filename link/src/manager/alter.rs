@@ -6,6 +6,7 @@ use std::sync::Arc;
 use carrick_protocol::ids::TopicName;
 use regex::Regex;
 
+use super::word::Words;
 use super::{CancelSignal, LinkManager, MirrorAction, Selection, cut, promote, rpo, show};
 use crate::description::MirrorOutcome;
 use crate::error::LinkError;
@@ -334,35 +335,45 @@ fn switched(
     Ok(record)
 }
 
-/// What promotion or failover would lose, asked of the source where there is one to ask.
+/// What promotion or failover would lose, asked of the source where there is one to ask. Where the
+/// mirrors end is looked at first: what the source says is no older.
 async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopKind) -> Outcomes {
-    let names = topics(records);
-    let (mut ends, mut sight) = (cut::SourceEnds::new(), None);
-    match kind {
-        StopKind::Failover => sight = Some(rpo::Sight::of(shared, &names).await),
-        StopKind::Promote => match promote::source_ends(shared, &names).await {
-            Ok(answered) => ends = answered,
-            Err(error) => return all_failed(&names, &error),
-        },
-    }
     let mut outcomes = Outcomes::new();
     for record in records {
-        let known = ends.get(&record.topic).cloned();
-        let draft = rpo::Draft::of(shared, record, kind, true, known);
+        let draft = rpo::Draft::of(shared, record, kind, true, None);
         let report = shared
             .blocking(move |ports| draft.finish(&*ports.local, false))
             .await;
-        let outcome = match report {
-            Ok(Ok(mut report)) => {
-                if let Some(sight) = &sight {
-                    sight.tell(&record.topic, &mut report, false);
-                }
-                Ok(Some(report))
-            }
-            Ok(Err(error)) => Err(error.into()),
-            Err(error) => Err(error),
-        };
+        let outcome = report.and_then(|report| Ok(report?)).map(Some);
         outcomes.insert(record.topic.clone(), outcome);
     }
+    let names = topics(records);
+    let sight = match kind {
+        StopKind::Failover => rpo::Sight::of(shared, &names).await,
+        StopKind::Promote => {
+            let now_ms = shared.now_ms();
+            match promote::asked(shared, &names).await {
+                Ok(words) => {
+                    refuse(&mut outcomes, &words);
+                    rpo::Sight::new(now_ms, words)
+                }
+                Err(error) => return all_failed(&names, &error),
+            }
+        }
+    };
+    for (topic, outcome) in &mut outcomes {
+        if let Ok(Some(report)) = outcome {
+            sight.tell(topic, report, kind == StopKind::Promote);
+        }
+    }
     outcomes
+}
+
+/// Refuses what can't be promoted by what the source says.
+fn refuse(outcomes: &mut Outcomes, words: &Words) {
+    for (topic, word) in words {
+        if let Some(error) = word.refusal() {
+            outcomes.insert(topic.clone(), Err(error));
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,25 +1,27 @@
 //! Promotion: refused without the source, waits for lag 0, then cuts.
 //!
 //! Lag 0 is the source's word: where its partitions end is asked, mirrored up to there, and asked
-//! again once nothing of the mirror runs any more. Only if it has not grown then is the mirror cut;
-//! so nothing is lost but what is written after that.
+//! again once nothing of the mirror runs any more. Only if it is still the same topic, with no
+//! partition more, and has not grown then is the mirror cut; so nothing is lost but what is written
+//! after that.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrick_protocol::ids::{TopicName, TopicPartition};
+use carrick_protocol::ids::TopicName;
 
+use super::CancelSignal;
 use super::alter::{Outcomes, all_failed, run};
 use super::cut::{self, SourceEnds};
-use super::links::reach;
-use super::{CancelSignal, mirrors};
+use super::word::{self, Word, Words};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
+use crate::link::watch;
 use crate::record::StopKind;
-use crate::source::OffsetSpec;
+use crate::replicator::lag::StatusCell;
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
 use crate::stop_step::StopStep;
+use crate::tasks::topics::{self, Verdict};
 use crate::tasks::{configs, groups};
 
 /// The source must answer the last question within this: the mirrors stand still meanwhile, and
@@ -29,6 +31,9 @@ const LAST_ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The last sync of group offsets is tried so often, if what keeps it from going well may pass. Then
 /// the promotion goes on: the report of the groups says which were not synced.
 const LAST_SYNCS_MAX: u32 = 10;
+
+/// A source that didn't say where all ends are is asked again after this.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// How often the mirrors' ends are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -45,8 +50,17 @@ pub(super) async fn promote(
     }
     let (mut topics, anew) = split_broken_off(shared, topics);
     let mut outcomes = Outcomes::new();
-    match source_ends(shared, &anew).await {
-        Ok(_) => topics.extend(anew),
+    match asked(shared, &anew).await {
+        Ok(words) => {
+            for (topic, word) in words {
+                match word.refusal() {
+                    None => topics.push(topic),
+                    Some(error) => {
+                        outcomes.insert(topic, Err(error));
+                    }
+                }
+            }
+        }
         Err(error) => outcomes.extend(all_failed(&anew, &error)),
     }
     let (waiting, refused) = run(begin(Arc::clone(shared), topics)).await?;
@@ -188,32 +202,48 @@ pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>)
         }
         if targets
             .as_ref()
-            .is_none_or(|targets| are_reached(&shared, targets))
+            .is_none_or(|targets| are_passed(&shared, targets))
         {
-            let asked = source_ends(&shared, &waiting).await;
-            note_wait(&shared, &waiting, asked.as_ref().err());
-            match asked {
-                Ok(ends) if are_reached(&shared, &ends) => {
+            targets = target_of(&shared, &waiting).await;
+            match &targets {
+                Some(ends) if are_reached(&shared, ends) => {
                     if let Some(done) = try_cut(&shared, &waiting, &mut failed_syncs).await {
                         outcomes.extend(done);
                         return outcomes;
                     }
                     targets = None;
                 }
-                Ok(ends) => targets = Some(ends),
-                Err(error) => tracing::debug!(link = %shared.name, %error, "promotion waits"),
+                Some(_) => {}
+                None => tokio::time::sleep(ASK_AGAIN_AFTER).await,
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// Shows what keeps promotions from getting further: a source that doesn't answer.
-fn note_wait(shared: &LinkShared, topics: &[TopicName], error: Option<&LinkError>) {
+/// Up to where the mirrors are to come, by what the source says now; `None` if it doesn't say it of
+/// all of them.
+async fn target_of(shared: &Arc<LinkShared>, waiting: &[TopicName]) -> Option<SourceEnds> {
+    match asked(shared, waiting).await {
+        Ok(words) => {
+            let ends = word::whole(&words);
+            act_on(shared, words).await;
+            ends
+        }
+        Err(error) => {
+            tracing::debug!(link = %shared.name, %error, "promotion waits");
+            note_wait(shared, waiting, Some(format!("the source: {error}")));
+            None
+        }
+    }
+}
+
+/// Shows what keeps promotions from getting further.
+fn note_wait(shared: &LinkShared, topics: &[TopicName], waits_for: Option<String>) {
     let mut inner = shared.inner();
     for topic in topics {
         if let Some(mirror) = inner.mirrors.get_mut(topic) {
-            mirror.waits_for = error.map(ToString::to_string);
+            mirror.waits_for.clone_from(&waits_for);
         }
     }
 }
@@ -279,9 +309,9 @@ async fn try_cut(
     cut::hold(shared, topics, true);
     shared.settled().await;
     StopStep::PromotionHeld.reached();
-    let asked = tokio::time::timeout(LAST_ANSWER_MAX, source_ends(shared, topics)).await;
+    let asked = tokio::time::timeout(LAST_ANSWER_MAX, word::confirm(shared, topics)).await;
     let cut = match asked {
-        Ok(Ok(ends)) if are_reached(shared, &ends) => {
+        Ok(Ok(Some(ends))) if are_reached(shared, &ends) => {
             StopStep::Confirmed.reached();
             Some(cut::cut(shared, topics, StopKind::Promote, &ends, false).await)
         }
@@ -329,70 +359,82 @@ async fn sync_configs(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
 }
 
-/// Where the mirrored partitions end at the source, asked now: of the right cluster, even if the
-/// link has not got round to looking who answers there.
-pub(super) async fn source_ends(
-    shared: &Arc<LinkShared>,
-    topics: &[TopicName],
-) -> Result<SourceEnds, LinkError> {
-    let (source, config, expected, partitions) = {
-        let inner = shared.inner();
-        if matches!(inner.state, LinkState::Paused | LinkState::Failed) {
-            return Err(LinkError::LinkState {
-                link: shared.name.clone(),
-                reason: "is paused or has failed: resume it first, or fail over".into(),
-            });
-        }
-        let mut partitions = Vec::new();
-        for topic in topics {
-            let mirror = inner.mirrors.get(topic);
-            let record = &mirror
-                .ok_or_else(|| LinkError::NotAMirror(topic.to_string()))?
-                .record;
-            let all = (0..record.partitions)
-                .map(|partition| TopicPartition::new(record.source_topic.clone(), partition));
-            partitions.push((topic.clone(), all.collect::<Vec<_>>()));
-        }
-        (
-            Arc::clone(&inner.source),
-            Arc::clone(&inner.config),
-            inner.record.source_cluster_id.clone(),
-            partitions,
-        )
-    };
-    if partitions.is_empty() {
-        return Ok(SourceEnds::new());
+/// The source's word on mirrors that are to be promoted.
+pub(super) async fn asked(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
+    if matches!(shared.inner().state, LinkState::Paused | LinkState::Failed) {
+        return Err(LinkError::LinkState {
+            link: shared.name.clone(),
+            reason: "is paused or has failed: resume it first, or fail over".into(),
+        });
     }
-    reach(&*source, &config, expected.as_deref()).await?;
-    let questions: Vec<TopicPartition> = partitions
-        .iter()
-        .flat_map(|(_, all)| all.iter().cloned())
-        .collect();
-    let answers = mirrors::list(&*source, &config, &questions, OffsetSpec::Latest).await?;
-    let mut answers = answers.into_iter();
-    let mut ends = BTreeMap::new();
-    for (topic, all) in partitions {
-        let latest = answers
-            .by_ref()
-            .take(all.len())
-            .map(|(_, offset)| offset.map_or(0, |offset| offset.0))
-            .collect();
-        ends.insert(topic, latest);
-    }
-    Ok(ends)
+    word::ask(shared, topics).await
 }
 
-/// Whether every mirror holds all up to there.
+/// Acts on what the source says of topics that are not as they were: partitions that came are
+/// mirrored, too; a topic that is gone or another one makes its mirror fail. Notes what each
+/// promotion waits for.
+async fn act_on(shared: &Arc<LinkShared>, words: Words) {
+    for (topic, word) in words {
+        let problem = word.problem().or_else(|| behind(shared, &topic, &word));
+        let mut waits_for = problem.map(|problem| format!("the source: {problem}"));
+        let is_missing = word.verdict == Verdict::Missing;
+        let missing_for_ms = shared.missing_for_ms(&topic, is_missing).unwrap_or(0);
+        let failure = match word.verdict {
+            Verdict::Grown(count) => {
+                let grown = watch::grow(Arc::clone(shared), topic.clone(), count).await;
+                if let Err(error) = grown {
+                    waits_for = Some(format!(
+                        "new partitions, which can't be added here: {error}"
+                    ));
+                }
+                None
+            }
+            Verdict::Failed(error, detail) => Some((error, detail)),
+            Verdict::Missing if missing_for_ms >= topics::MISSING_MAX_MS => {
+                Some(topics::missing(&word.record))
+            }
+            Verdict::Missing | Verdict::Same | Verdict::Unclear(_) => None,
+        };
+        match failure {
+            Some((error, detail)) => Arc::clone(shared).fail_mirror(topic, error, detail).await,
+            None => note_wait(shared, &[topic], waits_for),
+        }
+    }
+}
+
+/// Why a mirror that has come further than its source can't be cut.
+fn behind(shared: &LinkShared, topic: &TopicName, word: &Word) -> Option<String> {
+    let inner = shared.inner();
+    let statuses = inner.mirrors.get(topic)?.statuses.iter();
+    let ours = statuses.map(|cell| cell.with(|status| status.mirror_end.0));
+    let mut all = (0..).zip(ours.zip(word.ends.iter().flatten()));
+    let (partition, (ours, end)) = all.find(|(_, (ours, end))| ours > *end)?;
+    Some(format!(
+        "partition {partition} ends at {end} at the source, before its mirror, which ends at {ours}"
+    ))
+}
+
+/// Whether every mirror ends where its source does. One that ends further on has seen what the
+/// source holds no more: its replicator finds out what that means.
 fn are_reached(shared: &LinkShared, ends: &SourceEnds) -> bool {
     let inner = shared.inner();
     ends.iter().all(|(topic, ends)| {
         inner.mirrors.get(topic).is_some_and(|mirror| {
-            mirror.statuses.len() >= ends.len()
-                && mirror
-                    .statuses
-                    .iter()
-                    .zip(ends)
-                    .all(|(status, end)| status.with(|status| status.mirror_end.0) >= *end)
+            let cells = mirror.statuses.iter();
+            let ours = cells.map(|cell| cell.with(|status| status.mirror_end.0));
+            ours.eq(ends.iter().copied())
         })
+    })
+}
+
+/// Whether there is reason to ask the source: every mirror holds all up to there.
+fn are_passed(shared: &LinkShared, ends: &SourceEnds) -> bool {
+    let inner = shared.inner();
+    ends.iter().all(|(topic, ends)| {
+        let Some(mirror) = inner.mirrors.get(topic) else {
+            return false;
+        };
+        let passed = |(cell, end): (&StatusCell, &i64)| cell.with(|it| it.mirror_end.0 >= *end);
+        mirror.statuses.len() >= ends.len() && mirror.statuses.iter().zip(ends).all(passed)
     })
 }

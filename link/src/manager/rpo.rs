@@ -4,22 +4,17 @@
 //! failover asks nobody before it cuts; after it, and for a dry run, the source gets a moment to
 //! say where it ends.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{TopicName, TopicPartition};
 
 use super::alter::Outcomes;
-use super::links::reach;
-use crate::error::LinkError;
+use super::word::{self, Words};
 use crate::link::shared::LinkShared;
 use crate::ports::{LocalBatches, LocalEnds, TargetError};
 use crate::record::{MirrorRecord, StopKind};
 use crate::replicator::lag::StatusCell;
 use crate::report::{PartitionRpo, RpoReport};
-use crate::source::OffsetSpec;
 use crate::state::LinkState;
 use crate::stop_step::StopStep;
 
@@ -112,13 +107,9 @@ impl Draft {
             });
         }
         Ok(RpoReport {
-            topic: self.record.topic.to_string(),
-            link: self.record.link.clone(),
-            source_topic: self.record.source_topic.to_string(),
-            kind: self.kind,
-            made_at_ms: self.now_ms,
             dry_run: self.is_dry_run,
             partitions,
+            ..RpoReport::new(&self.record, self.kind, self.now_ms)
         })
     }
 }
@@ -131,78 +122,55 @@ fn last_known(status: &StatusCell) -> LocalEnds {
     })
 }
 
-/// Where partitions ended at the source, which it has said after `asked_at_ms`.
+/// The source's word on mirrors, said after `asked_at_ms`.
 pub(crate) struct Sight {
     asked_at_ms: i64,
-    ends: BTreeMap<TopicName, BTreeMap<i32, i64>>,
+    words: Words,
 }
 
 impl Sight {
-    /// Asks a source that was well a moment ago, and waits for no other. Partitions that it tells
-    /// nothing of are left out.
+    /// What it has said just now.
+    pub(super) fn new(asked_at_ms: i64, words: Words) -> Self {
+        Self { asked_at_ms, words }
+    }
+
+    /// Asks a source that was well a moment ago, and waits for no other.
     pub(crate) async fn of(shared: &LinkShared, topics: &[TopicName]) -> Self {
-        let mut sight = Sight {
-            asked_at_ms: shared.now_ms(),
-            ends: BTreeMap::new(),
+        let asked_at_ms = shared.now_ms();
+        let is_well = shared.inner().state == LinkState::Active;
+        let asking = tokio::time::timeout(LOOK_MAX, word::ask(shared, topics));
+        let words = match is_well {
+            true => asking.await.ok().and_then(Result::ok),
+            false => None,
         };
-        let mut mirrored = Vec::new();
-        let (source, config, expected) = {
-            let inner = shared.inner();
-            if inner.state != LinkState::Active {
-                return sight;
-            }
-            for topic in topics {
-                let Some(mirror) = inner.mirrors.get(topic) else {
-                    continue;
-                };
-                for partition in 0..mirror.record.partitions {
-                    let name = mirror.record.source_topic.clone();
-                    mirrored.push((topic.clone(), TopicPartition::new(name, partition)));
-                }
-            }
-            let expected = inner.record.source_cluster_id.clone();
-            (
-                Arc::clone(&inner.source),
-                Arc::clone(&inner.config),
-                expected,
-            )
-        };
-        let queries = mirrored
-            .iter()
-            .map(|(_, partition)| (partition.clone(), OffsetSpec::Latest))
-            .collect();
-        let asking = async {
-            reach(&*source, &config, expected.as_deref()).await?;
-            Ok::<_, LinkError>(source.list_offsets(queries).await?)
-        };
-        let Ok(Ok(answers)) = tokio::time::timeout(LOOK_MAX, asking).await else {
-            return sight;
-        };
-        for ((topic, _), answer) in mirrored.into_iter().zip(answers) {
-            if let (ErrorCode::NONE, Some(end)) = (answer.error, answer.offset) {
-                let ends = sight.ends.entry(topic).or_default();
-                ends.insert(answer.partition.partition, end.0);
-            }
-        }
-        sight
+        Self::new(asked_at_ms, words.unwrap_or_default())
     }
 
     /// Puts what was seen into a mirror's report; it is exact if the mirror had come to its end
     /// before the source was asked. False if nothing of it was seen.
     pub(crate) fn tell(&self, topic: &TopicName, report: &mut RpoReport, is_at_end: bool) -> bool {
-        let Some(ends) = self.ends.get(topic) else {
+        let Some(word) = self.words.get(topic) else {
             return false;
         };
-        for partition in &mut report.partitions {
-            let Some(end) = ends.get(&partition.partition) else {
+        report.source_problem = word.problem();
+        report.unmirrored.clone_from(&word.unmirrored);
+        for (partition, end) in report.partitions.iter_mut().zip(&word.ends) {
+            let Some(end) = end else { continue };
+            if *end < partition.mirror_end {
+                report.source_problem.get_or_insert_with(|| {
+                    format!(
+                        "partition {} ends at {end} at the source, before its mirror: the source \
+                         has lost records, or the topic was created anew",
+                        partition.partition
+                    )
+                });
                 continue;
-            };
-            let missing = (end - partition.mirror_end).max(0);
+            }
             partition.source_high_watermark = Some(*end);
             partition.source_seen_at_ms = Some(self.asked_at_ms);
-            partition.missing_records = Some(missing);
+            partition.missing_records = Some(end - partition.mirror_end);
             partition.exact = is_at_end;
-            if is_at_end && missing == 0 {
+            if is_at_end && *end == partition.mirror_end {
                 partition.missing_ms = Some(0);
             }
         }

@@ -89,11 +89,11 @@ fn error_detail(inner: &Inner, mirror: &Mirror, status: MirrorStatus) -> String 
     let record = &mirror.record;
     let is_waiting = record.stopping == Some(StopKind::Promote) && !mirror.is_cut_begun;
     let waits_for = match inner.state {
-        LinkState::Unavailable => Some(&inner.error_detail),
-        _ => mirror.waits_for.as_ref(),
+        LinkState::Unavailable => Some(format!("the source: {}", inner.error_detail)),
+        _ => mirror.waits_for.clone(),
     };
     match waits_for {
-        Some(why) if is_waiting => format!("the promotion waits for the source: {why}"),
+        Some(what) if is_waiting => format!("the promotion waits for {what}"),
         _ if record.error_detail.is_empty() && status != record.status => {
             inner.error_detail.clone()
         }

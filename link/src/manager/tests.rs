@@ -10,6 +10,7 @@ mod lives;
 mod refusals;
 mod restarts;
 mod stops;
+mod topic_changes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

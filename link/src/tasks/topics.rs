@@ -52,6 +52,11 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
     match count.cmp(&record.partitions) {
         std::cmp::Ordering::Equal => Verdict::Same,
         std::cmp::Ordering::Greater => Verdict::Grown(count),
+        // Partitions never go, so that this is what a broker knew before the topic grew.
+        std::cmp::Ordering::Less if !ours.is_zero() && ours == theirs => Verdict::Unclear(format!(
+            "the source told of {count} of {} partitions, which it knew before",
+            record.partitions
+        )),
         std::cmp::Ordering::Less => {
             let detail = format!(
                 "the source's topic '{}' has {count} partitions, {} were mirrored: it was created \

@@ -2,6 +2,7 @@
 //! wrong.
 
 mod connection;
+mod events;
 mod groups;
 
 use std::cmp::Ordering;
@@ -106,6 +107,7 @@ struct State {
 pub struct FakeSource {
     state: Arc<Mutex<State>>,
     changed: Arc<watch::Sender<u64>>,
+    event: Arc<Mutex<Option<events::Event>>>,
 }
 
 impl FakeSource {
@@ -132,6 +134,7 @@ impl FakeSource {
         Self {
             state: Arc::new(Mutex::new(state)),
             changed: Arc::new(watch::channel(0).0),
+            event: Arc::default(),
         }
     }
 
@@ -502,6 +505,7 @@ impl SourceCluster for FakeSource {
         topics: TopicSelection,
     ) -> BoxFuture<'_, Result<ClusterMetadata, SourceError>> {
         Box::pin(async move {
+            self.asked();
             self.state.lock().asked.metadata += 1;
             self.answer(|state| {
                 let names = match topics {
@@ -526,6 +530,7 @@ impl SourceCluster for FakeSource {
         queries: Vec<(TopicPartition, OffsetSpec)>,
     ) -> BoxFuture<'_, Result<Vec<ListedOffset>, SourceError>> {
         Box::pin(async move {
+            self.asked();
             self.answer(|state| {
                 queries
                     .into_iter()

@@ -52,15 +52,7 @@ fn mirror_of(harness: &dyn Harness, link: &LinkName) -> MirrorRecord {
 }
 
 fn report(mirror: &MirrorRecord, made_at_ms: i64) -> RpoReport {
-    RpoReport {
-        topic: mirror.topic.to_string(),
-        link: mirror.link.clone(),
-        source_topic: mirror.source_topic.to_string(),
-        kind: StopKind::Failover,
-        made_at_ms,
-        dry_run: false,
-        partitions: Vec::new(),
-    }
+    RpoReport::new(mirror, StopKind::Failover, made_at_ms)
 }
 
 /// With every field, secrets included; what is not in the later record is gone.

@@ -100,6 +100,8 @@ pub fn reports_are_kept_together(harness: &dyn Harness) {
         made_at_ms: 5,
         dry_run: false,
         partitions: Vec::new(),
+        unmirrored: Vec::new(),
+        source_problem: None,
     };
     let reports = [report(&first), report(&ordinary), report(&second)];
     assert_eq!(store.save_reports(&reports), Ok(()));

@@ -1,0 +1,202 @@
+//! The source's word on topics that are mirrored, asked now.
+//!
+//! Metadata come first: is it still the topic that is mirrored, and are all its partitions? Then
+//! come the ends of all partitions, mirrored or not. Before a cut the metadata are asked for once
+//! more: then the ends are those of that topic, and it had no other partition when it told them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{TopicName, TopicPartition};
+
+use super::creation::not_listed;
+use super::cut::SourceEnds;
+use super::links::in_time;
+use crate::config::LinkConfig;
+use crate::error::LinkError;
+use crate::link::shared::LinkShared;
+use crate::record::MirrorRecord;
+use crate::report::UnmirroredPartition;
+use crate::source::{OffsetSpec, SourceCluster, TopicSelection};
+use crate::tasks::topics::{self, Verdict};
+
+/// What the source says of each of some mirrors.
+pub(super) type Words = BTreeMap<TopicName, Word>;
+
+/// What the source says of one mirrored topic.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    /// The mirror when the source was asked.
+    pub(super) record: MirrorRecord,
+    /// Is it still that topic?
+    pub(super) verdict: Verdict,
+    /// Where its partitions end, mirrored or not, in their order; `None` where it didn't tell.
+    /// Empty unless it is that topic.
+    pub(super) ends: Vec<Option<i64>>,
+    /// What partitions hold that have no mirror.
+    pub(super) unmirrored: Vec<UnmirroredPartition>,
+    /// Why it told nothing of a partition.
+    untold: Option<LinkError>,
+}
+
+impl Word {
+    /// Where the partitions end, if it is the topic that is mirrored, with no partition more, and
+    /// nothing is missing from the answer.
+    pub(super) fn whole(&self) -> Option<Vec<i64>> {
+        let is_same = self.verdict == Verdict::Same;
+        is_same.then(|| self.ends.iter().copied().collect())?
+    }
+
+    /// Why there is nothing to be known, or not all.
+    pub(super) fn problem(&self) -> Option<String> {
+        let name = &self.record.source_topic;
+        match &self.verdict {
+            Verdict::Same | Verdict::Grown(_) => self.untold.as_ref().map(ToString::to_string),
+            Verdict::Missing => Some(format!(
+                "the source has no topic '{name}' any more, or the link may not describe it"
+            )),
+            Verdict::Unclear(why) => Some(format!("nothing is known of '{name}': {why}")),
+            Verdict::Failed(_, detail) => Some(detail.clone()),
+        }
+    }
+
+    /// Why the mirror can't be promoted as things are.
+    pub(super) fn refusal(&self) -> Option<LinkError> {
+        Some(LinkError::NotPromotable {
+            topic: self.record.topic.clone(),
+            reason: self.problem()?,
+        })
+    }
+}
+
+/// Asks the source, of the right cluster even if the link has not got round to looking who answers
+/// there.
+///
+/// # Errors
+/// `SourceUnavailable`, `WrongCluster`, `NotAMirror`.
+pub(super) async fn ask(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
+    let mut words = judged(shared, topics).await?;
+    let (source, config) = client(shared);
+    let mut queries = Vec::new();
+    for word in words.values() {
+        let partition = |index| TopicPartition::new(word.record.source_topic.clone(), index);
+        let (all, mirrored) = (count_of(word), word.record.partitions);
+        queries.extend((0..all).map(|index| (partition(index), OffsetSpec::Latest)));
+        queries.extend((mirrored..all).map(|index| (partition(index), OffsetSpec::Earliest)));
+    }
+    if queries.is_empty() {
+        return Ok(words);
+    }
+    let answers = in_time(&config, source.list_offsets(queries)).await?;
+    let mut answers = answers.into_iter();
+    for word in words.values_mut() {
+        let (all, mirrored) = (count_of(word), word.record.partitions);
+        let mut untold = None;
+        let mut told = |count: i32| -> Vec<Option<i64>> {
+            let count = usize::try_from(count).unwrap_or(0);
+            let answers = answers.by_ref().take(count);
+            answers
+                .map(|answer| match answer.error {
+                    ErrorCode::NONE => Some(answer.offset.map_or(0, |offset| offset.0)),
+                    error => {
+                        untold.get_or_insert_with(|| not_listed(&answer.partition, error));
+                        None
+                    }
+                })
+                .collect()
+        };
+        word.ends = told(all);
+        let starts = told((all - mirrored).max(0));
+        word.untold = untold;
+        let ends = word
+            .ends
+            .iter()
+            .skip(usize::try_from(mirrored).unwrap_or(0));
+        let held = (mirrored..).zip(starts.iter().zip(ends));
+        word.unmirrored = held
+            .map(|(partition, (start, end))| UnmirroredPartition {
+                partition,
+                records: start.zip(*end).map(|(start, end)| (end - start).max(0)),
+            })
+            .collect();
+    }
+    Ok(words)
+}
+
+/// Where all of these end, if every one of them is the topic that is mirrored, with all partitions.
+/// To be asked while the mirrors stand still.
+pub(super) async fn confirm(
+    shared: &LinkShared,
+    topics: &[TopicName],
+) -> Result<Option<SourceEnds>, LinkError> {
+    let words = ask(shared, topics).await?;
+    let Some(ends) = whole(&words) else {
+        return Ok(None);
+    };
+    let again = judged(shared, topics).await?;
+    let are_same = again.values().all(|word| word.verdict == Verdict::Same);
+    Ok(are_same.then_some(ends))
+}
+
+/// Where all of these end, if each word is whole.
+pub(super) fn whole(words: &Words) -> Option<SourceEnds> {
+    let ends = words
+        .iter()
+        .map(|(topic, word)| Some((topic.clone(), word.whole()?)));
+    ends.collect()
+}
+
+/// How many partitions the source has of the topic that is mirrored.
+fn count_of(word: &Word) -> i32 {
+    match word.verdict {
+        Verdict::Same => word.record.partitions,
+        Verdict::Grown(count) => count,
+        _ => 0,
+    }
+}
+
+fn client(shared: &LinkShared) -> (Arc<dyn SourceCluster>, Arc<LinkConfig>) {
+    let inner = shared.inner();
+    (Arc::clone(&inner.source), Arc::clone(&inner.config))
+}
+
+/// Fresh metadata of these mirrors' topics, judged; nothing is known of their ends yet.
+async fn judged(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
+    if topics.is_empty() {
+        return Ok(Words::new());
+    }
+    let (source, config) = client(shared);
+    let (records, expected) = {
+        let inner = shared.inner();
+        let record = |topic: &TopicName| {
+            let mirror = inner.mirrors.get(topic);
+            let mirror = mirror.ok_or_else(|| LinkError::NotAMirror(topic.to_string()))?;
+            Ok(mirror.record.clone())
+        };
+        let records: Result<Vec<MirrorRecord>, LinkError> = topics.iter().map(record).collect();
+        (records?, inner.record.source_cluster_id.clone())
+    };
+    let names = records.iter().map(|record| record.source_topic.clone());
+    let selection = TopicSelection::Names(names.collect());
+    let metadata = in_time(&config, source.metadata(selection)).await?;
+    if let (Some(expected), Some(found)) = (expected, &metadata.cluster.cluster_id)
+        && expected != *found
+    {
+        let found = found.clone();
+        return Err(LinkError::WrongCluster { expected, found });
+    }
+    let told: BTreeMap<_, _> = metadata.topics.iter().map(|it| (&it.name, it)).collect();
+    let words = records.into_iter().map(|record| {
+        let verdict = topics::judge(&record, told.get(&record.source_topic).copied());
+        let word = Word {
+            verdict,
+            ends: Vec::new(),
+            unmirrored: Vec::new(),
+            untold: None,
+            record,
+        };
+        (word.record.topic.clone(), word)
+    });
+    Ok(words.collect())
+}
