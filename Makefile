@@ -1,14 +1,14 @@
 # Carrick: one line a habit. `make demo` and `make test` are the two that a newcomer needs.
 SHELL := /bin/bash
 CACHE ?= $(HOME)/.cache/carrick
-# Outside the clone, so that RocksDB's C++ (about 20 minutes on 2 cores) is compiled once per machine.
+# Outside the clone, so that RocksDB's C++ (most of a first build) is compiled once per machine.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export CARRICK_CACHE ?= $(CACHE)
-CARGO := cargo
+CARGO := bash scripts/cargo.sh
 BIN := $(CARGO_TARGET_DIR)/release/carrick
 E2E_THREADS ?= 2
 
-.PHONY: demo test test-unit test-e2e test-crash test-clients test-kafka-suite bench lint fmt fuzz build deps peers
+.PHONY: demo test test-unit test-e2e test-crash test-clients test-kafka-suite bench lint fmt fuzz build deps kafka peers
 
 build: deps            ## the carrick binary
 	$(CARGO) build --release --locked --bin carrick
@@ -16,15 +16,17 @@ build: deps            ## the carrick binary
 deps:                  ## compilers and libclang: installed, or one line that says what to install
 	@bash scripts/deps.sh build
 
-peers: deps            ## a real Apache Kafka from Maven Central, and the client libraries of other languages
+kafka: deps            ## a real Apache Kafka from Maven Central
 	@bash scripts/kafka-peer.sh >/dev/null
+
+peers: kafka           ## that, older releases as sources, and the client libraries of other languages
 	@for version in 2.8.2 3.9.1; do bash scripts/kafka-source.sh $$version >/dev/null; done
 	@bash scripts/client-peers.sh all
 
 demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=carrick needs no Java
-	@if [ "$(SOURCE)" != carrick ]; then $(MAKE) -s peers; fi
-	$(CARGO) build --release --locked -p e2e --bins
-	$(CARGO) run --release --locked -q -p e2e --bin demo -- --source $(or $(SOURCE),kafka)
+	@if [ "$(SOURCE)" != carrick ]; then $(MAKE) -s kafka; fi
+	$(CARGO) build --release --locked -p e2e --bin demo --bin librdkafka-peer
+	$(dir $(BIN))demo --source $(or $(SOURCE),kafka)
 
 test: test-unit test-e2e test-clients test-crash test-kafka-suite ## everything, at CI size
 
