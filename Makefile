@@ -24,8 +24,12 @@ peers: kafka           ## that, older releases as sources, and the client librar
 	@bash scripts/client-peers.sh all
 
 demo: build            ## a real Kafka mirrored, killed and failed over; SOURCE=carrick needs no Java
-	@if [ "$(SOURCE)" != carrick ]; then $(MAKE) -s kafka; fi
+ifeq ($(SOURCE),carrick)
 	$(CARGO) build --release --locked -p e2e --bin demo --bin librdkafka-peer
+else
+	@$(MAKE) -s kafka
+	$(CARGO) build --release --locked -p e2e --bin demo --no-default-features
+endif
 	$(dir $(BIN))demo --source $(or $(SOURCE),kafka)
 
 test: test-unit test-e2e test-clients test-crash test-kafka-suite ## everything, at CI size

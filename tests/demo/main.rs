@@ -63,6 +63,14 @@ impl Source {
         }
     }
 
+    /// A client of the same library, pointed at Carrick.
+    fn another_client(&self, carrick: &Carrick) -> Result<Peer> {
+        match self {
+            Self::Kafka(..) => Peer::java(&carrick.bootstrap()),
+            Self::Carrick(..) => Peer::librdkafka(&carrick.bootstrap()),
+        }
+    }
+
     fn bootstrap(&self) -> String {
         match self {
             Self::Kafka(kafka, _) => kafka.bootstrap(),
@@ -209,10 +217,10 @@ impl Demo {
     }
 
     fn show_refusal(&mut self) -> Result<()> {
-        say("writing to a mirror with a stock client (librdkafka)");
-        let mut client = Peer::librdkafka(&self.carrick.bootstrap())?;
+        say("writing to a mirror with a stock client");
+        let mut client = self.source.another_client(&self.carrick)?;
         let refusal = client.refusal("produce", json!({"topic": "orders", "count": 1}))?;
-        println!("  refused: {refusal}");
+        println!("  {} is refused: {refusal}", client.library());
         self.seen
             .push(format!("a write to a mirror is refused: {}", refusal.code));
         Ok(())
