@@ -194,7 +194,6 @@ mod tests {
     use carrick_protocol::ids::Offset;
 
     use super::*;
-    use crate::partition::Acks;
     use crate::testing::TestBroker;
 
     const SOON: Duration = Duration::from_secs(120);
@@ -267,8 +266,7 @@ mod tests {
                 .build()
                 .freeze();
             for to in [&partition, &other] {
-                to.append_produced(&batch, Acks::Leader, clock::now_ms())
-                    .unwrap();
+                to.append_produced(&batch, clock::now_ms()).unwrap();
             }
         }
         assert_eq!(compacted(&partition).await, expected());

@@ -64,4 +64,4 @@ pub mod txn_offset_commit;
 pub mod write_txn_markers;
 
 pub use context::{Connection, Context};
-pub use table::{Api, BoxFuture, Frame, Reply, ResponseOf};
+pub use table::{Api, BoxFuture, Frame, Order, Reply, ResponseOf};

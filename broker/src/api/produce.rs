@@ -1,9 +1,10 @@
 //! Produce (key 0), versions 3–13; 0–2 are advertised (KAFKA-18659: librdkafka before 2.4 stops
 //! compressing otherwise) and refused when used.
 //!
-//! One batch per partition, appended in request order before the next request is read. acks=all is
-//! answered when it is on disk (or appended, with background flushing), acks=1 when it is
-//! appended, acks=0 not at all: then an error closes the connection, as in Kafka.
+//! One batch per partition, appended in request order before the next Produce is read: they overlap,
+//! so that many wait for one flush. acks=all is answered when it is on disk (or appended, with
+//! background flushing), acks=1 when it is appended, acks=0 not at all: then an error closes the
+//! connection, as in Kafka. Whatever acks are, what the connection asks next sees the records.
 //!
 //! - v3: one record batch of format 2. v5: log start offset. v7: zstd allowed.
 //! - v8 (KIP-467): error message, and the records to blame.
@@ -36,9 +37,9 @@ use kafka_protocol::protocol::StrBytes;
 use self::transactional::{Intent, Verdicts};
 use super::error::{partition_code, produce_txn_code};
 use super::groups::text;
-use super::{Api, Context, Reply, ResponseOf};
+use super::{Api, Context, Order, Reply, ResponseOf};
 use crate::clock;
-use crate::partition::{Acks, Appended, PartitionError, Pending, Produced};
+use crate::partition::{Appended, PartitionError, Pending, Produced};
 use crate::quota::Kind;
 use crate::topic::Topic;
 use crate::transaction::coordinator::{Addition, Admitted};
@@ -49,10 +50,22 @@ const MAY_WRITE_INTERNAL_TOPICS: &str = "__admin_client";
 /// Produce.
 pub struct Produce;
 
+/// What a producer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Acks {
+    /// No answer at all.
+    None,
+    /// Appended.
+    Leader,
+    /// Appended and as durable as the flush policy promises.
+    All,
+}
+
 impl Api for Produce {
     const KEY: ApiKey = ApiKey::Produce;
     const VERSIONS: RangeInclusive<i16> = 3..=13;
     const ADVERTISED_MIN: i16 = 0;
+    const ORDER: Order = Order::Overlaps;
     type Request = ProduceRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -64,7 +77,7 @@ impl Api for Produce {
             Ok(intent) => intent,
             Err(code) => return Reply::Now(all_failed(request, code)),
         };
-        let append = |verdicts: &Verdicts<'_>| append_all(ctx, version, acks, request, verdicts);
+        let append = |verdicts: &Verdicts<'_>| append_all(ctx, version, request, verdicts);
         let Admitted { written, addition } = match &intent {
             None => Admitted::without_addition(append(&Verdicts::default())),
             Some(intent) => ctx.broker.transactions.admit(
@@ -81,9 +94,21 @@ impl Api for Produce {
             .with_throttle_time_ms(wait_ms);
         // Before the next request is read, and although acks=0 has no answer.
         ctx.hold(wait_ms);
+        let is_durable = waiting.is_empty();
         match acks {
-            Acks::None => unanswered(&response),
-            _ if waiting.is_empty() && addition.is_none() => Reply::Now(response),
+            Acks::None => match failure(&response) {
+                Some(reason) => Reply::Close(reason),
+                None if is_durable => Reply::None,
+                None => Reply::Early {
+                    answer: None,
+                    effect: Box::pin(visible(waiting)),
+                },
+            },
+            _ if is_durable && addition.is_none() => Reply::Now(response),
+            Acks::Leader if addition.is_none() => Reply::Early {
+                answer: Some(response),
+                effect: Box::pin(visible(waiting)),
+            },
             _ => Reply::Later(Box::pin(flushed(version, response, waiting, addition))),
         }
     }
@@ -99,7 +124,6 @@ struct Written {
 fn append_all(
     ctx: &Context,
     version: i16,
-    acks: Acks,
     request: ProduceRequest,
     verdicts: &Verdicts<'_>,
 ) -> Written {
@@ -109,7 +133,6 @@ fn append_all(
     for (t, data) in request.topic_data.into_iter().enumerate() {
         let appending = Appending {
             version,
-            acks,
             now_ms,
             topic: resolve(ctx, version, &data),
             verdicts,
@@ -175,7 +198,6 @@ struct Outcome {
 /// The appends to one topic.
 struct Appending<'a> {
     version: i16,
-    acks: Acks,
     now_ms: i64,
     topic: Result<Arc<Topic>, ErrorCode>,
     verdicts: &'a Verdicts<'a>,
@@ -204,7 +226,7 @@ impl Appending<'_> {
             Ok(admission) => admission,
             Err(code) => return refused(code),
         };
-        match partition.append_admitted(&records, self.acks, admission, self.now_ms) {
+        match partition.append_admitted(&records, admission, self.now_ms) {
             Ok(Produced::Done(appended)) => Outcome {
                 response: self.appended(index, &appended),
                 pending: None,
@@ -288,17 +310,25 @@ fn all_failed(request: ProduceRequest, code: ErrorCode) -> ProduceResponse {
 }
 
 /// With acks=0 a client learns of an error only by losing its connection.
-fn unanswered(response: &ProduceResponse) -> Reply<ProduceResponse> {
+fn failure(response: &ProduceResponse) -> Option<String> {
     for topic in &response.responses {
         for partition in &topic.partition_responses {
             let code = ErrorCode(partition.error_code);
             if code.is_err() {
                 let (name, index) = (topic.name.as_str(), partition.index);
-                return Reply::Close(format!("acks=0 produce to {name}-{index} failed: {code}"));
+                return Some(format!("acks=0 produce to {name}-{index} failed: {code}"));
             }
         }
     }
-    Reply::None
+    None
+}
+
+/// Returns when readers see what was appended, or never will.
+async fn visible(waiting: Vec<((usize, usize), Pending)>) {
+    for (_, pending) in waiting {
+        // A partition whose flush failed says so itself.
+        drop(pending.durable().await);
+    }
 }
 
 /// Waits for the flushes, which go on at the same time.

@@ -14,6 +14,17 @@ use kafka_protocol::protocol::Request;
 use super::Context;
 use super::throttle::{Throttled, Timed};
 
+/// What of the requests before it on its connection a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// It starts when all before it have taken effect, and those behind it when it has. So Kafka
+    /// treats every request, and clients rely on it without waiting for answers.
+    Alone,
+    /// It starts while requests of the same kind before it are still in work: what they could
+    /// observe of each other happens within `handle`. It waits for all others, and they for it.
+    Overlaps,
+}
+
 /// A boxed future that handlers return in [`Reply::Later`].
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -32,9 +43,17 @@ pub type Encoded = Result<Frame, FrameError>;
 pub enum Reply<T> {
     /// The answer is there.
     Now(T),
-    /// The ordered part is done; the rest (waiting for a flush, a long poll, a join) happens while
-    /// later requests of the connection are handled. Answers still leave in request order.
+    /// The answer comes (after a flush, a long poll, a join). Until then, only requests that overlap
+    /// with this one ([`Order`]) are handled. Answers leave in request order.
     Later(BoxFuture<T>),
+    /// The answer is there (`None`: none is sent), the effect is not: requests that could observe it
+    /// wait for that.
+    Early {
+        /// What is sent now.
+        answer: Option<T>,
+        /// Returns when the request has taken effect.
+        effect: BoxFuture<()>,
+    },
     /// Nothing is sent (Produce with acks=0).
     None,
     /// The connection is closed, with the reason for the log.
@@ -52,6 +71,8 @@ pub trait Api: Send + Sync + 'static {
     const VERSIONS: RangeInclusive<i16>;
     /// The lowest version that ApiVersions names. Differs from `VERSIONS` for Produce only.
     const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
+    /// What of the requests before it a request waits for.
+    const ORDER: Order = Order::Alone;
     /// The request; the response follows from it.
     type Request: Request<Response: Send + Throttled> + Send;
 
@@ -82,6 +103,8 @@ pub struct Entry {
     pub max: i16,
     /// Lowest version that is advertised.
     pub advertised_min: i16,
+    /// What of the requests before it a request waits for.
+    pub order: Order,
     /// Decodes and handles one request; the reply comes encoded.
     pub call: fn(&Context, &RequestHead, Bytes) -> Result<Reply<Encoded>, FrameError>,
 }
@@ -94,6 +117,7 @@ impl Entry {
             min: *A::VERSIONS.start(),
             max: *A::VERSIONS.end(),
             advertised_min: A::ADVERTISED_MIN,
+            order: A::ORDER,
             call: call::<A>,
         }
     }
@@ -109,11 +133,16 @@ fn call<A: Api>(
     let request = frame::decode_request::<A::Request>(body, version)?;
     let reply = A::handle(ctx, version, request);
     let busy = started.map(|started| started.elapsed());
+    let settled = |mut response| {
+        ctx.settle(&mut response, busy);
+        A::encode(id, version, &response)
+    };
     Ok(match reply {
-        Reply::Now(mut response) => {
-            ctx.settle(&mut response, busy);
-            Reply::Now(A::encode(id, version, &response))
-        }
+        Reply::Now(response) => Reply::Now(settled(response)),
+        Reply::Early { answer, effect } => Reply::Early {
+            answer: answer.map(settled),
+            effect,
+        },
         Reply::Later(response) => Reply::Later(later::<A>(ctx, id, version, response, busy)),
         Reply::None => Reply::None,
         Reply::Close(reason) => Reply::Close(reason),
@@ -227,6 +256,14 @@ mod tests {
             );
             // Produce names versions that it refuses: older librdkafka stops compressing otherwise.
             assert!(entry.advertised_min == entry.min || entry.key == ApiKey::Produce);
+        }
+    }
+
+    #[test]
+    fn only_produces_overlap() {
+        for entry in APIS {
+            let overlaps = entry.order == Order::Overlaps;
+            assert_eq!(overlaps, entry.key == ApiKey::Produce, "{}", entry.name);
         }
     }
 

@@ -15,7 +15,7 @@ use ureq::http::Request;
 
 use crate::broker::{Broker, RunningBroker};
 use crate::config::BrokerConfig;
-use crate::partition::{Acks, Produced};
+use crate::partition::Produced;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -69,7 +69,7 @@ impl Rig {
                 batch = batch.record(1_000 + at, Some(b"key"), Some(b"value"));
             }
             let bytes: Bytes = batch.build().freeze();
-            match partition.append_produced(&bytes, Acks::All, 5_000).unwrap() {
+            match partition.append_produced(&bytes, 5_000).unwrap() {
                 Produced::Done(_) => {}
                 Produced::Flushing(pending) => drop(pending.durable().await.unwrap()),
             }

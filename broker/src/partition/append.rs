@@ -12,17 +12,6 @@ use super::checked::Checked;
 use super::{Partition, PartitionError};
 use crate::topic::config::FlushPolicy;
 
-/// What a producer waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acks {
-    /// No answer at all.
-    None,
-    /// Appended.
-    Leader,
-    /// Appended and as durable as the flush policy promises.
-    All,
-}
-
 /// Where a produced batch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -34,7 +23,7 @@ pub struct Appended {
     pub log_start: Offset,
 }
 
-/// An append whose flush is still to be waited for.
+/// An append whose flush has been asked for. Readers see the batch when it is over.
 #[derive(Debug)]
 pub struct Pending {
     /// Where the batch went.
@@ -47,7 +36,7 @@ pub struct Pending {
 pub enum Produced {
     /// Nothing more to wait for.
     Done(Appended),
-    /// Durable only after [`Pending::durable`].
+    /// On disk, and there for readers, only after [`Pending::durable`].
     Flushing(Pending),
 }
 
@@ -93,10 +82,9 @@ impl Partition {
     pub fn append_produced(
         self: &Arc<Self>,
         batch: &Bytes,
-        acks: Acks,
         now_ms: i64,
     ) -> Result<Produced, PartitionError> {
-        self.append_admitted(batch, acks, Admission::Plain, now_ms)
+        self.append_admitted(batch, Admission::Plain, now_ms)
     }
 
     /// As [`append_produced`](Self::append_produced), for what the producer was admitted to.
@@ -106,7 +94,6 @@ impl Partition {
     pub fn append_admitted(
         self: &Arc<Self>,
         batch: &Bytes,
-        acks: Acks,
         admission: Admission,
         now_ms: i64,
     ) -> Result<Produced, PartitionError> {
@@ -122,7 +109,7 @@ impl Partition {
             Ok(placed)
         })?;
         match config.flush {
-            FlushPolicy::BeforeAck => Ok(self.flush_produced(&placed, acks)),
+            FlushPolicy::BeforeAck => Ok(self.flush_produced(&placed)),
             FlushPolicy::Background { messages, ms } => {
                 if placed.is_new {
                     self.watchers.wake();
@@ -180,15 +167,11 @@ impl Partition {
         })
     }
 
-    /// Submits the flush that an append needs; the producer waits for it if it asked for that.
-    fn flush_produced(self: &Arc<Self>, placed: &Placed, acks: Acks) -> Produced {
+    /// Submits the flush that an append needs.
+    fn flush_produced(self: &Arc<Self>, placed: &Placed) -> Produced {
         let appended = placed.appended;
         let durable_end = self.flush.as_ref().map(FlushHandle::durable_end);
         if !placed.is_new && durable_end >= Some(placed.end) {
-            return Produced::Done(appended);
-        }
-        if acks != Acks::All {
-            self.flush_now(None);
             return Produced::Done(appended);
         }
         let (sender, durable) = oneshot::channel();

@@ -36,7 +36,7 @@ use parking_lot::Mutex;
 use crate::topic::TopicConfig;
 use crate::topic::config::FlushPolicy;
 
-pub use append::{Acks, Admission, Appended, Pending, Produced};
+pub use append::{Admission, Appended, Pending, Produced};
 pub use cut::Cut;
 pub use error::PartitionError;
 pub use marker::Marker;

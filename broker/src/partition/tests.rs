@@ -64,8 +64,7 @@ fn lease(epoch: u64) -> Lease {
 
 impl Fixture {
     fn produce(&self, batch: &Bytes) -> Result<Produced, PartitionError> {
-        self.partition
-            .append_produced(batch, Acks::Leader, now_ms())
+        self.partition.append_produced(batch, now_ms())
     }
 
     fn durable_end(&self) -> Offset {
@@ -73,7 +72,7 @@ impl Fixture {
     }
 
     async fn produce_durably(&self, batch: &Bytes) -> Result<Offset, PartitionError> {
-        match self.partition.append_produced(batch, Acks::All, now_ms())? {
+        match self.partition.append_produced(batch, now_ms())? {
             Produced::Done(appended) => Ok(appended.base_offset),
             Produced::Flushing(pending) => Ok(pending.durable().await?.base_offset),
         }
@@ -119,7 +118,7 @@ async fn with_background_flushing_nobody_waits_for_the_disk() {
     let it = local(&[("flush.messages", "100")]);
     let produced = it
         .partition
-        .append_produced(&batch(&["a"]), Acks::All, now_ms())
+        .append_produced(&batch(&["a"]), now_ms())
         .unwrap();
     assert!(matches!(produced, Produced::Done(_)));
     assert_eq!(it.partition.snapshot().high_watermark(), Offset(1));
@@ -231,12 +230,12 @@ async fn log_append_time_is_stamped_and_told() {
     let it = local(&[("message.timestamp.type", "LogAppendTime")]);
     let produced = it
         .partition
-        .append_produced(&batch(&["a"]), Acks::Leader, 12_345)
+        .append_produced(&batch(&["a"]), 12_345)
         .unwrap();
-    let Produced::Done(appended) = produced else {
-        panic!("not done")
+    let Produced::Flushing(pending) = produced else {
+        panic!("nothing to flush")
     };
-    assert_eq!(appended.log_append_time_ms, 12_345);
+    assert_eq!(pending.appended.log_append_time_ms, 12_345);
     let log = it.partition.snapshot();
     let stored = log.read(Offset(0), Offset(1), 1000, true).unwrap();
     let first = Batches::new(&stored).next().unwrap().unwrap();

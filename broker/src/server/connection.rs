@@ -10,10 +10,12 @@ use carrick_protocol::frame::FrameError;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
 
 use super::dispatch::{Dispatched, dispatch};
-use super::frame::{ReadError, read_frame};
+use super::frame::{ReadError, read_rest, read_start};
 use super::limits::Limits;
+use super::turns::Turns;
 use super::writer::{Answer, Pending, write_replies};
 use crate::api::{BoxFuture, Context, Frame, Reply};
 
@@ -87,19 +89,28 @@ async fn read_requests(
     queue: &mpsc::Sender<Pending>,
 ) -> Ended {
     let unsent = Arc::new(Semaphore::new(UNSENT_MAX_BYTES as usize));
+    let mut turns = Turns::new();
     loop {
         // The place in the queue comes first: an answer that can't be queued is not computed.
         let Ok(place) = queue.reserve().await else {
             return Ended::Stopped;
         };
         context.connection.held.over().await;
-        let frame = match read_frame(reader, limits).await {
-            Ok(frame) => frame,
+        let start = match read_start(reader, limits).await {
+            Ok(start) => start,
             Err(error @ ReadError::Length { .. }) => return Ended::Refused(error.to_string()),
             Err(error) => return Ended::ByPeer(error),
         };
+        // What waits is not read: it takes no memory. As in Kafka, waiting counts as idling.
+        let Ok(turn) = timeout(limits.idle, turns.next(start.api_key)).await else {
+            return Ended::ByPeer(ReadError::Idle);
+        };
         // An answer that was still to come when this was read may have told the client to wait.
         context.connection.held.over().await;
+        let frame = match read_rest(reader, &start, limits).await {
+            Ok(frame) => frame,
+            Err(error) => return Ended::ByPeer(error),
+        };
         let started = Instant::now();
         let Dispatched { entry, reply } = match dispatch(context, frame.bytes) {
             Ok(dispatched) => dispatched,
@@ -109,15 +120,21 @@ async fn read_requests(
         let answer = match reply {
             Reply::Now(frame) => Answer::Ready(frame),
             Reply::Later(future) => begin(future).await,
+            Reply::Early { answer, effect } => {
+                turns.answered_before(effect);
+                answer.map_or(Answer::Nothing, Answer::Ready)
+            }
             Reply::None => Answer::Nothing,
             Reply::Close(reason) => return Ended::Refused(reason),
         };
+        let turn = turn.filter(|_| matches!(answer, Answer::Later(_)));
         let room = room_for(ready_bytes(&answer), &unsent).await;
         place.send(Pending {
             api: entry.name,
             started,
             answer,
             room,
+            turn,
         });
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Dispatched {
     pub(super) reply: Reply<Result<Frame, FrameError>>,
 }
 
-/// Handles one request: everything that must happen in order has happened on return.
+/// Handles one request whose turn it is.
 pub(super) fn dispatch(context: &mut Context, mut body: Bytes) -> Result<Dispatched, Refused> {
     let head = frame::parse_request_head(&mut body)?;
     let entry = table::entry(head.api_key).ok_or_else(|| unsupported(&head))?;

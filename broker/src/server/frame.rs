@@ -3,11 +3,17 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::limits::Limits;
+
+/// Bytes of a frame's length.
+const LENGTH_BYTES: usize = 4;
+
+/// Bytes that are read before it is known when the rest may be: the length and the API key.
+const START_BYTES: usize = LENGTH_BYTES + 2;
 
 /// A request's header has at least API key, version and correlation id.
 const MIN_FRAME_BYTES: i32 = 8;
@@ -47,28 +53,37 @@ pub(super) enum ReadError {
     Io(#[from] io::Error),
 }
 
+/// The first bytes of a frame: what tells when the rest may be read.
+pub(super) struct FrameStart {
+    /// Which API it asks for.
+    pub(super) api_key: i16,
+    /// Bytes of the frame, without its length.
+    bytes: usize,
+}
+
 /// A frame without its length, and the memory it was given.
 pub(super) struct RequestFrame {
     pub(super) bytes: Bytes,
     pub(super) memory: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
-/// Reads one frame. Memory grows with the bytes that arrive, never with the length that is claimed.
-pub(super) async fn read_frame<R: AsyncRead + Unpin>(
+/// Waits for a frame, and reads how long it is and what it asks for.
+pub(super) async fn read_start<R: AsyncRead + Unpin>(
     stream: &mut R,
     limits: &Limits,
-) -> Result<RequestFrame, ReadError> {
-    let mut length = [0; 4];
-    let first = timeout(limits.idle, stream.read(&mut length))
+) -> Result<FrameStart, ReadError> {
+    let mut start = [0; START_BYTES];
+    let first = timeout(limits.idle, stream.read(&mut start))
         .await
         .map_err(|_| ReadError::Idle)??;
     if first == 0 {
         return Err(ReadError::Closed);
     }
-    timeout(STALL_LIMIT, stream.read_exact(&mut length[first..]))
-        .await
-        .map_err(|_| ReadError::Stalled)??;
-    let claimed = i32::from_be_bytes(length);
+    // A length that no frame has is refused whether anything follows it or not.
+    let length_missing = first..LENGTH_BYTES.max(first);
+    read_missing(stream, &mut start[length_missing]).await?;
+    let [a, b, c, d, key @ ..] = &mut start;
+    let claimed = i32::from_be_bytes([*a, *b, *c, *d]);
     let wrong = ReadError::Length {
         bytes: claimed,
         max: limits.request_max_bytes,
@@ -79,8 +94,34 @@ pub(super) async fn read_frame<R: AsyncRead + Unpin>(
     if claimed < MIN_FRAME_BYTES || bytes > limits.request_max_bytes {
         return Err(wrong);
     }
+    let key_missing = first.saturating_sub(LENGTH_BYTES)..;
+    read_missing(stream, &mut key[key_missing]).await?;
+    Ok(FrameStart {
+        api_key: i16::from_be_bytes(*key),
+        bytes,
+    })
+}
+
+async fn read_missing<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    missing: &mut [u8],
+) -> Result<(), ReadError> {
+    timeout(STALL_LIMIT, stream.read_exact(missing))
+        .await
+        .map_err(|_| ReadError::Stalled)??;
+    Ok(())
+}
+
+/// Reads the rest of a frame. Memory grows with the bytes that arrive, never with the length that is
+/// claimed.
+pub(super) async fn read_rest<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    start: &FrameStart,
+    limits: &Limits,
+) -> Result<RequestFrame, ReadError> {
+    let bytes = start.bytes;
     let memory = limits.memory(bytes).await;
-    let body = read_body(stream, bytes).await?;
+    let body = read_body(stream, start).await?;
     metrics::counter!("carrick_bytes_in_total").increment(bytes as u64 + 4);
     Ok(RequestFrame {
         bytes: body,
@@ -88,9 +129,14 @@ pub(super) async fn read_frame<R: AsyncRead + Unpin>(
     })
 }
 
-async fn read_body<R: AsyncRead + Unpin>(stream: &mut R, bytes: usize) -> Result<Bytes, ReadError> {
+async fn read_body<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    start: &FrameStart,
+) -> Result<Bytes, ReadError> {
     let started = Instant::now();
+    let bytes = start.bytes;
     let mut body = BytesMut::with_capacity(bytes.min(FIRST_READ_BYTES));
+    body.put_i16(start.api_key);
     while body.len() < bytes {
         if body.len() == body.capacity() {
             body.reserve((bytes - body.len()).min(body.len()));
@@ -117,6 +163,14 @@ mod tests {
     fn limits() -> Limits {
         let overrides = ["socket.request.max.bytes=1000000".to_owned()];
         Limits::new(&BrokerConfig::load(None, &overrides).unwrap())
+    }
+
+    async fn read_frame<R: AsyncRead + Unpin>(
+        stream: &mut R,
+        limits: &Limits,
+    ) -> Result<RequestFrame, ReadError> {
+        let start = read_start(stream, limits).await?;
+        read_rest(stream, &start, limits).await
     }
 
     async fn read(mut bytes: &[u8]) -> Result<RequestFrame, ReadError> {

@@ -1,8 +1,8 @@
 //! Listeners, connections, and their limits.
 //!
 //! One task accepts per listener and owns its connections' tasks. A connection has a reader, which
-//! dispatches requests in order, and a writer, which sends replies in the same order; between them
-//! stands a queue, bounded by number and bytes, so that a client that doesn't read its answers is
+//! dispatches requests, each when its turn has come (`turns`), and a writer, which sends replies in
+//! the same order; between them stands a queue, bounded by number and bytes, so that a client that doesn't read its answers is
 //! not read either.
 //!
 //! Stop: accepting ends at once; readers end at their next frame; writers finish what is queued;
@@ -14,6 +14,7 @@ mod frame;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod writer;
 
 use std::net::SocketAddr;

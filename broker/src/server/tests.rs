@@ -2,6 +2,7 @@
 
 mod corpus;
 mod hostile;
+mod pipelines;
 mod quotas;
 
 use std::time::Duration;
@@ -101,19 +102,24 @@ async fn malformed_frames_close_their_connection_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_leave_in_request_order_whatever_finishes_first() {
+async fn answers_leave_in_request_order_and_a_long_poll_is_over_before_what_is_behind_it() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
     let mut client = it.client().await;
     let slow = client.send(12, &fetch("t", 0, 300)).await;
     let quick = client.send(12, &metadata("t")).await;
     let appended = client.send(9, &produce("t", 0, -1, batch(&["x"]))).await;
-    let (first, fetched) = client.receive::<FetchRequest>(12).await;
+    let again = client.send(12, &fetch("t", 0, 0)).await;
+    let (first, before) = client.receive::<FetchRequest>(12).await;
     let (second, _) = client.receive::<MetadataRequest>(12).await;
     let (third, _) = client.receive::<ProduceRequest>(9).await;
-    assert_eq!((first, second, third), (slow, quick, appended));
-    // The produce behind it was appended while the fetch waited, and woke it.
-    assert!(!data(&fetched).records.as_ref().unwrap().is_empty());
+    let (fourth, after) = client.receive::<FetchRequest>(12).await;
+    assert_eq!(
+        (first, second, third, fourth),
+        (slow, quick, appended, again)
+    );
+    assert_eq!(data(&before).high_watermark, 0);
+    assert_eq!(data(&after).high_watermark, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

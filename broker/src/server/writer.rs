@@ -9,6 +9,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
+use super::turns::Turn;
 use crate::api::{BoxFuture, Frame};
 
 /// Pieces handed to the kernel in one call.
@@ -24,6 +25,8 @@ pub(super) struct Pending {
     pub(super) answer: Answer,
     /// Its room among what is not sent yet, given back when it is.
     pub(super) room: Option<OwnedSemaphorePermit>,
+    /// Its turn, which is over when the answer is there.
+    pub(super) turn: Option<Turn>,
 }
 
 /// A reply.
@@ -47,6 +50,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
         started,
         answer,
         room,
+        turn,
     }) = replies.recv().await
     {
         let frame = match answer {
@@ -54,6 +58,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
             Answer::Later(future) => Some(future.await),
             Answer::Nothing => None,
         };
+        drop(turn);
         metrics::counter!("carrick_requests_total", "api" => api).increment(1);
         metrics::histogram!("carrick_request_seconds", "api" => api).record(started.elapsed());
         match frame {

@@ -6,7 +6,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 
 use super::*;
-use crate::partition::{Acks, Mode};
+use crate::partition::Mode;
 use crate::testing::{TestBroker, TestClient, batch, wire};
 
 fn mirror(name: &str, configs: &[(&str, &str)]) -> NewTopic {
@@ -27,11 +27,9 @@ async fn a_topic_made_anew_has_a_new_id_and_no_records() {
     let it = TestBroker::start(&[]).await;
     let first = it.create("t", 1);
     let partition = first.partition(0).unwrap();
+    partition.append_produced(&batch(&["a"]), 0).unwrap_err();
     partition
-        .append_produced(&batch(&["a"]), Acks::Leader, 0)
-        .unwrap_err();
-    partition
-        .append_produced(&batch(&["a"]), Acks::Leader, crate::clock::now_ms())
+        .append_produced(&batch(&["a"]), crate::clock::now_ms())
         .unwrap();
     it.broker().catalog.delete("t", Default::default()).unwrap();
     assert!(partition.is_closed());
@@ -137,9 +135,7 @@ async fn an_unclean_end_raises_the_leader_epoch_and_a_clean_one_does_not() {
     assert_eq!(partition.leader_epoch(), LeaderEpoch(0));
     // Written to, and dropped without being closed, as by a crash.
     let now_ms = crate::clock::now_ms();
-    partition
-        .append_produced(&batch(&["a"]), Acks::Leader, now_ms)
-        .unwrap();
+    partition.append_produced(&batch(&["a"]), now_ms).unwrap();
     partition.abandon();
     drop(partition);
     let it = it.restart(&[]).await;

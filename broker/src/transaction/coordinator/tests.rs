@@ -16,7 +16,7 @@ use super::*;
 use crate::group::classic::CommitFence;
 use crate::group::coordinator::{CommitRequest, NewOffset};
 use crate::group::offsets::FetchedOffset;
-use crate::partition::{Acks, Admission, Partition, PartitionError, Produced};
+use crate::partition::{Admission, Partition, PartitionError, Produced};
 use crate::testing::TestBroker;
 use crate::transaction::{State, TxnError};
 
@@ -106,7 +106,7 @@ impl World {
                 verdicts[0].map_err(|error| error.to_string())?;
                 let admission = Admission::InTransaction { from_zero };
                 let now_ms = clock::now_ms();
-                let done = target.append_admitted(&batch, Acks::All, admission, now_ms);
+                let done = target.append_admitted(&batch, admission, now_ms);
                 done.map_err(|error| error.to_string())
             });
         let appended = match admitted.written? {
@@ -321,11 +321,9 @@ async fn what_was_not_added_may_not_be_written() {
     assert!(written.is_ok());
     let refused = world.write("t", producer, Version::V1, 1, (0, "a")).await;
     assert_eq!(refused, Err(TxnError::NotInTransaction.to_string()));
-    let plain = world.partition(0).append_produced(
-        &in_transaction(producer, 1, "b"),
-        Acks::All,
-        clock::now_ms(),
-    );
+    let plain = world
+        .partition(0)
+        .append_produced(&in_transaction(producer, 1, "b"), clock::now_ms());
     assert!(matches!(plain, Err(PartitionError::Transactional)));
 }
 
