@@ -12,9 +12,11 @@ use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api::on_demand::OnDemand;
 use crate::broker_configs::BrokerConfigs;
 use crate::cleaner;
 use crate::config::BrokerConfig;
+use crate::control::Control;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::group::coordinator::GroupStartError;
@@ -22,6 +24,7 @@ use crate::housekeeping;
 use crate::http::server::HttpListeners;
 use crate::http::{self, App, HttpServer, Ready};
 use crate::mirror;
+use crate::pool::Pool;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
@@ -32,6 +35,9 @@ use crate::transaction;
 
 /// Threads that flush logs: enough to keep an SSD's queue from running empty.
 const FLUSH_THREADS: usize = 4;
+
+/// A fetch that takes less memory may always wait for data.
+const UNCOUNTED_FETCH_BYTES: usize = 64 << 10;
 
 /// How long connections may take to answer what they have read, at shutdown.
 const CONNECTIONS_STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -66,6 +72,10 @@ pub struct Broker {
     pub store: Arc<Store>,
     /// Fetch sessions (KIP-227).
     pub fetch_sessions: Sessions,
+    /// Who creates topics on demand.
+    pub on_demand: OnDemand,
+    /// Memory of fetches that wait for data.
+    pub waiting_fetches: Pool,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
     /// Links and their mirrors.
@@ -113,6 +123,8 @@ pub struct RunningBroker {
     ready: Ready,
     tasks: Vec<JoinHandle<()>>,
     cleaners: Vec<JoinHandle<()>>,
+    /// REST and links run here.
+    control: Control,
 }
 
 /// What is opened from disk, before anything runs.
@@ -143,11 +155,15 @@ impl Broker {
         let bound = Bound::bind(&config.listeners)
             .await
             .map_err(|(address, source)| StartError::Bind { address, source })?;
-        let http = HttpListeners::bind(&config.rest_listeners)
+        let control = Control::start()?;
+        let rest = config.rest_listeners.clone();
+        let http = control
+            .run(async move { HttpListeners::bind(&rest).await })
             .await
             .map_err(|(address, source)| StartError::Bind { address, source })?;
         let opened = tokio::task::block_in_place(|| Opened::open(&config))?;
-        let links = LinkManager::start(opened.link_ports()).await?;
+        let links = LinkManager::start(opened.link_ports());
+        let links = control.run(links).await?;
         let broker = Arc::new(Broker {
             node_id: NodeId(config.node_id),
             addresses: bound.addresses.clone(),
@@ -155,6 +171,8 @@ impl Broker {
                 config.fetch_session_slots,
                 config.fetch_session_partitions,
             ),
+            on_demand: OnDemand::default(),
+            waiting_fetches: Pool::new(config.queued_max_request_bytes / 4, UNCOUNTED_FETCH_BYTES),
             config,
             cluster_id: opened.cluster_id,
             data_dir: opened.data_dir,
@@ -173,7 +191,10 @@ impl Broker {
         let tasks = housekeeping::start(&broker);
         let cleaners = cleaner::start(&broker);
         let ready = Ready::default();
-        let http = http.serve(&broker.http_app(&ready));
+        let http = {
+            let _there = control.enter();
+            http.serve(&broker.http_app(&ready))
+        };
         let server = Server::start(bound, &broker);
         ready.set(true);
         let addresses = &broker.addresses;
@@ -185,6 +206,7 @@ impl Broker {
             ready,
             tasks,
             cleaners,
+            control,
         })
     }
 
@@ -320,6 +342,7 @@ impl RunningBroker {
             ready,
             tasks,
             cleaners,
+            control,
         } = self;
         tracing::info!("stopping");
         ready.set(false);
@@ -350,6 +373,7 @@ impl RunningBroker {
         if let Err(error) = closed.await {
             tracing::error!(%error, "closing the logs failed");
         }
+        drop(control);
         tracing::info!("stopped");
     }
 }

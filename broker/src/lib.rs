@@ -14,6 +14,7 @@ pub mod cleaner;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod control;
 #[cfg(test)]
 mod documented;
 pub mod fetch_session;
@@ -23,6 +24,7 @@ pub mod http;
 pub mod mirror;
 mod parallel;
 pub mod partition;
+mod pool;
 pub mod producer_ids;
 pub mod quota;
 pub mod records;

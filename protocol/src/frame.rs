@@ -119,12 +119,41 @@ pub(crate) fn skip_tagged_fields(frame: &mut Bytes) -> Result<(), FrameError> {
     Ok(())
 }
 
-/// Decodes the body of a request: walks its shape, then hands it to the codec. Records and
-/// strings share the frame. Bytes after the last field are not looked at, as in Kafka.
-pub fn decode_request<R: Request>(mut body: Bytes, version: i16) -> Result<R, FrameError> {
-    let length = shapes::preflight(R::KEY, version, true, &body)?;
-    body.truncate(length);
-    decode_checked(R::KEY, body, version)
+/// The body of a request whose shape was walked: the codec may see it.
+#[derive(Clone, Debug)]
+pub struct RequestBody {
+    api_key: i16,
+    version: i16,
+    bytes: Bytes,
+    elements: usize,
+}
+
+impl RequestBody {
+    /// Walks the shape of a body. Bytes after the last field are not looked at, as in Kafka.
+    pub fn check(api_key: i16, version: i16, mut body: Bytes) -> Result<Self, FrameError> {
+        let walked = shapes::preflight(api_key, version, true, &body)?;
+        body.truncate(walked.length);
+        Ok(Self {
+            api_key,
+            version,
+            bytes: body,
+            elements: walked.elements,
+        })
+    }
+
+    /// Elements of all its arrays: what it takes in memory once decoded grows with their number,
+    /// since a few bytes of a body become a struct.
+    pub fn elements(&self) -> usize {
+        self.elements
+    }
+
+    /// Hands the body to the codec. Records and strings share the frame.
+    pub fn decode<R: Request>(self) -> Result<R, FrameError> {
+        match self.api_key == R::KEY {
+            true => decode_checked(R::KEY, self.bytes, self.version),
+            false => Err(FrameError::UnknownApi(self.api_key)),
+        }
+    }
 }
 
 /// Hands a body to the codec that passed the preflight.

@@ -18,6 +18,7 @@ mod encode;
 mod read;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use carrick_protocol::frame::FrameError;
@@ -32,7 +33,7 @@ use super::throttle::saturated;
 use super::{Api, Context, Frame, Reply, ResponseOf};
 use crate::clock;
 use crate::fetch_session::{Answer, Scope, Wanted};
-use crate::partition::Watch;
+use crate::partition::{Partition, Watch};
 use crate::quota::{ANONYMOUS, Kind};
 use read::{Bounds, Pass, Reading};
 
@@ -42,6 +43,7 @@ pub struct Fetch;
 impl Api for Fetch {
     const KEY: ApiKey = ApiKey::Fetch;
     const VERSIONS: RangeInclusive<i16> = 4..=18;
+    const HOLDS_REQUEST: bool = false;
     type Request = FetchRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -72,10 +74,19 @@ impl Api for Fetch {
         if pass.is_enough {
             return Reply::Now(fetch.answer(pass));
         }
+        let Ok(memory) = ctx.broker.waiting_fetches.try_take(fetch.memory_bytes()) else {
+            // Asked to come back later instead: what waits stays in memory.
+            let wait_ms = request.max_wait_ms.min(NO_ROOM_WAIT_MAX_MS);
+            let answer = fetch.answer(pass);
+            let wait_ms = answer.throttle_time_ms.max(wait_ms);
+            return Reply::Now(answer.with_throttle_time_ms(wait_ms));
+        };
         let deadline = Instant::now() + Duration::from_millis(max_wait_ms);
         Reply::Later(Box::pin(async move {
             let pass = fetch.wait(pass, deadline).await;
-            fetch.answer(pass)
+            let answer = fetch.answer(pass);
+            drop(memory);
+            answer
         }))
     }
 
@@ -87,6 +98,14 @@ impl Api for Fetch {
         encode::encode(correlation_id, version, response)
     }
 }
+
+/// Memory that a fetch takes for each of its partitions while it waits: what is wanted, in the
+/// request and beside the answer, and the answer.
+const WAITING_PARTITION_BYTES: usize =
+    2 * size_of::<Wanted>() + size_of::<PartitionData>() + size_of::<(Arc<Partition>, Bounds)>();
+
+/// How long a client waits that may not wait here, at most.
+const NO_ROOM_WAIT_MAX_MS: i32 = 1_000;
 
 /// A limit from the wire; negative ones are none at all.
 fn bytes(limit: i32) -> usize {
@@ -103,6 +122,10 @@ struct Fetching {
 }
 
 impl Fetching {
+    fn memory_bytes(&self) -> usize {
+        self.wanted.len() * WAITING_PARTITION_BYTES
+    }
+
     fn pass(&self) -> Pass {
         self.reading.pass(&self.ctx.broker.catalog, &self.wanted)
     }

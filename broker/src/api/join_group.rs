@@ -28,6 +28,7 @@ pub struct JoinGroup;
 impl Api for JoinGroup {
     const KEY: ApiKey = ApiKey::JoinGroup;
     const VERSIONS: RangeInclusive<i16> = 0..=9;
+    const HOLDS_REQUEST: bool = false;
     type Request = JoinGroupRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {

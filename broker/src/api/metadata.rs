@@ -16,9 +16,8 @@
 //!   answer without bounds.
 //! - v13 (KIP-1102): top-level error code, never set: a client has nowhere else to bootstrap from.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{TopicId, TopicName};
@@ -29,10 +28,9 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{self, ApiKey, BrokerId, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::topic_code;
-use super::{Api, Context, Reply, ResponseOf};
+use super::{Api, Context, Reply, ResponseOf, on_demand};
 use crate::Broker;
-use crate::topic::{NewTopic, Topic, TopicError};
+use crate::topic::Topic;
 
 /// "Not asked for" among authorized operations.
 pub const NO_OPERATIONS: i32 = i32::MIN;
@@ -67,9 +65,7 @@ impl Api for Metadata {
         }
         let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
-            let broker = Arc::clone(&ctx.broker);
-            let created = tokio::task::spawn_blocking(move || create(&broker, creates)).await;
-            let refused = created.unwrap_or_default();
+            let refused = on_demand::create(&ctx.broker, creates).await;
             let mut response = respond(&ctx, version, &request);
             for topic in &mut response.topics {
                 let name = topic.name.as_ref().map(|name| name.0.as_str());
@@ -101,29 +97,6 @@ fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> BTreeSet
 /// clients leave it empty.
 fn name(asked: &MetadataRequestTopic) -> Option<&messages::TopicName> {
     asked.name.as_ref().filter(|_| asked.topic_id.is_nil())
-}
-
-/// Creates topics with the broker's defaults; answers which could not be, and why.
-fn create(broker: &Broker, names: BTreeSet<TopicName>) -> BTreeMap<TopicName, ErrorCode> {
-    let mut refused = BTreeMap::new();
-    for name in names {
-        let new = NewTopic {
-            name: name.clone(),
-            id: None,
-            partitions: broker.config.num_partitions,
-            configs: Default::default(),
-            is_mirror: false,
-        };
-        match broker.catalog.create(new, Default::default()) {
-            // Somebody else was faster: just as good.
-            Ok(_) | Err(TopicError::Exists(_)) => {}
-            Err(error) => {
-                tracing::warn!(topic = %name, %error, "not created on demand");
-                refused.insert(name, topic_code(&error));
-            }
-        }
-    }
-    refused
 }
 
 fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataResponse {

@@ -66,6 +66,7 @@ impl Api for Produce {
     const VERSIONS: RangeInclusive<i16> = 3..=13;
     const ADVERTISED_MIN: i16 = 0;
     const ORDER: Order = Order::Overlaps;
+    const HOLDS_REQUEST: bool = false;
     type Request = ProduceRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {

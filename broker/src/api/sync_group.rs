@@ -25,6 +25,7 @@ pub struct SyncGroup;
 impl Api for SyncGroup {
     const KEY: ApiKey = ApiKey::SyncGroup;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const HOLDS_REQUEST: bool = false;
     type Request = SyncGroupRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {

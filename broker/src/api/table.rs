@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use carrick_protocol::frame::{self, FrameError, RequestHead};
+use carrick_protocol::frame::{self, FrameError, RequestBody, RequestHead};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Request;
 
@@ -73,6 +73,9 @@ pub trait Api: Send + Sync + 'static {
     const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
     /// What of the requests before it a request waits for.
     const ORDER: Order = Order::Alone;
+    /// Whether a [`Reply::Later`] holds the request, or what was made of it, until it is there. Not so
+    /// where the rest may take long: what waits is then counted by whoever keeps it.
+    const HOLDS_REQUEST: bool = true;
     /// The request; the response follows from it.
     type Request: Request<Response: Send + Throttled> + Send;
 
@@ -105,8 +108,10 @@ pub struct Entry {
     pub advertised_min: i16,
     /// What of the requests before it a request waits for.
     pub order: Order,
+    /// Whether a reply that is still to come holds what the request takes in memory.
+    pub holds_request: bool,
     /// Decodes and handles one request; the reply comes encoded.
-    pub call: fn(&Context, &RequestHead, Bytes) -> Result<Reply<Encoded>, FrameError>,
+    pub call: fn(&Context, &RequestHead, RequestBody) -> Result<Reply<Encoded>, FrameError>,
 }
 
 impl Entry {
@@ -118,6 +123,7 @@ impl Entry {
             max: *A::VERSIONS.end(),
             advertised_min: A::ADVERTISED_MIN,
             order: A::ORDER,
+            holds_request: A::HOLDS_REQUEST,
             call: call::<A>,
         }
     }
@@ -126,11 +132,11 @@ impl Entry {
 fn call<A: Api>(
     ctx: &Context,
     head: &RequestHead,
-    body: Bytes,
+    body: RequestBody,
 ) -> Result<Reply<Encoded>, FrameError> {
     let (id, version) = (head.correlation_id, head.api_version);
     let started = ctx.is_timed().then(Instant::now);
-    let request = frame::decode_request::<A::Request>(body, version)?;
+    let request = body.decode::<A::Request>()?;
     let reply = A::handle(ctx, version, request);
     let busy = started.map(|started| started.elapsed());
     let settled = |mut response| {

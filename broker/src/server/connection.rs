@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::dispatch::{Dispatched, dispatch};
+use super::dispatch::route;
 use super::frame::{ReadError, read_rest, read_start};
 use super::limits::Limits;
 use super::turns::Turns;
@@ -112,11 +112,22 @@ async fn read_requests(
             Err(error) => return Ended::ByPeer(error),
         };
         let started = Instant::now();
-        let Dispatched { entry, reply } = match dispatch(context, frame.bytes) {
-            Ok(dispatched) => dispatched,
+        let request = match route(context, frame.bytes) {
+            Ok(request) => request,
             Err(refused) => return Ended::Refused(refused.to_string()),
         };
-        drop(frame.memory);
+        let (entry, elements) = (request.entry, request.elements());
+        let decoded = limits.decoded(elements).await;
+        let heavy = limits.heavy(elements).await;
+        let handled = match heavy {
+            None => request.handle(context),
+            Some(_) => request.handle_heavy(context),
+        };
+        drop(heavy);
+        let reply = match handled {
+            Ok(reply) => reply,
+            Err(refused) => return Ended::Refused(refused.to_string()),
+        };
         let answer = match reply {
             Reply::Now(frame) => Answer::Ready(frame),
             Reply::Later(future) => begin(future).await,
@@ -127,7 +138,10 @@ async fn read_requests(
             Reply::None => Answer::Nothing,
             Reply::Close(reason) => return Ended::Refused(reason),
         };
-        let turn = turn.filter(|_| matches!(answer, Answer::Later(_)));
+        let is_later = matches!(answer, Answer::Later(_));
+        let turn = turn.filter(|_| is_later);
+        let holds_request = is_later && entry.holds_request;
+        let memory = [frame.memory, decoded].map(|charge| charge.filter(|_| holds_request));
         let room = room_for(ready_bytes(&answer), &unsent).await;
         place.send(Pending {
             api: entry.name,
@@ -135,6 +149,7 @@ async fn read_requests(
             answer,
             room,
             turn,
+            memory,
         });
     }
 }

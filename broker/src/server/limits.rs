@@ -5,12 +5,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::{BrokerConfig, Values};
+use crate::pool::{Charge, Pool};
 
 /// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
 const UNCOUNTED_BYTES: usize = 16 << 10;
+
+/// What an element of a request takes, once it is decoded: its own struct, and what is made of it
+/// on the way to the answer.
+const ELEMENT_BYTES: usize = 256;
+
+/// Requests with fewer elements don't count towards the memory of decoded ones.
+const UNCOUNTED_ELEMENTS: usize = 256;
+
+/// Handling a request of this many elements takes a thread for milliseconds.
+const HEAVY_ELEMENTS: usize = 10_000;
 
 /// The limits and what is used of them.
 pub(super) struct Limits {
@@ -20,8 +31,12 @@ pub(super) struct Limits {
     pub(super) idle: std::time::Duration,
     open_files: usize,
     connections: Arc<Mutex<Connections>>,
-    memory: Arc<Semaphore>,
-    memory_bytes: usize,
+    /// For frames, from before they are read.
+    frames: Pool,
+    /// For what is made of frames. Whoever waits for it has his frame already, and whoever has some
+    /// waits for nobody who lacks it: the order frames, then this, cannot deadlock.
+    decoded: Pool,
+    heavy: Semaphore,
 }
 
 #[derive(Default)]
@@ -41,8 +56,8 @@ impl Limits {
         // A request of the largest size must fit, or it would wait for ever.
         let memory_bytes = config
             .queued_max_request_bytes
-            .max(config.request_max_bytes)
-            .min(Semaphore::MAX_PERMITS);
+            .max(config.request_max_bytes);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let open_files =
             open_files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
@@ -51,8 +66,9 @@ impl Limits {
             idle: std::time::Duration::from_millis(config.connections_max_idle_ms),
             open_files,
             connections: Arc::default(),
-            memory: Arc::new(Semaphore::new(memory_bytes)),
-            memory_bytes,
+            frames: Pool::new(memory_bytes, UNCOUNTED_BYTES),
+            decoded: Pool::new(memory_bytes, UNCOUNTED_ELEMENTS * ELEMENT_BYTES),
+            heavy: Semaphore::new((threads / 2).max(1)),
         }
     }
 
@@ -79,15 +95,23 @@ impl Limits {
     }
 
     /// Waits for room for a request of this size; the room is given back on drop.
-    pub(super) async fn memory(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        if bytes < UNCOUNTED_BYTES {
-            return None;
+    pub(super) async fn memory(&self, bytes: usize) -> Charge {
+        self.frames.take(bytes).await
+    }
+
+    /// Waits for room for what is made of a request with this many elements.
+    pub(super) async fn decoded(&self, elements: usize) -> Charge {
+        self.decoded.take(elements * ELEMENT_BYTES).await
+    }
+
+    /// Waits until a request with this many elements may take a thread for itself. Only few may at
+    /// once, so that all others find one.
+    pub(super) async fn heavy(&self, elements: usize) -> Option<SemaphorePermit<'_>> {
+        match elements {
+            // It fails only when the semaphore is closed, which nobody does.
+            HEAVY_ELEMENTS.. => self.heavy.acquire().await.ok(),
+            _ => None,
         }
-        let permits = u32::try_from(bytes.min(self.memory_bytes)).unwrap_or(u32::MAX);
-        Arc::clone(&self.memory)
-            .acquire_many_owned(permits)
-            .await
-            .ok()
     }
 }
 

@@ -15,7 +15,15 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
+use super::dispatch::{Refused, route};
+use crate::api::table::Encoded;
+use crate::api::{Context, Reply};
 use crate::testing::{TestBroker, batch, produce, wire};
+
+/// Handles a frame outside of any connection.
+fn handle(context: &mut Context, frame: Bytes) -> Result<Reply<Encoded>, Refused> {
+    route(context, frame)?.handle(context)
+}
 
 fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
     let partition = FetchPartition::default()

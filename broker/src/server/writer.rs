@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::turns::Turn;
 use crate::api::{BoxFuture, Frame};
+use crate::pool::Charge;
 
 /// Pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
@@ -27,6 +28,8 @@ pub(super) struct Pending {
     pub(super) room: Option<OwnedSemaphorePermit>,
     /// Its turn, which is over when the answer is there.
     pub(super) turn: Option<Turn>,
+    /// What its request takes in memory, given back when the answer is there.
+    pub(super) memory: [Charge; 2],
 }
 
 /// A reply.
@@ -51,6 +54,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
         answer,
         room,
         turn,
+        memory,
     }) = replies.recv().await
     {
         let frame = match answer {
@@ -58,6 +62,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
             Answer::Later(future) => Some(future.await),
             Answer::Nothing => None,
         };
+        drop(memory);
         drop(turn);
         metrics::counter!("carrick_requests_total", "api" => api).increment(1);
         metrics::histogram!("carrick_request_seconds", "api" => api).record(started.elapsed());

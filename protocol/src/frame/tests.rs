@@ -14,6 +14,10 @@ fn frame_of<R: Request>(request: &R, version: i16) -> Bytes {
         .slice(4..)
 }
 
+fn decode_request<R: Request>(body: Bytes, version: i16) -> Result<R, FrameError> {
+    RequestBody::check(R::KEY, version, body)?.decode()
+}
+
 #[test]
 fn a_head_is_read_in_both_layouts_and_leaves_the_body() {
     let request = MetadataRequest::default().with_topics(None);

@@ -130,19 +130,28 @@ impl Table {
 static REQUESTS: LazyLock<Table> = LazyLock::new(|| Table::new(requests::REQUESTS));
 static RESPONSES: LazyLock<Table> = LazyLock::new(|| Table::new(responses::RESPONSES));
 
+/// A body that has the shape of its API and version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// Bytes of what has the shape.
+    pub length: usize,
+    /// Elements of all its arrays and tagged fields together.
+    pub elements: usize,
+}
+
 /// Walks a body and checks that the codec can decode it without allocating more than there is.
 ///
 /// Errors: an API or version without description, or a body that does not have its shape. A body
 /// that passes may still be refused by the codec (a string that is no UTF-8).
 ///
-/// Gives the length of what has the shape. Bytes may follow it in a request, as in Kafka, which never
-/// looks at them (librdkafka leaves three behind a Metadata request for all topics), not in a response.
+/// Bytes may follow what has the shape in a request, as in Kafka, which never looks at them (librdkafka
+/// leaves three behind a Metadata request for all topics), not in a response.
 pub fn preflight(
     api_key: i16,
     version: i16,
     is_request: bool,
     body: &[u8],
-) -> Result<usize, ShapeError> {
+) -> Result<Walked, ShapeError> {
     let (table, elements_max) = match is_request {
         true => (&REQUESTS, REQUEST_ELEMENTS_MAX),
         false => (&RESPONSES, RESPONSE_ELEMENTS_MAX),
@@ -154,7 +163,12 @@ pub fn preflight(
     let walked = walk.program(program);
     let at = body.len() - walk.remaining();
     let problem = match walked {
-        Ok(()) if is_request || at == body.len() => return Ok(at),
+        Ok(()) if is_request || at == body.len() => {
+            return Ok(Walked {
+                length: at,
+                elements: elements_max - walk.elements_left(),
+            });
+        }
         Ok(()) => Problem::TrailingBytes,
         Err(problem) => problem,
     };

@@ -82,7 +82,7 @@ impl Case {
     }
 
     fn preflight(self, body: &[u8]) -> Result<usize, ShapeError> {
-        preflight(self.api_key, self.version, self.is_request, body)
+        preflight(self.api_key, self.version, self.is_request, body).map(|walked| walked.length)
     }
 
     fn problem(self, body: &[u8]) -> Option<Problem> {
@@ -227,6 +227,20 @@ fn a_body_that_is_cut_is_refused_and_one_that_is_too_long_if_it_is_a_response() 
             Err(error) => assert!(!case.is_request, "{case:?}: {error}"),
         }
     }
+}
+
+#[test]
+fn elements_are_counted_on_all_levels() {
+    // ListOffsets 1: replica id; two topics, of one and of three partitions.
+    let partition = [0; 4 + 8];
+    let topic = |partitions: usize| {
+        let count = (partitions as i32).to_be_bytes();
+        [&[0, 1, b't'], &count[..], &partition.repeat(partitions)].concat()
+    };
+    let body = [&[0; 4][..], &2_i32.to_be_bytes(), &topic(1), &topic(3)].concat();
+    let walked = preflight(2, 1, true, &body).unwrap();
+    let (length, elements) = (body.len(), 2 + 1 + 3);
+    assert_eq!(walked, Walked { length, elements });
 }
 
 #[test]

@@ -17,6 +17,10 @@ impl<'a> Walk<'a> {
         }
     }
 
+    pub(super) fn elements_left(&self) -> usize {
+        self.elements_left
+    }
+
     pub(super) fn remaining(&self) -> usize {
         self.rest.len()
     }

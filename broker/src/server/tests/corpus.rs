@@ -13,9 +13,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
+use crate::api::Connection;
 use crate::api::table::APIS;
-use crate::api::{Connection, Context, Reply};
-use crate::server::dispatch::dispatch;
 use crate::testing::TestClient;
 
 const WORDS: &[&str] = &[
@@ -119,9 +118,7 @@ impl Made {
 async fn survives(context: Context, frame: Bytes) -> bool {
     let handled = tokio::spawn(async move {
         let mut context = context;
-        if let Ok(dispatched) = dispatch(&mut context, frame)
-            && let Reply::Later(answer) = dispatched.reply
-        {
+        if let Ok(Reply::Later(answer)) = handle(&mut context, frame) {
             drop(tokio::time::timeout(Duration::from_millis(5), answer).await);
         }
     });

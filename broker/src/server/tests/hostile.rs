@@ -6,8 +6,7 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::protocol::Request;
 
 use super::*;
-use crate::api::{Connection, Context, Reply};
-use crate::server::dispatch::dispatch;
+use crate::api::Connection;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_asked_for_many_times_is_answered_once() {
@@ -210,8 +209,8 @@ async fn answers_that_have_to_wait_for_room_arrive_in_order() {
 fn is_kept<R: Request>(context: &mut Context, version: i16, request: &R) -> bool {
     let frame = client::encode_request(1, "a client", request, version).unwrap();
     let frame = Bytes::from(frame.to_vec());
-    let dispatched = dispatch(context, frame.slice(4..)).unwrap();
-    assert!(!matches!(dispatched.reply, Reply::Close(_)));
+    let reply = handle(context, frame.slice(4..)).unwrap();
+    assert!(!matches!(reply, Reply::Close(_)));
     !frame.is_unique()
 }
 
@@ -234,4 +233,69 @@ async fn nothing_keeps_a_large_frame_in_memory_once_it_is_handled() {
     assert!(!is_kept(&mut context, 12, &opening), "a fetch session");
     let polling = fetch("t", 1, 60_000);
     assert!(!is_kept(&mut context, 12, &polling), "a fetch that waits");
+}
+
+/// A Metadata request of one topic that is to be created, and of many that cannot be.
+fn large_metadata() -> MetadataRequest {
+    let named = |name: &str| MetadataRequestTopic::default().with_name(Some(wire(name)));
+    let mut topics = vec![named("!"); 30_000];
+    topics.push(named("new"));
+    MetadataRequest::default()
+        .with_topics(Some(topics))
+        .with_allow_auto_topic_creation(true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_takes_its_memory_until_its_answer_is_there() {
+    // Room for one of the large ones below, whether by its bytes or by what is made of them.
+    let room = [
+        "queued.max.request.bytes=1",
+        "socket.request.max.bytes=100000",
+    ];
+    let it = TestBroker::start(&room).await;
+    let partition = it.create("t", 1).partition(0).unwrap();
+    let (mut waiting, mut other) = (it.client().await, it.client().await);
+    let broker = it.broker().clone();
+    let turn = broker.on_demand.turn.acquire().await.unwrap();
+    waiting.send(4, &large_metadata()).await;
+    while !broker.on_demand.is_waited_for() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let large = "x".repeat(50_000);
+    other.send(9, &produce("t", 0, -1, batch(&[&large]))).await;
+    // A small one needs no room.
+    it.client().await.call(4, &MetadataRequest::default()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(partition.snapshot().end().0, 0, "there is no room for it");
+    drop(turn);
+    let (_, answer) = waiting.receive::<MetadataRequest>(4).await;
+    assert_eq!(answer.topics.len(), 2);
+    other.receive::<ProduceRequest>(9).await;
+    assert_eq!(partition.snapshot().end().0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_finds_no_room_to_wait_is_told_to_come_back() {
+    let it = TestBroker::start(&["queued.max.request.bytes=400000"]).await;
+    let topic = it.create("t", 200);
+    let mut request = fetch("t", 0, 600_000);
+    let one = request.topics[0].partitions[0].clone();
+    let all = (0..200).map(|number| one.clone().with_partition(number));
+    request.topics[0].partitions = all.collect();
+    let (mut first, mut second) = (it.client().await, it.client().await);
+    first.send(12, &request).await;
+    let last = topic.partition(199).unwrap();
+    while last.watchers().count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let answer = second.call(12, &request).await;
+    assert_eq!(answer.throttle_time_ms, 1_000);
+    assert_eq!(answer.responses[0].partitions.len(), 200);
+    let mut producer = it.client().await;
+    producer.produce("t", 199, -1, batch(&["a"])).await;
+    let (_, answer) = first.receive::<FetchRequest>(12).await;
+    assert_eq!(answer.throttle_time_ms, 0);
+    // Now there is room, and data.
+    let answer = second.call(12, &request).await;
+    assert_eq!(answer.throttle_time_ms, 0);
 }
