@@ -70,7 +70,9 @@ impl Inner {
         }
     }
 
-    /// The offsets that have outlived their retention, or their topic.
+    /// The offsets that have outlived their retention, or their topic. `topic_ids` were looked up
+    /// before the group's lock was taken: a topic that seems to be another one may have been made
+    /// anew since, and the offset be of the new one.
     fn expired(
         &self,
         state: &CellState,
@@ -84,7 +86,9 @@ impl Inner {
             let topic_id = topic_ids.get(topic).copied();
             let is_read = state.kind.is_subscribed(topic.as_str());
             for (partition, offset) in partitions {
-                let lost = topic_id.is_some_and(|id| !id.is_some_and(|id| offset.is_of(id)));
+                let is_of = |id: Option<TopicId>| id.is_some_and(|id| offset.is_of(id));
+                let lost = topic_id.is_some_and(|id| !is_of(id))
+                    && !is_of(self.topics.topic_id(topic.as_str()));
                 let old = !is_read
                     && !state.pending.contains(topic.as_str(), *partition)
                     && expire_from

@@ -141,35 +141,84 @@ impl Coordinator {
         topic: &TopicName,
         topic_id: TopicId,
     ) -> impl Future<Output = Result<(), GroupError>> + Send + 'static + use<> {
-        let mut stored = Vec::new();
-        for cell in self.inner.cells() {
-            let mut state = cell.state.lock();
-            let of_topic = state
-                .offsets
-                .topic(topic)
-                .chain(state.pending.topic(topic))
-                .filter(|(_, offset)| offset.is_of(topic_id));
-            let partitions: BTreeSet<i32> = of_topic.map(|(partition, _)| partition).collect();
-            let with_topic = |partition| (topic.clone(), partition);
-            let forgotten: Vec<_> = partitions.into_iter().map(with_topic).collect();
-            if !forgotten.is_empty() && !state.is_dead() {
-                let (outcome, outcome_of_cell) = oneshot::channel();
-                let begun = self
-                    .inner
-                    .forget(&cell, &mut state, forgotten, Some(outcome));
-                stored.push(begun.map(|()| outcome_of_cell));
+        let (inner, topic) = (Arc::clone(&self.inner), topic.clone());
+        let mut begun = Vec::new();
+        for cell in inner.cells() {
+            match inner.forget_topic(&cell, &topic, topic_id) {
+                Ok(Forgetting::Done) => {}
+                step => begun.push((cell, step)),
             }
         }
         async move {
-            for outcome in stored {
-                outcome?.await.unwrap_or(Err(GroupError::ShuttingDown))?;
+            for (cell, mut step) in begun {
+                for _ in 0..FORGET_TRIES {
+                    let (is_last, outcome) = match step? {
+                        Forgetting::Done => break,
+                        Forgetting::UnderWay(outcome) => (true, outcome),
+                        Forgetting::Behind(outcome) => (false, outcome),
+                    };
+                    outcome.await.unwrap_or(Err(GroupError::ShuttingDown))?;
+                    step = match is_last {
+                        true => Ok(Forgetting::Done),
+                        false => inner.forget_topic(&cell, &topic, topic_id),
+                    };
+                }
             }
             Ok(())
         }
     }
 }
 
+/// A group that commits all the time is looked at so often when a topic is deleted; then its
+/// offsets are left to the sweep. Nobody is told them meanwhile.
+const FORGET_TRIES: usize = 20;
+
+/// How far a group is with forgetting a topic.
+enum Forgetting {
+    /// It has no offset of it.
+    Done,
+    /// The removal is on its way.
+    UnderWay(oneshot::Receiver<Result<(), GroupError>>),
+    /// Other changes are on their way, maybe offsets of a topic that was made under that name since:
+    /// to be tried again after them.
+    Behind(oneshot::Receiver<Result<(), GroupError>>),
+}
+
 impl super::Inner {
+    /// Begins to forget what a group has committed of the topic with that id.
+    ///
+    /// # Errors
+    /// `NotStored`: nothing happens.
+    fn forget_topic(
+        &self,
+        cell: &Arc<Cell>,
+        topic: &TopicName,
+        topic_id: TopicId,
+    ) -> Result<Forgetting, GroupError> {
+        let mut state = cell.state.lock();
+        if state.is_dead() {
+            return Ok(Forgetting::Done);
+        }
+        let (outcome, outcome_of_cell) = oneshot::channel();
+        if state.changes_in_flight > 0 {
+            self.forget(cell, &mut state, Vec::new(), Some(outcome))?;
+            return Ok(Forgetting::Behind(outcome_of_cell));
+        }
+        let of_topic = state
+            .offsets
+            .topic(topic)
+            .chain(state.pending.topic(topic))
+            .filter(|(_, offset)| offset.is_of(topic_id));
+        let partitions: BTreeSet<i32> = of_topic.map(|(partition, _)| partition).collect();
+        if partitions.is_empty() {
+            return Ok(Forgetting::Done);
+        }
+        let with_topic = |partition| (topic.clone(), partition);
+        let forgotten = partitions.into_iter().map(with_topic).collect();
+        self.forget(cell, &mut state, forgotten, Some(outcome))?;
+        Ok(Forgetting::UnderWay(outcome_of_cell))
+    }
+
     /// Hands the removal of offsets to the store.
     ///
     /// # Errors

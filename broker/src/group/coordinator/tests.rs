@@ -17,11 +17,15 @@ use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
 use crate::group::ids::MemberId;
 use crate::store::Store;
 
+/// Topics by name, and what the next look-up of any is answered instead.
 #[derive(Default)]
-struct Topics(Mutex<HashMap<String, TopicId>>);
+struct Topics(Mutex<HashMap<String, TopicId>>, Mutex<Option<TopicId>>);
 
 impl TopicIds for Topics {
     fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        if let Some(former) = self.1.lock().take() {
+            return Some(former);
+        }
         self.0.lock().get(topic).copied()
     }
 
@@ -466,6 +470,38 @@ async fn offsets_go_with_their_topic_and_do_not_come_back_with_its_name() {
     );
     world.restart().await;
     assert!(world.listed().is_empty());
+}
+
+#[tokio::test]
+async fn a_sweep_leaves_offsets_of_a_topic_that_was_made_anew_while_it_went_on() {
+    let mut world = World::new();
+    world.commit("readers", "orders", 0, 5).await;
+    // The sweep has looked the topic up, for another group, before it was made anew.
+    *world.topics.1.lock() = Some(TopicId::random());
+    world.groups().inner.sweep(world.now_ms());
+    world.restart().await;
+    assert_eq!(world.offset("readers", "orders", 0), Some(5));
+}
+
+#[tokio::test]
+async fn a_deletion_leaves_offsets_that_are_being_committed_to_a_topic_made_anew() {
+    let mut world = World::new();
+    let topic = TopicName::new("orders").unwrap();
+    for round in 0..50 {
+        world.commit("readers", "orders", 0, 5).await;
+        let anew = TopicId::random();
+        let old = world.topics.0.lock().insert("orders".into(), anew);
+        let old = old.unwrap();
+
+        let (_, deleted) = tokio::join!(
+            world.commit("readers", "orders", 0, 9 + round),
+            world.groups().topic_deleted(&topic, old)
+        );
+        assert_eq!(deleted, Ok(()));
+        assert_eq!(world.offset("readers", "orders", 0), Some(9 + round));
+    }
+    world.restart().await;
+    assert_eq!(world.offset("readers", "orders", 0), Some(58));
 }
 
 #[tokio::test]
