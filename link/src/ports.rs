@@ -162,7 +162,8 @@ pub trait TopicCatalog: Send + Sync {
     fn create_mirrors(&self, new: &[NewMirrorTopic]) -> Result<Vec<TopicAnswer>, CatalogError>;
 
     /// Grows a mirror topic to `count` partitions and stores its record. No effect on the topic if
-    /// it has as many.
+    /// it has as many. Errors: `NoSuchTopic`, also if the topic was deleted and is another mirror
+    /// by now; `NotAMirror`; `Storage`.
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError>;
 
     /// Sets (`Some`) or removes (`None`) configs of a mirror topic. Configs that this broker
@@ -190,6 +191,9 @@ pub trait TopicCatalog: Send + Sync {
     /// records in one write. Answers for each of `stops`, in that order. A topic that can't be cut
     /// is refused by itself and stays a mirror, the others go on.
     ///
+    /// A topic that was deleted meanwhile, even if one of that name was made since, is refused with
+    /// `NoSuchTopic`, and nothing is stored of it.
+    ///
     /// May be called again, after an error or a crash: what was done is not done twice. A mirror
     /// with a kept report has a cut that may have begun: its partitions may be fenced, its logs may
     /// hold markers, and nothing but another call leads on. One without is as it was.
@@ -210,18 +214,23 @@ pub type TopicCut = Result<Vec<PartitionCut>, CatalogError>;
 /// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never
 /// logged.
 ///
-/// Four kinds of record, each with its load and its save, and two removals.
+/// Four kinds of record, each with its load and its save, and two removals. Nothing is ever written
+/// of a mirror that is gone.
 pub trait LinkStore: Send + Sync {
     /// Every link.
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError>;
     /// Every mirror, the stopped ones included.
     fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError>;
+    /// The mirror of that name.
+    fn load_mirror(&self, topic: &TopicName) -> Result<Option<MirrorRecord>, StoreError>;
     /// Writes a link over what was there.
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError>;
     /// Removes a link, and the records of its mirrors, which are stopped. No effect if there is
     /// none.
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
-    /// Writes mirrors over what was there, all or none.
+    /// Writes mirrors over what was there, all or none. Passes over those whose topic was deleted
+    /// meanwhile, even if another mirror was made under that name since
+    /// ([`MirrorRecord::is_of_same`]).
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError>;
     /// Replaces the reports of topics that are or were mirrors, all or none. No effect on any other
     /// topic.

@@ -153,6 +153,18 @@ pub struct MirrorRecord {
     pub created_ms: i64,
 }
 
+impl MirrorRecord {
+    /// Whether it is of the same mirror, in whatever state: not of one that was made under this name
+    /// after the first one's topic was deleted.
+    pub fn is_of_same(&self, other: &MirrorRecord) -> bool {
+        let identity = |record: &MirrorRecord| (record.source_topic_id, record.created_ms);
+        self.topic == other.topic
+            && self.link == other.link
+            && self.source_topic == other.source_topic
+            && identity(self) == identity(other)
+    }
+}
+
 /// What was last seen of the source of a mirror, kept so that a restart with the source away knows
 /// no less.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use carrick_link::ports::{CatalogError, Clock, TopicAnswer, TopicCatalog, TopicCut};
 use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic};
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::meta::{MetaBatch, MetaStore};
+use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::promote::Cutter;
 use crate::producer_ids::ProducerIds;
@@ -80,20 +80,25 @@ impl TopicCatalog for MirrorCatalog {
     }
 
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
+        let storage = |error: MetaError| CatalogError::Storage(error.to_string());
         let topic = self.mirror(&record.topic)?;
+        // Looked at after the topic: what is of this mirror is no older than it.
+        let stored = self.meta.get::<MirrorKeyspace>(&record.topic);
+        let stored = stored.map_err(storage)?;
+        if !stored.is_some_and(|stored| stored.is_of_same(record)) {
+            return Err(CatalogError::NoSuchTopic(record.topic.clone()));
+        }
         let mut batch = MetaBatch::new();
         batch.put::<MirrorKeyspace>(&record.topic, record);
         if usize::try_from(count).is_ok_and(|count| count <= topic.partitions().len()) {
-            return self
-                .meta
-                .commit(batch)
-                .map_err(|e| CatalogError::Storage(e.to_string()));
+            let _still = self.topics.hold_still();
+            return match self.topics.is_there(&topic) {
+                true => self.meta.commit(batch).map_err(storage),
+                false => Err(CatalogError::NoSuchTopic(record.topic.clone())),
+            };
         }
-        let grown = self
-            .topics
-            .add_partitions(&record.topic, count, true, batch);
-        grown.map_err(|error| refused(&record.topic, error))?;
-        Ok(())
+        let grown = self.topics.grow_mirror(&topic, count, batch);
+        grown.map_err(|error| refused(&record.topic, error))
     }
 
     fn set_configs(

@@ -59,13 +59,17 @@ pub fn ports(
             Arc::clone(&topics),
             groups,
         )),
+        store: Arc::new(store::Store::new(
+            Arc::clone(&meta),
+            Arc::clone(&topics),
+            data_dir,
+        )),
         catalog: Arc::new(catalog::MirrorCatalog::new(
             topics,
-            Arc::clone(&meta),
+            meta,
             producer_ids,
             Arc::clone(&clock),
         )),
-        store: Arc::new(store::Store::new(meta, data_dir)),
         clock,
         sources: Arc::new(KafkaSources),
     }
@@ -79,11 +83,16 @@ pub fn delete_topic(catalog: &Catalog, links: &LinkManager, name: &str) -> Resul
     let Ok(topic) = TopicName::new(name) else {
         return Err(TopicError::Unknown(name.to_owned()));
     };
-    let mut batch = MetaBatch::new();
-    batch.delete::<MirrorKeyspace>(&topic);
-    batch.delete::<RpoReportKeyspace>(&topic);
-    batch.delete::<SourceSightKeyspace>(&topic);
-    catalog.delete(name, batch)?;
+    catalog.delete(name, end_of_mirror(&topic))?;
     links.topic_deleted(&topic);
     Ok(())
+}
+
+/// The end of all that is kept of a topic's mirror.
+fn end_of_mirror(topic: &TopicName) -> MetaBatch {
+    let mut batch = MetaBatch::new();
+    batch.delete::<MirrorKeyspace>(topic);
+    batch.delete::<RpoReportKeyspace>(topic);
+    batch.delete::<SourceSightKeyspace>(topic);
+    batch
 }

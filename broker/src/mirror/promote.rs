@@ -19,7 +19,8 @@
 //! end. A kept report of a mirror is thereby the sign that its cut may have begun, and that the link
 //! must not mirror into it any more. A crash after 4 leaves topics that are writable at the next start. A failure before 4 leaves
 //! the topics closed to both sides, which another call takes up. A topic that was cut before is
-//! passed over.
+//! passed over. A topic that is deleted while all this is under way is refused by itself, and nothing
+//! is stored of it.
 //!
 //! A stop that is forced lets a partition go whose disk has failed: it takes no writes until the
 //! next start, which opens it as a local one and ends what is open in it
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use carrick_link::ports::{CatalogError, Clock, TopicCut};
 use carrick_link::record::{MirrorStop, PartitionCut};
 use carrick_link::stop_step::StopStep;
-use carrick_protocol::ids::{ProducerId, TopicName, TopicPartition};
+use carrick_protocol::ids::{ProducerId, TopicPartition};
 use carrick_storage::log::LogError;
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
@@ -58,7 +59,7 @@ pub struct Cutter {
 
 /// The cuts of one topic: none if it was cut before.
 struct Cuts {
-    topic: TopicName,
+    topic: Arc<Topic>,
     partitions: Vec<Cut>,
 }
 
@@ -88,23 +89,28 @@ impl Cutter {
         let checked = parallel::each(FLUSH_THREADS, stops, |stop| self.checked(stop));
         StopStep::MirrorFlushed.reached();
         self.keep_reports(stops, &checked)?;
-        let cut: Vec<Result<Cuts, CatalogError>> = checked
+        let mut cut: Vec<Result<Cuts, CatalogError>> = checked
             .into_iter()
             .zip(stops)
-            .map(|(topic, stop)| self.cut(&*topic?, stop.is_forced))
+            .map(|(topic, stop)| self.cut_or_gone(topic?, stop.is_forced))
             .collect();
         StopStep::PartitionsCut.reached();
         let done: Vec<&Cuts> = cut.iter().flatten().collect();
         self.lift_producer_ids(&done)?;
-        self.persist(stops, &cut)?;
+        self.persist(stops, &mut cut)?;
         Ok(cut.into_iter().map(|cuts| Ok(cuts?.outcomes())).collect())
     }
 
     /// The topic, if nothing is known that keeps it from being cut.
     fn checked(&self, stop: &MirrorStop) -> Result<Arc<Topic>, CatalogError> {
         let name = &stop.record.topic;
-        let topic = self.topics.topic(name);
-        let topic = topic.ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
+        let gone = || CatalogError::NoSuchTopic(name.clone());
+        let topic = self.topics.topic(name).ok_or_else(gone)?;
+        // Looked at after the topic: what is of this mirror is no older than it.
+        let stored = self.meta.get::<MirrorKeyspace>(name).map_err(storage)?;
+        if !stored.is_some_and(|stored| stored.is_of_same(&stop.record)) {
+            return Err(gone());
+        }
         if topic.is_mirror() {
             for partition in topic.partitions().iter() {
                 match partition.check_cut() {
@@ -125,9 +131,12 @@ impl Cutter {
         stops: &[MirrorStop],
         topics: &[Result<Arc<Topic>, CatalogError>],
     ) -> Result<(), CatalogError> {
+        let still = self.topics.hold_still();
         let mut batch = MetaBatch::new();
         for (stop, topic) in stops.iter().zip(topics) {
-            let Ok(topic) = topic else { continue };
+            let Some(topic) = topic.as_ref().ok().filter(|it| self.topics.is_there(it)) else {
+                continue;
+            };
             let name = topic.name();
             let kept = self.meta.get::<RpoReportKeyspace>(name).map_err(storage)?;
             if topic.is_mirror() && kept.is_none() {
@@ -135,13 +144,23 @@ impl Cutter {
             }
         }
         self.meta.commit(batch).map_err(storage)?;
+        drop(still);
         breaks::here(StopStep::ReportStored)
             .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
-    fn cut(&self, topic: &Topic, is_forced: bool) -> Result<Cuts, CatalogError> {
+    /// The partitions of a topic that was deleted meanwhile are closed: that is no failure.
+    fn cut_or_gone(&self, topic: Arc<Topic>, is_forced: bool) -> Result<Cuts, CatalogError> {
+        let cuts = self.cut(&topic, is_forced);
+        match cuts {
+            Err(_) if !self.topics.is_there(&topic) => Err(no_such(&topic)),
+            cuts => cuts,
+        }
+    }
+
+    fn cut(&self, topic: &Arc<Topic>, is_forced: bool) -> Result<Cuts, CatalogError> {
         let mut cuts = Cuts {
-            topic: topic.name().clone(),
+            topic: Arc::clone(topic),
             partitions: Vec::new(),
         };
         if !topic.is_mirror() {
@@ -178,28 +197,38 @@ impl Cutter {
             .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
+    /// Stores the end of all that was cut. What was deleted meanwhile is refused.
     fn persist(
         &self,
         stops: &[MirrorStop],
-        cut: &[Result<Cuts, CatalogError>],
+        cut: &mut [Result<Cuts, CatalogError>],
     ) -> Result<(), CatalogError> {
-        let mut batch = MetaBatch::new();
-        let mut names = Vec::new();
-        for (stop, cuts) in stops.iter().zip(cut) {
+        let mut ended = Vec::new();
+        for (stop, cuts) in stops.iter().zip(&*cut) {
             let Ok(cuts) = cuts else { continue };
+            let mut batch = MetaBatch::new();
             batch.put::<MirrorKeyspace>(&stop.record.topic, &stop.record);
             batch.delete::<SourceSightKeyspace>(&stop.record.topic);
-            if !cuts.partitions.is_empty() {
-                names.push(cuts.topic.clone());
+            ended.push((Arc::clone(&cuts.topic), batch));
+        }
+        let Some((first, _)) = ended.first() else {
+            return Ok(());
+        };
+        let first = first.name().clone();
+        let are_there = self.topics.finish_cut(ended);
+        let are_there = are_there.map_err(|error| refused(&first, error))?;
+        let ended = cut.iter_mut().filter(|cuts| cuts.is_ok());
+        for (cuts, is_there) in ended.zip(are_there) {
+            if let (Ok(gone), false) = (&*cuts, is_there) {
+                *cuts = Err(no_such(&gone.topic));
             }
         }
-        let Some(first) = names.first() else {
-            return self.meta.commit(batch).map_err(storage);
-        };
-        self.topics
-            .finish_cut(&names, batch)
-            .map_err(|error| refused(first, error))
+        Ok(())
     }
+}
+
+fn no_such(topic: &Topic) -> CatalogError {
+    CatalogError::NoSuchTopic(topic.name().clone())
 }
 
 fn not_cut(partition: &Partition, error: &PartitionError) -> CatalogError {
@@ -227,7 +256,7 @@ impl Cuts {
     fn outcomes(&self) -> Vec<PartitionCut> {
         let partitions = (0..).zip(&self.partitions);
         let outcome = |(partition, cut): (i32, &Cut)| PartitionCut {
-            partition: TopicPartition::new(self.topic.clone(), partition),
+            partition: TopicPartition::new(self.topic.name().clone(), partition),
             mirror_end: cut.mirror_end,
             aborted_transactions: u32::try_from(cut.aborted.len()).unwrap_or(u32::MAX),
             leader_epoch: cut.leader_epoch,

@@ -21,18 +21,22 @@ use crate::records::link_secret::{LinkSecretKeyspace, Sealed, of_link};
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
+use crate::topic::Catalog;
 
-/// Links, mirrors and reports as they survive a restart.
+/// Links, mirrors and reports as they survive a restart. What is written of a mirror is written while
+/// no topic can be deleted: of one that is gone nothing comes back.
 pub struct Store {
     meta: Arc<MetaStore>,
+    topics: Arc<Catalog>,
     vault: Vault,
 }
 
 impl Store {
     /// The store in `meta`, with the key of secrets in the folder `data_dir`.
-    pub fn new(meta: Arc<MetaStore>, data_dir: &Path) -> Self {
+    pub fn new(meta: Arc<MetaStore>, topics: Arc<Catalog>, data_dir: &Path) -> Self {
         Store {
             meta,
+            topics,
             vault: Vault::new(data_dir),
         }
     }
@@ -132,6 +136,10 @@ impl LinkStore for Store {
         Ok(mirrors.into_iter().map(|(_, mirror)| mirror).collect())
     }
 
+    fn load_mirror(&self, topic: &TopicName) -> Result<Option<MirrorRecord>, StoreError> {
+        self.meta.get::<MirrorKeyspace>(topic).map_err(failed)
+    }
+
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
         let mut batch = self.meta.batch();
         self.put_secrets(link, &mut batch)?;
@@ -158,8 +166,13 @@ impl LinkStore for Store {
     }
 
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
+        let _still = self.topics.hold_still();
         let mut batch = self.meta.batch();
         for mirror in mirrors {
+            let stored = self.load_mirror(&mirror.topic)?;
+            if !stored.is_some_and(|stored| stored.is_of_same(mirror)) {
+                continue;
+            }
             batch.put::<MirrorKeyspace>(&mirror.topic, mirror);
             // A cut that was broken off, and then given up, leaves its report behind.
             let has_report = matches!(
@@ -174,6 +187,7 @@ impl LinkStore for Store {
     }
 
     fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
+        let _still = self.topics.hold_still();
         let mut batch = self.meta.batch();
         for report in reports {
             let topic =
@@ -199,6 +213,7 @@ impl LinkStore for Store {
     }
 
     fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError> {
+        let _still = self.topics.hold_still();
         let mut batch = self.meta.batch();
         for sight in sights {
             let mirror = self

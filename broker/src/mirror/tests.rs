@@ -544,10 +544,12 @@ fn links_are_stored_and_a_deleted_one_takes_its_mirrors_records_with_it() {
         link: LinkName::new("east").unwrap(),
         ..record()
     };
-    rig.ports
-        .store
-        .save_mirrors(std::slice::from_ref(&other))
-        .unwrap();
+    let named = MirrorTopicSpec {
+        topic: other.topic.clone(),
+        source_topic_id: TopicId::ZERO,
+        ..spec(2)
+    };
+    rig.create(named, other.clone()).unwrap();
     rig.ports.store.delete_link(&link.name).unwrap();
     rig.ports.store.delete_link(&link.name).unwrap();
     assert!(rig.ports.store.load_links().unwrap().is_empty());

@@ -151,6 +151,21 @@ pub(crate) mod breaks {
         static PASSED_BEFORE: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
     }
 
+    #[cfg(test)]
+    type Act = (StopStep, Box<dyn FnOnce()>);
+
+    #[cfg(test)]
+    thread_local! {
+        /// What happens when this thread passes a step.
+        static ACT: std::cell::Cell<Option<Act>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// `act` happens when this thread passes `step` for the first time.
+    #[cfg(test)]
+    pub(crate) fn act_at(step: StopStep, act: impl FnOnce() + 'static) {
+        ACT.set(Some((step, Box::new(act))));
+    }
+
     /// Breaks what this thread does off at one place, after passing so many.
     #[cfg(test)]
     pub(crate) fn after(places: u32) {
@@ -166,6 +181,10 @@ pub(crate) mod breaks {
     #[cfg(test)]
     pub(crate) fn here(step: StopStep) -> Result<(), PartitionError> {
         step.reached();
+        match ACT.take() {
+            Some((at, act)) if at == step => act(),
+            other => ACT.set(other),
+        }
         match PASSED_BEFORE.get() {
             None => Ok(()),
             Some(0) => {

@@ -178,21 +178,63 @@ impl Catalog {
     ) -> Result<Arc<Topic>, TopicError> {
         let _one_at_a_time = self.changes.lock();
         let topic = self.existing(name)?;
+        self.grow(&topic, total, by_link, extra)?;
+        Ok(topic)
+    }
+
+    /// The same of a mirror by its link, if that very topic is there still: not one that was made
+    /// under its name since.
+    ///
+    /// # Errors
+    /// As [`add_partitions`](Self::add_partitions), and `Unknown` if it is gone.
+    pub fn grow_mirror(
+        &self,
+        topic: &Arc<Topic>,
+        total: i32,
+        extra: MetaBatch,
+    ) -> Result<(), TopicError> {
+        let _one_at_a_time = self.changes.lock();
+        if !self.is_there(topic) {
+            return Err(TopicError::Unknown(topic.name().to_string()));
+        }
+        self.grow(topic, total, true, extra)
+    }
+
+    /// The caller holds `changes`.
+    fn grow(
+        &self,
+        topic: &Topic,
+        total: i32,
+        by_link: bool,
+        extra: MetaBatch,
+    ) -> Result<(), TopicError> {
         let state = topic.state();
-        check_growth(&topic, total, by_link)?;
+        check_growth(topic, total, by_link)?;
         let first = i32::try_from(state.partitions.len()).unwrap_or(i32::MAX);
         let added = self.open_new(topic.name(), first..total, &state.config, state.is_mirror)?;
         let all: Vec<_> = state.partitions.iter().chain(&added).cloned().collect();
         let mut batch = extra;
-        batch.put::<TopicKeyspace>(topic.name(), &record_of(&topic, &all, state.is_mirror));
+        batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &all, state.is_mirror));
         if let Err(error) = self.meta.commit(batch) {
             self.remove_logs(&added);
             return Err(error.into());
         }
         topic.update(|state| state.partitions = all.clone().into());
         self.images.changed();
-        tracing::info!(topic = name, partitions = total, "partitions added");
-        Ok(topic)
+        tracing::info!(topic = %topic.name(), partitions = total, "partitions added");
+        Ok(())
+    }
+
+    /// While this is held no topic comes, goes or changes. What is looked at and then written about
+    /// a topic under it is not overtaken by its deletion.
+    pub fn hold_still(&self) -> impl Drop + '_ {
+        self.changes.lock()
+    }
+
+    /// Whether that very topic is there: it was not deleted, even if another has its name now.
+    pub fn is_there(&self, topic: &Arc<Topic>) -> bool {
+        let named = self.topic(topic.name());
+        named.is_some_and(|named| Arc::ptr_eq(&named, topic))
     }
 
     /// Checks what [`add_partitions`](Self::add_partitions) would check, and changes nothing.
@@ -298,20 +340,31 @@ impl Catalog {
         Ok(())
     }
 
-    /// Persists that these topics, whose partitions are all cut, are no mirrors any more, in one
-    /// RocksDB batch with `extra`; then opens them for writes. Blocks on disk.
+    /// Persists that these topics, whose partitions are all cut, are no mirrors any more, each with
+    /// what else is to be stored of it, in one RocksDB batch; then opens them for writes. One that
+    /// was deleted since is left out, and so is what was to be stored of it: false is answered for
+    /// it. Blocks on disk.
     ///
     /// # Errors
     /// Nothing was persisted and all stay fenced; it may be called again.
-    pub fn finish_cut(&self, names: &[TopicName], extra: MetaBatch) -> Result<(), TopicError> {
+    pub fn finish_cut(&self, cut: Vec<(Arc<Topic>, MetaBatch)>) -> Result<Vec<bool>, TopicError> {
         let _one_at_a_time = self.changes.lock();
-        let topics: Vec<_> = names
-            .iter()
-            .map(|name| self.existing(name))
-            .collect::<Result<_, _>>()?;
-        let mut batch = extra;
-        for topic in &topics {
-            batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &topic.partitions(), false));
+        let mut batch = MetaBatch::new();
+        let mut topics = Vec::new();
+        let mut are_there = Vec::new();
+        for (topic, extra) in cut {
+            let is_there = self.is_there(&topic);
+            are_there.push(is_there);
+            if !is_there {
+                continue;
+            }
+            batch.append(extra);
+            // One that was cut before needs nothing more.
+            if topic.is_mirror() {
+                let record = record_of(&topic, &topic.partitions(), false);
+                batch.put::<TopicKeyspace>(topic.name(), &record);
+                topics.push(topic);
+            }
         }
         breaks::here(StopStep::EndReady)?;
         self.meta.commit(batch)?;
@@ -323,7 +376,7 @@ impl Catalog {
             }
         }
         StopStep::Opened.reached();
-        Ok(())
+        Ok(are_there)
     }
 
     fn existing(&self, name: &str) -> Result<Arc<Topic>, TopicError> {

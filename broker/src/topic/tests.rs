@@ -111,7 +111,9 @@ async fn a_cut_topic_is_writable_for_good() {
         partition.cut(crate::clock::now_ms()).unwrap();
     }
     assert!(topic.is_mirror());
-    catalog.finish_cut(&[name], Default::default()).unwrap();
+    let mirror = catalog.topic(&name).unwrap();
+    let cut = vec![(mirror, Default::default())];
+    assert_eq!(catalog.finish_cut(cut).unwrap(), [true]);
     assert_eq!(topic.partition(1).unwrap().mode(), Mode::Writable);
     drop(topic);
     let it = it.restart(&[]).await;

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::ports::TargetError;
+use crate::record::MirrorRecord;
 use crate::replicator::task::Report;
 use crate::source::{BoxFuture, ClusterInfo, ClusterMetadata, FaultKind, SourceError};
 use crate::state::{MirrorError, MirrorStatus};
@@ -280,7 +281,7 @@ impl Supervisor {
                 error,
                 detail,
             } => {
-                self.fail_mirror(partition.topic, error, detail);
+                self.fail_mirror_of(&partition, error, detail);
             }
             Report::NotOpened {
                 partition,
@@ -291,7 +292,7 @@ impl Supervisor {
             }
             Report::NotOpened { partition, error } => {
                 let detail = format!("partition {}: {error}", partition.partition);
-                self.fail_mirror(partition.topic, MirrorError::Unknown, detail);
+                self.fail_mirror_of(&partition, MirrorError::Unknown, detail);
             }
             Report::Redirect {
                 partition,
@@ -307,9 +308,21 @@ impl Supervisor {
         }
     }
 
-    fn fail_mirror(&mut self, topic: TopicName, error: MirrorError, detail: String) {
+    fn fail_mirror_of(&mut self, partition: &TopicPartition, error: MirrorError, detail: String) {
+        let found = self
+            .shared
+            .inner()
+            .mirrors
+            .get(&partition.topic)
+            .map(|it| it.record.clone());
+        if let Some(record) = found {
+            self.fail_mirror(record, error, detail);
+        }
+    }
+
+    fn fail_mirror(&mut self, failed: MirrorRecord, error: MirrorError, detail: String) {
         self.beside
-            .spawn(Arc::clone(&self.shared).fail_mirror(topic, error, detail));
+            .spawn(Arc::clone(&self.shared).fail_mirror(failed, error, detail));
     }
 }
 

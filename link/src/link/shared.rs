@@ -249,7 +249,7 @@ impl LinkShared {
             .await??;
         let mut inner = self.inner();
         for record in records {
-            inner.put_mirror(record);
+            inner.set_mirror(record);
         }
         Ok(())
     }
@@ -287,19 +287,21 @@ impl LinkShared {
         Some(now_ms - *mirror.missing_since_ms.get_or_insert(now_ms))
     }
 
-    /// Makes a mirror `FAILED`, unless its state doesn't allow that any more.
+    /// Makes a mirror `FAILED`, unless its state doesn't allow that any more. `failed` is its record
+    /// as it was when that was found.
     pub(crate) async fn fail_mirror(
         self: Arc<Self>,
-        topic: TopicName,
+        failed: MirrorRecord,
         error: MirrorError,
         detail: String,
     ) {
         let _change = self.change.lock().await;
+        let topic = failed.topic.clone();
         let record = self
             .inner()
             .mirrors
             .get(&topic)
-            .filter(|mirror| !mirror.is_cut_begun)
+            .filter(|mirror| !mirror.is_cut_begun && mirror.record.is_of_same(&failed))
             .map(|mirror| mirror.record.clone());
         let Some(mut record) = record else {
             return;
@@ -316,8 +318,7 @@ impl LinkShared {
         if let Err(error) = self.store_mirrors(vec![record.clone()]).await {
             tracing::error!(link = %self.name, %topic, %error, "the failure could not be stored");
             let mut inner = self.inner();
-            inner.put_mirror(record);
-            if let Some(mirror) = inner.mirrors.get_mut(&topic) {
+            if let Some(mirror) = inner.set_mirror(record) {
                 mirror.is_unstored = true;
             }
         }
@@ -498,19 +499,16 @@ impl Inner {
         self.runs() || may_recover
     }
 
-    /// Adds a mirror, or sets its record.
-    pub(crate) fn put_mirror(&mut self, record: MirrorRecord) {
-        match self.mirrors.get_mut(&record.topic) {
-            Some(mirror) => {
-                mirror.record = record;
-                mirror.is_unstored = false;
-                mirror.waits_for = None;
-                mirror.fit_statuses();
-            }
-            None => {
-                self.mirrors
-                    .insert(record.topic.clone(), Mirror::new(record));
-            }
+    /// Sets the record of a mirror. One whose topic was deleted meanwhile does not come back.
+    pub(crate) fn set_mirror(&mut self, record: MirrorRecord) -> Option<&mut Mirror> {
+        let mirror = self.mirrors.get_mut(&record.topic)?;
+        if !mirror.record.is_of_same(&record) {
+            return None;
         }
+        mirror.record = record;
+        mirror.is_unstored = false;
+        mirror.waits_for = None;
+        mirror.fit_statuses();
+        Some(mirror)
     }
 }

@@ -119,13 +119,13 @@ impl Supervisor {
         match verdict {
             Verdict::Same => true,
             Verdict::Grown(count) => {
-                let grown = grow(Arc::clone(&self.shared), topic.clone(), count);
+                let grown = grow(Arc::clone(&self.shared), record.clone(), count);
                 self.beside.spawn(async move { drop(grown.await) });
                 true
             }
             Verdict::Missing if missing_for_ms >= topics::MISSING_MAX_MS => {
                 let (error, detail) = topics::missing(record);
-                self.fail_mirror(topic.clone(), error, detail);
+                self.fail_mirror(record.clone(), error, detail);
                 false
             }
             Verdict::Missing => false,
@@ -134,7 +134,7 @@ impl Supervisor {
                 false
             }
             Verdict::Failed(error, detail) => {
-                self.fail_mirror(topic.clone(), error, detail);
+                self.fail_mirror(record.clone(), error, detail);
                 false
             }
         }
@@ -215,11 +215,7 @@ impl Supervisor {
                 record.source_topic
             );
             self.leads.retain(|key, _| key.topic != record.source_topic);
-            self.fail_mirror(
-                record.topic.clone(),
-                MirrorError::NonMonotonicSourceEpoch,
-                detail,
-            );
+            self.fail_mirror(record.clone(), MirrorError::NonMonotonicSourceEpoch, detail);
         }
     }
 }
@@ -250,31 +246,32 @@ async fn tell(shared: Arc<LinkShared>, news: Vec<(TopicPartition, LeaderEpoch, S
 /// As [`crate::ports::TopicCatalog::add_partitions`]; it is logged.
 pub(crate) async fn grow(
     shared: Arc<LinkShared>,
-    topic: TopicName,
+    grown: MirrorRecord,
     count: i32,
 ) -> Result<(), LinkError> {
     let _change = shared.change.lock().await;
+    let topic = &grown.topic;
     let record = shared
         .inner()
         .mirrors
-        .get(&topic)
-        .filter(|mirror| mirror.is_wanted())
+        .get(topic)
+        .filter(|mirror| mirror.is_wanted() && mirror.record.is_of_same(&grown))
         .map(|mirror| mirror.record.clone());
     let Some(mut record) = record.filter(|record| record.partitions < count) else {
         return Ok(());
     };
     record.partitions = count;
     let stored = record.clone();
-    let grown = shared
+    let added = shared
         .blocking(move |ports| ports.catalog.add_partitions(&stored, count))
         .await?;
     let link = &shared.name;
-    if let Err(error) = grown {
+    if let Err(error) = added {
         tracing::error!(%link, %topic, %error, "partitions could not be added");
         return Err(error.into());
     }
     tracing::info!(%link, %topic, partitions = count, "the source topic has grown");
-    shared.inner().put_mirror(record);
+    shared.inner().set_mirror(record);
     shared.reconcile();
     Ok(())
 }

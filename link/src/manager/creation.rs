@@ -12,7 +12,7 @@ use std::sync::Arc;
 use carrick_protocol::ids::TopicName;
 
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
+use crate::link::shared::{LinkShared, Mirror};
 use crate::ports::CatalogError;
 use crate::record::{MirrorRecord, NewMirrorTopic};
 use crate::state::MirrorStatus;
@@ -226,7 +226,7 @@ fn show(
     let mut inner = shared.inner();
     // A stopped mirror of that name, whose topic was deleted, must not lend its figures to the new
     // one.
-    inner.mirrors.remove(&record.topic);
-    inner.put_mirror(record.clone());
+    let mirror = Mirror::new(record.clone());
+    inner.mirrors.insert(record.topic.clone(), mirror);
     Ok(record)
 }

@@ -22,7 +22,7 @@ use super::alter::{Outcomes, all_failed};
 use super::rpo::{self, Draft};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
-use crate::ports::{LinkStore, Ports, StoreError};
+use crate::ports::{CatalogError, LinkStore, Ports, StoreError, TargetError};
 use crate::record::{MirrorRecord, MirrorStop, PartitionCut, StopKind};
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
@@ -217,8 +217,17 @@ pub(super) async fn cut(
         }
         let outcome = match end {
             End::Stopped { record, report } => {
-                inner.put_mirror(*record);
+                inner.set_mirror(*record);
                 Ok(Some(*report))
+            }
+            End::Refused { record, error, .. } if is_gone(&error) => {
+                let link = &shared.name;
+                tracing::warn!(%link, %topic, "the topic was deleted while its mirror was cut");
+                let known = inner.mirrors.get(&topic);
+                if known.is_some_and(|mirror| mirror.record.is_of_same(&record)) {
+                    inner.mirrors.remove(&topic);
+                }
+                Err(error)
             }
             End::Refused { error, .. } => {
                 let link = &shared.name;
@@ -265,8 +274,21 @@ enum End {
         record: Box<MirrorRecord>,
         report: Box<RpoReport>,
     },
-    /// It is a mirror still; `is_begun` if only another cut leads on.
-    Refused { error: LinkError, is_begun: bool },
+    /// It is a mirror still, unless it is gone; `is_begun` if only another cut leads on.
+    Refused {
+        record: Box<MirrorRecord>,
+        error: LinkError,
+        is_begun: bool,
+    },
+}
+
+/// Whether the topic isn't there any more.
+pub(super) fn is_gone(error: &LinkError) -> bool {
+    matches!(
+        error,
+        LinkError::Catalog(CatalogError::NoSuchTopic(_))
+            | LinkError::Target(TargetError::NoSuchPartition)
+    )
 }
 
 fn stop(
@@ -286,8 +308,8 @@ fn stop(
                 is_forced,
             }),
             Err(error) => {
-                let end = refused(ports, &record.topic, error.into());
-                ends.push((record.topic, end));
+                let topic = record.topic.clone();
+                ends.push((topic, refused(ports, record, error.into())));
             }
         }
     }
@@ -300,7 +322,7 @@ fn stop(
         let topic = stop.record.topic.clone();
         let end = match cut {
             Ok(partitions) => stopped(ports, stop, &partitions),
-            Err(error) => refused(ports, &topic, error.into()),
+            Err(error) => refused(ports, stop.record, error.into()),
         };
         ends.push((topic, end));
     }
@@ -321,7 +343,11 @@ fn stopped(ports: &Ports, stop: MirrorStop, partitions: &[PartitionCut]) -> End 
     }
 }
 
-fn refused(ports: &Ports, topic: &TopicName, error: LinkError) -> End {
-    let is_begun = !matches!(ports.store.load_report(topic), Ok(None));
-    End::Refused { error, is_begun }
+fn refused(ports: &Ports, record: MirrorRecord, error: LinkError) -> End {
+    let is_begun = !matches!(ports.store.load_report(&record.topic), Ok(None));
+    End::Refused {
+        record: Box::new(record),
+        error,
+        is_begun,
+    }
 }

@@ -185,6 +185,9 @@ impl LinkManager {
         for outcome in outcomes {
             match outcome.result {
                 Ok(_) => {}
+                Err(error) if cut::is_gone(&error) => {}
+                // Deleted before it was looked at.
+                Err(LinkError::NotAMirror(_)) => {}
                 Err(LinkError::Catalog(_) | LinkError::Target(_)) => {
                     faulted.extend(TopicName::new(&outcome.topic));
                 }
@@ -192,9 +195,10 @@ impl LinkManager {
             }
         }
         let forced = run(cut::failover(Arc::clone(shared), faulted, true)).await?;
+        let forced = forced.into_values().map(|outcome| outcome.map(drop));
         forced
-            .into_values()
-            .try_for_each(|outcome| outcome.map(drop))
+            .filter(|outcome| !outcome.as_ref().is_err_and(cut::is_gone))
+            .collect()
     }
 
     pub(super) async fn do_delete_link(&self, name: &str, force: bool) -> Result<(), LinkError> {

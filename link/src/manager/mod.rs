@@ -389,10 +389,30 @@ impl LinkManager {
         self.do_verify(topic, options, progress).await
     }
 
-    /// The broker has deleted that topic, and its mirror record with it, in one write.
+    /// The broker has deleted that topic, and its mirror record with it, in one write. Blocks on
+    /// disk.
+    ///
+    /// By now a mirror of that name may have been made anew: what was known before the store was
+    /// looked at, and isn't there, is gone.
     pub fn topic_deleted(&self, topic: &TopicName) {
-        for link in self.links.read().values() {
-            if link.inner().mirrors.remove(topic).is_some() {
+        let links: Vec<Arc<LinkShared>> = self.links.read().values().cloned().collect();
+        let record = |link: &LinkShared| Some(link.inner().mirrors.get(topic)?.record.clone());
+        let known: Vec<_> = links.iter().map(|link| record(link)).collect();
+        let stored = self.ports.store.load_mirror(topic).ok().flatten();
+        for (link, known) in links.iter().zip(known) {
+            let is_gone = |record: &MirrorRecord| {
+                !stored
+                    .as_ref()
+                    .is_some_and(|stored| stored.is_of_same(record))
+            };
+            let Some(gone) = known.filter(is_gone) else {
+                continue;
+            };
+            let mut inner = link.inner();
+            let mirror = inner.mirrors.get(topic);
+            if mirror.is_some_and(|mirror| mirror.record.is_of_same(&gone)) {
+                inner.mirrors.remove(topic);
+                drop(inner);
                 link.reconcile();
             }
         }

@@ -381,7 +381,7 @@ async fn act_on(shared: &Arc<LinkShared>, words: Words) {
         let missing_for_ms = shared.missing_for_ms(&topic, is_missing).unwrap_or(0);
         let failure = match word.verdict {
             Verdict::Grown(count) => {
-                let grown = watch::grow(Arc::clone(shared), topic.clone(), count).await;
+                let grown = watch::grow(Arc::clone(shared), word.record.clone(), count).await;
                 if let Err(error) = grown {
                     waits_for = Some(format!(
                         "new partitions, which can't be added here: {error}"
@@ -396,7 +396,10 @@ async fn act_on(shared: &Arc<LinkShared>, words: Words) {
             Verdict::Missing | Verdict::Same | Verdict::Unclear(_) => None,
         };
         match failure {
-            Some((error, detail)) => Arc::clone(shared).fail_mirror(topic, error, detail).await,
+            Some((error, detail)) => {
+                let shared = Arc::clone(shared);
+                shared.fail_mirror(word.record, error, detail).await;
+            }
             None => note_wait(shared, &[topic], waits_for),
         }
     }

@@ -2,6 +2,7 @@
 
 mod closest;
 mod creation;
+mod deleted;
 mod faults;
 mod groups;
 mod limits;
@@ -545,6 +546,7 @@ async fn links_with_mirrors_are_deleted_only_by_force() {
 #[tokio::test(start_paused = true)]
 async fn a_deleted_mirror_topic_is_forgotten() {
     let world = World::mirroring("orders", 1).await;
+    world.here.delete_topic("orders");
     world
         .manager
         .topic_deleted(&TopicName::new("orders").unwrap());

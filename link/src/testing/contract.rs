@@ -38,6 +38,8 @@ pub trait Harness {
     fn mirror(&self) -> TopicPartition;
     /// A partition of a new topic that is no mirror.
     fn ordinary(&self) -> TopicPartition;
+    /// The topic is deleted, and what is kept of its mirror with it.
+    fn delete(&self, topic: &TopicName);
     /// Makes the mirror an ordinary topic, as failover does.
     fn cut(&self, partition: &TopicPartition);
 }
@@ -64,6 +66,7 @@ pub fn all(harness: &dyn Harness) {
     store::a_link_goes_with_its_mirrors(harness);
     store::mirrors_are_kept_as_they_were_saved_last(harness);
     store::reports_are_replaced_all_or_none(harness);
+    store::nothing_is_written_of_a_mirror_that_is_gone(harness);
     store::a_report_goes_when_its_mirror_goes_on(harness);
     leader_epochs_of_mirrors_go_up_and_never_back(harness);
     sights_are_kept_of_live_mirrors_only(harness);
@@ -457,6 +460,10 @@ mod tests {
             let topic = self.name();
             self.here.add_topic(&topic, 1);
             TopicPartition::new(topic, 0)
+        }
+
+        fn delete(&self, topic: &TopicName) {
+            self.here.delete_topic(topic);
         }
 
         fn cut(&self, partition: &TopicPartition) {

@@ -82,6 +82,7 @@ struct State {
 #[derive(Debug, Clone, Default)]
 pub struct FakeHere {
     state: Arc<Mutex<State>>,
+    before_save: Arc<Mutex<Option<store::Act>>>,
 }
 
 impl FakeHere {
@@ -276,6 +277,12 @@ impl State {
         self.store_error.clone().map_or(Ok(()), Err)
     }
 
+    /// Whether that mirror, and not another of its name, is there.
+    fn has_mirror(&self, record: &MirrorRecord) -> bool {
+        let stored = self.mirrors.get(&record.topic);
+        stored.is_some_and(|stored| stored.is_of_same(record))
+    }
+
     fn put_mirror(&mut self, record: &MirrorRecord) {
         let topic = record.topic.clone();
         self.history.push((topic.clone(), record.status));
@@ -313,9 +320,11 @@ impl State {
     /// All of a cut but its end.
     fn fence(&mut self, stop: &MirrorStop) -> Result<(), CatalogError> {
         let name = &stop.record.topic;
+        let is_there = self.has_mirror(&stop.record);
         let topic = self
             .topics
             .get_mut(name)
+            .filter(|_| is_there)
             .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
         if topic.is_mirror {
             let report = self.reports.entry(name.clone());
@@ -604,9 +613,11 @@ impl TopicCatalog for FakeHere {
         let mut state = self.state.lock();
         let name = &record.topic;
         state.can_store().map_err(not_stored)?;
+        let is_there = state.has_mirror(record);
         let topic = state
             .topics
             .get_mut(name)
+            .filter(|_| is_there)
             .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
         let count = usize::try_from(count).unwrap().max(topic.partitions.len());
         topic.partitions.resize_with(count, Log::default);

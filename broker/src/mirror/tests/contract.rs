@@ -90,6 +90,10 @@ impl Harness for Real {
         }
     }
 
+    fn delete(&self, topic: &TopicName) {
+        self.rig.topics.delete(topic, end_of_mirror(topic)).unwrap();
+    }
+
     fn cut(&self, partition: &TopicPartition) {
         let mut stop = stop(1);
         stop.record.topic = partition.topic.clone();

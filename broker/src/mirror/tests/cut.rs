@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use carrick_link::manager::{MirrorAction, NewLink, NewMirror, Selection};
 use carrick_link::ports::{TopicCatalog, TopicCut};
+use carrick_link::stop_step::StopStep;
 use carrick_link::testing::OneSource;
 use carrick_link::testing::source::FakeSource;
 use parking_lot::Mutex;
@@ -283,4 +284,44 @@ fn a_partition_whose_disk_has_failed_is_let_go_by_force_only() {
     let rig = Rig::open(&dir);
     assert_eq!(modes(&rig), [Mode::Writable, Mode::Writable]);
     assert!(epoch(&rig) >= let_go_at);
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
+    for step in [StopStep::ReportStored, StopStep::ProducerIdsLifted] {
+        let dir = tempfile::tempdir().unwrap();
+        let rig = Rig::with_mirror(&dir);
+        let users = TopicName::new("users").unwrap();
+        let (spec, record) = (spec(1), record());
+        let spec = MirrorTopicSpec {
+            topic: users.clone(),
+            source_topic_id: TopicId::ZERO,
+            ..spec
+        };
+        let record = MirrorRecord {
+            topic: users.clone(),
+            ..record
+        };
+        rig.create(spec, record).unwrap();
+        let mut door = rig.door(0, 1);
+        door.append(transactional(0, 900, 0), Offset(3)).unwrap();
+        let mut second = stop(1);
+        second.record.topic = users.clone();
+        second.report.topic = users.to_string();
+        let topics = Arc::clone(&rig.topics);
+        breaks::act_at(step, move || {
+            let orders = tp(0).topic;
+            topics.delete(&orders, end_of_mirror(&orders)).unwrap();
+        });
+        let cut = rig.ports.catalog.stop_mirrors(&[stop(1), second]).unwrap();
+        let gone = CatalogError::NoSuchTopic(tp(0).topic);
+        assert_eq!(cut[0], Err(gone), "{step:?}");
+        assert_eq!(cut[1].as_ref().map(Vec::len), Ok(1), "{step:?}");
+        let store = &rig.ports.store;
+        assert_eq!(store.load_mirror(&tp(0).topic), Ok(None));
+        assert_eq!(store.load_report(&tp(0).topic), Ok(None));
+        let users = rig.topics.topic(&users).unwrap();
+        assert!(!users.is_mirror());
+        assert_eq!(users.partition(0).unwrap().mode(), Mode::Writable);
+    }
 }

@@ -6,8 +6,10 @@ use carrick_protocol::ids::{Offset, TopicName};
 use uuid::Uuid;
 
 use super::{Harness, topics};
-use crate::ports::LinkStore;
-use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, PartitionSight, SourceSight};
+use crate::ports::{CatalogError, LinkStore};
+use crate::record::{
+    LinkFailure, LinkName, LinkRecord, MirrorRecord, MirrorStop, PartitionSight, SourceSight,
+};
 use crate::record::{NewMirrorTopic, StopKind};
 use crate::report::RpoReport;
 use crate::state::{LinkErrorCode, MirrorError, MirrorStatus};
@@ -160,6 +162,63 @@ pub fn mirrors_are_kept_as_they_were_saved_last(harness: &dyn Harness) {
     for mirror in [failed, stopping, third] {
         assert_eq!(stored_mirror(&*store, &mirror.topic), Some(mirror));
     }
+}
+
+/// A change that was under way when the topic was deleted writes nothing, neither of that mirror nor
+/// over one that was made under its name since.
+pub fn nothing_is_written_of_a_mirror_that_is_gone(harness: &dyn Harness) {
+    let (store, catalog) = (harness.store(), harness.catalog());
+    let old = mirror_of(harness, &harness.link());
+    let other = mirror_of(harness, &harness.link());
+    let paused = |record: &MirrorRecord| MirrorRecord {
+        status: MirrorStatus::Paused,
+        ..record.clone()
+    };
+    let stop = || MirrorStop {
+        record: MirrorRecord {
+            status: MirrorStatus::Stopped,
+            ..old.clone()
+        },
+        report: report(&old, 5),
+        kind: StopKind::Failover,
+        is_forced: true,
+    };
+    let seen = SourceSight {
+        topic: old.topic.clone(),
+        partitions: vec![PartitionSight {
+            partition: 0,
+            high_watermark: Offset(5),
+            seen_at_ms: 5,
+            caught_up_ms: None,
+        }],
+    };
+    let mut anew: NewMirrorTopic = topics::new(harness, &old.topic, 1);
+    anew.record.created_ms = old.created_ms + 1;
+    harness.delete(&old.topic);
+    for is_there_again in [false, true] {
+        let expected = is_there_again.then(|| anew.record.clone());
+        if is_there_again {
+            let created = catalog.create_mirrors(std::slice::from_ref(&anew));
+            assert_eq!(created, Ok(vec![Ok(())]));
+        }
+        let changes = [paused(&old), paused(&other)];
+        assert_eq!(store.save_mirrors(&changes), Ok(()));
+        assert_eq!(stored_mirror(&*store, &old.topic), expected);
+        assert_eq!(store.load_mirror(&old.topic), Ok(expected.clone()));
+        assert_eq!(store.load_mirror(&other.topic), Ok(Some(paused(&other))));
+        let gone = Err(CatalogError::NoSuchTopic(old.topic.clone()));
+        let cut = catalog.stop_mirrors(&[stop()]);
+        assert_eq!(cut, Ok(vec![gone.clone().map(|()| Vec::new())]));
+        assert_eq!(catalog.add_partitions(&old, 3), gone);
+        assert_eq!(stored_mirror(&*store, &old.topic), expected);
+        assert_eq!(store.load_report(&old.topic), Ok(None));
+    }
+    harness.delete(&old.topic);
+    assert_eq!(store.save_sights(std::slice::from_ref(&seen)), Ok(()));
+    assert_eq!(store.save_reports(&[report(&old, 5)]), Ok(()));
+    assert_eq!(store.load_report(&old.topic), Ok(None));
+    let sights = store.load_sights().expect("they can be read");
+    assert!(!sights.contains(&seen), "{sights:?}");
 }
 
 /// A later report replaces the earlier; one that can't be saved keeps the others out, too.

@@ -8,6 +8,22 @@ use crate::record::{LinkName, LinkRecord, MirrorRecord, SourceSight};
 use crate::report::RpoReport;
 use crate::state::MirrorStatus;
 
+/// Something that happens once.
+pub(super) struct Act(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an act")
+    }
+}
+
+impl FakeHere {
+    /// `act` happens when mirrors are about to be saved, before that.
+    pub fn happens_before_save(&self, act: impl FnOnce() + Send + 'static) {
+        *self.before_save.lock() = Some(Act(Box::new(act)));
+    }
+}
+
 impl LinkStore for FakeHere {
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError> {
         Ok(self.state.lock().links.values().cloned().collect())
@@ -15,6 +31,10 @@ impl LinkStore for FakeHere {
 
     fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError> {
         Ok(self.state.lock().mirrors.values().cloned().collect())
+    }
+
+    fn load_mirror(&self, topic: &TopicName) -> Result<Option<MirrorRecord>, StoreError> {
+        Ok(self.state.lock().mirrors.get(topic).cloned())
     }
 
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
@@ -38,9 +58,16 @@ impl LinkStore for FakeHere {
     }
 
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
+        let due = self.before_save.lock().take();
+        if let Some(Act(act)) = due {
+            act();
+        }
         let mut state = self.state.lock();
         state.can_store()?;
         for mirror in mirrors {
+            if !state.has_mirror(mirror) {
+                continue;
+            }
             state.put_mirror(mirror);
             let status = mirror.status;
             if !matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped) {
