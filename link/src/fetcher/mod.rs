@@ -1,16 +1,25 @@
 //! Fetches from one source broker, for every partition that it leads.
 //!
-//! One connection, one fetch session (KIP-227), one request in flight: answer N is handed to the
+//! One connection, one fetch session (KIP-227), one request in flight ([`serve`]): answer N is handed to the
 //! replicators, and request N+1 is sent at once, with positions told by the headers of N
 //! ([`slots`]). So N is checked and stored while N+1 travels. Bytes not yet stored are bounded
 //! ([`budget`]): a partition over its share is left out of the next request, which stalls no other.
+//!
+//! Over a long path that leaves the path idle while requests travel. There a partition that is far behind leaves the
+//! session, and is fetched by large requests over connections of their own ([`apart`]), several at once, until it is
+//! near the source's end. How many and how large is up to what the path takes ([`window`]); one partition alone is
+//! fetched in several stretches at once ([`stretches`]).
 //!
 //! Invariants:
 //! - After a connect no partition is fetched before its replicator has said from where.
 //! - A fetcher never judges records; it only reads their headers.
 
+mod apart;
 pub(crate) mod budget;
+mod serve;
 pub(crate) mod slots;
+mod stretches;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,22 +28,19 @@ use carrick_protocol::ids::{NodeId, TopicPartition};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::ports::Clock;
 use crate::record::LinkName;
 use crate::replicator::lag::Heartbeat;
-use crate::source::fetch::{
-    FetchLimits, FetchPosition, FetchResponse, FetchSession, SessionOutcome,
-};
-use crate::source::{FetchConnection, SourceCluster, SourceError, THROTTLE_MAX};
+use crate::source::fetch::{FetchLimits, FetchPosition, FetchSession};
+use crate::source::{FetchConnection, SourceCluster, SourceError};
 use crate::throttle::Throttle;
+use apart::Apart;
 use budget::Share;
 pub(crate) use budget::{Budget, InFlight};
 use slots::{Slot, Slots};
-
-/// With a partition left out for a moment, a long poll must not be long.
-const SHORT_POLL_MS: u32 = 10;
 
 /// What a fetcher is told.
 #[derive(Debug)]
@@ -78,6 +84,8 @@ pub(crate) struct Setup {
     pub(crate) rack: Arc<str>,
     /// Limits of each request.
     pub(crate) limits: FetchLimits,
+    /// What the session asks of one partition at a time, bytes.
+    pub(crate) partition_max_bytes: u32,
     /// A partition with more in flight is left out, bytes.
     pub(crate) share_max_bytes: usize,
     /// Between attempts.
@@ -126,11 +134,13 @@ pub(crate) fn spawn(setup: Setup) -> (FetcherHandle, JoinHandle<()>) {
         drained: Arc::clone(&drained),
     };
     let fetcher = Fetcher {
+        apart: Apart::new(setup.clone()),
         setup,
         slots: Slots::default(),
         commands: receiver,
         heartbeat,
         drained,
+        paused_until: None,
     };
     (handle, tokio::spawn(fetcher.run()))
 }
@@ -145,10 +155,13 @@ enum Left {
 
 struct Fetcher {
     setup: Setup,
+    apart: Apart,
     slots: Slots,
     commands: UnboundedReceiver<Command>,
     heartbeat: Arc<Heartbeat>,
     drained: Arc<Notify>,
+    /// Nothing is asked before.
+    paused_until: Option<Instant>,
 }
 
 impl Fetcher {
@@ -192,129 +205,6 @@ impl Fetcher {
                     Some(command) => self.take(command, None),
                     None => return Ok(None),
                 },
-            }
-        }
-    }
-
-    /// Fetches over one connection until it fails or nobody listens any more.
-    async fn serve(
-        &mut self,
-        session: &mut FetchSession,
-        connection: &dyn FetchConnection,
-    ) -> Left {
-        let version = connection.fetch_version();
-        session.reconnected(version);
-        self.slots.connected(version);
-        loop {
-            while let Ok(command) = self.commands.try_recv() {
-                self.take(command, Some(version));
-            }
-            let wanted = self.slots.wanted(self.setup.share_max_bytes);
-            if wanted.positions.is_empty() {
-                if self.commands.is_closed() && self.commands.is_empty() {
-                    return Left::Ended;
-                }
-                tokio::select! {
-                    command = self.commands.recv() => match command {
-                        Some(command) => self.take(command, Some(version)),
-                        None => return Left::Ended,
-                    },
-                    () = self.drained.notified() => {}
-                }
-                continue;
-            }
-            if let Some(wait) = self.setup.throttle.wait() {
-                if !self.listen_for(wait, Some(version)).await {
-                    return Left::Ended;
-                }
-                continue;
-            }
-            self.setup.budget.available().await;
-            let mut limits = self.setup.limits;
-            limits.max_bytes = limits
-                .max_bytes
-                .min(self.setup.throttle.request_max_bytes());
-            if wanted.is_short {
-                limits.max_wait_ms = limits.max_wait_ms.min(SHORT_POLL_MS);
-            }
-            let request = session.next_request(&wanted.positions, limits);
-            let sent_at_ms = self.setup.clock.now_ms();
-            let answer = match self.await_answer(connection.fetch(request), version).await {
-                Some(answer) => answer,
-                None => {
-                    if let Some(request) = session.close_request() {
-                        // The source forgets it by itself if this doesn't arrive.
-                        drop(connection.fetch(request));
-                    }
-                    return Left::Ended;
-                }
-            };
-            let pause = match answer {
-                Ok(response) => self.on_response(session, response, sent_at_ms),
-                Err(error @ SourceError::Broker { .. }) => {
-                    session.fail();
-                    let (link, broker) = (&self.setup.link, self.setup.broker);
-                    tracing::warn!(%link, %broker, %error, "fetch refused");
-                    Some(self.setup.backoff.next_wait())
-                }
-                Err(error) => return Left::Failed(error),
-            };
-            if let Some(pause) = pause
-                && !self.listen_for(pause, Some(version)).await
-            {
-                return Left::Ended;
-            }
-        }
-    }
-
-    /// The answer to a fetch, while commands are taken; `None` if nobody listens any more.
-    async fn await_answer(
-        &mut self,
-        mut fetching: crate::source::BoxFuture<'static, Result<FetchResponse, SourceError>>,
-        version: i16,
-    ) -> Option<Result<FetchResponse, SourceError>> {
-        loop {
-            tokio::select! {
-                answer = &mut fetching => return Some(answer),
-                command = self.commands.recv() => self.take(command?, Some(version)),
-            }
-        }
-    }
-
-    /// Hands an answer on; says how long to wait before the next request, if at all.
-    fn on_response(
-        &mut self,
-        session: &mut FetchSession,
-        response: FetchResponse,
-        sent_at_ms: i64,
-    ) -> Option<Duration> {
-        let throttle_ms = u64::try_from(response.throttle_time_ms).unwrap_or(0);
-        let throttle = Some(Duration::from_millis(throttle_ms).min(THROTTLE_MAX))
-            .filter(|throttle| !throttle.is_zero());
-        let (link, broker) = (self.setup.link.clone(), self.setup.broker);
-        match session.apply(response) {
-            SessionOutcome::Partitions(answers) => {
-                self.setup.backoff.reset();
-                let bytes = answers.iter().map(|answer| answer.data.records.len()).sum();
-                self.setup.throttle.charge(bytes);
-                for answer in answers {
-                    self.slots.answered(answer, sent_at_ms);
-                }
-                self.heartbeat
-                    .answered(sent_at_ms, bytes > 0 || throttle.is_some());
-                throttle
-            }
-            SessionOutcome::Restarted(why) => {
-                tracing::debug!(%link, %broker, why, "new fetch session");
-                // At once; but a source that refuses every session must not be asked in a tight
-                // loop.
-                let is_first = self.setup.backoff.failures() == 0;
-                let wait = self.setup.backoff.next_wait();
-                throttle.max((!is_first).then_some(wait))
-            }
-            SessionOutcome::Refused(error) => {
-                tracing::warn!(%link, %broker, %error, "fetch refused");
-                throttle.max(Some(self.setup.backoff.next_wait()))
             }
         }
     }

@@ -1,22 +1,30 @@
 //! The partitions of one fetcher: where each is, what the next request asks for, what an answer
 //! means for it.
 //!
-//! Invariant: a partition with a position is one whose answers so far were clean by their headers.
-//! Whatever else comes takes its position away, until its replicator, which judges the bytes, gives
-//! it a new one.
+//! Each is part of the fetch session, or far behind and fetched in stretches ([`super::stretches`]) apart from it.
+//!
+//! Invariants:
+//! - A partition with a position is one whose answers so far were clean by their headers. Whatever else comes takes its
+//!   position away, until its replicator, which judges the bytes, gives it a new one.
+//! - The session never asks for a partition while it is fetched in stretches. Until the session has asked for it again
+//!   and was answered, the session's silence says nothing of it ([`Share::busy_since_ms`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicPartition;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::budget::Share;
+use super::budget::{InFlight, Share};
+use super::stretches::{Answer, Next, Stretches};
 use crate::replicator::intake::predict;
 use crate::replicator::task::Message;
 use crate::replicator::{Event, Fetched};
-use crate::source::fetch::{FetchPosition, FetchedPartition};
+use crate::source::fetch::{FetchPosition, FetchedData, FetchedPartition};
+
+/// A partition leaves its stretches for the session once it is behind by this part of what made it leave the session.
+const SESSION_SHARE: u64 = 4;
 
 /// One partition of a fetcher.
 #[derive(Debug)]
@@ -29,6 +37,10 @@ pub(crate) struct Slot {
     pub(crate) share: Arc<Share>,
     /// Where it is: the generation that its replicator gave, and the next position.
     at: Option<(u64, FetchPosition)>,
+    /// It is far behind.
+    stretches: Option<Stretches>,
+    /// When it was last asked for in stretches, by a count of such requests.
+    turn: u64,
 }
 
 impl Slot {
@@ -39,6 +51,8 @@ impl Slot {
             events,
             share,
             at: None,
+            stretches: None,
+            turn: 0,
         }
     }
 
@@ -49,21 +63,57 @@ impl Slot {
             event,
         });
     }
+
+    fn hand_on(
+        &self,
+        generation: u64,
+        position: FetchPosition,
+        asked_at_ms: i64,
+        data: FetchedData,
+        in_flight: Option<InFlight>,
+    ) {
+        self.tell(Event::Fetched(Fetched {
+            generation,
+            position,
+            asked_at_ms,
+            data,
+            in_flight,
+        }));
+    }
 }
 
-/// What the next request shall ask for.
+/// What the session's next request shall ask for.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     /// Every partition of the session.
     pub(crate) positions: BTreeMap<TopicPartition, FetchPosition>,
-    /// Some partitions are left out because too much of theirs is in flight.
+    /// Some partitions are left out, and may be wanted again soon.
     pub(crate) is_short: bool,
+}
+
+/// A part of a request apart from the session.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Which partition.
+    pub(crate) partition: TopicPartition,
+    /// From where.
+    pub(crate) position: FetchPosition,
+    slot: u64,
+    stretch: u64,
+    /// What is asked for counts as in flight.
+    in_flight: InFlight,
 }
 
 /// The partitions of one fetcher, by their names at the source.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     slots: BTreeMap<TopicPartition, Slot>,
+    /// A partition that is behind by more is fetched in stretches; `None` for never.
+    far_behind_bytes: Option<u64>,
+    far_behind: BTreeSet<TopicPartition>,
+    /// Back from their stretches, and not asked for by the session yet.
+    returning: BTreeSet<TopicPartition>,
+    turns: u64,
 }
 
 impl Slots {
@@ -71,8 +121,27 @@ impl Slots {
         self.slots.is_empty()
     }
 
+    /// Partitions that are behind by more are fetched in stretches from their next answer on; `None` for never.
+    pub(crate) fn set_far_behind(&mut self, bytes: Option<u64>) {
+        self.far_behind_bytes = bytes;
+    }
+
+    /// Whether any is fetched in stretches.
+    pub(crate) fn is_far_behind(&self) -> bool {
+        !self.far_behind.is_empty()
+    }
+
+    /// Whether a partition fetched in stretches must go on to set free what is held.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let stretches = |partition| self.slots.get(partition)?.stretches.as_ref();
+        let mut all = self.far_behind.iter().filter_map(stretches);
+        all.any(Stretches::is_blocked)
+    }
+
     /// Adds a partition, in place of an older one of that name.
     pub(crate) fn add(&mut self, partition: TopicPartition, slot: Slot) {
+        self.far_behind.remove(&partition);
+        self.returning.remove(&partition);
         self.slots.insert(partition, slot);
     }
 
@@ -80,6 +149,8 @@ impl Slots {
     pub(crate) fn remove(&mut self, partition: &TopicPartition, id: u64) {
         if self.slots.get(partition).is_some_and(|slot| slot.id == id) {
             self.slots.remove(partition);
+            self.far_behind.remove(partition);
+            self.returning.remove(partition);
         }
     }
 
@@ -92,6 +163,16 @@ impl Slots {
     ) {
         if let Some(slot) = self.slots.get_mut(partition).filter(|slot| slot.id == id) {
             slot.at = at;
+            self.back_to_session(partition);
+        }
+    }
+
+    fn back_to_session(&mut self, partition: &TopicPartition) {
+        if self.far_behind.remove(partition) {
+            self.returning.insert(partition.clone());
+            if let Some(slot) = self.slots.get_mut(partition) {
+                slot.stretches = None;
+            }
         }
     }
 
@@ -110,8 +191,16 @@ impl Slots {
         }
     }
 
+    /// Nothing is fetched in stretches any more.
+    pub(crate) fn all_back_to_session(&mut self) {
+        while let Some(partition) = self.far_behind.first().cloned() {
+            self.back_to_session(&partition);
+        }
+    }
+
     /// The connection is gone.
     pub(crate) fn disconnected(&mut self, detail: &str) {
+        self.all_back_to_session();
         for slot in self.slots.values_mut() {
             slot.at = None;
             slot.tell(Event::Disconnected {
@@ -120,11 +209,14 @@ impl Slots {
         }
     }
 
-    /// Every partition that has a position and not more than `share_max_bytes` in flight.
+    /// Every partition of the session that has a position and not more than `share_max_bytes` in flight.
     pub(crate) fn wanted(&self, share_max_bytes: usize) -> Wanted {
-        let mut is_short = false;
+        let mut is_short = self.is_far_behind();
         let fetched = self.slots.iter().filter_map(|(partition, slot)| {
             let (_, position) = slot.at?;
+            if slot.stretches.is_some() {
+                return None;
+            }
             if slot.share.in_flight_bytes() > share_max_bytes {
                 is_short = true;
                 return None;
@@ -138,13 +230,31 @@ impl Slots {
         }
     }
 
-    /// Takes one partition's answer: moves its position ahead by the headers, and hands the bytes
+    /// The session is about to ask for `wanted`: those of it that it didn't ask for the last time, to be given to
+    /// [`Slots::asked`] once it was answered.
+    pub(crate) fn returned(&self, wanted: &Wanted) -> Vec<TopicPartition> {
+        let is_wanted = |partition: &&TopicPartition| wanted.positions.contains_key(*partition);
+        self.returning.iter().filter(is_wanted).cloned().collect()
+    }
+
+    /// The session has asked for these, and was answered.
+    pub(crate) fn asked(&mut self, returned: &[TopicPartition]) {
+        for partition in returned {
+            if self.returning.remove(partition)
+                && let Some(slot) = self.slots.get(partition)
+            {
+                slot.share.is_in_session();
+            }
+        }
+    }
+
+    /// Takes one partition's answer from the session: moves its position ahead by the headers, and hands the bytes
     /// to its replicator.
     pub(crate) fn answered(&mut self, answer: FetchedPartition, asked_at_ms: i64) {
         let Some(slot) = self.slots.get_mut(&answer.partition) else {
             return;
         };
-        let Some((generation, position)) = slot.at else {
+        let Some((generation, position)) = slot.at.filter(|_| slot.stretches.is_none()) else {
             return;
         };
         if position.fetch_offset != answer.fetch_offset {
@@ -169,16 +279,132 @@ impl Slots {
                     (generation, ahead)
                 }),
         };
+        if let Some((_, ahead)) = slot.at.filter(|_| !data.records.is_empty())
+            && let Some(far_behind_bytes) = self.far_behind_bytes
+        {
+            let stretches = Stretches::new(ahead, position.fetch_offset, &data);
+            if stretches.behind_bytes() > far_behind_bytes {
+                slot.stretches = Some(stretches);
+                slot.share.leaves_session(asked_at_ms);
+                self.returning.remove(&answer.partition);
+                self.far_behind.insert(answer.partition);
+            }
+        }
         let in_flight = Some(data.records.len())
             .filter(|bytes| *bytes > 0)
             .map(|bytes| slot.share.take(bytes, asked_at_ms));
-        slot.tell(Event::Fetched(Fetched {
-            generation,
-            position,
+        slot.hand_on(generation, position, asked_at_ms, data, in_flight);
+    }
+
+    /// The parts of the next request apart from the session, of about `bytes` in all, of one partition, or of several
+    /// that are less behind than that. Those come first that have the fewest requests under way, then those that have
+    /// waited longest. Without room, or with more than `share_max_bytes` of it in flight, a partition only
+    /// goes on where it must to set free what is held.
+    pub(crate) fn next_parts(
+        &mut self,
+        (bytes, max_bytes): (u32, u32),
+        has_room: bool,
+        share_max_bytes: usize,
+        asked_at_ms: i64,
+    ) -> Vec<Part> {
+        let mut order: Vec<(usize, u64, &TopicPartition)> = Vec::new();
+        for partition in &self.far_behind {
+            let slot = self.slots.get(partition);
+            if let Some((slot, stretches)) = slot.and_then(|s| Some((s, s.stretches.as_ref()?))) {
+                order.push((stretches.asked(), slot.turn, partition));
+            }
+        }
+        order.sort_unstable();
+        let mut left = bytes;
+        let mut parts = Vec::new();
+        for (_, _, partition) in order {
+            let Some(slot) = self.slots.get_mut(partition) else {
+                continue;
+            };
+            let in_flight = slot.share.in_flight_bytes();
+            let Some(stretches) = &mut slot.stretches else {
+                continue;
+            };
+            let has_room = has_room && in_flight <= share_max_bytes;
+            if !has_room && !stretches.is_blocked() {
+                continue;
+            }
+            // A guess is made for a whole request only: pieces of one aren't worth it.
+            let is_whole = has_room && left == bytes;
+            let size = match is_whole {
+                true => stretches.worth_guessing(bytes).min(max_bytes),
+                false => left,
+            };
+            let Some((stretch, position)) = stretches.ask(size, is_whole) else {
+                continue;
+            };
+            self.turns += 1;
+            slot.turn = self.turns;
+            let asked_bytes = usize::try_from(position.max_bytes).unwrap_or(usize::MAX);
+            parts.push(Part {
+                partition: partition.clone(),
+                position,
+                slot: slot.id,
+                stretch,
+                in_flight: slot.share.take(asked_bytes, asked_at_ms),
+            });
+            left = left.saturating_sub(position.max_bytes);
+            if left < bytes / 8 {
+                break;
+            }
+        }
+        parts
+    }
+
+    /// Takes the answer to a part of such a request; `None` if there is none.
+    pub(crate) fn part_answered(
+        &mut self,
+        part: Part,
+        data: Option<FetchedData>,
+        asked_at_ms: i64,
+    ) {
+        let partition = part.partition;
+        let slot = self.slots.get_mut(&partition);
+        let Some(slot) = slot.filter(|slot| slot.id == part.slot) else {
+            return;
+        };
+        let (Some((generation, _)), Some(stretches)) = (slot.at, &mut slot.stretches) else {
+            return;
+        };
+        let Some(data) = data else {
+            stretches.unanswered(part.stretch);
+            return;
+        };
+        let in_flight = part.in_flight.came(data.records.len());
+        let answer = Answer {
+            position: part.position,
             asked_at_ms,
             data,
             in_flight,
-        }));
+        };
+        let mut ready = Vec::new();
+        let next = stretches.answered(part.stretch, answer, &mut ready);
+        let (at, is_near) = (
+            stretches.at(),
+            stretches.is_at_rest() && {
+                let far_behind_bytes = self.far_behind_bytes.unwrap_or(u64::MAX);
+                stretches.behind_bytes() <= far_behind_bytes / SESSION_SHARE
+            },
+        );
+        slot.at = (next != Next::Replicator).then_some((generation, at));
+        for answer in ready {
+            let in_flight = Some(answer.in_flight).filter(|_| !answer.data.records.is_empty());
+            slot.hand_on(
+                generation,
+                answer.position,
+                answer.asked_at_ms,
+                answer.data,
+                in_flight,
+            );
+        }
+        if next != Next::Stretches || is_near {
+            self.back_to_session(&partition);
+        }
     }
 }
 

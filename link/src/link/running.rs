@@ -251,7 +251,7 @@ impl Running {
     pub(crate) fn last_answer_ms(&self) -> Option<i64> {
         self.fetchers
             .values()
-            .filter_map(|(handle, _)| handle.heartbeat.last_ms())
+            .filter_map(|(handle, _)| handle.heartbeat.last_contact_ms())
             .max()
     }
 
@@ -285,6 +285,7 @@ impl Running {
                 min_bytes: self.config.fetch_min_bytes,
                 max_bytes: self.config.fetch_response_max_bytes,
             },
+            partition_max_bytes: self.config.fetch_max_bytes,
             share_max_bytes: share.saturating_mul(SHARES_IN_FLIGHT),
             backoff: self.backoff(),
             budget: Arc::clone(&self.budget),

@@ -26,6 +26,7 @@ use crate::fetcher::budget::Share;
 pub(crate) struct Heartbeat {
     answered_ms: AtomicI64,
     silent_ms: AtomicI64,
+    apart_ms: AtomicI64,
 }
 
 impl Heartbeat {
@@ -38,7 +39,18 @@ impl Heartbeat {
         }
     }
 
-    /// The last answer, `None` before the first.
+    /// A request apart from the session, sent at `sent_at_ms`, was answered. It says nothing of other partitions.
+    pub(crate) fn answered_apart(&self, sent_at_ms: i64) {
+        self.apart_ms.fetch_max(sent_at_ms, Ordering::Relaxed);
+    }
+
+    /// The last answer to anything.
+    pub(crate) fn last_contact_ms(&self) -> Option<i64> {
+        let apart = self.apart_ms.load(Ordering::Relaxed);
+        self.last_ms().max(Some(apart).filter(|at| *at > 0))
+    }
+
+    /// The last answer of the session, `None` before the first.
     pub(crate) fn last_ms(&self) -> Option<i64> {
         Some(self.answered_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }

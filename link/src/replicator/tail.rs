@@ -36,8 +36,11 @@ impl Machine {
         if at != self.position() || self.high_watermark() <= Some(at) {
             return self.watch_tail();
         }
+        // Silence of the session says nothing of a partition that is on its way, or fetched apart from it.
         let silent_ms = self.setup.status.with(|status| {
-            let heartbeat = status.heartbeat.as_ref();
+            let share = status.share.as_ref();
+            let is_busy = share.is_some_and(|share| share.busy_since_ms().is_some());
+            let heartbeat = status.heartbeat.as_ref().filter(|_| !is_busy);
             heartbeat.and_then(|heartbeat| heartbeat.silent_ms())
         });
         self.stuck = Some((at, since_ms));

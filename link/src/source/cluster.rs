@@ -364,6 +364,10 @@ impl FetchConnection for BrokerFetch {
         self.version
     }
 
+    fn round_trip(&self) -> Duration {
+        self.connection.round_trip()
+    }
+
     fn fetch(
         &self,
         request: FetchRequest,

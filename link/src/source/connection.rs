@@ -82,6 +82,7 @@ impl Patience {
 /// A connection; dropping it closes it.
 pub(super) struct Connection {
     inner: Arc<Inner>,
+    round_trip: Duration,
 }
 
 /// Closes a connection without keeping it open.
@@ -175,11 +176,21 @@ impl Connection {
         let _ = inner
             .tasks
             .set([writing.abort_handle(), reading.abort_handle()]);
-        let connection = Self { inner };
+        let began = Instant::now();
+        let mut connection = Self {
+            inner,
+            round_trip: Duration::ZERO,
+        };
         let versions = handshake::api_versions(&connection).await?;
+        connection.round_trip = began.elapsed();
         let _ = connection.inner.versions.set(versions);
         sasl::begin(&connection.inner).await?;
         Ok(connection)
+    }
+
+    /// How long ApiVersions took.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// The highest version of `R` that both sides speak.

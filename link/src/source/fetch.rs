@@ -29,7 +29,7 @@ pub use session::{FetchSession, SessionOutcome};
 /// Versions that we speak. 18 is only about followers.
 pub(super) const VERSIONS: std::ops::RangeInclusive<i16> = 4..=17;
 /// The last version that goes by topic names.
-const LAST_BY_NAME: i16 = 12;
+pub(crate) const LAST_BY_NAME: i16 = 12;
 
 /// Where one partition is to be read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,6 +36,7 @@ mod transport;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{
@@ -281,6 +282,9 @@ pub trait FetchConnection: Send + Sync {
 
     /// The Fetch version that both sides know (4 to 17).
     fn fetch_version(&self) -> i16;
+
+    /// How long the broker took to answer a small request when the connection was opened: about the path's round trip.
+    fn round_trip(&self) -> Duration;
 
     /// Writes the request at once (in call order) and answers when its response is here. Dropping the
     /// future doesn't take the request back: its response is then dropped when it comes.

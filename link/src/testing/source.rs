@@ -4,10 +4,11 @@
 mod connection;
 mod events;
 mod groups;
+mod path;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use carrick_protocol::batch::Batches;
@@ -79,6 +80,13 @@ pub struct Asked {
 #[derive(Debug)]
 struct State {
     asked: Asked,
+    path: Option<path::Path>,
+    /// The connections for fetches: to whom, and whether they are still open.
+    open: Vec<(NodeId, Weak<()>)>,
+    /// What the fetches under way ask for, bytes.
+    asked_bytes: usize,
+    /// Connections for fetches are refused beyond so many for each broker.
+    lanes_max: Option<usize>,
     cluster_id: Option<String>,
     brokers: Vec<NodeId>,
     topics: BTreeMap<TopicName, Topic>,
@@ -115,6 +123,10 @@ impl FakeSource {
     pub fn new() -> Self {
         let state = State {
             asked: Asked::default(),
+            path: None,
+            open: Vec::new(),
+            asked_bytes: 0,
+            lanes_max: None,
             cluster_id: Some("source-cluster".into()),
             brokers: vec![NodeId(1), NodeId(2), NodeId(3)],
             topics: BTreeMap::new(),
@@ -612,7 +624,15 @@ impl SourceCluster for FakeSource {
         lane: u32,
     ) -> BoxFuture<'_, Result<Arc<dyn FetchConnection>, SourceError>> {
         Box::pin(async move {
+            let path = self.state.lock().path;
+            if let Some(path) = path {
+                tokio::time::sleep(path.round_trip).await;
+            }
             self.answer(|state| {
+                let is_further = state.lanes_max.is_some_and(|max| lane as usize >= max);
+                if is_further {
+                    return Err(down());
+                }
                 if !state.brokers.contains(&broker) {
                     return Err(SourceError::UnknownBroker(broker));
                 }
@@ -623,6 +643,7 @@ impl SourceCluster for FakeSource {
                 let version = state.fetch_version;
                 let opened =
                     connection::Connection::new(self.clone(), broker, version, state.generation);
+                state.open.push((broker, opened.token()));
                 Ok(Arc::new(opened) as Arc<dyn FetchConnection>)
             })?
         })

@@ -1,7 +1,7 @@
 //! A connection for Fetch, with sessions and long polls.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,9 +25,24 @@ pub(super) struct Connection {
     version: i16,
     generation: u64,
     sessions: Arc<Mutex<BTreeMap<i32, Session>>>,
+    token: Arc<()>,
+}
+
+/// Counts what a fetch asks for while it is under way.
+struct Asking(FakeSource, usize);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.state.lock().asked_bytes -= self.1;
+    }
 }
 
 impl Connection {
+    /// Gone with the connection.
+    pub(super) fn token(&self) -> Weak<()> {
+        Arc::downgrade(&self.token)
+    }
+
     pub(super) fn new(source: FakeSource, broker: NodeId, version: i16, generation: u64) -> Self {
         let sessions = Arc::default();
         Self {
@@ -36,6 +51,7 @@ impl Connection {
             version,
             generation,
             sessions,
+            token: Arc::default(),
         }
     }
 }
@@ -47,6 +63,11 @@ impl FetchConnection for Connection {
 
     fn fetch_version(&self) -> i16 {
         self.version
+    }
+
+    fn round_trip(&self) -> Duration {
+        let path = self.source.state.lock().path;
+        path.map_or(Duration::ZERO, |path| path.round_trip)
     }
 
     fn is_closed(&self) -> bool {
@@ -65,7 +86,21 @@ impl FetchConnection for Connection {
             sessions: Arc::clone(&self.sessions),
             request,
         };
-        Box::pin(poll.run())
+        Box::pin(async move {
+            let source = poll.source.clone();
+            let Some(path) = source.state.lock().path else {
+                return poll.run().await;
+            };
+            let bytes = usize::try_from(poll.request.limits.max_bytes).unwrap();
+            source.state.lock().asked_bytes += bytes;
+            let _asking = Asking(source.clone(), bytes);
+            tokio::time::sleep(path.round_trip / 2).await;
+            let response = poll.run().await?;
+            let bytes = response.partitions.iter().map(|it| it.data.records.len());
+            let sent_at = source.state.lock().sends(bytes.sum());
+            tokio::time::sleep_until(sent_at + path.round_trip / 2).await;
+            Ok(response)
+        })
     }
 }
 
