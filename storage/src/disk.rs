@@ -12,10 +12,12 @@
 //! - At most one [`DataDir`] of one folder exists on the machine; the lock goes with the process.
 //! - Deletion is a rename first: a partition folder is either whole under its name or under a name
 //!   that [`DataDir::open`] sweeps away. A crash never leaves half a partition to be opened.
-//! - A folder of a newer format, or of another program, is left untouched.
+//! - A folder of a newer format, or of another program, is left untouched; so is one without a
+//!   stamp that holds anything ([`foreign`]).
 
 mod error;
 mod files;
+mod foreign;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -59,6 +61,8 @@ impl DataDir {
     /// [`DiskError::NewerFormat`], [`DiskError::Foreign`] or [`DiskError::BadProperties`] when the
     /// content isn't ours to touch.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
+        // Before the lock's file: what is not ours is not written to.
+        check_format(path)?;
         fs::create_dir_all(path).map_err(io_error("create", path))?;
         let lock = lock(path)?;
         let dir = Self {
@@ -66,7 +70,9 @@ impl DataDir {
             _lock: lock,
             deletions: AtomicU64::new(0),
         };
-        dir.check_format()?;
+        if !check_format(path)? {
+            dir.write_format()?;
+        }
         dir.sweep()?;
         Ok(dir)
     }
@@ -146,25 +152,10 @@ impl DataDir {
         Ok(())
     }
 
-    fn check_format(&self) -> Result<(), DiskError> {
-        let path = self.path.join(PROPERTIES_FILE);
-        match fs::read_to_string(&path) {
-            Ok(text) => check_properties(&path, &text),
-            Err(error) if error.kind() == ErrorKind::NotFound => self.write_format(&path),
-            Err(source) => Err(io_error("read", &path)(source)),
-        }
-    }
-
-    /// Stamps a new folder. Partition folders without a stamp belong to somebody else.
-    fn write_format(&self, path: &Path) -> Result<(), DiskError> {
-        if !self.partitions()?.is_empty() {
-            return Err(DiskError::Foreign {
-                path: self.path.clone(),
-                reason: format!("it holds partition folders, but no {PROPERTIES_FILE}"),
-            });
-        }
+    /// Stamps a new folder.
+    fn write_format(&self) -> Result<(), DiskError> {
         atomic_write(
-            path,
+            &self.path.join(PROPERTIES_FILE),
             format!("version={FORMAT_VERSION}\nformat=carrick\n").as_bytes(),
         )
     }
@@ -211,6 +202,19 @@ fn lock(dir: &Path) -> Result<File, DiskError> {
     }
 }
 
+/// Whether the folder has our stamp; refuses one that has another, and one that has none and is
+/// somebody else's.
+fn check_format(dir: &Path) -> Result<bool, DiskError> {
+    let path = dir.join(PROPERTIES_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => check_properties(&path, &text).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            foreign::check_unstamped(dir).map(|()| false)
+        }
+        Err(source) => Err(io_error("read", &path)(source)),
+    }
+}
+
 fn check_properties(path: &Path, text: &str) -> Result<(), DiskError> {
     let property = |name: &str| {
         text.lines()
@@ -219,10 +223,7 @@ fn check_properties(path: &Path, text: &str) -> Result<(), DiskError> {
             .map(|(_, value)| value.trim())
     };
     if property("format") != Some("carrick") {
-        return Err(DiskError::Foreign {
-            path: path.parent().unwrap_or(path).to_owned(),
-            reason: format!("its {PROPERTIES_FILE} was written by another program"),
-        });
+        return Err(foreign::foreign_stamp(path, text));
     }
     let bad = |reason: String| DiskError::BadProperties {
         path: path.to_owned(),

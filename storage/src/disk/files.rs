@@ -45,7 +45,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     }
 }
 
-fn temporary_path(path: &Path) -> PathBuf {
+pub(super) fn temporary_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     PathBuf::from(name)
