@@ -28,8 +28,8 @@ pub enum LinkError {
     },
     /// The link can't be deleted while it has mirrors.
     #[error(
-        "link '{link}' still has {count} mirror topic(s): promote or fail them over first, \
-         or force the deletion, which fails them over"
+        "link '{link}' still has {count} mirror topic(s): promote or fail them over first, or \
+         delete it with --fail-over-mirrors (in REST force=true), which fails them over"
     )]
     LinkHasMirrors {
         /// The link.

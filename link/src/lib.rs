@@ -9,6 +9,7 @@ mod fetcher;
 pub mod groups;
 mod link;
 pub mod manager;
+pub mod naming;
 mod port_error;
 pub mod ports;
 pub mod properties;

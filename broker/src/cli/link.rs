@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::client::{Client, escape};
 use super::error::{CliError, CliResult};
 use super::groups;
+use super::mirror::alter::{Verb, fail_over_all, render_outcomes};
 use super::mirror::summary_of;
 use super::output::{Output, facts, plural, table};
 use super::settings::{name_value, read_client_file, refuse_secrets, to_body};
@@ -52,9 +53,10 @@ pub enum LinkCommand {
     Delete {
         /// The link's name
         name: String,
-        /// Also when it still has mirrors: they stay, as they are, and become writable
+        /// Also when it still has mirrors: fail them over first. They become ordinary topics, and
+        /// what they lack of the source stays missing
         #[arg(long)]
-        force: bool,
+        fail_over_mirrors: bool,
     },
 }
 
@@ -96,11 +98,10 @@ pub fn run(client: &Client, output: Output, command: LinkCommand) -> CliResult {
         LinkCommand::Pause { name } => configs::pause(client, output, &name, true),
         LinkCommand::Resume { name } => configs::pause(client, output, &name, false),
         LinkCommand::Groups { name, group } => groups::run(client, output, &name, group.as_deref()),
-        LinkCommand::Delete { name, force } => {
-            client.delete(&format!("/links/{}?force={force}", escape(&name)))?;
-            let answer = serde_json::json!({ "link_name": name, "deleted": true });
-            output.print(&answer, |_| format!("link {name} deleted"))
-        }
+        LinkCommand::Delete {
+            name,
+            fail_over_mirrors,
+        } => delete(client, output, &name, fail_over_mirrors),
     }
 }
 
@@ -149,6 +150,32 @@ fn create(client: &Client, output: Output, create: Create) -> CliResult {
             link.link_name, link.link_state
         )
     })
+}
+
+/// Deletes a link. Its mirrors, if they may be failed over, are so first, each with its report.
+fn delete(client: &Client, output: Output, name: &str, fail_over_mirrors: bool) -> CliResult {
+    let outcomes = match fail_over_mirrors {
+        true => fail_over_all(client, name)?,
+        false => Vec::new(),
+    };
+    let path = format!("/links/{}?force={fail_over_mirrors}", escape(name));
+    let deleted = client.delete(&path);
+    let answer = serde_json::json!({
+        "link_name": name,
+        "deleted": deleted.is_ok(),
+        "mirrors": outcomes,
+    });
+    output.print(&answer, |_| {
+        let mut text = match outcomes.is_empty() {
+            true => String::new(),
+            false => render_outcomes(&outcomes, Verb::Failover, false),
+        };
+        if deleted.is_ok() {
+            text.push_str(&format!("link {name} deleted"));
+        }
+        text
+    })?;
+    deleted
 }
 
 fn describe(client: &Client, output: Output, name: &str) -> CliResult {

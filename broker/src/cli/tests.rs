@@ -2,6 +2,7 @@
 
 use clap::CommandFactory;
 
+use super::error::CliError;
 use super::*;
 use crate::http::tests::{Rig, runtime};
 
@@ -35,7 +36,7 @@ fn the_documented_forms_parse() {
         "carrick link create l --config-file client.properties",
         "carrick link list -o json",
         "carrick link describe l",
-        "carrick link delete l --force",
+        "carrick link delete l --fail-over-mirrors",
         "carrick link groups l",
         "carrick link groups l billing -o json",
         "carrick mirror create a b --link l",
@@ -62,6 +63,7 @@ fn the_documented_forms_parse() {
         "carrick topic create t --partitions 3 --config a=b",
         "carrick topic describe t",
         "carrick topic delete t",
+        "carrick topic delete t --delete-mirror",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }
@@ -190,6 +192,44 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
         matches!(gone, Err(CliError::Unreachable { .. })),
         "{gone:?}"
     );
+}
+
+#[test]
+fn what_ends_mirrors_needs_a_word_that_says_so() {
+    let runtime = runtime();
+    let (source, rig) = runtime.block_on(async { (Rig::start().await, Rig::start().await) });
+    for topic in ["orders", "payments"] {
+        runtime.block_on(source.topic_with_records(topic, 10));
+    }
+    let (url, bootstrap) = (rig.url(), source.bootstrap());
+    let create = format!("link create west --bootstrap-server {bootstrap}");
+    carrick(&url, &create).unwrap();
+    let create = "mirror create orders payments --link west --wait --wait-timeout 20";
+    carrick(&url, create).unwrap();
+    let catalog = &rig.running.broker.catalog;
+
+    let said = refusal(&url, "topic delete orders");
+    assert!(said.contains("active mirror of link west"), "{said}");
+    assert!(
+        said.contains("carrick topic delete orders --delete-mirror"),
+        "{said}"
+    );
+    assert!(catalog.topic("orders").unwrap().is_mirror());
+    carrick(&url, "topic delete orders --delete-mirror").unwrap();
+    assert!(catalog.topic("orders").is_none());
+
+    let said = refusal(&url, "link delete west");
+    assert!(said.contains("--fail-over-mirrors"), "{said}");
+    assert!(parse("carrick link delete west --force").is_err());
+    assert!(catalog.topic("payments").unwrap().is_mirror());
+    carrick(&url, "link delete west --fail-over-mirrors").unwrap();
+    assert!(!catalog.topic("payments").unwrap().is_mirror());
+    assert!(refusal(&url, "link describe west").contains("west"));
+    carrick(&url, "topic delete payments").unwrap();
+    runtime.block_on(async {
+        source.running.shutdown().await;
+        rig.running.shutdown().await;
+    });
 }
 
 #[test]

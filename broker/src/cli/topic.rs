@@ -34,6 +34,9 @@ pub enum TopicCommand {
     Delete {
         /// The topic's name
         name: String,
+        /// Also when it is a mirror that is not stopped: its link no longer mirrors it
+        #[arg(long)]
+        delete_mirror: bool,
     },
 }
 
@@ -70,8 +73,12 @@ pub fn run(client: &Client, output: Output, command: TopicCommand) -> CliResult 
                 )
             })
         }
-        TopicCommand::Delete { name } => {
-            client.delete(&format!("/topics/{}", escape(&name)))?;
+        TopicCommand::Delete {
+            name,
+            delete_mirror,
+        } => {
+            let path = format!("/topics/{}?refuse_mirror={}", escape(&name), !delete_mirror);
+            client.delete(&path)?;
             let answer = serde_json::json!({ "topic_name": name, "deleted": true });
             output.print(&answer, |_| format!("topic {name} deleted"))
         }

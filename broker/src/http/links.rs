@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use carrick_link::LinkError;
 use carrick_link::description::{LinkDescription, TaskDescription};
 use carrick_link::manager::NewLink;
+use carrick_link::naming::some_of;
 use carrick_link::record::LinkName;
 use carrick_link::state::{MirrorStatus, TaskErrorCode};
 use serde::Deserialize;
@@ -18,9 +19,6 @@ use super::extract::{Base, Body, Path, Query};
 use super::groups::to_counts;
 use super::model::link::{CreateLinkRequest, LinkData, LinkTask, LinkTaskError};
 use super::model::{Collection, ConfigData, ResourceMetadata, name_of};
-
-/// Names that a message lists.
-const NAMES_MAX: usize = 10;
 
 /// The part of a path that names a link.
 #[derive(Debug, Deserialize)]
@@ -57,7 +55,7 @@ pub struct ReadQuery {
 /// `DELETE /links/{link}`
 #[derive(Debug, Deserialize)]
 pub struct DeleteQuery {
-    /// Also when it has mirrors, which are failed over first.
+    /// Also when it has mirrors, which are failed over first: Confluent's name.
     #[serde(default)]
     force: bool,
     /// Check only.
@@ -150,12 +148,7 @@ fn live_mirrors(app: &App, link: &str) -> String {
     let live = mirrors
         .iter()
         .filter(|mirror| mirror.status != MirrorStatus::Stopped);
-    let mut names: Vec<&str> = live.map(|mirror| mirror.topic.as_str()).collect();
-    if names.len() > NAMES_MAX {
-        names.truncate(NAMES_MAX);
-        names.push("…");
-    }
-    names.join(", ")
+    some_of(live.map(|mirror| &mirror.topic))
 }
 
 /// Configs of a body as a map; a name given twice is refused, a `null` value leaves it out.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Base, Body, Path};
+use super::extract::{Base, Body, Path, Query};
 use super::links::to_map;
 use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
@@ -91,13 +91,22 @@ pub async fn read(
     Ok(Json(data))
 }
 
-/// Deletes a topic and its data; a mirror, too.
+/// `DELETE /topics/{topic}`
+#[derive(Debug, Deserialize)]
+pub struct DeleteQuery {
+    /// Not when it is a mirror that is not stopped *(own)*: the command line asks so.
+    #[serde(default)]
+    refuse_mirror: bool,
+}
+
+/// Deletes a topic and its data; a mirror, too, unless the query says otherwise.
 ///
 /// # Errors
-/// 404, or 400 when this broker deletes no topics.
+/// 404, or 400 when this broker deletes no topics, or not this one.
 pub async fn delete(
     State(app): State<App>,
     Path(path): Path<TopicPath>,
+    Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, ApiError> {
     let Some(topic) = app.catalog.topic(&path.topic) else {
         return Err(ApiError::no_such_topic(&path.topic));
@@ -107,10 +116,26 @@ pub async fn delete(
             "topics can't be deleted: delete.topic.enable is false",
         ));
     }
+    if query.refuse_mirror && topic.is_mirror() {
+        return Err(ApiError::bad_request(active_mirror(&app, &topic)));
+    }
     let deleted =
         blocking(move || deletion::delete(&app.catalog, &app.links, &app.groups, &topic)).await??;
     deleted.await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a mirror is not deleted as any topic, and what does it.
+fn active_mirror(app: &App, topic: &Topic) -> String {
+    let name = topic.name();
+    let of_link = match app.links.mirror(name.as_str()) {
+        Ok(mirror) => format!(" of link {}", mirror.link),
+        Err(_) => String::new(),
+    };
+    format!(
+        "topic {name} is an active mirror{of_link}: deleting it removes its records here and ends \
+         the mirroring. If that is what you want: carrick topic delete {name} --delete-mirror"
+    )
 }
 
 /// Runs what blocks on a disk where it may.

@@ -94,6 +94,21 @@ pub fn run(client: &Client, output: Output, verb: Verb, choice: Choice) -> CliRe
     Err(refusal(&refused, outcomes.data.len(), verb, &choice.link))
 }
 
+/// Fails all mirrors of a link over, as before it is deleted.
+///
+/// # Errors
+/// What the server refuses, or that it cannot be reached.
+pub fn fail_over_all(client: &Client, link: &str) -> CliResult<Vec<AlterMirrorData>> {
+    let path = format!("/links/{}/mirrors:failover", escape(link));
+    let body = AlterMirrorsRequest {
+        mirror_topic_names: None,
+        mirror_topic_name_pattern: None,
+        all: true,
+    };
+    let outcomes: Collection<AlterMirrorData> = client.post(&path, &body, Patience::Unlimited)?;
+    Ok(outcomes.data)
+}
+
 /// The reasons, and the way out that a promotion without source has.
 fn refusal(refused: &[&AlterMirrorData], total: usize, verb: Verb, link: &str) -> CliError {
     let (action, count) = (verb.path(), refused.len());
@@ -237,7 +252,8 @@ fn note(pending: &[MirrorData]) -> String {
     text
 }
 
-fn render_outcomes(outcomes: &[AlterMirrorData], verb: Verb, dry_run: bool) -> String {
+/// Each mirror's outcome on a line, with its report.
+pub fn render_outcomes(outcomes: &[AlterMirrorData], verb: Verb, dry_run: bool) -> String {
     if outcomes.is_empty() {
         return "nothing to do: the link has no mirrors that are not stopped".to_owned();
     }

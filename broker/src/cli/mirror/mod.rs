@@ -1,6 +1,6 @@
 //! `carrick mirror …`: create, list, describe, pause, resume, promote, failover, report, verify.
 
-mod alter;
+pub(super) mod alter;
 mod create;
 mod report;
 mod verify;
