@@ -4,6 +4,8 @@ CACHE ?= $(HOME)/.cache/carrick
 # Outside the clone, so that RocksDB's C++ (most of a first build) is compiled once per machine.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export CARRICK_CACHE ?= $(CACHE)
+# What the binary tells as its commit; nothing where this is no clone, as in an unpacked archive.
+export CARRICK_COMMIT := $(shell [ -e .git ] && git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
 CARGO := bash scripts/cargo.sh
 BIN := $(CARGO_TARGET_DIR)/release/carrick
 E2E_THREADS ?= 2

@@ -16,6 +16,7 @@ use crate::api::on_demand::OnDemand;
 use crate::broker_configs::BrokerConfigs;
 use crate::cleaner;
 use crate::config::BrokerConfig;
+use crate::config::notes::notes;
 use crate::control::Control;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
@@ -30,7 +31,7 @@ use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::server::{Bound, Server};
 use crate::store::Store;
-use crate::topic::{Catalog, TopicError};
+use crate::topic::{Catalog, Progress, TopicError};
 use crate::transaction;
 
 /// Threads that flush logs: enough to keep an SSD's queue from running empty.
@@ -148,10 +149,7 @@ impl Broker {
     /// What failed; nothing keeps running and the data folder is unlocked.
     pub async fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
         let config = Arc::new(config);
-        if !config.values.ignored().is_empty() {
-            let names = config.values.ignored().join(", ");
-            tracing::warn!(names, "these Kafka properties have no effect here");
-        }
+        warn_of_properties(&config);
         let bound = Bound::bind(&config.listeners)
             .await
             .map_err(|(address, source)| StartError::Bind { address, source })?;
@@ -161,6 +159,7 @@ impl Broker {
             .run(async move { HttpListeners::bind(&rest).await })
             .await
             .map_err(|(address, source)| StartError::Bind { address, source })?;
+        warn_of_open_rest(&http.addresses());
         let opened = tokio::task::block_in_place(|| Opened::open(&config))?;
         let links = LinkManager::start(opened.link_ports());
         let links = control.run(links).await?;
@@ -197,8 +196,12 @@ impl Broker {
         };
         let server = Server::start(bound, &broker);
         ready.set(true);
-        let addresses = &broker.addresses;
-        tracing::info!(?addresses, cluster_id = %broker.cluster_id, "clients are served");
+        tracing::info!(
+            listeners = broker.listeners_text(),
+            rest = rest_text(http.addresses()),
+            cluster_id = %broker.cluster_id,
+            "clients are served"
+        );
         Ok(RunningBroker {
             broker,
             server,
@@ -236,6 +239,24 @@ impl Broker {
         (configured.advertised_host.clone(), port)
     }
 
+    /// The listeners as they are bound, and as clients are told.
+    fn listeners_text(&self) -> String {
+        let each = self
+            .config
+            .listeners
+            .iter()
+            .zip(&self.addresses)
+            .enumerate();
+        let each = each.map(|(index, (listener, address))| {
+            let (host, port) = self.advertised(index);
+            format!(
+                "{}://{address} (advertised as {host}:{port})",
+                listener.name
+            )
+        });
+        each.collect::<Vec<_>>().join(", ")
+    }
+
     /// Turns true when the broker begins to stop.
     pub fn stop_signal(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
@@ -265,6 +286,7 @@ impl Opened {
             Arc::clone(&meta),
             Arc::clone(&data_dir),
             Arc::clone(&flusher),
+            &Progress::default(),
         )?);
         let store = Store::start(Arc::clone(&meta))?;
         let groups = Coordinator::start(
@@ -307,6 +329,47 @@ impl Opened {
             Arc::clone(&self.groups),
         )
     }
+}
+
+/// Names what was set and does nothing here.
+fn warn_of_properties(config: &BrokerConfig) {
+    if !config.values.ignored().is_empty() {
+        let names = config.values.ignored().join(", ");
+        tracing::warn!(names, "these Kafka properties have no effect here");
+    }
+    for (name, note) in notes(&config.values) {
+        tracing::warn!("{name} has no effect here: {note}");
+    }
+    if !config.unopened_listeners.is_empty() {
+        let names = config.unopened_listeners.join(", ");
+        tracing::warn!(
+            names,
+            "listeners of controllers are not opened: there is no quorum"
+        );
+    }
+}
+
+/// Says which addresses of the REST API others than this machine may reach.
+fn warn_of_open_rest(addresses: &[SocketAddr]) {
+    for address in open_to_others(addresses) {
+        tracing::warn!(
+            "the REST API on http://{address} can be reached from other machines and asks for no \
+             credentials: whoever reaches it may fail mirrors over and delete topics. Set \
+             rest.listeners to a loopback address, or let a proxy that asks for credentials stand \
+             in front of it"
+        );
+    }
+}
+
+fn open_to_others(addresses: &[SocketAddr]) -> impl Iterator<Item = &SocketAddr> {
+    addresses
+        .iter()
+        .filter(|address| !address.ip().to_canonical().is_loopback())
+}
+
+fn rest_text(addresses: &[SocketAddr]) -> String {
+    let urls = addresses.iter().map(|address| format!("http://{address}"));
+    urls.collect::<Vec<_>>().join(", ")
 }
 
 /// The cluster's id: Kafka's form of a random UUID, drawn once.
@@ -375,5 +438,29 @@ impl RunningBroker {
         }
         drop(control);
         tracing::info!("stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_open_to_others_unless_it_is_loopback() {
+        let open = |address: &str| {
+            let address: SocketAddr = address.parse().unwrap();
+            open_to_others(&[address]).count() == 1
+        };
+        for loopback in [
+            "127.0.0.1:1",
+            "127.8.8.8:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(!open(loopback), "{loopback}");
+        }
+        for other in ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "[fd00::7]:1"] {
+            assert!(open(other), "{other}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod identity;
 mod lag;
 mod many;
 mod moved;
+mod operating;
 mod promote;
 mod quotas;
 mod reads;

@@ -15,6 +15,7 @@ mod client;
 mod error;
 mod groups;
 mod link;
+mod logging;
 mod mirror;
 mod open_files;
 mod output;
@@ -27,12 +28,13 @@ mod tests;
 mod topic;
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 
 use client::Client;
 pub(crate) use client::escape;
-use error::{CliError, CliResult};
+use error::CliResult;
 use output::{Output, OutputFormat};
 
 const EXIT_CODES: &str = "Exit codes: 0 done (verify: identical), 1 refused or failed (verify: a \
@@ -40,7 +42,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done (verify: identical), 1 refused or f
 
 /// Carrick: a Kafka-compatible broker that mirrors another cluster byte for byte and takes over.
 #[derive(Debug, Parser)]
-#[command(name = "carrick", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "carrick", version = version(), about, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
     /// Address of the server's REST API
     #[arg(
@@ -72,6 +74,15 @@ enum Command {
     Topic(topic::TopicCommand),
 }
 
+/// The version, and the commit where it is known.
+fn version() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| match crate::COMMIT {
+        Some(commit) => format!("{} ({commit})", crate::VERSION),
+        None => crate::VERSION.to_owned(),
+    })
+}
+
 /// Runs the process's command line and answers the exit code. Errors are printed to standard error.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -86,9 +97,7 @@ pub fn main() -> ExitCode {
 
 fn run(url: &str, output: Output, command: Command) -> CliResult {
     match command {
-        Command::Serve(serve) => serve
-            .run()
-            .map_err(|error| CliError::Failed(format!("{error:#}"))),
+        Command::Serve(serve) => serve.run(),
         Command::Link(command) => link::run(&Client::new(url)?, output, command),
         Command::Mirror(command) => mirror::run(&Client::new(url)?, output, command),
         Command::Topic(command) => topic::run(&Client::new(url)?, output, command),

@@ -1,14 +1,12 @@
 //! `carrick serve`: runs the broker until a signal stops it.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use carrick_link::stop_step::StopStep;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-use super::open_files;
+use super::error::{CliError, CliResult};
+use super::{logging, open_files};
 use crate::Broker;
 use crate::config::BrokerConfig;
 
@@ -35,15 +33,20 @@ impl Serve {
     ///
     /// # Errors
     /// The configuration or the start failed.
-    pub fn run(self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
-            .init();
+    pub fn run(self) -> CliResult {
+        logging::start();
+        let config = BrokerConfig::load(self.config.as_deref(), &self.overrides);
+        let config = config.map_err(|error| CliError::Failed(error.to_string()))?;
+        let file = self.config.as_deref().map(|path| path.display());
+        tracing::info!(
+            version = crate::VERSION,
+            commit = crate::COMMIT.unwrap_or("unknown"),
+            config = file.map_or("none".to_owned(), |file| file.to_string()),
+            data_folder = %config.log_dir_absolute().display(),
+            node_id = config.node_id,
+            "carrick starts"
+        );
         open_files::raise_limit();
-        let config = BrokerConfig::load(self.config.as_deref(), &self.overrides)?;
         if let Some(step) = self.crash_at {
             tracing::warn!(
                 ?step,
@@ -54,17 +57,21 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .context("cannot start threads")?;
-        runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-            let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-            let running = Broker::start(config).await?;
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            running.shutdown().await;
-            Ok(())
-        })
+            .map_err(|error| CliError::Failed(format!("cannot start threads: {error}")))?;
+        runtime.block_on(serve(config))
     }
+}
+
+async fn serve(config: BrokerConfig) -> CliResult {
+    let failed = |error| CliError::Failed(format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let running = Broker::start(config).await;
+    let running = running.map_err(|error| CliError::Failed(error.to_string()))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    running.shutdown().await;
+    Ok(())
 }

@@ -4,6 +4,7 @@
 use super::def::{Check, ConfigDef, Kind};
 use super::dynamic;
 use super::ignored::IGNORED;
+use super::unlisted::{AUTHORIZERS, REMOVED};
 use super::used::USED;
 use super::values::{Values, definition};
 
@@ -138,13 +139,16 @@ pub fn origins<'a>(
     set.chain(defaults).collect()
 }
 
-/// All broker properties, those without effect included.
+/// All broker properties, those without effect included; those that Kafka 4.3 does not list where
+/// they are set.
 pub fn broker(values: &Values) -> Vec<Described> {
+    let listed = IGNORED.iter().map(|(name, ..)| *name);
+    let unlisted = AUTHORIZERS.iter().chain(REMOVED).map(|(name, _)| *name);
     let names = USED
         .iter()
         .map(|def| def.name)
-        .chain(IGNORED.iter().map(|(name, ..)| *name))
-        .filter(|name| !dynamic::is_hidden(name) || values.is_set(name));
+        .chain(listed.filter(|name| !dynamic::is_hidden(name) || values.is_set(name)))
+        .chain(unlisted.filter(|name| values.is_set(name)));
     let described = names.filter_map(|name| {
         let origins = origins(std::iter::once(name), values);
         Some(Described::new(

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::security::Asked;
+
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -35,6 +37,13 @@ pub enum ConfigError {
         /// The nearest known name, if one is near.
         did_you_mean: Option<String>,
     },
+    /// Security that is not there.
+    #[error(
+        "security is asked for that Carrick does not have; it does not start as an open broker \
+         instead:{}\n  Take these properties out only if the network in front of the listeners is \
+         trusted", each_on_a_line(.0)
+    )]
+    Security(Vec<Asked>),
     /// The value doesn't fit the name.
     #[error("invalid value '{value}' for '{name}': {reason}")]
     InvalidValue {
@@ -61,4 +70,8 @@ impl ConfigError {
 fn suggestion(name: Option<&str>) -> String {
     name.map(|name| format!(", did you mean '{name}'?"))
         .unwrap_or_default()
+}
+
+fn each_on_a_line(asked: &[Asked]) -> String {
+    asked.iter().map(|asked| format!("\n  {asked}")).collect()
 }

@@ -1,5 +1,5 @@
-//! Kafka's broker properties that do nothing here: known, so that a Kafka configuration file can be
-//! used as it is, and named in one warning at start when they are set.
+//! Properties of Apache Kafka 4.3 that do nothing here: known, so that a Kafka configuration file
+//! can be used as it is, and named in one warning at start when they are set.
 
 use super::def::Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String};
 
@@ -21,8 +21,6 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("connection.failed.authentication.delay.ms", Int, Some("100")),
     ("connections.max.reauth.ms", Long, Some("0")),
     ("controlled.shutdown.enable", Boolean, Some("true")),
-    ("controlled.shutdown.max.retries", Int, Some("3")),
-    ("controlled.shutdown.retry.backoff.ms", Long, Some("5000")),
     ("controller.listener.names", List, None),
     ("controller.performance.always.log.threshold.ms", Long, Some("2000")),
     ("controller.performance.sample.period.ms", Long, Some("60000")),
@@ -53,12 +51,10 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("group.coordinator.append.linger.ms", Int, Some("-1")),
     ("group.coordinator.background.threads", Int, Some("2")),
     ("group.coordinator.cached.buffer.max.bytes", Int, Some("1048588")),
-    ("group.coordinator.new.enable", Boolean, Some("true")),
     ("group.coordinator.threads", Int, Some("4")),
     ("group.share.assignment.interval.ms", Int, Some("1000")),
     ("group.share.assignors", List, Some("simple")),
     ("group.share.delivery.count.limit", Int, Some("5")),
-    ("group.share.enable", Boolean, Some("false")),
     ("group.share.heartbeat.interval.ms", Int, Some("5000")),
     ("group.share.initialize.retry.interval.ms", Int, Some("30000")),
     ("group.share.max.assignment.interval.ms", Int, Some("15000")),
@@ -94,7 +90,6 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("group.streams.session.timeout.ms", Int, Some("45000")),
     ("initial.broker.registration.timeout.ms", Int, Some("60000")),
     ("inter.broker.listener.name", String, None),
-    ("inter.broker.protocol.version", String, None),
     ("internal.metadata.delete.delay.millis", Long, Some("60000")),
     ("internal.metadata.log.segment.bytes", Int, None),
     ("internal.metadata.max.batch.size.in.bytes", Int, Some("8388608")),
@@ -107,8 +102,6 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("log.flush.offset.checkpoint.interval.ms", Int, Some("60000")),
     ("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000")),
     ("log.initial.task.delay.ms", Long, Some("30000")),
-    ("log.message.format.version", String, None),
-    ("log.message.timestamp.difference.max.ms", Long, None),
     ("max.connection.creation.rate", Int, Some("2147483647")),
     ("max.connections.per.ip.overrides", String, Some("")),
     ("metadata.log.dir", String, None),
@@ -180,7 +173,6 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("replication.quota.window.num", Int, Some("11")),
     ("replication.quota.window.size.seconds", Int, Some("1")),
     ("request.timeout.ms", Int, Some("30000")),
-    ("reserved.broker.max.id", Int, Some("1000")),
     ("sasl.client.callback.handler.class", Class, None),
     ("sasl.enabled.mechanisms", List, Some("GSSAPI")),
     ("sasl.jaas.config", Password, None),
@@ -286,5 +278,4 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("unclean.leader.election.interval.ms", Long, Some("300000")),
     ("unstable.api.versions.enable", Boolean, Some("false")),
     ("unstable.feature.versions.enable", Boolean, Some("false")),
-    ("zookeeper.connect", String, None),
 ];

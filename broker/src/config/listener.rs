@@ -21,8 +21,9 @@ pub struct Listener {
     pub advertised_port: u16,
 }
 
-/// Security protocols that Kafka knows and Carrick has not built yet.
-const LATER: &[&str] = &["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+/// Security protocols that Kafka knows and that are not there: [`security`](super::security) refuses
+/// them.
+pub(super) const SECURE: &[&str] = &["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
 struct EndPoint {
     name: String,
@@ -34,12 +35,8 @@ struct EndPoint {
 pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
     let bound = end_points(values, "listeners")?;
     let advertised = end_points(values, "advertised.listeners")?;
-    let protocols = protocols(values)?;
     let text = values.text("listeners").unwrap_or_default();
-    let wrong = |reason: String| ConfigError::value("listeners", &text, reason);
-    if bound.is_empty() {
-        return Err(wrong("must name an address".to_owned()));
-    }
+    let wrong = |reason: &str| ConfigError::value("listeners", &text, reason);
     if let Some(lost) = advertised
         .iter()
         .find(|a| bound.iter().all(|b| b.name != a.name))
@@ -48,29 +45,60 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
         let reason = format!("there is no listener '{}'", lost.name);
         return Err(ConfigError::value("advertised.listeners", &text, reason));
     }
+    if bound.is_empty() {
+        return Err(wrong("must name an address"));
+    }
+    let internal = internal(values);
     let mut listeners: Vec<Listener> = Vec::new();
     for point in bound {
-        let protocol = protocols.get(&point.name).unwrap_or(&point.name);
-        match protocol.as_str() {
-            "PLAINTEXT" => {}
-            later if LATER.contains(&later) => {
-                return Err(wrong(format!(
-                    "security protocol {later} is not supported yet"
-                )));
-            }
-            _ => {
-                return Err(wrong(format!(
-                    "listener '{}' has no protocol in listener.security.protocol.map",
-                    point.name
-                )));
-            }
-        }
         if listeners.iter().any(|other| other.name == point.name) {
-            return Err(wrong(format!("listener '{}' is there twice", point.name)));
+            return Err(wrong(&format!("listener '{}' is there twice", point.name)));
         }
-        listeners.push(advertise(point, &advertised)?);
+        if !internal.contains(&point.name) {
+            listeners.push(advertise(point, &advertised)?);
+        }
+    }
+    if listeners.is_empty() {
+        return Err(wrong(
+            "must name an address for clients: all are set for controllers",
+        ));
     }
     Ok(listeners)
+}
+
+/// Names of the listeners that are not opened: only controllers and brokers would use them.
+pub(super) fn unopened(values: &Values) -> Result<Vec<String>, ConfigError> {
+    let internal = internal(values);
+    let bound = end_points(values, "listeners")?.into_iter();
+    let unopened = bound.filter(|point| internal.contains(&point.name));
+    Ok(unopened.map(|point| point.name).collect())
+}
+
+fn internal(values: &Values) -> Vec<String> {
+    let names = ["controller.listener.names", "control.plane.listener.name"];
+    let set = names.map(|name| values.text(name).unwrap_or_default());
+    let all = set.iter().flat_map(|names| list(names));
+    all.map(str::to_ascii_uppercase).collect()
+}
+
+/// Name and security protocol of each listener that is opened.
+pub(super) fn client_protocols(values: &Values) -> Result<Vec<(String, String)>, ConfigError> {
+    let (protocols, internal) = (protocols(values)?, internal(values));
+    let mut points = Vec::new();
+    for EndPoint { name, .. } in end_points(values, "listeners")? {
+        if internal.contains(&name) {
+            continue;
+        }
+        let protocol = protocols.get(&name).unwrap_or(&name).clone();
+        if protocol != "PLAINTEXT" && !SECURE.contains(&protocol.as_str()) {
+            let text = values.text("listeners").unwrap_or_default();
+            let reason =
+                format!("listener '{name}' has no protocol in listener.security.protocol.map");
+            return Err(ConfigError::value("listeners", &text, reason));
+        }
+        points.push((name, protocol));
+    }
+    Ok(points)
 }
 
 fn advertise(point: EndPoint, advertised: &[EndPoint]) -> Result<Listener, ConfigError> {
@@ -146,13 +174,15 @@ fn end_points(values: &Values, name: &str) -> Result<Vec<EndPoint>, ConfigError>
 /// Reads `rest.listeners`.
 pub(super) fn rest_listeners(values: &Values) -> Result<Vec<SocketAddr>, ConfigError> {
     const NAME: &str = "rest.listeners";
+    const HTTP_ONLY: &str =
+        "must be http://host:port (there is no TLS: let a proxy in front of it end it)";
     let text = values.text(NAME).unwrap_or_default();
     let mut addresses = Vec::new();
     for item in list(&text) {
         let wrong = |reason: String| ConfigError::value(NAME, item, reason);
         let address = item
             .strip_prefix("http://")
-            .ok_or_else(|| wrong("must be http://host:port".to_owned()))?;
+            .ok_or_else(|| wrong(HTTP_ONLY.to_owned()))?;
         let address = address.trim_end_matches('/');
         let mut found = address
             .to_socket_addrs()

@@ -1,16 +1,21 @@
 //! Configuration: the only reader of files and flags.
 //!
 //! Kafka's names in Java's properties format, then `--override name=value`. A name nobody knows is
-//! refused with the nearest known one; a Kafka name that does nothing here is named in one warning.
+//! refused with the nearest known one; a Kafka name that does nothing here is named in one warning,
+//! unless it asks for security: then nothing starts ([`security`]).
 
 pub mod change;
 pub mod def;
 pub mod describe;
 pub mod dynamic;
 pub mod error;
+mod families;
 mod groups;
 pub mod ignored;
 pub mod listener;
+pub mod notes;
+pub mod security;
+pub mod unlisted;
 pub mod used;
 pub mod values;
 
@@ -57,6 +62,8 @@ pub struct BrokerConfig {
     pub rack: Option<String>,
     /// `listeners`; default `PLAINTEXT://127.0.0.1:9092`.
     pub listeners: Vec<Listener>,
+    /// Names of listeners that are set for controllers, and not opened: nobody would use them.
+    pub unopened_listeners: Vec<String>,
     /// `rest.listeners`; default `http://127.0.0.1:8090`.
     pub rest_listeners: Vec<SocketAddr>,
     /// `log.dirs`, which must be one folder; default `./carrick-data`.
@@ -122,11 +129,13 @@ impl BrokerConfig {
     /// The first thing that is wrong.
     pub fn from_values(set: BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let values = Values::new(set)?;
+        security::refuse(&values)?;
         let queued = values.long("queued.max.request.bytes");
         let config = Self {
             node_id: node_id(&values),
             rack: values.text("broker.rack"),
             listeners: listener::listeners(&values)?,
+            unopened_listeners: listener::unopened(&values)?,
             rest_listeners: listener::rest_listeners(&values)?,
             log_dir: log_dir(&values)?,
             num_partitions: values.int("num.partitions"),
@@ -154,6 +163,11 @@ impl BrokerConfig {
         };
         crate::topic::TopicConfig::defaults(&config.values)?;
         Ok(config)
+    }
+
+    /// The data folder's path from the root, for messages.
+    pub fn log_dir_absolute(&self) -> PathBuf {
+        std::path::absolute(&self.log_dir).unwrap_or_else(|_| self.log_dir.clone())
     }
 }
 

@@ -17,7 +17,7 @@ pub static USED: &[ConfigDef] = &[
     def("advertised.listeners", List, None, Check::Any,
         "Addresses that clients are told, by listener name; the listeners themselves by default."),
     def("listener.security.protocol.map", String, Some("PLAINTEXT:PLAINTEXT"), Check::Any,
-        "Security protocol of each listener name. Only PLAINTEXT is supported now."),
+        "Security protocol of each listener name. Only PLAINTEXT is built."),
     def("rest.listeners", List, Some("http://127.0.0.1:8090"), Check::Any,
         "Addresses of the REST API, health and metrics: http://host:port. Carrick's own."),
     def("log.dir", List, Some("./carrick-data"), Check::Any,

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::def::{Check, ConfigDef};
+use super::def::{Check, ConfigDef, list};
 use super::dynamic::Dynamic;
 use super::error::ConfigError;
+use super::families;
 use super::ignored::IGNORED;
+use super::unlisted::{AUTHORIZERS, REMOVED};
 use super::used::USED;
 
 /// Names further away than this many edits aren't offered as what was meant.
@@ -28,17 +30,20 @@ impl Values {
     /// # Errors
     /// The first name that is unknown, or value that doesn't fit.
     pub fn new(set: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let prefixes = chosen_prefixes(&set);
         let mut ignored = Vec::new();
         for (name, value) in &set {
-            let def = definition(name).ok_or_else(|| ConfigError::UnknownName {
-                name: name.clone(),
-                did_you_mean: nearest(name),
-            })?;
-            if !is_used(name) {
+            if let Some(def) = used(name) {
+                check_no_reference(&set, value)
+                    .and_then(|()| def.check(value))
+                    .map_err(|reason| ConfigError::value(name, value, reason))?;
+            } else if definition(name).is_some() || families::has(name, &prefixes) {
                 ignored.push(name.clone());
             } else {
-                def.check(value)
-                    .map_err(|reason| ConfigError::value(name, value, reason))?;
+                return Err(ConfigError::UnknownName {
+                    name: name.clone(),
+                    did_you_mean: nearest(name),
+                });
             }
         }
         let dynamic = Dynamic::default();
@@ -129,10 +134,13 @@ impl Values {
 
 /// The definition of a broker property, used or ignored.
 pub fn definition(name: &str) -> Option<ConfigDef> {
-    if let Some(def) = USED.iter().find(|def| def.name == name) {
+    if let Some(def) = used(name) {
         return Some(*def);
     }
-    let (name, kind, default) = *IGNORED.iter().find(|(known, ..)| *known == name)?;
+    let unlisted = AUTHORIZERS.iter().chain(REMOVED);
+    let mut known = unlisted.map(|(name, kind)| (*name, *kind, None));
+    let listed = IGNORED.iter().find(|(known, ..)| *known == name).copied();
+    let (name, kind, default) = listed.or_else(|| known.find(|(known, ..)| *known == name))?;
     let doc = "A Kafka property without effect here.";
     Some(ConfigDef {
         name,
@@ -143,8 +151,28 @@ pub fn definition(name: &str) -> Option<ConfigDef> {
     })
 }
 
-fn is_used(name: &str) -> bool {
-    USED.iter().any(|def| def.name == name)
+fn used(name: &str) -> Option<&'static ConfigDef> {
+    USED.iter().find(|def| def.name == name)
+}
+
+/// What other properties put before the names of a plug-in's own.
+fn chosen_prefixes(set: &BTreeMap<String, String>) -> Vec<String> {
+    const CHOOSE: [&str; 2] = [
+        "remote.log.metadata.manager.impl.prefix",
+        "remote.log.storage.manager.impl.prefix",
+    ];
+    let chosen = CHOOSE.iter().filter_map(|name| set.get(*name));
+    chosen.map(|prefix| prefix.trim().to_owned()).collect()
+}
+
+/// Refuses a value that a config provider would have to look up: taken as it is, it would name a
+/// folder or a host of that name.
+fn check_no_reference(set: &BTreeMap<String, String>, value: &str) -> Result<(), String> {
+    let providers = set.get("config.providers").map_or("", String::as_str);
+    match list(providers).find(|provider| value.contains(&format!("${{{provider}:"))) {
+        Some(_) => Err("config providers are not built: write the value itself".to_owned()),
+        None => Ok(()),
+    }
 }
 
 fn nearest(name: &str) -> Option<String> {
@@ -174,6 +202,7 @@ mod tests {
     fn no_name_is_listed_twice() {
         let mut names: Vec<_> = USED.iter().map(|def| def.name).collect();
         names.extend(IGNORED.iter().map(|(name, ..)| *name));
+        names.extend(AUTHORIZERS.iter().chain(REMOVED).map(|(name, _)| *name));
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -1,8 +1,9 @@
 //! Groups after a restart: members go on under their ids, in their generation or epoch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use carrick_link::naming::some_of;
 use carrick_protocol::ids::{GroupId, TopicId, TopicName};
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
@@ -68,12 +69,14 @@ fn load_offsets(
 ) -> Result<(), MetaError> {
     let mut topic_ids: HashMap<TopicName, Option<TopicId>> = HashMap::new();
     let mut gone = MetaBatch::new();
+    let mut gone_topics = BTreeSet::new();
     for (key, offset) in meta.scan::<GroupOffsets>()? {
         let topic_id = *topic_ids
             .entry(key.topic.clone())
             .or_insert_with(|| inner.topics.topic_id(key.topic.as_str()));
         if !topic_id.is_some_and(|topic_id| offset.is_of(topic_id)) {
             gone.delete::<GroupOffsets>(&key);
+            gone_topics.insert(key.topic);
             continue;
         }
         let cell = groups
@@ -90,6 +93,7 @@ fn load_offsets(
             .or_insert_with(|| inner.topics.topic_id(key.topic.as_str()));
         if !topic_id.is_some_and(|topic_id| offset.is_of(topic_id)) {
             gone.delete::<PendingOffsets>(&key);
+            gone_topics.insert(key.topic);
             continue;
         }
         let cell = groups
@@ -104,6 +108,7 @@ fn load_offsets(
     }
     tracing::info!(
         offsets = gone.len(),
+        topics = some_of(&gone_topics),
         "removed offsets of topics that no longer exist"
     );
     meta.commit(gone)

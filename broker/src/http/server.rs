@@ -44,6 +44,11 @@ impl HttpListeners {
         Ok(HttpListeners { listeners })
     }
 
+    /// The bound addresses, in the order in which they were given.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(address, _)| *address).collect()
+    }
+
     /// Serves `app`.
     pub fn serve(self, app: &App) -> HttpServer {
         let (stop, stopped) = watch::channel(false);

@@ -27,6 +27,7 @@ use uuid::Uuid;
 use super::*;
 use crate::config::BrokerConfig;
 use crate::partition::Mode;
+use crate::topic::Progress;
 
 /// A broker's topics and metadata, without the broker.
 struct Rig {
@@ -64,8 +65,14 @@ impl Rig {
         let data_dir = Arc::new(DataDir::open(dir.path()).unwrap());
         let meta = Arc::new(MetaStore::open(&data_dir.meta_dir()).unwrap());
         let flusher = Arc::new(Flusher::start(1).unwrap());
-        let topics =
-            Catalog::open(config, Arc::clone(&meta), data_dir, Arc::clone(&flusher)).unwrap();
+        let topics = Catalog::open(
+            config,
+            Arc::clone(&meta),
+            data_dir,
+            Arc::clone(&flusher),
+            &Progress::default(),
+        )
+        .unwrap();
         let topics = Arc::new(topics);
         let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta)).unwrap());
         let runtime = Builder::new_multi_thread()

@@ -264,7 +264,7 @@ impl Catalog {
         let mut overrides = state.overrides.clone();
         change(&mut overrides)?;
         if by_link {
-            overrides = supported(overrides);
+            overrides = supported(name, overrides);
         } else {
             check_overrides(&overrides)?;
             let synced = |name: &&&str| overrides.get(**name) != state.overrides.get(**name);
@@ -466,12 +466,14 @@ pub(super) fn check_overrides(overrides: &BTreeMap<String, String>) -> Result<()
 }
 
 /// What is supported of a source's configs.
-pub(super) fn supported(overrides: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut overrides = overrides;
+pub(super) fn supported(
+    topic: &str,
+    mut overrides: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     overrides.retain(|name, value| match config::check(name, value) {
         Ok(()) => true,
         Err(reason) => {
-            tracing::warn!(reason, "a config of the source topic is left out");
+            tracing::warn!(topic, reason, "a config of the source topic is left out");
             false
         }
     });

@@ -120,7 +120,7 @@ impl Catalog {
             names.check(&new.name)?;
             check_values(&new)?;
             let overrides = match new.is_mirror {
-                true => supported(new.configs),
+                true => supported(new.name.as_str(), new.configs),
                 false => new.configs,
             };
             names.add(new.name.clone());

@@ -14,6 +14,7 @@ pub mod describe;
 pub mod error;
 mod image;
 pub mod open;
+pub mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::partition::Partition;
 pub use catalog::{Catalog, NewTopic};
 pub use config::TopicConfig;
 pub use error::TopicError;
+pub use progress::Progress;
 
 /// One topic. Shared; partitions and configs change under it.
 pub struct Topic {

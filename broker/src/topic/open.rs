@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use carrick_link::naming::some_of;
 use carrick_protocol::ids::{TopicName, TopicPartition};
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::Mutex;
 
-use super::{Catalog, Topic, TopicConfig, TopicError};
+use super::{Catalog, Progress, Topic, TopicConfig, TopicError};
 use crate::broker_configs::BrokerConfigs;
 use crate::clock;
 use crate::config::BrokerConfig;
@@ -57,13 +58,14 @@ impl Catalog {
         meta: Arc<MetaStore>,
         data_dir: Arc<DataDir>,
         flusher: Arc<Flusher>,
+        progress: &Progress,
     ) -> Result<Self, TopicError> {
         let started = Instant::now();
         let brokers = BrokerConfigs::open(Arc::clone(&meta), &config.values, config.node_id)?;
         let catalog = Catalog::empty(config, Arc::new(brokers), meta, data_dir, flusher);
         let stored = catalog.stored()?;
         let tally = Tally::default();
-        let opened = catalog.open_all(&stored, &tally);
+        let opened = catalog.open_all(&stored, &tally, progress);
         let mut epochs = MetaBatch::new();
         for (topic, mut partitions) in stored.into_iter().zip(opened) {
             partitions.sort_by_key(|partition| partition.id().partition);
@@ -125,18 +127,25 @@ impl Catalog {
     }
 
     /// The partitions of each stored topic, in any order.
-    fn open_all(&self, stored: &[Stored], tally: &Tally) -> Vec<Vec<Arc<Partition>>> {
+    fn open_all(
+        &self,
+        stored: &[Stored],
+        tally: &Tally,
+        progress: &Progress,
+    ) -> Vec<Vec<Arc<Partition>>> {
         let work: Vec<_> = stored
             .iter()
             .enumerate()
             .flat_map(|(t, topic)| (0..topic.record.leader_epochs.len()).map(move |p| (t, p)))
             .collect();
+        progress.begin(work.len());
         let next = AtomicUsize::new(0);
         let opened = Mutex::new(stored.iter().map(|_| Vec::new()).collect::<Vec<_>>());
         let open_some = || {
             while let Some(&(topic, number)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let partition = self.open_stored(&stored[topic], number, tally);
                 opened.lock()[topic].push(partition);
+                progress.one_done();
             }
         };
         std::thread::scope(|scope| {
@@ -199,13 +208,14 @@ impl Catalog {
             Ok(folders) => folders,
             Err(error) => return tracing::warn!(%error, "the data folder can't be listed"),
         };
-        for id in folders {
-            let known = self
-                .topic(&id.topic)
-                .is_some_and(|t| t.partition(id.partition).is_some());
-            if !known {
-                tracing::warn!(partition = %id, "a folder without a topic is left alone");
-            }
+        let is_known = |id: &TopicPartition| {
+            self.topic(&id.topic)
+                .is_some_and(|topic| topic.partition(id.partition).is_some())
+        };
+        let strays: Vec<_> = folders.iter().filter(|id| !is_known(id)).collect();
+        if !strays.is_empty() {
+            let (count, names) = (strays.len(), some_of(strays));
+            tracing::warn!(count, names, "folders without a topic are left alone");
         }
     }
 

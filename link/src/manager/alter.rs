@@ -11,6 +11,7 @@ use super::{CancelSignal, LinkManager, MirrorAction, Selection, cut, promote, rp
 use crate::description::MirrorOutcome;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
+use crate::naming::some_of;
 use crate::record::{MirrorRecord, StopKind};
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
@@ -288,7 +289,8 @@ async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], action: MirrorAc
     let names: Vec<TopicName> = records.iter().map(|record| record.topic.clone()).collect();
     match shared.store_mirrors(records).await {
         Ok(()) => {
-            tracing::info!(link = %shared.name, topics = names.len(), ?action, "mirrors altered");
+            let (count, topics) = (names.len(), some_of(&names));
+            tracing::info!(link = %shared.name, ?action, count, topics, "mirrors altered");
             outcomes.extend(names.into_iter().map(|name| (name, Ok(None))));
         }
         Err(error) => outcomes.extend(all_failed(&names, &error)),

@@ -22,6 +22,7 @@ use super::alter::{Outcomes, all_failed};
 use super::rpo::{self, Draft};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
+use crate::naming::some_of;
 use crate::ports::{CatalogError, LinkStore, Ports, StoreError, TargetError};
 use crate::record::{MirrorRecord, MirrorStop, PartitionCut, StopKind};
 use crate::report::RpoReport;
@@ -68,13 +69,13 @@ pub(super) async fn failover(
             took.step("cut_ms");
             rpo::make_exact(&shared, &mut done).await;
             took.step("source_asked_ms");
-            let (link, topics) = (&shared.name, done.len());
-            tracing::info!(%link, topics, took = %took, "failed over");
+            let (link, count, topics) = (&shared.name, done.len(), some_of(done.keys()));
+            tracing::info!(%link, count, topics, took = %took, "failed over");
             outcomes.extend(done);
         }
         Err(error) => {
-            let link = &shared.name;
-            tracing::error!(%link, %error, "failover not begun; it can be asked for again");
+            let (link, topics) = (&shared.name, some_of(&names));
+            tracing::error!(%link, topics, %error, "failover not begun; it can be asked for again");
             outcomes.extend(all_failed(&names, &error));
         }
     }

@@ -17,6 +17,7 @@ use super::word::{self, Word, Words};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::link::watch;
+use crate::naming::some_of;
 use crate::record::StopKind;
 use crate::replicator::lag::StatusCell;
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
@@ -162,8 +163,9 @@ async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
             records.push(record);
         }
     }
+    let topics = some_of(records.iter().map(|record| &record.topic));
     if let Err(error) = shared.store_mirrors(records).await {
-        tracing::error!(link = %shared.name, %error, "promotions could not be given up");
+        tracing::error!(link = %shared.name, topics, %error, "promotions could not be given up");
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use carrick_protocol::ids::Offset;
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::active::{Active, SEGMENT_LIMIT_BYTES};
 use super::checkpoint::{Checkpoint, Marks};
@@ -70,7 +70,7 @@ impl Log {
         let cleaned = compaction::cleaned_up_to(dir, end)?;
         let recovered = opening.recovered;
         if !recovered.clean && marks.is_some() {
-            info!(dir = %dir.display(), ?recovered, "log recovered");
+            debug!(dir = %dir.display(), ?recovered, "log recovered");
         }
         let mut log = opening.assemble(active, aborted, producers, end, checkpoint);
         log.cleaned = cleaned;

@@ -23,6 +23,7 @@ pub struct Carrick {
     folder: TempDir,
     port: u16,
     rest_port: u16,
+    config_file: Option<PathBuf>,
     overrides: Vec<String>,
     crash_at: Option<String>,
 }
@@ -41,10 +42,23 @@ impl Carrick {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub fn start_with(overrides: &[&str]) -> Result<Self> {
+        Self::start_on(None, overrides)
+    }
+
+    /// As [`Carrick::start`], on a properties file; its addresses and folders are overridden.
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn start_from(config_file: &Path) -> Result<Self> {
+        Self::start_on(Some(config_file.to_owned()), &[])
+    }
+
+    fn start_on(config_file: Option<PathBuf>, overrides: &[&str]) -> Result<Self> {
         let [port, rest_port] = free_ports()?;
         let mut all = vec!["group.initial.rebalance.delay.ms=0".to_owned()];
         all.extend(overrides.iter().map(|&o| o.to_owned()));
         let mut carrick = Self {
+            config_file,
             process: None,
             folder: tempfile::Builder::new().prefix("carrick-test-").tempdir()?,
             port,
@@ -64,6 +78,9 @@ impl Carrick {
         self.process = None;
         let mut command = Command::new(binary()?);
         command.arg("serve");
+        if let Some(file) = &self.config_file {
+            command.arg("--config").arg(file);
+        }
         for value in [
             format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port),
             format!("advertised.listeners=PLAINTEXT://127.0.0.1:{}", self.port),

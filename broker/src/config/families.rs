@@ -1,0 +1,87 @@
+//! Names with a part that the operator chooses: a listener's, a config provider's, a plug-in's.
+//! Known, and without effect here.
+
+use super::values::definition;
+
+/// What Kafka puts before a setting of one listener.
+pub const LISTENER: &str = "listener.name.";
+
+/// What Kafka, or a plug-in that is often seen beside it, puts before names of its own choice.
+const PREFIXES: &[&str] = &[
+    "authorizer.zookeeper.",
+    "client.quota.callback.",
+    "confluent.",
+    "cruise.control.metrics.",
+    "kafka.csv.metrics.",
+    "metrics.context.",
+    "metrics.jmx.",
+    "rlmm.config.",
+    "rsm.config.",
+    "strimzi.",
+];
+
+/// Settings of a config provider, after its name.
+const PROVIDER_PREFIX: &str = "config.providers.";
+
+/// Whether the name belongs to a family. `prefixes` are those that other properties choose.
+pub fn has(name: &str, prefixes: &[String]) -> bool {
+    if let Some(rest) = name.strip_prefix(LISTENER) {
+        return listener_setting(rest).is_some();
+    }
+    if let Some(rest) = name.strip_prefix(PROVIDER_PREFIX) {
+        return matches!(rest.split_once('.'), Some((provider, setting))
+            if !provider.is_empty() && (setting == "class" || setting.starts_with("param.")));
+    }
+    let chosen = prefixes.iter().map(String::as_str);
+    let mut all = PREFIXES.iter().copied().chain(chosen);
+    all.any(|prefix| !prefix.is_empty() && name.len() > prefix.len() && name.starts_with(prefix))
+}
+
+/// Listener and setting of `<listener>.<setting>` or `<listener>.<SASL mechanism>.<setting>`. Names
+/// of listeners may have dots: the longest setting that is known counts.
+pub fn listener_setting(rest: &str) -> Option<(&str, &str)> {
+    rest.match_indices('.').find_map(|(dot, _)| {
+        let (listener, setting) = (&rest[..dot], &rest[dot + 1..]);
+        (!listener.is_empty() && definition(setting).is_some()).then_some((listener, setting))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_listeners_providers_and_plug_ins_are_known() {
+        for name in [
+            "listener.name.internal.ssl.keystore.location",
+            "listener.name.plain-9092.scram-sha-512.sasl.jaas.config",
+            "listener.name.a.b.max.connections",
+            "config.providers.env.class",
+            "config.providers.env.param.allowlist.pattern",
+            "rsm.config.chunk.size",
+            "strimzi.authorization.token.endpoint.uri",
+            "my.prefix.x",
+        ] {
+            assert!(has(name, &["my.prefix.".to_owned()]), "{name}");
+        }
+        for name in [
+            "listener.name.internal.ssl.keystore.locatoin",
+            "listener.name..max.connections",
+            "listener.name.max.connections",
+            "config.providers.env",
+            "config.providers.env.klass",
+            "rsm.config.",
+            "my.prefix.x",
+        ] {
+            assert!(!has(name, &[]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_setting_of_a_listener_is_told_from_the_listener_s_name() {
+        assert_eq!(
+            listener_setting("plain-9092.scram-sha-512.sasl.jaas.config"),
+            Some(("plain-9092.scram-sha-512", "sasl.jaas.config"))
+        );
+    }
+}
