@@ -46,7 +46,8 @@ pub struct GroupCommitted {
 pub enum GroupSyncState {
     /// Its offsets here were made the source's at the last sync.
     Synced,
-    /// It has members here: its offsets are its own business.
+    /// It has members here, and its offsets are its own business; or it has none that could be
+    /// synced. The detail says which.
     Skipped,
     /// The source didn't tell, or the offsets could not be written: the error says which.
     Failed,
@@ -82,10 +83,14 @@ pub struct PartitionSync {
     pub topic: String,
     /// Partition index.
     pub partition: i32,
-    /// What the group had committed at the source when that was last asked.
+    /// What the group had committed at the source when that was last asked; −1 if the source has
+    /// never told.
     pub source_offset: i64,
     /// What was committed here for it; `None` if nothing was.
     pub synced_offset: Option<i64>,
+    /// Why the last sync has left the partition out, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
 }
 
 /// The sync of one group, as it is shown.
@@ -105,10 +110,11 @@ pub struct PartitionSyncDescription {
     /// The end of the mirrored data: of now, or at the cut of a mirror that was stopped.
     pub mirror_end: i64,
     /// By how much the offset was clamped: positive, down to the end of the mirror; negative, up to
-    /// its log start (records that are gone at the source, too). `None` if nothing was committed.
+    /// its log start (records that are gone at the source, too). `None` if nothing was committed,
+    /// or the last sync has left it out.
     pub clamped_by: Option<i64>,
     /// Offsets that the group has read at the source, by what it said last, and will read again
-    /// here. `None` if nothing was committed.
+    /// here. `None` if nothing was committed, or the last sync has left it out.
     pub will_read_again: Option<i64>,
     /// The same, however far the group has read at the source since.
     pub reads_again_at_most: Option<i64>,
@@ -131,11 +137,13 @@ impl PartitionSync {
     /// For showing, with the mirror's end.
     pub(crate) fn describe(&self, mirror_end: i64) -> PartitionSyncDescription {
         let behind = |end: i64| self.synced_offset.map(|synced| (end - synced).max(0));
+        // What was left out is not clamped, and where the group is at the source is unknown.
+        let told = self.synced_offset.filter(|_| self.skipped.is_none());
         PartitionSyncDescription {
             sync: self.clone(),
             mirror_end,
-            clamped_by: self.synced_offset.map(|synced| self.source_offset - synced),
-            will_read_again: behind(self.source_offset.min(mirror_end)),
+            clamped_by: told.map(|synced| self.source_offset - synced),
+            will_read_again: told.and_then(|_| behind(self.source_offset.min(mirror_end))),
             reads_again_at_most: behind(mirror_end),
         }
     }
@@ -158,6 +166,7 @@ mod tests {
             partition: 0,
             source_offset,
             synced_offset,
+            skipped: None,
         }
     }
 

@@ -38,7 +38,7 @@ fn render_list(groups: &[LinkGroupData]) -> String {
             "CLAMPED",
             "READS AGAIN",
             "AT MOST",
-            "ERROR",
+            "REASON",
         ],
         groups.iter().map(|group| {
             [
@@ -81,13 +81,14 @@ fn render_group(group: &LinkGroupData) -> String {
             "MIRROR END",
             "READS AGAIN",
             "AT MOST",
+            "LEFT OUT BECAUSE",
         ],
         group.partitions.iter().map(row),
     ));
     text
 }
 
-fn row(part: &LinkGroupPartition) -> [String; 8] {
+fn row(part: &LinkGroupPartition) -> [String; 9] {
     let known = |figure: Option<i64>| figure.map_or_else(|| "-".to_owned(), |it| it.to_string());
     [
         part.topic_name.clone(),
@@ -98,6 +99,9 @@ fn row(part: &LinkGroupPartition) -> [String; 8] {
         part.mirror_end_offset.to_string(),
         known(part.will_read_again),
         known(part.reads_again_at_most),
+        part.skipped_reason
+            .clone()
+            .unwrap_or_else(|| "-".to_owned()),
     ]
 }
 
@@ -108,6 +112,8 @@ fn last_sync(group: &LinkGroupData) -> String {
 
 fn error_of(group: &LinkGroupData) -> String {
     match &group.error_message {
+        // Nothing is wrong: why it is skipped.
+        Some(message) if group.error_code == "NO_ERROR" => message.clone(),
         Some(message) => format!("{}: {message}", group.error_code),
         None => "-".to_owned(),
     }
@@ -142,6 +148,7 @@ mod tests {
                 clamped_by: Some(40),
                 will_read_again: Some(40),
                 reads_again_at_most: Some(90),
+                skipped_reason: None,
             }],
         }
     }
@@ -162,6 +169,18 @@ mod tests {
             list.contains("eu-billing") && list.contains("never"),
             "{list}"
         );
+    }
+
+    #[test]
+    fn what_is_left_out_shows_why() {
+        let mut group = group();
+        group.error_code = "NO_ERROR".to_owned();
+        group.error_message = Some("the group has no name".to_owned());
+        group.partitions[0].skipped_reason = Some("it is not mirrored yet".to_owned());
+        let text = render_group(&group);
+        assert!(text.contains("it is not mirrored yet"), "{text}");
+        assert!(text.contains("the group has no name"), "{text}");
+        assert!(!text.contains("NO_ERROR"), "{text}");
     }
 
     #[test]

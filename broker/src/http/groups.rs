@@ -96,5 +96,6 @@ fn to_partition(part: &PartitionSyncDescription) -> LinkGroupPartition {
         clamped_by: part.clamped_by,
         will_read_again: part.will_read_again,
         reads_again_at_most: part.reads_again_at_most,
+        skipped_reason: part.sync.skipped.clone(),
     }
 }

@@ -77,13 +77,16 @@ mod tests {
         #[test]
         fn a_sync_reads_back(
             group in ".*",
-            partitions in prop::collection::vec(any::<(i32, i64, Option<i64>)>(), 0..5),
+            partitions in prop::collection::vec(
+                any::<(i32, i64, Option<i64>, Option<String>)>(), 0..5,
+            ),
         ) {
-            let part = |(partition, source_offset, synced_offset)| PartitionSync {
+            let part = |(partition, source_offset, synced_offset, skipped)| PartitionSync {
                 topic: "orders".to_owned(),
                 partition,
                 source_offset,
                 synced_offset,
+                skipped,
             };
             let sync = sync(partitions.into_iter().map(part).collect());
             let key = (LinkName::new("west").unwrap(), group);
@@ -109,6 +112,7 @@ mod tests {
             partition: 2,
             source_offset: 9,
             synced_offset: Some(8),
+            skipped: None,
         };
         let mut bytes = Vec::new();
         GroupSyncKeyspace::encode_value(&sync(vec![part]), &mut bytes);

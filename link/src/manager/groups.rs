@@ -61,7 +61,9 @@ impl LinkManager {
 fn describe(sync: GroupSync, ends: &Ends) -> GroupSyncDescription {
     let partitions = sync.partitions.iter().filter_map(|part| {
         let index = usize::try_from(part.partition).ok()?;
-        let end = ends.get(part.topic.as_str())?.get(index)?;
+        let end = ends.get(part.topic.as_str())?.get(index);
+        // A partition that is not mirrored yet has a row that says so.
+        let end = end.or(part.skipped.is_some().then_some(&0))?;
         Some(part.describe(*end))
     });
     GroupSyncDescription {

@@ -38,6 +38,8 @@ pub struct GroupCommits {
     /// What it has committed, of all topics that the link's principal may describe. Offsets that a
     /// transaction is about to commit are not among them.
     pub commits: Vec<SourceCommit>,
+    /// Partitions whose offset the source does not tell, and why.
+    pub untold: Vec<(TopicPartition, ErrorCode)>,
 }
 
 impl GroupCommits {
@@ -47,6 +49,7 @@ impl GroupCommits {
             group: group.clone(),
             error,
             commits: Vec::new(),
+            untold: Vec::new(),
         }
     }
 }
@@ -56,7 +59,7 @@ impl GroupCommits {
 pub struct SourceCommit {
     /// Of which partition.
     pub partition: TopicPartition,
-    /// Where the group goes on reading.
+    /// Where the group goes on reading. Kafka takes negative ones from its clients, too.
     pub offset: Offset,
     /// The epoch of the last record read; `NONE` below OffsetFetch v5 or when not committed.
     pub leader_epoch: LeaderEpoch,

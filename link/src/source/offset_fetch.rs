@@ -82,18 +82,25 @@ struct Answer<'a> {
     error: i16,
 }
 
+/// How Kafka says that nothing is committed.
+const NO_OFFSET: i64 = -1;
+
 impl Answer<'_> {
-    /// The commit; `None` where there is none, or it isn't told.
-    fn commit(&self) -> Option<Result<SourceCommit, String>> {
-        if self.error != ErrorCode::NONE.0 || self.offset < 0 {
-            return None;
+    /// Takes the commit in, or that it isn't told; nothing where there is none.
+    fn add_to(&self, commits: &mut GroupCommits) -> Result<(), String> {
+        let partition =
+            || topic_name(self.topic).map(|topic| TopicPartition::new(topic, self.partition));
+        if self.error != ErrorCode::NONE.0 {
+            commits.untold.push((partition()?, ErrorCode(self.error)));
+        } else if self.offset != NO_OFFSET {
+            commits.commits.push(SourceCommit {
+                partition: partition()?,
+                offset: Offset(self.offset),
+                leader_epoch: LeaderEpoch(self.leader_epoch.max(LeaderEpoch::NONE.0)),
+                metadata: self.metadata.map(ToString::to_string).unwrap_or_default(),
+            });
         }
-        Some(topic_name(self.topic).map(|topic| SourceCommit {
-            partition: TopicPartition::new(topic, self.partition),
-            offset: Offset(self.offset),
-            leader_epoch: LeaderEpoch(self.leader_epoch.max(LeaderEpoch::NONE.0)),
-            metadata: self.metadata.map(ToString::to_string).unwrap_or_default(),
-        }))
+        Ok(())
     }
 }
 
@@ -146,12 +153,16 @@ fn collected<'a>(
     error: i16,
     answers: impl Iterator<Item = Answer<'a>>,
 ) -> Result<GroupCommits, String> {
-    let commits: Result<Vec<_>, _> = answers.filter_map(|answer| answer.commit()).collect();
-    Ok(GroupCommits {
+    let mut commits = GroupCommits {
         group: group.clone(),
         error: ErrorCode(error),
-        commits: commits?,
-    })
+        commits: Vec::new(),
+        untold: Vec::new(),
+    };
+    for answer in answers {
+        answer.add_to(&mut commits)?;
+    }
+    Ok(commits)
 }
 
 #[cfg(test)]
@@ -196,6 +207,7 @@ mod tests {
                 partition(0, 7, 0),
                 partition(1, -1, 0),
                 partition(2, 9, 29),
+                partition(3, -5, 0),
             ]);
         let answer = OffsetFetchResponseGroup::default()
             .with_group_id(wire_group(&GroupId::new("a")))
@@ -206,7 +218,13 @@ mod tests {
         let response = wire::OffsetFetchResponse::default().with_groups(vec![refused, answer]);
         let groups = [GroupId::new("a"), GroupId::new("b")];
         let fetched = from_batched(&response, &groups).unwrap();
-        assert_eq!(fetched[0].commits.len(), 1);
+        assert_eq!(fetched[0].commits.len(), 2);
+        assert_eq!(fetched[0].commits[1].offset, Offset(-5));
+        let untold = (
+            TopicPartition::new(topic_name("orders").unwrap(), 2),
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        );
+        assert_eq!(fetched[0].untold, [untold]);
         let commit = &fetched[0].commits[0];
         assert_eq!(commit.partition.to_string(), "orders-0");
         assert_eq!(commit.offset, Offset(7));

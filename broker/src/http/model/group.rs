@@ -17,7 +17,8 @@ pub struct LinkGroupData {
     pub source_group_id: String,
     /// Its id here.
     pub group_id: String,
-    /// `SYNCED`, `SKIPPED` (it is in use here), `FAILED` or `GONE` (from the source).
+    /// `SYNCED`, `SKIPPED` (it is in use here, or has nothing to be synced), `FAILED` or `GONE` (from
+    /// the source).
     pub sync_state: String,
     /// Since when.
     pub state_time_ms: i64,
@@ -51,7 +52,7 @@ pub struct LinkGroupPartition {
     pub topic_name: String,
     /// Partition index.
     pub partition: i32,
-    /// What was committed at the source when that was last asked.
+    /// What was committed at the source when that was last asked; −1 if it has never told.
     pub source_offset: i64,
     /// What was committed here for it; `null` if nothing was.
     pub synced_offset: Option<i64>,
@@ -64,6 +65,8 @@ pub struct LinkGroupPartition {
     pub will_read_again: Option<i64>,
     /// The same, however far it has read at the source since.
     pub reads_again_at_most: Option<i64>,
+    /// Why the last sync has left the partition out.
+    pub skipped_reason: Option<String>,
 }
 
 /// How many groups of a link are in which state.

@@ -110,6 +110,8 @@ async fn offsets_follow_the_source_with_epoch_and_text_and_nothing_else_does() {
     assert_eq!(world.offset("sharing"), None);
     assert_eq!(world.manager.link("dr").unwrap().groups.synced, 1);
     assert!(world.group("stranger").is_none());
+    let share = world.group_state("sharing", GroupSyncState::Skipped).await;
+    assert_eq!(share.sync.error_detail, "a share group commits no offsets");
     let group = world.group("billing").unwrap();
     assert_eq!(group.sync.state, GroupSyncState::Synced);
     assert_eq!(
@@ -424,4 +426,51 @@ impl World {
         self.link_state(LinkState::Active).await;
         self.mirror(topic).await.unwrap();
     }
+}
+
+/// Kafka lists the group without a name and takes negative offsets, too.
+#[tokio::test(start_paused = true)]
+async fn whatever_is_left_out_has_a_row_that_says_why() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.commit("", "orders", 0, 4);
+    world.source.commit("billing", "orders", 0, 4);
+    world.committed("billing", 4).await;
+    let unnamed = world.group_state("", GroupSyncState::Skipped).await;
+    assert!(
+        unnamed.sync.error_detail.contains("no name"),
+        "{}",
+        unnamed.sync.error_detail
+    );
+    world.source.commit("billing", "orders", 0, -5);
+    world.source.commit("billing", "orders", 3, 7);
+    let row = |partition| {
+        let group = world.group("billing").unwrap();
+        let mut parts = group.partitions.into_iter();
+        parts.find(|part| part.sync.partition == partition)
+    };
+    let reason = |partition: i32, word: &str| {
+        let why = row(partition).and_then(|part| part.sync.skipped);
+        why.is_some_and(|why| why.contains(word))
+    };
+    until("the negative offset to be told", || {
+        reason(0, "no consumer")
+    })
+    .await;
+    assert_eq!(
+        figures(&row(0).unwrap()),
+        (-5, Some(4), None, Some(6)),
+        "what was synced before stays"
+    );
+    assert_eq!(world.offset("billing"), Some(4));
+    until("the new partition to be told", || {
+        reason(3, "not mirrored yet")
+    })
+    .await;
+    assert_eq!(figures(&row(3).unwrap()), (7, None, None, None));
+    world
+        .task_state(TaskState::Active, TaskErrorCode::NoError)
+        .await;
+    world.source.commit("billing", "orders", 0, 6);
+    world.committed("billing", 6).await;
+    until("nothing is left out", || !reason(0, "")).await;
 }

@@ -11,7 +11,7 @@ use carrick_protocol::ids::{GroupId, TopicPartition};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use super::plan::Planned;
+use super::plan::{NOT_TOLD, Planned};
 use crate::groups::{GroupCommitted, GroupCounts, GroupSync, GroupSyncState, PartitionSync};
 use crate::state::TaskErrorCode;
 use crate::tasks::TaskError;
@@ -102,7 +102,15 @@ pub(super) struct Outcome {
     group: String,
     /// The source's answer, if it gave one.
     answer: Option<Planned>,
-    result: Result<GroupCommitted, Fault>,
+    result: Result<Taken, Fault>,
+}
+
+/// What became of a group without a fault.
+enum Taken {
+    /// Its offsets are here, but for those left out.
+    Committed(GroupCommitted),
+    /// It has nothing to be synced.
+    Skipped(&'static str),
 }
 
 impl Outcome {
@@ -116,13 +124,23 @@ impl Outcome {
         }
     }
 
+    /// There is nothing to be asked for, and that is no fault.
+    pub(super) fn skipped(source_group: &GroupId, group: &GroupId, why: &'static str) -> Self {
+        Self {
+            source_group: source_group.to_string(),
+            group: group.to_string(),
+            answer: None,
+            result: Ok(Taken::Skipped(why)),
+        }
+    }
+
     /// The source told, and it was committed or refused here.
     pub(super) fn told(answer: Planned, result: Result<GroupCommitted, Fault>) -> Self {
         Self {
             source_group: answer.source_group.to_string(),
             group: answer.commit.group.to_string(),
             answer: Some(answer),
-            result,
+            result: result.map(Taken::Committed),
         }
     }
 }
@@ -304,7 +322,15 @@ impl State {
         known.is_changed |= sync.group != outcome.group;
         sync.group = outcome.group;
         let (phase, left_out) = match outcome.result {
-            Ok(committed) => {
+            Ok(Taken::Skipped(why)) => {
+                let skipped = (
+                    GroupSyncState::Skipped,
+                    TaskErrorCode::NoError,
+                    why.to_owned(),
+                );
+                (skipped, None)
+            }
+            Ok(Taken::Committed(committed)) => {
                 sync.synced_ms = Some(now_ms);
                 let synced = (
                     GroupSyncState::Synced,
@@ -380,18 +406,21 @@ fn merged(
     };
     let stays =
         |part: &PartitionSync| !answer.topics.contains(part.topic.as_str()) || is_left_out(part);
-    let synced_before = |part: &PartitionSync| {
+    let known = |part: &PartitionSync| {
         let mut all = before.iter();
-        let found = all.find(|it| it.topic == part.topic && it.partition == part.partition);
-        found.and_then(|it| it.synced_offset)
+        all.find(|it| it.topic == part.topic && it.partition == part.partition)
     };
     let answered = answer.partitions.iter().filter(|part| !is_left_out(part));
-    let answered = answered.map(|part| PartitionSync {
-        synced_offset: match left_out {
-            Some(_) => part.synced_offset,
-            None => synced_before(part),
-        },
-        ..part.clone()
+    let answered = answered.map(|part| {
+        let mut part = part.clone();
+        let known = known(&part);
+        if left_out.is_none() || part.skipped.is_some() {
+            part.synced_offset = known.and_then(|it| it.synced_offset);
+        }
+        if let Some(known) = known.filter(|_| part.source_offset == NOT_TOLD.0) {
+            part.source_offset = known.source_offset;
+        }
+        part
     });
     let others = before.iter().filter(|part| stays(part)).cloned();
     let mut all: Vec<_> = others.chain(answered).collect();

@@ -9,6 +9,8 @@
 //!   older answer of the source never overwrites a newer one.
 //! - Only offsets of mirrors that run are synced. A mirror that failed may be another topic at the
 //!   source by now, and what was cut belongs to the clients here.
+//! - What is left out has a row in the ledger that says why, unless the filters don't mean it or it
+//!   has nothing to do with a mirror.
 //! - Nothing here is ever deleted: a group or an offset that is gone at the source stays here, until
 //!   it expires as every group without members does.
 //!
@@ -109,20 +111,28 @@ async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), 
             of_source(error.clone()),
         );
     }
-    let meant = meant(&listing, &config, &mut faults);
-    for step in meant.chunks(GROUPS_PER_STEP) {
+    let Meant { groups, skipped } = meant(&listing, &config, &mut faults);
+    for step in groups.chunks(GROUPS_PER_STEP) {
         let answers = ask(&*source, &config, step).await.map_err(of_source)?;
         let outcomes = commit(link, &config, only, answers, &turn).await?;
         link.groups.note(outcomes, link.now_ms(), &mut faults);
     }
+    let mut all = groups;
+    all.extend(skipped.iter().map(|(group, _)| group.clone()));
+    all.sort();
+    let skipped = skipped
+        .iter()
+        .map(|(group, why)| Outcome::skipped(group, &named_here(&config, group), why));
+    link.groups
+        .note(skipped.collect(), link.now_ms(), &mut faults);
     if only.is_none() && listing.silent.is_empty() {
-        note_gone(link, &config, &meant);
+        note_gone(link, &config, &all);
     }
     store(link, &turn, &mut faults).await?;
     faults.into_result()
 }
 
-/// Notes what is gone at the source, or here. `meant` are all groups that are synced, ascending.
+/// Notes what is gone at the source, or here. `meant` are all groups that the filters mean, ascending.
 fn note_gone(link: &LinkShared, config: &LinkConfig, meant: &[GroupId]) {
     let mirrors: BTreeSet<TopicName> = link.inner().mirrors.keys().cloned().collect();
     link.groups.keep_topics(|topic| mirrors.contains(topic));
@@ -134,22 +144,59 @@ fn note_gone(link: &LinkShared, config: &LinkConfig, meant: &[GroupId]) {
     link.groups.note_gone(is_there, link.now_ms());
 }
 
-/// The groups that are to be synced, ascending.
-fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Faults) -> Vec<GroupId> {
+/// The groups that the filters mean.
+struct Meant {
+    /// Those that are to be synced, ascending.
+    groups: Vec<GroupId>,
+    /// Those that have nothing to be synced, and why.
+    skipped: Vec<(GroupId, &'static str)>,
+}
+
+fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Faults) -> Meant {
     let filters = &config.consumer_offset_group_filters;
-    let is_meant = |group: &&SourceGroup| {
-        let is_share = group.group_type == SHARE || group.protocol_type == SHARE;
-        !group.id.is_empty() && !is_share && filters.include(&group.id)
-    };
-    let groups = listing.groups.iter().filter(is_meant);
-    let mut meant: Vec<GroupId> = groups.map(|group| group.id.clone()).collect();
-    if meant.len() > GROUPS_MAX {
-        let detail = format!("{} groups are meant, {GROUPS_MAX} are synced", meant.len());
+    let included = listing.groups.iter();
+    let mut included: Vec<&SourceGroup> = included
+        .filter(|group| filters.include(&group.id))
+        .collect();
+    if included.len() > GROUPS_MAX {
+        let count = included.len();
+        let detail = format!("{count} groups are meant, {GROUPS_MAX} are synced");
         let fault = Fault::lasting(TaskErrorCode::MisconfigurationError, detail);
         faults.add("consumer.offset.group.filters", fault);
-        meant.truncate(GROUPS_MAX);
+        included.truncate(GROUPS_MAX);
+    }
+    let mut meant = Meant {
+        groups: Vec::new(),
+        skipped: Vec::new(),
+    };
+    for group in included {
+        match obstacle(group) {
+            None => meant.groups.push(group.id.clone()),
+            Some(why) => meant.skipped.push((group.id.clone(), why)),
+        }
     }
     meant
+}
+
+/// Why a group has nothing to be synced.
+fn obstacle(group: &SourceGroup) -> Option<&'static str> {
+    if group.id.is_empty() {
+        return Some(
+            "the group has no name: consumers of many applications may commit in it, and \
+             no group here can take its place",
+        );
+    }
+    let is_share = group.group_type == SHARE || group.protocol_type == SHARE;
+    is_share.then_some("a share group commits no offsets")
+}
+
+/// The group's id here.
+fn named_here(config: &LinkConfig, group: &GroupId) -> GroupId {
+    let prefix = match config.consumer_group_prefix_enable {
+        true => config.prefix.as_str(),
+        false => "",
+    };
+    GroupId::new(format!("{prefix}{group}"))
 }
 
 /// What groups have committed. Those whose coordinator moves or loads are asked for again.
@@ -192,13 +239,9 @@ async fn commit(
     turn: &Arc<OwnedMutexGuard<()>>,
 ) -> Result<Vec<Outcome>, Fault> {
     let scope = Scope::of(&link.inner(), only);
-    let prefix = match config.consumer_group_prefix_enable {
-        true => config.prefix.as_str(),
-        false => "",
-    };
     let (mut outcomes, mut planned) = (Vec::new(), Vec::new());
     for answer in answers {
-        let here = GroupId::new(format!("{prefix}{}", answer.group));
+        let here = named_here(config, &answer.group);
         match answer.error {
             ErrorCode::NONE => {
                 let plan = scope.plan(answer, here);

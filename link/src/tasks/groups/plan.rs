@@ -9,6 +9,9 @@ use crate::groups::{GroupCommit, GroupOffset, PartitionSync, clamped};
 use crate::link::shared::Inner;
 use crate::source::GroupCommits;
 
+/// The source's offset of a partition that it does not tell.
+pub(super) const NOT_TOLD: Offset = Offset(-1);
+
 /// The mirrors whose offsets are synced.
 pub(super) struct Scope {
     by_source_topic: HashMap<TopicName, Mirrored>,
@@ -71,13 +74,28 @@ impl Scope {
     /// none.
     pub(super) fn plan(&self, answer: GroupCommits, here: GroupId) -> Planned {
         let (mut offsets, mut partitions) = (Vec::new(), Vec::new());
+        for (partition, error) in answer.untold {
+            if let Some(mirror) = self.by_source_topic.get(&partition.topic) {
+                let why = format!("the source answered {error}");
+                partitions.push(mirror.skipped(partition.partition, NOT_TOLD, why));
+            }
+        }
         for commit in answer.commits {
             let Some(mirror) = self.by_source_topic.get(&commit.partition.topic) else {
                 continue;
             };
-            let index = usize::try_from(commit.partition.partition).ok();
-            // A partition that the source has grown by, and that isn't mirrored yet.
-            let Some((start, end)) = index.and_then(|index| mirror.ends.get(index)) else {
+            let (index, source_offset) = (commit.partition.partition, commit.offset);
+            if source_offset < Offset(0) {
+                let why = "the group has committed an offset that no consumer can read from";
+                partitions.push(mirror.skipped(index, source_offset, why));
+                continue;
+            }
+            let ends = usize::try_from(index)
+                .ok()
+                .and_then(|at| mirror.ends.get(at));
+            let Some((start, end)) = ends else {
+                let why = "the source has grown by this partition, and it is not mirrored yet";
+                partitions.push(mirror.skipped(index, source_offset, why));
                 continue;
             };
             let offset = clamped(commit.offset, *start, *end);
@@ -87,6 +105,7 @@ impl Scope {
                 partition: commit.partition.partition,
                 source_offset: commit.offset.0,
                 synced_offset: Some(offset.0),
+                skipped: None,
             });
             offsets.push(GroupOffset {
                 partition: TopicPartition::new(mirror.topic.clone(), commit.partition.partition),
@@ -106,6 +125,19 @@ impl Scope {
             },
             topics: Arc::clone(&self.topics),
             partitions,
+        }
+    }
+}
+
+impl Mirrored {
+    /// What is noted of a partition that is left out.
+    fn skipped(&self, partition: i32, offset: Offset, why: impl Into<String>) -> PartitionSync {
+        PartitionSync {
+            topic: self.topic.to_string(),
+            partition,
+            source_offset: offset.0,
+            synced_offset: None,
+            skipped: Some(why.into()),
         }
     }
 }

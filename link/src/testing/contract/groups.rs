@@ -212,6 +212,7 @@ pub fn what_is_kept_of_syncs_reads_back(harness: &dyn Harness) {
             partition: 1,
             source_offset: 9,
             synced_offset: Some(8),
+            skipped: Some("it could not be told".to_owned()),
         }],
     };
     let save = |link, syncs: &[GroupSync], gone: &[&str]| {

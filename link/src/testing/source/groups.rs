@@ -102,6 +102,7 @@ pub(super) fn committed(state: &mut State, id: &GroupId) -> GroupCommits {
         group: id.clone(),
         error: ErrorCode::NONE,
         commits: Vec::new(),
+        untold: Vec::new(),
     };
     if let Some(group) = state.groups.get_mut(id) {
         group.asked += 1;
