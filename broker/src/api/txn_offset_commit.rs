@@ -4,7 +4,8 @@
 //! the group's only when the transaction is committed. Unknown topics and partitions are
 //! UNKNOWN_TOPIC_OR_PARTITION, each for itself.
 //!
-//! - v2 (KIP-320): leader epochs. v3 (KIP-447): member and generation, which must be the group's.
+//! - v2 (KIP-320): leader epochs. v3 (KIP-447): member and generation, which must be the group's;
+//!   ILLEGAL_GENERATION otherwise, also in groups of the consumer protocol.
 //! - v4: a group that was not added is TRANSACTION_ABORTABLE; before that INVALID_TXN_STATE.
 //! - v5 (KIP-890): the group is added by this.
 

@@ -1,7 +1,7 @@
 //! The committed offsets of one group, in memory. RocksDB holds the truth (`records::group_offset`);
 //! what stands here is what is durable there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName};
 
@@ -82,23 +82,29 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
-    pub fn put(&mut self, topic: TopicName, partition: i32, offset: CommittedOffset) {
+    /// Puts an offset there; the one that it replaces.
+    pub fn put(
+        &mut self,
+        topic: TopicName,
+        partition: i32,
+        offset: CommittedOffset,
+    ) -> Option<CommittedOffset> {
         self.held_bytes += offset.held_bytes();
         let of_topic = self.by_topic.entry(topic).or_default();
-        if let Some(replaced) = of_topic.insert(partition, offset) {
-            self.held_bytes -= replaced.held_bytes();
-        }
+        let replaced = of_topic.insert(partition, offset)?;
+        self.held_bytes -= replaced.held_bytes();
+        Some(replaced)
     }
 
-    pub fn remove(&mut self, topic: &TopicName, partition: i32) {
-        if let Some(partitions) = self.by_topic.get_mut(topic) {
-            if let Some(removed) = partitions.remove(&partition) {
-                self.held_bytes -= removed.held_bytes();
-            }
-            if partitions.is_empty() {
-                self.by_topic.remove(topic);
-            }
+    pub fn remove(&mut self, topic: &TopicName, partition: i32) -> Option<CommittedOffset> {
+        let partitions = self.by_topic.get_mut(topic)?;
+        let removed = partitions.remove(&partition);
+        if partitions.is_empty() {
+            self.by_topic.remove(topic);
         }
+        let removed = removed?;
+        self.held_bytes -= removed.held_bytes();
+        Some(removed)
     }
 
     pub fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
@@ -139,10 +145,19 @@ impl Offsets {
     }
 }
 
-/// Offsets of a group that open transactions are going to commit, by producer.
+/// What an offset in a transaction takes beside one of the group's own: who is going to commit the
+/// partition.
+const PENDING_BYTES: usize = 96;
+
+/// Offsets of a group that open transactions are going to commit.
+///
+/// Invariant: `by_partition` names exactly the producers that have the partition in `by_producer`,
+/// and `held_bytes` is what these hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pending {
     by_producer: BTreeMap<ProducerId, Offsets>,
+    by_partition: BTreeMap<TopicName, BTreeMap<i32, BTreeSet<ProducerId>>>,
+    held_bytes: usize,
 }
 
 impl Pending {
@@ -153,21 +168,69 @@ impl Pending {
         partition: i32,
         offset: CommittedOffset,
     ) {
+        self.held_bytes += offset.held_bytes() + PENDING_BYTES;
+        let of_topic = self.by_partition.entry(topic.clone()).or_default();
+        of_topic.entry(partition).or_default().insert(producer_id);
         let offsets = self.by_producer.entry(producer_id).or_default();
-        offsets.put(topic, partition, offset);
+        if let Some(replaced) = offsets.put(topic, partition, offset) {
+            self.held_bytes -= replaced.held_bytes() + PENDING_BYTES;
+        }
+    }
+
+    /// By how many bytes they would grow with this one.
+    pub fn growth_bytes(
+        &self,
+        producer_id: ProducerId,
+        topic: &str,
+        partition: i32,
+        offset: &CommittedOffset,
+    ) -> usize {
+        let known = self.of(producer_id);
+        match known.and_then(|offsets| offsets.get(topic, partition)) {
+            Some(known) => offset.held_bytes().saturating_sub(known.held_bytes()),
+            None => offset.held_bytes() + PENDING_BYTES,
+        }
     }
 
     /// The transaction of that producer has ended.
     pub fn remove_producer(&mut self, producer_id: ProducerId) {
-        self.by_producer.remove(&producer_id);
+        let ended = self.by_producer.remove(&producer_id).unwrap_or_default();
+        for (topic, partition, offset) in ended.iter() {
+            self.held_bytes -= offset.held_bytes() + PENDING_BYTES;
+            self.forget(producer_id, topic, partition);
+        }
     }
 
     /// The partition is not to be committed by anybody.
     pub fn remove(&mut self, topic: &TopicName, partition: i32) {
-        self.by_producer.retain(|_, offsets| {
-            offsets.remove(topic, partition);
-            !offsets.is_empty()
-        });
+        let producers: Vec<ProducerId> = self.producers(topic.as_str(), partition).collect();
+        for producer_id in producers {
+            self.forget(producer_id, topic, partition);
+            let Some(offsets) = self.by_producer.get_mut(&producer_id) else {
+                continue;
+            };
+            if let Some(removed) = offsets.remove(topic, partition) {
+                self.held_bytes -= removed.held_bytes() + PENDING_BYTES;
+            }
+            if offsets.is_empty() {
+                self.by_producer.remove(&producer_id);
+            }
+        }
+    }
+
+    fn forget(&mut self, producer_id: ProducerId, topic: &TopicName, partition: i32) {
+        let Some(partitions) = self.by_partition.get_mut(topic) else {
+            return;
+        };
+        if let Some(producers) = partitions.get_mut(&partition) {
+            producers.remove(&producer_id);
+            if producers.is_empty() {
+                partitions.remove(&partition);
+            }
+        }
+        if partitions.is_empty() {
+            self.by_partition.remove(topic);
+        }
     }
 
     /// All of one producer.
@@ -177,11 +240,9 @@ impl Pending {
 
     /// The producers that are going to commit the partition.
     pub fn producers(&self, topic: &str, partition: i32) -> impl Iterator<Item = ProducerId> {
-        let with = self
-            .by_producer
-            .iter()
-            .filter(move |(_, offsets)| offsets.get(topic, partition).is_some());
-        with.map(|(producer_id, _)| *producer_id)
+        let partitions = self.by_partition.get(topic);
+        let producers = partitions.and_then(|partitions| partitions.get(&partition));
+        producers.into_iter().flatten().copied()
     }
 
     /// Whether anybody is going to commit the partition.
@@ -191,8 +252,13 @@ impl Pending {
 
     /// All offsets of that topic, whoever is going to commit them.
     pub fn topic(&self, topic: &TopicName) -> impl Iterator<Item = (i32, &CommittedOffset)> {
-        let all = self.by_producer.values();
-        all.flat_map(move |offsets| offsets.topic(topic))
+        let partitions = self.by_partition.get(topic).into_iter().flatten();
+        partitions.flat_map(move |(partition, producers)| {
+            producers.iter().filter_map(move |producer_id| {
+                let offset = self.of(*producer_id)?.get(topic.as_str(), *partition)?;
+                Some((*partition, offset))
+            })
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -201,12 +267,14 @@ impl Pending {
 
     /// About how many bytes they take in memory.
     pub fn held_bytes(&self) -> usize {
-        self.by_producer.values().map(Offsets::held_bytes).sum()
+        self.held_bytes
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn offset(commit_ms: i64, expire_ms: Option<i64>) -> CommittedOffset {
@@ -243,5 +311,61 @@ mod tests {
         assert!(offset.is_of(new));
         offset.topic_id = old;
         assert!(offset.is_of(old) && !offset.is_of(new) && offset.is_of(TopicId::ZERO));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(i64, bool, i32, usize),
+        End(i64),
+        Forget(bool, i32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..4i64, any::<bool>(), 0..3i32, 0..50usize)
+                .prop_map(|(producer, topic, at, bytes)| Step::Put(producer, topic, at, bytes)),
+            1 => (0..4i64).prop_map(Step::End),
+            1 => (any::<bool>(), 0..3i32).prop_map(|(topic, at)| Step::Forget(topic, at)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn pending_offsets_are_found_and_counted(steps in prop::collection::vec(step(), 0..40)) {
+            let topic = |other| TopicName::new(if other { "a" } else { "b" }).unwrap();
+            let mut pending = Pending::default();
+            let mut model: BTreeMap<(i64, bool, i32), CommittedOffset> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Put(producer, other, at, bytes) => {
+                        let mut offset = offset(0, None);
+                        offset.metadata = "x".repeat(bytes);
+                        let before_bytes = pending.held_bytes();
+                        let (id, name) = (ProducerId(producer), topic(other));
+                        let growth = pending.growth_bytes(id, name.as_str(), at, &offset);
+                        pending.put(id, name, at, offset.clone());
+                        prop_assert!(pending.held_bytes() <= before_bytes + growth);
+                        model.insert((producer, other, at), offset);
+                    }
+                    Step::End(producer) => {
+                        pending.remove_producer(ProducerId(producer));
+                        model.retain(|key, _| key.0 != producer);
+                    }
+                    Step::Forget(other, at) => {
+                        pending.remove(&topic(other), at);
+                        model.retain(|key, _| (key.1, key.2) != (other, at));
+                    }
+                }
+                let bytes = model.values().map(|offset| offset.held_bytes() + PENDING_BYTES);
+                prop_assert_eq!(pending.held_bytes(), bytes.sum::<usize>());
+                prop_assert_eq!(pending.is_empty(), model.is_empty());
+                for (other, at) in [true, false].into_iter().flat_map(|o| (0..3).map(move |at| (o, at))) {
+                    let expected = model.keys().filter(|key| (key.1, key.2) == (other, at));
+                    let expected: Vec<_> = expected.map(|key| ProducerId(key.0)).collect();
+                    let found: Vec<_> = pending.producers(topic(other).as_str(), at).collect();
+                    prop_assert_eq!(found, expected);
+                }
+            }
+        }
     }
 }

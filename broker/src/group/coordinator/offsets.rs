@@ -208,7 +208,8 @@ fn begin_commit_to(
     state.kind.fence_commit(&request.fence, now)?;
     state.kind.fence_partitions(&request)?;
     state.queue_wakeup(inner, cell);
-    let Accepted { results, offsets } = accept(inner, state, request);
+    let growth = |topic: &str, at, offset: &_| state.offsets.growth_bytes(topic, at, offset);
+    let Accepted { results, offsets } = accept(inner, request, growth);
     let waits = !offsets.is_empty();
     if waits {
         let batch = to_batch(&cell.id, &offsets);
@@ -245,8 +246,13 @@ pub(super) struct Accepted {
     pub offsets: Vec<(TopicName, i32, CommittedOffset)>,
 }
 
-/// Takes what is not too long or too much.
-pub(super) fn accept(inner: &Inner, state: &CellState, request: CommitRequest) -> Accepted {
+/// Takes what is not too long or too much. `growth_bytes` says by how much an offset lets the group
+/// grow where it is going to stay.
+pub(super) fn accept(
+    inner: &Inner,
+    request: CommitRequest,
+    growth_bytes: impl Fn(&str, i32, &CommittedOffset) -> usize,
+) -> Accepted {
     let now_ms = inner.clock.now().wall_ms;
     let expire_ms = request
         .retention_ms
@@ -255,7 +261,7 @@ pub(super) fn accept(inner: &Inner, state: &CellState, request: CommitRequest) -
         results: Vec::with_capacity(request.offsets.len()),
         offsets: Vec::with_capacity(request.offsets.len()),
     };
-    let mut growth_bytes = 0;
+    let mut taken_bytes = 0;
     for new in request.offsets {
         if is_too_long(&new.metadata, inner.config.offset_metadata_max_bytes) {
             accepted.results.push(Err(GroupError::MetadataTooLarge));
@@ -269,13 +275,12 @@ pub(super) fn accept(inner: &Inner, state: &CellState, request: CommitRequest) -
             expire_ms,
             topic_id: new.topic_id,
         };
-        growth_bytes += state
-            .offsets
-            .growth_bytes(new.topic.as_str(), new.partition, &offset);
-        if !inner.budget.has_room(growth_bytes) {
+        let more_bytes = growth_bytes(new.topic.as_str(), new.partition, &offset);
+        if more_bytes > 0 && !inner.budget.has_room(taken_bytes + more_bytes) {
             accepted.results.push(Err(GroupError::CommitTooLarge));
             continue;
         }
+        taken_bytes += more_bytes;
         accepted.offsets.push((new.topic, new.partition, offset));
         accepted.results.push(Ok(()));
     }

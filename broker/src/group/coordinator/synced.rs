@@ -62,7 +62,8 @@ impl Coordinator {
             let stored = None;
             return Ok(SyncedCommit { written, stored });
         }
-        let Accepted { results, offsets } = accept(&self.inner, state, unfenced(offsets));
+        let growth = |topic: &str, at, offset: &_| state.offsets.growth_bytes(topic, at, offset);
+        let Accepted { results, offsets } = accept(&self.inner, unfenced(offsets), growth);
         if let Some(error) = results.into_iter().find_map(Result::err) {
             return Err(error);
         }

@@ -46,7 +46,10 @@ impl Coordinator {
         let commit = |cell: &Arc<Cell>, state: &mut CellState| {
             state.kind.fence_transactional_commit(&request.fence)?;
             state.kind.fence_partitions(&request)?;
-            let Accepted { results, offsets } = accept(&self.inner, state, request);
+            let pending = &state.pending;
+            let growth =
+                |topic: &str, at, offset: &_| pending.growth_bytes(producer_id, topic, at, offset);
+            let Accepted { results, offsets } = accept(&self.inner, request, growth);
             if offsets.is_empty() {
                 let stored = None;
                 return Ok(PendingCommit { results, stored });
@@ -69,10 +72,9 @@ impl Coordinator {
         } else {
             self.inner.with_new(group, commit)
         };
-        committed.map_err(|error| match error {
-            GroupError::GroupNotFound => GroupError::IllegalGeneration,
-            other => other,
-        })?
+        committed
+            .and_then(|taken| taken)
+            .map_err(known_to_producers)
     }
 
     /// Ends what the producer's transaction was about to commit for these groups, in one write with
@@ -124,6 +126,15 @@ impl Coordinator {
             then(result);
         });
         Ok(())
+    }
+}
+
+/// A refusal in words that producers know: they follow generations, whatever protocol the group
+/// follows, and an error of another protocol ends them.
+fn known_to_producers(error: GroupError) -> GroupError {
+    match error {
+        GroupError::GroupNotFound | GroupError::StaleMemberEpoch => GroupError::IllegalGeneration,
+        other => other,
     }
 }
 

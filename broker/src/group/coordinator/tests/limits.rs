@@ -1,5 +1,9 @@
 //! What bounds the memory of groups, and what of it is kept for how long.
 
+use carrick_protocol::ids::ProducerId;
+use carrick_storage::meta::MetaBatch;
+use tokio::sync::oneshot;
+
 use super::*;
 
 fn with(change: impl FnOnce(&mut GroupConfig)) -> World {
@@ -54,6 +58,53 @@ async fn offsets_past_the_memory_of_all_groups_are_refused_and_those_there_may_b
         Ok(vec![Ok(())]),
         "there is room now"
     );
+}
+
+#[tokio::test]
+async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
+    let mut world = with(|config| {
+        config.max_bytes = 100_000;
+        config.offset_metadata_max_bytes = 60_000;
+    });
+    let group = GroupId::new("readers");
+    world.commit("readers", "orders", 0, 1).await;
+    let at_rest = world.groups().inner.budget.used_bytes();
+    let pend = |world: &World, producer, bytes| {
+        let request = noted(world, 0, bytes);
+        let begun = world.groups().begin_pending_commit(
+            &group,
+            ProducerId(producer),
+            request,
+            MetaBatch::new(),
+        );
+        async move {
+            let taken = begun.unwrap();
+            if let Some(stored) = taken.stored {
+                stored.await.unwrap().unwrap();
+            }
+            taken.results
+        }
+    };
+    let refused = vec![Err(GroupError::CommitTooLarge)];
+    assert_eq!(pend(&world, 1, 60_000).await, [Ok(())]);
+    assert_eq!(pend(&world, 2, 60_000).await, refused, "another producer");
+    assert_eq!(pend(&world, 1, 60_000).await, [Ok(())], "it takes no more");
+    world.restart().await;
+    assert_eq!(
+        pend(&world, 2, 60_000).await,
+        refused,
+        "after a restart, too"
+    );
+    let (done, ended) = oneshot::channel();
+    let groups = [group.clone()].into();
+    let end = |result| drop(done.send(result));
+    world
+        .groups()
+        .complete_transaction(&groups, ProducerId(1), false, MetaBatch::new(), end)
+        .unwrap();
+    ended.await.unwrap().unwrap();
+    assert_eq!(world.groups().inner.budget.used_bytes(), at_rest);
+    assert_eq!(pend(&world, 2, 60_000).await, [Ok(())]);
 }
 
 #[tokio::test]
