@@ -3,6 +3,8 @@
 //!
 //! Invariants: RocksDB first, memory second; one change at a time. What is stored and does not fit
 //! any more (by another release, another file) is left out at start, with a warning, as in Kafka.
+//! `min.insync.replicas` always has a value among the defaults of all brokers, and none of a single
+//! one; while nobody sets it, it is the file's and not stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use parking_lot::Mutex;
 use crate::config::Values;
 use crate::config::change::{Change, ChangeError};
 use crate::config::def::Kind;
-use crate::config::dynamic::{Dynamic, DynamicError};
+use crate::config::dynamic::{Dynamic, DynamicError, MIN_IN_SYNC_REPLICAS};
 use crate::config::values::definition;
 use crate::records::broker_config::{BrokerConfigKeyspace, Scope};
 
@@ -55,6 +57,9 @@ impl BrokerConfigs {
         ];
         for (scope, set) in layers {
             for (name, value) in set.unwrap_or_default() {
+                if name == MIN_IN_SYNC_REPLICAS && scope != Scope::Default {
+                    continue;
+                }
                 let mut with = dynamic.clone();
                 layer(&mut with, scope).insert(name.clone(), value);
                 match read.reconfigured(with.clone()) {
@@ -65,6 +70,8 @@ impl BrokerConfigs {
                 }
             }
         }
+        let always = dynamic.default.entry(MIN_IN_SYNC_REPLICAS.to_owned());
+        always.or_insert_with(|| file_min_in_sync(read));
         let values = ArcSwap::from_pointee(read.with_dynamic(dynamic));
         Ok(Self {
             meta,
@@ -99,7 +106,11 @@ impl BrokerConfigs {
         };
         let set = layer(&mut dynamic, scope);
         change.apply(set, words_of)?;
-        let set = set.clone();
+        let mut set = set.clone();
+        check_min_in_sync(own, before.dynamic(), &dynamic)?;
+        if set.get(MIN_IN_SYNC_REPLICAS) == Some(&file_min_in_sync(&before)) {
+            set.remove(MIN_IN_SYNC_REPLICAS);
+        }
         let after = before.reconfigured(dynamic)?;
         if validate_only || after.dynamic() == before.dynamic() {
             return Ok(false);
@@ -113,6 +124,23 @@ impl BrokerConfigs {
         tracing::info!(?scope, ?set, "broker configs changed");
         self.values.store(Arc::new(after));
         Ok(true)
+    }
+}
+
+/// What the properties file says, or else the default.
+fn file_min_in_sync(values: &Values) -> String {
+    let file = values.with_dynamic(Dynamic::default());
+    file.text(MIN_IN_SYNC_REPLICAS).unwrap_or_default()
+}
+
+fn check_min_in_sync(own: bool, before: &Dynamic, after: &Dynamic) -> Result<(), DynamicError> {
+    let name = MIN_IN_SYNC_REPLICAS;
+    if own && before.own.get(name) != after.own.get(name) {
+        return Err(DynamicError::ClusterWide);
+    }
+    match after.default.contains_key(name) {
+        true => Ok(()),
+        false => Err(DynamicError::NotRemovable),
     }
 }
 

@@ -5,6 +5,7 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_storage::log::{LogError, SequenceError};
 
 use crate::broker_configs::BrokerConfigError;
+use crate::config::dynamic::DynamicError;
 use crate::group::GroupError;
 use crate::group::configs::GroupConfigError;
 use crate::partition::PartitionError;
@@ -104,6 +105,9 @@ pub fn topic_code(error: &TopicError) -> ErrorCode {
 pub fn broker_config_code(error: &BrokerConfigError) -> ErrorCode {
     match error {
         BrokerConfigError::Change(_) => ErrorCode::INVALID_CONFIG,
+        BrokerConfigError::Dynamic(DynamicError::ClusterWide | DynamicError::NotRemovable) => {
+            ErrorCode::INVALID_CONFIG
+        }
         BrokerConfigError::Dynamic(_) => ErrorCode::INVALID_REQUEST,
         BrokerConfigError::Meta(_) => ErrorCode::KAFKA_STORAGE_ERROR,
     }
@@ -135,7 +139,10 @@ pub fn group_config_code(error: &GroupConfigError) -> ErrorCode {
 pub fn group_code(error: GroupError) -> ErrorCode {
     match error {
         GroupError::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
-        GroupError::GroupNotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+        GroupError::GroupNotFound
+        | GroupError::NotClassicGroup
+        | GroupError::NotConsumerGroup
+        | GroupError::NotUpgradable(_) => ErrorCode::GROUP_ID_NOT_FOUND,
         GroupError::UnknownMember => ErrorCode::UNKNOWN_MEMBER_ID,
         GroupError::FencedInstance => ErrorCode::FENCED_INSTANCE_ID,
         GroupError::IllegalGeneration => ErrorCode::ILLEGAL_GENERATION,

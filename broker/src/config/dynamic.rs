@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 
 use super::values::{Values, definition};
 
+/// Always set as a default of all brokers, as at a Kafka whose eligible leader replicas are switched
+/// on (KIP-966), which they are by default.
+pub const MIN_IN_SYNC_REPLICAS: &str = "min.insync.replicas";
+
 /// What was set while the broker runs, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dynamic {
@@ -36,6 +40,12 @@ pub enum DynamicError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is one value for the whole cluster.
+    #[error("Broker-level {MIN_IN_SYNC_REPLICAS} cannot be altered while ELR is enabled.")]
+    ClusterWide,
+    /// It always has a value.
+    #[error("Cluster-level {MIN_IN_SYNC_REPLICAS} cannot be removed while ELR is enabled.")]
+    NotRemovable,
     /// Together with the rest of the properties, they make no sense.
     #[error("Invalid dynamic configuration: {0}")]
     Impossible(String),

@@ -94,7 +94,7 @@ pub static TOPIC_CONFIGS: &[TopicConfigDef] = &[
     topic("index.interval.bytes", Int, Some("4096"), Check::AtLeast(0),
         &[of("log.index.interval.bytes")],
         "Bytes between two entries of the offset and time indexes."),
-    topic("internal.segment.bytes", Int, None, Check::AtLeast(4_096),
+    topic("internal.segment.bytes", Int, None, Check::AtLeast(1),
         &[],
         "As segment.bytes, but may be small. For tests."),
     topic("leader.replication.throttled.replicas", List, Some(""), Check::Any,

@@ -78,7 +78,42 @@ async fn a_default_of_topics_changes_on_all_that_inherit_it_and_comes_back() {
     assert_eq!(incremental(&mut client, ALL, &delete).await, DONE);
     assert_eq!(plain.config().max_message_bytes, 1_000);
     let none = describe(&mut client, BROKER, "", None).await;
-    assert_eq!((none.error_code, none.configs.len()), (0, 0));
+    let left: Vec<_> = none.configs.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!((none.error_code, left), (0, vec!["min.insync.replicas"]));
+}
+
+/// As at a Kafka with eligible leader replicas (KIP-966).
+#[tokio::test(flavor = "multi_thread")]
+async fn min_insync_replicas_is_always_a_default_of_all_brokers_and_of_no_single_one() {
+    let name = "min.insync.replicas";
+    let it = TestBroker::start(&[]).await;
+    it.create("plain", 1);
+    let mut client = it.client().await;
+    let unset = [origin(name, "1", 3), origin(name, "1", 5)];
+    for resource in [(TOPIC, "plain"), OWN] {
+        assert_eq!(synonyms(&mut client, resource, name).await, unset);
+        let shown = described(&mut client, resource.0, resource.1, name).await;
+        assert_eq!(shown.config_source, 3);
+    }
+    let refused = [
+        (OWN, (SET, name, Some("2")), "Broker-level"),
+        (ALL, (DELETE, name, None), "Cluster-level"),
+    ];
+    for (resource, change, expected) in refused {
+        let (code, message) = incremental(&mut client, resource, &[change]).await;
+        assert_eq!(code, ErrorCode::INVALID_CONFIG);
+        assert!(message.starts_with(expected), "{message}");
+    }
+    let set = [(SET, name, Some("2"))];
+    assert_eq!(incremental(&mut client, ALL, &set).await, DONE);
+    let it = it.restart(&["min.insync.replicas=3"]).await;
+    let mut client = it.client().await;
+    let set = [
+        origin(name, "2", 3),
+        origin(name, "3", 4),
+        origin(name, "1", 5),
+    ];
+    assert_eq!(synonyms(&mut client, (TOPIC, "plain"), name).await, set);
 }
 
 #[tokio::test(flavor = "multi_thread")]
