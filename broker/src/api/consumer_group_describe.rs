@@ -74,13 +74,19 @@ fn described(
                     .collect(),
             ),
         Err(error) => {
+            let name = group.as_str();
             let message = match error {
-                GroupError::GroupNotFound => format!("Group {} not found.", group.as_str()),
-                other => other.to_string(),
+                GroupError::GroupNotFound => Some(format!("Group {name} not found.")),
+                GroupError::NotConsumerGroup => {
+                    Some(format!("Group {name} is not a consumer group."))
+                }
+                // The protocol is switched off: Kafka gives no reason.
+                GroupError::UnsupportedVersion => None,
+                other => Some(other.to_string()),
             };
             described
                 .with_error_code(group_code(error).0)
-                .with_error_message(Some(text(&message)))
+                .with_error_message(message.as_deref().map(text))
         }
     }
 }

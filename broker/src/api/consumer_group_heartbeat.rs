@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::TopicId;
+use carrick_protocol::ids::{GroupId, TopicId};
 use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use kafka_protocol::messages::{
     ApiKey, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
@@ -38,15 +38,14 @@ impl Api for ConsumerGroupHeartbeat {
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let groups = &ctx.broker.groups;
         if !groups.offers_consumer_protocol() {
-            let error = GroupError::UnsupportedVersion;
-            return Reply::Now(refused(group_code(error), ""));
+            return Reply::Now(refused(ErrorCode::UNSUPPORTED_VERSION, None));
         }
         if let Err((code, message)) = check(version, &request, &groups.assignors()) {
-            return Reply::Now(refused(code, &message));
+            return Reply::Now(refused(code, Some(&message)));
         }
         let group = group_id(&request.group_id);
         let answer = groups.consumer_heartbeat(&group, heartbeat(ctx, request));
-        Reply::Later(Box::pin(async move { response(answer.await) }))
+        Reply::Later(Box::pin(async move { response(&group, answer.await) }))
     }
 }
 
@@ -140,14 +139,30 @@ fn heartbeat(ctx: &Context, request: ConsumerGroupHeartbeatRequest) -> Heartbeat
     }
 }
 
-fn response(answer: Result<HeartbeatAnswer, GroupError>) -> ConsumerGroupHeartbeatResponse {
+fn response(
+    group: &GroupId,
+    answer: Result<HeartbeatAnswer, GroupError>,
+) -> ConsumerGroupHeartbeatResponse {
     match answer {
         Ok(answer) => ConsumerGroupHeartbeatResponse::default()
             .with_member_id(Some(text(answer.member_id.as_str())))
             .with_member_epoch(answer.member_epoch)
             .with_heartbeat_interval_ms(answer.heartbeat_interval_ms)
             .with_assignment(answer.assignment.map(assignment)),
-        Err(error) => refused(group_code(error), &error.to_string()),
+        Err(error) => refused(group_code(error), Some(&reason(group, error))),
+    }
+}
+
+/// What is wrong, with the group by name where that helps.
+fn reason(group: &GroupId, error: GroupError) -> String {
+    let group = group.as_str();
+    match error {
+        GroupError::GroupNotFound => format!("Consumer group {group} not found."),
+        GroupError::NotConsumerGroup => format!("Group {group} is not a consumer group."),
+        GroupError::NotUpgradable(obstacle) => {
+            format!("Cannot upgrade classic group {group} to consumer group because {obstacle}")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -160,16 +175,17 @@ fn assignment(partitions: Partitions) -> Assignment {
     Assignment::default().with_topic_partitions(topics.collect())
 }
 
-fn refused(code: ErrorCode, message: &str) -> ConsumerGroupHeartbeatResponse {
+fn refused(code: ErrorCode, message: Option<&str>) -> ConsumerGroupHeartbeatResponse {
     ConsumerGroupHeartbeatResponse::default()
         .with_error_code(code.0)
-        .with_error_message(Some(text(message)))
+        .with_error_message(message.map(text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::groups::assert_encodes;
     use super::*;
+    use crate::group::Obstacle;
 
     fn join() -> ConsumerGroupHeartbeatRequest {
         ConsumerGroupHeartbeatRequest::default()
@@ -211,17 +227,39 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_why_with_the_groups_name() {
+        let told = |error| {
+            let told = response(&GroupId::new("g"), Err(error));
+            (told.error_code, told.error_message.unwrap().to_string())
+        };
+        let (code, why) = told(GroupError::NotUpgradable(Obstacle::CustomAssignor));
+        assert_eq!(code, ErrorCode::GROUP_ID_NOT_FOUND.0);
+        assert_eq!(
+            why,
+            "Cannot upgrade classic group g to consumer group because an unsupported custom \
+             assignor is in use. Please refer to the documentation or switch to a default \
+             assignor before re-attempting the upgrade."
+        );
+        let (code, why) = told(GroupError::NotConsumerGroup);
+        assert_eq!(code, ErrorCode::GROUP_ID_NOT_FOUND.0);
+        assert_eq!(why, "Group g is not a consumer group.");
+    }
+
+    #[test]
     fn every_version_can_be_answered() {
         assert_encodes::<ConsumerGroupHeartbeat>(ConsumerGroupHeartbeat::VERSIONS, |_| {
-            response(Err(GroupError::FencedMemberEpoch))
+            response(&GroupId::new("g"), Err(GroupError::FencedMemberEpoch))
         });
         assert_encodes::<ConsumerGroupHeartbeat>(ConsumerGroupHeartbeat::VERSIONS, |_| {
-            response(Ok(HeartbeatAnswer {
-                member_id: "m".into(),
-                member_epoch: 3,
-                heartbeat_interval_ms: 5,
-                assignment: Some(Partitions::from([(TopicId::random(), [0].into())])),
-            }))
+            response(
+                &GroupId::new("g"),
+                Ok(HeartbeatAnswer {
+                    member_id: "m".into(),
+                    member_epoch: 3,
+                    heartbeat_interval_ms: 5,
+                    assignment: Some(Partitions::from([(TopicId::random(), [0].into())])),
+                }),
+            )
         });
     }
 }

@@ -63,14 +63,16 @@ fn found_group(group: &GroupId, found: coordinator::DescribedGroup) -> Described
 
 fn missing_group(version: i16, group: &GroupId, error: GroupError) -> DescribedGroup {
     let described = DescribedGroup::default().with_group_id(wire_group_id(group));
-    if error != GroupError::GroupNotFound {
-        return described.with_error_code(group_code(error).0);
-    }
+    let name = group.as_str();
+    let message = match error {
+        GroupError::GroupNotFound => format!("Group {name} not found."),
+        GroupError::NotClassicGroup => format!("Group {name} is not a classic group."),
+        other => return described.with_error_code(group_code(other).0),
+    };
     let dead = described.with_group_state(text(GroupState::Dead.name()));
     if version < 6 {
         return dead;
     }
-    let message = format!("Group {} not found.", group.as_str());
     dead.with_error_code(ErrorCode::GROUP_ID_NOT_FOUND.0)
         .with_error_message(Some(text(&message)))
 }

@@ -30,6 +30,101 @@ pub struct GroupConfig {
     pub max_bytes: usize,
     /// For the consumer protocol.
     pub consumer: ConsumerGroupConfig,
+    /// What a group may set for itself, by the properties that bound it.
+    pub bounds: Vec<Bound>,
+}
+
+/// A bound on a config that a group sets for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// The group's config.
+    pub config: &'static str,
+    /// The broker's property that bounds it.
+    pub property: &'static str,
+    /// The value of that property.
+    pub limit: i32,
+    /// Whether it is the largest value and not the least.
+    pub is_max: bool,
+}
+
+/// Configs of groups with the properties that give their least and their largest value, in the
+/// order in which Kafka checks them.
+#[rustfmt::skip]
+const BOUNDED: &[(&str, Option<&str>, Option<&str>)] = &[
+    ("consumer.heartbeat.interval.ms",
+        Some("group.consumer.min.heartbeat.interval.ms"),
+        Some("group.consumer.max.heartbeat.interval.ms")),
+    ("consumer.session.timeout.ms",
+        Some("group.consumer.min.session.timeout.ms"),
+        Some("group.consumer.max.session.timeout.ms")),
+    ("consumer.assignment.interval.ms",
+        Some("group.consumer.min.assignment.interval.ms"),
+        Some("group.consumer.max.assignment.interval.ms")),
+    ("share.heartbeat.interval.ms",
+        Some("group.share.min.heartbeat.interval.ms"),
+        Some("group.share.max.heartbeat.interval.ms")),
+    ("share.session.timeout.ms",
+        Some("group.share.min.session.timeout.ms"),
+        Some("group.share.max.session.timeout.ms")),
+    ("share.record.lock.duration.ms",
+        Some("group.share.min.record.lock.duration.ms"),
+        Some("group.share.max.record.lock.duration.ms")),
+    ("share.delivery.count.limit",
+        Some("group.share.min.delivery.count.limit"),
+        Some("group.share.max.delivery.count.limit")),
+    ("share.partition.max.record.locks",
+        Some("group.share.min.partition.max.record.locks"),
+        Some("group.share.max.partition.max.record.locks")),
+    ("share.assignment.interval.ms",
+        Some("group.share.min.assignment.interval.ms"),
+        Some("group.share.max.assignment.interval.ms")),
+    ("streams.heartbeat.interval.ms",
+        Some("group.streams.min.heartbeat.interval.ms"),
+        Some("group.streams.max.heartbeat.interval.ms")),
+    ("streams.session.timeout.ms",
+        Some("group.streams.min.session.timeout.ms"),
+        Some("group.streams.max.session.timeout.ms")),
+    ("streams.num.standby.replicas",
+        None,
+        Some("group.streams.max.standby.replicas")),
+    ("streams.assignment.interval.ms",
+        Some("group.streams.min.assignment.interval.ms"),
+        Some("group.streams.max.assignment.interval.ms")),
+];
+
+impl Bound {
+    /// All bounds, with the broker's values.
+    pub fn all(broker: &Values) -> Vec<Self> {
+        let bounds = BOUNDED.iter().flat_map(|(config, min, max)| {
+            [(min, false), (max, true)]
+                .into_iter()
+                .filter_map(move |(property, is_max)| Some((*config, (*property)?, is_max)))
+        });
+        let read = bounds.map(|(config, property, is_max)| Self {
+            config,
+            property,
+            limit: broker.int(property),
+            is_max,
+        });
+        read.collect()
+    }
+
+    /// Fails with Kafka's words if the value is beyond the bound.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, value: i32) -> Result<(), String> {
+        let (config, property) = (self.config, self.property);
+        match self.is_max {
+            false if value < self.limit => Err(format!(
+                "{config} must be greater than or equal to {property}"
+            )),
+            true if value > self.limit => {
+                Err(format!("{config} must be less than or equal to {property}"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What the coordinator wants to know of the consumer protocol (KIP-848). Times in ms.
@@ -86,6 +181,7 @@ impl GroupConfig {
             max_groups: values.size("group.coordinator.max.groups"),
             max_bytes: values.size("group.coordinator.max.bytes"),
             consumer: ConsumerGroupConfig::read(values)?,
+            bounds: Bound::all(values),
         })
     }
 }

@@ -27,7 +27,7 @@ use crate::cleaner::CleanerConfig;
 
 pub use def::{Check, ConfigDef, Kind};
 pub use error::ConfigError;
-pub use groups::{ConsumerGroupConfig, GroupConfig, MigrationPolicy};
+pub use groups::{Bound, ConsumerGroupConfig, GroupConfig, MigrationPolicy};
 pub use listener::Listener;
 pub use values::Values;
 

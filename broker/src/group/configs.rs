@@ -15,7 +15,7 @@ use super::limits::MAX_GROUP_CONFIGS;
 use crate::config::change::ChangeError;
 use crate::config::def::{Check, ConfigDef, Kind, def};
 use crate::config::describe::{Described, Origin, Source, origins};
-use crate::config::{ConsumerGroupConfig, GroupConfig, Values, values};
+use crate::config::{GroupConfig, Values, values};
 
 /// The configs of one group, by name.
 pub type Overrides = BTreeMap<String, String>;
@@ -169,7 +169,7 @@ impl GroupConfigs {
         }
         let mut after = before.clone();
         change(&mut after)?;
-        check(&after, &self.config.consumer)?;
+        check(&after, &self.config)?;
         Ok(after)
     }
 
@@ -222,8 +222,14 @@ fn definition(name: &str) -> Option<&'static ConfigDef> {
     GROUP_CONFIGS.iter().find(|def| def.name == name)
 }
 
+/// The default of a group config that is a number.
+fn default(name: &str) -> i32 {
+    let default = definition(name).and_then(|def| def.default?.parse().ok());
+    default.unwrap_or_default()
+}
+
 /// Checks names and values, alone and together (`GroupConfig.validate`).
-fn check(configs: &Overrides, broker: &ConsumerGroupConfig) -> Result<(), GroupConfigError> {
+fn check(configs: &Overrides, broker: &GroupConfig) -> Result<(), GroupConfigError> {
     for (name, value) in configs {
         let def = definition(name).ok_or_else(|| GroupConfigError::UnknownName(name.clone()))?;
         def.check(value).map_err(|reason| {
@@ -236,31 +242,40 @@ fn check(configs: &Overrides, broker: &ConsumerGroupConfig) -> Result<(), GroupC
             .get(name)
             .and_then(|value| value.trim().parse::<i32>().ok())
     };
-    let ranges = [
-        ("heartbeat.interval", broker.heartbeat_interval_range_ms),
-        ("session.timeout", broker.session_timeout_range_ms),
-        ("assignment.interval", broker.assignment_interval_range_ms),
-    ];
-    for (what, (min, max)) in ranges {
-        let name = format!("consumer.{what}.ms");
-        let wrong = match own(&name) {
-            Some(value) if value < min => ("greater", "min"),
-            Some(value) if value > max => ("less", "max"),
-            _ => continue,
-        };
-        return Err(GroupConfigError::InvalidValue(format!(
-            "{name} must be {} than or equal to group.consumer.{}.{what}.ms",
-            wrong.0, wrong.1
-        )));
+    for bound in &broker.bounds {
+        if let Some(value) = own(bound.config) {
+            bound.check(value).map_err(GroupConfigError::InvalidValue)?;
+        }
     }
-    let defaults = broker.settings;
-    let session = own("consumer.session.timeout.ms").unwrap_or(defaults.session_timeout_ms);
-    let heartbeat = own("consumer.heartbeat.interval.ms").unwrap_or(defaults.heartbeat_interval_ms);
-    if session <= heartbeat {
-        return Err(GroupConfigError::InvalidValue(
-            "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms"
-                .to_owned(),
-        ));
+    let consumer = broker.consumer.settings;
+    let sessions = [
+        (
+            "consumer",
+            consumer.session_timeout_ms,
+            consumer.heartbeat_interval_ms,
+        ),
+        (
+            "share",
+            default("share.session.timeout.ms"),
+            default("share.heartbeat.interval.ms"),
+        ),
+        (
+            "streams",
+            default("streams.session.timeout.ms"),
+            default("streams.heartbeat.interval.ms"),
+        ),
+    ];
+    for (kind, session, heartbeat) in sessions {
+        let names = (
+            format!("{kind}.session.timeout.ms"),
+            format!("{kind}.heartbeat.interval.ms"),
+        );
+        if own(&names.0).unwrap_or(session) <= own(&names.1).unwrap_or(heartbeat) {
+            return Err(GroupConfigError::InvalidValue(format!(
+                "{} must be greater than {}",
+                names.0, names.1
+            )));
+        }
     }
     Ok(())
 }
@@ -294,6 +309,18 @@ mod tests {
             ("consumer.heartbeat.interval.ms", "15001"),
             ("consumer.assignment.interval.ms", "15001"),
             ("consumer.session.timeout.ms", "soon"),
+            ("streams.session.timeout.ms", "44999"),
+            ("streams.session.timeout.ms", "60001"),
+            ("streams.heartbeat.interval.ms", "4999"),
+            ("streams.heartbeat.interval.ms", "15001"),
+            ("streams.num.standby.replicas", "3"),
+            ("streams.assignment.interval.ms", "15001"),
+            ("share.session.timeout.ms", "44999"),
+            ("share.heartbeat.interval.ms", "15001"),
+            ("share.record.lock.duration.ms", "14999"),
+            ("share.delivery.count.limit", "11"),
+            ("share.partition.max.record.locks", "4001"),
+            ("share.assignment.interval.ms", "15001"),
         ] {
             let refused = set(&configs, name, value);
             assert!(
@@ -301,6 +328,12 @@ mod tests {
                 "{name}={value}"
             );
         }
+        let told = set(&configs, "streams.num.standby.replicas", "3").unwrap_err();
+        assert_eq!(
+            told.to_string(),
+            "streams.num.standby.replicas must be less than or equal to \
+             group.streams.max.standby.replicas"
+        );
         let unknown = set(&configs, "producer.session.timeout.ms", "45000");
         assert!(matches!(unknown, Err(GroupConfigError::UnknownName(_))));
         assert!(configs.groups().is_empty());

@@ -191,9 +191,8 @@ impl Coordinator {
                 return Err(GroupError::GroupFull);
             }
             if let Some(consumer) = state.kind.consumer_mut() {
-                let id = request.member_id.clone();
                 let joined = consumer.classic_join(request, &world.env());
-                state.store_changes(&self.inner, cell, reply_to_join(id, joined, answer));
+                state.store_changes(&self.inner, cell, reply_to_join(joined, answer));
             } else {
                 let ticket = state.park_join(answer);
                 state.apply(&self.inner, cell, Event::Join(request, ticket));
@@ -298,14 +297,15 @@ impl Coordinator {
     }
 }
 
+/// A refusal by a consumer group names no member, as Kafka's does.
 fn reply_to_join(
-    member_id: MemberId,
     joined: Result<JoinAnswer, GroupError>,
     answer: oneshot::Sender<JoinAnswer>,
 ) -> Reply {
     Box::new(move |stored| {
         let joined = stored.and(joined);
-        let told = joined.unwrap_or_else(|error| JoinAnswer::refused(member_id, error));
+        let nobody = MemberId::default();
+        let told = joined.unwrap_or_else(|error| JoinAnswer::refused(nobody, error));
         // Who no longer waits has closed its connection.
         drop(answer.send(told));
     })

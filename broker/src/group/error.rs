@@ -2,6 +2,29 @@
 
 use thiserror::Error;
 
+/// Why a classic group cannot become a consumer group, in Kafka's words.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Obstacle {
+    /// `group.consumer.migration.policy` says no.
+    #[error("online upgrade is disabled.")]
+    Disabled,
+    /// Its members are no consumers.
+    #[error("the group does not use the consumer embedded protocol.")]
+    NoConsumers,
+    /// `group.consumer.max.size`.
+    #[error("the group size exceeds the consumer group maximum size.")]
+    TooLarge,
+    /// A member's subscription or assignment cannot be read.
+    #[error("the embedded consumer protocol is malformed.")]
+    Malformed,
+    /// The assignor keeps data of its own, which would be lost.
+    #[error(
+        "an unsupported custom assignor is in use. Please refer to the documentation or switch to \
+         a default assignor before re-attempting the upgrade."
+    )]
+    CustomAssignor,
+}
+
 /// A refusal by a group or by the coordinator.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum GroupError {
@@ -71,6 +94,15 @@ pub enum GroupError {
     /// Members of the consumer protocol commit with version 9 or later.
     #[error("members of the consumer protocol must use version 9 or later")]
     UnsupportedVersion,
+    /// The group follows another protocol.
+    #[error("the group is not a consumer group")]
+    NotConsumerGroup,
+    /// The group follows another protocol.
+    #[error("the group is not a classic group")]
+    NotClassicGroup,
+    /// The classic group cannot become a consumer group.
+    #[error("the classic group cannot be upgraded because {0}")]
+    NotUpgradable(Obstacle),
     /// The group was removed while the request was on its way: look for the coordinator again.
     #[error("the group was removed meanwhile")]
     Gone,

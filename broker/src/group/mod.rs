@@ -33,4 +33,4 @@ pub mod topics;
 mod wake;
 
 pub use coordinator::{Coordinator, TopicIds};
-pub use error::GroupError;
+pub use error::{GroupError, Obstacle};

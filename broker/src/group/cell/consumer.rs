@@ -26,7 +26,8 @@ impl CellState {
     /// may be.
     ///
     /// # Errors
-    /// As the group's own, and `GroupNotFound` where there is no consumer group to be had.
+    /// As the group's own, and `NotConsumerGroup` or `NotUpgradable` where the group is a classic one
+    /// and stays that.
     pub fn consumer_heartbeat(
         &mut self,
         inner: &Inner,
@@ -44,7 +45,7 @@ impl CellState {
                 Err(GroupError::GroupFull)
             }
             Kind::Consumer(group) => group.heartbeat(request, &world.env()),
-            Kind::Classic(_) if !joins => Err(GroupError::GroupNotFound),
+            Kind::Classic(_) if !joins => Err(GroupError::NotConsumerGroup),
             Kind::Classic(classic) => {
                 let env = world.env();
                 let mut group = ConsumerGroup::upgraded(classic, inner.config.clone(), &env)?;

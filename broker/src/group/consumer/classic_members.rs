@@ -34,11 +34,13 @@ impl ConsumerGroup {
             true => request.fresh_member_id.clone(),
             false => request.member_id.clone(),
         };
-        let subscription = self.check_classic_join(&id, &request)?;
+        let metadata = self.check_classic_join(&id, &request)?;
         let instance = request.info.instance_id.clone();
         if joins_anew && instance.is_none() && request.member_id_required {
             return Ok(JoinAnswer::refused(id, GroupError::MemberIdRequired));
         }
+        // Read only now: who joins without an id first hears the one it has to come back with.
+        let subscription = Subscription::read(metadata).ok_or(GroupError::InconsistentProtocol)?;
         let replaced = self.classic_static_return(&id, instance.as_ref(), joins_anew)?;
         let downgrades = replaced
             .as_ref()
@@ -74,11 +76,12 @@ impl ConsumerGroup {
         Ok(answer)
     }
 
-    fn check_classic_join(
+    /// What holds for every join; the metadata that the subscription stands in.
+    fn check_classic_join<'a>(
         &self,
         id: &MemberId,
-        request: &JoinRequest,
-    ) -> Result<Subscription, GroupError> {
+        request: &'a JoinRequest,
+    ) -> Result<&'a [u8], GroupError> {
         if self.config.consumer.migration_policy == MigrationPolicy::Disabled {
             return Err(GroupError::InconsistentProtocol);
         }
@@ -95,7 +98,7 @@ impl ConsumerGroup {
             return Err(GroupError::InconsistentProtocol);
         }
         let first = protocols.first().ok_or(GroupError::InconsistentProtocol)?;
-        Subscription::read(&first.metadata).ok_or(GroupError::InconsistentProtocol)
+        Ok(&first.metadata)
     }
 
     /// The protocols that all classic members support; `None` if there are no such members.

@@ -13,15 +13,14 @@ use super::{ConsumerGroup, Env, Partitions, Successor};
 use crate::config::{GroupConfig, MigrationPolicy};
 use crate::group::classic::migrate::Consumer;
 use crate::group::classic::{ClassicGroup, MemberInfo};
-use crate::group::error::GroupError;
+use crate::group::error::{GroupError, Obstacle};
 use crate::group::ids::MemberId;
 
 impl ConsumerGroup {
     /// The consumer group that a classic one may become.
     ///
     /// # Errors
-    /// `GroupNotFound`, which is what Kafka answers: the policy forbids it, the members are no
-    /// consumers or too many, their bytes can't be read, or an assignor keeps data of its own.
+    /// `NotUpgradable`, with the first obstacle.
     pub fn upgraded(
         classic: &ClassicGroup,
         config: Arc<GroupConfig>,
@@ -33,10 +32,16 @@ impl ConsumerGroup {
         }
         let policy = group.config.consumer.migration_policy;
         let max_size = usize::try_from(group.config.consumer.max_size).unwrap_or(usize::MAX);
-        if !policy.may_upgrade() || classic.member_count() > max_size {
-            return Err(GroupError::GroupNotFound);
+        let cannot = |obstacle| Err(GroupError::NotUpgradable(obstacle));
+        if !policy.may_upgrade() {
+            return cannot(Obstacle::Disabled);
         }
-        let consumers = classic.consumers().ok_or(GroupError::GroupNotFound)?;
+        let Some(consumers) = classic.consumers() else {
+            return cannot(Obstacle::NoConsumers);
+        };
+        if consumers.len() > max_size {
+            return cannot(Obstacle::TooLarge);
+        }
         group.group_epoch = classic.generation();
         group.assignment_epoch = classic.generation();
         group.unstored.group = true;
@@ -45,7 +50,7 @@ impl ConsumerGroup {
             let id = consumer.member_id.clone();
             let (member, target) = group
                 .taken_over(consumer, env)
-                .ok_or(GroupError::GroupNotFound)?;
+                .map_err(GroupError::NotUpgradable)?;
             group.put_member(&id, member);
             group.targets.insert(id.clone(), target);
             group.unstored.targets.insert(id.clone());
@@ -57,12 +62,16 @@ impl ConsumerGroup {
 
     /// A classic consumer as a member here, with its target: what it has. It has nothing that
     /// another member claims, too.
-    fn taken_over(&self, consumer: Consumer, env: &Env<'_>) -> Option<(Member, Partitions)> {
-        let subscription = Subscription::read(&consumer.metadata)?;
-        let assignment = Assignment::read(&consumer.assignment)?;
+    fn taken_over(
+        &self,
+        consumer: Consumer,
+        env: &Env<'_>,
+    ) -> Result<(Member, Partitions), Obstacle> {
+        let assignment = Assignment::read(&consumer.assignment).ok_or(Obstacle::Malformed)?;
         if assignment.has_user_data {
-            return None;
+            return Err(Obstacle::CustomAssignor);
         }
+        let subscription = Subscription::read(&consumer.metadata).ok_or(Obstacle::Malformed)?;
         let mut target = embedded::by_id(&assignment.partitions, env.topics);
         for (topic, partitions) in &mut target {
             partitions.retain(|at| !self.owners.contains_key(&(*topic, *at)));
@@ -85,7 +94,7 @@ impl ConsumerGroup {
             }),
             ..Member::default()
         };
-        Some((member, target))
+        Ok((member, target))
     }
 
     /// Whether only classic members stay when these go, and may be a classic group.

@@ -64,6 +64,9 @@ use crate::config::GroupConfig;
 /// The epoch with which a member joins.
 pub const JOIN_EPOCH: i32 = 0;
 
+/// The epoch of a group that nobody has joined yet: its first member raises it.
+const NEW_GROUP_EPOCH: i32 = 1;
+
 /// The epoch with which a member leaves.
 pub const LEAVE_EPOCH: i32 = -1;
 
@@ -178,11 +181,11 @@ pub struct Successor {
 }
 
 impl ConsumerGroup {
-    /// A group without members, of epoch 0.
+    /// A group without members that has never had any.
     pub fn new(config: Arc<GroupConfig>) -> Self {
         Self {
             config,
-            group_epoch: 0,
+            group_epoch: NEW_GROUP_EPOCH,
             metadata_hash: 0,
             assignment_epoch: 0,
             assigned_ms: 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::member::{Member, MemberState, without_epochs};
-use super::{ConsumerGroup, ConsumerGroupState, Env, Partitions, TimerKey};
+use super::{ConsumerGroup, ConsumerGroupState, Env, NEW_GROUP_EPOCH, Partitions, TimerKey};
 use crate::config::GroupConfig;
 use crate::group::ids::MemberId;
 
@@ -89,7 +89,7 @@ impl ConsumerGroup {
     /// with a whole session to be heard of in.
     pub fn restore(config: Arc<GroupConfig>, stored: Stored, env: &Env<'_>) -> Self {
         let mut group = Self::new(config);
-        group.group_epoch = stored.epochs.group_epoch;
+        group.group_epoch = stored.epochs.group_epoch.max(NEW_GROUP_EPOCH);
         group.metadata_hash = stored.epochs.metadata_hash;
         group.assignment_epoch = stored.epochs.assignment_epoch;
         group.assigned_ms = stored.epochs.assigned_ms;

@@ -74,7 +74,13 @@ impl World {
             image: TopicImage::default(),
             now_ms: 1_000_000,
             settings,
-            disk: Disk::default(),
+            disk: Disk {
+                epochs: EpochsRecord {
+                    group_epoch: NEW_GROUP_EPOCH,
+                    ..EpochsRecord::default()
+                },
+                ..Disk::default()
+            },
         };
         for (topic, partitions) in topics {
             world.set_topic(topic, *partitions);

@@ -63,10 +63,10 @@ impl Coordinator {
     /// One group of the classic protocol.
     ///
     /// # Errors
-    /// `GroupNotFound`, also for a group of the other kind; `ShuttingDown`.
+    /// `GroupNotFound`, `NotClassicGroup`, `ShuttingDown`.
     pub fn describe(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
         self.inner.with(group, |_, state| {
-            let classic = state.kind.classic().ok_or(GroupError::GroupNotFound)?;
+            let classic = state.kind.classic().ok_or(GroupError::NotClassicGroup)?;
             Ok(DescribedGroup {
                 state: classic.state(),
                 protocol_type: state.kind.protocol_type().to_owned(),

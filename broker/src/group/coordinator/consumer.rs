@@ -97,12 +97,12 @@ impl Coordinator {
     /// One consumer group.
     ///
     /// # Errors
-    /// `GroupNotFound`, also for a group of the other kind; `ShuttingDown`.
+    /// `GroupNotFound`, `NotConsumerGroup`, `ShuttingDown`.
     pub fn describe_consumer(&self, group: &GroupId) -> Result<DescribedGroup, GroupError> {
         self.inner
             .with(group, |_, state| match state.kind.consumer_mut() {
                 Some(group) => Ok(group.describe()),
-                None => Err(GroupError::GroupNotFound),
+                None => Err(GroupError::NotConsumerGroup),
             })?
     }
 

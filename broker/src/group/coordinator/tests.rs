@@ -59,6 +59,7 @@ fn config() -> GroupConfig {
         max_metadata_bytes: 16 << 20,
         max_groups: 1_000,
         max_bytes: 64 << 20,
+        bounds: Vec::new(),
     }
 }
 

@@ -30,22 +30,22 @@ fn an_empty_group_takes_commits_of_nobody() {
 fn a_member_commits_in_its_epoch() {
     let mut world = World::new(&[("foo", 2)]);
     world.join("a", &["foo"]);
-    assert_eq!(world.group.fence_commit(&fence("a", 1)), Ok(()));
+    assert_eq!(world.group.fence_commit(&fence("a", 2)), Ok(()));
     assert_eq!(
-        world.group.fence_partition(&fence("a", 1), id_of("foo"), 9),
+        world.group.fence_partition(&fence("a", 2), id_of("foo"), 9),
         Ok(())
     );
     assert_eq!(
-        world.group.fence_commit(&fence("a", 2)),
+        world.group.fence_commit(&fence("a", 3)),
         Err(GroupError::StaleMemberEpoch)
     );
     assert_eq!(
-        world.group.fence_commit(&fence("b", 1)),
+        world.group.fence_commit(&fence("b", 2)),
         Err(GroupError::UnknownMember)
     );
     let old = CommitFence {
         knows_epochs: false,
-        ..fence("a", 1)
+        ..fence("a", 2)
     };
     assert_eq!(
         world.group.fence_commit(&old),
@@ -58,16 +58,16 @@ fn a_commit_that_was_overtaken_counts_for_partitions_held_since() {
     let mut world = World::new(&[("foo", 4)]);
     world.join("a", &["foo"]);
     world.join("b", &["foo"]);
-    world.beat("a", 1).unwrap();
-    world.owns("a", 1, &[("foo", &[0, 1])]).unwrap();
-    assert_eq!(world.member("a").member_epoch, 2);
-    let late = fence("a", 1);
+    world.beat("a", 2).unwrap();
+    world.owns("a", 2, &[("foo", &[0, 1])]).unwrap();
+    assert_eq!(world.member("a").member_epoch, 3);
+    let late = fence("a", 2);
     assert_eq!(world.group.fence_commit(&late), Ok(()));
     assert_eq!(world.group.fence_partition(&late, id_of("foo"), 0), Ok(()));
     let gone = world.group.fence_partition(&late, id_of("foo"), 2);
     assert_eq!(gone, Err(GroupError::StaleMemberEpoch));
-    world.beat("b", 2).unwrap();
-    let before = world.group.fence_partition(&fence("b", 1), id_of("foo"), 2);
+    world.beat("b", 3).unwrap();
+    let before = world.group.fence_partition(&fence("b", 2), id_of("foo"), 2);
     assert_eq!(before, Err(GroupError::StaleMemberEpoch));
 }
 
@@ -77,14 +77,14 @@ fn who_names_a_member_must_be_it_to_see_offsets() {
     world.join("a", &["foo"]);
     let a = MemberId::from("a");
     assert_eq!(world.group.fence_fetch(None, -1), Ok(()));
-    assert_eq!(world.group.fence_fetch(Some(&a), 1), Ok(()));
+    assert_eq!(world.group.fence_fetch(Some(&a), 2), Ok(()));
     assert_eq!(
         world.group.fence_fetch(Some(&a), 0),
         Err(GroupError::StaleMemberEpoch)
     );
     let b = MemberId::from("b");
     assert_eq!(
-        world.group.fence_fetch(Some(&b), 1),
+        world.group.fence_fetch(Some(&b), 2),
         Err(GroupError::UnknownMember)
     );
 }

@@ -11,7 +11,7 @@ fn the_first_member_gets_all_partitions_at_once() {
     let answer = world.join("a", &["foo", "bar", "missing"]);
     assert_eq!(
         (answer.member_epoch, answer.heartbeat_interval_ms),
-        (1, 5_000)
+        (2, 5_000)
     );
     let all = partitions(&[("foo", &[0, 1, 2, 3, 4, 5]), ("bar", &[0, 1, 2])]);
     assert_eq!(answer.assignment, Some(all));
@@ -21,10 +21,10 @@ fn the_first_member_gets_all_partitions_at_once() {
 #[test]
 fn who_is_not_a_member_is_told_so() {
     let mut world = World::new(&[("foo", 1)]);
-    assert_eq!(world.beat("a", 1), Err(GroupError::UnknownMember));
+    assert_eq!(world.beat("a", 2), Err(GroupError::UnknownMember));
     assert_eq!(world.leave("a"), Err(GroupError::UnknownMember));
     world.join("a", &["foo"]);
-    assert_eq!(world.beat("b", 1), Err(GroupError::UnknownMember));
+    assert_eq!(world.beat("b", 2), Err(GroupError::UnknownMember));
 }
 
 #[test]
@@ -32,17 +32,17 @@ fn a_new_member_gets_its_part_once_the_others_have_given_it_up() {
     let mut world = World::new(&[("foo", 4)]);
     world.join("a", &["foo"]);
     let joined = world.join("b", &["foo"]);
-    assert_eq!(joined.member_epoch, 2);
+    assert_eq!(joined.member_epoch, 3);
     assert_eq!(joined.assignment, Some(Partitions::new()));
     assert_eq!(world.state(), ConsumerGroupState::Reconciling);
     // The first member is told to give up half, and stays in its epoch until it did.
-    let told = world.beat("a", 1).unwrap();
-    assert_eq!(told.member_epoch, 1);
+    let told = world.beat("a", 2).unwrap();
+    assert_eq!(told.member_epoch, 2);
     assert_eq!(told.assignment, Some(partitions(&[("foo", &[0, 1])])));
-    assert_eq!(world.beat("b", 2).unwrap().assignment, None);
-    let done = world.owns("a", 1, &[("foo", &[0, 1])]).unwrap();
-    assert_eq!((done.member_epoch, done.assignment), (2, None));
-    let got = world.beat("b", 2).unwrap();
+    assert_eq!(world.beat("b", 3).unwrap().assignment, None);
+    let done = world.owns("a", 2, &[("foo", &[0, 1])]).unwrap();
+    assert_eq!((done.member_epoch, done.assignment), (3, None));
+    let got = world.beat("b", 3).unwrap();
     assert_eq!(got.assignment, Some(partitions(&[("foo", &[2, 3])])));
     assert_eq!(world.state(), ConsumerGroupState::Stable);
 }
@@ -51,10 +51,10 @@ fn a_new_member_gets_its_part_once_the_others_have_given_it_up() {
 fn nothing_is_told_twice_unless_a_full_request_asks() {
     let mut world = World::new(&[("foo", 2)]);
     world.join("a", &["foo"]);
-    assert_eq!(world.beat("a", 1).unwrap().assignment, None);
+    assert_eq!(world.beat("a", 2).unwrap().assignment, None);
     let full = HeartbeatRequest {
         owned: Some(owned_of(&partitions(&[("foo", &[0, 1])]))),
-        member_epoch: 1,
+        member_epoch: 2,
         ..join("a", &["foo"])
     };
     let told = world.send(full).unwrap().assignment;
@@ -66,20 +66,20 @@ fn epochs_other_than_the_own_are_fenced() {
     let mut world = World::new(&[("foo", 2)]);
     world.join("a", &["foo"]);
     world.join("b", &["foo"]);
-    world.beat("a", 1).unwrap();
-    world.owns("a", 1, &[("foo", &[0])]).unwrap();
-    assert_eq!(world.beat("a", 3), Err(GroupError::FencedMemberEpoch));
-    assert_eq!(world.beat("a", 1), Err(GroupError::FencedMemberEpoch));
+    world.beat("a", 2).unwrap();
+    world.owns("a", 2, &[("foo", &[0])]).unwrap();
+    assert_eq!(world.beat("a", 4), Err(GroupError::FencedMemberEpoch));
+    assert_eq!(world.beat("a", 2), Err(GroupError::FencedMemberEpoch));
     // The answer was lost: the epoch before is taken with partitions that it may have.
     assert_eq!(
-        world.owns("a", 1, &[("foo", &[0])]).unwrap().member_epoch,
-        2
+        world.owns("a", 2, &[("foo", &[0])]).unwrap().member_epoch,
+        3
     );
-    let more = world.owns("a", 1, &[("foo", &[0, 1])]);
+    let more = world.owns("a", 2, &[("foo", &[0, 1])]);
     assert_eq!(more, Err(GroupError::FencedMemberEpoch));
     // Who has been fenced joins again, under its id, with nothing.
     let again = world.join("a", &["foo"]);
-    assert_eq!(again.member_epoch, 2);
+    assert_eq!(again.member_epoch, 3);
     assert_eq!(again.assignment, Some(partitions(&[("foo", &[0])])));
 }
 
@@ -87,19 +87,19 @@ fn epochs_other_than_the_own_are_fenced() {
 fn a_change_of_subscription_is_a_new_epoch() {
     let mut world = World::new(&[("foo", 2), ("bar", 1)]);
     world.join("a", &["foo"]);
-    let told = world.send(subscribe("a", 1, &["foo", "bar"])).unwrap();
-    assert_eq!(told.member_epoch, 2);
+    let told = world.send(subscribe("a", 2, &["foo", "bar"])).unwrap();
+    assert_eq!(told.member_epoch, 3);
     assert_eq!(
         told.assignment,
         Some(partitions(&[("foo", &[0, 1]), ("bar", &[0])]))
     );
     // Topics that it subscribes to no more are to be given up first.
-    let told = world.send(subscribe("a", 2, &["bar"])).unwrap();
-    assert_eq!(told.member_epoch, 2);
+    let told = world.send(subscribe("a", 3, &["bar"])).unwrap();
+    assert_eq!(told.member_epoch, 3);
     assert_eq!(told.assignment, Some(partitions(&[("bar", &[0])])));
     assert_eq!(
-        world.owns("a", 2, &[("bar", &[0])]).unwrap().member_epoch,
-        3
+        world.owns("a", 3, &[("bar", &[0])]).unwrap().member_epoch,
+        4
     );
 }
 
@@ -108,14 +108,14 @@ fn who_leaves_frees_its_partitions() {
     let mut world = World::new(&[("foo", 2)]);
     world.join("a", &["foo"]);
     world.join("b", &["foo"]);
-    world.beat("a", 1).unwrap();
+    world.beat("a", 2).unwrap();
     let left = world.leave("a").unwrap();
     assert_eq!((left.member_epoch, left.assignment), (LEAVE_EPOCH, None));
     assert_eq!(world.state(), ConsumerGroupState::Assigning);
-    let got = world.beat("b", 2).unwrap();
+    let got = world.beat("b", 3).unwrap();
     assert_eq!(
         (got.member_epoch, got.assignment),
-        (3, Some(partitions(&[("foo", &[0, 1])])))
+        (4, Some(partitions(&[("foo", &[0, 1])])))
     );
     world.leave("b").unwrap();
     assert_eq!(
@@ -131,12 +131,12 @@ fn a_session_without_heartbeats_ends() {
     world.join("a", &["foo"]);
     world.join("b", &["foo"]);
     world.advance(44_999);
-    world.beat("b", 2).unwrap();
+    world.beat("b", 3).unwrap();
     world.advance(1);
     assert!(!world.group.members.contains_key("a"));
-    let got = world.beat("b", 2).unwrap().assignment;
+    let got = world.beat("b", 3).unwrap().assignment;
     assert_eq!(got, Some(partitions(&[("foo", &[0, 1])])));
-    assert_eq!(world.beat("a", 1), Err(GroupError::UnknownMember));
+    assert_eq!(world.beat("a", 2), Err(GroupError::UnknownMember));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_full_group_takes_nobody_new() {
     let mut world = World::with(config, &[("foo", 1)]);
     world.join("a", &["foo"]);
     assert_eq!(world.send(join("b", &["foo"])), Err(GroupError::GroupFull));
-    assert_eq!(world.beat("a", 1).unwrap().member_epoch, 1);
+    assert_eq!(world.beat("a", 2).unwrap().member_epoch, 2);
 }
 
 #[test]
@@ -156,9 +156,9 @@ fn members_may_say_so_much_and_no_more() {
     let mut world = World::with(config, &[("foo", 1)]);
     world.join("a", &["foo"]);
     let long = "x".repeat(4_096);
-    let refused = world.send(subscribe("a", 1, &[&long]));
+    let refused = world.send(subscribe("a", 2, &[&long]));
     assert_eq!(refused, Err(GroupError::RecordTooLarge));
-    assert_eq!(world.beat("a", 1).unwrap().member_epoch, 1);
+    assert_eq!(world.beat("a", 2).unwrap().member_epoch, 2);
 }
 
 #[test]
@@ -169,19 +169,19 @@ fn many_changes_within_the_interval_are_one_assignment() {
     let waits = world.join("b", &["foo"]);
     assert_eq!(
         (waits.member_epoch, waits.assignment),
-        (1, Some(Partitions::new()))
+        (2, Some(Partitions::new()))
     );
     world.join("c", &["foo"]);
     assert_eq!(
         (world.group.group_epoch, world.group.assignment_epoch),
-        (3, 1)
+        (4, 2)
     );
     world.advance(1_000);
     assert_eq!(
-        world.beat("a", 1).unwrap().assignment,
+        world.beat("a", 2).unwrap().assignment,
         Some(partitions(&[("foo", &[0, 1])]))
     );
-    assert_eq!(world.group.assignment_epoch, 3);
+    assert_eq!(world.group.assignment_epoch, 4);
 }
 
 #[test]
@@ -207,21 +207,21 @@ fn members_go_on_with_their_ids_and_epochs_after_a_restart() {
     let mut world = World::new(&[("foo", 4)]);
     world.join("a", &["foo"]);
     world.join("b", &["foo"]);
-    world.beat("a", 1).unwrap();
+    world.beat("a", 2).unwrap();
     world.restart();
     assert_eq!(
         world
-            .owns("a", 1, &[("foo", &[0, 1])])
+            .owns("a", 2, &[("foo", &[0, 1])])
             .unwrap()
             .member_epoch,
-        2
+        3
     );
     world.restart();
-    let got = world.beat("b", 2).unwrap().assignment;
+    let got = world.beat("b", 3).unwrap().assignment;
     assert_eq!(got, Some(partitions(&[("foo", &[2, 3])])));
     assert_eq!(
         (world.state(), world.group.group_epoch),
-        (ConsumerGroupState::Stable, 2)
+        (ConsumerGroupState::Stable, 3)
     );
     // Sessions begin anew.
     world.restart();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::config::MigrationPolicy;
+use crate::group::Obstacle;
 use crate::group::classic::{
     self, GroupState, JoinRequest, Leaving, MemberInfo, Protocol, SyncRequest,
 };
@@ -233,7 +234,10 @@ fn the_policy_decides() {
     let classic = classic_group(&world, &[("c1", &[0, 1])]);
     let upgraded = world
         .with_env(|group, env| ConsumerGroup::upgraded(&classic, group.config.clone(), env).err());
-    assert_eq!(upgraded, Some(GroupError::GroupNotFound));
+    assert_eq!(
+        upgraded,
+        Some(GroupError::NotUpgradable(Obstacle::Disabled))
+    );
     world.join("a", &["foo"]);
     let join = classic_join("c", &["foo"]);
     let refused = world.with_env(|group, env| group.classic_join(join, env));
@@ -253,5 +257,30 @@ fn an_assignor_that_keeps_data_of_its_own_cannot_be_taken_over() {
     let classic = ClassicGroup::of_consumers(config, 7, members, with_data, now);
     let refused = world
         .with_env(|group, env| ConsumerGroup::upgraded(&classic, group.config.clone(), env).err());
-    assert_eq!(refused, Some(GroupError::GroupNotFound));
+    assert_eq!(
+        refused,
+        Some(GroupError::NotUpgradable(Obstacle::CustomAssignor))
+    );
+}
+
+#[test]
+fn a_member_without_an_id_gets_one_before_its_metadata_is_read() {
+    let mut world = World::new(&[("foo", 2)]);
+    world.join("a", &["foo"]);
+    let empty = || {
+        let mut join = classic_join("", &["foo"]);
+        join.info.protocols[0].metadata = Bytes::new();
+        join
+    };
+    let told = world
+        .with_env(|group, env| group.classic_join(empty(), env))
+        .unwrap();
+    assert_eq!(told.error, Some(GroupError::MemberIdRequired));
+    assert_eq!(told.member_id, "fresh".into());
+    let again = JoinRequest {
+        member_id: told.member_id,
+        ..empty()
+    };
+    let refused = world.with_env(|group, env| group.classic_join(again, env));
+    assert_eq!(refused.err(), Some(GroupError::InconsistentProtocol));
 }

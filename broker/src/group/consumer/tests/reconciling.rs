@@ -8,7 +8,7 @@ fn half_way() -> World {
     let mut world = World::new(&[("foo", 4)]);
     world.join("a", &["foo"]);
     world.join("b", &["foo"]);
-    world.beat("a", 1).unwrap();
+    world.beat("a", 2).unwrap();
     assert_eq!(world.member("a").state, MemberState::Unrevoked);
     assert_eq!(world.member("b").state, MemberState::Unreleased);
     world
@@ -17,16 +17,16 @@ fn half_way() -> World {
 #[test]
 fn silence_about_partitions_is_not_giving_them_up() {
     let mut world = half_way();
-    assert_eq!(world.beat("a", 1).unwrap().member_epoch, 1);
-    let some = world.owns("a", 1, &[("foo", &[0, 1, 3])]).unwrap();
-    assert_eq!(some.member_epoch, 1);
-    assert_eq!(world.beat("b", 2).unwrap().assignment, None);
+    assert_eq!(world.beat("a", 2).unwrap().member_epoch, 2);
+    let some = world.owns("a", 2, &[("foo", &[0, 1, 3])]).unwrap();
+    assert_eq!(some.member_epoch, 2);
+    assert_eq!(world.beat("b", 3).unwrap().assignment, None);
     assert_eq!(
         world
-            .owns("a", 1, &[("foo", &[0, 1])])
+            .owns("a", 2, &[("foo", &[0, 1])])
             .unwrap()
             .member_epoch,
-        2
+        3
     );
     assert_eq!(world.member("a").state, MemberState::Stable);
 }
@@ -35,18 +35,18 @@ fn silence_about_partitions_is_not_giving_them_up() {
 fn who_does_not_give_up_in_time_is_out() {
     let mut world = half_way();
     world.advance(9_999);
-    world.beat("a", 1).unwrap();
-    world.beat("b", 2).unwrap();
+    world.beat("a", 2).unwrap();
+    world.beat("b", 3).unwrap();
     world.advance(1);
     assert!(!world.group.members.contains_key("a"));
-    let got = world.beat("b", 2).unwrap();
+    let got = world.beat("b", 3).unwrap();
     assert_eq!(got.assignment, Some(partitions(&[("foo", &[0, 1, 2, 3])])));
 }
 
 #[test]
 fn who_gives_up_in_time_stays() {
     let mut world = half_way();
-    world.owns("a", 1, &[("foo", &[0, 1])]).unwrap();
+    world.owns("a", 2, &[("foo", &[0, 1])]).unwrap();
     world.advance(10_000);
     assert!(world.group.members.contains_key("a"));
 }
@@ -63,10 +63,10 @@ fn the_time_to_give_up_goes_on_after_a_restart() {
 fn a_newer_target_overtakes_one_that_is_not_reached() {
     let mut world = half_way();
     world.join("c", &["foo"]);
-    // Still in epoch 1: what it was told to give up comes first.
-    assert_eq!(world.beat("a", 1).unwrap().assignment, None);
-    let done = world.owns("a", 1, &[("foo", &[0, 1])]).unwrap();
-    assert_eq!(done.member_epoch, 3);
+    // Still in epoch 2: what it was told to give up comes first.
+    assert_eq!(world.beat("a", 2).unwrap().assignment, None);
+    let done = world.owns("a", 2, &[("foo", &[0, 1])]).unwrap();
+    assert_eq!(done.member_epoch, 4);
     let mut free = world.assigned("a");
     for id in ["b", "c"] {
         let epoch = world.member(id).member_epoch;
@@ -83,10 +83,10 @@ fn a_newer_target_overtakes_one_that_is_not_reached() {
 fn partitions_that_come_back_before_they_were_given_up_are_not_lost() {
     let mut world = half_way();
     world.leave("b").unwrap();
-    let still = world.beat("a", 1).unwrap();
-    assert_eq!(still.member_epoch, 1);
-    let back = world.owns("a", 1, &[("foo", &[0, 1])]).unwrap();
-    assert_eq!(back.member_epoch, 3);
+    let still = world.beat("a", 2).unwrap();
+    assert_eq!(still.member_epoch, 2);
+    let back = world.owns("a", 2, &[("foo", &[0, 1])]).unwrap();
+    assert_eq!(back.member_epoch, 4);
     assert_eq!(back.assignment, Some(partitions(&[("foo", &[0, 1, 2, 3])])));
 }
 
@@ -96,7 +96,7 @@ fn a_member_that_joins_anew_has_given_up_everything() {
     let again = world.join("a", &["foo"]);
     assert_eq!(
         (again.member_epoch, world.member("a").state),
-        (2, MemberState::Stable)
+        (3, MemberState::Stable)
     );
     assert_eq!(again.assignment, Some(partitions(&[("foo", &[0, 1])])));
 }
@@ -107,12 +107,12 @@ fn topics_given_up_by_subscription_are_given_up_before_the_rest_comes() {
     world.settings.assignment_interval_ms = 60_000;
     world.join("a", &["foo", "bar"]);
     // The target is not computed yet, and what it unsubscribes from goes all the same.
-    let told = world.send(subscribe("a", 1, &["bar"])).unwrap();
+    let told = world.send(subscribe("a", 2, &["bar"])).unwrap();
     assert_eq!(told.assignment, Some(partitions(&[("bar", &[0, 1])])));
     assert_eq!(world.member("a").state, MemberState::Unrevoked);
-    let done = world.owns("a", 1, &[("bar", &[0, 1])]).unwrap();
+    let done = world.owns("a", 2, &[("bar", &[0, 1])]).unwrap();
     assert_eq!(
         (done.member_epoch, world.member("a").state),
-        (1, MemberState::Stable)
+        (2, MemberState::Stable)
     );
 }

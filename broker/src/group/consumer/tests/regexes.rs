@@ -29,22 +29,22 @@ fn topics_that_appear_and_vanish_are_noticed() {
     world.send(matching("a", 0, "foo.*")).unwrap();
     world.set_topic("other", 1);
     assert_eq!(
-        world.beat("a", 1).unwrap().member_epoch,
-        1,
+        world.beat("a", 2).unwrap().member_epoch,
+        2,
         "it is not subscribed to that"
     );
     world.set_topic("foo2", 2);
-    let more = world.beat("a", 1).unwrap();
-    assert_eq!(more.member_epoch, 2);
+    let more = world.beat("a", 2).unwrap();
+    assert_eq!(more.member_epoch, 3);
     assert_eq!(
         more.assignment,
         Some(partitions(&[("foo", &[0]), ("foo2", &[0, 1])]))
     );
     world.delete_topic("foo");
-    let less = world.beat("a", 2).unwrap();
+    let less = world.beat("a", 3).unwrap();
     assert_eq!(less.assignment, Some(partitions(&[("foo2", &[0, 1])])));
-    let done = world.owns("a", 2, &[("foo2", &[0, 1])]).unwrap();
-    assert_eq!(done.member_epoch, 3);
+    let done = world.owns("a", 3, &[("foo2", &[0, 1])]).unwrap();
+    assert_eq!(done.member_epoch, 4);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn an_expression_that_is_wrong_changes_nothing() {
     assert!(world.group.is_empty());
     world.join("a", &["foo"]);
     assert_eq!(
-        world.send(matching("a", 1, "(")),
+        world.send(matching("a", 2, "(")),
         Err(GroupError::InvalidRegex)
     );
     assert_eq!(world.assigned("a"), partitions(&[("foo", &[0])]));
@@ -74,7 +74,7 @@ fn an_expression_and_names_go_together_and_one_can_replace_the_other() {
     assert_eq!(world.send(both).unwrap().assignment, Some(all));
     let names_only = HeartbeatRequest {
         regex: Some(String::new()),
-        ..beat("a", 1)
+        ..beat("a", 2)
     };
     let less = world.send(names_only).unwrap().assignment;
     assert_eq!(less, Some(partitions(&[("bar", &[0])])));
@@ -88,7 +88,7 @@ fn members_share_the_topics_of_their_expression() {
     world.send(matching("b", 0, "foo")).unwrap();
     assert_eq!(world.group.regexes.len(), 1);
     world.leave("a").unwrap();
-    let got = world.beat("b", 2).unwrap().assignment;
+    let got = world.beat("b", 3).unwrap().assignment;
     assert_eq!(got, Some(partitions(&[("foo", &[0, 1])])));
     world.leave("b").unwrap();
     assert!(world.group.regexes.is_empty());
@@ -99,9 +99,9 @@ fn what_changed_while_the_broker_was_down_is_noticed() {
     let mut world = World::new(&[("foo", 1)]);
     world.send(matching("a", 0, "foo.*")).unwrap();
     world.restart();
-    assert_eq!(world.beat("a", 1).unwrap().member_epoch, 1);
+    assert_eq!(world.beat("a", 2).unwrap().member_epoch, 2);
     world.set_topic("foo2", 1);
     world.restart();
     assert!(world.group.is_subscribed("foo2"));
-    assert_eq!(world.beat("a", 1).unwrap().member_epoch, 2);
+    assert_eq!(world.beat("a", 2).unwrap().member_epoch, 3);
 }

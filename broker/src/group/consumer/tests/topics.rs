@@ -8,8 +8,8 @@ fn added_partitions_are_assigned_on_the_next_heartbeat() {
     let mut world = World::new(&[("foo", 1)]);
     world.join("a", &["foo"]);
     world.set_topic("foo", 3);
-    let more = world.beat("a", 1).unwrap();
-    assert_eq!(more.member_epoch, 2);
+    let more = world.beat("a", 2).unwrap();
+    assert_eq!(more.member_epoch, 3);
     assert_eq!(more.assignment, Some(partitions(&[("foo", &[0, 1, 2])])));
 }
 
@@ -19,11 +19,11 @@ fn a_topic_may_come_after_its_subscribers() {
     let joined = world.join("a", &["foo"]);
     assert_eq!(
         (joined.member_epoch, joined.assignment),
-        (1, Some(Partitions::new()))
+        (2, Some(Partitions::new()))
     );
     world.set_topic("foo", 1);
     assert_eq!(
-        world.beat("a", 1).unwrap().assignment,
+        world.beat("a", 2).unwrap().assignment,
         Some(partitions(&[("foo", &[0])]))
     );
 }
@@ -33,11 +33,11 @@ fn a_deleted_topic_is_taken_away() {
     let mut world = World::new(&[("foo", 1), ("bar", 1)]);
     world.join("a", &["foo", "bar"]);
     world.delete_topic("foo");
-    let told = world.beat("a", 1).unwrap();
+    let told = world.beat("a", 2).unwrap();
     assert_eq!(told.assignment, Some(partitions(&[("bar", &[0])])));
     assert_eq!(
-        world.owns("a", 1, &[("bar", &[0])]).unwrap().member_epoch,
-        2
+        world.owns("a", 2, &[("bar", &[0])]).unwrap().member_epoch,
+        3
     );
     assert_eq!(world.state(), ConsumerGroupState::Stable);
 }
@@ -47,8 +47,8 @@ fn other_topics_are_none_of_its_business() {
     let mut world = World::new(&[("foo", 1)]);
     world.join("a", &["foo"]);
     world.set_topic("bar", 1);
-    world.beat("a", 1).unwrap();
-    assert_eq!(world.group.group_epoch, 1);
+    world.beat("a", 2).unwrap();
+    assert_eq!(world.group.group_epoch, 2);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_member_that_subscribes_to_nothing_is_a_member() {
     let joined = world.join("a", &[]);
     assert_eq!(
         (joined.member_epoch, joined.assignment),
-        (1, Some(Partitions::new()))
+        (2, Some(Partitions::new()))
     );
     assert_eq!(world.state(), ConsumerGroupState::Stable);
 }

@@ -1,7 +1,11 @@
 //! Groups of the consumer protocol on a real metadata store: durability, changes of the protocol,
 //! what administrators see.
 
+use carrick_protocol::ids::ProducerId;
+use carrick_storage::meta::MetaBatch;
+
 use super::*;
+use crate::group::Obstacle;
 use crate::group::consumer::{
     HeartbeatAnswer, HeartbeatRequest as ConsumerHeartbeat, LEAVE_EPOCH, Partitions,
 };
@@ -60,16 +64,16 @@ async fn members_keep_their_ids_and_epochs_over_a_restart() {
     let joined = world.beat(beat("m", 0)).await.unwrap();
     assert_eq!(
         (joined.member_epoch, joined.assignment),
-        (1, Some(world.orders()))
+        (2, Some(world.orders()))
     );
     world.restart().await;
     assert_eq!(world.only(), ("consumer", "Stable"));
-    assert_eq!(world.beat(beat("m", 1)).await.unwrap().member_epoch, 1);
+    assert_eq!(world.beat(beat("m", 2)).await.unwrap().member_epoch, 2);
     let group = GroupId::new("readers");
     let described = world.groups().describe_consumer(&group).unwrap();
     assert_eq!(described.members[0].assigned, world.orders());
     let classic = world.groups().describe(&group);
-    assert_eq!(classic.err(), Some(GroupError::GroupNotFound));
+    assert_eq!(classic.err(), Some(GroupError::NotClassicGroup));
 }
 
 #[tokio::test]
@@ -81,7 +85,7 @@ async fn a_join_that_fails_leaves_no_group_behind() {
     };
     assert_eq!(world.beat(wrong).await, Err(GroupError::InvalidRegex));
     assert_eq!(
-        world.beat(beat("m", 1)).await,
+        world.beat(beat("m", 2)).await,
         Err(GroupError::GroupNotFound)
     );
     assert!(world.listed().is_empty());
@@ -121,8 +125,8 @@ async fn offsets_are_fenced_by_epoch() {
     commit.fence.member_id = "m".into();
     for (epoch, expected) in [
         (0, Err(GroupError::StaleMemberEpoch)),
-        (2, Err(GroupError::StaleMemberEpoch)),
-        (1, Ok(vec![Ok(())])),
+        (3, Err(GroupError::StaleMemberEpoch)),
+        (2, Ok(vec![Ok(())])),
     ] {
         commit.fence.generation = epoch;
         let committed = world.groups().commit(&group, commit.clone()).await;
@@ -131,7 +135,7 @@ async fn offsets_are_fenced_by_epoch() {
     let (m, fetch) = (MemberId::from("m"), |member, epoch| {
         world.groups().fence_fetch(&group, member, epoch)
     });
-    assert_eq!(fetch(Some(&m), 1), Ok(()));
+    assert_eq!(fetch(Some(&m), 2), Ok(()));
     assert_eq!(fetch(Some(&m), 0), Err(GroupError::StaleMemberEpoch));
     assert_eq!(fetch(None, -1), Ok(()));
     let topics = vec![(TopicName::new("orders").unwrap(), vec![0])];
@@ -201,9 +205,54 @@ async fn a_group_whose_members_are_no_consumers_stays_classic() {
     world.join("readers", "").await;
     assert_eq!(
         world.beat(beat("m", 0)).await,
-        Err(GroupError::GroupNotFound)
+        Err(GroupError::NotUpgradable(Obstacle::Malformed))
     );
     assert_eq!(world.only(), ("classic", "Stable"));
+    assert_eq!(
+        world.beat(beat("m", 1)).await,
+        Err(GroupError::NotConsumerGroup)
+    );
+}
+
+/// `ClassicGroupJoinToConsumerGroup` in `GroupMetadataManagerTest`: refusals come without an id.
+#[tokio::test]
+async fn a_classic_member_that_is_refused_by_a_consumer_group_gets_no_id() {
+    let world = World::new();
+    world.beat(beat("m", 0)).await.unwrap();
+    let group = GroupId::new("readers");
+    let mut other = join_request("c");
+    other.protocol_type = "connect".into();
+    let told = world.groups().join(&group, other).await;
+    assert_eq!(told.error, Some(GroupError::InconsistentProtocol));
+    assert_eq!(told.member_id, MemberId::default());
+}
+
+#[tokio::test]
+async fn a_transaction_with_an_old_epoch_hears_illegal_generation() {
+    let world = World::new();
+    world.beat(beat("m", 0)).await.unwrap();
+    let commit = |member: &str, epoch| {
+        let mut commit = simple(vec![world.new_offset("orders", 0, 7)]);
+        commit.fence.member_id = member.into();
+        commit.fence.generation = epoch;
+        let group = GroupId::new("readers");
+        let begun =
+            world
+                .groups()
+                .begin_pending_commit(&group, ProducerId(1), commit, MetaBatch::new());
+        begun.map(|taken| taken.results)
+    };
+    // The member is in epoch 2, and has its partitions since then.
+    for epoch in [0, 1, 3] {
+        assert_eq!(
+            commit("m", epoch),
+            Err(GroupError::IllegalGeneration),
+            "epoch {epoch}"
+        );
+    }
+    assert_eq!(commit("n", 2), Err(GroupError::UnknownMember));
+    assert_eq!(commit("m", 2), Ok(vec![Ok(())]));
+    assert_eq!(commit("", -1), Ok(vec![Ok(())]));
 }
 
 #[tokio::test]
