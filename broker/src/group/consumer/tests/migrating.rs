@@ -184,7 +184,7 @@ fn a_classic_member_may_join_a_consumer_group() {
     let joined = world
         .with_env(|group, env| group.classic_join(join, env))
         .unwrap();
-    assert_eq!((joined.error, joined.generation), (None, 2));
+    assert_eq!((joined.error, joined.generation), (None, 3));
     let mut other = classic_join("x", &["foo"]);
     other.info.protocols[0].name = "sticky".into();
     let other = world.with_env(|group, env| group.classic_join(other, env));

@@ -97,7 +97,9 @@ async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
     );
     let (done, ended) = oneshot::channel();
     let groups = [group.clone()].into();
-    let end = |result| drop(done.send(result));
+    let end = |result| {
+        let _ = done.send(result);
+    };
     world
         .groups()
         .complete_transaction(&groups, ProducerId(1), false, MetaBatch::new(), end)
