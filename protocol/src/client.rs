@@ -6,7 +6,7 @@
 //! are slices of the frame.
 
 use bytes::{Buf, BufMut, Bytes};
-use kafka_protocol::protocol::{HeaderVersion, Request};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
 
 use crate::frame::{FrameError, decode_checked, finish_frame, skip_tagged_fields, start_frame};
 use crate::shapes;
@@ -59,7 +59,11 @@ pub fn decode_response<R: Request>(
         skip_tagged_fields(&mut frame)?;
     }
     shapes::preflight(R::KEY, version, false, &frame)?;
-    Ok((correlation_id, decode_checked(R::KEY, frame, version)?))
+    let decode = |body: &mut Bytes, version| {
+        R::Response::decode(body, version).map_err(|error| error.to_string())
+    };
+    let response = decode_checked(R::KEY, frame, version, decode)?;
+    Ok((correlation_id, response))
 }
 
 #[cfg(test)]

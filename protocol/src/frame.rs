@@ -13,6 +13,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
 use thiserror::Error;
 
+use crate::newer;
 use crate::shapes::{self, ShapeError};
 
 /// Bytes of a frame's length, which the length does not count.
@@ -147,25 +148,26 @@ impl RequestBody {
         self.elements
     }
 
-    /// Hands the body to the codec. Records and strings share the frame.
-    pub fn decode<R: Request>(self) -> Result<R, FrameError> {
+    /// Decodes the body. Records and strings share the frame.
+    pub fn decode<R: Request + 'static>(self) -> Result<R, FrameError> {
         match self.api_key == R::KEY {
-            true => decode_checked(R::KEY, self.bytes, self.version),
+            true => decode_checked(R::KEY, self.bytes, self.version, newer::read),
             false => Err(FrameError::UnknownApi(self.api_key)),
         }
     }
 }
 
-/// Hands a body to the codec that passed the preflight.
-pub(crate) fn decode_checked<M: kafka_protocol::protocol::Decodable>(
+/// Decodes a body that passed the preflight.
+pub(crate) fn decode_checked<M>(
     api_key: i16,
     mut body: Bytes,
     version: i16,
+    decode: impl FnOnce(&mut Bytes, i16) -> Result<M, String>,
 ) -> Result<M, FrameError> {
-    let message = M::decode(&mut body, version).map_err(|error| FrameError::Decode {
+    let message = decode(&mut body, version).map_err(|detail| FrameError::Decode {
         api_key,
         version,
-        detail: error.to_string(),
+        detail,
     })?;
     match body.len() {
         0 => Ok(message),
@@ -179,12 +181,13 @@ pub(crate) fn decode_checked<M: kafka_protocol::protocol::Decodable>(
 
 /// Writes a response as a whole frame, length included. `header_version` is the response's
 /// (`HeaderVersion::header_version`; always 0 for ApiVersions).
-pub fn encode_response<M: Encodable>(
+pub fn encode_response<M: Encodable + 'static>(
     correlation_id: i32,
     header_version: i16,
     response: &M,
     version: i16,
 ) -> Result<Bytes, FrameError> {
+    let version = newer::same_bytes::<M>(version);
     let header_bytes = if header_version >= 1 { 5 } else { 4 };
     let mut out = start_frame(header_bytes, response, version)?;
     out.put_i32(correlation_id);

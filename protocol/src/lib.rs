@@ -9,13 +9,15 @@
 //! - [`frame`]: requests as a broker reads them, responses as it writes them.
 //! - [`client`]: the other side.
 //! - [`shapes`]: preflight of bodies, before the codec allocates by what they say.
-//! - [`versions`]: what the codec really supports. [`error_code`]: Kafka's codes by name.
+//! - [`newer`]: versions that the codec lacks.
+//! - [`versions`]: what is really supported. [`error_code`]: Kafka's codes by name.
 
 pub mod batch;
 pub mod client;
 pub mod error_code;
 pub mod frame;
 pub mod ids;
+pub mod newer;
 pub mod shapes;
 pub mod versions;
 

@@ -1,13 +1,16 @@
-//! Versions that the codec can both read as a request and write as a response.
+//! Versions that can both be read as a request and written as a response: by the codec, or by
+//! [`crate::newer`].
 //!
 //! `ApiKey::valid_versions` of the codec is the response's range alone and must not be advertised:
-//! OffsetCommit 10, OffsetFetch 10 and InitProducerId 6 cannot be read. What a broker offers is
-//! within [`supported`]; it may offer less (and Produce from 0 for old clients, KIP-896).
+//! InitProducerId 6 cannot be read. What a broker offers is within [`supported`]; it may offer less
+//! (and Produce from 0 for old clients, KIP-896).
 
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Message, Request};
+
+use crate::newer;
 
 /// Versions of `R` that the codec has for both request and response.
 pub const fn of<R: Request>() -> RangeInclusive<i16> {
@@ -27,39 +30,38 @@ pub const fn of<R: Request>() -> RangeInclusive<i16> {
 
 macro_rules! apis {
     ($($request:ty,)*) => {
-        /// Versions of an API that the codec has for both request and response; `None` for APIs
-        /// that are not spoken here.
+        /// Versions of an API that can be read as a request and written as a response; `None` for
+        /// APIs that are not spoken here.
         pub fn supported(api_key: i16) -> Option<RangeInclusive<i16>> {
-            match api_key {
-                $(<$request as Request>::KEY => Some(of::<$request>()),)*
-                _ => None,
-            }
+            let codec = match api_key {
+                $(<$request as Request>::KEY => of::<$request>(),)*
+                _ => return None,
+            };
+            let newest = newer::newest(api_key).unwrap_or(*codec.end());
+            Some(*codec.start()..=newest)
         }
 
-        /// Lets the codec decode a request, whatever its bytes.
+        /// Decodes a request, whatever its bytes.
         #[cfg(test)]
         pub(crate) fn decode(
             api_key: i16,
             body: &mut bytes::Bytes,
             version: i16,
         ) -> Result<(), String> {
-            use kafka_protocol::protocol::Decodable;
-            let decoded = match api_key {
-                $(<$request as Request>::KEY => <$request>::decode(body, version).map(drop),)*
-                _ => return Err(format!("API key {api_key} is not listed")),
-            };
-            decoded.map_err(|error| error.to_string())
+            match api_key {
+                $(<$request as Request>::KEY => newer::read::<$request>(body, version).map(drop),)*
+                _ => Err(format!("API key {api_key} is not listed")),
+            }
         }
 
-        /// Versions of which the codec can read the request.
+        /// Versions of which the request can be read.
         #[cfg(test)]
         pub(crate) fn of_request(api_key: i16) -> Option<RangeInclusive<i16>> {
-            match api_key {
-                $(<$request as Request>::KEY => {
-                    Some(<$request>::VERSIONS.min..=<$request>::VERSIONS.max)
-                })*
-                _ => None,
-            }
+            let codec = match api_key {
+                $(<$request as Request>::KEY => <$request>::VERSIONS,)*
+                _ => return None,
+            };
+            Some(codec.min..=newer::newest(api_key).unwrap_or(codec.max))
         }
 
         /// The APIs that [`supported`] knows, in order of their keys.
@@ -132,6 +134,10 @@ mod tests {
         assert_eq!(of::<InitProducerIdRequest>(), 0..=5);
         assert_eq!(supported(0), Some(3..=13));
         assert_eq!(supported(1), Some(4..=18));
+        assert_eq!(supported(2), Some(1..=11));
+        assert_eq!(supported(8), Some(2..=10));
+        assert_eq!(supported(9), Some(1..=10));
+        assert_eq!(supported(27), Some(1..=2));
         assert_eq!(supported(4), None);
         assert!(API_KEYS.is_sorted());
     }

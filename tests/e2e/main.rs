@@ -21,4 +21,5 @@ mod several;
 mod source_contract;
 mod sources;
 mod transactions;
+mod wire;
 mod world;

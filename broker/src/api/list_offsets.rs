@@ -1,14 +1,13 @@
-//! ListOffsets (key 2), versions 1–10.
+//! ListOffsets (key 2), versions 1–11.
 //!
 //! Offsets by timestamp, and the special ones: -1 latest (the last stable offset for
 //! `read_committed`), -2 earliest, -3 the record with the largest timestamp (v7, KIP-734), -4
-//! earliest local (v8, KIP-405), -5 latest tiered (v9, KIP-1005; always -1: nothing is tiered).
+//! earliest local (v8, KIP-405), -5 latest tiered (v9, KIP-1005) and -6 earliest pending upload (v11,
+//! KIP-1023): both always -1, since nothing is tiered.
 //!
 //! - v2 (KIP-98): isolation level. v4 (KIP-320): leader epochs in both directions.
 //! - v10 (KIP-1075): timeout for remote look-ups, of which there are none.
 //! - A partition that is asked for twice is INVALID_REQUEST, as in Kafka.
-//!
-//! Not done: v11 and -6, which the codec doesn't know.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -31,6 +30,7 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 /// "There is none", for timestamps.
 const NO_TIMESTAMP: i64 = -1;
@@ -40,7 +40,7 @@ pub struct ListOffsets;
 
 impl Api for ListOffsets {
     const KEY: ApiKey = ApiKey::ListOffsets;
-    const VERSIONS: RangeInclusive<i16> = 1..=10;
+    const VERSIONS: RangeInclusive<i16> = 1..=11;
     type Request = ListOffsetsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -109,6 +109,7 @@ fn find(
             .max_timestamp()
             .map(|found| found.filter(|found| found.offset < bound)),
         LATEST_TIERED if version >= 9 => Ok(None),
+        EARLIEST_PENDING_UPLOAD if version >= 11 => Ok(None),
         timestamp_ms if timestamp_ms >= 0 => log.offset_for_timestamp(timestamp_ms, bound),
         _ => return Err(ErrorCode::UNSUPPORTED_VERSION),
     };

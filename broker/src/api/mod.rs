@@ -14,6 +14,8 @@ pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
+#[cfg(test)]
+mod by_topic_id_tests;
 mod configs;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;

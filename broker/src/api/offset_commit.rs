@@ -1,4 +1,4 @@
-//! OffsetCommit (key 8), versions 2–9.
+//! OffsetCommit (key 8), versions 2–10.
 //!
 //! Commits a group's offsets; answered when they are on disk. Unknown topics and partitions are
 //! UNKNOWN_TOPIC_OR_PARTITION, each for itself. Committing for mirror topics is allowed.
@@ -6,11 +6,12 @@
 //! - v2–4: a retention time, kept to. v6 (KIP-320): leader epochs. v7 (KIP-345): static members.
 //! - v9 (KIP-848): a generation of a group that isn't there is GROUP_ID_NOT_FOUND, and no longer
 //!   ILLEGAL_GENERATION.
-//! - v10 (topic ids) is not done: the codec cannot read its requests.
+//! - v10 (KIP-848): topics by id; one that is not there is UNKNOWN_TOPIC_ID.
 
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TopicId;
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -29,11 +30,11 @@ pub struct OffsetCommit;
 
 impl Api for OffsetCommit {
     const KEY: ApiKey = ApiKey::OffsetCommit;
-    const VERSIONS: RangeInclusive<i16> = 2..=9;
+    const VERSIONS: RangeInclusive<i16> = 2..=10;
     type Request = OffsetCommitRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let (mut answered, offsets) = resolve(ctx, request.topics);
+        let (mut answered, offsets) = resolve(ctx, version, request.topics);
         if offsets.is_empty() {
             return Reply::Now(OffsetCommitResponse::default().with_topics(answered));
         }
@@ -63,11 +64,22 @@ impl Api for OffsetCommit {
 /// offsets, in the same order.
 fn resolve(
     ctx: &Context,
+    version: i16,
     topics: Vec<OffsetCommitRequestTopic>,
 ) -> (Vec<OffsetCommitResponseTopic>, Vec<NewOffset>) {
     let (mut answered, mut offsets) = (Vec::with_capacity(topics.len()), Vec::new());
     for topic in topics {
-        let found = ctx.broker.catalog.topic(topic.name.as_str());
+        let catalog = &ctx.broker.catalog;
+        let (found, missing) = match version {
+            10.. => (
+                catalog.by_id(TopicId(topic.topic_id)),
+                ErrorCode::UNKNOWN_TOPIC_ID,
+            ),
+            _ => (
+                catalog.topic(topic.name.as_str()),
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ),
+        };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let at = asked.partition_index;
@@ -78,6 +90,7 @@ fn resolve(
                     offsets.push(new_offset(found, at, place, asked.committed_metadata));
                     ErrorCode::NONE
                 }
+                None if found.is_none() => missing,
                 None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             };
             let partition = OffsetCommitResponsePartition::default()
@@ -85,7 +98,9 @@ fn resolve(
                 .with_error_code(code.0);
             partitions.push(partition);
         }
-        let topic = OffsetCommitResponseTopic::default().with_name(topic.name);
+        let topic = OffsetCommitResponseTopic::default()
+            .with_name(topic.name)
+            .with_topic_id(topic.topic_id);
         answered.push(topic.with_partitions(partitions));
     }
     (answered, offsets)

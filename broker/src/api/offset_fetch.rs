@@ -1,4 +1,4 @@
-//! OffsetFetch (key 9), versions 1–9.
+//! OffsetFetch (key 9), versions 1–10.
 //!
 //! Committed offsets of one group (up to v7) or several (v8, KIP-709). Where there is none, and of
 //! groups that don't exist, the answer is offset −1 without an error.
@@ -8,19 +8,20 @@
 //!   commit an offset.
 //! - v9 (KIP-848): member id and epoch, which must be right in a consumer group and mean nothing
 //!   in classic ones.
-//! - v10 (topic ids) is not done: the codec cannot read its requests.
+//! - v10 (KIP-848): topics by id; one that is not there is UNKNOWN_TOPIC_ID, behind all others.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::GroupId;
+use carrick_protocol::ids::{GroupId, TopicId};
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use kafka_protocol::messages::{ApiKey, OffsetFetchRequest, OffsetFetchResponse, TopicName};
+use uuid::Uuid;
 
 use super::error::group_code;
 use super::groups::{group_id, text, wire_group_id};
@@ -34,7 +35,7 @@ pub struct OffsetFetch;
 
 impl Api for OffsetFetch {
     const KEY: ApiKey = ApiKey::OffsetFetch;
-    const VERSIONS: RangeInclusive<i16> = 1..=9;
+    const VERSIONS: RangeInclusive<i16> = 1..=10;
     type Request = OffsetFetchRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -54,7 +55,10 @@ impl Api for OffsetFetch {
                     .map(|id| MemberId::from(id.as_str()));
                 // Before version 9 nobody says who asks: no member and epoch −1.
                 let allowed = groups.fence_fetch(&group, member.as_ref(), asked.member_epoch);
-                fetch(groups, &group, asked.topics, stable, allowed)
+                match version {
+                    10.. => by_id(ctx, &group, asked.topics, stable, allowed),
+                    _ => fetch(groups, &group, asked.topics, stable, allowed),
+                }
             });
             let response = OffsetFetchResponse::default().with_groups(fetched.collect());
             return Reply::Now(response);
@@ -101,6 +105,53 @@ fn fetch(
                 .with_topics(topics.collect())
         }
     }
+}
+
+/// The same with topics by id, in question and answer.
+fn by_id(
+    ctx: &Context,
+    group: &GroupId,
+    asked: Option<Vec<OffsetFetchRequestTopics>>,
+    stable: bool,
+    allowed: Result<(), GroupError>,
+) -> OffsetFetchResponseGroup {
+    let (groups, catalog) = (&ctx.broker.groups, &ctx.broker.catalog);
+    let Some(asked) = asked else {
+        let mut fetched = fetch(groups, group, None, stable, allowed);
+        // A topic that is deleted meanwhile has no id to be named with.
+        fetched.topics.retain_mut(|topic| {
+            let found = catalog.topic(std::mem::take(&mut topic.name).as_str());
+            topic.topic_id = found.as_ref().map_or(Uuid::nil(), |found| found.id().0);
+            found.is_some()
+        });
+        return fetched;
+    };
+    let (mut found, mut ids, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for topic in asked {
+        match catalog.by_id(TopicId(topic.topic_id)) {
+            Some(there) => {
+                ids.push(topic.topic_id);
+                found.push(topic.with_name(TopicName(text(there.name().as_str()))));
+            }
+            None => missing.push(topic),
+        }
+    }
+    let mut fetched = fetch(groups, group, Some(found), stable, allowed);
+    for (topic, id) in fetched.topics.iter_mut().zip(ids) {
+        topic.name = TopicName::default();
+        topic.topic_id = id;
+    }
+    let code = match fetched.error_code {
+        0 => ErrorCode::UNKNOWN_TOPIC_ID.0,
+        refused => refused,
+    };
+    fetched.topics.extend(missing.into_iter().map(|topic| {
+        let failed = |at: &i32| partition(*at, FetchedOffset::Nothing).with_error_code(code);
+        OffsetFetchResponseTopics::default()
+            .with_topic_id(topic.topic_id)
+            .with_partitions(topic.partition_indexes.iter().map(failed).collect())
+    }));
+    fetched
 }
 
 fn fetch_some(
@@ -186,7 +237,7 @@ fn single(group: OffsetFetchResponseGroup) -> OffsetFetchResponse {
 
 #[cfg(test)]
 mod tests {
-    use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId};
+    use carrick_protocol::ids::{LeaderEpoch, Offset};
 
     use super::super::groups::assert_encodes;
     use super::*;
@@ -213,7 +264,7 @@ mod tests {
         let group = OffsetFetchResponseGroup::default()
             .with_group_id(wire_group_id(&GroupId::new("g")))
             .with_topics(vec![topic]);
-        assert_encodes::<OffsetFetch>(8..=9, |_| {
+        assert_encodes::<OffsetFetch>(8..=10, |_| {
             OffsetFetchResponse::default().with_groups(vec![group.clone()])
         });
         assert_encodes::<OffsetFetch>(1..=7, |_| single(group.clone()));

@@ -77,7 +77,7 @@ pub trait Api: Send + Sync + 'static {
     /// where the rest may take long: what waits is then counted by whoever keeps it.
     const HOLDS_REQUEST: bool = true;
     /// The request; the response follows from it.
-    type Request: Request<Response: Send + Throttled> + Send;
+    type Request: Request<Response: Send + Throttled + 'static> + Send + 'static;
 
     /// Handles one request.
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>>;

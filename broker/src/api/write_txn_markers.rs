@@ -1,16 +1,18 @@
-//! WriteTxnMarkers (key 27), version 1.
+//! WriteTxnMarkers (key 27), versions 1–2.
 //!
 //! Ends a producer's transaction on single partitions: how administrators abort one that hangs
 //! (`kafka-transactions.sh abort`). Answered when it is on disk. The coordinator is not asked.
 //! A mirror is INVALID_REQUEST.
 //!
-//! - v2 (the transaction version of the marker) is not done: the codec lacks it.
+//! - v2 (KIP-1228): the version of transactions that the marker is of. From 2 on its epoch must be above
+//!   that of what it ends.
 
 use std::ops::RangeInclusive;
 
 use carrick_protocol::batch::ControlKind;
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::ProducerId;
+use carrick_protocol::newer::transaction_version;
 use kafka_protocol::messages::write_txn_markers_request::WritableTxnMarker;
 use kafka_protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -25,6 +27,9 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::clock;
 use crate::partition::{Marker, Pending};
 
+/// The first version of transactions whose end raises the producer's epoch (KIP-890).
+const FIRST_WITH_RAISED_EPOCHS: i8 = 2;
+
 /// WriteTxnMarkers.
 pub struct WriteTxnMarkers;
 
@@ -33,7 +38,7 @@ type Written = Vec<(TopicName, Vec<(i32, Result<Pending, ErrorCode>)>)>;
 
 impl Api for WriteTxnMarkers {
     const KEY: ApiKey = ApiKey::WriteTxnMarkers;
-    const VERSIONS: RangeInclusive<i16> = 1..=1;
+    const VERSIONS: RangeInclusive<i16> = 1..=2;
     type Request = WriteTxnMarkersRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -64,7 +69,7 @@ fn write(ctx: &Context, wanted: WritableTxnMarker) -> Written {
             false => ControlKind::Abort,
         },
         coordinator_epoch: wanted.coordinator_epoch,
-        raised: false,
+        raised: transaction_version(&wanted) >= FIRST_WITH_RAISED_EPOCHS,
     };
     let append = |topic: &str, number| {
         let partition = writable(ctx, topic, number)?;

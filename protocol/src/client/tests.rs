@@ -9,7 +9,7 @@ use crate::frame::encode_response;
 use crate::shapes::ShapeError;
 
 /// What a broker answers to `R`, without the frame's length.
-fn answer<R: Request>(response: &R::Response, version: i16) -> Bytes {
+fn answer<R: Request<Response: 'static>>(response: &R::Response, version: i16) -> Bytes {
     let header_version = R::Response::header_version(version);
     encode_response(9, header_version, response, version)
         .unwrap()

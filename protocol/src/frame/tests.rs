@@ -14,7 +14,7 @@ fn frame_of<R: Request>(request: &R, version: i16) -> Bytes {
         .slice(4..)
 }
 
-fn decode_request<R: Request>(body: Bytes, version: i16) -> Result<R, FrameError> {
+fn decode_request<R: Request + 'static>(body: Bytes, version: i16) -> Result<R, FrameError> {
     RequestBody::check(R::KEY, version, body)?.decode()
 }
 

@@ -42,7 +42,7 @@ pub(super) const REQUESTS: &[Description] = &[
     // ListOffsets
     Description {
         api_key: 2,
-        versions: 1..=10,
+        versions: 1..=11,
         flexible_from: Some(6),
         fields: "\
             replica_id:i32 2.. isolation_level:i8
@@ -68,13 +68,13 @@ pub(super) const REQUESTS: &[Description] = &[
     // OffsetCommit
     Description {
         api_key: 8,
-        versions: 2..=9,
+        versions: 2..=10,
         flexible_from: Some(8),
         fields: "\
             group_id:str generation_id_or_member_epoch:i32 member_id:str
             7.. group_instance_id:nstr ..4 retention_time_ms:i64
             topics:[
-                name:str
+                ..9 name:str 10.. topic_id:uuid
                 partitions:[
                     partition_index:i32 committed_offset:i64 6.. committed_leader_epoch:i32
                     committed_metadata:nstr
@@ -84,14 +84,14 @@ pub(super) const REQUESTS: &[Description] = &[
     // OffsetFetch
     Description {
         api_key: 9,
-        versions: 1..=9,
+        versions: 1..=10,
         flexible_from: Some(6),
         fields: "\
             ..7 group_id:str
             ..7 topics:n2[ name:str partition_indexes:[i32] ]
             8.. groups:[
                 group_id:str 9.. member_id:nstr 9.. member_epoch:i32
-                topics:n[ name:str partition_indexes:[i32] ]
+                topics:n[ ..9 name:str 10.. topic_id:uuid partition_indexes:[i32] ]
             ]
             7.. require_stable:bool",
     },
@@ -252,13 +252,13 @@ pub(super) const REQUESTS: &[Description] = &[
     // WriteTxnMarkers
     Description {
         api_key: 27,
-        versions: 1..=1,
+        versions: 1..=2,
         flexible_from: Some(1),
         fields: "\
             markers:[
                 producer_id:i64 producer_epoch:i16 transaction_result:bool
                 topics:[ name:str partition_indexes:[i32] ]
-                coordinator_epoch:i32
+                coordinator_epoch:i32 2.. transaction_version:i8
             ]",
     },
     // TxnOffsetCommit

@@ -252,7 +252,8 @@ fn other_apis_and_versions_are_refused() {
         (4, 0),
         (-1, 0),
         (i16::MAX, 0),
-        (9, 10),
+        (9, 11),
+        (2, 12),
     ] {
         assert_eq!(
             preflight(api_key, version, true, &[]),

@@ -402,7 +402,9 @@ impl JavaClient {
         command
     }
 
-    fn folder(&self) -> PathBuf {
+    /// Where its jars are, in `libs`, once it is prepared.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
         cache_dir().join(format!("kafka-clients-{}", self.version))
     }
 }
