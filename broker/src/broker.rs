@@ -21,6 +21,7 @@ use crate::control::Control;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::group::coordinator::GroupStartError;
+use crate::heavy::Heavy;
 use crate::housekeeping;
 use crate::http::server::HttpListeners;
 use crate::http::{self, App, HttpServer, Ready};
@@ -79,6 +80,8 @@ pub struct Broker {
     pub waiting_fetches: Pool,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
+    /// Where requests have work done that takes CPU.
+    pub heavy: Heavy,
     /// Links and their mirrors.
     pub links: Arc<LinkManager>,
     stopping: watch::Sender<bool>,
@@ -140,6 +143,7 @@ struct Opened {
     transactions: Arc<transaction::Coordinator>,
     store: Arc<Store>,
     quotas: Arc<Quotas>,
+    heavy: Heavy,
 }
 
 impl Broker {
@@ -184,6 +188,7 @@ impl Broker {
             transactions: opened.transactions,
             store: opened.store,
             quotas: opened.quotas,
+            heavy: opened.heavy,
             links,
             stopping: watch::channel(false).0,
         });
@@ -289,11 +294,13 @@ impl Opened {
             &Progress::default(),
         )?);
         let store = Store::start(Arc::clone(&meta))?;
+        let heavy = Heavy::default();
         let groups = Coordinator::start(
             config.groups.clone(),
             &meta,
             Arc::clone(&store),
             catalog.clone(),
+            heavy.clone(),
         )?;
         let quotas = Arc::new(Quotas::open(Arc::clone(&meta), &config.values)?);
         let transactions = transaction::Coordinator::start(transaction::coordinator::Parts {
@@ -315,6 +322,7 @@ impl Opened {
             transactions,
             store,
             quotas,
+            heavy,
         })
     }
 }

@@ -226,6 +226,16 @@ pub const RULES: &[Rule] = &[
         ),
     },
     Rule {
+        name: "a client's regular expression is compiled in broker/src/pattern.rs alone",
+        why: "it takes CPU as the client likes: there it has its limits, for `heavy.rs` to run",
+        about: |path| in_crate(path, "broker/src") && path != "broker/src/pattern.rs",
+        broken_lines: |text| {
+            let names = ["use regex::", "Regex::new", "RegexBuilder"];
+            lines_where(text, |l| names.iter().any(|n| code(l).contains(n)))
+        },
+        breaking_example: ("broker/src/api/a.rs", "let wanted = Regex::new(text)?;\n"),
+    },
+    Rule {
         name: "a handler takes no lock, opens no file, asks no store",
         why: "it resolves, calls one domain method and maps the answer",
         about: |path| in_crate(path, "broker/src/api"),

@@ -161,7 +161,9 @@ pub fn group_code(error: GroupError) -> ErrorCode {
         GroupError::UnreleasedInstance => ErrorCode::UNRELEASED_INSTANCE_ID,
         GroupError::InvalidRegex => ErrorCode::INVALID_REGULAR_EXPRESSION,
         GroupError::UnsupportedVersion => ErrorCode::UNSUPPORTED_VERSION,
-        GroupError::NotStored | GroupError::Gone => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        GroupError::NotStored | GroupError::Gone | GroupError::Busy => {
+            ErrorCode::COORDINATOR_NOT_AVAILABLE
+        }
         GroupError::ShuttingDown => ErrorCode::NOT_COORDINATOR,
     }
 }

@@ -3,6 +3,7 @@
 //! - v4 (KIP-518): filter by states, whatever their case; v5 (KIP-848): filter by types, `classic`
 //!   and `consumer` here.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::list_groups_response::ListedGroup;
@@ -22,16 +23,13 @@ impl Api for ListGroups {
     type Request = ListGroupsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let mut response = ListGroupsResponse::default();
-        for group in ctx.broker.groups.list() {
-            if !passes(&request.states_filter, group.state)
-                || !passes(&request.types_filter, group.group_type)
-            {
-                continue;
-            }
-            response.groups.push(listed(version, &group));
-        }
-        Reply::Now(response)
+        let states = Filter::new(&request.states_filter);
+        let types = Filter::new(&request.types_filter);
+        let groups = ctx.broker.groups.list().into_iter();
+        let wanted =
+            groups.filter(|group| states.passes(group.state) && types.passes(group.group_type));
+        let listed = wanted.map(|group| listed(version, &group));
+        Reply::Now(ListGroupsResponse::default().with_groups(listed.collect()))
     }
 }
 
@@ -48,12 +46,21 @@ fn listed(version: i16, group: &coordinator::ListedGroup) -> ListedGroup {
     listed
 }
 
-/// Whether the filter is empty or names `value`.
-fn passes(filter: &[StrBytes], value: &str) -> bool {
-    filter.is_empty()
-        || filter
-            .iter()
-            .any(|name| name.trim().eq_ignore_ascii_case(value))
+/// The names that are wanted, in lower case; `None` for all.
+struct Filter(Option<HashSet<String>>);
+
+impl Filter {
+    /// Reads the names once, however many groups there are.
+    fn new(names: &[StrBytes]) -> Self {
+        let wanted = names.iter().map(|name| name.trim().to_ascii_lowercase());
+        Self((!names.is_empty()).then(|| wanted.collect()))
+    }
+
+    /// Whether `value` is wanted.
+    fn passes(&self, value: &str) -> bool {
+        let wanted = self.0.as_ref();
+        wanted.is_none_or(|wanted| wanted.contains(&value.to_ascii_lowercase()))
+    }
 }
 
 #[cfg(test)]
@@ -76,14 +83,15 @@ mod tests {
 
     #[test]
     fn filters_do_not_mind_case_and_spaces() {
-        let filter = |names: &[&'static str]| -> Vec<StrBytes> {
-            names
+        let passes = |names: &[&'static str]| {
+            let names: Vec<_> = names
                 .iter()
                 .map(|name| StrBytes::from_static_str(name))
-                .collect()
+                .collect();
+            Filter::new(&names).passes("Stable")
         };
-        assert!(passes(&[], "Stable"));
-        assert!(passes(&filter(&["empty", " sTable "]), "Stable"));
-        assert!(!passes(&filter(&["Empty"]), "Stable"));
+        assert!(passes(&[]));
+        assert!(passes(&["empty", " sTable "]));
+        assert!(!passes(&["Empty"]));
     }
 }

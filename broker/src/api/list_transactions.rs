@@ -5,9 +5,11 @@
 //!
 //! - v1 (KIP-994): those whose transaction runs for longer than some time.
 //! - v2 (KIP-1152): those whose id matches a regular expression as a whole. It is one of Rust's
-//!   `regex`: without look-around and back references. Others: INVALID_REGULAR_EXPRESSION.
+//!   `regex`: without look-around and back references. Others are INVALID_REGULAR_EXPRESSION, and so
+//!   is one that takes too long.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::list_transactions_response::TransactionState;
@@ -15,19 +17,18 @@ use kafka_protocol::messages::{
     ApiKey, ListTransactionsRequest, ListTransactionsResponse, ProducerId,
 };
 use kafka_protocol::protocol::StrBytes;
-use regex::RegexBuilder;
 
 use super::error::txn_code;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::transaction::State;
+use crate::Broker;
+use crate::heavy::{Busy, TimeBudget};
+use crate::pattern::Pattern;
 use crate::transaction::coordinator::{ListFilter, Listed};
+use crate::transaction::{State, TxnError};
 
 /// ListTransactions.
 pub struct ListTransactions;
-
-/// Memory that a compiled pattern may take.
-const PATTERN_MAX_BYTES: usize = 1 << 20;
 
 /// States that Kafka knows and that are over before anybody can see them.
 const UNSEEN_STATES: [&str; 2] = ["Dead", "PrepareEpochFence"];
@@ -39,31 +40,57 @@ impl Api for ListTransactions {
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let (states, unknown) = states(&request.state_filters);
-        let pattern = request.transactional_id_pattern.as_deref();
-        let pattern = match pattern.filter(|pattern| !pattern.is_empty()) {
-            None => None,
-            Some(pattern) => {
-                let whole = RegexBuilder::new(&format!("^(?:{pattern})$"))
-                    .size_limit(PATTERN_MAX_BYTES)
-                    .build();
-                match whole {
-                    Ok(pattern) => Some(pattern),
-                    Err(_) => return Reply::Now(failed(ErrorCode::INVALID_REGULAR_EXPRESSION)),
-                }
-            }
-        };
         let filter = ListFilter {
             producer_ids: request.producer_id_filters.iter().map(|id| id.0).collect(),
             states,
             longer_than_ms: Some(request.duration_filter).filter(|ms| *ms >= 0),
-            pattern,
+            pattern: None,
         };
-        Reply::Now(match ctx.broker.transactions.list(&filter) {
-            Ok(listed) => ListTransactionsResponse::default()
-                .with_unknown_state_filters(unknown)
-                .with_transaction_states(listed.iter().map(row).collect()),
-            Err(error) => failed(txn_code(error)),
-        })
+        let pattern = request.transactional_id_pattern;
+        let broker = Arc::clone(&ctx.broker);
+        let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()) else {
+            return Reply::Now(answer(broker.transactions.list(&filter), unknown));
+        };
+        let heavy = broker.heavy.clone();
+        Reply::Later(Box::pin(async move {
+            let work = move |budget| matching(&broker, filter, &pattern, budget);
+            match heavy.run(work).await {
+                Ok(Ok(listed)) => answer(listed, unknown),
+                Ok(Err(NotMatched)) => failed(ErrorCode::INVALID_REGULAR_EXPRESSION),
+                Err(Busy) => failed(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+            }
+        }))
+    }
+}
+
+/// The pattern is wrong, or takes too long.
+struct NotMatched;
+
+fn matching(
+    broker: &Broker,
+    filter: ListFilter,
+    pattern: &str,
+    budget: TimeBudget,
+) -> Result<Result<Vec<Listed>, TxnError>, NotMatched> {
+    let filter = ListFilter {
+        pattern: Some(Pattern::compile(pattern).map_err(|_| NotMatched)?),
+        ..filter
+    };
+    match broker.transactions.list(&filter) {
+        Ok(listed) => Ok(Ok(filter.named(listed, budget).map_err(|_| NotMatched)?)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+fn answer(
+    listed: Result<Vec<Listed>, TxnError>,
+    unknown: Vec<StrBytes>,
+) -> ListTransactionsResponse {
+    match listed {
+        Ok(listed) => ListTransactionsResponse::default()
+            .with_unknown_state_filters(unknown)
+            .with_transaction_states(listed.iter().map(row).collect()),
+        Err(error) => failed(txn_code(error)),
     }
 }
 

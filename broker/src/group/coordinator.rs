@@ -2,12 +2,14 @@
 //! a request, lets its state machine decide under its lock, answers.
 //!
 //! Every method does its ordered part before it returns; a future that it returns only waits for
-//! the answer. So two requests of one connection take effect in the order in which they came.
+//! the answer. The exception is a heartbeat with a regular expression that nobody knows yet: that is
+//! checked first, elsewhere.
 //!
 //! Members are in this file, offsets in [`offsets`], what administrators do in [`admin`].
 
 mod admin;
 mod consumer;
+mod offload;
 mod offsets;
 mod synced;
 mod transactional;
@@ -23,6 +25,7 @@ use std::sync::{Arc, Weak};
 use carrick_protocol::ids::{GroupId, TopicId};
 use carrick_storage::meta::{MetaError, MetaStore};
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -43,11 +46,13 @@ use super::configs::GroupConfigs;
 use super::error::GroupError;
 use super::ids::MemberId;
 use super::kind::Kind;
+use super::topic_patterns::TopicPatterns;
 use super::topics::TopicImage;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
 use crate::budget::Budget;
 use crate::config::GroupConfig;
+use crate::heavy::Heavy;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::store::Store;
 use crate::topic::Catalog;
@@ -95,6 +100,11 @@ pub(super) struct Inner {
     pub topics: Arc<dyn TopicIds>,
     pub budget: Budget,
     pub configs: GroupConfigs,
+    /// Regular expressions that groups subscribe with.
+    pub patterns: Arc<TopicPatterns>,
+    /// Where what takes long is done.
+    pub heavy: Heavy,
+    pub runtime: Handle,
     groups: RwLock<BTreeMap<GroupId, Arc<Cell>>>,
     stopped: AtomicBool,
 }
@@ -110,6 +120,7 @@ impl Coordinator {
         meta: &MetaStore,
         store: Arc<Store>,
         topics: Arc<dyn TopicIds>,
+        heavy: Heavy,
     ) -> Result<Arc<Self>, GroupStartError> {
         let config = Arc::new(config);
         let configs = GroupConfigs::new(config.clone(), meta.scan::<GroupConfigKeyspace>()?);
@@ -122,6 +133,9 @@ impl Coordinator {
             me: me.clone(),
             wakeups: Arc::default(),
             topics,
+            patterns: Arc::default(),
+            heavy,
+            runtime: Handle::current(),
             groups: RwLock::default(),
             stopped: AtomicBool::new(false),
         });
@@ -193,6 +207,9 @@ impl Coordinator {
             if let Some(consumer) = state.kind.consumer_mut() {
                 let joined = consumer.classic_join(request, &world.env());
                 state.store_changes(&self.inner, cell, reply_to_join(joined, answer));
+                if let Some(consumer) = state.kind.consumer_mut() {
+                    self.inner.offload(cell, consumer, &world);
+                }
             } else {
                 let ticket = state.park_join(answer);
                 state.apply(&self.inner, cell, Event::Join(request, ticket));

@@ -88,9 +88,12 @@ pub enum GroupError {
     /// Another member still holds this static instance.
     #[error("another member still holds this group.instance.id")]
     UnreleasedInstance,
-    /// The subscription's regular expression is wrong, or too large.
-    #[error("the regular expression of the subscription is not valid")]
+    /// The subscription's regular expression is wrong, too large, or takes too long to match.
+    #[error("the regular expression of the subscription is not valid, too large or too slow")]
     InvalidRegex,
+    /// Too much work waits: try again.
+    #[error("the coordinator is busy")]
+    Busy,
     /// Members of the consumer protocol commit with version 9 or later.
     #[error("members of the consumer protocol must use version 9 or later")]
     UnsupportedVersion,

@@ -1,5 +1,7 @@
 //! Limits of the coordinator that have no name in Kafka's configuration.
 
+use std::time::Duration;
+
 /// Members of one group that were given an id and have not joined with it yet.
 pub const MAX_PENDING_MEMBERS: usize = 10_000;
 
@@ -11,8 +13,9 @@ pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1_000;
 /// with more, all topics count as read.
 pub const MAX_SUBSCRIBED_TOPICS: usize = 100_000;
 
-/// Memory of one compiled subscription by regular expression.
-pub const MAX_REGEX_BYTES: usize = 1 << 20;
+/// What loading may spend on the regular expressions that groups subscribe with, all together. What is
+/// not known by then is found out later.
+pub const LOAD_PATTERNS_TIME: Duration = Duration::from_secs(10);
 
 /// Groups with configs of their own.
 pub const MAX_GROUP_CONFIGS: usize = 100_000;

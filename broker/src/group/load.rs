@@ -11,6 +11,8 @@ use super::cell::Cell;
 use super::classic::ClassicGroup;
 use super::consumer::{ConsumerGroup, Stored};
 use super::coordinator::Inner;
+use super::limits::LOAD_PATTERNS_TIME;
+use crate::heavy::TimeBudget;
 use crate::records::consumer_group::ConsumerGroups;
 use crate::records::consumer_member::ConsumerMembers;
 use crate::records::consumer_target::ConsumerTargets;
@@ -30,9 +32,12 @@ pub(super) fn load(
         let classic = ClassicGroup::restore(inner.config.clone(), record, now);
         groups.insert(id.clone(), Cell::new(id, classic));
     }
+    let budget = TimeBudget::of(LOAD_PATTERNS_TIME);
     for (id, stored) in consumer_groups(meta)? {
         let world = inner.world(&id);
-        let group = ConsumerGroup::restore(inner.config.clone(), stored, &world.env());
+        let (env, topics) = (world.env(), world.topics());
+        let resolve = |texts: &[Arc<str>]| inner.patterns.resolve(texts, &topics, budget);
+        let group = ConsumerGroup::restore(inner.config.clone(), stored, &env, resolve);
         groups.insert(id.clone(), Cell::new(id, group));
     }
     load_offsets(inner, meta, &mut groups)?;

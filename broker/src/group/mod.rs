@@ -7,6 +7,7 @@
 //! - `cell`: one group with its lock and its parked requests.
 //! - `kind`: the protocol that a group follows.
 //! - [`configs`]: what a group may have its own values of.
+//! - `topic_patterns`: which topics match what groups subscribe with.
 //! - `wake`: one task that wakes groups when a timer of theirs is due.
 //!
 //! Locks: the index of groups, then one group; never two groups, nothing across an await. Changes
@@ -29,6 +30,7 @@ mod load;
 pub mod offsets;
 mod sweep;
 mod timers;
+mod topic_patterns;
 pub mod topics;
 mod wake;
 

@@ -83,7 +83,8 @@ impl Rig {
         let groups = {
             let _inside = runtime.enter();
             let store = crate::store::Store::start(Arc::clone(&meta)).unwrap();
-            Coordinator::start(group_config, &meta, store, topics.clone()).unwrap()
+            let heavy = crate::heavy::Heavy::default();
+            Coordinator::start(group_config, &meta, store, topics.clone(), heavy).unwrap()
         };
         let ports = ports(
             dir.path(),

@@ -48,14 +48,12 @@ impl ConsumerGroup {
         if let Some(old) = &replaced {
             self.replace_member(old, &id);
         }
-        let is_new = !self.members.contains_key(&id);
         let before = self.members.get(&id).cloned().unwrap_or_default();
         let member = joined(&before, &request, &subscription);
-        let changed = is_new || member.topics != before.topics || member.regex != before.regex;
+        let changed = member.topics != before.topics || member.regex != before.regex;
         if self.members.get(&id) != Some(&member) {
             self.put_member(&id, member);
         }
-        self.follow_regexes(env);
         self.refresh_epoch(changed, env);
         if !downgrades {
             self.refresh_target(env);

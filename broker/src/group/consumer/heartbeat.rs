@@ -5,7 +5,6 @@ use std::sync::Arc;
 use carrick_protocol::ids::TopicId;
 
 use super::member::without_epochs;
-use super::regex;
 use super::{
     ConsumerGroup, Env, Epochs, JOIN_EPOCH, LEAVE_EPOCH, Member, Partitions, STATIC_LEAVE_EPOCH,
 };
@@ -27,7 +26,7 @@ pub struct HeartbeatRequest {
     pub rebalance_timeout_ms: i32,
     /// The topics it subscribes to by name.
     pub topics: Option<Vec<String>>,
-    /// The regular expression it subscribes with; empty for none any more.
+    /// The regular expression it subscribes with, which is right; empty for none any more.
     pub regex: Option<String>,
     /// The assignor it wants; one of those that are offered.
     pub assignor: Option<String>,
@@ -57,7 +56,7 @@ impl ConsumerGroup {
     ///
     /// # Errors
     /// `UnknownMember`, `FencedMemberEpoch`, `FencedInstance`, `UnreleasedInstance`, `GroupFull`,
-    /// `InvalidRegex`, `RecordTooLarge`: nothing has changed.
+    /// `InvalidRegex` for one that takes too long to match, `RecordTooLarge`: nothing has changed.
     pub fn heartbeat(
         &mut self,
         request: HeartbeatRequest,
@@ -78,21 +77,24 @@ impl ConsumerGroup {
         self.check_room(&id)?;
         self.check_metadata(&id, self.heartbeat_growth_bytes(&request))?;
         let (before, replaced) = self.present_or_new(&request)?;
-        let is_new = replaced.is_none() && !self.members.contains_key(&id);
         let member = updated(&before, &request);
-        if member.regex != before.regex && !self.regexes.contains_key(&member.regex) {
-            regex::check(&member.regex)?;
+        if request.regex.is_some() && self.regexes.is_too_slow(&member.regex) {
+            return Err(GroupError::InvalidRegex);
         }
         // Nothing fails from here on.
         if let Some(replaced) = &replaced {
             self.replace_member(replaced, &id);
         }
-        let changed = is_new || member.topics != before.topics || member.regex != before.regex;
+        let regex_changed = member.regex != before.regex;
+        // With an expression whose topics are not known yet, the epoch is raised once they are.
+        let bumps = member.topics != before.topics
+            || (regex_changed
+                && (member.regex.is_empty() || self.regexes.is_resolved(&member.regex)));
+        let changed = bumps || regex_changed;
         if self.members.get(&id) != Some(&member) {
             self.put_member(&id, member);
         }
-        self.follow_regexes(env);
-        self.refresh_epoch(changed, env);
+        self.refresh_epoch(bumps, env);
         self.refresh_target(env);
         self.reconcile(&id, request.owned.as_deref(), changed, env);
         self.restart_session(&id, env.settings.session_timeout_ms, env.now.tick_ms);

@@ -55,7 +55,6 @@ impl ConsumerGroup {
         for id in ids {
             self.take_member(id);
         }
-        self.follow_regexes(env);
         self.refresh_epoch(true, env);
     }
 }

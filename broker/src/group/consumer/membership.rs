@@ -1,21 +1,24 @@
 //! Who is in the group and who owns which partition.
 //!
-//! The only file that changes `members`, `static_members`, `owners` and `members_bytes`, so that
-//! they always agree.
+//! The only file that changes `members` and what is counted of them (`static_members`, `owners`,
+//! `members_bytes`, `subscribers`, `stable`, who subscribes with which expression), so that they
+//! always agree.
+
+use std::collections::BTreeMap;
 
 use super::weight::member_bytes;
-use super::{ConsumerGroup, Member, TimerKey};
+use super::{ConsumerGroup, Member, MemberState, TimerKey};
 use crate::group::error::GroupError;
 use crate::group::ids::{InstanceId, MemberId};
 
 impl ConsumerGroup {
     /// Adds or replaces a member as a whole.
     pub(super) fn put_member(&mut self, id: &MemberId, member: Member) {
+        self.count(&member);
         if let Some(old) = self.members.remove(id) {
             self.disown(id, &old);
-            self.members_bytes -= member_bytes(&old);
+            self.uncount(&old);
         }
-        self.members_bytes += member_bytes(&member);
         for partition in member.owned() {
             let owner = self.owners.insert(partition, id.clone());
             debug_assert_eq!(owner, None, "{partition:?} has two owners");
@@ -31,7 +34,7 @@ impl ConsumerGroup {
     pub(super) fn take_member(&mut self, id: &MemberId) -> Option<Member> {
         let member = self.members.remove(id)?;
         self.disown(id, &member);
-        self.members_bytes -= member_bytes(&member);
+        self.uncount(&member);
         if let Some(instance) = &member.instance_id
             && self.static_members.get(instance) == Some(id)
         {
@@ -50,6 +53,32 @@ impl ConsumerGroup {
             self.timers.cancel(&key);
         }
         Some(member)
+    }
+
+    /// Before an old state of the member is taken out: what both subscribe to is never forgotten.
+    fn count(&mut self, member: &Member) {
+        self.members_bytes += member_bytes(member);
+        self.regexes.add(&member.regex);
+        for topic in &member.topics {
+            match self.subscribers.get_mut(topic) {
+                Some(members) => *members += 1,
+                None => drop(self.subscribers.insert(topic.clone(), 1)),
+            }
+        }
+        if member.state == MemberState::Stable {
+            *self.stable.entry(member.member_epoch).or_default() += 1;
+        }
+    }
+
+    fn uncount(&mut self, member: &Member) {
+        self.members_bytes -= member_bytes(member);
+        self.regexes.remove(&member.regex);
+        for topic in &member.topics {
+            take_one(&mut self.subscribers, topic);
+        }
+        if member.state == MemberState::Stable {
+            take_one(&mut self.stable, &member.member_epoch);
+        }
     }
 
     fn disown(&mut self, id: &MemberId, member: &Member) {
@@ -97,6 +126,16 @@ impl ConsumerGroup {
         if !self.timers.is_set(&key) {
             self.timers
                 .schedule(key, now_ms + i64::from(timeout_ms.max(0)));
+        }
+    }
+}
+
+/// Counts one less, and forgets what nobody has.
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

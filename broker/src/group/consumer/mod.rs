@@ -50,11 +50,12 @@ use carrick_protocol::ids::TopicId;
 pub use self::assignor::Assignor;
 pub use self::heartbeat::{HeartbeatAnswer, HeartbeatRequest};
 pub use self::member::{ClassicMember, Epochs, Member, MemberState, Partitions};
-use self::regex::Subscription;
-pub use self::regex::check as check_regex;
+use self::regex::Subscriptions;
 pub use self::snapshot::{
     Changes, DescribedGroup, DescribedMember, EpochsRecord, Stored, StoredKeys,
 };
+use self::target::Assignment;
+pub use self::target::{AssignmentJob, NewTarget};
 use super::classic::{ClassicGroup, Now};
 use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;
@@ -159,8 +160,14 @@ pub struct ConsumerGroup {
     targets: BTreeMap<MemberId, Partitions>,
     owners: HashMap<(TopicId, i32), MemberId>,
     members_bytes: usize,
-    /// The regular expressions that members subscribe to, with the topics that match.
-    regexes: HashMap<Arc<str>, Subscription>,
+    /// How many members subscribe to each topic by name.
+    subscribers: BTreeMap<String, usize>,
+    /// How many members are in state `Stable` in each epoch.
+    stable: BTreeMap<i32, usize>,
+    /// The regular expressions that members subscribe with, and the topics that match.
+    regexes: Subscriptions,
+    /// A target is to be computed elsewhere, or that is under way.
+    assignment: Assignment,
     /// Version of the topics that were looked at last.
     seen_topics: Option<u64>,
     timers: Timers<TimerKey>,
@@ -186,7 +193,7 @@ impl ConsumerGroup {
         Self {
             config,
             group_epoch: NEW_GROUP_EPOCH,
-            metadata_hash: 0,
+            metadata_hash: target::HASH_OF_NOTHING,
             assignment_epoch: 0,
             assigned_ms: 0,
             members: BTreeMap::new(),
@@ -194,7 +201,10 @@ impl ConsumerGroup {
             targets: BTreeMap::new(),
             owners: HashMap::new(),
             members_bytes: 0,
-            regexes: HashMap::new(),
+            subscribers: BTreeMap::new(),
+            stable: BTreeMap::new(),
+            regexes: Subscriptions::default(),
+            assignment: Assignment::default(),
             seen_topics: None,
             timers: Timers::default(),
             unstored: StoredKeys::default(),
@@ -227,11 +237,7 @@ impl ConsumerGroup {
             ConsumerGroupState::Empty
         } else if self.group_epoch > epoch {
             ConsumerGroupState::Assigning
-        } else if self
-            .members
-            .values()
-            .all(|member| member.is_reconciled_to(epoch))
-        {
+        } else if self.stable.get(&epoch) == Some(&self.members.len()) {
             ConsumerGroupState::Stable
         } else {
             ConsumerGroupState::Reconciling

@@ -99,12 +99,7 @@ impl ConsumerGroup {
 
     /// Whether members subscribe to the topic.
     pub fn is_subscribed(&self, topic: &str) -> bool {
-        let by_name = |member: &Member| member.topics.contains(topic);
-        self.members.values().any(by_name)
-            || self
-                .regexes
-                .values()
-                .any(|regex| regex.topics.contains(topic))
+        self.subscribers.contains_key(topic) || self.regexes.contains(topic)
     }
 }
 

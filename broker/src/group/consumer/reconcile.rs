@@ -152,7 +152,7 @@ impl ConsumerGroup {
 
     /// The ids of the topics that a member subscribes to, by name or by expression.
     pub(super) fn subscribed_ids(&self, member: &Member, topics: &TopicImage) -> BTreeSet<TopicId> {
-        let matching = self.regexes.get(&member.regex).map(|regex| &regex.topics);
+        let matching = self.regexes.get(&member.regex).map(|regex| &*regex.topics);
         let by_name = member.topics.iter().map(String::as_str);
         let matching = matching.into_iter().flatten().map(|name| name.as_str());
         by_name

@@ -1,148 +1,193 @@
-//! Subscriptions by regular expression (`TopicRegexResolver`): resolved here, so that all members
-//! with one expression see the same topics.
+//! Subscriptions by regular expression (`maybeUpdateRegularExpressions`,
+//! `handleRegularExpressionsResult`).
 //!
-//! The syntax is that of the `regex` crate, which is RE2's but for a few corners; like RE2's it
-//! takes linear time. `\Q…\E` is understood too. An expression must match a topic's whole name.
+//! Which topics match is found out elsewhere ([`crate::group::topic_patterns`]) and comes in as an
+//! event of its own; members get the topics with a later heartbeat. Until then an expression has the
+//! topics that it had, at first none.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
-use regex::{Regex, RegexBuilder};
 
+use super::weight::subscription_bytes;
 use super::{ConsumerGroup, Env};
-use crate::group::error::GroupError;
-use crate::group::limits::MAX_REGEX_BYTES;
-use crate::group::topics::TopicImage;
+use crate::group::topic_patterns::{Matching, Resolved};
 
-/// The topics that match an expression. The compiled expression is not kept: it is large, and only
-/// needed when topics come or go.
+/// Pause between two looks at the topics (`REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`): many new topics
+/// are one look. New expressions do not wait for it.
+const REFRESH_MIN_INTERVAL_MS: i64 = 10_000;
+
+/// What is known of one expression.
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
-    /// The topics.
-    pub topics: BTreeSet<TopicName>,
-    /// Version of the topics that were looked at.
+    /// How many members subscribe with it; never 0.
+    members: usize,
+    /// The topics that match.
+    pub topics: Matching,
+    /// Version of the topics that were looked at last; `None` before the first look.
     version: Option<u64>,
+    /// The last look has taken too long.
+    is_too_slow: bool,
 }
 
-/// Checks the syntax.
-///
-/// # Errors
-/// `InvalidRegex`.
-pub fn check(pattern: &str) -> Result<(), GroupError> {
-    match pattern.is_empty() {
-        true => Ok(()),
-        false => compile(pattern).map(drop),
+/// All expressions of a group.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    by_text: HashMap<Arc<str>, Subscription>,
+    /// How many have never been looked at.
+    unresolved: usize,
+    held_bytes: usize,
+    /// A look is under way.
+    is_resolving: bool,
+    /// When the last one has ended, in ms of the monotonic clock.
+    resolved_ms: Option<i64>,
+}
+
+impl Subscriptions {
+    pub fn get(&self, text: &str) -> Option<&Subscription> {
+        self.by_text.get(text)
     }
-}
 
-fn compile(pattern: &str) -> Result<Regex, GroupError> {
-    let plain = unquoted(pattern);
-    // By itself first: what is only right in between the anchors is not right.
-    let whole = build(&plain).and_then(|_| build(&format!("^(?:{plain})$")));
-    whole.map_err(|_| GroupError::InvalidRegex)
-}
-
-fn build(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern)
-        .size_limit(MAX_REGEX_BYTES)
-        .dfa_size_limit(MAX_REGEX_BYTES)
-        .build()
-}
-
-/// The pattern with the text between `\Q` and `\E` escaped.
-fn unquoted(pattern: &str) -> String {
-    let mut plain = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            plain.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('Q') => {
-                let rest = chars.as_str();
-                let (quoted, after) = rest.split_once("\\E").unwrap_or((rest, ""));
-                plain.push_str(&regex::escape(quoted));
-                chars = after.chars();
-            }
-            Some(other) => {
-                // Writing to a string does not fail.
-                let _ = write!(plain, "\\{other}");
-            }
-            None => plain.push(c),
-        }
+    /// Whether the topics that match are known.
+    pub fn is_resolved(&self, text: &str) -> bool {
+        self.get(text).is_some_and(|known| known.version.is_some())
     }
-    plain
-}
 
-impl Subscription {
-    fn look_at(&mut self, pattern: &str, topics: &TopicImage) {
-        if self.version == Some(topics.version()) {
+    /// Whether a look has taken too long.
+    pub fn is_too_slow(&self, text: &str) -> bool {
+        self.get(text).is_some_and(|known| known.is_too_slow)
+    }
+
+    /// Whether some expression matches the topic.
+    pub fn contains(&self, topic: &str) -> bool {
+        let mut all = self.by_text.values();
+        all.any(|known| known.topics.contains(topic))
+    }
+
+    /// All topics that match some expression.
+    pub fn topics(&self) -> impl Iterator<Item = &TopicName> {
+        self.by_text.values().flat_map(|known| &*known.topics)
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.by_text.len()
+    }
+
+    /// A member more subscribes with it.
+    pub fn add(&mut self, text: &Arc<str>) {
+        if text.is_empty() {
             return;
         }
-        self.version = Some(topics.version());
-        match compile(pattern) {
-            Ok(regex) => {
-                let matching = topics.names().filter(|name| regex.is_match(name.as_str()));
-                self.topics = matching.cloned().collect();
-            }
-            // It was right when it came: another version of the program took it.
-            Err(error) => tracing::warn!(pattern, %error, "a stored subscription is ignored"),
+        let known = self.by_text.entry(Arc::clone(text)).or_default();
+        if known.members == 0 {
+            self.unresolved += 1;
+            self.held_bytes += subscription_bytes(text, 0);
         }
+        known.members += 1;
+    }
+
+    /// A member less subscribes with it; nobody knows it any more after the last.
+    pub fn remove(&mut self, text: &str) {
+        let Some(known) = self.by_text.get_mut(text) else {
+            return;
+        };
+        known.members -= 1;
+        if known.members > 0 {
+            return;
+        }
+        self.held_bytes -= subscription_bytes(text, known.topics.len());
+        self.unresolved -= usize::from(known.version.is_none());
+        self.by_text.remove(text);
+    }
+
+    /// The expressions to be looked at now, the new ones first; none while a look is under way.
+    fn due(&self, env: &Env<'_>) -> Vec<Arc<str>> {
+        let version = Some(env.topics.version());
+        let is_fresh = self.resolved_ms.is_some_and(|resolved_ms| {
+            env.now.tick_ms < resolved_ms.saturating_add(REFRESH_MIN_INTERVAL_MS)
+        });
+        if self.is_resolving || self.by_text.is_empty() || (is_fresh && self.unresolved == 0) {
+            return Vec::new();
+        }
+        let is_due = |known: &Subscription| {
+            known.version.is_none() || (!is_fresh && known.version != version)
+        };
+        let due = self.by_text.iter().filter(|(_, known)| is_due(known));
+        let mut due: Vec<_> = due
+            .map(|(text, known)| (known.version.is_some(), text))
+            .collect();
+        due.sort();
+        due.into_iter().map(|(_, text)| Arc::clone(text)).collect()
+    }
+
+    /// Takes in what came of one; true if other topics match than before.
+    fn take(&mut self, text: &str, resolved: Resolved) -> bool {
+        let Some(known) = self.by_text.get_mut(text) else {
+            return false;
+        };
+        self.unresolved -= usize::from(known.version.is_none());
+        known.version = Some(resolved.version);
+        let was_too_slow = std::mem::replace(&mut known.is_too_slow, resolved.topics.is_none());
+        let Some(topics) = resolved.topics else {
+            if !was_too_slow {
+                tracing::warn!(
+                    pattern = text,
+                    "a subscription takes too long to match: its topics stay as they were"
+                );
+            }
+            return false;
+        };
+        self.held_bytes -= subscription_bytes(text, known.topics.len());
+        self.held_bytes += subscription_bytes(text, topics.len());
+        let differs = known.topics != topics;
+        known.topics = topics;
+        differs
     }
 }
 
 impl ConsumerGroup {
-    /// Takes in what members subscribe with anew, forgets what nobody subscribes with any more, and
-    /// looks at the topics if some are not as they were.
-    pub(super) fn follow_regexes(&mut self, env: &Env<'_>) {
-        let patterns = self.members.values().map(|member| &member.regex);
-        let patterns: BTreeSet<&Arc<str>> = patterns.filter(|regex| !regex.is_empty()).collect();
-        self.regexes.retain(|pattern, _| patterns.contains(pattern));
-        for pattern in patterns {
-            let subscription = self.regexes.entry(Arc::clone(pattern)).or_default();
-            subscription.look_at(pattern, env.topics);
+    /// The expressions whose topics are to be found out now; [`Self::resolved`] has to follow.
+    pub fn begin_resolving(&mut self, env: &Env<'_>) -> Option<Vec<Arc<str>>> {
+        let due = self.regexes.due(env);
+        if due.is_empty() {
+            return None;
+        }
+        self.regexes.is_resolving = true;
+        Some(due)
+    }
+
+    /// What came of them; nothing, if it could not be found out now. Other topics raise the group's
+    /// epoch.
+    pub fn resolved(&mut self, resolved: Vec<(Arc<str>, Resolved)>, env: &Env<'_>) {
+        self.regexes.is_resolving = false;
+        if resolved.is_empty() {
+            return;
+        }
+        self.regexes.resolved_ms = Some(env.now.tick_ms);
+        let mut changed = false;
+        for (text, resolved) in resolved {
+            changed |= self.regexes.take(&text, resolved);
+        }
+        if changed {
+            self.refresh_epoch(true, env);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matches(pattern: &str, name: &str) -> bool {
-        compile(pattern).unwrap().is_match(name)
-    }
-
-    #[test]
-    fn an_expression_matches_whole_names() {
-        assert!(matches("foo.*", "foobar"));
-        assert!(!matches("foo", "foobar"));
-        assert!(!matches("bar", "foobar"));
-        assert!(matches("a|ab", "ab"));
-    }
-
-    #[test]
-    fn quoted_text_stands_for_itself() {
-        assert!(matches(r"\Qa.b\E-\d+", "a.b-7"));
-        assert!(!matches(r"\Qa.b\E-\d+", "axb-7"));
-        assert!(matches(r"\Qa.b", "a.b"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_refused() {
-        for pattern in [
-            "[",
-            "a)(b",
-            "*",
-            r"a\",
-            "(?=x)",
-            r"\1",
-            "a{1000}{1000}{1000}",
-        ] {
-            assert_eq!(check(pattern), Err(GroupError::InvalidRegex), "{pattern}");
+    /// The same for a group that is loaded: what matches now has matched before.
+    pub(super) fn restore_resolved(&mut self, resolved: Vec<(Arc<str>, Resolved)>) {
+        for (text, resolved) in resolved {
+            self.regexes.take(&text, resolved);
         }
+    }
+
+    /// All expressions that members subscribe with.
+    pub(super) fn patterns(&self) -> Vec<Arc<str>> {
+        self.regexes.by_text.keys().cloned().collect()
     }
 }

@@ -7,6 +7,7 @@ use super::member::{Member, MemberState, without_epochs};
 use super::{ConsumerGroup, ConsumerGroupState, Env, NEW_GROUP_EPOCH, Partitions, TimerKey};
 use crate::config::GroupConfig;
 use crate::group::ids::MemberId;
+use crate::group::topic_patterns::Resolved;
 
 /// What is stored of the group itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,8 +87,14 @@ pub struct DescribedMember {
 
 impl ConsumerGroup {
     /// The group of its records, after a restart: members go on with their ids and epochs, each
-    /// with a whole session to be heard of in.
-    pub fn restore(config: Arc<GroupConfig>, stored: Stored, env: &Env<'_>) -> Self {
+    /// with a whole session to be heard of in. `resolve` says what becomes of the expressions that
+    /// they subscribe with.
+    pub fn restore(
+        config: Arc<GroupConfig>,
+        stored: Stored,
+        env: &Env<'_>,
+        resolve: impl FnOnce(&[Arc<str>]) -> Vec<(Arc<str>, Resolved)>,
+    ) -> Self {
         let mut group = Self::new(config);
         group.group_epoch = stored.epochs.group_epoch.max(NEW_GROUP_EPOCH);
         group.metadata_hash = stored.epochs.metadata_hash;
@@ -107,7 +114,8 @@ impl ConsumerGroup {
             group.put_member(&id, member);
             group.restart_session(&id, session_ms, env.now.tick_ms);
         }
-        group.follow_regexes(env);
+        let patterns = group.patterns();
+        group.restore_resolved(resolve(&patterns));
         group.unstored = StoredKeys::default();
         group
     }

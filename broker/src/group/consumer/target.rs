@@ -4,9 +4,56 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assignor::{Assignor, Candidate};
-use super::{ConsumerGroup, Env, Partitions};
+use super::{ConsumerGroup, Env, NEW_GROUP_EPOCH, Partitions};
 use crate::group::ids::MemberId;
 use crate::group::topics::TopicImage;
+
+/// A target whose members, topics and partitions are together no more than this is computed at once,
+/// within milliseconds.
+const LIGHT_ASSIGNMENT: usize = 10_000;
+
+/// The hash of no topics (the basis of FNV-1a).
+pub(super) const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Where the computation of a target elsewhere stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Assignment {
+    /// Nothing is to be computed.
+    #[default]
+    NotWanted,
+    /// It is to begin.
+    Wanted,
+    /// It has begun.
+    UnderWay,
+}
+
+/// A target to be computed, apart from the group.
+#[derive(Debug)]
+pub struct AssignmentJob {
+    epoch: i32,
+    assignor: Assignor,
+    members: Vec<MemberId>,
+    candidates: Vec<Candidate>,
+}
+
+/// What members shall have from an epoch on.
+#[derive(Debug)]
+pub struct NewTarget {
+    epoch: i32,
+    of_members: Vec<(MemberId, Partitions)>,
+}
+
+impl AssignmentJob {
+    /// Computes it.
+    pub fn run(self, topics: &TopicImage) -> NewTarget {
+        let partitions = |topic| topics.partitions(topic);
+        let targets = self.assignor.assign(&self.candidates, &partitions);
+        NewTarget {
+            epoch: self.epoch,
+            of_members: self.members.into_iter().zip(targets).collect(),
+        }
+    }
+}
 
 impl ConsumerGroup {
     /// Raises the group's epoch if its members have `changed`, or the topics that they subscribe
@@ -25,24 +72,78 @@ impl ConsumerGroup {
         }
     }
 
-    /// Computes a new target if the present one is older than the group, and old enough.
+    /// Computes a new target if the present one is older than the group, and old enough. One that
+    /// takes long is left to [`Self::begin_assigning`].
     pub(super) fn refresh_target(&mut self, env: &Env<'_>) {
-        if self.assignment_epoch >= self.group_epoch || !self.may_assign(env) {
+        if self.assignment_epoch >= self.group_epoch
+            || self.assignment == Assignment::UnderWay
+            || !self.may_assign(env)
+        {
             return;
         }
-        let candidates = self.candidates(env.topics);
-        let assignor = self.assignor();
-        let targets = assignor.assign(&candidates, &|topic| env.topics.partitions(topic));
-        let members: Vec<MemberId> = self.members.keys().cloned().collect();
-        for (id, target) in members.into_iter().zip(targets) {
-            if self.targets.get(&id) != Some(&target) {
+        if self.assignment_weight(env.topics) > LIGHT_ASSIGNMENT {
+            self.assignment = Assignment::Wanted;
+            // The first members are members meanwhile, with nothing to read.
+            if self.assignment_epoch < NEW_GROUP_EPOCH {
+                self.assignment_epoch = NEW_GROUP_EPOCH;
+                self.unstored.group = true;
+            }
+            return;
+        }
+        let target = self.assignment_job(env.topics).run(env.topics);
+        self.take_target(target, env);
+    }
+
+    /// A target to be computed elsewhere, if one is wanted; [`Self::assigned`] has to follow.
+    pub fn begin_assigning(&mut self, env: &Env<'_>) -> Option<AssignmentJob> {
+        if self.assignment != Assignment::Wanted {
+            return None;
+        }
+        self.assignment = Assignment::UnderWay;
+        Some(self.assignment_job(env.topics))
+    }
+
+    /// The target that was computed elsewhere; `None` if it could not be. It is for the group as it
+    /// was then: members that have come since wait for the next one.
+    pub fn assigned(&mut self, target: Option<NewTarget>, env: &Env<'_>) {
+        self.assignment = Assignment::NotWanted;
+        if let Some(target) = target {
+            self.take_target(target, env);
+        }
+    }
+
+    fn take_target(&mut self, target: NewTarget, env: &Env<'_>) {
+        if target.epoch <= self.assignment_epoch || target.epoch > self.group_epoch {
+            return;
+        }
+        for (id, target) in target.of_members {
+            if self.members.contains_key(&id) && self.targets.get(&id) != Some(&target) {
                 self.unstored.targets.insert(id.clone());
                 self.targets.insert(id, target);
             }
         }
-        self.assignment_epoch = self.group_epoch;
+        self.assignment_epoch = target.epoch;
         self.assigned_ms = env.now.wall_ms;
         self.unstored.group = true;
+    }
+
+    /// About how much there is to be looked at for a new target.
+    fn assignment_weight(&self, topics: &TopicImage) -> usize {
+        let names = self.subscribed_names();
+        let partitions = names.iter().filter_map(|name| topics.topic(name));
+        let partitions: usize = partitions
+            .map(|(_, partitions)| usize::try_from(partitions).unwrap_or(0))
+            .sum();
+        self.members.len().saturating_mul(names.len() + 1) + partitions
+    }
+
+    fn assignment_job(&self, topics: &TopicImage) -> AssignmentJob {
+        AssignmentJob {
+            epoch: self.group_epoch,
+            assignor: self.assignor(),
+            members: self.members.keys().cloned().collect(),
+            candidates: self.candidates(topics),
+        }
     }
 
     /// `group.consumer.assignment.interval.ms`: many changes at once are one new target.
@@ -81,18 +182,16 @@ impl ConsumerGroup {
 
     /// All topics that members subscribe to, whether they exist or not.
     pub(super) fn subscribed_names(&self) -> BTreeSet<&str> {
-        let by_name = self.members.values().flat_map(|member| &member.topics);
-        let matching = self.regexes.values().flat_map(|regex| &regex.topics);
-        let matching = matching.map(|name| name.as_str());
-        by_name.map(String::as_str).chain(matching).collect()
+        let by_name = self.subscribers.keys().map(String::as_str);
+        let matching = self.regexes.topics().map(|name| name.as_str());
+        by_name.chain(matching).collect()
     }
 
     /// A hash of the subscribed topics that exist. It is stored, so it must stay what it is:
     /// FNV-1a of name, 0, id and number of partitions of each, in order.
     pub(super) fn hash_topics(&self, topics: &TopicImage) -> u64 {
-        const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0100_0000_01b3;
-        let mut hash = BASIS;
+        let mut hash = HASH_OF_NOTHING;
         let mut add = |bytes: &[u8]| {
             for byte in bytes {
                 hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);

@@ -18,6 +18,8 @@ use uuid::Uuid;
 use super::*;
 use crate::config::ConsumerGroupConfig;
 use crate::group::error::GroupError;
+use crate::group::topic_patterns::TopicPatterns;
+use crate::heavy::TimeBudget;
 
 type Beat = Result<HeartbeatAnswer, GroupError>;
 
@@ -59,6 +61,12 @@ pub(super) struct World {
     pub now_ms: i64,
     pub settings: Settings,
     pub disk: Disk,
+    patterns: TopicPatterns,
+}
+
+/// Time enough for anything.
+fn ample() -> TimeBudget {
+    TimeBudget::of(std::time::Duration::from_secs(600))
 }
 
 impl World {
@@ -74,6 +82,7 @@ impl World {
             image: TopicImage::default(),
             now_ms: 1_000_000,
             settings,
+            patterns: TopicPatterns::default(),
             disk: Disk {
                 epochs: EpochsRecord {
                     group_epoch: NEW_GROUP_EPOCH,
@@ -164,6 +173,29 @@ impl World {
             .map(weight::member_bytes)
             .sum::<usize>();
         assert_eq!(group.members_bytes, bytes);
+        let mut subscribers: BTreeMap<String, usize> = BTreeMap::new();
+        let mut stable: BTreeMap<i32, usize> = BTreeMap::new();
+        for member in group.members.values() {
+            for topic in &member.topics {
+                *subscribers.entry(topic.clone()).or_default() += 1;
+            }
+            if member.state == MemberState::Stable {
+                *stable.entry(member.member_epoch).or_default() += 1;
+            }
+        }
+        assert_eq!((&group.subscribers, &group.stable), (&subscribers, &stable));
+        let texts = group.members.values().map(|member| member.regex.clone());
+        let texts: BTreeSet<_> = texts.filter(|text| !text.is_empty()).collect();
+        let known: BTreeSet<_> = group.patterns().into_iter().collect();
+        assert_eq!(known, texts);
+        let bytes = known.iter().map(|text| {
+            let topics = group
+                .regexes
+                .get(text)
+                .map_or(0, |known| known.topics.len());
+            weight::subscription_bytes(text, topics)
+        });
+        assert_eq!(group.regexes.held_bytes(), bytes.sum::<usize>());
         for (instance, id) in &group.static_members {
             assert_eq!(group.members[id].instance_id.as_ref(), Some(instance));
         }
@@ -195,7 +227,8 @@ impl World {
             topics: &self.image,
             settings: self.settings,
         };
-        self.group = ConsumerGroup::restore(config, stored, &env);
+        let resolve = |texts: &[Arc<str>]| self.patterns.resolve(texts, &self.image, ample());
+        self.group = ConsumerGroup::restore(config, stored, &env, resolve);
         self.check();
     }
 
@@ -206,6 +239,17 @@ impl World {
 
     pub fn send(&mut self, request: HeartbeatRequest) -> Beat {
         self.with_env(|group, env| group.heartbeat(request, env))
+    }
+
+    /// Finds out which topics match the expressions that the group wants to be looked at; whether
+    /// there are any.
+    pub fn resolve(&mut self) -> bool {
+        let Some(texts) = self.with_env(ConsumerGroup::begin_resolving) else {
+            return false;
+        };
+        let resolved = self.patterns.resolve(&texts, &self.image, ample());
+        self.with_env(|group, env| group.resolved(resolved, env));
+        true
     }
 
     /// A member joins that subscribes by name.

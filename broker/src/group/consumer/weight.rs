@@ -44,6 +44,11 @@ pub(super) fn member_bytes(member: &Member) -> usize {
         + partitions(&member.revoking)
 }
 
+/// About what an expression takes with the topics that match.
+pub(super) fn subscription_bytes(text: &str, topics: usize) -> usize {
+    ENTRY_BYTES + text.len() + topics * ENTRY_BYTES
+}
+
 fn texts_bytes<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
     texts.into_iter().map(|text| ENTRY_BYTES + text.len()).sum()
 }
@@ -56,11 +61,7 @@ fn protocols_bytes(protocols: &[Protocol]) -> usize {
 impl ConsumerGroup {
     /// About how many bytes the group takes in memory.
     pub fn held_bytes(&self) -> usize {
-        let matching = self
-            .regexes
-            .iter()
-            .map(|(pattern, regex)| ENTRY_BYTES + pattern.len() + regex.topics.len() * ENTRY_BYTES);
-        self.members_bytes + matching.sum::<usize>()
+        self.members_bytes + self.regexes.held_bytes()
     }
 
     /// By how many bytes the group would grow with what the heartbeat says, assignment aside.

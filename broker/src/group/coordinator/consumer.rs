@@ -13,7 +13,7 @@ use crate::group::cell::{Cell, CellState, Reply};
 use crate::group::classic::Now;
 use crate::group::configs::{GroupConfigError, Overrides};
 use crate::group::consumer::{
-    DescribedGroup, Env, HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, Settings, check_regex,
+    DescribedGroup, Env, HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, Settings,
 };
 use crate::group::error::GroupError;
 use crate::group::topics::TopicImage;
@@ -34,9 +34,36 @@ impl World {
             settings: self.settings,
         }
     }
+
+    /// All topics.
+    pub fn topics(&self) -> Arc<TopicImage> {
+        Arc::clone(&self.topics)
+    }
 }
 
 impl Inner {
+    fn begin_heartbeat(
+        &self,
+        group: &GroupId,
+        request: HeartbeatRequest,
+        reply: Reply,
+    ) -> Result<HeartbeatAnswer, GroupError> {
+        let joins = request.member_epoch == JOIN_EPOCH;
+        let world = self.world(group);
+        let beat = |cell: &Arc<Cell>, state: &mut CellState| {
+            let answer = state.consumer_heartbeat(self, cell, request, &world)?;
+            state.store_changes(self, cell, reply);
+            if let Some(group) = state.kind.consumer_mut() {
+                self.offload(cell, group, &world);
+            }
+            Ok(answer)
+        };
+        match joins {
+            true => self.with_new(group, beat)?,
+            false => self.with(group, beat)?,
+        }
+    }
+
     /// The world as it is for a group. To be asked for before the group's lock is taken, or under
     /// it: no other group's lock is needed.
     pub fn world(&self, group: &GroupId) -> World {
@@ -60,37 +87,36 @@ impl Coordinator {
         assignors.map(|assignor| assignor.name()).collect()
     }
 
-    /// A member joins, goes on or leaves; answered when what follows is durable.
+    /// A member joins, goes on or leaves; answered when what follows is durable. An expression that
+    /// nobody knows yet is checked before anything happens.
     pub fn consumer_heartbeat(
         &self,
         group: &GroupId,
         request: HeartbeatRequest,
     ) -> impl Future<Output = Result<HeartbeatAnswer, GroupError>> + Send + 'static + use<> {
-        let (outcome, stored) = oneshot::channel();
-        let begun = self.begin_consumer_heartbeat(group, request, reply_to(outcome));
-        once_stored(begun, stored)
-    }
-
-    fn begin_consumer_heartbeat(
-        &self,
-        group: &GroupId,
-        request: HeartbeatRequest,
-        reply: Reply,
-    ) -> Result<HeartbeatAnswer, GroupError> {
-        let joins = request.member_epoch == JOIN_EPOCH;
-        if joins && let Some(regex) = request.regex.as_deref() {
-            // Before a group is made for it.
-            check_regex(regex)?;
-        }
-        let world = self.inner.world(group);
-        let beat = |cell: &Arc<Cell>, state: &mut CellState| {
-            let answer = state.consumer_heartbeat(&self.inner, cell, request, &world)?;
-            state.store_changes(&self.inner, cell, reply);
-            Ok(answer)
+        let inner = Arc::clone(&self.inner);
+        let unknown = request.regex.as_deref();
+        let unknown: Option<Arc<str>> = unknown
+            .filter(|text| !inner.patterns.knows(text))
+            .map(Arc::from);
+        let group = group.clone();
+        let begin = move |inner: &Inner, request| {
+            let (outcome, stored) = oneshot::channel();
+            let begun = inner.begin_heartbeat(&group, request, reply_to(outcome));
+            once_stored(begun, stored)
         };
-        match joins {
-            true => self.inner.with_new(group, beat)?,
-            false => self.inner.with(group, beat)?,
+        let begun = match unknown {
+            None => Ok(begin(&inner, request)),
+            Some(text) => Err((begin, request, text)),
+        };
+        async move {
+            match begun {
+                Ok(begun) => begun.await,
+                Err((begin, request, text)) => {
+                    inner.check_pattern(text).await?;
+                    begin(&inner, request).await
+                }
+            }
         }
     }
 

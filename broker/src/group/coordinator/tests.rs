@@ -66,7 +66,8 @@ fn config() -> GroupConfig {
 fn open(path: &Path, config: &GroupConfig, topics: &Arc<Topics>) -> Arc<Coordinator> {
     let meta = Arc::new(MetaStore::open(path).unwrap());
     let store = Store::start(meta.clone()).unwrap();
-    Coordinator::start(config.clone(), &meta, store, topics.clone()).unwrap()
+    let heavy = Heavy::default();
+    Coordinator::start(config.clone(), &meta, store, topics.clone(), heavy).unwrap()
 }
 
 impl World {

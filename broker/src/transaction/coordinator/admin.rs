@@ -1,12 +1,14 @@
 //! What administrators ask for: DescribeTransactions, ListTransactions.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use carrick_protocol::ids::TransactionalId;
-use regex::Regex;
 
 use super::{Coordinator, check_id};
 use crate::clock;
+use crate::heavy::{OverBudget, TimeBudget};
+use crate::pattern::Pattern;
 use crate::transaction::cell::Cell;
 use crate::transaction::error::TxnError;
 use crate::transaction::metadata::{Metadata, State};
@@ -26,17 +28,18 @@ pub struct Listed {
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
     /// With one of these producer ids.
-    pub producer_ids: Vec<i64>,
+    pub producer_ids: HashSet<i64>,
     /// In one of these states; with `Some` of none, nothing is wanted.
     pub states: Option<Vec<State>>,
     /// Whose transaction runs for longer than this.
     pub longer_than_ms: Option<i64>,
     /// Whose id this matches.
-    pub pattern: Option<Regex>,
+    pub pattern: Option<Pattern>,
 }
 
 impl Coordinator {
-    /// The transactional ids that pass the filter, by name.
+    /// The transactional ids that pass the filter, by name. The pattern is another step:
+    /// [`ListFilter::named`].
     ///
     /// # Errors
     /// `ShuttingDown`.
@@ -47,8 +50,7 @@ impl Coordinator {
         let listed = cells.filter_map(|cell| {
             let state = cell.state.lock();
             let metadata = state.machine.metadata();
-            let is_wanted =
-                !state.is_dead && filter.takes(metadata, now_ms) && filter.names(cell.id.as_str());
+            let is_wanted = !state.is_dead && filter.takes(metadata, now_ms);
             is_wanted.then(|| Listed {
                 id: cell.id.clone(),
                 producer_id: metadata.producer_id.0,
@@ -102,9 +104,25 @@ impl ListFilter {
         has_producer && has_state && runs_long
     }
 
-    fn names(&self, id: &str) -> bool {
-        self.pattern
-            .as_ref()
-            .is_none_or(|pattern| pattern.is_match(id))
+    /// Of these, those whose name the pattern takes.
+    ///
+    /// # Errors
+    /// The time is over before.
+    pub fn named(
+        &self,
+        listed: Vec<Listed>,
+        budget: TimeBudget,
+    ) -> Result<Vec<Listed>, OverBudget> {
+        let Some(pattern) = &self.pattern else {
+            return Ok(listed);
+        };
+        let mut named = Vec::new();
+        for one in listed {
+            budget.check()?;
+            if pattern.matches(one.id.as_str()) {
+                named.push(one);
+            }
+        }
+        Ok(named)
     }
 }

@@ -127,14 +127,15 @@ impl Plan {
         }
     }
 
-    fn even_out(&mut self, free: Vec<(TopicId, i32)>, subscribers: &BTreeMap<TopicId, Vec<usize>>) {
+    fn even_out(
+        &mut self,
+        mut free: Vec<(TopicId, i32)>,
+        subscribers: &BTreeMap<TopicId, Vec<usize>>,
+    ) {
         // Topics with few subscribers first: theirs have the least choice.
-        let mut free = free;
         free.sort_by_key(|(topic, _)| subscribers.get(topic).map_or(0, Vec::len));
-        for (topic, partition) in free {
-            if let Some(least) = self.least(subscribers.get(&topic)) {
-                self.give(least, topic, partition);
-            }
+        for of_topic in free.chunk_by(|(one, _), (next, _)| one == next) {
+            self.hand_out(of_topic, subscribers);
         }
         for _ in 0..MAX_ROUNDS {
             let mut moved = false;
@@ -147,16 +148,29 @@ impl Plan {
         }
     }
 
-    /// Moves partitions of one topic from its busiest readers to its least busy subscribers.
-    fn even_out_topic(&mut self, topic: TopicId, members: &Vec<usize>) -> bool {
-        let mut moved = false;
-        while let Some(least) = self.least(Some(members)) {
-            let readers = members.iter().copied();
-            let readers = readers.filter(|at| self.assigned[*at].contains_key(&topic));
-            let Some(most) = readers.max_by_key(|at| self.load[*at]) else {
-                break;
+    /// Gives partitions of one topic to those of its subscribers that have least.
+    fn hand_out(&mut self, free: &[(TopicId, i32)], subscribers: &BTreeMap<TopicId, Vec<usize>>) {
+        let members = free.first().and_then(|(topic, _)| subscribers.get(topic));
+        let mut by_load = self.by_load(members.into_iter().flatten().copied());
+        for (topic, partition) in free {
+            let Some((_, least)) = by_load.pop_first() else {
+                return;
             };
-            if self.load[most] < self.load[least] + 2 {
+            self.give(least, *topic, *partition);
+            by_load.insert((self.load[least], least));
+        }
+    }
+
+    /// Moves partitions of one topic from its busiest readers to its least busy subscribers.
+    fn even_out_topic(&mut self, topic: TopicId, members: &[usize]) -> bool {
+        let mut by_load = self.by_load(members.iter().copied());
+        let readers = members.iter().copied();
+        let readers = readers.filter(|at| self.assigned[*at].contains_key(&topic));
+        let mut readers = self.by_load(readers);
+        let mut moved = false;
+        while let (Some(least), Some(most)) = (by_load.first(), readers.last()) {
+            let ((least_load, least), (most_load, most)) = (*least, *most);
+            if most_load < least_load + 2 {
                 break;
             }
             let Some(partition) = self.take(most, topic) else {
@@ -164,11 +178,24 @@ impl Plan {
             };
             self.give(least, topic, partition);
             moved = true;
+            for at in [least, most] {
+                let before = match at == least {
+                    true => (least_load, at),
+                    false => (most_load, at),
+                };
+                by_load.remove(&before);
+                readers.remove(&before);
+                by_load.insert((self.load[at], at));
+                if self.assigned[at].contains_key(&topic) {
+                    readers.insert((self.load[at], at));
+                }
+            }
         }
         moved
     }
 
-    fn least(&self, members: Option<&Vec<usize>>) -> Option<usize> {
-        members?.iter().copied().min_by_key(|at| self.load[*at])
+    /// Members by what they have, the first of equals first.
+    fn by_load(&self, members: impl Iterator<Item = usize>) -> BTreeSet<(usize, usize)> {
+        members.map(|at| (self.load[at], at)).collect()
     }
 }

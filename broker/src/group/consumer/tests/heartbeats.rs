@@ -228,3 +228,34 @@ fn members_go_on_with_their_ids_and_epochs_after_a_restart() {
     world.advance(45_000);
     assert!(world.group.is_empty());
 }
+
+#[test]
+fn a_large_target_is_computed_elsewhere_for_the_group_as_it_was() {
+    let mut world = World::new(&[("foo", 20_000)]);
+    let joined = world.join("a", &["foo"]);
+    assert_eq!(joined.assignment, Some(Partitions::new()));
+    let job = world.with_env(ConsumerGroup::begin_assigning).unwrap();
+    assert!(world.with_env(ConsumerGroup::begin_assigning).is_none());
+    let second = world.join("b", &["foo"]);
+    assert_eq!(second.assignment, Some(Partitions::new()));
+    let target = job.run(&world.image);
+    world.with_env(|group, env| group.assigned(Some(target), env));
+    let told = world.beat("a", joined.member_epoch).unwrap();
+    let count = |told: &HeartbeatAnswer| {
+        let assigned = told.assignment.as_ref().unwrap();
+        assigned.values().map(BTreeSet::len).sum::<usize>()
+    };
+    assert_eq!((told.member_epoch, count(&told)), (2, 20_000));
+    // The second member is part of the next one.
+    let job = world.with_env(ConsumerGroup::begin_assigning).unwrap();
+    let target = job.run(&world.image);
+    world.with_env(|group, env| group.assigned(Some(target), env));
+    let less = world.beat("a", 2).unwrap();
+    assert_eq!(count(&less), 10_000);
+    // What cannot be computed now is wanted again.
+    world.join("c", &["foo"]);
+    assert!(world.with_env(ConsumerGroup::begin_assigning).is_some());
+    world.with_env(|group, env| group.assigned(None, env));
+    world.join("d", &["foo"]);
+    assert!(world.with_env(ConsumerGroup::begin_assigning).is_some());
+}

@@ -57,6 +57,8 @@ enum Step {
     Wait {
         ms: i64,
     },
+    /// It is found out which topics match.
+    Resolve,
     Restart,
 }
 
@@ -76,6 +78,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..3_usize).prop_map(|topic| Step::Grow { topic }),
         1 => (0..3_usize).prop_map(|topic| Step::Delete { topic }),
         2 => (1..20_000_i64).prop_map(|ms| Step::Wait { ms }),
+        3 => Just(Step::Resolve),
         1 => Just(Step::Restart),
     ];
     proptest::collection::vec(step, 1..80)
@@ -118,6 +121,9 @@ impl Model {
             }
             Step::Delete { topic } => self.world.delete_topic(TOPICS[topic]),
             Step::Wait { ms } => self.world.advance(ms),
+            Step::Resolve => {
+                self.world.resolve();
+            }
             Step::Restart => self.world.restart(),
         }
         self.check();
@@ -220,6 +226,7 @@ impl Model {
         // Who has crashed is out after its session; the others are heard of in time.
         for _ in 0..40 {
             self.world.advance(1_500);
+            self.world.resolve();
             for at in 0..self.clients.len() {
                 self.beat(at, false);
                 self.check();

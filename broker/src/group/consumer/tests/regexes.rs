@@ -2,6 +2,7 @@
 //! (`testConsumerGroupMember…Regex…`, `testConsumerGroupHeartbeatWithRegex…`).
 
 use super::*;
+use crate::group::topic_patterns::Resolved;
 
 fn matching(id: &str, epoch: i32, regex: &str) -> HeartbeatRequest {
     HeartbeatRequest {
@@ -13,33 +14,49 @@ fn matching(id: &str, epoch: i32, regex: &str) -> HeartbeatRequest {
 }
 
 #[test]
-fn topics_that_match_are_read() {
+fn topics_that_match_come_with_a_later_heartbeat() {
     let mut world = World::new(&[("foo", 1), ("foobar", 1), ("bar", 1)]);
     let joined = world.send(matching("a", 0, "foo.*")).unwrap();
     assert_eq!(
-        joined.assignment,
-        Some(partitions(&[("foo", &[0]), ("foobar", &[0])]))
+        (joined.member_epoch, joined.assignment),
+        (1, Some(Partitions::new()))
+    );
+    assert_eq!(world.beat("a", 1).unwrap().member_epoch, 1);
+    assert!(world.resolve());
+    let told = world.beat("a", 1).unwrap();
+    assert_eq!(
+        (told.member_epoch, told.assignment),
+        (2, Some(partitions(&[("foo", &[0]), ("foobar", &[0])])))
     );
     assert!(world.group.is_subscribed("foobar") && !world.group.is_subscribed("bar"));
+    assert!(!world.resolve(), "there is nothing more to find out");
 }
 
 #[test]
 fn topics_that_appear_and_vanish_are_noticed() {
     let mut world = World::new(&[("foo", 1)]);
     world.send(matching("a", 0, "foo.*")).unwrap();
+    world.resolve();
+    world.beat("a", 1).unwrap();
     world.set_topic("other", 1);
+    assert!(!world.resolve(), "many new topics are one look");
+    world.advance(10_000);
+    assert!(world.resolve());
     assert_eq!(
         world.beat("a", 2).unwrap().member_epoch,
         2,
         "it is not subscribed to that"
     );
     world.set_topic("foo2", 2);
+    world.advance(10_000);
+    world.resolve();
     let more = world.beat("a", 2).unwrap();
     assert_eq!(more.member_epoch, 3);
     assert_eq!(
         more.assignment,
         Some(partitions(&[("foo", &[0]), ("foo2", &[0, 1])]))
     );
+    // That a topic is gone is noticed at once.
     world.delete_topic("foo");
     let less = world.beat("a", 3).unwrap();
     assert_eq!(less.assignment, Some(partitions(&[("foo2", &[0, 1])])));
@@ -48,19 +65,45 @@ fn topics_that_appear_and_vanish_are_noticed() {
 }
 
 #[test]
-fn an_expression_that_is_wrong_changes_nothing() {
+fn an_expression_that_takes_too_long_keeps_its_topics_and_is_refused_when_it_comes_again() {
     let mut world = World::new(&[("foo", 1)]);
+    world.send(matching("a", 0, "fo+")).unwrap();
+    world.resolve();
+    world.beat("a", 1).unwrap();
+    world.set_topic("fooo", 1);
+    world.advance(10_000);
+    let texts = world.with_env(ConsumerGroup::begin_resolving).unwrap();
     assert_eq!(
-        world.send(matching("a", 0, "[")),
-        Err(GroupError::InvalidRegex)
+        world.with_env(ConsumerGroup::begin_resolving),
+        None,
+        "one look at a time"
     );
-    assert!(world.group.is_empty());
-    world.join("a", &["foo"]);
-    assert_eq!(
-        world.send(matching("a", 2, "(")),
-        Err(GroupError::InvalidRegex)
-    );
+    let late = Resolved {
+        version: world.image.version(),
+        topics: None,
+    };
+    world.with_env(|group, env| group.resolved(vec![(texts[0].clone(), late)], env));
+    assert_eq!(world.beat("a", 2).unwrap().assignment, None);
     assert_eq!(world.assigned("a"), partitions(&[("foo", &[0])]));
+    assert_eq!(
+        world.send(matching("b", 0, "fo+")),
+        Err(GroupError::InvalidRegex)
+    );
+    assert_eq!(world.group.member_count(), 1);
+    world.set_topic("other", 1);
+    world.advance(10_000);
+    world.resolve();
+    let all = partitions(&[("foo", &[0]), ("fooo", &[0])]);
+    assert_eq!(world.beat("a", 2).unwrap().assignment, Some(all));
+}
+
+#[test]
+fn what_could_not_be_found_out_is_tried_again() {
+    let mut world = World::new(&[("foo", 1)]);
+    world.send(matching("a", 0, "foo")).unwrap();
+    let first = world.with_env(ConsumerGroup::begin_resolving);
+    world.with_env(|group, env| group.resolved(Vec::new(), env));
+    assert_eq!(world.with_env(ConsumerGroup::begin_resolving), first);
 }
 
 #[test]
@@ -70,34 +113,42 @@ fn an_expression_and_names_go_together_and_one_can_replace_the_other() {
         regex: Some("fo+".to_owned()),
         ..join("a", &["bar"])
     };
+    let joined = world.send(both).unwrap();
+    assert_eq!(joined.assignment, Some(partitions(&[("bar", &[0])])));
+    world.resolve();
     let all = partitions(&[("foo", &[0]), ("bar", &[0])]);
-    assert_eq!(world.send(both).unwrap().assignment, Some(all));
+    assert_eq!(world.beat("a", 2).unwrap().assignment, Some(all));
     let names_only = HeartbeatRequest {
         regex: Some(String::new()),
-        ..beat("a", 2)
+        ..beat("a", 3)
     };
     let less = world.send(names_only).unwrap().assignment;
     assert_eq!(less, Some(partitions(&[("bar", &[0])])));
-    assert!(world.group.regexes.is_empty());
+    assert_eq!(world.group.regexes.len(), 0);
 }
 
 #[test]
 fn members_share_the_topics_of_their_expression() {
     let mut world = World::new(&[("foo", 2)]);
     world.send(matching("a", 0, "foo")).unwrap();
-    world.send(matching("b", 0, "foo")).unwrap();
+    world.resolve();
+    world.beat("a", 1).unwrap();
+    let second = world.send(matching("b", 0, "foo")).unwrap();
+    assert_eq!(second.member_epoch, 3, "its topics are known");
     assert_eq!(world.group.regexes.len(), 1);
     world.leave("a").unwrap();
     let got = world.beat("b", 3).unwrap().assignment;
     assert_eq!(got, Some(partitions(&[("foo", &[0, 1])])));
     world.leave("b").unwrap();
-    assert!(world.group.regexes.is_empty());
+    assert_eq!(world.group.regexes.len(), 0);
 }
 
 #[test]
 fn what_changed_while_the_broker_was_down_is_noticed() {
     let mut world = World::new(&[("foo", 1)]);
     world.send(matching("a", 0, "foo.*")).unwrap();
+    world.resolve();
+    world.beat("a", 1).unwrap();
     world.restart();
     assert_eq!(world.beat("a", 2).unwrap().member_epoch, 2);
     world.set_topic("foo2", 1);

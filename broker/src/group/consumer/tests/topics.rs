@@ -57,7 +57,7 @@ fn a_member_that_subscribes_to_nothing_is_a_member() {
     let joined = world.join("a", &[]);
     assert_eq!(
         (joined.member_epoch, joined.assignment),
-        (2, Some(Partitions::new()))
+        (1, Some(Partitions::new()))
     );
     assert_eq!(world.state(), ConsumerGroupState::Stable);
 }

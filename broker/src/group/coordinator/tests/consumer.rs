@@ -91,6 +91,69 @@ async fn a_join_that_fails_leaves_no_group_behind() {
     assert!(world.listed().is_empty());
 }
 
+/// A program of the largest size, matched with long names, takes seconds of CPU.
+const SLOW: &str = "(?:a|a?b?a?|[a-c]{0,40}){200}x?[0-9a]*";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_slow_expression_holds_up_nobody_else() {
+    let world = World::new();
+    for number in 0..300 {
+        let name = format!("{}{number:06}", "a".repeat(200));
+        world.topics.0.lock().insert(name, TopicId::random());
+    }
+    let slow = |member: &str| ConsumerHeartbeat {
+        topics: Some(Vec::new()),
+        regex: Some(SLOW.to_owned()),
+        ..beat(member, 0)
+    };
+    let group = GroupId::new("slow");
+    let joined = world.groups().consumer_heartbeat(&group, slow("m"));
+    let joined = tokio::spawn(joined);
+    // The only thread that serves connections is free, and so is the lock of every group.
+    world.commit("readers", "orders", 0, 5).await;
+    let joined = joined.await.unwrap().unwrap();
+    assert_eq!(
+        (joined.member_epoch, joined.assignment),
+        (1, Some(Partitions::new())),
+        "nobody has waited for the topics that match"
+    );
+    let left = ConsumerHeartbeat {
+        member_epoch: LEAVE_EPOCH,
+        ..slow("m")
+    };
+    let left = world.groups().consumer_heartbeat(&group, left).await;
+    assert_eq!(left.unwrap().member_epoch, LEAVE_EPOCH);
+}
+
+#[tokio::test]
+async fn topics_that_match_reach_the_member_and_are_there_after_a_restart() {
+    let mut world = World::new();
+    let matching = ConsumerHeartbeat {
+        topics: Some(Vec::new()),
+        regex: Some("ord.*".to_owned()),
+        ..beat("m", 0)
+    };
+    let joined = world.beat(matching).await.unwrap();
+    assert_eq!(joined.member_epoch, 1);
+    let next = |epoch| ConsumerHeartbeat {
+        topics: None,
+        owned: None,
+        rebalance_timeout_ms: -1,
+        ..beat("m", epoch)
+    };
+    let told = loop {
+        let told = world.beat(next(1)).await.unwrap();
+        if told.member_epoch > 1 {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(told.assignment, Some(world.orders()));
+    world.restart().await;
+    let again = world.beat(next(2)).await.unwrap();
+    assert_eq!((again.member_epoch, again.assignment), (2, None));
+}
+
 #[tokio::test]
 async fn a_group_is_deleted_once_its_members_have_left() {
     let mut world = World::new();

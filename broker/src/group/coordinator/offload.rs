@@ -1,0 +1,72 @@
+//! What takes too long for a thread that serves connections, and for a group's lock: finding the
+//! topics that match expressions, and the targets of large groups.
+//!
+//! A group says that it wants something done ([`ConsumerGroup::begin_resolving`],
+//! [`ConsumerGroup::begin_assigning`]); it is done with a picture of the group and of the topics, and
+//! comes back to the group as an event, which is stored as any other. Members hear of it with
+//! their next heartbeats.
+
+use std::future::Future;
+use std::sync::{Arc, Weak};
+
+use super::{Inner, World};
+use crate::group::cell::Cell;
+use crate::group::consumer::{ConsumerGroup, Env};
+use crate::group::error::GroupError;
+
+impl Inner {
+    /// Begins what the group wants done. To be called under its lock.
+    pub fn offload(&self, cell: &Arc<Cell>, group: &mut ConsumerGroup, world: &World) {
+        if let Some(texts) = group.begin_resolving(&world.env()) {
+            let (patterns, topics) = (Arc::clone(&self.patterns), world.topics());
+            let heavy = self.heavy.clone();
+            let work = async move {
+                let resolve = move |budget| patterns.resolve(&texts, &topics, budget);
+                // If too much waits, the next heartbeat tries again.
+                heavy.run(resolve).await.unwrap_or_default()
+            };
+            self.deliver(cell, work, |group, found, env| group.resolved(found, env));
+        }
+        if let Some(job) = group.begin_assigning(&world.env()) {
+            let (heavy, topics) = (self.heavy.clone(), world.topics());
+            let work = async move { heavy.run(move |_| job.run(&topics)).await.ok() };
+            self.deliver(cell, work, |group, target, env| group.assigned(target, env));
+        }
+    }
+
+    /// Lets the group know what has come of `work`.
+    fn deliver<T: Send + 'static>(
+        &self,
+        cell: &Arc<Cell>,
+        work: impl Future<Output = T> + Send + 'static,
+        event: impl FnOnce(&mut ConsumerGroup, T, &Env<'_>) + Send + 'static,
+    ) {
+        let (inner, cell): (Weak<Self>, _) = (self.me.clone(), Arc::downgrade(cell));
+        self.runtime.spawn(async move {
+            let done = work.await;
+            let (Some(inner), Some(cell)) = (inner.upgrade(), cell.upgrade()) else {
+                return;
+            };
+            let world = inner.world(&cell.id);
+            let mut state = cell.state.lock();
+            if state.is_dead() {
+                return;
+            }
+            if let Some(group) = state.kind.consumer_mut() {
+                event(group, done, &world.env());
+            }
+            // Nobody waits: what cannot be stored now is stored with the next change.
+            state.store_changes(&inner, &cell, Box::new(drop));
+        });
+    }
+
+    /// Checks an expression that a member brings.
+    ///
+    /// # Errors
+    /// `InvalidRegex`, `Busy`.
+    pub async fn check_pattern(&self, text: Arc<str>) -> Result<(), GroupError> {
+        let patterns = Arc::clone(&self.patterns);
+        let checked = self.heavy.run(move |_| patterns.check(&text));
+        checked.await.map_err(|_| GroupError::Busy)?
+    }
+}

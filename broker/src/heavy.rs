@@ -1,0 +1,158 @@
+//! Work that takes CPU: done away from the threads that serve connections, and outside of all locks.
+//!
+//! Few pieces run at a time, so that the rest of the machine goes on serving, and a bounded number
+//! waits. Each gets a budget of time and looks at it between its steps.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+/// How long one piece of work may take.
+pub const BUDGET: Duration = Duration::from_secs(1);
+
+/// Pieces of work that run or wait, at most.
+const PLACES: usize = 512;
+
+/// The time of a piece of work is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it takes too long")]
+pub struct OverBudget;
+
+/// Too much waits already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too much work waits")]
+pub struct Busy;
+
+/// The time that a piece of work has.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeBudget {
+    ends: Instant,
+}
+
+impl TimeBudget {
+    /// From now on.
+    pub fn of(time: Duration) -> Self {
+        let ends = Instant::now() + time;
+        Self { ends }
+    }
+
+    /// Fails once the time is over.
+    ///
+    /// # Errors
+    /// `OverBudget`.
+    pub fn check(&self) -> Result<(), OverBudget> {
+        match Instant::now() < self.ends {
+            true => Ok(()),
+            false => Err(OverBudget),
+        }
+    }
+}
+
+/// Where heavy work is done.
+#[derive(Clone, Debug)]
+pub struct Heavy {
+    threads: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Heavy {
+    /// Half of the machine's threads.
+    fn default() -> Self {
+        let threads = thread::available_parallelism().map_or(1, |all| all.get() / 2);
+        Self::new(threads.max(1), PLACES)
+    }
+}
+
+impl Heavy {
+    /// That many pieces at a time, and that many with those that wait.
+    pub fn new(threads: usize, places: usize) -> Self {
+        Self {
+            threads: Arc::new(Semaphore::new(threads)),
+            places: Arc::new(Semaphore::new(places)),
+        }
+    }
+
+    /// Does the work on a thread of its own. It is done even if nobody waits for it any more.
+    ///
+    /// # Errors
+    /// `Busy`: it is not done.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(TimeBudget) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| Busy)?;
+        let thread = Arc::clone(&self.threads).acquire_owned().await;
+        let thread = thread.map_err(|_| Busy)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (place, thread);
+            work(TimeBudget::of(BUDGET))
+        });
+        done.await.map_err(|error| {
+            // A panic is in the log already.
+            tracing::error!(%error, "a piece of heavy work has ended early");
+            Busy
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn as_many_run_as_there_are_threads_and_what_finds_no_place_is_refused() {
+        let heavy = Heavy::new(2, 5);
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (release, released) = crossbeam::channel::unbounded::<()>();
+        let mut running = Vec::new();
+        for _ in 0..5 {
+            let (heavy, released) = (heavy.clone(), released.clone());
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            let work = move |_: TimeBudget| {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let _ = released.recv();
+                now.fetch_sub(1, Ordering::SeqCst);
+            };
+            running.push(tokio::spawn(async move { heavy.run(work).await }));
+        }
+        while heavy.places.available_permits() > 0 || now.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(heavy.run(|_| ()).await, Err(Busy));
+        drop(release);
+        for done in running {
+            done.await.unwrap().unwrap();
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 2);
+        assert_eq!(heavy.run(|_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_keeps_its_thread_until_it_is_done() {
+        let heavy = Heavy::new(1, 5);
+        let (release, released) = crossbeam::channel::bounded::<()>(0);
+        let left = tokio::spawn({
+            let heavy = heavy.clone();
+            async move { heavy.run(move |_| released.recv()).await.is_ok() }
+        });
+        while heavy.threads.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        left.abort();
+        assert!(left.await.is_err());
+        assert_eq!(heavy.threads.available_permits(), 0);
+        release.send(()).unwrap();
+        assert_eq!(heavy.run(|_| 1).await, Ok(1));
+    }
+
+    #[test]
+    fn a_budget_ends() {
+        assert_eq!(TimeBudget::of(Duration::from_secs(60)).check(), Ok(()));
+        assert_eq!(TimeBudget::of(Duration::ZERO).check(), Err(OverBudget));
+    }
+}

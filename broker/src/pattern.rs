@@ -1,0 +1,122 @@
+//! Regular expressions that clients send: the only place in the broker that compiles one.
+//!
+//! The syntax is that of the `regex` crate, which is RE2's but for a few corners: like RE2's it
+//! takes linear time, but with a factor that grows with the program. `\Q…\E` is understood too. An
+//! expression has to match the whole of a name.
+//!
+//! To compile and to match are work for [`crate::heavy`]: a program of the largest size takes
+//! a millisecond a name.
+
+use std::fmt::Write as _;
+
+use regex::{Regex, RegexBuilder};
+
+/// Longest text of an expression.
+pub const PATTERN_MAX_BYTES: usize = 32 << 10;
+
+/// Memory of a compiled expression, and again of the states that it keeps while it matches.
+const PROGRAM_MAX_BYTES: usize = 1 << 20;
+
+/// The expression is wrong, or too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the regular expression is wrong, or too large")]
+pub struct BadPattern;
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// `BadPattern`.
+    pub fn compile(text: &str) -> Result<Self, BadPattern> {
+        if text.len() > PATTERN_MAX_BYTES {
+            return Err(BadPattern);
+        }
+        let plain = unquoted(text);
+        // By itself first: what is only right in between the anchors is not right.
+        let whole = build(&plain).and_then(|_| build(&format!("^(?:{plain})$")));
+        whole.map(Self).map_err(|_| BadPattern)
+    }
+
+    /// Whether the whole of `name` matches.
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+}
+
+fn build(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern)
+        .size_limit(PROGRAM_MAX_BYTES)
+        .dfa_size_limit(PROGRAM_MAX_BYTES)
+        .build()
+}
+
+/// The pattern with the text between `\Q` and `\E` escaped.
+fn unquoted(pattern: &str) -> String {
+    let mut plain = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            plain.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('Q') => {
+                let rest = chars.as_str();
+                let (quoted, after) = rest.split_once("\\E").unwrap_or((rest, ""));
+                plain.push_str(&regex::escape(quoted));
+                chars = after.chars();
+            }
+            Some(other) => {
+                // Writing to a string does not fail.
+                let _ = write!(plain, "\\{other}");
+            }
+            None => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        Pattern::compile(pattern).unwrap().matches(name)
+    }
+
+    #[test]
+    fn an_expression_matches_whole_names() {
+        assert!(matches("foo.*", "foobar"));
+        assert!(!matches("foo", "foobar"));
+        assert!(!matches("bar", "foobar"));
+        assert!(matches("a|ab", "ab"));
+    }
+
+    #[test]
+    fn quoted_text_stands_for_itself() {
+        assert!(matches(r"\Qa.b\E-\d+", "a.b-7"));
+        assert!(!matches(r"\Qa.b\E-\d+", "axb-7"));
+        assert!(matches(r"\Qa.b", "a.b"));
+    }
+
+    #[test]
+    fn what_is_wrong_or_too_large_is_refused() {
+        let long = "a".repeat(PATTERN_MAX_BYTES + 1);
+        for pattern in [
+            "[",
+            "a)(b",
+            "*",
+            r"a\",
+            "(?=x)",
+            r"\1",
+            "a{1000}{1000}{1000}",
+            &long,
+        ] {
+            assert!(Pattern::compile(pattern).is_err(), "{pattern:.30}");
+        }
+    }
+}
