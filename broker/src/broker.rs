@@ -232,6 +232,11 @@ impl Broker {
         }
     }
 
+    /// How many changes metadata has had.
+    pub fn metadata_changes(&self) -> i64 {
+        i64::try_from(self.meta.changes()).unwrap_or(i64::MAX)
+    }
+
     /// Host and port that clients of a listener are told.
     pub fn advertised(&self, listener: usize) -> (String, u16) {
         let Some(configured) = self.config.listeners.get(listener) else {

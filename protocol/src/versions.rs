@@ -113,6 +113,7 @@ apis! {
     DescribeClientQuotasRequest,
     AlterClientQuotasRequest,
     DescribeUserScramCredentialsRequest,
+    DescribeQuorumRequest,
     DescribeClusterRequest,
     DescribeProducersRequest,
     DescribeTransactionsRequest,

@@ -223,6 +223,7 @@ apis! {
     alter_configs::AlterConfigs,
     delete_records::DeleteRecords,
     describe_cluster::DescribeCluster,
+    describe_quorum::DescribeQuorum,
     describe_topic_partitions::DescribeTopicPartitions,
     describe_log_dirs::DescribeLogDirs,
     alter_replica_log_dirs::AlterReplicaLogDirs,

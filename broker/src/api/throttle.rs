@@ -112,14 +112,20 @@ throttled!(
     DescribeTopicPartitionsResponse,
 );
 
-/// Between brokers: it has no place for a wait.
-impl Throttled for WriteTxnMarkersResponse {
-    fn wait_ms(&self) -> i32 {
-        0
-    }
+/// Made for brokers: they have no place for a wait.
+macro_rules! never_throttled {
+    ($($response:ty),+ $(,)?) => {
+        $(impl Throttled for $response {
+            fn wait_ms(&self) -> i32 {
+                0
+            }
 
-    fn set_wait_ms(&mut self, _wait_ms: i32) {}
+            fn set_wait_ms(&mut self, _wait_ms: i32) {}
+        })*
+    };
 }
+
+never_throttled!(DescribeQuorumResponse, WriteTxnMarkersResponse);
 
 impl Context {
     /// Records bytes, counted only if anybody has a quota, against the client's; how long it should wait, in ms.

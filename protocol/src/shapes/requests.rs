@@ -438,6 +438,13 @@ pub(super) const REQUESTS: &[Description] = &[
         flexible_from: Some(0),
         fields: "users:n[ name:str ]",
     },
+    // DescribeQuorum
+    Description {
+        api_key: 55,
+        versions: 0..=2,
+        flexible_from: Some(0),
+        fields: "topics:[ topic_name:str partitions:[ partition_index:i32 ] ]",
+    },
     // DescribeCluster
     Description {
         api_key: 60,

@@ -107,6 +107,11 @@ impl MetaStore {
         Ok(records)
     }
 
+    /// The number of changes that were ever stored here: it grows with each.
+    pub fn changes(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
     /// An empty batch, the same as [`MetaBatch::new`].
     pub fn batch(&self) -> MetaBatch {
         MetaBatch::new()

@@ -52,6 +52,10 @@ const CLASSES: &[(&str, &str)] = &[
         "kafka-e2e-latency",
         "org.apache.kafka.tools.EndToEndLatency",
     ),
+    (
+        "kafka-metadata-quorum",
+        "org.apache.kafka.tools.MetadataQuorumCommand",
+    ),
     ("kafka-features", "org.apache.kafka.tools.FeatureCommand"),
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
     ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),

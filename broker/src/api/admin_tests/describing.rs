@@ -1,13 +1,17 @@
-//! DescribeCluster, DescribeTopicPartitions, DescribeLogDirs, and ACLs, of which there are none.
+//! DescribeCluster, DescribeQuorum, DescribeTopicPartitions, DescribeLogDirs, and ACLs, of which there are none.
 
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+use kafka_protocol::messages::describe_quorum_request::{
+    PartitionData as QuorumPartition, TopicData as QuorumTopic,
+};
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::{
     CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest, DescribeClusterRequest,
-    DescribeLogDirsRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    DescribeLogDirsRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse,
 };
 
 use crate::testing::{TestBroker, batch, wire};
@@ -40,6 +44,66 @@ async fn the_cluster_is_this_broker_at_its_advertised_address() {
         assert_eq!(ErrorCode(response.error_code), code);
         assert!(response.brokers.is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quorum_is_this_broker_and_its_offset_grows_with_metadata() {
+    let it = TestBroker::start(&[]).await;
+    let mut client = it.client().await;
+    let asked = |topic: &str, partition: i32| {
+        let partition = QuorumPartition::default().with_partition_index(partition);
+        QuorumTopic::default()
+            .with_topic_name(wire(topic))
+            .with_partitions(vec![partition])
+    };
+    let mut before = -1;
+    for version in 0..=2 {
+        let metadata = vec![asked("__cluster_metadata", 0)];
+        let request = DescribeQuorumRequest::default().with_topics(metadata);
+        let mut response = client.call(version, &request).await;
+        assert_eq!(response.error_code, 0);
+        let partition = response.topics.remove(0).partitions.remove(0);
+        assert_eq!((partition.error_code, partition.leader_id.0), (0, 1));
+        assert!(partition.high_watermark > before, "{partition:?}");
+        before = partition.high_watermark;
+        let [voter] = &partition.current_voters[..] else {
+            panic!("{partition:?}");
+        };
+        assert_eq!((voter.replica_id.0, voter.log_end_offset), (1, before));
+        assert_eq!(voter.last_caught_up_timestamp > 0, version > 0);
+        assert!(partition.observers.is_empty());
+        assert_eq!(response.nodes.len(), usize::from(version == 2));
+        for node in response.nodes {
+            let port = it.broker().addresses[0].port();
+            assert_eq!((node.node_id.0, node.listeners[0].port), (1, port));
+        }
+        it.create(&format!("topic-{version}"), 1);
+    }
+    for topics in [
+        vec![asked("orders", 0)],
+        vec![asked("__cluster_metadata", 1)],
+        vec![asked("__cluster_metadata", 0), asked("orders", 3)],
+    ] {
+        let request = DescribeQuorumRequest::default().with_topics(topics.clone());
+        let response = client.call(2, &request).await;
+        let codes: Vec<_> = response
+            .topics
+            .iter()
+            .map(|topic| ErrorCode(topic.partitions[0].error_code))
+            .collect();
+        assert_eq!(
+            codes,
+            vec![ErrorCode::UNKNOWN_TOPIC_OR_PARTITION; topics.len()]
+        );
+    }
+    let many = vec![asked("orders", 0); 101];
+    let request = DescribeQuorumRequest::default().with_topics(many);
+    let response = client.call(2, &request).await;
+    let code = ErrorCode(response.error_code);
+    assert_eq!(
+        (code, response.topics.len()),
+        (ErrorCode::INVALID_REQUEST, 0)
+    );
 }
 
 /// Topic, code, partitions of a page.

@@ -168,6 +168,14 @@ fn about(tools: &mut Tools) -> Result<()> {
     for (feature, level) in [("group.version", "1"), ("transaction.version", "2")] {
         ensure!(finalized(&features, feature) == Some(level), "{features}");
     }
+    let status = tools.run("kafka-metadata-quorum", &["describe", "--status"])?;
+    for fact in ["LeaderId:               1\n", "MaxFollowerLag:         0\n"] {
+        expect(&status, &[fact])?;
+    }
+    expect(&status, &["CurrentVoters:          [{\"id\": 1,"])?;
+    let replicas = tools.run("kafka-metadata-quorum", &["describe", "--replication"])?;
+    let leader = super::table(&replicas)[1].clone();
+    ensure!(leader[0] == "1" && leader.contains(&"Leader"), "{replicas}");
     let cluster = |tools: &mut Tools, what: &str| {
         let args = [what, "--bootstrap-server", &bootstrap];
         tools
