@@ -218,7 +218,7 @@ impl Broker {
         })
     }
 
-    fn http_app(&self, ready: &Ready) -> App {
+    pub(crate) fn http_app(&self, ready: &Ready) -> App {
         App {
             cluster_id: Arc::clone(&self.cluster_id),
             links: Arc::clone(&self.links),

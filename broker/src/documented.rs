@@ -74,6 +74,7 @@ fn the_limits_have_every_api_with_its_versions() {
 #[test]
 fn the_manual_has_every_metric() {
     let sources = [
+        include_str!("http/connections.rs"),
         include_str!("http/metrics.rs"),
         include_str!("server/limits.rs"),
         include_str!("server/writer.rs"),

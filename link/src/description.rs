@@ -79,6 +79,9 @@ pub struct MirrorDescription {
     pub error: MirrorError,
     /// The same in words; empty without an error.
     pub error_detail: String,
+    /// Why the last promotion or failover since the start didn't end the mirror; `None` while one
+    /// is under way.
+    pub stop_error: Option<String>,
     /// What can be done from here: `resume`, `failover`, ….
     pub next_steps: Vec<String>,
     /// When it was created, milliseconds since the epoch.

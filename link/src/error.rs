@@ -115,6 +115,15 @@ pub enum LinkError {
         /// The group at the source.
         group: String,
     },
+    /// It was begun, and what keeps it has not let it be stored yet.
+    #[error(
+        "what was asked of '{topic}' is under way and not stored yet: the disk, or another change of \
+         its link, holds it up. It goes on: look at the mirror again"
+    )]
+    UnderWay {
+        /// The topic.
+        topic: TopicName,
+    },
     /// The state doesn't allow that: which, and what does.
     #[error("mirror '{topic}' is {status}: {reason}")]
     IllegalState {

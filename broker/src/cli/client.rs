@@ -10,19 +10,24 @@ use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body};
 
 use super::error::{CliError, CliResult};
+use crate::http::limits::Times;
 use crate::http::model::cluster::ClusterData;
 use crate::http::model::{Collection, ErrorBody};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a server's answer takes on its way.
+const MARGIN: Duration = Duration::from_secs(10);
 /// The largest answer that is read, in bytes.
 const ANSWER_MAX_BYTES: u64 = 64 << 20;
 
 /// How long an answer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// A look-up or a small change: one minute.
+    /// A look-up or a change: longer than the server takes until it says that it goes on.
     Short,
-    /// A promotion waits for the lag, a verification for the data: no limit.
+    /// A creation of any number of mirrors: the same.
+    Long,
+    /// A verification waits for the data, and says how far it is: no limit.
     Unlimited,
 }
 
@@ -55,11 +60,6 @@ impl Client {
             agent: config.into(),
             cluster: OnceCell::new(),
         })
-    }
-
-    /// A second client of the same server, for another thread.
-    pub fn another(&self) -> CliResult<Self> {
-        Client::new(&self.base)
     }
 
     /// `GET` of a path below the cluster, for example `/links`.
@@ -161,7 +161,8 @@ impl Client {
             None => Vec::new(),
         };
         let limit = match patience {
-            Patience::Short => Some(Duration::from_secs(60)),
+            Patience::Short => Some(Times::default().answer + MARGIN),
+            Patience::Long => Some(Times::default().creation + MARGIN),
             Patience::Unlimited => None,
         };
         let mut request = Request::builder().method(&method).uri(url);

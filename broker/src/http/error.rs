@@ -112,7 +112,9 @@ impl From<LinkError> for ApiError {
             | LinkError::LinkState { .. }
             | LinkError::NotPromotable { .. }
             | LinkError::PromotionAborted { .. } => Self::bad_request(message),
-            LinkError::SourceUnavailable { .. } | LinkError::ShuttingDown => {
+            LinkError::SourceUnavailable { .. }
+            | LinkError::UnderWay { .. }
+            | LinkError::ShuttingDown => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, RETRIABLE, message)
             }
             LinkError::Catalog(error) => error.into(),

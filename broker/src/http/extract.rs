@@ -2,13 +2,13 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{CONTENT_LENGTH, HOST};
+use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 
+use super::App;
 use super::error::ApiError;
-use super::{App, BODY_MAX_BYTES};
 
 /// The parameters of the path.
 pub struct Path<T>(pub T);
@@ -46,7 +46,8 @@ where
     }
 }
 
-/// A JSON body. The content type has been checked before ([`super::guard`]).
+/// A JSON body. The content type has been checked before ([`super::guard`]), and all of it has come
+/// ([`super::gate`]).
 pub struct Body<T>(pub T);
 
 impl<T, S> FromRequest<S> for Body<T>
@@ -57,7 +58,6 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        refuse_announced_size(&request)?;
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|rejection| {
@@ -70,20 +70,6 @@ where
             let message = format!("the body is not what is expected here: {error}");
             ApiError::new(StatusCode::BAD_REQUEST, 400, message)
         })
-    }
-}
-
-/// A body that says itself that it is too large is refused before any of it is read: who is still
-/// sending when the connection closes may never see the answer.
-fn refuse_announced_size(request: &Request) -> Result<(), ApiError> {
-    let announced = request.headers().get(CONTENT_LENGTH);
-    let bytes: Option<u64> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    match bytes {
-        Some(bytes) if bytes > BODY_MAX_BYTES as u64 => {
-            let message = format!("the body has {bytes} bytes, at most {BODY_MAX_BYTES} are read");
-            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, 413, message))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -370,6 +370,7 @@ mod tests {
             status_since_ms: 0,
             error: MirrorError::NoError,
             error_detail: String::new(),
+            stop_error: None,
             next_steps: Vec::new(),
             created_ms: 0,
             lag: LagSummary::of([&lag]),

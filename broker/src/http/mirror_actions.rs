@@ -2,8 +2,14 @@
 //! `:cancel-promote`.
 //!
 //! The answer is 200 with one outcome per mirror, also when some were refused: each says so itself.
-//! A promotion is answered when it is done. A client that goes away ends the waiting, not the
-//! promotion.
+//!
+//! A promotion waits for the source, so it is answered at once: the mirrors are `PENDING_STOPPED`,
+//! with their lags. `?wait=SECONDS` asks to wait for the end, [`WAIT_MAX_SECONDS`] at most; a failover
+//! waits [`FAILOVER_WAIT_SECONDS`] unless it is told otherwise. What is not over then goes on, and the
+//! mirror tells how it ended. So few clients wait at a time that others find room
+//! ([`super::limits`]): one more is answered at once.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,10 +18,13 @@ use carrick_link::description::MirrorOutcome;
 use carrick_link::manager::{MirrorAction, Selection};
 use carrick_protocol::ids::TopicName;
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query};
+use super::gate::Gate;
+use super::limits::{FAILOVER_WAIT_SECONDS, Room, WAIT_MAX_SECONDS};
 use super::links::LinkPath;
 use super::mirrors::{mirror_url, to_lags};
 use super::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
@@ -27,13 +36,58 @@ pub struct ActionQuery {
     /// Say what would happen, change nothing.
     #[serde(default)]
     validate_only: bool,
+    /// How many seconds to wait for the end of a promotion or failover.
+    wait: Option<u64>,
 }
 
 /// The handler of one action; `kind` is that of its answer.
 ///
 /// It refuses with 404 for an unknown link and 400 for a selection that makes no sense.
-pub fn on(action: MirrorAction, kind: &'static str) -> MethodRouter<App> {
-    post(move |app, base, path, query, body| act(app, base, path, query, body, action, kind))
+pub fn on(action: MirrorAction, kind: &'static str, gate: &Gate) -> MethodRouter<App> {
+    let gate = gate.clone();
+    post(move |app, base, path, query, body| async move {
+        let wait = Wait::of(action, &query, &gate)?;
+        act(app, base, path, query, body, (action, kind), wait).await
+    })
+}
+
+/// How long a request waits for the end of what it begins, and the right to.
+struct Wait {
+    time: Duration,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Wait {
+    fn of(
+        action: MirrorAction,
+        Query(query): &Query<ActionQuery>,
+        gate: &Gate,
+    ) -> Result<Self, ApiError> {
+        let (room, usual) = match action {
+            MirrorAction::Promote => (Room::Promotion, 0),
+            MirrorAction::Failover => (Room::Failover, FAILOVER_WAIT_SECONDS),
+            _ if query.wait.is_some() => {
+                return Err(ApiError::bad_request(
+                    "'wait' is of promotions and failovers",
+                ));
+            }
+            _ => (Room::Ordinary, 0),
+        };
+        let seconds = query.wait.unwrap_or(usual);
+        if seconds > WAIT_MAX_SECONDS {
+            return Err(ApiError::bad_request(format!(
+                "'wait' is {WAIT_MAX_SECONDS} seconds at most: ask for the mirrors after that"
+            )));
+        }
+        let permit = (seconds > 0).then(|| gate.wait(room)).flatten();
+        let time = permit
+            .as_ref()
+            .map_or(Duration::ZERO, |_| Duration::from_secs(seconds));
+        Ok(Wait {
+            time,
+            _permit: permit,
+        })
+    }
 }
 
 async fn act(
@@ -42,14 +96,14 @@ async fn act(
     Path(path): Path<LinkPath>,
     Query(query): Query<ActionQuery>,
     Body(body): Body<AlterMirrorsRequest>,
-    action: MirrorAction,
-    kind: &'static str,
+    (action, kind): (MirrorAction, &'static str),
+    wait: Wait,
 ) -> Result<Json<Collection<AlterMirrorData>>, ApiError> {
     let selection = to_selection(body)?;
     let dry_run = query.validate_only;
     let outcomes = app
         .links
-        .alter_mirrors(&path.link, action, selection, dry_run, None)
+        .alter_mirrors_within(&path.link, action, selection, dry_run, wait.time)
         .await?;
     let data = outcomes
         .into_iter()

@@ -142,6 +142,7 @@ fn to_data(base: &Base, mirror: &MirrorDescription) -> MirrorData {
         mirror_topic_error: name_of(&mirror.error),
         mirror_topic_error_message: (!mirror.error_detail.is_empty())
             .then(|| mirror.error_detail.clone()),
+        stop_error_message: mirror.stop_error.clone(),
         next_steps: mirror.next_steps.clone(),
         source_topic_id: mirror.source_topic_id.clone(),
         lag_summary: (&mirror.lag).into(),

@@ -3,6 +3,8 @@
 //! Invariants:
 //! - Every answer that is not a success has the body of [`model::ErrorBody`].
 //! - A web page that an operator happens to have open can do nothing here: see [`guard`].
+//! - What a client may use is bounded before it is used: see [`limits`], [`connections`], [`gate`].
+//!   Health, readiness, promotions and failovers find room whatever else is asked.
 //! - Handlers resolve, call one method of the link manager or the catalog, and map the answer. What
 //!   blocks on a disk runs on the blocking pool.
 //!
@@ -11,11 +13,14 @@
 //! [`health`] and [`metrics`].
 
 pub mod clusters;
+pub mod connections;
 pub mod error;
 pub mod extract;
+pub mod gate;
 pub mod groups;
 pub mod guard;
 pub mod health;
+pub mod limits;
 pub mod link_configs;
 pub mod links;
 pub mod metrics;
@@ -46,11 +51,10 @@ use crate::group::Coordinator;
 use crate::topic::Catalog;
 use crate::transaction;
 use error::ApiError;
+use gate::{Gate, pass};
+use limits::BODY_MAX_BYTES;
 use mirror_actions::on;
 pub use server::{HttpListeners, HttpServer};
-
-/// The largest request body, in bytes.
-pub(crate) const BODY_MAX_BYTES: usize = 1 << 20;
 
 /// What handlers reach.
 #[derive(Clone)]
@@ -92,7 +96,7 @@ impl Ready {
 }
 
 /// All routes. `loopback` is whether the listener can only be reached from this machine.
-pub fn router(app: App, loopback: bool) -> Router {
+pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
     let cluster = Router::new()
         .route("/", get(clusters::read))
         .route("/links", get(links::list).post(links::create))
@@ -117,20 +121,23 @@ pub fn router(app: App, loopback: bool) -> Router {
         )
         .route(
             "/links/{link}/mirrors:promote",
-            on(Promote, "KafkaPromoteMirror"),
+            on(Promote, "KafkaPromoteMirror", gate),
         )
         .route(
             "/links/{link}/mirrors:cancel-promote",
-            on(CancelPromotion, "KafkaCancelPromoteMirror"),
+            on(CancelPromotion, "KafkaCancelPromoteMirror", gate),
         )
         .route(
             "/links/{link}/mirrors:failover",
-            on(Failover, "KafkaFailoverMirror"),
+            on(Failover, "KafkaFailoverMirror", gate),
         )
-        .route("/links/{link}/mirrors:pause", on(Pause, "KafkaPauseMirror"))
+        .route(
+            "/links/{link}/mirrors:pause",
+            on(Pause, "KafkaPauseMirror", gate),
+        )
         .route(
             "/links/{link}/mirrors:resume",
-            on(Resume, "KafkaResumeMirror"),
+            on(Resume, "KafkaResumeMirror", gate),
         )
         .route(
             "/links/{link}/mirrors/{topic}",
@@ -148,6 +155,7 @@ pub fn router(app: App, loopback: bool) -> Router {
         .nest("/kafka/v3/clusters/{cluster_id}", cluster)
         .fallback(async || ApiError::no_such_route())
         .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .layer(from_fn_with_state(gate.clone(), pass))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(from_fn_with_state(guard::Guard { loopback }, guard::guard))
         .with_state(app)

@@ -2,21 +2,37 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
+use super::connections::{Admitted, Connections, Watched};
+use super::gate::Gate;
+use super::limits::{HEAD_MAX_BYTES, HEAD_MAX_LINES, Times};
 use super::{App, router};
 
-/// Connections at a time, per listener; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 256;
+/// How often connections are looked at whose clients may not take their answers.
+const STUCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After no connection could be accepted.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// When and how often a silent client is asked by TCP whether it is there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// How long answers under way may take once the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -51,6 +67,11 @@ impl HttpListeners {
 
     /// Serves `app`.
     pub fn serve(self, app: &App) -> HttpServer {
+        self.serve_with(app, Times::default())
+    }
+
+    pub(super) fn serve_with(self, app: &App, times: Times) -> HttpServer {
+        let gate = Gate::new(times);
         let (stop, stopped) = watch::channel(false);
         let mut server = HttpServer {
             addresses: Vec::new(),
@@ -59,18 +80,9 @@ impl HttpListeners {
         };
         for (address, listener) in self.listeners {
             server.addresses.push(address);
-            let routes = router(app.clone(), address.ip().is_loopback());
-            let listener = Limited {
-                listener,
-                permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-            };
-            let serving =
-                axum::serve(listener, routes).with_graceful_shutdown(until(stopped.clone()));
-            server.tasks.push(tokio::spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "the HTTP listener ended");
-                }
-            }));
+            let routes = router(app.clone(), &gate, address.ip().is_loopback());
+            let serving = accept(listener, routes, times, stopped.clone());
+            server.tasks.push(tokio::spawn(serving));
         }
         server
             .tasks
@@ -123,65 +135,103 @@ async fn upkeep(app: App, stopped: impl Future<Output = ()>) {
     }
 }
 
-/// A listener that takes a permit before it accepts.
-struct Limited {
+/// Accepts until it is to stop, then lets the answers under way end. Aborting it cuts them off.
+async fn accept(
     listener: TcpListener,
-    permits: Arc<Semaphore>,
-}
-
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed; without a permit the connection would only be uncounted.
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let _ = stream.set_nodelay(true);
-        (
-            Connection {
-                stream,
-                _permit: permit,
+    routes: Router,
+    times: Times,
+    stopped: watch::Receiver<bool>,
+) {
+    let connections = Connections::new(times);
+    let graceful = GracefulShutdown::new();
+    let mut running = JoinSet::new();
+    let mut looks = tokio::time::interval(STUCK_CHECK_INTERVAL);
+    let stop = until(stopped);
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            _ = looks.tick() => connections.cut_stuck(),
+            Some(_) = running.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let connection = connections.admit();
+                    let watcher = graceful.watcher();
+                    running.spawn(serve(stream, connection, routes.clone(), times, watcher));
+                }
+                Err(error) if is_the_client_s(&error) => {}
+                Err(error) => {
+                    // No file descriptor, most likely: one that only waits gives its own.
+                    let gave_way = connections.give_way();
+                    tracing::error!(%error, gave_way, "no HTTP connection can be accepted");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
             },
-            address,
-        )
+        }
     }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    drop(listener);
+    let looking = async {
+        loop {
+            looks.tick().await;
+            connections.cut_stuck();
+        }
+    };
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = looking => {}
     }
 }
 
-/// A connection that holds its permit until it is closed.
-struct Connection {
+/// Whether a connection failed before it was accepted, which says nothing of the next.
+fn is_the_client_s(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Serves one connection to its end.
+async fn serve(
     stream: TcpStream,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+    connection: Admitted,
+    routes: Router,
+    times: Times,
+    watcher: Watcher,
+) {
+    let _ = stream.set_nodelay(true);
+    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive()) {
+        tracing::debug!(%error, "an HTTP connection without keep-alive probes");
+    }
+    let slot = Arc::clone(&connection.slot);
+    let of = Arc::clone(&slot);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&of));
+        TowerToHyperService::new(routes.clone()).call(request)
+    });
+    let io = TokioIo::new(Watched::new(stream, &slot));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(times.head)
+        .max_headers(HEAD_MAX_LINES)
+        .max_header_size(HEAD_MAX_BYTES)
+        .max_buf_size(2 * HEAD_MAX_BYTES)
+        .serve_connection(io, service);
+    tokio::select! {
+        ended = watcher.watch(serving) => if let Err(error) = ended {
+            tracing::debug!(%error, "an HTTP connection ended early");
+        },
+        () = slot.cut() => {}
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
+/// Finds clients that have vanished without a word, as a machine that lost its power does.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES)
 }

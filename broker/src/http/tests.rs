@@ -1,5 +1,6 @@
 //! Handlers over a real loopback socket: two brokers in this process, one the other's source.
 
+mod limits;
 mod linking;
 
 use std::collections::BTreeMap;

@@ -57,6 +57,10 @@ pub(crate) struct Mirror {
     /// What its promotion waits for beside lag 0, if anything: the source to say all of it, or
     /// partitions to be added here.
     pub(crate) waits_for: Option<String>,
+    /// A task brings its promotion to its end.
+    pub(crate) is_pursued: bool,
+    /// Why the last promotion or failover didn't cut it; `None` while one is under way.
+    pub(crate) not_cut: Option<LinkError>,
     /// What is stored of what was last seen of its source.
     pub(crate) stored_sight: Option<SourceSight>,
 }
@@ -73,6 +77,8 @@ impl Mirror {
             missing_since_ms: None,
             is_unstored: false,
             waits_for: None,
+            is_pursued: false,
+            not_cut: None,
             stored_sight: None,
         };
         mirror.fit_statuses();
@@ -504,6 +510,9 @@ impl Inner {
         let mirror = self.mirrors.get_mut(&record.topic)?;
         if !mirror.record.is_of_same(&record) {
             return None;
+        }
+        if record.status == MirrorStatus::PendingStopped {
+            mirror.not_cut = None;
         }
         mirror.record = record;
         mirror.is_unstored = false;

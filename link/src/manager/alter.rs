@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use carrick_protocol::ids::TopicName;
 use regex::Regex;
 
 use super::word::Words;
-use super::{CancelSignal, LinkManager, MirrorAction, Selection, cut, promote, rpo, show};
+use super::{CancelSignal, LinkManager, MirrorAction, Selection, cut, promote, rpo, show, waiting};
 use crate::description::MirrorOutcome;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
@@ -42,6 +43,7 @@ impl LinkManager {
         selection: Selection,
         dry_run: bool,
         cancel: Option<CancelSignal>,
+        wait: Option<Duration>,
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
         self.refuse_when_stopping()?;
         let shared = self.shared(link)?;
@@ -66,10 +68,19 @@ impl LinkManager {
             (MirrorAction::Failover, true) => reports(&shared, &chosen, StopKind::Failover).await,
             (MirrorAction::Promote, true) => reports(&shared, &chosen, StopKind::Promote).await,
             (MirrorAction::Failover, false) => {
-                run(cut::failover(Arc::clone(&shared), topics(&chosen), false)).await?
+                let names = topics(&chosen);
+                let cutting = run(cut::failover(Arc::clone(&shared), names.clone(), false));
+                tokio::select! {
+                    // First of all it is begun, however short the wait.
+                    biased;
+                    done = cutting => done?,
+                    () = waiting::elapsed_and_stored(&shared, &names, wait) => {
+                        waiting::under_way(&shared, &names)
+                    }
+                }
             }
             (MirrorAction::Promote, false) => {
-                promote::promote(&shared, topics(&chosen), cancel).await?
+                promote::promote(&shared, topics(&chosen), cancel, wait).await?
             }
         };
         outcomes.extend(done);

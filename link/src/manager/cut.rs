@@ -20,6 +20,7 @@ use carrick_protocol::ids::TopicName;
 
 use super::alter::{Outcomes, all_failed};
 use super::rpo::{self, Draft};
+use super::waiting;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::naming::some_of;
@@ -79,6 +80,7 @@ pub(super) async fn failover(
             outcomes.extend(all_failed(&names, &error));
         }
     }
+    waiting::note(&shared, &outcomes);
     hold(&shared, &names, false);
     shared.reconcile();
     outcomes

@@ -16,11 +16,13 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod waiting;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use carrick_protocol::ids::{TopicName, TopicPartition};
 use tokio::sync::mpsc::unbounded_channel;
@@ -344,7 +346,25 @@ impl LinkManager {
         dry_run: bool,
         cancel: Option<CancelSignal>,
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
-        self.do_alter_mirrors(link, action, selection, dry_run, cancel)
+        self.do_alter_mirrors(link, action, selection, dry_run, cancel, None)
+            .await
+    }
+
+    /// The same, for one who waits no longer than `wait` for mirrors to be cut: what is under way
+    /// then goes on, and is answered as it is, `PENDING_STOPPED`. Later, [`Self::mirror`] tells how
+    /// it ended: `STOPPED`, or with a [`MirrorDescription::stop_error`].
+    ///
+    /// # Errors
+    /// As [`Self::alter_mirrors`]. A failover that is not stored after `wait` is `UnderWay`.
+    pub async fn alter_mirrors_within(
+        &self,
+        link: &str,
+        action: MirrorAction,
+        selection: Selection,
+        dry_run: bool,
+        wait: Duration,
+    ) -> Result<Vec<MirrorOutcome>, LinkError> {
+        self.do_alter_mirrors(link, action, selection, dry_run, None, Some(wait))
             .await
     }
 

@@ -13,6 +13,7 @@ use carrick_protocol::ids::TopicName;
 use super::CancelSignal;
 use super::alter::{Outcomes, all_failed, run};
 use super::cut::{self, SourceEnds};
+use super::waiting::{self, Pursuit};
 use super::word::{self, Word, Words};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
@@ -40,11 +41,12 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Promotes mirrors together: they are cut in one write once all that don't fail have reached lag
-/// 0.
+/// 0. Those that haven't after `wait` are answered as they are then, and go on.
 pub(super) async fn promote(
     shared: &Arc<LinkShared>,
     topics: Vec<TopicName>,
     cancel: Option<CancelSignal>,
+    wait: Option<Duration>,
 ) -> Result<Outcomes, LinkError> {
     if topics.is_empty() {
         return Ok(Outcomes::new());
@@ -69,14 +71,18 @@ pub(super) async fn promote(
     if waiting.is_empty() {
         return Ok(outcomes);
     }
+    waiting::forget(shared, &waiting);
     let running = run(finish(Arc::clone(shared), waiting.clone()));
     tokio::pin!(running);
     let done = tokio::select! {
+        // First of all it is begun, however short the wait.
+        biased;
         done = &mut running => done?,
         () = cancelled(cancel) => {
             give_up(shared, &waiting).await;
             running.await?
         }
+        () = waiting::elapsed(wait) => waiting::under_way(shared, &waiting),
     };
     outcomes.extend(done);
     Ok(outcomes)
@@ -169,8 +175,24 @@ async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
 }
 
-/// Waits for lag 0 and cuts. Also takes up promotions that a crash has interrupted.
-pub(super) async fn finish(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> Outcomes {
+/// Waits for lag 0 and cuts. Also takes up promotions that a crash has interrupted. What another
+/// call brings to its end is only waited for.
+pub(super) async fn finish(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> Outcomes {
+    let (pursuit, others) = Pursuit::begin(&shared, topics);
+    let mut outcomes = wait_and_cut(Arc::clone(&shared), pursuit.topics().to_vec()).await;
+    pursuit.end(&outcomes);
+    while waiting::are_pursued(&shared, &others) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    for topic in others {
+        let outcome = waiting::not_cut(&shared, &topic)
+            .map_or_else(|| still_waits(&shared, &topic).unwrap_or(Ok(None)), Err);
+        outcomes.insert(topic, outcome);
+    }
+    outcomes
+}
+
+async fn wait_and_cut(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let mut targets = None;
     let mut failed_syncs = 0;

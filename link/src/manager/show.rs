@@ -77,6 +77,7 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         status_since_ms,
         error: record.error,
         error_detail,
+        stop_error: mirror.not_cut.as_ref().map(ToString::to_string),
         next_steps: next_steps(status, mirror, inner.state),
         created_ms: record.created_ms,
         lag: LagSummary::of(&lags),

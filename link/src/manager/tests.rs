@@ -12,6 +12,7 @@ mod refusals;
 mod restarts;
 mod stops;
 mod topic_changes;
+mod waiting;
 mod wide;
 
 use std::collections::BTreeMap;

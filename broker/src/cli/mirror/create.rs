@@ -108,7 +108,7 @@ fn create_all(client: &Client, create: &Create) -> CliResult<Vec<CreateMirrorsDa
         escape(&create.link),
         create.dry_run
     );
-    let created: Collection<CreateMirrorsData> = client.post(&path, &body, Patience::Unlimited)?;
+    let created: Collection<CreateMirrorsData> = client.post(&path, &body, Patience::Long)?;
     Ok(created.data)
 }
 
@@ -349,6 +349,7 @@ mod tests {
             state_time_ms: 0,
             mirror_topic_error: "NO_ERROR".to_owned(),
             mirror_topic_error_message: None,
+            stop_error_message: None,
             next_steps: Vec::new(),
             source_topic_id: None,
             lag_summary: LagSummaryData::default(),

@@ -3,6 +3,7 @@
 pub(super) mod alter;
 mod create;
 mod report;
+mod stopping;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -391,6 +392,7 @@ mod tests {
             state_time_ms: 0,
             mirror_topic_error: "NO_ERROR".to_owned(),
             mirror_topic_error_message: None,
+            stop_error_message: None,
             next_steps: vec!["pause".to_owned(), "promote".to_owned()],
             source_topic_id: None,
             lag_summary: LagSummaryData::default(),

@@ -32,6 +32,10 @@ pub struct MirrorData {
     pub mirror_topic_error: String,
     /// The cause in words *(own)*.
     pub mirror_topic_error_message: Option<String>,
+    /// Why the last promotion or failover since the broker's start did not end the mirror *(own)*;
+    /// `null` while one is under way.
+    #[serde(default)]
+    pub stop_error_message: Option<String>,
     /// What can be done from here *(own)*.
     pub next_steps: Vec<String>,
     /// The source topic's id in Kafka's base64 form, if it has one *(own)*.
@@ -188,9 +192,11 @@ pub struct AlterMirrorData {
     pub messages_truncated: Option<i64>,
     /// Always empty.
     pub partition_level_truncation_data: Vec<()>,
-    /// Its status afterwards *(own)*; `null` when it was refused.
+    /// Its status now *(own)*: `PENDING_STOPPED` while a promotion or failover is under way; `null`
+    /// when it was refused.
     pub mirror_status: Option<String>,
-    /// What was, or with `validate_only` would be, lost *(own)*: of promote and failover.
+    /// What was, or with `validate_only` would be, lost *(own)*: of promote and failover, once it is
+    /// over.
     pub report: Option<RpoReport>,
 }
 

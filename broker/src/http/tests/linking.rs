@@ -4,7 +4,7 @@
 use super::*;
 
 /// A source with topics `a`, `b` and `other`, and a broker that mirrors them over the link `west`.
-async fn mirroring() -> (Rig, Rig) {
+pub(super) async fn mirroring() -> (Rig, Rig) {
     let (source, rig) = (Rig::start().await, Rig::start().await);
     let body = json!({"configs": [{"name": "bootstrap.servers", "value": source.bootstrap()}]});
     let (status, answer) = rig.call("POST", "/links?link_name=west", Some(body)).await;
@@ -27,7 +27,7 @@ fn names(answer: &Value) -> Vec<&str> {
         .collect()
 }
 
-async fn stop(source: Rig, rig: Rig) {
+pub(super) async fn stop(source: Rig, rig: Rig) {
     source.running.shutdown().await;
     rig.running.shutdown().await;
 }

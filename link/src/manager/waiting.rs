@@ -1,0 +1,149 @@
+//! Who brings promotions to their end, and who waits for that.
+//!
+//! A promotion goes on until its mirror is cut, given up or refused, whether or not anybody waits
+//! for it. Invariant: one task at a time does that for a mirror ([`Pursuit`]). Whoever asks for the
+//! same promotion again waits for that task, so that asking costs nothing however often it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carrick_protocol::ids::TopicName;
+
+use super::alter::Outcomes;
+use crate::error::LinkError;
+use crate::link::shared::LinkShared;
+use crate::state::MirrorStatus;
+
+/// How long the answer to a failover may wait for that to be stored.
+const STORING_MAX: Duration = Duration::from_secs(5);
+
+/// How often is looked whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The right to bring some promotions to their end; given back when dropped.
+pub(super) struct Pursuit {
+    shared: Arc<LinkShared>,
+    topics: Vec<TopicName>,
+}
+
+impl Pursuit {
+    /// Takes on those of `topics` that nobody has taken on; the others are the second value.
+    pub(super) fn begin(
+        shared: &Arc<LinkShared>,
+        topics: Vec<TopicName>,
+    ) -> (Self, Vec<TopicName>) {
+        let mut inner = shared.inner();
+        let (topics, others) = topics.into_iter().partition(|topic| {
+            let mirror = inner.mirrors.get_mut(topic);
+            mirror.is_none_or(|mirror| !std::mem::replace(&mut mirror.is_pursued, true))
+        });
+        drop(inner);
+        let shared = Arc::clone(shared);
+        (Self { shared, topics }, others)
+    }
+
+    pub(super) fn topics(&self) -> &[TopicName] {
+        &self.topics
+    }
+
+    /// Shows how it ended.
+    pub(super) fn end(self, outcomes: &Outcomes) {
+        note(&self.shared, outcomes);
+    }
+}
+
+impl Drop for Pursuit {
+    fn drop(&mut self) {
+        let mut inner = self.shared.inner();
+        for topic in &self.topics {
+            if let Some(mirror) = inner.mirrors.get_mut(topic) {
+                mirror.is_pursued = false;
+            }
+        }
+    }
+}
+
+/// Whether a task brings one of these to its end.
+pub(super) fn are_pursued(shared: &LinkShared, topics: &[TopicName]) -> bool {
+    let inner = shared.inner();
+    let mut mirrors = topics.iter().filter_map(|topic| inner.mirrors.get(topic));
+    mirrors.any(|mirror| mirror.is_pursued)
+}
+
+/// Shows why mirrors were not cut.
+pub(super) fn note(shared: &LinkShared, outcomes: &Outcomes) {
+    let mut inner = shared.inner();
+    for (topic, outcome) in outcomes {
+        if let Some(mirror) = inner.mirrors.get_mut(topic) {
+            mirror.not_cut = outcome.as_ref().err().cloned();
+        }
+    }
+}
+
+/// Forgets why they were not cut: it is tried again.
+pub(super) fn forget(shared: &LinkShared, topics: &[TopicName]) {
+    let mut inner = shared.inner();
+    for topic in topics {
+        if let Some(mirror) = inner.mirrors.get_mut(topic) {
+            mirror.not_cut = None;
+        }
+    }
+}
+
+/// Why the last attempt didn't cut it.
+pub(super) fn not_cut(shared: &LinkShared, topic: &TopicName) -> Option<LinkError> {
+    shared.inner().mirrors.get(topic)?.not_cut.clone()
+}
+
+/// Returns after `wait`; never, if that is without limit.
+pub(super) async fn elapsed(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns after `wait`, when the stop of all of these is stored; that it isn't is waited for
+/// [`STORING_MAX`].
+pub(super) async fn elapsed_and_stored(
+    shared: &LinkShared,
+    topics: &[TopicName],
+    wait: Option<Duration>,
+) {
+    elapsed(wait).await;
+    let is_stored = || {
+        let inner = shared.inner();
+        let mut mirrors = topics.iter().filter_map(|topic| inner.mirrors.get(topic));
+        mirrors.all(|mirror| is_stopping(mirror.record.status))
+    };
+    let stored = async {
+        while !is_stored() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    // Whether or not it is, what is known then is the answer.
+    let _ = tokio::time::timeout(STORING_MAX, stored).await;
+}
+
+fn is_stopping(status: MirrorStatus) -> bool {
+    matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped)
+}
+
+/// The outcomes of what goes on while nobody waits for it any more.
+pub(super) fn under_way(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
+    let inner = shared.inner();
+    let outcome = |topic: &TopicName| {
+        let Some(mirror) = inner.mirrors.get(topic) else {
+            return Err(LinkError::NotAMirror(topic.to_string()));
+        };
+        match &mirror.not_cut {
+            Some(error) => Err(error.clone()),
+            None if is_stopping(mirror.record.status) => Ok(None),
+            None => Err(LinkError::UnderWay {
+                topic: topic.clone(),
+            }),
+        }
+    };
+    let outcomes = topics.iter().map(|topic| (topic.clone(), outcome(topic)));
+    outcomes.collect()
+}
