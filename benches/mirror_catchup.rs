@@ -1,7 +1,8 @@
 //! How fast does a mirror catch up with a source that is far ahead, and what does it cost? Next to it, from the same
 //! source in the same run: the topic fetched over one connection and thrown away.
 //!
-//! `MIRROR_CATCHUP_MB` (1024) sets the topic's size.
+//! Prints every round; the median is what counts. Each round mirrors into a new data folder. `MIRROR_CATCHUP_MB` (1024) sets the
+//! topic's size, `MIRROR_CATCHUP_ROUNDS` (5) how often.
 
 use std::time::{Duration, Instant};
 
@@ -24,17 +25,19 @@ struct Figure {
 }
 
 fn main() -> Result<()> {
-    let megabytes: u64 = std::env::var("MIRROR_CATCHUP_MB").map_or(Ok(1024), |v| v.parse())?;
+    let number = |name: &str, default| std::env::var(name).map_or(Ok(default), |v| v.parse());
+    let megabytes: u64 = number("MIRROR_CATCHUP_MB", 1024)?;
+    let rounds = number("MIRROR_CATCHUP_ROUNDS", 5)?.max(1);
     let kafka = Kafka::start()?;
     let ends = fill(&kafka, megabytes)?;
     // The first read warms the page cache for both.
     fetch_and_discard(&kafka.address(1), TOPIC, &ends)?;
-    let mut figures = Vec::new();
-    for _ in 0..2 {
-        figures.push(raw(&kafka, &ends)?);
-        figures.push(mirror(&kafka, &ends)?);
+    let (mut raws, mut mirrors) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        raws.push(raw(&kafka, &ends)?);
+        mirrors.push(mirror(&kafka, &ends)?);
     }
-    report(&figures)
+    report(&raws, &mirrors)
 }
 
 fn fill(kafka: &Kafka, megabytes: u64) -> Result<Vec<i64>> {
@@ -89,36 +92,55 @@ fn mirror(kafka: &Kafka, ends: &[i64]) -> Result<Figure> {
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn report(figures: &[Figure]) -> Result<()> {
+fn report(raws: &[Figure], mirrors: &[Figure]) -> Result<()> {
     println!(
         "{:<24}{:>9}{:>9}{:>9}{:>12}",
         "", "seconds", "MiB/s", "CPU s", "CPU s/GiB"
     );
-    for f in figures {
-        let mib = f.bytes as f64 / MIB;
-        println!(
-            "{:<24}{:>9.2}{:>9.0}{:>9.2}{:>12.2}",
-            f.name,
-            f.seconds,
-            mib / f.seconds,
-            f.cpu_seconds,
-            f.cpu_seconds / (mib / 1024.0)
-        );
+    for (raw, mirror) in raws.iter().zip(mirrors) {
+        raw.print();
+        mirror.print();
+        let percent = raw.seconds / mirror.seconds * 100.0;
+        println!("{percent:>22.0} % of the raw rate");
     }
+    let bytes = raws[0].bytes;
     ensure!(
-        figures.iter().all(|f| f.bytes == figures[0].bytes),
+        raws.iter().chain(mirrors).all(|f| f.bytes == bytes),
         "stored bytes are not the source's"
     );
-    let best = |name: &str| {
-        let of_name = figures.iter().filter(|f| f.name == name).map(|f| f.seconds);
-        of_name.fold(f64::INFINITY, f64::min)
-    };
-    let ratio = best(figures[0].name) / best(figures[1].name);
+    let seconds = |figures: &[Figure]| median(figures.iter().map(|f| f.seconds));
     println!(
-        "stored bytes = source bytes = {}; best against best: {:.0} % of the raw rate",
-        figures[0].bytes,
-        ratio * 100.0
+        "stored bytes = source bytes = {bytes}; medians: {:.0} % of the raw rate, {:.2} CPU s/GiB",
+        seconds(raws) / seconds(mirrors) * 100.0,
+        median(mirrors.iter().map(Figure::cpu_seconds_per_gib)),
     );
     Ok(())
+}
+
+impl Figure {
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn mib(&self) -> f64 {
+        self.bytes as f64 / MIB
+    }
+
+    fn cpu_seconds_per_gib(&self) -> f64 {
+        self.cpu_seconds / (self.mib() / 1024.0)
+    }
+
+    fn print(&self) {
+        println!(
+            "{:<24}{:>9.2}{:>9.0}{:>9.2}{:>12.2}",
+            self.name,
+            self.seconds,
+            self.mib() / self.seconds,
+            self.cpu_seconds,
+            self.cpu_seconds_per_gib(),
+        );
+    }
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }

@@ -3,7 +3,8 @@
 //! The link declares these traits, the broker implements them; [`crate::testing::contract`] is the
 //! suite that every implementation must pass. All are synchronous and object safe. The link calls
 //! them from its own tasks: the methods of [`MirrorPartition`] on the async threads (they must not
-//! wait for a disk), all others, which may write metadata durably, from blocking threads.
+//! wait for a disk; a truncation may, away from those threads, and a few run at once), all others,
+//! which may write metadata durably, from blocking threads.
 //!
 //! Invariants that an implementation keeps:
 //! - A [`Lease`] is the right to write to a mirror partition. Whether it still holds is decided
@@ -107,7 +108,7 @@ pub trait MirrorPartition: Send {
     fn skip_to(&mut self, end: Offset) -> Result<(), TargetError>;
 
     /// Moves the log start forward, into a batch if need be. `NonMonotonic` if above the end; no
-    /// effect if not above the present start.
+    /// effect if not above the present start. Durable with the next flush.
     fn trim_to(&mut self, log_start: Offset) -> Result<(), TargetError>;
 
     /// Removes everything at and above `end`, which the source has proven to be no longer part of

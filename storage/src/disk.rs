@@ -27,7 +27,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use carrick_protocol::ids::{TopicName, TopicPartition};
 pub use error::DiskError;
 use error::io_error;
-pub use files::{Space, allocate, atomic_write, fsync_dir, space};
+#[cfg(test)]
+pub(crate) use files::tests::syncs;
+pub use files::{Space, atomic_write, fsync_dir, space};
+pub(crate) use files::{sync_all, sync_data, writes_in_place};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 

@@ -153,8 +153,8 @@ fn left(dir: &Path, end: i64) -> Result<Vec<Left>> {
     Ok(left)
 }
 
-/// `kafka-dump-log` reads the cleaned segments and their indexes, and complains about none. The active segment ends in
-/// reserved zeros, which it does not know.
+/// `kafka-dump-log` reads the cleaned segments and their indexes, and complains about none. The active segment has no
+/// indexes on the disk yet.
 fn check_with_kafkas_own_tool(dir: &Path, active: i64) -> Result<()> {
     let tool = "org.apache.kafka.tools.DumpLogSegments";
     let files = |extension: &str| -> Result<Vec<String>> {

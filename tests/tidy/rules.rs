@@ -162,6 +162,16 @@ pub const RULES: &[Rule] = &[
         breaking_example: ("storage/src/a.rs", "use tokio::fs;\n"),
     },
     Rule {
+        name: "storage waits for the disk through disk::sync_data and disk::sync_all",
+        why: "tests count there who waits: an append must not",
+        about: |path| in_crate(path, "storage/src") && path != "storage/src/disk/files.rs",
+        broken_lines: |text| {
+            let names = [".sync_data()", ".sync_all()", "fdatasync"];
+            lines_where(text, |l| names.iter().any(|n| code(l).contains(n)))
+        },
+        breaking_example: ("storage/src/a.rs", "file.sync_all()?;\n"),
+    },
+    Rule {
         name: "storage knows batches and keyspaces, not who uses them",
         why: "groups, consumers, mirrors and promotion belong above it",
         about: |path| in_crate(path, "storage/src"),

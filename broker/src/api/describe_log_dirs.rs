@@ -1,8 +1,8 @@
 //! DescribeLogDirs (key 35), versions 1–4 (KIP-113).
 //!
 //! The one data folder, and the sizes of the partitions in it: all of them, or those that are asked
-//! for (ones that don't exist are left out, as in Kafka, and offline ones). Sizes are bytes of batches; what is
-//! reserved for the active segments beyond them is not counted.
+//! for (ones that don't exist are left out, as in Kafka, and offline ones). Sizes are bytes of
+//! batches.
 //!
 //! - The offset lag is 0: there is no other replica to lag behind, and no future one.
 //! - v3: an error code for the whole. v4 (KIP-827): size of the file system, and what is free.

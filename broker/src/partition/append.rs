@@ -72,6 +72,8 @@ struct Placed {
     appended: Appended,
     end: Offset,
     is_new: bool,
+    /// Whether readers may see it before it is on the disk.
+    is_seen: bool,
 }
 
 impl Partition {
@@ -102,18 +104,20 @@ impl Partition {
             .map_err(|error| self.read_only_error().unwrap_or(error))?;
         let stamp = config.log_append_time.then_some(now_ms);
         let placed = self.writing(|log| {
-            let placed = self.place(log, &checked, stamp, now_ms)?;
-            if placed.is_new && config.flush != FlushPolicy::BeforeAck {
-                log.set_high_watermark(placed.end);
-            }
+            let mut placed = self.place(log, &checked, stamp, now_ms)?;
+            placed.is_seen = self.show_at_once(log, config.flush);
             Ok(placed)
         })?;
         match config.flush {
             FlushPolicy::BeforeAck => Ok(self.flush_produced(&placed)),
             FlushPolicy::Background { messages, ms } => {
-                if placed.is_new {
-                    self.watchers.wake();
-                    self.flush_later(checked.records(), messages, ms);
+                match placed.is_new {
+                    true if placed.is_seen => {
+                        self.watchers.wake();
+                        self.flush_later(checked.records(), messages, ms);
+                    }
+                    true => self.flush_now(None),
+                    false => {}
                 }
                 Ok(Produced::Done(placed.appended))
             }
@@ -148,6 +152,7 @@ impl Partition {
                 appended,
                 end: last_offset.next(),
                 is_new: false,
+                is_seen: false,
             });
         }
         let placement = Placement::Next {
@@ -164,6 +169,7 @@ impl Partition {
             appended,
             end: done.next_offset,
             is_new: true,
+            is_seen: false,
         })
     }
 

@@ -139,7 +139,7 @@ fn stored<'a>(
 }
 
 /// Does what takes long; the connections of this thread are served by another one meanwhile.
-fn unhurried<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn unhurried<T>(work: impl FnOnce() -> T) -> T {
     let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
     match flavor {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use carrick_protocol::ids::Offset;
-use carrick_storage::log::LogError;
+use carrick_storage::log::{Log, LogError};
 use tokio::sync::oneshot;
 
 use super::{Mode, Partition, PartitionError};
@@ -21,6 +21,8 @@ pub(super) struct Schedule {
     is_timed: AtomicBool,
     /// Records since the last flush that was asked for.
     records: AtomicI64,
+    /// The log start moved: once that is on the disk, segments below it go.
+    pub(super) is_trimmed: AtomicBool,
 }
 
 impl Partition {
@@ -81,9 +83,14 @@ impl Partition {
 
     /// Everything below `durable_end` is on disk. A mirror's high watermark follows its source.
     fn flushed(&self, durable_end: Offset) {
-        if self.snapshot().high_watermark() >= durable_end
-            || self.config().flush != FlushPolicy::BeforeAck
-        {
+        self.delete_below_start();
+        let flush = self.config().flush;
+        let snapshot = self.snapshot();
+        let bound = match flush {
+            FlushPolicy::BeforeAck => durable_end,
+            FlushPolicy::Background { .. } => snapshot.end(),
+        };
+        if snapshot.high_watermark() >= bound {
             return;
         }
         let mut core = self.core.lock();
@@ -92,13 +99,37 @@ impl Partition {
         }
         if let Some(log) = &mut core.log {
             log.set_high_watermark(durable_end);
+            self.show_at_once(log, flush);
         }
         drop(core);
         self.watchers.wake();
     }
 
+    /// Shows readers all of the log where they need not wait for the disk. False if they must:
+    /// always, or because a crash of the machine now could not be found out later.
+    pub(super) fn show_at_once(&self, log: &mut Log, flush: FlushPolicy) -> bool {
+        let shows = flush != FlushPolicy::BeforeAck && log.crash_would_show();
+        if shows {
+            log.set_high_watermark(log.end());
+        }
+        shows
+    }
+
+    /// Deletes the segments below a log start that is on the disk by now.
+    fn delete_below_start(&self) {
+        if !self.schedule.is_trimmed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(log) = &mut self.core.lock().log
+            && !log.delete_below_start()
+        {
+            // It moved again: after the next flush.
+            self.schedule.is_trimmed.store(true, Ordering::Release);
+        }
+    }
+
     /// What couldn't be flushed may be lost: nothing more is taken on top of it.
-    fn flush_failed(&self, error: &LogError) {
+    pub(super) fn flush_failed(&self, error: &LogError) {
         let mut core = self.core.lock();
         if core.mode != Mode::Closed {
             self.note_failure(&mut core.mode, &PartitionError::Log(error.clone()));

@@ -8,7 +8,6 @@ use carrick_storage::log::Placement;
 use tokio::sync::oneshot;
 
 use super::{Appended, Partition, PartitionError, Pending};
-use crate::topic::config::FlushPolicy;
 
 /// A marker to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +43,8 @@ impl Partition {
             marker.coordinator_epoch,
             now_ms,
         );
-        let is_seen_at_once = self.config().flush != FlushPolicy::BeforeAck;
-        let appended = self.writing(|log| {
+        let flush = self.config().flush;
+        let (appended, is_seen) = self.writing(|log| {
             log.producers().check_marker(
                 marker.producer_id,
                 marker.producer_epoch,
@@ -57,16 +56,14 @@ impl Partition {
                 log_append_time_ms: None,
             };
             let done = log.append(&batch, placement, now_ms)?;
-            if is_seen_at_once {
-                log.set_high_watermark(done.next_offset);
-            }
-            Ok(Appended {
+            let appended = Appended {
                 base_offset: done.first_offset,
                 log_append_time_ms: NO_TIMESTAMP,
                 log_start: log.start(),
-            })
+            };
+            Ok((appended, self.show_at_once(log, flush)))
         })?;
-        if is_seen_at_once {
+        if is_seen {
             self.watchers.wake();
         }
         let (told, durable) = oneshot::channel();

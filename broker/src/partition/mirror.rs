@@ -1,6 +1,7 @@
 //! The link's doors into the log: `Placement::Exact`. Each checks the lease under the lock.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use carrick_link::ports::Lease;
@@ -8,6 +9,7 @@ use carrick_protocol::batch::Batches;
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 use carrick_storage::log::{Log, LogError, Placement};
 
+use super::checked::unhurried;
 use super::flushing::MIRROR_FLUSH_MS;
 use super::{Core, Mode, Partition, PartitionError, let_go};
 use crate::clock;
@@ -67,13 +69,14 @@ impl Partition {
         batches: &Bytes,
         source_high_watermark: Offset,
     ) -> Result<Offset, PartitionError> {
-        let end = self.mirroring(lease, |log| {
+        let (end, deleted) = self.mirroring(lease, |log| {
             let last = self.check_epochs(batches)?;
             let appended = log.append(batches, Placement::Exact, clock::now_ms())?;
             log.set_high_watermark(source_high_watermark);
             self.raise_leader_epoch(last);
-            Ok(appended.next_offset)
+            Ok((appended.next_offset, log.take_deleted()))
         })?;
+        let_go(deleted);
         self.watchers.wake();
         self.flush_later(0, None, Some(MIRROR_FLUSH_MS));
         Ok(end)
@@ -110,12 +113,18 @@ impl Partition {
         })
     }
 
-    /// Moves the log start to the source's. No effect when it is there already.
+    /// Moves the log start to the source's. No effect when it is there already. Does not wait for
+    /// the disk: what lies below goes after the next flush. A crash of the machine may take it back
+    /// until then, and the source tells it again.
     ///
     /// # Errors
     /// `Log` with `NonMonotonic` past the end; as `mirror_append` otherwise.
-    pub fn mirror_trim_to(&self, lease: &Lease, log_start: Offset) -> Result<(), PartitionError> {
-        let deleted = self.mirroring(lease, |log| {
+    pub fn mirror_trim_to(
+        self: &Arc<Self>,
+        lease: &Lease,
+        log_start: Offset,
+    ) -> Result<(), PartitionError> {
+        let moved = self.mirroring(lease, |log| {
             if log_start > log.end() {
                 let error = LogError::NonMonotonic {
                     found: log_start,
@@ -123,29 +132,33 @@ impl Partition {
                 };
                 return Err(error.into());
             }
-            if log_start > log.start() {
-                log.advance_log_start(log_start)?;
-            }
-            Ok(log.take_deleted())
+            let before = log.start();
+            Ok(log.move_log_start(log_start)? > before)
         })?;
-        self.watchers.wake();
-        let_go(deleted);
+        if moved {
+            self.watchers.wake();
+            self.schedule.is_trimmed.store(true, Ordering::Release);
+            self.flush_later(0, None, Some(MIRROR_FLUSH_MS));
+        }
         Ok(())
     }
 
     /// Cuts the log's end back to `end`, which the source has proven diverged. At or below the log
-    /// start, the log is emptied and starts there.
+    /// start, the log is emptied and starts there. Waits for the disk, away from the connections
+    /// that this thread serves.
     ///
     /// # Errors
     /// As `mirror_append`.
     pub fn mirror_truncate_to(&self, lease: &Lease, end: Offset) -> Result<(), PartitionError> {
-        self.mirroring(lease, |log| {
-            if end <= log.start() && end < log.end() {
-                log.truncate_fully_and_start_at(end)?;
-            } else if end < log.end() {
-                log.truncate_to(end)?;
-            }
-            Ok(())
+        unhurried(|| {
+            self.mirroring(lease, |log| {
+                if end <= log.start() && end < log.end() {
+                    log.truncate_fully_and_start_at(end)?;
+                } else if end < log.end() {
+                    log.truncate_to(end)?;
+                }
+                Ok(())
+            })
         })?;
         self.watchers.wake();
         Ok(())

@@ -34,7 +34,6 @@ use carrick_storage::log::{Deleted, FlushHandle, Log, LogError, LogReader, Recov
 use parking_lot::Mutex;
 
 use crate::topic::TopicConfig;
-use crate::topic::config::FlushPolicy;
 
 pub use append::{Admission, Appended, Pending, Produced};
 pub use cut::Cut;
@@ -247,8 +246,7 @@ impl Partition {
         };
         log.set_config(config.log);
         // Nobody waits for the disk any more: not those either who produced under the old config.
-        if *mode == Mode::Writable && config.flush != FlushPolicy::BeforeAck {
-            log.set_high_watermark(log.end());
+        if *mode == Mode::Writable && self.show_at_once(log, config.flush) {
             drop(core);
             self.watchers.wake();
         }
@@ -274,7 +272,7 @@ impl Partition {
     /// `ReadOnlyMirror` on a mirror, `CompactedOnly`, `OutOfRange` past the high watermark.
     pub fn delete_records(&self, to: Option<Offset>) -> Result<Offset, PartitionError> {
         let config = self.config();
-        let (log_start, deleted) = self.writing(|log| {
+        let log_start = self.writing(|log| {
             if !config.delete {
                 let partition = self.id.to_string();
                 return Err(PartitionError::CompactedOnly { partition });
@@ -289,11 +287,30 @@ impl Partition {
                     end: high_watermark,
                 });
             }
-            Ok((log.advance_log_start(to)?, log.take_deleted()))
+            Ok(log.move_log_start(to)?)
         })?;
         self.watchers.wake();
-        let_go(deleted);
+        self.finish_trim()?;
         Ok(log_start)
+    }
+
+    /// Makes a log start durable that moved, without the lock, and deletes what lies below it.
+    fn finish_trim(&self) -> Result<(), LogError> {
+        let Some(flush) = &self.flush else {
+            return Ok(());
+        };
+        flush
+            .flush()
+            .inspect_err(|error| self.flush_failed(error))?;
+        let deleted = match &mut self.core.lock().log {
+            Some(log) => {
+                log.delete_below_start();
+                log.take_deleted()
+            }
+            None => Deleted::default(),
+        };
+        let_go(deleted);
+        Ok(())
     }
 
     /// Deletes what retention lets go, unless a link decides about it. Blocks on disk.
@@ -310,14 +327,15 @@ impl Partition {
             return Ok(());
         };
         let before = log.start();
-        let applied = log.apply_retention(now_ms);
+        let after = log.apply_retention(now_ms)?;
+        log.close_idle_file();
         let deleted = log.take_deleted();
         drop(core);
         let_go(deleted);
-        let after = applied?;
         if after > before {
             tracing::info!(partition = %self.id, log_start = %after, "retention deleted records");
             self.watchers.wake();
+            self.finish_trim()?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 mod codecs;
+mod disk;
 
 use super::*;
 use crate::api::error::partition_code;

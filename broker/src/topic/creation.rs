@@ -195,16 +195,26 @@ impl Catalog {
     ) -> Result<Arc<Partition>, TopicError> {
         remove(self.data_dir.retire(&id)?);
         let dir = self.data_dir.partition_dir(&id);
-        let (partition, _) = Partition::open(Opening {
-            id,
+        let opened = Partition::open(Opening {
+            id: id.clone(),
             dir: &dir,
             config: Arc::clone(config),
             leader_epoch: LeaderEpoch(0),
             is_mirror,
             flusher: Arc::clone(&self.flusher),
             now_ms: clock::now_ms(),
-        })?;
-        Ok(partition)
+        });
+        match opened {
+            Ok((partition, _)) => Ok(partition),
+            Err(error) => {
+                // Half of it may be there. What cannot be removed now goes before the next topic
+                // of that name.
+                if let Ok(retired) = self.data_dir.retire(&id) {
+                    remove(retired);
+                }
+                Err(error.into())
+            }
+        }
     }
 }
 

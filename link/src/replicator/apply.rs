@@ -148,6 +148,14 @@ impl Machine {
         }
     }
 
+    /// Whether the event that is waited for may cut the log.
+    pub(crate) fn may_truncate(&self) -> bool {
+        let Phase::Waiting(next) = self.phase else {
+            return false;
+        };
+        matches!(next, Next::Range | Next::EpochEnd | Next::Cut { .. })
+    }
+
     fn on_connected(&mut self, fetch_version: i16) -> Effects {
         self.fetch_version = fetch_version;
         if fetch_version < FETCH_VERSION_WITH_DIVERGENCE && self.last_epoch() != LeaderEpoch::NONE {

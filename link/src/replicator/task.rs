@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::apply::Machine;
 use super::lag::StatusCell;
@@ -21,6 +21,9 @@ use crate::state::MirrorError;
 /// Longest wait for a probe's answer, milliseconds: long enough for a source that must fetch from
 /// tiered storage first.
 const PROBE_WAIT_MS: u32 = 5_000;
+
+/// Truncations at once, of all links: each waits for the disk on a thread of its own.
+static TRUNCATIONS: Semaphore = Semaphore::const_new(8);
 
 /// Names slots: every one has its own for the life of the process.
 static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
@@ -130,6 +133,10 @@ impl Task {
                 message = self.setup.messages.recv() => message,
                 outcome = waiting => {
                     self.waiting = None;
+                    let _turn = match self.setup.machine.may_truncate() {
+                        true => TRUNCATIONS.acquire().await.ok(),
+                        false => None,
+                    };
                     let effects = self.setup.machine.apply(Event::Waited(outcome));
                     return self.perform(effects);
                 }

@@ -30,7 +30,7 @@ pub use header::{
     Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC_V2, NO_PRODUCER_EPOCH,
     NO_SEQUENCE, NO_TIMESTAMP, TimestampType,
 };
-pub use patch::{set_base_offset, set_leader_epoch, set_log_append_time, set_max_timestamp};
+pub use patch::{header_in_log, set_base_offset, set_leader_epoch, set_max_timestamp};
 pub use records::{RecordHeader, RecordView, Records, records};
 pub use rewrite::{Kept, StoredRecord, Unpacked, emptied};
 pub use scan::find_record;

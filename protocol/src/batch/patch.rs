@@ -1,4 +1,4 @@
-//! Changes a broker makes to a batch in place.
+//! Changes a broker makes to a batch: in place, or to a copy of its header.
 //!
 //! Base offset and leader epoch lie outside the CRC; a change of timestamps recomputes it.
 
@@ -26,15 +26,6 @@ pub fn set_leader_epoch(batch: &mut [u8], epoch: LeaderEpoch) {
     batch[EPOCH_AT..EPOCH_AT + 4].copy_from_slice(&epoch.0.to_be_bytes());
 }
 
-/// Stamps exactly one batch with the broker's time (`message.timestamp.type=LogAppendTime`):
-/// attribute bit, max timestamp, CRC. Records keep their deltas, readers ignore them.
-///
-/// # Panics
-/// When `batch` is shorter than a header: the caller has parsed it.
-pub fn set_log_append_time(batch: &mut [u8], now_ms: i64) {
-    set_max_timestamp(batch, TimestampType::LogAppendTime, now_ms);
-}
-
 /// Sets timestamp type and max timestamp of exactly one batch and recomputes its CRC
 /// (`DefaultRecordBatch.setMaxTimestamp`).
 ///
@@ -42,13 +33,44 @@ pub fn set_log_append_time(batch: &mut [u8], now_ms: i64) {
 /// When `batch` is shorter than a header: the caller has parsed it.
 pub fn set_max_timestamp(batch: &mut [u8], kind: TimestampType, max_timestamp_ms: i64) {
     assert!(batch.len() >= HEADER_BYTES, "a batch has at least a header");
-    let mut bits = i16::from_be_bytes([batch[ATTRIBUTES_AT], batch[ATTRIBUTES_AT + 1]]);
+    put_max_timestamp(batch, kind, max_timestamp_ms);
+    let crc = crc_of(batch);
+    batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// The header that exactly one `batch` gets in the log of a leader. The batch stays as it is: the
+/// log holds this header and the batch's bytes after its own.
+///
+/// A `log_append_time_ms` stamps it with the broker's time
+/// (`message.timestamp.type=LogAppendTime`). Records keep their deltas, readers ignore them.
+///
+/// # Panics
+/// When `batch` is shorter than a header: the caller has parsed it.
+pub fn header_in_log(
+    batch: &[u8],
+    base: Offset,
+    epoch: LeaderEpoch,
+    log_append_time_ms: Option<i64>,
+) -> [u8; HEADER_BYTES] {
+    let mut head = [0; HEADER_BYTES];
+    head.copy_from_slice(&batch[..HEADER_BYTES]);
+    set_base_offset(&mut head, base);
+    set_leader_epoch(&mut head, epoch);
+    if let Some(now_ms) = log_append_time_ms {
+        put_max_timestamp(&mut head, TimestampType::LogAppendTime, now_ms);
+        let crc = crc32c::crc32c_append(crc_of(&head), &batch[HEADER_BYTES..]);
+        head[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+    }
+    head
+}
+
+/// Sets timestamp type and max timestamp; the CRC is wrong afterwards.
+fn put_max_timestamp(head: &mut [u8], kind: TimestampType, max_timestamp_ms: i64) {
+    let mut bits = i16::from_be_bytes([head[ATTRIBUTES_AT], head[ATTRIBUTES_AT + 1]]);
     match kind {
         TimestampType::CreateTime => bits &= !Attributes::LOG_APPEND_TIME,
         TimestampType::LogAppendTime => bits |= Attributes::LOG_APPEND_TIME,
     }
-    batch[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&bits.to_be_bytes());
-    batch[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&max_timestamp_ms.to_be_bytes());
-    let crc = crc_of(batch);
-    batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+    head[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&bits.to_be_bytes());
+    head[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&max_timestamp_ms.to_be_bytes());
 }

@@ -252,7 +252,7 @@ fn a_run_that_goes_back_is_refused() {
 #[test]
 fn log_append_time_holds_for_every_record() {
     let mut bytes = batch(0, 0, 3);
-    set_log_append_time(&mut bytes, 77);
+    set_max_timestamp(&mut bytes, TimestampType::LogAppendTime, 77);
     let stamped = parsed(&bytes);
     stamped.verify_crc().unwrap();
     assert_eq!(
@@ -591,6 +591,24 @@ proptest! {
         prop_assert_eq!(patched.header.base_offset, Offset(base));
         prop_assert_eq!(patched.header.leader_epoch, LeaderEpoch(epoch));
         prop_assert_eq!(patched.body(), &build(Compression::None, &recs)[HEADER_BYTES..]);
+    }
+
+    #[test]
+    fn a_header_for_the_log_is_that_of_the_batch_patched_in_place(
+        base in 0i64..i64::MAX / 2,
+        epoch in any::<i32>(),
+        time_ms in proptest::option::of(0i64..1 << 50),
+        recs in recs(),
+    ) {
+        let given = build(Compression::None, &recs);
+        let head = header_in_log(&given, Offset(base), LeaderEpoch(epoch), time_ms);
+        let mut patched = BytesMut::from(&given[..]);
+        set_base_offset(&mut patched, Offset(base));
+        set_leader_epoch(&mut patched, LeaderEpoch(epoch));
+        if let Some(time_ms) = time_ms {
+            set_max_timestamp(&mut patched, TimestampType::LogAppendTime, time_ms);
+        }
+        prop_assert_eq!(&[&head, &given[HEADER_BYTES..]].concat(), &patched.to_vec());
     }
 
     #[test]

@@ -22,12 +22,10 @@ pub enum DiskError {
         source: io::Error,
     },
     /// The file system is full (or the quota used up).
-    #[error("no space left on device for {bytes} bytes of {}", .path.display())]
+    #[error("no space left on device for {}", .path.display())]
     NoSpace {
         /// The file that should have grown.
         path: PathBuf,
-        /// How many bytes were asked for; 0 if not known.
-        bytes: u64,
     },
     /// Another process holds the data folder.
     #[error("data folder {} is in use by another process", .path.display())]
@@ -79,7 +77,6 @@ pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Err
     move |source| match Errno::from_io_error(&source) {
         Some(Errno::NOSPC | Errno::DQUOT) => DiskError::NoSpace {
             path: path.to_owned(),
-            bytes: 0,
         },
         _ => DiskError::Io {
             action,
@@ -92,7 +89,7 @@ pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Err
 impl From<DiskError> for LogError {
     fn from(error: DiskError) -> Self {
         match error {
-            DiskError::NoSpace { path, .. } => LogError::DiskFull { path },
+            DiskError::NoSpace { path } => LogError::DiskFull { path },
             DiskError::Io { path, source, .. } => LogError::io(&path, source),
             DiskError::InUse { ref path }
             | DiskError::NewerFormat { ref path, .. }

@@ -2,24 +2,40 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
-use rustix::io::Errno;
+use rustix::fs::{fstatfs, statvfs};
 
 use super::error::{DiskError, io_error};
 
-/// How much is written at once where space must be reserved by writing.
-const ZEROS_BYTES: usize = 64 * 1024;
+/// Brings the bytes of `file` to the disk. May take long: not for a thread that others wait for.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    tests::count();
+    file.sync_data()
+}
+
+/// As [`sync_data`], and all that is known of the file.
+pub fn sync_all(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    tests::count();
+    file.sync_all()
+}
 
 /// Makes creations, renames and removals in the folder `path` durable.
 pub fn fsync_dir(path: &Path) -> Result<(), DiskError> {
     let failed = || io_error("sync folder", path);
-    File::open(path)
-        .map_err(failed())?
-        .sync_all()
-        .map_err(failed())
+    let folder = File::open(path).map_err(failed())?;
+    sync_all(&folder).map_err(failed())
+}
+
+/// Whether bytes of `file` that were written once can be written again without more space: on ext4,
+/// XFS and in memory. A file system that copies on write may run out then.
+pub fn writes_in_place(file: &File) -> bool {
+    const EXT4: i64 = 0xEF53;
+    const XFS: i64 = 0x5846_5342;
+    const TMPFS: i64 = 0x0102_1994;
+    fstatfs(file).is_ok_and(|stat| [EXT4, XFS, TMPFS].contains(&stat.f_type))
 }
 
 /// Replaces the file `path` by one that holds `bytes`, durably: after a crash the file holds
@@ -32,7 +48,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
     file.write_all(bytes)
         .map_err(io_error("write", &temporary))?;
-    file.sync_all().map_err(io_error("sync", &temporary))?;
+    sync_all(&file).map_err(io_error("sync", &temporary))?;
     drop(file);
     fs::rename(&temporary, path).map_err(io_error("replace", path))?;
     // A bare file name has the empty parent, which means the working folder.
@@ -49,53 +65,6 @@ pub(super) fn temporary_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     PathBuf::from(name)
-}
-
-/// Reserves `len` bytes of disk from `offset` of `file`, so that writing to them (through a
-/// mapping, too) can't run out of space. The file grows to `offset + len` when it is shorter.
-///
-/// `path` is for errors. Fails with [`DiskError::NoSpace`] on a full disk; the file is then as long
-/// as before, so that what was reserved of it is free again. Where the file system can't reserve,
-/// zeros are written past the file's end; bytes before it are never touched.
-pub fn allocate(file: &File, path: &Path, offset: u64, len: u64) -> Result<(), DiskError> {
-    if len == 0 {
-        return Ok(());
-    }
-    let length_before = file.metadata().map_err(io_error("look at", path))?.len();
-    let allocated = loop {
-        match fallocate(file, FallocateFlags::empty(), offset, len) {
-            Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => break write_zeros(file, offset, len),
-            result => break result.map_err(io::Error::from),
-        }
-    };
-    allocated.map_err(|source| {
-        // File systems may grow the file as far as they get before they notice.
-        match file.set_len(length_before) {
-            Ok(()) => allocation_error(path, len, source),
-            Err(second) => io_error("give back space of", path)(second),
-        }
-    })
-}
-
-/// Grows `file` to `offset + len` by writing zeros.
-fn write_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    let end = offset.saturating_add(len);
-    let mut position = file.metadata()?.len();
-    let zeros = vec![0; ZEROS_BYTES];
-    while position < end {
-        let count = (end - position).min(ZEROS_BYTES as u64) as usize;
-        file.write_all_at(&zeros[..count], position)?;
-        position += count as u64;
-    }
-    Ok(())
-}
-
-fn allocation_error(path: &Path, len: u64, source: io::Error) -> DiskError {
-    match io_error("reserve space for", path)(source) {
-        DiskError::NoSpace { path, .. } => DiskError::NoSpace { path, bytes: len },
-        other => other,
-    }
 }
 
 /// How large a file system is.
@@ -117,8 +86,25 @@ pub fn space(path: &Path) -> Result<Space, DiskError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
     use super::*;
+
+    thread_local! {
+        static SYNCS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// How often this thread has waited for the disk.
+    pub(crate) fn syncs() -> usize {
+        SYNCS.get()
+    }
+
+    pub(super) fn count() {
+        SYNCS.set(SYNCS.get() + 1);
+    }
 
     #[test]
     fn atomic_write_replaces_the_whole_content() {
@@ -140,54 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn allocate_grows_the_file_and_keeps_what_is_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("segment");
-        let file = File::create_new(&path).unwrap();
-        file.write_all_at(b"kept", 0).unwrap();
-        allocate(&file, &path, 0, 100_000).unwrap();
-        allocate(&file, &path, 0, 10).unwrap();
-        let bytes = fs::read(&path).unwrap();
-        assert_eq!(bytes.len(), 100_000);
-        assert_eq!(&bytes[..4], b"kept");
-        assert!(bytes[4..].iter().all(|&byte| byte == 0));
-    }
-
-    #[test]
-    fn writing_zeros_reserves_the_same_as_fallocate() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("segment");
-        let file = File::create_new(&path).unwrap();
-        file.write_all_at(b"kept", 0).unwrap();
-        write_zeros(&file, 0, ZEROS_BYTES as u64 + 7).unwrap();
-        write_zeros(&file, 0, 3).unwrap();
-        let bytes = fs::read(&path).unwrap();
-        assert_eq!(bytes.len(), ZEROS_BYTES + 7);
-        assert_eq!(&bytes[..5], b"kept\0");
-    }
-
-    #[test]
     fn a_full_disk_is_an_error_of_its_own() {
         let path = Path::new("/some/segment");
-        let full = io::Error::from(Errno::NOSPC);
-        let error = allocation_error(path, 42, full);
+        let error = io_error("write", path)(Errno::NOSPC.into());
         assert!(error.is_no_space());
-        assert_eq!(
-            error.to_string(),
-            "no space left on device for 42 bytes of /some/segment"
-        );
-        let other = allocation_error(path, 42, Errno::IO.into());
-        assert!(!other.is_no_space());
-    }
-
-    #[test]
-    fn allocating_what_no_file_can_hold_fails_and_leaves_the_length() {
+        let message = "no space left on device for /some/segment";
+        assert_eq!(error.to_string(), message);
+        assert!(!io_error("write", path)(Errno::IO.into()).is_no_space());
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("segment");
-        let file = File::create_new(&path).unwrap();
-        allocate(&file, &path, 0, 10).unwrap();
-        assert!(allocate(&file, &path, i64::MAX as u64 - 8, 16).is_err());
-        assert_eq!(file.metadata().unwrap().len(), 10);
         let space = space(dir.path()).unwrap();
         assert!(space.total_bytes >= space.free_bytes && space.free_bytes > 0);
     }

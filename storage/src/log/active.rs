@@ -1,27 +1,36 @@
 //! The segment that is appended to.
 //!
-//! Its `.log` file is reserved and mapped in growing steps ([`Active::reserve`]), its indexes lie
-//! in memory until the segment is sealed. File and mapping follow the rules of `mapped.rs`.
+//! Batches are written to the end of its `.log` file, which readers have mapped: more than is there,
+//! so that the mapping is not made anew for every batch. Small ones would each pay for a call: with
+//! the first of them some zeros are written, and those that follow are copied over the zeros. The
+//! file is opened with the first write, so that a quiet log has a mapping and no open file. Its
+//! indexes lie in memory until the segment is sealed. File and mapping follow the rules of
+//! `mapped.rs`.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use carrick_protocol::batch::{Batch, BatchHeader};
 use carrick_protocol::ids::Offset;
 
+use super::durability::Durability;
 use super::files::{Kind, open_rw, path_of, remove_if_there};
 use super::indexes::Indexes;
-use super::mapped::Tail;
+use super::mapped::FileTail;
 use super::segment::{Sealed, View};
 use super::{LogConfig, LogError, offset_index, time_index};
 use crate::disk;
 
-/// What a new segment's file gets first.
-const FIRST_RESERVE_BYTES: usize = 64 << 10;
-/// Reservation doubles up to this step.
-const LARGEST_RESERVE_STEP_BYTES: usize = 64 << 20;
+/// The least that is mapped of a segment that is written to.
+const LEAST_MAPPED_BYTES: usize = 64 << 10;
+/// Up to this, what is appended is small.
+const SMALL_BYTES: usize = 4 << 10;
+/// The most zeros that are written for small appends to come.
+const MOST_ZEROS: usize = 64 << 10;
+static ZEROS: [u8; MOST_ZEROS] = [0; MOST_ZEROS];
 /// Positions in an index are i32.
 pub(super) const SEGMENT_LIMIT_BYTES: usize = i32::MAX as usize;
 const PAGE_BYTES: usize = 4096;
@@ -41,8 +50,12 @@ pub(super) struct Incoming {
 pub(super) struct Active {
     dir: Arc<Path>,
     pub base: Offset,
-    pub file: Arc<File>,
-    pub log: Tail,
+    /// Open once it was written to.
+    file: Option<Arc<File>>,
+    /// Whether small batches are copied: where a page that was written once needs no more space to
+    /// be written again, so that a full disk is an error and not a signal.
+    copies: bool,
+    pub log: FileTail,
     pub indexes: Indexes,
     first_timestamp_ms: Option<i64>,
     created_ms: i64,
@@ -56,8 +69,8 @@ impl Active {
     pub fn create(dir: &Arc<Path>, base: Offset, now_ms: i64) -> Result<Active, LogError> {
         let path = path_of(dir, base, Kind::Log);
         remove_if_there(&path)?;
-        let file = open_rw(&path)?;
-        Ok(Active::over(dir, base, file, Tail::heap(0), now_ms))
+        open_rw(&path)?;
+        Ok(Active::over(dir, base, FileTail::empty(), now_ms))
     }
 
     /// Goes on with a segment of `size` good bytes, whose file is as long. The batches are still
@@ -70,15 +83,16 @@ impl Active {
     ) -> Result<Active, LogError> {
         let path = path_of(dir, base, Kind::Log);
         let file = open_rw(&path)?;
-        let log = Tail::file(&file, size, size).map_err(|e| LogError::io(&path, e))?;
-        Ok(Active::over(dir, base, file, log, now_ms))
+        let log = FileTail::open(&file, size).map_err(|e| LogError::io(&path, e))?;
+        Ok(Active::over(dir, base, log, now_ms))
     }
 
-    fn over(dir: &Arc<Path>, base: Offset, file: File, log: Tail, created_ms: i64) -> Active {
+    fn over(dir: &Arc<Path>, base: Offset, log: FileTail, created_ms: i64) -> Active {
         Active {
             dir: Arc::clone(dir),
             base,
-            file: Arc::new(file),
+            file: None,
+            copies: false,
             log,
             indexes: Indexes::new(base),
             first_timestamp_ms: None,
@@ -154,46 +168,77 @@ impl Active {
             || times + coming > index_bytes / time_index::ENTRY_BYTES
     }
 
-    /// Makes room for `bytes` more: reserves disk space, then maps it. Returns whether readers
-    /// need the new mapping. On an error the segment is as it was.
-    pub fn reserve(&mut self, bytes: usize, config: &LogConfig) -> Result<bool, LogError> {
-        if bytes <= self.log.spare_bytes() {
-            return Ok(false);
-        }
-        let size = self.size();
-        let needed = size.saturating_add(bytes);
+    /// Writes `parts`, `bytes` in all, behind the published ones; see [`FileTail::publish`].
+    ///
+    /// On an error the file is cut back to the published bytes; `Faulted` if that fails.
+    pub fn write(
+        &mut self,
+        parts: &[IoSlice<'_>],
+        bytes: usize,
+        config: &LogConfig,
+        durability: &Durability,
+    ) -> Result<(), LogError> {
+        let needed = self.size().saturating_add(bytes);
         if needed > SEGMENT_LIMIT_BYTES {
             return Err(LogError::BatchTooLarge { bytes });
         }
-        let reserved = size + self.log.spare_bytes();
-        let step = reserved.clamp(FIRST_RESERVE_BYTES, LARGEST_RESERVE_STEP_BYTES);
-        let wished = (reserved + step)
-            .min(config.segment_max_bytes as usize)
-            .max(needed);
-        let path = self.path();
-        let mut capacity = wished.next_multiple_of(PAGE_BYTES);
-        let mut outcome = self.allocate(capacity, &path);
-        if let Err(LogError::DiskFull { .. }) = outcome {
-            capacity = needed;
-            outcome = self.allocate(capacity, &path);
+        let file = self.file(durability)?;
+        if needed > self.log.capacity() {
+            let mapped = self.log.map(&file, room(needed, config));
+            mapped.map_err(|e| LogError::io(&self.path(), e))?;
         }
-        outcome?;
-        self.log = Tail::file(&self.file, size, capacity).map_err(|e| LogError::io(&path, e))?;
-        Ok(true)
+        let is_small = self.copies && bytes <= SMALL_BYTES;
+        if is_small && self.log.copy(parts) {
+            return Ok(());
+        }
+        let zeros = match is_small {
+            true => zeros_after(needed),
+            false => 0,
+        };
+        let mut written = self.write_out(&file, parts, zeros);
+        if written.is_err() && zeros > 0 {
+            // There may be room without them.
+            self.cut_back(durability)?;
+            written = self.write_out(&file, parts, 0);
+        }
+        written.map_err(|error| match self.cut_back(durability) {
+            Ok(()) => LogError::io(&self.path(), error),
+            Err(worse) => worse,
+        })
     }
 
-    /// Reserves the file up to `capacity`. What an attempt that failed took is given back.
-    fn allocate(&self, capacity: usize, path: &Path) -> Result<(), LogError> {
+    fn write_out(&mut self, file: &File, parts: &[IoSlice<'_>], zeros: usize) -> io::Result<()> {
+        let mut parts = parts.to_vec();
+        if zeros > 0 {
+            parts.push(IoSlice::new(&ZEROS[..zeros]));
+        }
         #[cfg(test)]
-        tests::check_room(capacity, path)?;
-        let size = self.size();
-        let outcome = disk::allocate(&self.file, path, size as u64, (capacity - size) as u64);
-        outcome.map_err(|error| {
-            let kept = size + self.log.spare_bytes();
-            // Best effort: a longer file than needed harms nothing.
-            let _ = self.file.set_len(kept as u64);
-            LogError::from(error)
-        })
+        tests::write_what_fits(&mut self.log, file, &parts)?;
+        self.log.write(file, &mut parts, zeros)
+    }
+
+    /// Cuts off what was written and not published.
+    pub fn cut_back(&mut self, durability: &Durability) -> Result<(), LogError> {
+        let file = self.file(durability)?;
+        // Recovery would find there what was refused.
+        let cut = self.log.cut(&file);
+        cut.map_err(|error| durability.fault(error))
+    }
+
+    /// The file, opened when it is first written to.
+    fn file(&mut self, durability: &Durability) -> Result<Arc<File>, LogError> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(open_rw(&self.path())?);
+        self.copies = disk::writes_in_place(&file);
+        durability.opened(&file);
+        Ok(Arc::clone(self.file.insert(file)))
+    }
+
+    /// Closes the file until the next write.
+    pub fn close_file(&mut self) {
+        self.file = None;
     }
 
     /// Takes a batch at `position` into the indexes (Kafka's `LogSegment.append`).
@@ -237,14 +282,19 @@ impl Active {
         }
     }
 
-    /// Gives the reserved tail back to the disk and writes the index files. The segment can still
-    /// be appended to afterwards. Returns the files written besides the log.
-    pub fn settle(&mut self) -> Result<Vec<PathBuf>, LogError> {
-        let path = self.path();
-        self.log.give_up_spare();
-        self.file
-            .set_len(self.size() as u64)
-            .map_err(|e| LogError::io(&path, e))?;
+    /// Cuts the zeros off and writes the index files. The segment can still be appended to
+    /// afterwards. Returns the files written besides the log.
+    pub fn settle(&mut self, durability: &Durability) -> Result<Vec<PathBuf>, LogError> {
+        if self.log.zeros() > 0 {
+            let file = self.file(durability)?;
+            let cut = self.log.cut(&file);
+            cut.map_err(|e| LogError::io(&self.path(), e))?;
+        }
+        self.settle_indexes()
+    }
+
+    /// As [`Active::settle`], for a segment that was not written to since it was opened.
+    pub fn settle_indexes(&mut self) -> Result<Vec<PathBuf>, LogError> {
         self.indexes.note_time();
         let place = |kind| path_of(&self.dir, self.base, kind);
         self.indexes.write(place)?;
@@ -255,6 +305,23 @@ impl Active {
     pub fn sealed(&self) -> Sealed {
         Sealed::new(&self.dir, self.base, self.size())
     }
+}
+
+/// How much is mapped of a segment that needs `needed` bytes: twice that, so that mapping costs
+/// little however large it gets.
+fn room(needed: usize, config: &LogConfig) -> usize {
+    let limit = needed.max(config.segment_max_bytes as usize);
+    let room = needed
+        .saturating_mul(2)
+        .clamp(LEAST_MAPPED_BYTES, SEGMENT_LIMIT_BYTES);
+    room.min(limit).next_multiple_of(PAGE_BYTES)
+}
+
+/// How many zeros are written behind `len` bytes: as many as there are bytes, up to the end of a
+/// page, so that a log with few records takes no more than it needs.
+fn zeros_after(len: usize) -> usize {
+    let end = (len + len.min(MOST_ZEROS - PAGE_BYTES)).next_multiple_of(PAGE_BYTES);
+    (end - len).min(MOST_ZEROS)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
@@ -269,6 +336,8 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
 pub(super) mod tests {
     use std::cell::Cell;
 
+    use rustix::io::Errno;
+
     use super::*;
 
     thread_local! {
@@ -281,12 +350,22 @@ pub(super) mod tests {
         ROOM_BYTES.set(bytes);
     }
 
-    pub(super) fn check_room(bytes: usize, path: &Path) -> Result<(), LogError> {
-        if bytes <= ROOM_BYTES.get() {
+    /// Writes as much of `parts` as a full disk takes, and fails, if they don't fit.
+    pub(super) fn write_what_fits(
+        log: &mut FileTail,
+        file: &File,
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<()> {
+        let bytes = parts.iter().flat_map(|part| part.iter().copied());
+        let mut bytes: Vec<u8> = bytes.collect();
+        let room = ROOM_BYTES.get().saturating_sub(log.len());
+        if bytes.len() <= room {
             return Ok(());
         }
-        Err(LogError::DiskFull {
-            path: path.to_path_buf(),
-        })
+        bytes.truncate(room);
+        if !bytes.is_empty() {
+            log.write(file, &mut [IoSlice::new(&bytes)], 0)?;
+        }
+        Err(Errno::NOSPC.into())
     }
 }

@@ -1,16 +1,16 @@
-//! Appending: headers are checked, bytes copied into the mapping, and then published.
+//! Appending: headers are checked, bytes written to the file, and then published.
 //!
-//! A run of batches is copied piece by piece: a piece is what fits the active segment, and ends
+//! A run of batches is written piece by piece: a piece is what fits the active segment, and ends
 //! before a control batch (whose effect on the aborted transactions may fail to be written). Each
-//! piece is reserved, copied, patched, taken into indexes and producer state, and published;
-//! nothing of a piece that fails is seen by anybody.
+//! piece is written with the headers that it gets in the log, taken into indexes and producer
+//! state, and published. Nothing of a piece that fails is seen by anybody: the file is cut
+//! back to where it was.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use carrick_protocol::batch::{
-    Batch, BatchHeader, Batches, ControlMarker, set_base_offset, set_leader_epoch,
-    set_log_append_time,
+    Batch, BatchHeader, Batches, ControlMarker, HEADER_BYTES, header_in_log,
 };
 use carrick_protocol::ids::Offset;
 use tracing::warn;
@@ -181,26 +181,29 @@ impl Log {
 
     /// Appends batches that fit the active segment.
     fn append_piece(&mut self, bytes: &[u8], placement: Placement) -> Result<(), LogError> {
-        self.active.reserve(bytes.len(), &self.config)?;
-        let start = self.active.size();
-        let copied = self.copy_in(bytes, start, placement);
-        let Copied {
+        let heads = heads_in_log(bytes, self.end, placement);
+        let parts = parts_in_log(bytes, &heads);
+        let (config, durability) = (&self.config, Arc::clone(&self.durability));
+        self.active
+            .write(&parts, bytes.len(), config, &durability)?;
+        let Noted {
             next_offset,
             epochs_changed,
             aborted_changed,
-        } = copied.inspect_err(|_| {
-            // Recovery must not find there what was never appended.
-            if let Ok(spare) = self.spare(bytes.len()) {
-                spare.fill(0);
+        } = match self.note_piece(bytes, &heads) {
+            Ok(noted) => noted,
+            Err(error) => {
+                self.active.cut_back(&durability)?;
+                return Err(error);
             }
-        })?;
+        };
         if epochs_changed {
             self.durability.epochs_changed(&self.epochs);
         }
         if aborted_changed {
             self.durability.aborted_changed(self.aborted.file());
         }
-        self.active.log.publish(bytes.len());
+        self.active.log.publish();
         self.end = next_offset;
         if epochs_changed || aborted_changed || !self.shape_is_current() {
             self.publish_shape();
@@ -210,43 +213,24 @@ impl Log {
         Ok(())
     }
 
-    /// Copies batches behind the published bytes, sets what `placement` says, and takes them into
-    /// indexes, epochs and producers. On an error nothing changed.
-    fn copy_in(
-        &mut self,
-        bytes: &[u8],
-        start: usize,
-        placement: Placement,
-    ) -> Result<Copied, LogError> {
-        let mut copied = Copied {
+    /// Takes batches that were written into indexes, epochs and producers. On an error nothing
+    /// changed.
+    fn note_piece(&mut self, bytes: &[u8], heads: &[Head]) -> Result<Noted, LogError> {
+        let mut noted = Noted {
             next_offset: self.end,
             epochs_changed: false,
             aborted_changed: false,
         };
-        let mut at = 0;
-        self.spare(bytes.len())?.copy_from_slice(bytes);
-        while at < bytes.len() {
-            let spare = self.spare(bytes.len())?.get_mut(at..).unwrap_or_default();
-            let size = BatchHeader::parse(spare)?.size_bytes();
-            let batch = spare
-                .get_mut(..size)
-                .ok_or(LogError::PartialBatch(bytes.len() - at))?;
-            if let Placement::Next {
-                leader_epoch,
-                log_append_time_ms,
-            } = placement
-            {
-                set_base_offset(batch, copied.next_offset);
-                set_leader_epoch(batch, leader_epoch);
-                if let Some(time_ms) = log_append_time_ms {
-                    set_log_append_time(batch, time_ms);
-                }
+        let mut at = self.active.size();
+        for (number, batch) in Batches::new(bytes).enumerate() {
+            let mut batch = batch?;
+            if let Some(head) = heads.get(number) {
+                batch.header = BatchHeader::parse(head)?;
             }
-            let batch = Batch::parse(batch)?;
             let (header, marker) = (batch.header, read_marker(&batch));
-            copied.next_offset = header.next_offset();
+            noted.next_offset = header.next_offset();
             let aborted = self.producers.apply(&header, marker);
-            copied.aborted_changed |= aborted.is_some();
+            noted.aborted_changed |= aborted.is_some();
             if let Some(aborted) = aborted
                 && let Err(error) = self.aborted.append(aborted)
             {
@@ -256,18 +240,11 @@ impl Log {
                     Err(worse) => self.durability.fault(io::Error::other(worse)),
                 });
             }
-            copied.epochs_changed |= self.epochs.assign(header.leader_epoch, header.base_offset);
-            self.active.note(&header, start + at, &self.config);
-            at += size;
+            noted.epochs_changed |= self.epochs.assign(header.leader_epoch, header.base_offset);
+            self.active.note(&header, at, &self.config);
+            at += header.size_bytes();
         }
-        Ok(copied)
-    }
-
-    fn spare(&mut self, bytes: usize) -> Result<&mut [u8], LogError> {
-        self.active
-            .log
-            .spare(bytes)
-            .ok_or(LogError::BatchTooLarge { bytes })
+        Ok(noted)
     }
 
     /// Seals the active segment and begins a new one at `base`, the end or past it. An active
@@ -276,16 +253,14 @@ impl Log {
         if self.active.size() == 0 {
             return self.replace_empty(base);
         }
-        let mut written = self.active.settle()?;
+        let mut written = self.active.settle(&self.durability)?;
         self.producers
             .expire(self.now_ms, self.config.producer_expiration_ms);
         written.push(self.producers.write_snapshot(&self.dir, base)?);
         let aborted = AbortedIndex::create(&self.dir, base)?;
         let fresh = Active::create(&self.dir, base, self.now_ms)?;
         let old = std::mem::replace(&mut self.active, fresh);
-        let (base_before, file) = (old.base, Arc::clone(&old.file));
-        self.durability
-            .rolled(base_before, file, written, Arc::clone(&self.active.file));
+        self.durability.rolled(old.base, written);
         let sealed: Arc<Sealed> = Arc::new(old.sealed());
         self.sealed = self.sealed.iter().cloned().chain([sealed]).collect();
         self.aborted = aborted;
@@ -302,9 +277,7 @@ impl Log {
         let aborted = AbortedIndex::create(&self.dir, base)?;
         let fresh = Active::create(&self.dir, base, self.now_ms)?;
         let old = std::mem::replace(&mut self.active, fresh);
-        let (base_before, file) = (old.base, Arc::clone(&old.file));
-        self.durability
-            .rolled(base_before, file, written, Arc::clone(&self.active.file));
+        self.durability.rolled(old.base, written);
         self.aborted = aborted;
         self.end = base;
         self.publish_shape();
@@ -312,9 +285,45 @@ impl Log {
     }
 }
 
-/// What copying a piece of batches changed.
+/// A batch's header as it is in the log.
+type Head = [u8; HEADER_BYTES];
+
+/// The headers that batches get in the log; none where they stay as they are.
+fn heads_in_log(bytes: &[u8], end: Offset, placement: Placement) -> Vec<Head> {
+    let Placement::Next {
+        leader_epoch,
+        log_append_time_ms,
+    } = placement
+    else {
+        return Vec::new();
+    };
+    let mut base = end;
+    // They were all parsed before.
+    let batches = Batches::new(bytes).flatten();
+    let heads = batches.map(|batch| {
+        let head = header_in_log(batch.bytes, base, leader_epoch, log_append_time_ms);
+        base = base + (i64::from(batch.header.last_offset_delta) + 1);
+        head
+    });
+    heads.collect()
+}
+
+/// What is written for `bytes`: as they are, or behind each of `heads` what follows a header.
+fn parts_in_log<'a>(bytes: &'a [u8], heads: &'a [Head]) -> Vec<IoSlice<'a>> {
+    if heads.is_empty() {
+        return vec![IoSlice::new(bytes)];
+    }
+    let mut parts = Vec::with_capacity(2 * heads.len());
+    for (head, batch) in heads.iter().zip(Batches::new(bytes).flatten()) {
+        parts.push(IoSlice::new(head));
+        parts.push(IoSlice::new(&batch.bytes[HEADER_BYTES..]));
+    }
+    parts
+}
+
+/// What a piece of batches changed.
 #[derive(Clone, Copy, Debug)]
-struct Copied {
+struct Noted {
     next_offset: Offset,
     epochs_changed: bool,
     aborted_changed: bool,

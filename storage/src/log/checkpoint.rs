@@ -8,7 +8,9 @@
 //! - the recovery point is written after everything below it reached the disk. A write of it that
 //!   is lost costs a longer scan, nothing else, so it is not synced by itself;
 //! - where it goes **back** (truncation), where the log start moves, and where the clean mark is
-//!   set or removed, the write is synced before the log goes on.
+//!   set or removed, `durability.rs` syncs the write before anything depends on it.
+//!
+//! The file is open only while it is read or written.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -18,7 +20,8 @@ use carrick_protocol::ids::Offset;
 use crc32c::crc32c;
 
 use super::LogError;
-use super::files::open_rw;
+use super::files::{open_rw, open_to_write};
+use crate::disk::sync_data;
 
 const NAME: &str = "carrick.checkpoint";
 const MAGIC: u32 = 0x4361_7231;
@@ -37,10 +40,9 @@ pub(super) struct Marks {
     pub clean_end: Offset,
 }
 
-/// The open file.
+/// The file, and what it holds.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    file: File,
     path: PathBuf,
     sequence: u64,
     marks: Marks,
@@ -61,7 +63,6 @@ impl Checkpoint {
                 .map_err(|e| LogError::io(&path, e))?;
         }
         let checkpoint = Checkpoint {
-            file,
             path,
             sequence: found.map_or(0, |(sequence, _)| sequence),
             marks: marks.unwrap_or(Marks {
@@ -78,25 +79,32 @@ impl Checkpoint {
         self.marks
     }
 
+    /// The file, to be synced.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes `marks` into the older slot; a crash of the machine may still lose it.
     pub fn write(&mut self, marks: Marks) -> Result<(), LogError> {
+        self.put(marks).map(drop)
+    }
+
+    fn put(&mut self, marks: Marks) -> Result<File, LogError> {
+        let file = open_to_write(&self.path)?;
         let sequence = self.sequence + 1;
         let at = (sequence % 2) * SLOT_STRIDE_BYTES;
         let bytes = encode(sequence, marks);
-        self.file
-            .write_all_at(&bytes, at)
+        file.write_all_at(&bytes, at)
             .map_err(|e| LogError::io(&self.path, e))?;
         self.sequence = sequence;
         self.marks = marks;
-        Ok(())
+        Ok(file)
     }
 
     /// Writes `marks` and waits until the disk has them. After an error the file may hold either.
     pub fn write_synced(&mut self, marks: Marks) -> Result<(), LogError> {
-        self.write(marks)?;
-        self.file
-            .sync_data()
-            .map_err(|e| LogError::io(&self.path, e))
+        let file = self.put(marks)?;
+        sync_data(&file).map_err(|e| LogError::io(&self.path, e))
     }
 }
 
@@ -168,7 +176,7 @@ mod tests {
         for n in 1..=4 {
             checkpoint.write_synced(marks(n)).unwrap();
         }
-        checkpoint.file.write_all_at(&[0xff; 7], 20).unwrap();
+        crate::testing::overwrite(checkpoint.path(), 20, &[0xff; 7]).unwrap();
         assert_eq!(Checkpoint::open(dir.path()).unwrap().1, Some(marks(3)));
     }
 

@@ -9,7 +9,12 @@
 //! - D goes back only by truncation, which counts up `generation` when it begins and again after
 //!   it published its smaller E: a flush that read E before or in between does not move D;
 //! - after the first failed sync the log is faulted for good: the system may have dropped what it
-//!   could not write, so a second try would lie.
+//!   could not write, so a second try would lie;
+//! - marks of the checkpoint are written under the lock and synced outside of it, by the flush that
+//!   follows or by whoever needs them on the disk ([`Durability::sync_marks`]): the writer never
+//!   waits for the disk unless it says so;
+//! - once the writer is gone, nothing is written into the folder by name any more: another log may
+//!   have that name by then.
 
 use std::fs::File;
 use std::io;
@@ -24,6 +29,7 @@ use super::checkpoint::{Checkpoint, Marks};
 use super::epochs::EpochHistory;
 use super::files::open_to_sync;
 use super::{LogError, LogReader};
+use crate::disk::{sync_all, sync_data};
 
 /// Flushes one log. Takes no lock of the writer's: appends go on meanwhile.
 #[derive(Clone, Debug)]
@@ -66,6 +72,10 @@ pub(super) struct Durability {
     state: Mutex<State>,
     /// Held during a flush: the next one finds less to do.
     flushing: Mutex<()>,
+    /// How many of the marks that must reach the disk are there. Held while they are synced.
+    marks_synced: Mutex<u64>,
+    /// Whether epochs may be saved. Held while they are.
+    saves_epochs: Mutex<bool>,
     durable_end: AtomicI64,
     fault: OnceLock<Arc<io::Error>>,
 }
@@ -73,8 +83,12 @@ pub(super) struct Durability {
 #[derive(Debug)]
 struct State {
     checkpoint: Checkpoint,
-    /// The active segment's file.
-    active: Arc<File>,
+    /// Whether the writer lives: then the folder is this log's.
+    has_writer: bool,
+    /// How many marks were written that must reach the disk.
+    marks_written: u64,
+    /// The active segment's file, once it was written to.
+    active: Option<Arc<File>>,
     /// The file of its aborted transactions, once it has any.
     aborted: Option<Arc<File>>,
     /// The epochs, when they changed since the last flush.
@@ -88,6 +102,16 @@ struct State {
     generation: u64,
     /// Between begin and end of a truncation: E is not true any more.
     truncating: bool,
+}
+
+impl State {
+    fn write_marks(&mut self, marks: Marks) -> Result<(), LogError> {
+        if self.has_writer {
+            self.checkpoint.write(marks)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// A file to sync.
@@ -117,7 +141,6 @@ impl Durability {
         dir: &Arc<Path>,
         reader: LogReader,
         checkpoint: Checkpoint,
-        active: Arc<File>,
         folder_may_be_new: bool,
     ) -> Durability {
         let durable_end = AtomicI64::new(checkpoint.marks().recovery_point.0);
@@ -127,7 +150,9 @@ impl Durability {
             reader,
             state: Mutex::new(State {
                 checkpoint,
-                active,
+                has_writer: true,
+                marks_written: 0,
+                active: None,
                 aborted: None,
                 epochs: None,
                 finished: Vec::new(),
@@ -137,6 +162,8 @@ impl Durability {
                 truncating: false,
             }),
             flushing: Mutex::new(()),
+            marks_synced: Mutex::new(0),
+            saves_epochs: Mutex::new(true),
             durable_end,
             fault: OnceLock::new(),
         }
@@ -162,6 +189,7 @@ impl Durability {
     pub fn flush(&self) -> Result<Offset, LogError> {
         let _one_at_a_time = self.flushing.lock();
         self.check()?;
+        self.sync_marks()?;
         let work = loop {
             self.save_epochs()?;
             if let Some(work) = self.take_work() {
@@ -196,7 +224,7 @@ impl Durability {
         Some(Work {
             end: self.reader.snapshot().end(),
             files: std::mem::take(&mut state.finished),
-            active: Arc::clone(&state.active),
+            active: state.active.clone(),
             aborted: state.aborted.clone(),
             folders,
             generation: state.generation,
@@ -205,9 +233,9 @@ impl Durability {
 
     /// A flush that synced nothing yet. What passes is no fault: all of it stays to be done.
     fn not_begun(&self, work: Work, error: io::Error) -> LogError {
-        let error = LogError::io(&self.dir, error);
+        let error = self.fault_unless_passing(LogError::io(&self.dir, error));
         if !error.passes() {
-            return self.fault(io::Error::other(error.to_string()));
+            return error;
         }
         let mut state = self.state.lock();
         state.finished.extend(work.files);
@@ -221,13 +249,21 @@ impl Durability {
         let Some(epochs) = self.state.lock().epochs.take() else {
             return Ok(());
         };
-        match epochs.save(&self.dir) {
+        match self.save_in_folder(&epochs) {
             Err(error) if error.passes() => {
                 self.state.lock().epochs.get_or_insert(epochs);
                 Err(error)
             }
-            Err(error) => Err(self.fault(io::Error::other(error.to_string()))),
-            Ok(()) => Ok(()),
+            other => other.map_err(|error| self.fault_unless_passing(error)),
+        }
+    }
+
+    fn save_in_folder(&self, epochs: &EpochHistory) -> Result<(), LogError> {
+        let saves_epochs = self.saves_epochs.lock();
+        if *saves_epochs {
+            epochs.save(&self.dir)
+        } else {
+            Ok(())
         }
     }
 
@@ -242,7 +278,7 @@ impl Durability {
             ..state.checkpoint.marks()
         };
         // A recovery point that stays behind costs a longer scan only, so a full disk is no fault.
-        if let Err(error) = state.checkpoint.write(marks) {
+        if let Err(error) = state.write_marks(marks) {
             tracing::warn!(%error, "recovery point not written");
         }
         self.durable_end.store(end.0, Ordering::Release);
@@ -258,7 +294,7 @@ impl Durability {
     pub fn save_epochs_now(&self, epochs: &EpochHistory) -> Result<(), LogError> {
         let _no_flush = self.flushing.lock();
         self.state.lock().epochs = None;
-        epochs.save(&self.dir)
+        self.save_in_folder(epochs)
     }
 
     /// The active segment's file of aborted transactions; told before the marker is published.
@@ -270,18 +306,35 @@ impl Durability {
         state.aborted = file;
     }
 
-    /// A roll: the segment at `base` with its file `old`, and `written`, take no more writes,
-    /// `active` is the new segment.
-    pub fn rolled(&self, base: Offset, old: Arc<File>, written: Vec<PathBuf>, active: Arc<File>) {
+    /// The active segment's file was opened; told before what is written to it is published.
+    pub fn opened(&self, active: &Arc<File>) {
+        self.state.lock().active = Some(Arc::clone(active));
+    }
+
+    /// Lets go of the files of the active segment, if all below `end`, the log's, is on the disk.
+    pub fn close_idle(&self, end: Offset) -> bool {
         let mut state = self.state.lock();
-        state.finished.push((base, Unsynced::Open(old)));
+        let is_idle = !state.truncating && self.durable_end() == end;
+        if is_idle {
+            state.active = None;
+            state.aborted = None;
+        }
+        is_idle
+    }
+
+    /// A roll: the segment at `base` and `written` take no more writes. The new segment has none
+    /// yet.
+    pub fn rolled(&self, base: Offset, written: Vec<PathBuf>) {
+        let mut state = self.state.lock();
+        if let Some(old) = state.active.take() {
+            state.finished.push((base, Unsynced::Open(old)));
+        }
         if let Some(aborted) = state.aborted.take() {
             state.finished.push((base, Unsynced::Open(aborted)));
         }
         state
             .finished
             .extend(written.into_iter().map(|path| (base, Unsynced::Path(path))));
-        state.active = active;
         state.folder_changed = true;
     }
 
@@ -289,7 +342,9 @@ impl Durability {
     /// space back.
     pub fn forget(&self, deleted: impl Fn(Offset) -> bool) {
         let mut state = self.state.lock();
-        state.finished.retain(|(base, _)| !deleted(*base));
+        state
+            .finished
+            .retain(|(base, _)| *base == Offset::NONE || !deleted(*base));
         state.folder_changed = true;
     }
 
@@ -306,58 +361,103 @@ impl Durability {
     /// A truncation to `end` begins: durably takes the recovery point back before bytes go.
     pub fn begin_truncation(&self, end: Offset, log_start: Offset) -> Result<(), LogError> {
         self.check()?;
-        let mut state = self.state.lock();
-        state.generation += 1;
-        state.truncating = true;
-        let durable = end.min(self.durable_end());
-        self.durable_end.store(durable.0, Ordering::Release);
-        let marks = state.checkpoint.marks();
-        let recovery_point = marks.recovery_point.min(end);
-        self.write_synced(
-            &mut state,
-            Marks {
-                recovery_point,
+        {
+            let mut state = self.state.lock();
+            let marks = state.checkpoint.marks();
+            let marks = Marks {
+                recovery_point: marks.recovery_point.min(end),
                 log_start,
                 clean_end: Offset::NONE,
-            },
-        )
+            };
+            self.note_marks(&mut state, marks)?;
+            state.generation += 1;
+            state.truncating = true;
+            let durable = end.min(self.durable_end());
+            self.durable_end.store(durable.0, Ordering::Release);
+        }
+        self.sync_marks().inspect_err(|error| {
+            // Nothing goes then: what is in the files is as good as it was.
+            if error.passes() {
+                self.state.lock().truncating = false;
+            }
+        })
     }
 
-    /// A truncation is done, synced and published: `active` is written to from now on.
-    pub fn end_truncation(&self, active: Arc<File>, aborted: Option<Arc<File>>) {
+    /// A truncation is done, synced and published. The active segment was not written to since.
+    pub fn end_truncation(&self, aborted: Option<Arc<File>>) {
         let mut state = self.state.lock();
         state.aborted = aborted;
         state.generation += 1;
         state.truncating = false;
-        state.active = active;
+        state.active = None;
         state.folder_changed = true;
     }
 
-    /// Durably remembers a new log start.
-    pub fn set_log_start(&self, log_start: Offset) -> Result<(), LogError> {
+    /// Remembers a new log start; durable with the next flush or [`Durability::sync_marks`].
+    pub fn note_log_start(&self, log_start: Offset) -> Result<(), LogError> {
         let mut state = self.state.lock();
         let marks = state.checkpoint.marks();
-        self.write_synced(&mut state, Marks { log_start, ..marks })
+        self.note_marks(&mut state, Marks { log_start, ..marks })
     }
 
-    /// Durably sets or removes the mark of a clean close.
-    pub fn set_clean_end(&self, clean_end: Offset) -> Result<(), LogError> {
+    /// Sets or removes the mark of a clean close; durable as a new log start is.
+    pub fn note_clean_end(&self, clean_end: Offset) -> Result<(), LogError> {
         let mut state = self.state.lock();
         let marks = state.checkpoint.marks();
         if marks.clean_end == clean_end {
             return Ok(());
         }
-        self.write_synced(&mut state, Marks { clean_end, ..marks })
+        self.note_marks(&mut state, Marks { clean_end, ..marks })
     }
 
-    fn write_synced(&self, state: &mut State, marks: Marks) -> Result<(), LogError> {
-        match state.checkpoint.write_synced(marks) {
-            Err(LogError::Io { source, .. }) => {
-                let copy = io::Error::new(source.kind(), source.to_string());
-                Err(self.fault(copy))
-            }
-            other => other,
+    /// Whether all marks are on the disk.
+    pub fn marks_are_synced(&self) -> bool {
+        let written = self.state.lock().marks_written;
+        // One that is being synced is not there yet.
+        let synced = self.marks_synced.try_lock();
+        synced.is_some_and(|synced| *synced == written)
+    }
+
+    /// Waits until all marks written before are on the disk.
+    pub fn sync_marks(&self) -> Result<(), LogError> {
+        let mut synced = self.marks_synced.lock();
+        let (written, path) = {
+            let state = self.state.lock();
+            (state.marks_written, state.checkpoint.path().to_path_buf())
+        };
+        if *synced == written {
+            return Ok(());
         }
+        let file = match (Unsynced::Path(path.clone())).open() {
+            Ok(file) => file,
+            Err(error) => return Err(self.fault_unless_passing(LogError::io(&path, error))),
+        };
+        if let Some(file) = file {
+            sync_data(&file).map_err(|cause| self.fault(cause))?;
+        }
+        *synced = written;
+        Ok(())
+    }
+
+    /// The writer is gone, and the folder may soon be another log's.
+    pub fn writer_is_gone(&self) {
+        self.state.lock().has_writer = false;
+        *self.saves_epochs.lock() = false;
+    }
+
+    /// Writes marks that must reach the disk.
+    fn note_marks(&self, state: &mut State, marks: Marks) -> Result<(), LogError> {
+        let written = state.write_marks(marks);
+        written.map_err(|error| self.fault_unless_passing(error))?;
+        state.marks_written += 1;
+        Ok(())
+    }
+
+    fn fault_unless_passing(&self, error: LogError) -> LogError {
+        if error.passes() {
+            return error;
+        }
+        self.fault(io::Error::other(error.to_string()))
     }
 }
 
@@ -376,7 +476,7 @@ fn parent_or_here(parent: &Path) -> PathBuf {
 struct Work {
     end: Offset,
     files: Vec<(Offset, Unsynced)>,
-    active: Arc<File>,
+    active: Option<Arc<File>>,
     aborted: Option<Arc<File>>,
     folders: Vec<PathBuf>,
     generation: u64,
@@ -393,14 +493,16 @@ impl Work {
 
     fn sync(&self, finished: &[Arc<File>], folders: &[File]) -> io::Result<()> {
         for file in finished {
-            file.sync_all()?;
+            sync_all(file)?;
         }
-        self.active.sync_data()?;
+        if let Some(active) = &self.active {
+            sync_data(active)?;
+        }
         if let Some(aborted) = &self.aborted {
-            aborted.sync_data()?;
+            sync_data(aborted)?;
         }
         for folder in folders {
-            folder.sync_all()?;
+            sync_all(folder)?;
         }
         Ok(())
     }

@@ -144,6 +144,14 @@ pub(super) fn open_rw(path: &Path) -> Result<File, LogError> {
     options.open(path).map_err(|e| LogError::io(path, e))
 }
 
+/// Opens a file that is there for writing.
+pub(super) fn open_to_write(path: &Path) -> Result<File, LogError> {
+    #[cfg(test)]
+    tests::check_files().map_err(|e| LogError::io(path, e))?;
+    let opened = OpenOptions::new().write(true).open(path);
+    opened.map_err(|e| LogError::io(path, e))
+}
+
 /// Opens a file or folder that is to be synced.
 pub(super) fn open_to_sync(path: &Path) -> io::Result<File> {
     #[cfg(test)]

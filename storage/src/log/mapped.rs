@@ -1,15 +1,17 @@
-//! Memory that one writer appends to while readers hold slices of it: the only unsafe file.
+//! Bytes that one writer appends to while readers hold slices of them: the only unsafe file.
 //!
 //! A [`Region`] is a mapped file or heap memory with a *published* mark. Invariants:
 //!
 //! - published ≤ capacity, and a region's mark only grows (`Release`; readers load `Acquire`);
 //! - bytes below the mark never change and stay mapped as long as anyone holds the region or
 //!   [`Bytes`] of it: readers may take `&[u8]` of them at any time, on any thread;
-//! - bytes from the mark on are touched by the one [`Tail`] of the region only;
-//! - a file has at most one `Tail` at a time, and a new one starts at or above every mark that
+//! - bytes from the mark on are touched by the one [`Tail`] or [`FileTail`] of the region only;
+//! - a mapping may be longer than its file. The mark is not, nor is what a `FileTail` copies into a
+//!   mapping: nobody touches a page that is not there (SIGBUS). Bytes get into a file by `write`,
+//!   which every mapping of it shows, or by a copy over zeros that were so written before;
+//! - a file has at most one `FileTail` at a time, and a new one starts at or above every mark that
 //!   readers of the same file hold. Truncation therefore never reuses a file: it writes a new one;
-//! - a file is never cut below a mark that was published of it, so no published page can be lost
-//!   (SIGBUS). What lies past the file's end (a trimmed tail) is above every mark.
+//! - a file is never cut below a mark that was published of it.
 //!
 //! Two mappings of one file share its pages, so the last two rules are about files and cannot be
 //! checked here: `active.rs` and `segment.rs` keep them. Nothing outside of this process may
@@ -22,7 +24,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use memmap2::{MmapOptions, MmapRaw};
 /// What the bytes of a region lie in.
 #[derive(Debug)]
 enum Backing {
-    /// A shared file mapping, unmapped on drop.
+    /// A shared mapping of a file, unmapped on drop.
     File(MmapRaw),
     /// Zeroed heap memory of `len` bytes; dangling when `len` is 0.
     Heap { start: NonNull<u8>, len: usize },
@@ -130,8 +132,9 @@ impl Region {
             return None;
         }
         // SAFETY: start ≤ end ≤ published ≤ capacity, so the range lies in one live allocation;
-        // its bytes are initialized (file or zeroed), were written before the mark was stored
-        // (Release) and loaded (Acquire), and are never written again.
+        // its bytes are initialized (zeroed memory, or a file that is at least that long), were
+        // written before the mark was stored (Release) and loaded (Acquire), and are never
+        // written again.
         Some(unsafe {
             std::slice::from_raw_parts(self.backing.start().add(range.start), range.len())
         })
@@ -159,42 +162,21 @@ impl AsRef<[u8]> for Published {
     }
 }
 
-/// The right to append to a region. There is one per region; it is not `Clone`.
+/// The right to append to a region on the heap. There is one per region; it is not `Clone`.
 #[derive(Debug)]
 pub struct Tail {
     region: Arc<Region>,
-    /// Bytes that may be written: less than what is mapped once the file was trimmed.
-    capacity: usize,
 }
 
 impl Tail {
     /// Zeroed heap memory of `capacity` bytes, nothing published.
     pub fn heap(capacity: usize) -> Tail {
-        let backing = Backing::heap(capacity);
-        let capacity = backing.len();
         Tail {
             region: Arc::new(Region {
-                backing,
+                backing: Backing::heap(capacity),
                 published: AtomicUsize::new(0),
             }),
-            capacity,
         }
-    }
-
-    /// Maps `file` for appending after its first `published` bytes, up to `capacity`, which must
-    /// be reserved on the disk. The module's rules for files apply.
-    pub fn file(file: &File, published: usize, capacity: usize) -> io::Result<Tail> {
-        assert!(published <= capacity, "what is published is mapped");
-        let backing = if capacity == 0 {
-            Backing::heap(0)
-        } else {
-            Backing::File(MmapOptions::new().len(capacity).map_raw(file)?)
-        };
-        let region = Arc::new(Region {
-            backing,
-            published: AtomicUsize::new(published),
-        });
-        Ok(Tail { region, capacity })
     }
 
     /// A larger heap region with the same published bytes. Readers of the old one keep it.
@@ -220,7 +202,7 @@ impl Tail {
 
     /// Bytes that may still be written.
     pub fn spare_bytes(&self) -> usize {
-        self.capacity - self.len()
+        self.region.backing.len() - self.len()
     }
 
     /// The first `len` bytes after the published ones, to write; `None` when there is no room.
@@ -230,8 +212,9 @@ impl Tail {
             return None;
         }
         let at = self.len();
-        // SAFETY: at + len ≤ capacity ≤ mapped length. Readers only slice below the mark, the mark
-        // moves only through `&mut self`, and there is one tail, so the slice is exclusive.
+        // SAFETY: at + len ≤ capacity, and the memory is the heap's: a `Tail` is made over nothing
+        // else. Readers only slice below the mark, the mark moves only through `&mut self`, and
+        // there is one tail, so the slice is exclusive.
         Some(unsafe { std::slice::from_raw_parts_mut(self.region.backing.start().add(at), len) })
     }
 
@@ -248,10 +231,140 @@ impl Tail {
             .published
             .store(self.len() + len, Ordering::Release);
     }
+}
 
-    /// Gives up the room after the published bytes: the file is about to be cut there.
-    pub fn give_up_spare(&mut self) {
-        self.capacity = self.len();
+/// The right to append to a file that readers have mapped. There is one per file.
+#[derive(Debug)]
+pub struct FileTail {
+    region: Arc<Region>,
+    /// Bytes of the file: zeros after what was written last.
+    file_len: usize,
+    /// Bytes after the published ones that were written last.
+    written: usize,
+    /// Whether the mapping may be written to.
+    is_writable: bool,
+}
+
+impl FileTail {
+    /// Of an empty file: nothing is mapped.
+    pub fn empty() -> FileTail {
+        FileTail {
+            region: Tail::heap(0).region,
+            file_len: 0,
+            written: 0,
+            is_writable: false,
+        }
+    }
+
+    /// Goes on after the first `len` bytes of `file`, which are there.
+    pub fn open(file: &File, len: usize) -> io::Result<FileTail> {
+        Ok(FileTail {
+            region: Region::read_only(file, len)?,
+            file_len: len,
+            written: 0,
+            is_writable: false,
+        })
+    }
+
+    /// What readers share.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// Bytes published.
+    pub fn len(&self) -> usize {
+        self.region.published()
+    }
+
+    /// Bytes that can be published before more must be mapped.
+    pub fn capacity(&self) -> usize {
+        self.region.backing.len()
+    }
+
+    /// Maps the first `capacity` bytes of `file`, however many of them are there. Readers of the
+    /// old mapping keep it.
+    pub fn map(&mut self, file: &File, capacity: usize) -> io::Result<()> {
+        assert!(self.len() <= capacity, "what is published is mapped");
+        self.region = Arc::new(Region {
+            backing: Backing::File(MmapOptions::new().len(capacity).map_raw(file)?),
+            published: AtomicUsize::new(self.len()),
+        });
+        self.written = 0;
+        self.is_writable = true;
+        Ok(())
+    }
+
+    /// Copies `parts` over the zeros after the published bytes; false if there are not enough.
+    pub fn copy(&mut self, parts: &[IoSlice<'_>]) -> bool {
+        self.written = 0;
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let end = self.len() + bytes;
+        if !self.is_writable || end > self.file_len.min(self.capacity()) {
+            return false;
+        }
+        // SAFETY: len + bytes ≤ mapped length and ≤ the file's length, so the pages are there, and
+        // the mapping is writable. Readers only slice below the mark, the mark moves only through
+        // `&mut self`, and there is one tail, so the slice is exclusive.
+        let mut spare = unsafe {
+            std::slice::from_raw_parts_mut(self.region.backing.start().add(self.len()), bytes)
+        };
+        for part in parts {
+            let (to, rest) = spare.split_at_mut(part.len());
+            to.copy_from_slice(part);
+            spare = rest;
+        }
+        self.written = bytes;
+        true
+    }
+
+    /// Writes `parts`, none of them empty, after the published bytes, and takes all of them for
+    /// batches but the last `zeros` bytes. On an error the file may hold some of them; nothing is
+    /// published, and the next write goes to the same place.
+    pub fn write(
+        &mut self,
+        file: &File,
+        mut parts: &mut [IoSlice<'_>],
+        zeros: usize,
+    ) -> io::Result<()> {
+        self.written = 0;
+        let mut written = 0;
+        while !parts.is_empty() {
+            match rustix::io::pwritev(file, parts, (self.len() + written) as u64) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    written += count;
+                    IoSlice::advance_slices(&mut parts, count);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.file_len = self.file_len.max(self.len() + written);
+        self.written = written - zeros;
+        Ok(())
+    }
+
+    /// Zeros in the file after the published bytes.
+    pub fn zeros(&self) -> usize {
+        self.file_len - self.len()
+    }
+
+    /// Makes what was written last readable; it never changes any more.
+    ///
+    /// # Panics
+    /// When it is not mapped.
+    pub fn publish(&mut self) {
+        let published = self.len() + std::mem::take(&mut self.written);
+        assert!(published <= self.capacity(), "only mapped bytes are read");
+        self.region.published.store(published, Ordering::Release);
+    }
+
+    /// Cuts the file back to the published bytes.
+    pub fn cut(&mut self, file: &File) -> io::Result<()> {
+        self.written = 0;
+        // First: nobody may touch what is about to go, whether it goes or not.
+        self.file_len = self.len();
+        file.set_len(self.file_len as u64)
     }
 }
 
@@ -344,23 +457,64 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "maps files")]
-    fn a_mapped_file_holds_what_is_published() {
+    fn a_mapping_longer_than_its_file_shows_what_is_written_later() {
         let file = tempfile::tempfile().unwrap();
-        file.set_len(8192).unwrap();
-        let mut tail = Tail::file(&file, 0, 8192).unwrap();
-        tail.spare(3).unwrap().copy_from_slice(b"abc");
-        tail.publish(3);
+        let mut tail = FileTail::empty();
+        tail.map(&file, 8192).unwrap();
         let old = Arc::clone(tail.region());
-        tail.give_up_spare();
-        assert!(tail.spare(1).is_none());
-        file.set_len(3).unwrap();
-        file.set_len(16384).unwrap();
-        let mut larger = Tail::file(&file, 3, 16384).unwrap();
-        larger.spare(3).unwrap().copy_from_slice(b"def");
-        larger.publish(3);
+        let mut parts = [IoSlice::new(b"ab"), IoSlice::new(b"c")];
+        tail.write(&file, &mut parts, 0).unwrap();
+        assert!(old.slice(0..1).is_none(), "written is not published");
+        tail.publish();
         assert_eq!(old.slice(0..3).unwrap(), b"abc");
-        assert!(old.slice(0..4).is_none());
+        assert_eq!(file.metadata().unwrap().len(), 3);
+        tail.map(&file, 16384).unwrap();
+        tail.write(&file, &mut [IoSlice::new(b"def")], 0).unwrap();
+        tail.publish();
+        assert!(old.slice(0..4).is_none(), "the old mapping's mark stays");
+        assert_eq!(tail.region().slice(0..6).unwrap(), b"abcdef");
         let sealed = Region::read_only(&file, 6).unwrap();
         assert_eq!(&sealed.bytes(0..6).unwrap()[..], b"abcdef");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "maps files")]
+    fn small_parts_are_copied_over_zeros_as_long_as_there_are_any() {
+        let file = tempfile::tempfile().unwrap();
+        let mut tail = FileTail::empty();
+        assert!(!tail.copy(&[IoSlice::new(b"a")]));
+        tail.map(&file, 4096).unwrap();
+        assert!(!tail.copy(&[IoSlice::new(b"a")]), "the file is empty");
+        let mut parts = [IoSlice::new(b"abc"), IoSlice::new(&[0; 5])];
+        tail.write(&file, &mut parts, 5).unwrap();
+        tail.publish();
+        assert_eq!((tail.len(), tail.zeros()), (3, 5));
+        assert!(tail.copy(&[IoSlice::new(b"de"), IoSlice::new(b"f")]));
+        assert!(tail.region().slice(0..4).is_none(), "copied, not published");
+        tail.publish();
+        assert_eq!(tail.region().slice(0..6).unwrap(), b"abcdef");
+        assert!(!tail.copy(&[IoSlice::new(b"ghi")]), "too few zeros");
+        tail.write(&file, &mut [IoSlice::new(b"ghi")], 0).unwrap();
+        tail.publish();
+        assert_eq!(tail.region().slice(0..9).unwrap(), b"abcdefghi");
+        assert_eq!(tail.zeros(), 0);
+        let read_only = Region::read_only(&file, 9).unwrap();
+        assert_eq!(read_only.slice(0..9).unwrap(), b"abcdefghi");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "maps files")]
+    fn what_is_cut_is_written_over() {
+        let file = tempfile::tempfile().unwrap();
+        let mut tail = FileTail::empty();
+        tail.map(&file, 4096).unwrap();
+        tail.write(&file, &mut [IoSlice::new(b"wrong")], 0).unwrap();
+        tail.cut(&file).unwrap();
+        tail.publish();
+        assert_eq!((tail.len(), tail.zeros()), (0, 0));
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        tail.write(&file, &mut [IoSlice::new(b"right")], 0).unwrap();
+        tail.publish();
+        assert_eq!(tail.region().slice(0..5).unwrap(), b"right");
     }
 }

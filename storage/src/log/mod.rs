@@ -13,8 +13,7 @@
 //!   everything below the durable end. Opening cuts what is not a whole batch with a good CRC.
 //!
 //! Files: see `files.rs` (segments and indexes, Kafka's names and formats), `checkpoint.rs`,
-//! `epochs.rs`. The active `.log` file has a tail of zeros, reserved on the disk; a sealed one has
-//! its real size.
+//! `epochs.rs`. The active `.log` file may end in zeros, a sealed one has its real size.
 
 mod active;
 mod append;
@@ -139,7 +138,7 @@ pub struct Recovered {
     /// Bytes whose checksums were verified.
     pub scanned_bytes: u64,
     /// Bytes cut off: a torn tail and all after it. Of a tail only the first MiB is looked at, and
-    /// zeros at its end (reserved space) do not count.
+    /// zeros at its end do not count.
     pub cut_bytes: u64,
     /// Segments whose index files were written anew.
     pub rebuilt_indexes: u32,
@@ -219,25 +218,43 @@ impl Log {
         self.high_watermark
     }
 
-    /// Flushes, writes indexes and a producer snapshot, gives reserved space back and marks the
-    /// log as closed cleanly. Snapshots taken before stay readable.
+    /// Flushes, writes indexes and a producer snapshot, and marks the log as closed cleanly.
+    /// Snapshots taken before stay readable.
     pub fn close(mut self) -> Result<(), LogError> {
         self.durability.check()?;
         if self.marked_clean {
             return Ok(());
         }
-        let mut written = self.active.settle()?;
+        let mut written = self.active.settle(&self.durability)?;
         written.push(self.producers.write_snapshot(&self.dir, self.end)?);
         self.durability.written(written);
         self.durability.flush()?;
-        self.durability.set_clean_end(self.end)
+        self.durability.note_clean_end(self.end)?;
+        self.durability.sync_marks()
     }
 
-    /// Durably removes the mark of a clean close, before the first write after opening.
+    /// Closes the file of a log that was not written to since it was flushed. It is opened again
+    /// when it is needed.
+    pub fn close_idle_file(&mut self) {
+        if self.durability.close_idle(self.end) {
+            self.active.close_file();
+            self.aborted.close_file();
+        }
+    }
+
+    /// Whether the next open will know that the log was written to, even if the machine goes down
+    /// now. Until the first flush it may take the log for one that was closed cleanly, with what
+    /// it held then: so nobody should see more of it before.
+    pub fn crash_would_show(&self) -> bool {
+        self.durability.marks_are_synced()
+    }
+
+    /// Removes the mark of a clean close, before the first write after opening. The next flush
+    /// brings that to the disk.
     fn begin_write(&mut self) -> Result<(), LogError> {
         self.durability.check()?;
         if self.marked_clean {
-            self.durability.set_clean_end(Offset::NONE)?;
+            self.durability.note_clean_end(Offset::NONE)?;
             self.marked_clean = false;
         }
         Ok(())
@@ -279,5 +296,11 @@ impl Log {
             times_bytes: self.active.indexes.times.len(),
             max_time: self.active.indexes.max_time,
         }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.durability.writer_is_gone();
     }
 }

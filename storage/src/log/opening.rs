@@ -126,10 +126,16 @@ impl Opening {
         let size = size_of(last.file_bytes);
         let mut active = Active::resume(&self.dir, last.base, size, self.now_ms)?;
         let sane = active.load_indexes()?;
-        let ends_there = end_of(&active).is_ok_and(|end| end == self.marks.clean_end);
+        let clean_end = self.marks.clean_end;
+        let ends_there = end_of(&active).is_ok_and(|end| end == clean_end);
         if !sane || !ends_there {
-            warn!(dir = %self.dir.display(), "log was closed cleanly but does not look like it");
-            self.marks.recovery_point = Offset::ZERO;
+            // The mark goes when the log is written to, but it is the flush that waits for that.
+            let was_written = active.base >= clean_end || (sane && ends_in(&active, clean_end));
+            if !was_written {
+                let dir = self.dir.display();
+                warn!(%dir, "log was closed cleanly but does not look like it");
+                self.marks.recovery_point = Offset::ZERO;
+            }
             return Ok(None);
         }
         self.saved_epochs = epochs.clone();
@@ -291,17 +297,13 @@ impl Opening {
         ));
         let log_start = self.marks.log_start;
         let reader = LogReader::new(Snapshot::new(Arc::clone(&shape), Extent::empty(log_start)));
-        let file = Arc::clone(&active.file);
-        let durability = Durability::new(
-            &self.dir,
-            reader.clone(),
-            checkpoint,
-            file,
-            !self.recovered.clean,
-        );
+        let clean = self.recovered.clean;
+        let durability = Durability::new(&self.dir, reader.clone(), checkpoint, !clean);
         if !self.recovered.clean {
             durability.aborted_changed(aborted.file());
-            durability.written(self.unsynced());
+            let mut unsynced = self.unsynced();
+            unsynced.extend([active.path(), aborted.path().to_path_buf()]);
+            durability.written(unsynced);
         }
         if self.epochs != self.saved_epochs {
             durability.epochs_changed(&self.epochs);
@@ -350,6 +352,16 @@ pub(super) fn end_of(active: &Active) -> Result<Offset, LogError> {
         end = found?.1.next_offset();
     }
     Ok(end)
+}
+
+/// Whether a batch of the segment ends at `offset`.
+fn ends_in(active: &Active, offset: Offset) -> bool {
+    let view = active.view(Offset::MAX);
+    let whole = view.headers(view.position_before(offset.prev()));
+    whole
+        .map_while(Result::ok)
+        .take_while(|(_, header)| header.base_offset < offset)
+        .any(|(_, header)| header.next_offset() == offset)
 }
 
 /// A file's length as a segment's size.

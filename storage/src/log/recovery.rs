@@ -21,7 +21,7 @@ use super::mapped::Region;
 use super::opening::{Opening, size_of};
 use super::{EpochHistory, LogError};
 
-/// How much of a torn tail is looked at to tell lost bytes from reserved space.
+/// How much of a torn tail is looked at to tell lost bytes from zeros.
 const TAIL_LOOK_BYTES: usize = 1 << 20;
 
 impl Opening {
@@ -192,7 +192,7 @@ impl Opening {
     }
 
     fn seal(&mut self, mut active: Active) -> Result<(), LogError> {
-        active.settle()?;
+        active.settle_indexes()?;
         self.recovered.rebuilt_indexes += 1;
         self.sealed.push(Arc::new(active.sealed()));
         Ok(())
@@ -208,7 +208,7 @@ impl Opening {
     }
 }
 
-/// Bytes of a tail that are no reserved space.
+/// Bytes of a tail up to the zeros at its end.
 fn lost_bytes(tail: &[u8]) -> u64 {
     let looked = &tail[..tail.len().min(TAIL_LOOK_BYTES)];
     looked

@@ -37,30 +37,45 @@ impl Log {
         self.durability.check()?;
         let to = to.min(self.end);
         if to > self.log_start {
+            self.move_log_start(to)?;
+            self.durability.sync_marks()?;
+            self.delete_below_start();
+        }
+        Ok(self.log_start)
+    }
+
+    /// As [`Log::advance_log_start`], without waiting for the disk: the new start is durable after
+    /// the next flush. Then [`Log::delete_below_start`].
+    ///
+    /// Errors: `DiskFull`, `Exhausted`, `Faulted`.
+    pub fn move_log_start(&mut self, to: Offset) -> Result<Offset, LogError> {
+        self.durability.check()?;
+        let to = to.min(self.end);
+        if to > self.log_start {
             self.begin_write()?;
-            self.durability.set_log_start(to)?;
+            self.durability.note_log_start(to)?;
             self.log_start = to;
             self.high_watermark = self.high_watermark.max(to);
             self.producers.high_watermark_moved(self.high_watermark);
             if self.epochs.truncate_from_start(to) {
                 self.durability.epochs_changed(&self.epochs);
             }
-            self.delete_below_start()?;
+            self.publish_shape();
         }
         Ok(self.log_start)
     }
 
-    /// Deletes old segments by size and by time; returns the log start. An active segment that is
-    /// too old is rolled first.
+    /// Moves the log start past old segments, by size and by time; returns it. An active segment
+    /// that is too old is rolled first. Does not wait for the disk: see [`Log::move_log_start`].
     ///
     /// Errors: `DiskFull` (of a roll), `Io`, `Faulted`.
     pub fn apply_retention(&mut self, now_ms: i64) -> Result<Offset, LogError> {
         self.durability.check()?;
         self.now_ms = now_ms;
         let by_size = self.deletable_by_size()?;
-        self.delete_up_to(by_size)?;
+        self.move_up_to(by_size)?;
         let by_time = self.deletable_by_time(now_ms)?;
-        self.delete_up_to(by_time)?;
+        self.move_up_to(by_time)?;
         Ok(self.log_start)
     }
 
@@ -127,7 +142,7 @@ impl Log {
         Ok(if deletable { self.end } else { start })
     }
 
-    fn delete_up_to(&mut self, start: Offset) -> Result<(), LogError> {
+    fn move_up_to(&mut self, start: Offset) -> Result<(), LogError> {
         if start <= self.log_start {
             return Ok(());
         }
@@ -135,11 +150,15 @@ impl Log {
             self.begin_write()?;
             self.roll(self.end)?;
         }
-        self.advance_log_start(start).map(drop)
+        self.move_log_start(start).map(drop)
     }
 
-    /// Deletes the sealed segments that lie wholly below the log start.
-    fn delete_below_start(&mut self) -> Result<(), LogError> {
+    /// Deletes the sealed segments that lie wholly below the log start. False, and nothing done,
+    /// if that is not durable yet.
+    pub fn delete_below_start(&mut self) -> bool {
+        if !self.durability.marks_are_synced() {
+            return false;
+        }
         let nexts = self
             .sealed
             .iter()
@@ -147,6 +166,9 @@ impl Log {
             .map(|s| s.base)
             .chain([self.active.base]);
         let below = nexts.take_while(|next| *next <= self.log_start).count();
+        if below == 0 {
+            return true;
+        }
         let deleted: Vec<_> = self.sealed.iter().take(below).cloned().collect();
         keep_readable(&deleted);
         self.sealed = self.sealed.iter().skip(below).cloned().collect();
@@ -163,7 +185,7 @@ impl Log {
             .map_or(self.active.base, |segment| segment.base);
         self.durability.forget(|base| base < first);
         self.deleted.extend(deleted);
-        Ok(())
+        true
     }
 
     /// The segments deleted since this was asked last: see [`Deleted`].

@@ -80,7 +80,7 @@ pub(super) fn write_entries(path: &Path, entries: &[AbortedTxn]) -> Result<(), L
 pub struct AbortedIndex {
     path: PathBuf,
     base_offset: Offset,
-    /// Opened with the first entry.
+    /// Opened when it is written to.
     file: Option<Arc<File>>,
     view: AbortedView,
 }
@@ -110,7 +110,6 @@ impl AbortedIndex {
             entries.push(entry);
         }
         index.view = AbortedView::new(entries);
-        index.open_file()?;
         Ok(index)
     }
 
@@ -165,9 +164,14 @@ impl AbortedIndex {
     }
 
     /// The file to sync before the log's recovery point moves past the segment's markers; `None`
-    /// while there are no entries.
+    /// while it was not written to since it was opened.
     pub fn file(&self) -> Option<Arc<File>> {
         self.file.clone()
+    }
+
+    /// Closes the file until it is written to.
+    pub fn close_file(&mut self) {
+        self.file = None;
     }
 
     /// The file's path, whether it exists or not.

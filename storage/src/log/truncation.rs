@@ -21,7 +21,7 @@ use super::producers::delete_snapshots_outside;
 use super::segment::Sealed;
 use super::transactions::AbortedIndex;
 use super::{Log, LogError};
-use crate::disk::fsync_dir;
+use crate::disk::{fsync_dir, sync_all};
 
 /// What is kept of the segment that becomes the active one.
 #[derive(Clone, Copy, Debug)]
@@ -144,8 +144,7 @@ impl Log {
         self.aborted = AbortedIndex::open(&self.dir, cut.base)?;
         self.aborted.truncate_to(cut.end)?;
         if let Some(file) = self.aborted.file() {
-            file.sync_all()
-                .map_err(|e| LogError::io(self.aborted.path(), e))?;
+            sync_all(&file).map_err(|e| LogError::io(self.aborted.path(), e))?;
         }
         self.active = self.resume_cut(cut)?;
         self.sealed = self.sealed.iter().take(cut.at).cloned().collect();
@@ -183,7 +182,7 @@ impl Log {
         self.producers.clear();
         delete_snapshots_outside(&self.dir, offset, offset)?;
         let snapshot = self.producers.write_snapshot(&self.dir, offset)?;
-        let synced = File::open(&snapshot).and_then(|file| file.sync_all());
+        let synced = File::open(&snapshot).and_then(|file| sync_all(&file));
         synced.map_err(|e| LogError::io(&snapshot, e))?;
         fsync_dir(&self.dir)?;
         self.sealed = Arc::from([]);
@@ -198,8 +197,12 @@ impl Log {
         self.durability.forget(|base| base >= self.active.base);
         self.durability.epochs_changed(&self.epochs);
         self.publish_shape();
-        self.durability
-            .end_truncation(Arc::clone(&self.active.file), self.aborted.file());
+        if self.active.size() > 0 {
+            // They may have been written to and not synced as another segment's.
+            let aborted = self.aborted.path().to_path_buf();
+            self.durability.written(vec![self.active.path(), aborted]);
+        }
+        self.durability.end_truncation(self.aborted.file());
     }
 }
 
@@ -222,5 +225,5 @@ fn copy_prefix(from: &Path, to: &Path, bytes: u64) -> io::Result<()> {
             "segment is shorter than known",
         ));
     }
-    copy.sync_all()
+    sync_all(&copy)
 }

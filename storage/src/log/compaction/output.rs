@@ -14,6 +14,7 @@ use super::super::indexes::Indexes;
 use super::super::transactions::{AbortedTxn, write_entries};
 use super::super::{LogConfig, LogError};
 use super::swap::{INDEX_KINDS, cleaned_path};
+use crate::disk::sync_all;
 
 /// Bytes written at once.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -74,13 +75,13 @@ impl Output {
             fs::metadata(path_of(&dir, last, Kind::Log)).and_then(|meta| meta.modified());
         file.set_modified(modified.unwrap_or_else(|_| SystemTime::now()))
             .map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        sync_all(&file).map_err(failed)?;
         self.indexes.note_time();
         self.indexes.write(|kind| cleaned_path(&dir, base, kind))?;
         write_entries(&cleaned_path(&dir, base, Kind::Aborted), &self.aborted)?;
         for kind in INDEX_KINDS {
             let path = cleaned_path(&dir, base, kind);
-            let synced = File::open(&path).and_then(|file| file.sync_all());
+            let synced = File::open(&path).and_then(|file| sync_all(&file));
             synced.map_err(|e| LogError::io(&path, e))?;
         }
         Ok(self.size)

@@ -64,7 +64,7 @@ fn zeroed_pages_and_flipped_bits_cut_the_log_there() {
     flip_bit(log_file, (one + 70) as u64, 3).unwrap();
     let (mut log, recovered) = reopen(&dir, LogConfig::default());
     assert_eq!(contents(&log), bytes[..one]);
-    // The last byte of a batch is a zero, like reserved space.
+    // The last byte of a batch is a zero, and zeros at the end do not count.
     assert_eq!(recovered.cut_bytes, 2 * one as u64 - 1);
     assert_eq!(
         log.append(&batch(1), NEXT, 0).unwrap().first_offset,

@@ -419,6 +419,7 @@ fn append_exact(log: &mut Log, model: &mut Model, batches: i64, gap: i64, value_
 
 fn retain(log: &mut Log, model: &mut Model) {
     let start = log.apply_retention(0).unwrap();
+    log.delete_below_start();
     assert!(start >= model.start && start <= log.high_watermark());
     model.trimmed |= start > model.start;
     model.start = start;
