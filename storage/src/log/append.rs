@@ -181,16 +181,30 @@ impl Log {
 
     /// Appends batches that fit the active segment.
     fn append_piece(&mut self, bytes: &[u8], placement: Placement) -> Result<(), LogError> {
-        let heads = heads_in_log(bytes, self.end, placement);
-        let parts = parts_in_log(bytes, &heads);
+        let heads = Heads::of(bytes, self.end, placement)?;
+        let heads = heads.as_slice();
+        let (pair, many);
+        let parts = match heads {
+            [] => {
+                pair = [IoSlice::new(bytes), IoSlice::new(&[])];
+                &pair[..1]
+            }
+            [head] => {
+                pair = [IoSlice::new(head), IoSlice::new(&bytes[HEADER_BYTES..])];
+                &pair[..]
+            }
+            heads => {
+                many = parts_in_log(bytes, heads);
+                &many[..]
+            }
+        };
         let (config, durability) = (&self.config, Arc::clone(&self.durability));
-        self.active
-            .write(&parts, bytes.len(), config, &durability)?;
+        self.active.write(parts, bytes.len(), config, &durability)?;
         let Noted {
             next_offset,
             epochs_changed,
             aborted_changed,
-        } = match self.note_piece(bytes, &heads) {
+        } = match self.note_piece(bytes, heads) {
             Ok(noted) => noted,
             Err(error) => {
                 self.active.cut_back(&durability)?;
@@ -288,31 +302,48 @@ impl Log {
 /// A batch's header as it is in the log.
 type Head = [u8; HEADER_BYTES];
 
-/// The headers that batches get in the log; none where they stay as they are.
-fn heads_in_log(bytes: &[u8], end: Offset, placement: Placement) -> Vec<Head> {
-    let Placement::Next {
-        leader_epoch,
-        log_append_time_ms,
-    } = placement
-    else {
-        return Vec::new();
-    };
-    let mut base = end;
-    // They were all parsed before.
-    let batches = Batches::new(bytes).flatten();
-    let heads = batches.map(|batch| {
-        let head = header_in_log(batch.bytes, base, leader_epoch, log_append_time_ms);
-        base = base + (i64::from(batch.header.last_offset_delta) + 1);
-        head
-    });
-    heads.collect()
+/// The headers that batches get in the log, where they don't stay as they are.
+enum Heads {
+    Kept,
+    One([Head; 1]),
+    Many(Vec<Head>),
 }
 
-/// What is written for `bytes`: as they are, or behind each of `heads` what follows a header.
-fn parts_in_log<'a>(bytes: &'a [u8], heads: &'a [Head]) -> Vec<IoSlice<'a>> {
-    if heads.is_empty() {
-        return vec![IoSlice::new(bytes)];
+impl Heads {
+    /// For `bytes`, which were checked, at the log's `end`.
+    fn of(bytes: &[u8], end: Offset, placement: Placement) -> Result<Heads, LogError> {
+        let Placement::Next {
+            leader_epoch,
+            log_append_time_ms,
+        } = placement
+        else {
+            return Ok(Heads::Kept);
+        };
+        let head =
+            |batch: &[u8], base| header_in_log(batch, base, leader_epoch, log_append_time_ms);
+        if BatchHeader::parse(bytes)?.size_bytes() == bytes.len() {
+            return Ok(Heads::One([head(bytes, end)]));
+        }
+        let (mut base, mut heads) = (end, Vec::new());
+        for batch in Batches::new(bytes) {
+            let batch = batch?;
+            heads.push(head(batch.bytes, base));
+            base = base + (i64::from(batch.header.last_offset_delta) + 1);
+        }
+        Ok(Heads::Many(heads))
     }
+
+    fn as_slice(&self) -> &[Head] {
+        match self {
+            Heads::Kept => &[],
+            Heads::One(head) => head,
+            Heads::Many(heads) => heads,
+        }
+    }
+}
+
+/// Each of `heads`, and what follows a header in its batch.
+fn parts_in_log<'a>(bytes: &'a [u8], heads: &'a [Head]) -> Vec<IoSlice<'a>> {
     let mut parts = Vec::with_capacity(2 * heads.len());
     for (head, batch) in heads.iter().zip(Batches::new(bytes).flatten()) {
         parts.push(IoSlice::new(head));
