@@ -29,7 +29,7 @@ const LEAST_MAPPED_BYTES: usize = 64 << 10;
 /// Up to this, what is appended is small.
 const SMALL_BYTES: usize = 4 << 10;
 /// The most zeros that are written for small appends to come.
-const MOST_ZEROS: usize = 64 << 10;
+const MOST_ZEROS: usize = 16 << 10;
 static ZEROS: [u8; MOST_ZEROS] = [0; MOST_ZEROS];
 /// Positions in an index are i32.
 pub(super) const SEGMENT_LIMIT_BYTES: usize = i32::MAX as usize;

@@ -31,7 +31,7 @@ fn behind_the_batches_there_are_zeros_and_few_of_them() {
         log.append(&batch(records), NEXT, 0).unwrap();
         let file = fs::read(log.active.path()).unwrap();
         let (batches, rest) = file.split_at(log.size_bytes() as usize);
-        assert!(rest.len() <= batches.len().clamp(4096, 64 << 10) + 4096);
+        assert!(rest.len() <= batches.len().clamp(4096, 16 << 10) + 4096);
         assert!(rest.iter().all(|byte| *byte == 0));
         if n % 50 == 0 {
             assert!(batches == read_all(&log.reader().snapshot(), Offset(0), 9999));
