@@ -243,7 +243,7 @@ impl Log {
             }
             let (header, marker) = (batch.header, read_marker(&batch));
             noted.next_offset = header.next_offset();
-            let aborted = self.producers.apply(&header, marker);
+            let aborted = self.producers.apply(&header, marker, self.now_ms);
             noted.aborted_changed |= aborted.is_some();
             if let Some(aborted) = aborted
                 && let Err(error) = self.aborted.append(aborted)

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use carrick_protocol::ids::Offset;
 
@@ -110,6 +111,15 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<(PathBuf, String)>, LogError> {
         }
     }
     Ok(entries)
+}
+
+/// When a file was last written, in milliseconds since the epoch.
+pub(super) fn modified_ms(path: &Path) -> io::Result<i64> {
+    let modified = fs::metadata(path)?.modified()?;
+    let since = modified
+        .duration_since(UNIX_EPOCH)
+        .map_err(io::Error::other)?;
+    Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Removes a file that may be gone already.

@@ -243,8 +243,8 @@ impl Opening {
             if !self.is_scanned(base) {
                 let view = self.sealed[at].view(next);
                 let later = (next > from).then_some(view);
-                replay(later, from, |view, position, header| {
-                    apply(&mut producers, view, position, header).map(drop)
+                replay(later, from, self.now_ms, |stored| {
+                    apply(&mut producers, stored).map(drop)
                 })?;
                 continue;
             }
@@ -253,14 +253,11 @@ impl Opening {
                 self.written.push(written);
             }
             let mut index = AbortedIndex::create(&self.dir, base)?;
-            replay(
-                [self.sealed[at].view(next)],
-                from,
-                |view, position, header| {
-                    let aborted = apply(&mut producers, view, position, header)?;
-                    aborted.map_or(Ok(()), |aborted| index.append(aborted))
-                },
-            )?;
+            let view = self.sealed[at].view(next);
+            replay([view], from, self.now_ms, |stored| {
+                let aborted = apply(&mut producers, stored)?;
+                aborted.map_or(Ok(()), |aborted| index.append(aborted))
+            })?;
             // One that has not looked at its aborted transactions yet.
             self.sealed[at] = Arc::new(Sealed::new(&self.dir, base, self.sealed[at].size));
         }
@@ -268,7 +265,8 @@ impl Opening {
         replay(
             [Ok(active.view(end))],
             from,
-            |view, position, header| match apply(&mut producers, view, position, header)? {
+            self.now_ms,
+            |stored| match apply(&mut producers, stored)? {
                 Some(entry) if scanned => aborted.append(entry),
                 _ => Ok(()),
             },

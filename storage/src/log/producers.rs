@@ -10,6 +10,8 @@
 //!   marker of another epoch forgets them.
 //! - `open` holds exactly the first offsets of the entries' open transactions.
 //! - A producer with an open transaction never expires, nor does it make room for another.
+//! - A producer is silent from when its last batch was appended here, whatever time that batch
+//!   bears: a replay of old records is no silence.
 //! - The largest producer id ever applied is kept for good: through expiry, truncation, snapshots.
 //!
 //! Whether a batch belongs to a transaction that its coordinator knows (KIP-890) is decided by who
@@ -242,41 +244,47 @@ impl Producers {
 
     /// Notes a batch that was appended, with the offsets and times that it has in the log.
     ///
-    /// `marker` is what [`ControlMarker::read`] gives: `None` for data, and for a control batch
+    /// `appended_ms` is when, or at the latest. `marker` is what [`ControlMarker::read`] gives: `None` for data, and for a control batch
     /// that compaction emptied, which changes nothing. Returns the transaction if this aborted one
     /// that has records, for the segment's index.
     pub fn apply(
         &mut self,
         header: &BatchHeader,
         marker: Option<ControlMarker>,
+        appended_ms: i64,
     ) -> Option<AbortedTxn> {
         if !header.has_producer() {
             return None;
         }
         if !header.is_control() {
-            self.apply_data(header);
+            self.apply_data(header, appended_ms);
             return None;
         }
         match marker {
             Some(marker) if matches!(marker.kind, ControlKind::Abort | ControlKind::Commit) => {
-                self.apply_marker(header, marker)
+                self.apply_marker(header, marker, appended_ms)
             }
             _ => None,
         }
     }
 
-    fn apply_data(&mut self, header: &BatchHeader) {
+    fn apply_data(&mut self, header: &BatchHeader, appended_ms: i64) {
         let entry = self.entry(header.producer_id);
-        entry.add_batch(header);
+        entry.add_batch(header, appended_ms);
         if header.is_transactional() && entry.transaction_first_offset.is_none() {
             entry.transaction_first_offset = Some(header.base_offset);
             self.open.insert(header.base_offset, header.producer_id);
         }
     }
 
-    fn apply_marker(&mut self, header: &BatchHeader, marker: ControlMarker) -> Option<AbortedTxn> {
+    fn apply_marker(
+        &mut self,
+        header: &BatchHeader,
+        marker: ControlMarker,
+        appended_ms: i64,
+    ) -> Option<AbortedTxn> {
         let entry = self.entry(header.producer_id);
-        let first_offset = entry.end_transaction(header, marker.coordinator_epoch)?;
+        let first_offset = entry.end_transaction(header, marker.coordinator_epoch, appended_ms)?;
         self.open.remove(&first_offset);
         let last_offset = header.base_offset;
         self.ended.insert(first_offset, last_offset);
@@ -313,7 +321,7 @@ impl Producers {
         let room = (self.limit / 8).max(1);
         let surplus = (self.entries.len() + room).saturating_sub(self.limit);
         let idle = |entry: &&ProducerEntry| entry.transaction_first_offset.is_none();
-        let age = |entry: &ProducerEntry| (entry.last_timestamp_ms, entry.producer_id);
+        let age = |entry: &ProducerEntry| (entry.appended_ms, entry.producer_id);
         let mut oldest: Vec<_> = self.entries.values().filter(idle).map(age).collect();
         if oldest.len() > surplus {
             oldest.select_nth_unstable(surplus);
@@ -386,13 +394,13 @@ impl Producers {
         self.ended.retain(|_, marker| *marker >= to);
     }
 
-    /// Forgets producers without an open transaction whose last batch is `expiration_ms` old or
-    /// older (`producer.id.expiration.ms`). Returns how many.
+    /// Forgets producers without an open transaction whose last batch was appended `expiration_ms`
+    /// ago or earlier (`producer.id.expiration.ms`). Returns how many.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         let before = self.entries.len();
         self.entries.retain(|_, entry| {
             entry.transaction_first_offset.is_some()
-                || now_ms.saturating_sub(entry.last_timestamp_ms) < expiration_ms
+                || now_ms.saturating_sub(entry.appended_ms) < expiration_ms
         });
         before - self.entries.len()
     }
@@ -433,6 +441,26 @@ impl Producers {
         self.set_limit(limit);
         self.note_producer_id(max_producer_id);
         Ok(from)
+    }
+
+    /// Batches that were applied again were appended no later than `known` says of their producers,
+    /// which wrote no earlier ones after them.
+    pub fn appended_by(&mut self, known: &HashMap<ProducerId, i64>) {
+        for (producer_id, entry) in &mut self.entries {
+            if let Some(appended_ms) = known.get(producer_id) {
+                entry.appended_ms = entry.appended_ms.min(*appended_ms);
+            }
+        }
+    }
+
+    /// As [`Producers::apply`], at the time that the batch bears.
+    #[cfg(test)]
+    pub(crate) fn apply_in_time(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<ControlMarker>,
+    ) -> Option<AbortedTxn> {
+        self.apply(header, marker, header.max_timestamp_ms)
     }
 
     /// State from stored entries; `None` if two of them claim the same producer or transaction.

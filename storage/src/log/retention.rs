@@ -4,16 +4,12 @@
 //! files go. Readers of older snapshots keep the mappings. Kafka's rules
 //! (`UnifiedLog.deleteOldSegments`): oldest first, never past the high watermark.
 
-use std::fs;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use carrick_protocol::ids::Offset;
 use tracing::warn;
 
-use super::files::{Kind, path_of, remove_segment};
+use super::files::{Kind, modified_ms, path_of, remove_segment};
 use super::segment::Sealed;
 use super::truncation::keep_readable;
 use super::{Log, LogError};
@@ -105,7 +101,7 @@ impl Log {
         self.deletable(|candidate| {
             let newest_ms = match candidate.max_timestamp_ms {
                 known if known >= 0 => known,
-                _ => modified_ms(&self.dir, candidate.base).unwrap_or(now_ms),
+                _ => modified_ms(&path_of(&self.dir, candidate.base, Kind::Log)).unwrap_or(now_ms),
             };
             now_ms.saturating_sub(newest_ms) > retention_ms
         })
@@ -210,13 +206,4 @@ impl Deleted {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// When a segment's file was last written, for segments without timestamps.
-pub(super) fn modified_ms(dir: &Path, base: Offset) -> io::Result<i64> {
-    let modified = fs::metadata(path_of(dir, base, Kind::Log))?.modified()?;
-    let since = modified
-        .duration_since(UNIX_EPOCH)
-        .map_err(io::Error::other)?;
-    Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

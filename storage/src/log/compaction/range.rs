@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::Offset;
 
+use super::super::files::{Kind, modified_ms, path_of};
 use super::super::reader::Snapshot;
-use super::super::retention::modified_ms;
 use super::super::{Log, LogError};
 
 /// When and what to clean, in Kafka's terms.
@@ -139,7 +139,7 @@ impl ToClean {
             known if known >= 0 => Ok(known),
             _ => {
                 let (dir, base) = (self.snapshot.dir(), self.snapshot.base_of(at));
-                modified_ms(dir, base).map_err(|e| LogError::io(dir, e))
+                modified_ms(&path_of(dir, base, Kind::Log)).map_err(|e| LogError::io(dir, e))
             }
         }
     }

@@ -40,6 +40,8 @@ pub struct ProducerEntry {
     pub coordinator_epoch: i32,
     /// Timestamp of its newest batch or marker.
     pub last_timestamp_ms: i64,
+    /// When its newest batch or marker was appended here, or at the latest: it expires from then.
+    pub appended_ms: i64,
     /// First offset of its open transaction.
     pub transaction_first_offset: Option<Offset>,
     /// Batches of the current epoch, oldest first, at most [`BATCHES_KEPT`].
@@ -53,6 +55,7 @@ impl ProducerEntry {
             producer_epoch: NO_PRODUCER_EPOCH,
             coordinator_epoch: -1,
             last_timestamp_ms: NO_TIMESTAMP,
+            appended_ms: NO_TIMESTAMP,
             transaction_first_offset: None,
             batches: VecDeque::new(),
         }
@@ -139,7 +142,7 @@ impl ProducerEntry {
         (self.batches.len() == BATCHES_KEPT).then_some(oldest.first_sequence)
     }
 
-    pub(super) fn add_batch(&mut self, header: &BatchHeader) {
+    pub(super) fn add_batch(&mut self, header: &BatchHeader, appended_ms: i64) {
         self.set_epoch(header.producer_epoch);
         if self.batches.len() == BATCHES_KEPT {
             self.batches.pop_front();
@@ -152,6 +155,7 @@ impl ProducerEntry {
             timestamp_ms: header.max_timestamp_ms,
         });
         self.last_timestamp_ms = header.max_timestamp_ms;
+        self.appended_ms = appended_ms;
     }
 
     /// Applies a marker; returns the first offset of the transaction that it ended, if any.
@@ -159,10 +163,12 @@ impl ProducerEntry {
         &mut self,
         header: &BatchHeader,
         coordinator_epoch: i32,
+        appended_ms: i64,
     ) -> Option<Offset> {
         self.set_epoch(header.producer_epoch);
         self.coordinator_epoch = coordinator_epoch;
         self.last_timestamp_ms = header.max_timestamp_ms;
+        self.appended_ms = appended_ms;
         self.transaction_first_offset.take()
     }
 

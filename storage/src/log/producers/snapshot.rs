@@ -4,14 +4,17 @@
 //! after a restart just as before it, and the largest producer id ever seen.
 //!
 //! ```text
-//! header (12 bytes): magic "CPS" + version u8 = 1 · CRC-32C u32 of all that follows
+//! header (12 bytes): magic "CPS" + version u8 = 2 · CRC-32C u32 of all that follows
 //!                    (big-endian, like everything) · number of entries u32
 //! then:              largest producer id i64
 //! entry:             producer id i64 · epoch i16 · coordinator epoch i32 · last timestamp i64
-//!                    · first offset of the open transaction i64 (-1: none) · batches u8 (0..=5)
+//!                    · last appended i64 (from version 2 on) · first offset of the open transaction i64 (-1: none) · batches u8 (0..=5)
 //! batch:             first sequence i32 · last sequence i32 · first offset i64 · last offset i64
 //!                    · timestamp i64
 //! ```
+//!
+//! Version 1 did not tell when a producer's last batch was appended: no later than the file was
+//! written.
 //!
 //! Invariant: the file named by offset `n` is the state of all batches below `n` and nothing else.
 
@@ -21,12 +24,13 @@ use std::path::{Path, PathBuf};
 
 use carrick_protocol::ids::{Offset, ProducerId};
 
+use super::super::files::modified_ms;
 use super::entry::{BATCHES_KEPT, KeptBatch, ProducerEntry};
 use super::{LogError, Producers};
 use crate::codec::{DecodeError, Reader, Writer};
 
 const MAGIC: &[u8; 3] = b"CPS";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// What the CRC does not cover: magic, version, CRC.
 const UNCHECKED_BYTES: usize = 8;
 const SUFFIX: &str = ".snapshot";
@@ -100,7 +104,8 @@ pub(super) fn load_newest(
         }
         let path = path(dir, at);
         let bytes = fs::read(&path).map_err(|error| LogError::io(&path, error))?;
-        match decode(&bytes) {
+        let written_ms = modified_ms(&path).map_err(|error| LogError::io(&path, error))?;
+        match decode(&bytes, written_ms) {
             Ok(state) => return Ok((state, at)),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "deleting damaged snapshot");
@@ -151,6 +156,7 @@ fn encode_entry(entry: &ProducerEntry, out: &mut Vec<u8>) {
     out.put_i16(entry.producer_epoch);
     out.put_i32(entry.coordinator_epoch);
     out.put_i64(entry.last_timestamp_ms);
+    out.put_i64(entry.appended_ms);
     out.put_i64(entry.transaction_first_offset.unwrap_or(Offset::NONE).0);
     out.put_u8(entry.batches.len() as u8);
     for batch in &entry.batches {
@@ -162,12 +168,13 @@ fn encode_entry(entry: &ProducerEntry, out: &mut Vec<u8>) {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Producers, DecodeError> {
+/// What the bytes of a file say that was written at `written_ms`.
+fn decode(bytes: &[u8], written_ms: i64) -> Result<Producers, DecodeError> {
     let mut reader = Reader::new(bytes);
     if reader.take(MAGIC.len())? != MAGIC {
         return Err(DecodeError::new("not a snapshot of producers"));
     }
-    reader.version(VERSION)?;
+    let version = reader.version(VERSION)?;
     let (stored, computed) = (reader.u32()?, crc32c::crc32c(&bytes[UNCHECKED_BYTES..]));
     if stored != computed {
         return Err(DecodeError::new(format!(
@@ -178,18 +185,25 @@ fn decode(bytes: &[u8]) -> Result<Producers, DecodeError> {
     let max_producer_id = ProducerId(reader.i64()?);
     let mut entries = Vec::new();
     for _ in 0..count {
-        entries.push(decode_entry(&mut reader)?);
+        let mut entry = decode_entry(&mut reader, version)?;
+        if version == 1 {
+            entry.appended_ms = written_ms;
+        }
+        entries.push(entry);
     }
     reader.finish()?;
     Producers::from_entries(max_producer_id, entries)
         .ok_or_else(|| DecodeError::new("two entries of one producer or transaction"))
 }
 
-fn decode_entry(reader: &mut Reader<'_>) -> Result<ProducerEntry, DecodeError> {
+fn decode_entry(reader: &mut Reader<'_>, version: u8) -> Result<ProducerEntry, DecodeError> {
     let mut entry = ProducerEntry::new(ProducerId(reader.i64()?));
     entry.producer_epoch = reader.i16()?;
     entry.coordinator_epoch = reader.i32()?;
     entry.last_timestamp_ms = reader.i64()?;
+    if version >= 2 {
+        entry.appended_ms = reader.i64()?;
+    }
     entry.transaction_first_offset = Some(Offset(reader.i64()?)).filter(|first| first.is_some());
     let batches = usize::from(reader.u8()?);
     if batches > BATCHES_KEPT {

@@ -55,7 +55,7 @@ pub(super) fn marker(
 fn with(batches: &[BatchHeader]) -> Producers {
     let mut producers = Producers::new();
     for header in batches {
-        assert_eq!(producers.apply(header, None), None);
+        assert_eq!(producers.apply_in_time(header, None), None);
     }
     producers
 }
@@ -73,7 +73,7 @@ fn batches_without_a_producer_are_new_and_leave_no_trace() {
     let mut producers = Producers::new();
     let header = batch(-1, -1, -1, 0, 3);
     assert_eq!(producers.check(&header), Ok(Sequence::New));
-    assert_eq!(producers.apply(&header, None), None);
+    assert_eq!(producers.apply_in_time(&header, None), None);
     assert!(producers.is_empty());
     assert_eq!(producers.max_producer_id(), ProducerId::NONE);
 }
@@ -161,7 +161,7 @@ fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
     assert_eq!(producers.check(&batch(1, 4, 2, 2, 1)), out_of_order(2, 0));
     let next = batch(1, 4, 0, 2, 1);
     assert_eq!(producers.check(&next), Ok(Sequence::New));
-    producers.apply(&next, None);
+    producers.apply_in_time(&next, None);
     let fenced = SequenceError::Fenced {
         producer_id: ProducerId(1),
         found: 3,
@@ -180,7 +180,7 @@ fn a_marker_with_a_bumped_epoch_makes_the_producer_begin_at_zero() {
     let mut producers = with(&[transactional(batch(1, 3, 0, 0, 2))]);
     let (header, said) = marker(ControlKind::Commit, 1, 4, 2);
     assert_eq!(producers.check(&header), Ok(Sequence::New));
-    assert_eq!(producers.apply(&header, said), None);
+    assert_eq!(producers.apply_in_time(&header, said), None);
     assert_eq!(
         producers.check(&transactional(batch(1, 4, 0, 3, 1))),
         Ok(Sequence::New)
@@ -201,7 +201,7 @@ fn a_marker_with_a_bumped_epoch_makes_the_producer_begin_at_zero() {
 fn a_marker_of_the_same_epoch_keeps_the_sequence() {
     let mut producers = with(&[transactional(batch(1, 3, 0, 0, 2))]);
     let (header, said) = marker(ControlKind::Commit, 1, 3, 2);
-    producers.apply(&header, said);
+    producers.apply_in_time(&header, said);
     assert_eq!(
         producers.check(&transactional(batch(1, 3, 2, 3, 1))),
         Ok(Sequence::New)
@@ -217,7 +217,7 @@ fn a_plain_batch_inside_a_transaction_is_refused_from_clients_only() {
         first_offset: Offset(5),
     };
     assert_eq!(producers.check(&plain), Err(error));
-    producers.apply(&plain, None);
+    producers.apply_in_time(&plain, None);
     assert_eq!(producers.first_undecided(), Some(Offset(5)));
 }
 
@@ -232,7 +232,11 @@ fn replicated_batches_are_never_refused() {
     assert_eq!((entry.producer_epoch, entry.last_sequence()), (2, 7));
     assert_eq!(entry.batches().len(), 1);
     let (header, said) = marker(ControlKind::Abort, 1, 1, 3);
-    assert_eq!(producers.apply(&header, said), None, "nothing was open");
+    assert_eq!(
+        producers.apply_in_time(&header, said),
+        None,
+        "nothing was open"
+    );
 }
 
 #[test]
@@ -249,14 +253,14 @@ fn an_abort_yields_the_transaction_with_the_last_stable_offset() {
         last_offset: Offset(16),
         last_stable: Offset(10),
     };
-    assert_eq!(producers.apply(&header, said), Some(aborted));
+    assert_eq!(producers.apply_in_time(&header, said), Some(aborted));
     let (header, said) = marker(ControlKind::Abort, 1, 0, 17);
     assert_eq!(
-        producers.apply(&header, said).unwrap().last_stable,
+        producers.apply_in_time(&header, said).unwrap().last_stable,
         Offset(18)
     );
     assert_eq!(
-        producers.apply(&header, said),
+        producers.apply_in_time(&header, said),
         None,
         "the same marker again"
     );
@@ -266,9 +270,9 @@ fn an_abort_yields_the_transaction_with_the_last_stable_offset() {
 fn emptied_and_foreign_control_batches_change_nothing() {
     let mut producers = with(&[transactional(batch(1, 0, 0, 10, 2))]);
     let (header, _) = marker(ControlKind::Abort, 1, 0, 12);
-    assert_eq!(producers.apply(&header, None), None);
+    assert_eq!(producers.apply_in_time(&header, None), None);
     let (header, said) = marker(ControlKind::Other(9), 1, 0, 13);
-    assert_eq!(producers.apply(&header, said), None);
+    assert_eq!(producers.apply_in_time(&header, said), None);
     assert_eq!(producers.first_undecided(), Some(Offset(10)));
 }
 
@@ -276,8 +280,8 @@ fn emptied_and_foreign_control_batches_change_nothing() {
 fn an_ended_transaction_is_unstable_until_the_high_watermark_passes_its_marker() {
     let mut producers = with(&[transactional(batch(1, 0, 0, 10, 2))]);
     let (header, said) = marker(ControlKind::Commit, 1, 0, 12);
-    producers.apply(&header, said);
-    producers.apply(&transactional(batch(2, 0, 0, 13, 1)), None);
+    producers.apply_in_time(&header, said);
+    producers.apply_in_time(&transactional(batch(2, 0, 0, 13, 1)), None);
     assert_eq!(producers.first_undecided(), Some(Offset(13)));
     producers.high_watermark_moved(Offset(12));
     assert_eq!(producers.first_unstable(), Some(Offset(10)));
@@ -293,8 +297,8 @@ fn open_transactions_are_listed_oldest_first() {
         transactional(batch(9, 4, 2, 14, 2)),
     ]);
     let (header, said) = marker(ControlKind::Commit, 9, 5, 16);
-    producers.apply(&header, said);
-    producers.apply(&transactional(batch(9, 5, 0, 17, 1)), None);
+    producers.apply_in_time(&header, said);
+    producers.apply_in_time(&transactional(batch(9, 5, 0, 17, 1)), None);
     let open = |producer_id, producer_epoch, first_offset, coordinator_epoch| OpenTransaction {
         producer_id: ProducerId(producer_id),
         producer_epoch,
@@ -559,7 +563,7 @@ proptest! {
                 continue;
             }
             let before = model.transactions();
-            let aborted = producers.apply(&header, marker);
+            let aborted = producers.apply_in_time(&header, marker);
             model.appended.push((header, marker));
             let after = model.transactions();
             let newly = after.iter().find(|txn| txn.3 && !before.contains(txn));
@@ -589,9 +593,9 @@ proptest! {
 fn past_the_limit_the_longest_silent_producers_make_room() {
     let mut producers = Producers::new();
     producers.set_limit(16);
-    producers.apply(&transactional(batch(1, 0, 0, 0, 1)), None);
+    producers.apply_in_time(&transactional(batch(1, 0, 0, 0, 1)), None);
     for id in 2..=17 {
-        producers.apply(&batch(id, 0, 0, id, 1), None);
+        producers.apply_in_time(&batch(id, 0, 0, id, 1), None);
     }
     assert_eq!(producers.len(), 15, "two were forgotten for the last one");
     assert!(
@@ -610,7 +614,7 @@ fn producers_with_open_transactions_are_kept_past_the_limit() {
     let mut producers = Producers::new();
     producers.set_limit(2);
     for id in 1..=5 {
-        producers.apply(&transactional(batch(id, 0, 0, id, 1)), None);
+        producers.apply_in_time(&transactional(batch(id, 0, 0, id, 1)), None);
     }
     assert_eq!(producers.len(), 5);
     assert_eq!(producers.open_transactions().len(), 5);
@@ -626,6 +630,6 @@ fn the_limit_holds_over_a_reload() {
     limited.set_limit(8);
     limited.reload(dir.path(), Offset(0), Offset(21)).unwrap();
     assert!(limited.len() <= 8, "{} are known", limited.len());
-    limited.apply(&batch(30, 0, 0, 30, 1), None);
+    limited.apply_in_time(&batch(30, 0, 0, 30, 1), None);
     assert!(limited.len() <= 8 && limited.get(ProducerId(30)).is_some());
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod model;
+mod producers;
 mod readers;
 mod retention;
 mod timestamps;

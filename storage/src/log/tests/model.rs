@@ -338,7 +338,7 @@ impl Run {
         for (header, bytes) in &self.model.batches {
             epochs.assign(header.leader_epoch, header.base_offset);
             let marker = ControlMarker::read(&Batch::parse(bytes).unwrap()).unwrap();
-            aborted.extend(producers.apply(header, marker));
+            aborted.extend(producers.apply(header, marker, 0));
         }
         assert_eq!(log.epochs(), &epochs);
         assert_eq!(log.open_transactions(), producers.open_transactions());

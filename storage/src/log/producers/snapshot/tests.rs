@@ -8,11 +8,11 @@ use proptest::prelude::*;
 fn sample() -> Producers {
     let mut producers = Producers::new();
     for i in 0..7 {
-        producers.apply(&batch(1, 0, i * 3, i64::from(i) * 3, 3), None);
+        producers.apply_in_time(&batch(1, 0, i * 3, i64::from(i) * 3, 3), None);
     }
-    producers.apply(&transactional(batch(2, 4, 0, 21, 2)), None);
+    producers.apply_in_time(&transactional(batch(2, 4, 0, 21, 2)), None);
     let (header, said) = marker(ControlKind::Commit, 3, 0, 23);
-    producers.apply(&header, said);
+    producers.apply_in_time(&header, said);
     producers.note_producer_id(ProducerId(99));
     producers
 }
@@ -60,7 +60,7 @@ fn the_newest_snapshot_within_the_log_is_loaded_and_those_past_its_end_go() {
     let dir = tempfile::tempdir().unwrap();
     for at in [5, 10, 20, 30] {
         let mut state = Producers::new();
-        state.apply(&batch(at, 0, 0, 0, 1), None);
+        state.apply_in_time(&batch(at, 0, 0, 0, 1), None);
         state.write_snapshot(dir.path(), Offset(at)).unwrap();
     }
     std::fs::write(dir.path().join("7.snapshot"), "not named like one").unwrap();
@@ -144,6 +144,41 @@ fn log() -> impl Strategy<Value = Vec<(BatchHeader, Option<ControlMarker>)>> {
     })
 }
 
+/// What the version before wrote: no time of the last append.
+fn encode_version_1(state: &Producers) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.put_u32(state.entries.len() as u32);
+    body.put_i64(state.max_producer_id.0);
+    for entry in state.entries.values() {
+        let mut bytes = Vec::new();
+        encode_entry(entry, &mut bytes);
+        bytes.drain(22..30);
+        body.extend_from_slice(&bytes);
+    }
+    let mut out = [MAGIC.as_slice(), &[1]].concat();
+    out.put_u32(crc32c::crc32c(&body));
+    out.extend_from_slice(&body);
+    out
+}
+
+#[test]
+fn a_snapshot_of_the_version_before_was_appended_when_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = path(dir.path(), Offset(25));
+    std::fs::write(&file, encode_version_1(&sample())).unwrap();
+    let written = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_234_567);
+    let opened = std::fs::File::options().write(true).open(&file).unwrap();
+    opened.set_modified(written).unwrap();
+    let (loaded, replay) = reload(dir.path(), 0, 25);
+    assert_eq!(replay, 25);
+    let mut expected = sample();
+    for entry in expected.entries.values_mut() {
+        assert_ne!(entry.appended_ms, 1_234_567);
+        entry.appended_ms = 1_234_567;
+    }
+    assert!(same(&loaded, &expected));
+}
+
 proptest! {
     #[test]
     fn a_snapshot_and_the_rest_give_what_the_whole_log_gives(log in log(), cut in 0..60_usize) {
@@ -155,7 +190,7 @@ proptest! {
             if index == cut {
                 whole.write_snapshot(dir.path(), header.base_offset).unwrap();
             }
-            let abort = whole.apply(header, *said);
+            let abort = whole.apply_in_time(header, *said);
             aborted.extend(abort.filter(|_| index >= cut));
         }
         if cut == log.len() {
@@ -164,7 +199,7 @@ proptest! {
         let (mut resumed, from) = reload(dir.path(), 0, log.len() as i64);
         prop_assert_eq!(from, cut as i64);
         let replayed: Vec<_> =
-            log[cut..].iter().filter_map(|(header, said)| resumed.apply(header, *said)).collect();
+            log[cut..].iter().filter_map(|(header, said)| resumed.apply_in_time(header, *said)).collect();
         prop_assert!(same(&resumed, &whole));
         prop_assert_eq!(replayed, aborted);
     }
@@ -174,7 +209,7 @@ proptest! {
         let mut bytes = encode(&sample());
         let position = position.index(bytes.len());
         bytes[position] ^= 1_u8 << bit;
-        prop_assert!(decode(&bytes).is_err());
+        prop_assert!(decode(&bytes, 0).is_err());
     }
 
     #[test]
@@ -182,7 +217,7 @@ proptest! {
         let mut bytes = [MAGIC.as_slice(), &[VERSION]].concat();
         bytes.put_u32(crc32c::crc32c(&body));
         bytes.extend_from_slice(&body);
-        let _ = decode(&bytes);
-        let _ = decode(&body);
+        let _ = decode(&bytes, 0);
+        let _ = decode(&body, 0);
     }
 }

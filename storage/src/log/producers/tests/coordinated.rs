@@ -17,14 +17,14 @@ fn a_producer_that_promised_to_begin_at_0_is_missed_when_it_does_not() {
     let mut producers = Producers::new();
     assert_eq!(producers.check_begin(&batch(1, 0, 5, 0, 1)), refused);
     assert_eq!(producers.check_begin(&batch(1, 0, 0, 0, 1)), Ok(()));
-    producers.apply(&transactional(batch(1, 0, 0, 0, 1)), None);
+    producers.apply_in_time(&transactional(batch(1, 0, 0, 0, 1)), None);
     assert_eq!(
         producers.check_begin(&batch(1, 0, 5, 1, 1)),
         Ok(()),
         "it is known"
     );
     let (end, said) = marker(ControlKind::Commit, 1, 1, 1);
-    producers.apply(&end, said);
+    producers.apply_in_time(&end, said);
     assert_eq!(
         producers.check_begin(&batch(1, 1, 5, 2, 1)),
         refused,
@@ -52,9 +52,9 @@ fn a_marker_of_the_second_version_ends_no_later_transaction() {
     assert_eq!(producers.check_marker(id, 3, 7, true), fenced(3, 3));
     assert_eq!(producers.check_marker(id, 4, 7, true), Ok(()));
     let (end, said) = marker(ControlKind::Abort, 1, 4, 1);
-    producers.apply(&end, said);
+    producers.apply_in_time(&end, said);
     assert_eq!(producers.check_marker(id, 4, 7, true), Ok(()), "once more");
-    producers.apply(&transactional(batch(1, 4, 0, 2, 1)), None);
+    producers.apply_in_time(&transactional(batch(1, 4, 0, 2, 1)), None);
     assert_eq!(
         producers.check_marker(id, 4, 7, true),
         fenced(4, 4),
@@ -66,7 +66,7 @@ fn a_marker_of_the_second_version_ends_no_later_transaction() {
 fn a_coordinator_that_was_replaced_ends_nothing() {
     let mut producers = Producers::new();
     let (end, said) = marker(ControlKind::Commit, 1, 0, 0);
-    producers.apply(&end, said);
+    producers.apply_in_time(&end, said);
     let zombie = SequenceError::CoordinatorFenced {
         producer_id: ProducerId(1),
         found: 6,
