@@ -14,8 +14,20 @@ use crate::state::TaskErrorCode;
 pub struct GroupCommit {
     /// The group's id here.
     pub group: GroupId,
-    /// Offsets of this cluster's partitions, each once.
+    /// Offsets of this cluster's mirror partitions, each once.
     pub offsets: Vec<GroupOffset>,
+    /// Offsets of partitions that were cut since, each once.
+    pub after_cut: Vec<AfterCut>,
+}
+
+/// An offset of a partition that belongs to the clients here: it is taken only while the group has
+/// what a sync gave it last, so that nothing is overwritten that it has committed itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AfterCut {
+    /// What it is to have; nothing beyond the cut.
+    pub offset: GroupOffset,
+    /// What it must have; `None` for nothing.
+    pub instead_of: Option<Offset>,
 }
 
 /// An offset that a group is to have.
@@ -36,7 +48,7 @@ pub struct GroupOffset {
 pub struct GroupCommitted {
     /// How many offsets were written; the others were there already.
     pub written: usize,
-    /// Partitions that are none of a mirror (any more): left alone.
+    /// Partitions that are none of a mirror, or were cut and are the group's own by now: left alone.
     pub left_out: Vec<TopicPartition>,
 }
 
@@ -72,6 +84,10 @@ pub struct GroupSync {
     pub since_ms: i64,
     /// When its offsets here were last made the source's, milliseconds since the epoch.
     pub synced_ms: Option<i64>,
+    /// When the source last told its offsets, milliseconds since the epoch: what it has read there
+    /// since is not known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_ms: Option<i64>,
     /// Every partition of a mirror that it has committed, ascending.
     pub partitions: Vec<PartitionSync>,
 }

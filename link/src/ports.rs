@@ -254,7 +254,8 @@ pub trait GroupOffsets: Send + Sync {
     /// All offsets of a group or none, decided under the lock under which its members join and
     /// commit, and durable when told. Nothing is written for offsets that are there already. A
     /// partition whose topic is no mirror at that moment is left out: what a group commits after a
-    /// cut is never overwritten by a sync that began before it. A leader epoch above the one that
+    /// cut is never overwritten by a sync that began before it. Those of [`GroupCommit::after_cut`]
+    /// are taken where the group still has what they name. A leader epoch above the one that
     /// clients are told of the partition is stored as `NONE`: they would ask for metadata for ever.
     fn commit(&self, commits: &[GroupCommit]) -> Vec<Result<GroupCommitted, GroupRefusal>>;
 

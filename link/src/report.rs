@@ -31,6 +31,22 @@ pub struct RpoReport {
     /// Why the source's answer, if it gave one, says nothing, or not all, of what is missing.
     #[serde(default)]
     pub source_problem: Option<String>,
+    /// Groups that had members at the source just before; `None` if it was not asked, as by a
+    /// failover.
+    #[serde(default)]
+    pub readers: Option<SourceReaders>,
+}
+
+/// Groups that have members at the source and have committed offsets of the topic there: they go on
+/// reading, and what they read after the last sync they read here again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReaders {
+    /// How many.
+    pub count: usize,
+    /// Their ids there, the first hundred of them.
+    pub groups: Vec<String>,
+    /// Why there may be others.
+    pub problem: Option<String>,
 }
 
 impl RpoReport {
@@ -46,6 +62,7 @@ impl RpoReport {
             partitions: Vec::new(),
             unmirrored: Vec::new(),
             source_problem: None,
+            readers: None,
         }
     }
 }

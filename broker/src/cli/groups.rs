@@ -34,6 +34,7 @@ fn render_list(groups: &[LinkGroupData]) -> String {
             "GROUP HERE",
             "STATE",
             "LAST SYNC",
+            "SOURCE AS OF",
             "PARTITIONS",
             "CLAMPED",
             "READS AGAIN",
@@ -46,6 +47,7 @@ fn render_list(groups: &[LinkGroupData]) -> String {
                 group.group_id.clone(),
                 group.sync_state.clone(),
                 last_sync(group),
+                as_of(group),
                 group.partitions.len().to_string(),
                 group.clamped_partitions.to_string(),
                 group.will_read_again.to_string(),
@@ -68,6 +70,7 @@ fn render_group(group: &LinkGroupData) -> String {
         ("state", state),
         ("error", error_of(group)),
         ("last sync", last_sync(group)),
+        ("source as of", as_of(group)),
         ("reads again", again),
     ]);
     text.push('\n');
@@ -110,6 +113,12 @@ fn last_sync(group: &LinkGroupData) -> String {
     group.last_sync_time_ms.map_or_else(never, when)
 }
 
+/// When what is shown of the source was true.
+fn as_of(group: &LinkGroupData) -> String {
+    let never = || "unknown".to_owned();
+    group.source_told_time_ms.map_or_else(never, when)
+}
+
 fn error_of(group: &LinkGroupData) -> String {
     match &group.error_message {
         // Nothing is wrong: why it is skipped.
@@ -136,6 +145,7 @@ mod tests {
             error_code: "CONSUMER_GROUP_IN_USE_ERROR".to_owned(),
             error_message: Some("it has members".to_owned()),
             last_sync_time_ms: None,
+            source_told_time_ms: Some(0),
             will_read_again: 40,
             reads_again_at_most: 90,
             clamped_partitions: 1,
@@ -164,6 +174,7 @@ mod tests {
             text.contains("CONSUMER_GROUP_IN_USE_ERROR: it has members"),
             "{text}"
         );
+        assert!(text.contains("1970-01-01T00:00:00.000Z"), "{text}");
         let list = render_list(&[group()]);
         assert!(
             list.contains("eu-billing") && list.contains("never"),

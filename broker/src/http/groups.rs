@@ -79,6 +79,7 @@ fn to_data(base: &Base, link: &str, group: &GroupSyncDescription) -> LinkGroupDa
         error_code: name_of(&sync.error),
         error_message: (!sync.error_detail.is_empty()).then(|| sync.error_detail.clone()),
         last_sync_time_ms: sync.synced_ms,
+        source_told_time_ms: sync.told_ms,
         will_read_again: sum(|part| part.will_read_again),
         reads_again_at_most: sum(|part| part.reads_again_at_most),
         clamped_partitions: group.partitions.iter().filter(is_clamped).count(),

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use carrick_link::groups::{GroupCommit, GroupCommitted, GroupOffset, GroupSync};
+use carrick_link::groups::{AfterCut, GroupCommit, GroupCommitted, GroupOffset, GroupSync};
 use carrick_link::ports::{GroupOffsets, GroupRefusal, StoreError};
 use carrick_link::record::LinkName;
 use carrick_protocol::ids::{LeaderEpoch, TopicPartition};
 use carrick_storage::meta::{MetaError, MetaStore};
 
-use crate::group::coordinator::{NewOffset, SyncedCommit};
+use crate::group::coordinator::{NewOffset, Present, SyncedCommit};
 use crate::group::{Coordinator, GroupError};
 use crate::records::group_sync::GroupSyncKeyspace;
-use crate::topic::Catalog;
+use crate::topic::{Catalog, Topic};
 
 /// The groups of this broker as links see them.
 pub struct Groups {
@@ -34,7 +34,13 @@ impl Groups {
     fn begin(&self, commit: &GroupCommit) -> Result<(SyncedCommit, GroupCommitted), GroupError> {
         let mut committed = GroupCommitted::default();
         // A group is not made for nothing.
-        if self.of_mirrors(commit, &mut committed.left_out).is_empty() {
+        let is_about_mirrors = !self.of_mirrors(commit, &mut committed.left_out).is_empty();
+        if !is_about_mirrors && !self.may_be_taken(commit)? {
+            let cut = commit
+                .after_cut
+                .iter()
+                .map(|it| it.offset.partition.clone());
+            committed.left_out.extend(cut);
             let nothing = SyncedCommit {
                 written: 0,
                 stored: None,
@@ -42,7 +48,22 @@ impl Groups {
             return Ok((nothing, committed));
         }
         let left_out = &mut committed.left_out;
-        let offsets = || self.of_mirrors(commit, left_out);
+        let offsets = |present: &Present<'_>| {
+            let mut offsets = self.of_mirrors(commit, left_out);
+            for AfterCut { offset, instead_of } in &commit.after_cut {
+                let topic = self.topics.topic(&offset.partition.topic);
+                let number = offset.partition.partition;
+                let is_meant = |topic: &Arc<Topic>| present.is(topic, number, *instead_of);
+                match topic
+                    .filter(is_meant)
+                    .and_then(|topic| taken(&topic, offset))
+                {
+                    Some(new) => offsets.push(new),
+                    None => left_out.push(offset.partition.clone()),
+                }
+            }
+            offsets
+        };
         let begun = self
             .coordinator
             .begin_synced_commit(&commit.group, offsets)?;
@@ -68,21 +89,42 @@ impl Groups {
     }
 
     fn of_mirror(&self, new: &GroupOffset) -> Option<NewOffset> {
-        let TopicPartition { topic, partition } = &new.partition;
-        let found = self.topics.topic(topic).filter(|topic| topic.is_mirror())?;
-        let told = found.partition(*partition)?.leader_epoch();
-        Some(NewOffset {
-            topic: topic.clone(),
-            topic_id: found.id(),
-            partition: *partition,
-            offset: new.offset,
-            leader_epoch: match new.leader_epoch > told {
-                true => LeaderEpoch::NONE,
-                false => new.leader_epoch,
-            },
-            metadata: new.metadata.clone(),
-        })
+        let topic = self.topics.topic(&new.partition.topic);
+        taken(&*topic.filter(|topic| topic.is_mirror())?, new)
     }
+
+    /// Whether the group has what some offset after a cut is to replace: looked at without its lock,
+    /// it may be otherwise under it.
+    fn may_be_taken(&self, commit: &GroupCommit) -> Result<bool, GroupError> {
+        for AfterCut { offset, instead_of } in &commit.after_cut {
+            let TopicPartition { topic, partition } = &offset.partition;
+            let wanted = [(topic.as_str(), &[*partition][..])];
+            let fetched = self.coordinator.fetch_some(&commit.group, &wanted, false)?;
+            let known = fetched.first().and_then(|topic| topic.first());
+            let known = known.and_then(|known| known.committed());
+            if known.map(|known| known.offset) == *instead_of {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The offset as this broker stores it; `None` if there is no such partition.
+fn taken(topic: &Topic, new: &GroupOffset) -> Option<NewOffset> {
+    let partition = new.partition.partition;
+    let told = topic.partition(partition)?.leader_epoch();
+    Some(NewOffset {
+        topic: topic.name().clone(),
+        topic_id: topic.id(),
+        partition,
+        offset: new.offset,
+        leader_epoch: match new.leader_epoch > told {
+            true => LeaderEpoch::NONE,
+            false => new.leader_epoch,
+        },
+        metadata: new.metadata.clone(),
+    })
 }
 
 impl GroupOffsets for Groups {

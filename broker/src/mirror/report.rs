@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use carrick_link::record::StopKind;
-use carrick_link::report::{PartitionRpo, RpoReport, UnmirroredPartition};
+use carrick_link::report::{PartitionRpo, RpoReport, SourceReaders, UnmirroredPartition};
 use jiff::Timestamp;
 
 /// A point in time as people read it, in UTC with milliseconds.
@@ -181,6 +181,12 @@ fn notes(report: &RpoReport) -> Vec<String> {
             "partition {partition} of the source, with {held}, has no mirror: {outcome}"
         ));
     }
+    notes.extend(
+        report
+            .readers
+            .iter()
+            .flat_map(|it| readers(it, report.dry_run)),
+    );
     for partition in &report.partitions {
         if partition.lost_to_retention > 0 {
             notes.push(format!(
@@ -208,6 +214,35 @@ fn notes(report: &RpoReport) -> Vec<String> {
             open.join(", ")
         ));
     }
+    notes
+}
+
+/// Groups that a note names.
+const READERS_NAMED_MAX: usize = 10;
+
+/// Who goes on reading at the source.
+fn readers(readers: &SourceReaders, is_dry_run: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if readers.count > 0 {
+        let named = readers.groups.iter().take(READERS_NAMED_MAX);
+        let mut named: Vec<&str> = named.map(String::as_str).collect();
+        if readers.count > named.len() {
+            named.push("…");
+        }
+        let groups = match readers.count {
+            1 => "1 group has".to_owned(),
+            count => format!("{count} groups have"),
+        };
+        let advice = match is_dry_run {
+            true => "stop its consumers before the promotion, or it reads again here",
+            false => "what it reads there from now on beyond the last sync it reads again here",
+        };
+        notes.push(format!(
+            "{groups} members at the source ({}): {advice}",
+            named.join(", ")
+        ));
+    }
+    notes.extend(readers.problem.clone());
     notes
 }
 
@@ -244,6 +279,7 @@ mod tests {
             partitions,
             unmirrored: Vec::new(),
             source_problem: None,
+            readers: None,
         }
     }
 
@@ -368,6 +404,26 @@ mod tests {
             text.contains("total: nothing known to be missing; what"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn groups_that_read_at_the_source_are_named() {
+        let mut planned = report(vec![partition(true, Some(0))]);
+        planned.dry_run = true;
+        planned.readers = Some(SourceReaders {
+            count: 2,
+            groups: vec!["billing".to_owned(), "audit".to_owned()],
+            problem: None,
+        });
+        let text = render(&planned);
+        let note = "note: 2 groups have members at the source (billing, audit): stop";
+        assert!(text.contains(note), "{text}");
+        planned.readers = Some(SourceReaders {
+            problem: Some("the source did not say".to_owned()),
+            ..SourceReaders::default()
+        });
+        let text = render(&planned);
+        assert!(text.contains("note: the source did not say\n"), "{text}");
     }
 
     #[test]

@@ -69,6 +69,7 @@ mod tests {
             error_detail: String::new(),
             since_ms: 1,
             synced_ms: None,
+            told_ms: None,
             partitions,
         }
     }

@@ -16,6 +16,7 @@ use crate::naming::some_of;
 use crate::record::{MirrorRecord, StopKind};
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
+use crate::tasks::groups::readers::Readers;
 
 /// A pattern longer than this is refused, bytes.
 const PATTERN_MAX_BYTES: usize = 1_000;
@@ -352,8 +353,13 @@ fn switched(
 /// mirrors end is looked at first: what the source says is no older.
 async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopKind) -> Outcomes {
     let mut outcomes = Outcomes::new();
+    let readers = match kind {
+        StopKind::Promote => Some(Readers::of(shared, &topics(records)).await),
+        StopKind::Failover => None,
+    };
     for record in records {
-        let draft = rpo::Draft::of(shared, record, kind, true, None);
+        let mut draft = rpo::Draft::of(shared, record, kind, true);
+        draft.told(None, readers.as_ref());
         let report = shared
             .blocking(move |ports| draft.finish(&*ports.local, false))
             .await;

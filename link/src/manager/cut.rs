@@ -29,9 +29,19 @@ use crate::record::{MirrorRecord, MirrorStop, PartitionCut, StopKind};
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
 use crate::stop_step::StopStep;
+use crate::tasks::groups::readers::Readers;
 
 /// Where the partitions of a topic end at the source, by topic.
 pub(super) type SourceEnds = BTreeMap<TopicName, Vec<i64>>;
+
+/// What the source has said before a cut.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// With the mirrors standing still.
+    pub(super) ends: SourceEnds,
+    /// Just before that; `None` if it was not asked.
+    pub(super) readers: Option<Readers>,
+}
 
 /// Fails mirrors over, all at once, in whatever state they are.
 ///
@@ -65,8 +75,8 @@ pub(super) async fn failover(
             shared.settled().await;
             StopStep::FailoverHeld.reached();
             took.step("held_ms");
-            let ends = SourceEnds::new();
-            let mut done = cut(&shared, &names, StopKind::Failover, &ends, is_forced).await;
+            let told = Told::default();
+            let mut done = cut(&shared, &names, StopKind::Failover, &told, is_forced).await;
             took.step("cut_ms");
             rpo::make_exact(&shared, &mut done).await;
             took.step("source_asked_ms");
@@ -184,14 +194,13 @@ pub(super) async fn cut(
     shared: &Arc<LinkShared>,
     topics: &[TopicName],
     kind: StopKind,
-    source_ends: &SourceEnds,
+    told: &Told,
     is_forced: bool,
 ) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let mut drafts = Vec::with_capacity(topics.len());
     for topic in topics {
-        let ends = source_ends.get(topic).cloned();
-        match drafted(shared, topic, kind, ends) {
+        match drafted(shared, topic, kind, told) {
             Ok(draft) => drafts.push(draft),
             Err(error) => {
                 outcomes.insert(topic.clone(), Err(error));
@@ -249,7 +258,7 @@ fn drafted(
     shared: &LinkShared,
     topic: &TopicName,
     kind: StopKind,
-    source_ends: Option<Vec<i64>>,
+    told: &Told,
 ) -> Result<(MirrorRecord, Draft), LinkError> {
     let record = {
         let inner = shared.inner();
@@ -258,7 +267,8 @@ fn drafted(
         mirror.record.clone()
     };
     let status = next_status(topic, &record, MirrorEvent::Cut)?;
-    let draft = Draft::of(shared, &record, kind, false, source_ends);
+    let mut draft = Draft::of(shared, &record, kind, false);
+    draft.told(told.ends.get(topic).cloned(), told.readers.as_ref());
     let record = MirrorRecord {
         status,
         status_since_ms: shared.now_ms(),

@@ -17,7 +17,7 @@ mod show;
 mod tests;
 mod verify;
 mod waiting;
-mod word;
+pub(crate) mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

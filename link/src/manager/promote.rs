@@ -12,7 +12,7 @@ use carrick_protocol::ids::TopicName;
 
 use super::CancelSignal;
 use super::alter::{Outcomes, all_failed, run};
-use super::cut::{self, SourceEnds};
+use super::cut::{self, SourceEnds, Told};
 use super::waiting::{self, Pursuit};
 use super::word::{self, Word, Words};
 use crate::error::LinkError;
@@ -23,6 +23,7 @@ use crate::record::StopKind;
 use crate::replicator::lag::StatusCell;
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
 use crate::stop_step::StopStep;
+use crate::tasks::groups::readers::Readers;
 use crate::tasks::topics::{self, Verdict};
 use crate::tasks::{configs, groups};
 
@@ -232,6 +233,7 @@ async fn wait_and_cut(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> O
             match &targets {
                 Some(ends) if are_reached(&shared, ends) => {
                     if let Some(done) = try_cut(&shared, &waiting, &mut failed_syncs).await {
+                        groups::sync_after_cut(&shared, &waiting).await;
                         outcomes.extend(done);
                         return outcomes;
                     }
@@ -325,6 +327,7 @@ async fn try_cut(
             return None;
         }
     }
+    let readers = Some(Readers::of(shared, topics).await);
     StopStep::LastSynced.reached();
     let _change = shared.change.lock().await;
     if !topics.iter().all(|topic| is_promoting(shared, topic)) {
@@ -337,7 +340,8 @@ async fn try_cut(
     let cut = match asked {
         Ok(Ok(Some(ends))) if are_reached(shared, &ends) => {
             StopStep::Confirmed.reached();
-            Some(cut::cut(shared, topics, StopKind::Promote, &ends, false).await)
+            let told = Told { ends, readers };
+            Some(cut::cut(shared, topics, StopKind::Promote, &told, false).await)
         }
         _ => None,
     };
@@ -351,14 +355,7 @@ async fn finish_cut(shared: &Arc<LinkShared>, topics: Vec<TopicName>) -> Outcome
     let _change = shared.change.lock().await;
     let (mut topics, _) = split_broken_off(shared, topics);
     topics.retain(|topic| is_promoting(shared, topic));
-    cut::cut(
-        shared,
-        &topics,
-        StopKind::Promote,
-        &SourceEnds::new(),
-        false,
-    )
-    .await
+    cut::cut(shared, &topics, StopKind::Promote, &Told::default(), false).await
 }
 
 /// The last sync of topic configs. A source that doesn't tell them any more holds up no promotion.

@@ -14,9 +14,10 @@ use crate::link::shared::LinkShared;
 use crate::ports::{LocalBatches, LocalEnds, TargetError};
 use crate::record::{MirrorRecord, StopKind};
 use crate::replicator::lag::StatusCell;
-use crate::report::{PartitionRpo, RpoReport};
+use crate::report::{PartitionRpo, RpoReport, SourceReaders};
 use crate::state::LinkState;
 use crate::stop_step::StopStep;
+use crate::tasks::groups::readers::Readers;
 
 /// A source that doesn't answer within this is not waited for.
 const LOOK_MAX: Duration = Duration::from_secs(1);
@@ -30,6 +31,7 @@ pub(crate) struct Draft {
     now_ms: i64,
     /// Where the source's partitions end, which it has said with the mirror standing still.
     source_ends: Option<Vec<i64>>,
+    readers: Option<SourceReaders>,
 }
 
 impl Draft {
@@ -39,7 +41,6 @@ impl Draft {
         record: &MirrorRecord,
         kind: StopKind,
         is_dry_run: bool,
-        source_ends: Option<Vec<i64>>,
     ) -> Self {
         let now_ms = shared.now_ms();
         let inner = shared.inner();
@@ -53,8 +54,15 @@ impl Draft {
             kind,
             is_dry_run,
             now_ms,
-            source_ends,
+            source_ends: None,
+            readers: None,
         }
+    }
+
+    /// What the source has said of it.
+    pub(crate) fn told(&mut self, ends: Option<Vec<i64>>, readers: Option<&Readers>) {
+        self.source_ends = ends;
+        self.readers = readers.map(|readers| readers.of_topic(&self.record.topic));
     }
 
     /// The report. Reads the logs' ends: may wait for a disk. Of a log that can't be read it says
@@ -109,6 +117,7 @@ impl Draft {
         Ok(RpoReport {
             dry_run: self.is_dry_run,
             partitions,
+            readers: self.readers,
             ..RpoReport::new(&self.record, self.kind, self.now_ms)
         })
     }

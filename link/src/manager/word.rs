@@ -22,15 +22,15 @@ use crate::source::{OffsetSpec, SourceCluster, TopicSelection};
 use crate::tasks::topics::{self, Verdict};
 
 /// What the source says of each of some mirrors.
-pub(super) type Words = BTreeMap<TopicName, Word>;
+pub(crate) type Words = BTreeMap<TopicName, Word>;
 
 /// What the source says of one mirrored topic.
 #[derive(Debug, Clone)]
-pub(super) struct Word {
+pub(crate) struct Word {
     /// The mirror when the source was asked.
-    pub(super) record: MirrorRecord,
+    pub(crate) record: MirrorRecord,
     /// Is it still that topic?
-    pub(super) verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Where its partitions end, mirrored or not, in their order; `None` where it didn't tell.
     /// Empty unless it is that topic.
     pub(super) ends: Vec<Option<i64>>,
@@ -162,7 +162,7 @@ fn client(shared: &LinkShared) -> (Arc<dyn SourceCluster>, Arc<LinkConfig>) {
 }
 
 /// Fresh metadata of these mirrors' topics, judged; nothing is known of their ends yet.
-async fn judged(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
+pub(crate) async fn judged(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
     if topics.is_empty() {
         return Ok(Words::new());
     }

@@ -14,6 +14,15 @@ pub struct SourceGroup {
     pub protocol_type: String,
     /// `classic`, `consumer` (KIP-848), `share`, …; empty below ListGroups v5.
     pub group_type: String,
+    /// `Stable`, `Empty`, …; empty below ListGroups v4.
+    pub state: String,
+}
+
+impl SourceGroup {
+    /// Whether the source says that it has members.
+    pub fn has_members(&self) -> bool {
+        !matches!(self.state.as_str(), "" | "Empty" | "Dead")
+    }
 }
 
 /// The groups of all brokers that answered.

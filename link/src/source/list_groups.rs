@@ -27,6 +27,7 @@ pub(super) async fn list_groups(connection: &Connection) -> Result<Vec<SourceGro
         id: GroupId::new(&*group.group_id.0),
         protocol_type: group.protocol_type.to_string(),
         group_type: group.group_type.to_lowercase(),
+        state: group.group_state.to_string(),
     };
     Ok(response.groups.iter().map(group).collect())
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use carrick_protocol::ids::Offset;
 use tokio::sync::oneshot;
 
 use super::offsets::{Accepted, accept, to_batch};
@@ -13,6 +14,7 @@ use crate::group::cell::{Cell, CellState, Then};
 use crate::group::classic::CommitFence;
 use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
+use crate::topic::Topic;
 
 /// What a group has taken.
 pub struct SyncedCommit {
@@ -20,6 +22,19 @@ pub struct SyncedCommit {
     pub written: usize,
     /// They hold only when this says so; `None` if nothing differs, and nothing is stored.
     pub stored: Option<oneshot::Receiver<Result<(), GroupError>>>,
+}
+
+/// What a group has committed, looked at under its lock.
+pub struct Present<'a>(&'a CellState);
+
+impl Present<'_> {
+    /// Whether that is what the group has of a partition, and nothing is on its way that may change
+    /// it.
+    pub fn is(&self, topic: &Topic, partition: i32, offset: Option<Offset>) -> bool {
+        let known = self.0.offsets.get(topic.name(), partition);
+        let known = known.filter(|known| known.is_of(topic.id()));
+        self.0.changes_in_flight == 0 && known.map(|known| known.offset) == offset
+    }
 }
 
 impl Coordinator {
@@ -31,7 +46,7 @@ impl Coordinator {
     pub fn begin_synced_commit(
         &self,
         group: &carrick_protocol::ids::GroupId,
-        offsets: impl FnOnce() -> Vec<NewOffset>,
+        offsets: impl FnOnce(&Present<'_>) -> Vec<NewOffset>,
     ) -> Result<SyncedCommit, GroupError> {
         check_id(group)?;
         self.inner.with_new(group, |cell, state| {
@@ -41,7 +56,7 @@ impl Coordinator {
             if !is_idle {
                 return Err(GroupError::NonEmptyGroup);
             }
-            let mut offsets = offsets();
+            let mut offsets = offsets(&Present(state));
             let now_ms = self.inner.clock.now().wall_ms;
             // What would expire before long is committed anew: nobody else does, as long as the
             // group reads at the other cluster.

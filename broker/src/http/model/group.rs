@@ -28,6 +28,10 @@ pub struct LinkGroupData {
     pub error_message: Option<String>,
     /// When its offsets here were last made the source's; `null` if never.
     pub last_sync_time_ms: Option<i64>,
+    /// When the source last told its offsets; `null` if it never did. What it has read there since
+    /// is not known here.
+    #[serde(default)]
+    pub source_told_time_ms: Option<i64>,
     /// Offsets that it will read again here, all partitions together.
     pub will_read_again: i64,
     /// The same, however far it has read at the source since.

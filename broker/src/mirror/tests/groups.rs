@@ -149,6 +149,7 @@ fn synced_offsets_survive_a_restart_and_a_deleted_link_takes_its_report_with_it(
     let commit = GroupCommit {
         group: GroupId::new("billing"),
         offsets: vec![offset],
+        after_cut: Vec::new(),
     };
     {
         let rig = Rig::with_mirror(&dir);
@@ -176,6 +177,7 @@ fn synced_offsets_survive_a_restart_and_a_deleted_link_takes_its_report_with_it(
         error_detail: String::new(),
         since_ms: 1,
         synced_ms: Some(1),
+        told_ms: Some(1),
         partitions: Vec::new(),
     };
     let groups = &rig.ports.groups;

@@ -288,7 +288,7 @@ async fn the_prefix_of_the_link_stands_before_groups_too_if_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promotion_syncs_one_last_time_and_nothing_is_synced_after_a_cut() {
+async fn promotion_syncs_one_last_time_and_after_the_cut_up_to_it_until_the_group_moves_here() {
     let world = World::mirroring("orders", 1).await;
     world.source.add_topic("payments", 1);
     world.mirror("payments").await.unwrap();
@@ -322,13 +322,106 @@ async fn promotion_syncs_one_last_time_and_nothing_is_synced_after_a_cut() {
             .is_some_and(|it| it.offset.0 == 6)
     };
     until("the mirror that is left to be synced", has).await;
-    assert_eq!(world.offset("billing"), Some(9));
+    world.committed("billing", 10).await;
+    // What the source has beyond the cut is not here.
+    world.source.append("orders", 0, &batch(10, 10, 0));
+    world.source.commit("billing", "orders", 0, 15);
+    let told = |offset: i64| {
+        let group = world.group("billing").unwrap();
+        let part = figures(&group.partitions[0]);
+        part == (offset, Some(10), Some(0), Some(0))
+    };
+    until("the source's offset to be shown", || told(15)).await;
+    assert_eq!(world.offset("billing"), Some(10), "up to the cut");
+    // From here on its offsets are the group's own.
+    world.here.commit_here("billing", "orders", 0, 12);
+    world.source.commit("billing", "orders", 0, 17);
+    let is_own = || {
+        let group = world.group("billing").unwrap();
+        let part = &group.partitions[0].sync;
+        let why = part.skipped.as_ref();
+        part.source_offset == 17 && why.is_some_and(|why| why.contains("the group's own"))
+    };
+    until(
+        "the source's offset to be shown, and why it is not taken",
+        is_own,
+    )
+    .await;
+    world.source.commit("billing", "orders", 0, 3);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.offset("billing"), Some(12));
     let group = world.group("billing").unwrap();
-    assert_eq!(
-        figures(&group.partitions[0]),
-        (9, Some(9), Some(0), Some(1))
-    );
     assert_eq!(group.partitions.len(), 2);
+    assert_eq!(group.partitions[0].sync.source_offset, 3);
+    let now_ms = world.manager.ports.clock.now_ms();
+    assert!(now_ms - group.sync.told_ms.unwrap() <= 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_of_another_topic_of_that_name_are_not_taken_after_a_cut() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.source.commit("billing", "orders", 0, 4);
+    world.committed("billing", 4).await;
+    world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    world.source.delete_topic("orders");
+    world.source.add_topic("orders", 1);
+    world.source.commit("billing", "orders", 0, 7);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.offset("billing"), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_read_on_between_the_last_sync_and_the_cut_reads_nothing_again() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world
+        .configure(&[("consumer.offset.sync.ms", "3600000")])
+        .await;
+    world.source.commit("billing", "orders", 0, 4);
+    world.source.set_source_members("billing", true);
+    // The last sync is over when the source is asked for the last time.
+    let here = world.here.clone();
+    world.source.happens_after(5, move |source| {
+        let synced = here.committed("billing", &orders()).unwrap();
+        assert_eq!(synced.offset, Offset(4));
+        source.commit("billing", "orders", 0, 8);
+    });
+    let all = Selection::All;
+    let outcomes = world
+        .manager
+        .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+        .await;
+    let done = outcomes.unwrap().remove(0);
+    assert_eq!(world.offset("billing"), Some(8));
+    let group = world.group("billing").unwrap();
+    let figures = figures(&group.partitions[0]);
+    assert_eq!(figures, (8, Some(8), Some(0), Some(2)));
+    let readers = done.report.unwrap().readers.unwrap();
+    assert_eq!((readers.count, readers.problem), (1, None));
+    assert_eq!(readers.groups, ["billing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_of_a_promotion_names_groups_that_read_at_the_source() {
+    let world = World::mirroring("orders", 1).await;
+    world.source.add_topic("users", 1);
+    world.mirror("users").await.unwrap();
+    for (group, topic, has_members) in [
+        ("at-work", "orders", true),
+        ("stopped", "orders", false),
+        ("elsewhere", "users", true),
+    ] {
+        world.source.commit(group, topic, 0, 0);
+        world.source.set_source_members(group, has_members);
+    }
+    let names = Selection::Names(vec![TopicName::new("orders").unwrap()]);
+    let outcomes = world
+        .manager
+        .alter_mirrors("dr", MirrorAction::Promote, names, true, None)
+        .await;
+    let outcome = outcomes.unwrap().remove(0);
+    let readers = outcome.report.unwrap().readers.unwrap();
+    assert_eq!(readers.groups, ["at-work"]);
+    assert_eq!(readers.count, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -351,6 +351,7 @@ impl State {
         let Some(answer) = outcome.answer else {
             return;
         };
+        sync.told_ms = Some(now_ms);
         let merged = merged(&sync.partitions, &answer, left_out.as_deref());
         known.is_changed |= merged != sync.partitions;
         sync.partitions = merged;
@@ -368,6 +369,7 @@ impl Known {
                 error_detail: String::new(),
                 since_ms: now_ms,
                 synced_ms: None,
+                told_ms: None,
                 partitions: Vec::new(),
             },
             is_changed: true,
@@ -393,8 +395,8 @@ fn enter(
 }
 
 /// The partitions of a group after an answer that was committed but for those `left_out`, or not at
-/// all (`None`): then only the source's offset is taken over. What is about other topics, or was
-/// left out, stays as it was.
+/// all (`None`): of what wasn't, only the source's offset is taken over. What is about other topics
+/// stays as it was.
 fn merged(
     before: &[PartitionSync],
     answer: &Planned,
@@ -404,16 +406,18 @@ fn merged(
         let mut left_out = left_out.into_iter().flatten();
         left_out.any(|it| *it.topic == *part.topic && it.partition == part.partition)
     };
-    let stays =
-        |part: &PartitionSync| !answer.topics.contains(part.topic.as_str()) || is_left_out(part);
+    let stays = |part: &PartitionSync| !answer.topics.contains(part.topic.as_str());
     let known = |part: &PartitionSync| {
         let mut all = before.iter();
         all.find(|it| it.topic == part.topic && it.partition == part.partition)
     };
-    let answered = answer.partitions.iter().filter(|part| !is_left_out(part));
-    let answered = answered.map(|part| {
+    let answered = answer.partitions.iter().map(|part| {
         let mut part = part.clone();
         let known = known(&part);
+        if is_left_out(&part) {
+            let why = "the mirror was cut, and the offset here is the group's own";
+            part.skipped.get_or_insert_with(|| why.to_owned());
+        }
         if left_out.is_none() || part.skipped.is_some() {
             part.synced_offset = known.and_then(|it| it.synced_offset);
         }

@@ -7,8 +7,9 @@
 //! Invariants:
 //! - One sync of a link at a time ([`Ledger::turn`]), from the first question to the last commit: an
 //!   older answer of the source never overwrites a newer one.
-//! - Only offsets of mirrors that run are synced. A mirror that failed may be another topic at the
-//!   source by now, and what was cut belongs to the clients here.
+//! - Only offsets of mirrors that run are synced, and of those that were cut as long as the clients
+//!   here have committed none themselves ([`after_cut`]). A mirror that failed may be another topic at
+//!   the source by now.
 //! - What is left out has a row in the ledger that says why, unless the filters don't mean it or it
 //!   has nothing to do with a mirror.
 //! - Nothing here is ever deleted: a group or an offset that is gone at the source stays here, until
@@ -17,11 +18,14 @@
 //! [`GroupOffsets`]: crate::ports::GroupOffsets
 //! [`Ledger::turn`]: ledger::Ledger::turn
 
+mod after_cut;
 pub(crate) mod ledger;
 mod plan;
+pub(crate) mod readers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{GroupId, TopicName};
@@ -30,10 +34,11 @@ use tokio::sync::OwnedMutexGuard;
 use super::{Job, Run};
 use crate::config::LinkConfig;
 use crate::groups::{GroupCommit, GroupCommitted};
-use crate::link::shared::LinkShared;
+use crate::link::shared::{LinkShared, Mirror};
 use crate::ports::{GroupRefusal, StoreError};
 use crate::source::{Backoff, GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup};
-use crate::state::TaskErrorCode;
+use crate::state::{MirrorStatus, TaskErrorCode};
+use after_cut::cut_mirrors;
 use ledger::{Fault, Outcome};
 use plan::{Planned, Scope};
 
@@ -45,7 +50,9 @@ pub(crate) const JOB: Job = Job {
         config.consumer_offset_sync_enable.then_some(interval_ms)
     },
     run: |link| {
-        if Scope::of(&link.inner(), None).is_empty() {
+        let is_meant =
+            |mirror: &Mirror| mirror.is_wanted() || mirror.record.status == MirrorStatus::Stopped;
+        if !link.inner().mirrors.values().any(is_meant) {
             return None;
         }
         let link = Arc::clone(link);
@@ -61,6 +68,8 @@ const GROUPS_PER_STEP: usize = 500;
 const GROUPS_MAX: usize = 100_000;
 /// A group whose coordinator moves or loads is asked for so often in one sync.
 const ATTEMPTS_MAX: u32 = 5;
+/// The sync that follows a cut takes no longer.
+const AFTER_CUT_MAX: Duration = Duration::from_secs(5);
 /// A kind of group without committed offsets (KIP-932).
 const SHARE: &str = "share";
 
@@ -82,7 +91,22 @@ pub(crate) async fn last_sync(link: &Arc<LinkShared>, topics: &[TopicName]) -> b
     !fault.may_pass
 }
 
-/// One sync: of all mirrors that run, or of these topics.
+/// Syncs these topics, which have just been cut, once more: what their groups have committed at the
+/// source in the meantime is right here up to the cut.
+pub(crate) async fn sync_after_cut(link: &Arc<LinkShared>, topics: &[TopicName]) {
+    if !link.inner().config.consumer_offset_sync_enable {
+        return;
+    }
+    let synced = tokio::time::timeout(AFTER_CUT_MAX, sync(link, Some(topics))).await;
+    let detail = match synced {
+        Ok(Ok(())) => return,
+        Ok(Err(fault)) => fault.error.1,
+        Err(_) => format!("the source did not answer within {AFTER_CUT_MAX:?}"),
+    };
+    tracing::warn!(link = %link.name, detail, "not all group offsets synced right after the cut");
+}
+
+/// One sync: of all mirrors that run or were cut, or of these topics.
 async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), Fault> {
     let turn = Arc::new(link.groups.turn().await);
     let (config, source, expected) = {
@@ -112,9 +136,11 @@ async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), 
         );
     }
     let Meant { groups, skipped } = meant(&listing, &config, &mut faults);
+    let cuts = cut_mirrors(link, only).await;
     for step in groups.chunks(GROUPS_PER_STEP) {
         let answers = ask(&*source, &config, step).await.map_err(of_source)?;
-        let outcomes = commit(link, &config, only, answers, &turn).await?;
+        let scope = Scope::of(&link.inner(), only, &cuts);
+        let outcomes = commit(link, &config, scope, answers, &turn).await?;
         link.groups.note(outcomes, link.now_ms(), &mut faults);
     }
     let mut all = groups;
@@ -234,18 +260,18 @@ async fn ask(
 async fn commit(
     link: &Arc<LinkShared>,
     config: &LinkConfig,
-    only: Option<&[TopicName]>,
+    scope: Scope,
     answers: Vec<GroupCommits>,
     turn: &Arc<OwnedMutexGuard<()>>,
 ) -> Result<Vec<Outcome>, Fault> {
-    let scope = Scope::of(&link.inner(), only);
     let (mut outcomes, mut planned) = (Vec::new(), Vec::new());
     for answer in answers {
         let here = named_here(config, &answer.group);
         match answer.error {
             ErrorCode::NONE => {
-                let plan = scope.plan(answer, here);
-                match plan.commit.offsets.is_empty() {
+                let known = link.groups.get(&answer.group);
+                let plan = scope.plan(answer, here, known.as_ref());
+                match plan.is_empty() {
                     true => outcomes.push(Outcome::told(plan, Ok(GroupCommitted::default()))),
                     false => planned.push(plan),
                 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName, TopicPartition};
 
-use crate::groups::{GroupCommit, GroupOffset, PartitionSync, clamped};
+use super::after_cut::CutMirror;
+use crate::groups::{AfterCut, GroupCommit, GroupOffset, GroupSync, PartitionSync, clamped};
 use crate::link::shared::Inner;
 use crate::source::GroupCommits;
 
@@ -18,11 +19,12 @@ pub(super) struct Scope {
     topics: Arc<HashSet<TopicName>>,
 }
 
-/// One mirror as it is now.
+/// One mirror as it is now, or was cut.
 struct Mirrored {
     topic: TopicName,
     /// Log start and end of each partition.
     ends: Vec<(Offset, Offset)>,
+    is_cut: bool,
 }
 
 /// What is to be committed for a group, and what is to be noted of it.
@@ -38,8 +40,9 @@ pub(super) struct Planned {
 }
 
 impl Scope {
-    /// Every mirror that runs, or those of `only` that do.
-    pub(super) fn of(inner: &Inner, only: Option<&[TopicName]>) -> Self {
+    /// Every mirror that runs, or those of `only` that do; and those that were cut. A topic of the
+    /// source that was cut and is mirrored again under another name is the latter's.
+    pub(super) fn of(inner: &Inner, only: Option<&[TopicName]>, cuts: &[CutMirror]) -> Self {
         let is_meant =
             |topic: &TopicName| only.is_none_or(|topics| topics.iter().any(|it| it == topic));
         let mirrors = inner.mirrors.values();
@@ -50,10 +53,19 @@ impl Scope {
             let mirrored = Mirrored {
                 topic: mirror.record.topic.clone(),
                 ends: ends.collect(),
+                is_cut: false,
             };
             (mirror.record.source_topic.clone(), mirrored)
         });
-        let by_source_topic: HashMap<_, _> = by_source_topic.collect();
+        let cuts = cuts.iter().map(|cut| {
+            let mirrored = Mirrored {
+                topic: cut.topic.clone(),
+                ends: cut.ends.clone(),
+                is_cut: true,
+            };
+            (cut.source_topic.clone(), mirrored)
+        });
+        let by_source_topic: HashMap<_, _> = cuts.chain(by_source_topic).collect();
         let topics = by_source_topic
             .values()
             .map(|it: &Mirrored| it.topic.clone());
@@ -64,16 +76,18 @@ impl Scope {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.topics.is_empty()
-    }
-
-    /// What the group `here` gets of what the source's has.
+    /// What the group `here` gets of what the source's has. `known` is what it got before.
     ///
     /// The epoch of the last record read is kept where that record is here: a clamped offset has
     /// none.
-    pub(super) fn plan(&self, answer: GroupCommits, here: GroupId) -> Planned {
-        let (mut offsets, mut partitions) = (Vec::new(), Vec::new());
+    pub(super) fn plan(
+        &self,
+        answer: GroupCommits,
+        here: GroupId,
+        known: Option<&GroupSync>,
+    ) -> Planned {
+        let (mut offsets, mut after_cut) = (Vec::new(), Vec::new());
+        let mut partitions = Vec::new();
         for (partition, error) in answer.untold {
             if let Some(mirror) = self.by_source_topic.get(&partition.topic) {
                 let why = format!("the source answered {error}");
@@ -100,28 +114,37 @@ impl Scope {
             };
             let offset = clamped(commit.offset, *start, *end);
             let is_kept = offset == commit.offset;
+            let partition = commit.partition.partition;
             partitions.push(PartitionSync {
                 topic: mirror.topic.to_string(),
-                partition: commit.partition.partition,
+                partition,
                 source_offset: commit.offset.0,
                 synced_offset: Some(offset.0),
                 skipped: None,
             });
-            offsets.push(GroupOffset {
-                partition: TopicPartition::new(mirror.topic.clone(), commit.partition.partition),
+            let offset = GroupOffset {
+                partition: TopicPartition::new(mirror.topic.clone(), partition),
                 offset,
                 leader_epoch: match is_kept {
                     true => commit.leader_epoch,
                     false => LeaderEpoch::NONE,
                 },
                 metadata: commit.metadata,
-            });
+            };
+            match mirror.is_cut {
+                false => offsets.push(offset),
+                true => after_cut.push(AfterCut {
+                    instead_of: synced(known, &mirror.topic, partition),
+                    offset,
+                }),
+            }
         }
         Planned {
             source_group: answer.group,
             commit: GroupCommit {
                 group: here,
                 offsets,
+                after_cut,
             },
             topics: Arc::clone(&self.topics),
             partitions,
@@ -145,11 +168,23 @@ impl Mirrored {
 impl Planned {
     /// Apart from what the port gets, which is left empty but for the group.
     pub(super) fn into_parts(mut self) -> (Self, GroupCommit) {
-        let offsets = std::mem::take(&mut self.commit.offsets);
         let commit = GroupCommit {
             group: self.commit.group.clone(),
-            offsets,
+            offsets: std::mem::take(&mut self.commit.offsets),
+            after_cut: std::mem::take(&mut self.commit.after_cut),
         };
         (self, commit)
     }
+
+    /// Whether there is nothing to commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commit.offsets.is_empty() && self.commit.after_cut.is_empty()
+    }
+}
+
+/// What a sync has committed here before.
+fn synced(known: Option<&GroupSync>, topic: &TopicName, partition: i32) -> Option<Offset> {
+    let mut partitions = known?.partitions.iter();
+    let part = partitions.find(|part| *part.topic == **topic && part.partition == partition)?;
+    part.synced_offset.map(Offset)
 }

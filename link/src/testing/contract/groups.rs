@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicPartition};
 
 use crate::groups::{
-    GroupCommit, GroupCommitted, GroupOffset, GroupSync, GroupSyncState, PartitionSync,
+    AfterCut, GroupCommit, GroupCommitted, GroupOffset, GroupSync, GroupSyncState, PartitionSync,
 };
 use crate::ports::{GroupOffsets, GroupRefusal};
 use crate::record::LinkName;
@@ -39,6 +39,7 @@ pub fn all(harness: &dyn Harness) {
     a_refused_offset_refuses_its_group_whole_and_no_other(harness);
     only_partitions_of_mirrors_are_committed(harness);
     a_sync_that_comes_after_the_cut_overwrites_nothing(harness);
+    after_a_cut_only_what_a_sync_gave_is_replaced(harness);
     an_epoch_that_no_client_is_told_of_is_left_out(harness);
     what_is_kept_of_syncs_reads_back(harness);
 }
@@ -56,7 +57,34 @@ fn commit(group: &str, offsets: &[GroupOffset]) -> GroupCommit {
     GroupCommit {
         group: GroupId::new(group),
         offsets: offsets.to_vec(),
+        after_cut: Vec::new(),
     }
+}
+
+fn give_after_cut(
+    harness: &dyn Harness,
+    group: &str,
+    offset: &GroupOffset,
+    instead_of: Option<i64>,
+) -> usize {
+    let after_cut = AfterCut {
+        offset: offset.clone(),
+        instead_of: instead_of.map(Offset),
+    };
+    let given = GroupCommit {
+        after_cut: vec![after_cut],
+        ..commit(group, &[])
+    };
+    let mut answers = harness.groups().commit(&[given]);
+    let answer = answers.remove(0).expect("it is no error");
+    let left_out = vec![offset.partition.clone()];
+    let expected = if answer.written == 0 {
+        left_out
+    } else {
+        Vec::new()
+    };
+    assert_eq!(answer.left_out, expected);
+    answer.written
 }
 
 fn give(
@@ -176,6 +204,28 @@ pub fn a_sync_that_comes_after_the_cut_overwrites_nothing(harness: &dyn Harness)
     assert_eq!(committed.offset, Offset(11));
 }
 
+/// What a sync has given before, and nothing that a client has.
+pub fn after_a_cut_only_what_a_sync_gave_is_replaced(harness: &dyn Harness) {
+    let (at, other) = (harness.mirror(), harness.mirror());
+    assert_eq!(give(harness, "late", &[offset(&at, 5)]), written(1));
+    harness.cut(&at);
+    harness.cut(&other);
+    assert_eq!(give_after_cut(harness, "late", &offset(&at, 7), Some(4)), 0);
+    assert_eq!(give_after_cut(harness, "late", &offset(&at, 7), None), 0);
+    assert_eq!(give_after_cut(harness, "late", &offset(&at, 7), Some(5)), 1);
+    assert_eq!(harness.committed("late", &at), Some(offset(&at, 7)));
+    assert_eq!(give_after_cut(harness, "late", &offset(&other, 2), None), 1);
+    harness.client_commits("late", &at, 11);
+    assert_eq!(give_after_cut(harness, "late", &offset(&at, 9), Some(7)), 0);
+    let committed = harness.committed("late", &at).expect("it is there");
+    assert_eq!(committed.offset, Offset(11));
+    assert_eq!(
+        give_after_cut(harness, "nobody", &offset(&at, 9), Some(7)),
+        0
+    );
+    assert_eq!(harness.committed("nobody", &at), None);
+}
+
 /// A consumer that knows a later epoch than the metadata name asks for metadata for ever.
 pub fn an_epoch_that_no_client_is_told_of_is_left_out(harness: &dyn Harness) {
     let (known, unknown) = (harness.mirror(), harness.mirror());
@@ -207,6 +257,7 @@ pub fn what_is_kept_of_syncs_reads_back(harness: &dyn Harness) {
         error_detail: "it has members".to_owned(),
         since_ms: 5,
         synced_ms: Some(synced_ms),
+        told_ms: Some(synced_ms),
         partitions: vec![PartitionSync {
             topic: "orders".to_owned(),
             partition: 1,

@@ -102,6 +102,7 @@ pub fn reports_are_kept_together(harness: &dyn Harness) {
         partitions: Vec::new(),
         unmirrored: Vec::new(),
         source_problem: None,
+        readers: None,
     };
     let reports = [report(&first), report(&ordinary), report(&second)];
     assert_eq!(store.save_reports(&reports), Ok(()));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use super::{FakeHere, State};
-use crate::groups::{GroupCommit, GroupCommitted, GroupOffset, GroupSync};
+use crate::groups::{AfterCut, GroupCommit, GroupCommitted, GroupOffset, GroupSync};
 use crate::ports::{GroupOffsets, GroupRefusal, StoreError};
 use crate::record::LinkName;
 
@@ -106,6 +106,16 @@ impl State {
                     ..new.clone()
                 }),
                 None => committed.left_out.push(new.partition.clone()),
+            }
+        }
+        for AfterCut { offset, instead_of } in &commit.after_cut {
+            let partition = &offset.partition;
+            let known = self.groups.get(&commit.group);
+            let has = known.and_then(|group| group.offsets.get(partition));
+            let is_there = self.topics.contains_key(&partition.topic);
+            match is_there && has.map(|it| it.offset) == *instead_of {
+                true => taken.push(offset.clone()),
+                false => committed.left_out.push(partition.clone()),
             }
         }
         let known = self.groups.get(&commit.group);

@@ -12,6 +12,7 @@ use crate::source::{GroupCommits, GroupListing, SourceCommit, SourceGroup};
 #[derive(Debug)]
 pub(super) struct Group {
     group_type: String,
+    has_members: bool,
     commits: BTreeMap<TopicPartition, SourceCommit>,
     /// Answered one after the other before the commits are told.
     errors: VecDeque<ErrorCode>,
@@ -52,6 +53,11 @@ impl FakeSource {
         self.on_group(group, |group| group.group_type = group_type.to_owned());
     }
 
+    /// The group has members at the source from now on, or none any more.
+    pub fn set_source_members(&self, group: &str, has_members: bool) {
+        self.on_group(group, |group| group.has_members = has_members);
+    }
+
     /// The group's next answers are these errors, one after the other.
     pub fn fail_group(&self, group: &str, errors: &[ErrorCode]) {
         self.on_group(group, |group| group.errors.extend(errors));
@@ -76,6 +82,7 @@ impl FakeSource {
             let group = state.groups.entry(GroupId::new(group));
             act(group.or_insert_with(|| Group {
                 group_type: "classic".to_owned(),
+                has_members: false,
                 commits: BTreeMap::new(),
                 errors: VecDeque::new(),
                 asked: 0,
@@ -89,6 +96,10 @@ pub(super) fn listed(state: &State) -> GroupListing {
         id: id.clone(),
         protocol_type: "consumer".to_owned(),
         group_type: group.group_type.clone(),
+        state: match group.has_members {
+            true => "Stable".to_owned(),
+            false => "Empty".to_owned(),
+        },
     };
     GroupListing {
         cluster_id: state.cluster_id.clone(),
