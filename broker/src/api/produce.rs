@@ -42,7 +42,7 @@ use crate::clock;
 use crate::partition::{Appended, PartitionError, Pending, Produced};
 use crate::quota::Kind;
 use crate::topic::Topic;
-use crate::transaction::coordinator::{Addition, Admitted};
+use crate::transaction::coordinator::Addition;
 
 /// The client id that Kafka lets produce to internal topics.
 const MAY_WRITE_INTERNAL_TOPICS: &str = "__admin_client";
@@ -78,17 +78,19 @@ impl Api for Produce {
             Ok(intent) => intent,
             Err(code) => return Reply::Now(all_failed(request, code)),
         };
-        let append = |verdicts: &Verdicts<'_>| append_all(ctx, version, request, verdicts);
-        let Admitted { written, addition } = match &intent {
-            None => Admitted::without_addition(append(&Verdicts::default())),
-            Some(intent) => ctx.broker.transactions.admit(
-                &intent.id,
-                intent.producer,
-                &intent.partitions,
-                intent.speaks,
-                |verdicts| append(&intent.verdicts(version, verdicts)),
-            ),
+        let admitted = intent.as_ref().map(|intent| {
+            let (id, producer) = (&intent.id, intent.producer);
+            let partitions = &intent.partitions;
+            let transactions = &ctx.broker.transactions;
+            transactions.admit(id, producer, partitions, intent.speaks)
+        });
+        let verdicts = match (&intent, &admitted) {
+            (Some(intent), Some(admitted)) => intent.verdicts(admitted),
+            _ => Verdicts::default(),
         };
+        let written = append_all(ctx, version, request, &verdicts);
+        drop(verdicts);
+        let addition = admitted.map_or_else(Addition::default, |admitted| admitted.addition);
         let Written { topics, waiting } = written;
         let response = ProduceResponse::default()
             .with_responses(topics)
@@ -223,11 +225,18 @@ impl Appending<'_> {
             return refused(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
         }
         metrics::counter!("carrick_produced_bytes_total").increment(records.len() as u64);
-        let admission = match self.verdicts.admission(partition.id()) {
-            Ok(admission) => admission,
+        // What takes long comes before the transaction's lock.
+        let prepared = partition.prepare(&records, self.now_ms);
+        let appended = self
+            .verdicts
+            .write(self.version, partition.id(), |admission| {
+                admission.map(|admission| partition.append_prepared(prepared, admission))
+            });
+        let appended = match appended {
+            Ok(appended) => appended,
             Err(code) => return refused(code),
         };
-        match partition.append_admitted(&records, admission, self.now_ms) {
+        match appended {
             Ok(Produced::Done(appended)) => Outcome {
                 response: self.appended(index, &appended),
                 pending: None,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrick_protocol::batch::NO_TIMESTAMP;
+use carrick_protocol::batch::{BatchHeader, NO_TIMESTAMP};
 use carrick_protocol::ids::Offset;
 use carrick_storage::log::{FlushHandle, Log, LogError, Placement, Sequence};
 use tokio::sync::oneshot;
 
 use super::checked::Checked;
 use super::{Partition, PartitionError};
+use crate::topic::TopicConfig;
 use crate::topic::config::FlushPolicy;
 
 /// Where a produced batch went.
@@ -67,6 +68,14 @@ pub enum Admission {
     },
 }
 
+/// A produced batch that was checked outside of all locks.
+pub struct Prepared {
+    checked: Result<Checked, PartitionError>,
+    config: Arc<TopicConfig>,
+    is_transactional: bool,
+    now_ms: i64,
+}
+
 /// What the append under the lock did.
 struct Placed {
     appended: Appended,
@@ -99,11 +108,50 @@ impl Partition {
         admission: Admission,
         now_ms: i64,
     ) -> Result<Produced, PartitionError> {
+        self.append_prepared(self.prepare(batch, now_ms), admission)
+    }
+
+    /// Checks a produced batch, and brings it into the form in which it is stored: what takes long
+    /// of an append, and needs no lock.
+    pub fn prepare(&self, batch: &Bytes, now_ms: i64) -> Prepared {
         let config = self.config();
-        let checked = Checked::new(batch, &config, admission, now_ms)
-            .map_err(|error| self.read_only_error().unwrap_or(error))?;
+        let is_transactional =
+            BatchHeader::parse(batch).is_ok_and(|header| header.is_transactional());
+        Prepared {
+            checked: Checked::new(batch, &config, now_ms),
+            config,
+            is_transactional,
+            now_ms,
+        }
+    }
+
+    /// Appends a prepared batch: assigns its offsets, and submits the flush.
+    ///
+    /// # Errors
+    /// Nothing was written, unless the error is `Log`.
+    pub fn append_prepared(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        admission: Admission,
+    ) -> Result<Produced, PartitionError> {
+        let Prepared {
+            checked,
+            config,
+            is_transactional,
+            now_ms,
+        } = prepared;
+        let allowed = match is_transactional && admission == Admission::Plain {
+            true => Err(PartitionError::Transactional),
+            false => checked,
+        };
+        let checked = allowed.map_err(|error| self.read_only_error().unwrap_or(error))?;
+        let begins_at_zero =
+            is_transactional && admission == Admission::InTransaction { from_zero: true };
         let stamp = config.log_append_time.then_some(now_ms);
         let placed = self.writing(|log| {
+            if begins_at_zero {
+                log.producers().check_begin(&checked.header)?;
+            }
             let mut placed = self.place(log, &checked, stamp, now_ms)?;
             placed.is_seen = self.show_at_once(log, config.flush);
             Ok(placed)
@@ -127,15 +175,12 @@ impl Partition {
     fn place(
         &self,
         log: &mut Log,
-        checked: &Checked<'_>,
+        checked: &Checked,
         stamp: Option<i64>,
         now_ms: i64,
     ) -> Result<Placed, PartitionError> {
         let log_append_time_ms = stamp.unwrap_or(NO_TIMESTAMP);
         let header = &checked.header;
-        if checked.begins_at_zero {
-            log.producers().check_begin(header)?;
-        }
         let sequence = log.producers().check(header)?;
         if let Sequence::Duplicate {
             first_offset,

@@ -4,8 +4,6 @@
 //! Invariant: records are never held decompressed, unless they are to be stored under another
 //! codec. What takes long is done where other connections do not wait for it.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use carrick_protocol::batch::{
     Batch, BatchError, BatchHeader, ProduceRules, ProducedBatch, ProducedBatchError, TimestampType,
@@ -14,7 +12,6 @@ use carrick_protocol::batch::{
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::PartitionError;
-use super::append::Admission;
 use crate::topic::TopicConfig;
 
 /// A compressed batch may unfold to this much, and no further.
@@ -24,23 +21,16 @@ const UNFOLDED_MAX_BYTES: usize = 256 << 20;
 const UNFOLDED_AT_ONCE_BYTES: usize = 8 << 20;
 
 /// A produced batch that keeps every rule, but for its sequence numbers.
-pub(super) struct Checked<'a> {
+pub(super) struct Checked {
     /// As the client sent it.
     pub header: BatchHeader,
     /// As it is to be stored.
-    pub bytes: Cow<'a, [u8]>,
-    /// Whether its producer must begin with sequence 0.
-    pub begins_at_zero: bool,
+    pub bytes: Bytes,
 }
 
-impl<'a> Checked<'a> {
+impl Checked {
     /// Checks `bytes`, which must be one batch.
-    pub fn new(
-        bytes: &'a Bytes,
-        config: &TopicConfig,
-        admission: Admission,
-        now_ms: i64,
-    ) -> Result<Self, PartitionError> {
+    pub fn new(bytes: &Bytes, config: &TopicConfig, now_ms: i64) -> Result<Self, PartitionError> {
         if bytes.is_empty() {
             return Err(PartitionError::NoBatch);
         }
@@ -50,12 +40,9 @@ impl<'a> Checked<'a> {
             return Err(PartitionError::TrailingBytes { bytes: trailing });
         }
         check_size(bytes.len(), config)?;
-        let is_transactional = batch.header.is_transactional();
-        if is_transactional && admission == Admission::Plain {
-            return Err(PartitionError::Transactional);
-        }
+        let header = batch.header;
         let produced = validate(&batch, config, now_ms)?;
-        let stored = stored(batch, config, &produced)?;
+        let stored = stored(bytes, batch, config, &produced)?;
         check_size(stored.len(), config)?;
         if stored.len() > config.log.segment_max_bytes as usize {
             return Err(PartitionError::LargerThanSegment {
@@ -64,10 +51,8 @@ impl<'a> Checked<'a> {
             });
         }
         Ok(Self {
-            header: batch.header,
+            header,
             bytes: stored,
-            begins_at_zero: is_transactional
-                && admission == Admission::InTransaction { from_zero: true },
         })
     }
 
@@ -119,23 +104,25 @@ fn validate(
 
 /// The bytes to store: under the topic's codec, and with the largest timestamp of the records if
 /// the header lies about it.
-fn stored<'a>(
-    batch: Batch<'a>,
+fn stored(
+    bytes: &Bytes,
+    batch: Batch<'_>,
     config: &TopicConfig,
     produced: &ProducedBatch,
-) -> Result<Cow<'a, [u8]>, PartitionError> {
-    let mut stored = Cow::Borrowed(batch.bytes);
+) -> Result<Bytes, PartitionError> {
+    let (header, mut changed) = (batch.header, None);
     if let Some(codec) = config.compression
         && batch.header.compression()? != codec.compression
     {
         let recompress = || Unpacked::new(batch, UNFOLDED_MAX_BYTES)?.recompress(codec);
-        stored = Cow::Owned(unhurried(recompress)?);
+        changed = Some(unhurried(recompress)?);
     }
-    if produced.max_timestamp_ms != batch.header.max_timestamp_ms {
+    if produced.max_timestamp_ms != header.max_timestamp_ms {
         let kind = TimestampType::CreateTime;
-        set_max_timestamp(stored.to_mut(), kind, produced.max_timestamp_ms);
+        let changed = changed.get_or_insert_with(|| bytes.to_vec());
+        set_max_timestamp(changed, kind, produced.max_timestamp_ms);
     }
-    Ok(stored)
+    Ok(changed.map_or_else(|| bytes.clone(), Bytes::from))
 }
 
 /// Does what takes long; the connections of this thread are served by another one meanwhile.

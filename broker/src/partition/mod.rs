@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 
 use crate::topic::TopicConfig;
 
-pub use append::{Admission, Appended, Pending, Produced};
+pub use append::{Admission, Appended, Pending, Prepared, Produced};
 pub use cut::Cut;
 pub use error::PartitionError;
 pub use marker::Marker;

@@ -12,7 +12,8 @@ use super::super::error::produce_txn_code;
 use super::super::transactions::writable_id;
 use super::resolve;
 use crate::partition::Admission;
-use crate::transaction::{Producer, TxnError, Version};
+use crate::transaction::coordinator::Admitted;
+use crate::transaction::{Producer, Version};
 
 /// The part of a request that is in a transaction.
 pub(super) struct Intent {
@@ -22,10 +23,13 @@ pub(super) struct Intent {
     pub speaks: Version,
 }
 
-/// What the coordinator says of each partition of an [`Intent`]; nothing of all others.
+/// What may be written of a request: what is in no transaction, and what the coordinator admits.
 #[derive(Default)]
 pub(super) struct Verdicts<'a> {
-    by_partition: HashMap<&'a TopicPartition, Result<Admission, ErrorCode>>,
+    /// The place that each partition of the intent has there.
+    places: HashMap<&'a TopicPartition, usize>,
+    /// The coordinator's word for them.
+    admitted: Option<(&'a Admitted, Version)>,
 }
 
 impl Intent {
@@ -81,32 +85,35 @@ impl Intent {
         }))
     }
 
-    /// What the coordinator's verdicts, one for each partition, mean for the request.
-    pub fn verdicts(&self, version: i16, verdicts: &[Result<(), TxnError>]) -> Verdicts<'_> {
-        let admission = Admission::InTransaction {
-            from_zero: self.speaks == Version::V2,
-        };
-        let verdicts = self.partitions.iter().zip(verdicts).map(|(id, verdict)| {
-            let verdict = verdict.map(|()| admission);
-            (
-                id,
-                verdict.map_err(|error| produce_txn_code(version, error)),
-            )
-        });
+    /// What the coordinator's word for the partitions means for the request.
+    pub fn verdicts<'a>(&'a self, admitted: &'a Admitted) -> Verdicts<'a> {
+        let partitions = self.partitions.iter().enumerate();
         Verdicts {
-            by_partition: verdicts.collect(),
+            places: partitions.map(|(at, id)| (id, at)).collect(),
+            admitted: Some((admitted, self.speaks)),
         }
     }
 }
 
 impl Verdicts<'_> {
-    /// What may be written to the partition.
-    ///
-    /// # Errors
-    /// The code to refuse with.
-    pub fn admission(&self, partition: &TopicPartition) -> Result<Admission, ErrorCode> {
-        let verdict = self.by_partition.get(partition).copied();
-        verdict.unwrap_or(Ok(Admission::Plain))
+    /// Lets `append` append to the partition what it may, or hear the code to refuse with.
+    pub fn write<R>(
+        &self,
+        version: i16,
+        partition: &TopicPartition,
+        append: impl FnOnce(Result<Admission, ErrorCode>) -> R,
+    ) -> R {
+        let place = self.places.get(partition).copied();
+        let (Some(at), Some((admitted, speaks))) = (place, self.admitted) else {
+            return append(Ok(Admission::Plain));
+        };
+        let admission = Admission::InTransaction {
+            from_zero: speaks == Version::V2,
+        };
+        admitted.write(at, partition, |verdict| {
+            let verdict = verdict.map(|()| admission);
+            append(verdict.map_err(|error| produce_txn_code(version, error)))
+        })
     }
 }
 

@@ -102,14 +102,14 @@ impl World {
         let partitions = [partition(number)];
         let admitted = self
             .transactions()
-            .admit(id, producer, &partitions, version, |verdicts| {
-                verdicts[0].map_err(|error| error.to_string())?;
-                let admission = Admission::InTransaction { from_zero };
-                let now_ms = clock::now_ms();
-                let done = target.append_admitted(&batch, admission, now_ms);
-                done.map_err(|error| error.to_string())
-            });
-        let appended = match admitted.written? {
+            .admit(id, producer, &partitions, version);
+        let written = admitted.write(0, &partitions[0], |verdict| {
+            verdict.map_err(|error| error.to_string())?;
+            let admission = Admission::InTransaction { from_zero };
+            let done = target.append_admitted(&batch, admission, clock::now_ms());
+            done.map_err(|error| error.to_string())
+        });
+        let appended = match written? {
             Produced::Done(appended) => appended,
             Produced::Flushing(pending) => pending.durable().await.unwrap(),
         };
@@ -325,6 +325,26 @@ async fn what_was_not_added_may_not_be_written() {
         .partition(0)
         .append_produced(&in_transaction(producer, 1, "b"), clock::now_ms());
     assert!(matches!(plain, Err(PartitionError::Transactional)));
+}
+
+/// The lock of a transaction is taken for one append at a time: batches are unfolded without it, and
+/// the thread that makes changes durable never waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn between_two_appends_a_transaction_may_end_and_takes_no_more() {
+    let world = World::start().await;
+    let producer = world.init("t").await;
+    let partitions = [partition(0), partition(1)];
+    let admitted = world
+        .transactions()
+        .admit("t", producer, &partitions, Version::V2);
+    let write = |at: usize| admitted.write(at, &partitions[at], |verdict| verdict);
+    assert_eq!(write(0), Ok(()));
+    // The addition is on its way to the disk, and its end needs the transaction's lock.
+    let ended = world
+        .transactions()
+        .end("t", producer, Outcome::Commit, Version::V2);
+    ended.await.unwrap();
+    assert!(write(1).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

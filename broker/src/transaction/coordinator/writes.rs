@@ -23,12 +23,13 @@ use crate::transaction::metadata::{Metadata, Producer, Version};
 #[derive(Debug, Default)]
 pub struct Addition(Option<oneshot::Receiver<Result<(), TxnError>>>);
 
-/// What a write in a transaction came to.
-#[derive(Debug)]
-pub struct Admitted<R> {
-    /// What the write itself answered.
-    pub written: R,
-    /// To be waited for before the write is answered.
+/// What may be written in a transaction.
+pub struct Admitted {
+    cell: Option<Arc<Cell>>,
+    producer: Producer,
+    /// One for each partition that was asked for, in order.
+    verdicts: Vec<Result<(), TxnError>>,
+    /// To be waited for before the writes are answered.
     pub addition: Addition,
 }
 
@@ -135,51 +136,79 @@ impl Coordinator {
         Ok(commit)
     }
 
-    /// Lets `write` write to these partitions in the producer's transaction: of [`Version::V1`] to
-    /// those that were added, of [`Version::V2`] to all, which are added with it. `write` is told
-    /// one verdict for each, in order, and must not write where it is an error.
+    /// Which of these partitions the producer may write to in its transaction: of [`Version::V1`] those
+    /// that were added, of [`Version::V2`] all, which are added with it. [`Admitted::write`] writes.
     ///
-    /// The transaction does not end before `write` has returned, so that its markers come after
-    /// all that was written. An addition that a crash takes back is made good when the broker
-    /// starts again (`load`): the records are not to wait for it.
-    pub fn admit<R>(
+    /// An addition that a crash takes back is made good when the broker starts again (`load`): the
+    /// records are not to wait for it.
+    pub fn admit(
         &self,
         id: &str,
         producer: Producer,
         partitions: &[TopicPartition],
         version: Version,
-        write: impl FnOnce(&[Result<(), TxnError>]) -> R,
-    ) -> Admitted<R> {
+    ) -> Admitted {
         let inner = &self.inner;
-        let refused = |error| vec![Err(error); partitions.len()];
+        let refused = |error| Admitted {
+            cell: None,
+            producer,
+            verdicts: vec![Err(error); partitions.len()],
+            addition: Addition::default(),
+        };
         let cell = match check_id(id).and_then(|()| inner.find(id)) {
             Ok(cell) => cell,
-            Err(error) => return Admitted::without_addition(write(&refused(error))),
+            Err(error) => return refused(error),
         };
         let mut state = cell.state.lock();
         if state.is_dead {
-            return Admitted::without_addition(write(&refused(TxnError::NotMapped)));
+            return refused(TxnError::NotMapped);
         }
-        if version == Version::V1 {
-            let verify = |id| state.machine.verify_partition(producer, id);
-            let verdicts: Vec<_> = partitions.iter().map(verify).collect();
-            return Admitted::without_addition(write(&verdicts));
-        }
-        match inner.add(&cell, &mut state, producer, partitions, &[], version) {
-            Ok(addition) => Admitted {
-                written: write(&vec![Ok(()); partitions.len()]),
-                addition,
+        let (verdicts, addition) = match version {
+            Version::V1 => {
+                let verify = |id| state.machine.verify_partition(producer, id);
+                (partitions.iter().map(verify).collect(), Addition::default())
+            }
+            Version::V2 => match inner.add(&cell, &mut state, producer, partitions, &[], version) {
+                Ok(addition) => (vec![Ok(()); partitions.len()], addition),
+                Err(error) => return refused(error),
             },
-            Err(error) => Admitted::without_addition(write(&refused(error))),
+        };
+        drop(state);
+        Admitted {
+            cell: Some(cell),
+            producer,
+            verdicts,
+            addition,
         }
     }
 }
 
-impl<R> Admitted<R> {
-    /// A write that added nothing.
-    pub fn without_addition(written: R) -> Self {
-        let addition = Addition::default();
-        Self { written, addition }
+impl Admitted {
+    /// Lets `write` write to the partition, the one asked for at place `at`. `write` is told the verdict,
+    /// and must not write if it is an error.
+    ///
+    /// The transaction does not end before `write` has returned, so that its markers come after all
+    /// that was written. The store's thread may wait for that meanwhile, so `write` does what takes
+    /// long before.
+    pub fn write<R>(
+        &self,
+        at: usize,
+        partition: &TopicPartition,
+        write: impl FnOnce(Result<(), TxnError>) -> R,
+    ) -> R {
+        let verdict = self.verdicts.get(at).copied();
+        match (&self.cell, verdict) {
+            (Some(cell), Some(Ok(()))) => {
+                let state = cell.state.lock();
+                // It may have ended since.
+                write(match state.is_dead {
+                    true => Err(TxnError::NotMapped),
+                    false => state.machine.verify_partition(self.producer, partition),
+                })
+            }
+            (_, Some(Err(error))) => write(Err(error)),
+            (_, _) => write(Err(TxnError::NotInTransaction)),
+        }
     }
 }
 
