@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches an older release of the Java client from Maven Central into the cache folder, once, compiles the peer against
-# it, and prints that folder.
-#   java-client.sh VERSION API   API: as for java-peer.sh · CARRICK_CACHE (default ~/.cache/carrick)
+# Fetches another release of the Java client from Maven Central into the cache folder, once, compiles the peer against
+# it if an API is named, and prints that folder.
+#   java-client.sh VERSION [API]   API: as for java-peer.sh · CARRICK_CACHE (default ~/.cache/carrick)
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 version=${1:?a version of kafka-clients}
@@ -16,5 +16,7 @@ if [ ! -f "$dir/complete" ]; then
     dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$dir/libs" >&2
   touch "$dir/complete"
 fi
-bash "$here/scripts/java-peer.sh" "$dir/libs" "${2:?an API}" "$dir/peer"
+if [ -n "${2:-}" ]; then
+  bash "$here/scripts/java-peer.sh" "$dir/libs" "$2" "$dir/peer"
+fi
 echo "$dir"

@@ -27,7 +27,7 @@ use carrick_protocol::kafka_protocol::messages::{
 use carrick_protocol::kafka_protocol::protocol::{Request, StrBytes};
 use carrick_protocol::newer;
 use harness::Result;
-use harness::kafka::JavaClient;
+use harness::kafka::client_jars;
 use harness::process::repository;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -247,12 +247,7 @@ fn fetched(random: &mut StdRng) -> Result<Sample> {
 
 /// What a release writes, one body per line of `asked`.
 fn ask(release: &'static str, asked: &str) -> Result<Vec<Bytes>> {
-    let client = JavaClient {
-        version: release,
-        api: "4",
-    };
-    client.prepare()?;
-    let jars = format!("{}/libs/*", client.folder().display());
+    let jars = client_jars(release)?;
     let source = repository().join("tests/harness/java/wire/Wire.java");
     let mut command = Command::new("java");
     command.args(["-Xmx256m", "-cp", &jars]).arg(source);

@@ -363,6 +363,15 @@ pub fn java_apps(heap: &str) -> Result<Command> {
     )
 }
 
+/// The class path of a release of kafka-clients, which is fetched unless it is there.
+///
+/// # Errors
+/// When that fails; the reason stands on standard error.
+pub fn client_jars(version: &str) -> Result<String> {
+    let folder = run_script("scripts/java-client.sh", &[version]).map_err(|e| anyhow!(e))?;
+    Ok(format!("{}/libs/*", folder.display()))
+}
+
 /// An older release of the Java client, with the peer compiled against it.
 #[derive(Debug, Clone, Copy)]
 pub struct JavaClient {
@@ -402,9 +411,7 @@ impl JavaClient {
         command
     }
 
-    /// Where its jars are, in `libs`, once it is prepared.
-    #[must_use]
-    pub fn folder(&self) -> PathBuf {
+    fn folder(&self) -> PathBuf {
         cache_dir().join(format!("kafka-clients-{}", self.version))
     }
 }
