@@ -31,8 +31,9 @@ use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::server::{Bound, Server};
+use crate::starting::Starting;
 use crate::store::Store;
-use crate::topic::{Catalog, Progress, TopicError};
+use crate::topic::{Catalog, TopicError};
 use crate::transaction;
 
 /// Threads that flush logs: enough to keep an SSD's queue from running empty.
@@ -113,6 +114,9 @@ pub enum StartError {
     /// The links can't be loaded.
     #[error(transparent)]
     Link(#[from] carrick_link::LinkError),
+    /// It was given up before the logs were open.
+    #[error("the start was given up")]
+    GivenUp,
     /// The system has no threads left.
     #[error("cannot start threads: {0}")]
     Threads(#[from] std::io::Error),
@@ -152,24 +156,43 @@ impl Broker {
     /// # Errors
     /// What failed; nothing keeps running and the data folder is unlocked.
     pub async fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
+        Self::start_until(config, watch::channel(false).1).await
+    }
+
+    /// As [`Broker::start`], given up when `stop` turns true before the logs are open. HTTP answers
+    /// from the beginning; the Kafka listeners accept connections once they are served.
+    ///
+    /// # Errors
+    /// As [`Broker::start`]; `GivenUp`.
+    pub async fn start_until(
+        config: BrokerConfig,
+        stop: watch::Receiver<bool>,
+    ) -> Result<RunningBroker, StartError> {
         let config = Arc::new(config);
         warn_of_properties(&config);
-        let bound = Bound::bind(&config.listeners)
-            .await
-            .map_err(|(address, source)| StartError::Bind { address, source })?;
+        let bind_error = |(address, source)| StartError::Bind { address, source };
+        let bound = Bound::bind(&config.listeners).await.map_err(bind_error)?;
         let control = Control::start()?;
         let rest = config.rest_listeners.clone();
-        let http = control
-            .run(async move { HttpListeners::bind(&rest).await })
-            .await
-            .map_err(|(address, source)| StartError::Bind { address, source })?;
+        let http = control.run(async move { HttpListeners::bind(&rest).await });
+        let http = http.await.map_err(bind_error)?;
+        let rest = rest_text(&http.addresses());
+        tracing::info!(rest, "REST, health and metrics are served");
         warn_of_open_rest(&http.addresses());
-        let opened = tokio::task::block_in_place(|| Opened::open(&config))?;
+        let starting = Arc::new(Starting::new(stop));
+        let http = {
+            let _there = control.enter();
+            http.serve(&starting)
+        };
+        let opened = tokio::task::block_in_place(|| Opened::open(&config, &starting))?;
+        starting.step("starting links", 0);
         let links = LinkManager::start(opened.link_ports());
         let links = control.run(links).await?;
+        let addresses = bound.addresses.clone();
+        let listeners = bound.listen().map_err(bind_error)?;
         let broker = Arc::new(Broker {
             node_id: NodeId(config.node_id),
-            addresses: bound.addresses.clone(),
+            addresses,
             fetch_sessions: Sessions::new(
                 config.fetch_session_slots,
                 config.fetch_session_partitions,
@@ -195,11 +218,8 @@ impl Broker {
         let tasks = housekeeping::start(&broker);
         let cleaners = cleaner::start(&broker);
         let ready = Ready::default();
-        let http = {
-            let _there = control.enter();
-            http.serve(&broker.http_app(&ready))
-        };
-        let server = Server::start(bound, &broker);
+        http.open(&broker.http_app(&ready));
+        let server = Server::start(listeners, &broker);
         ready.set(true);
         tracing::info!(
             listeners = broker.listeners_text(),
@@ -285,19 +305,24 @@ impl Broker {
 }
 
 impl Opened {
-    fn open(config: &Arc<BrokerConfig>) -> Result<Self, StartError> {
+    fn open(config: &Arc<BrokerConfig>, starting: &Starting) -> Result<Self, StartError> {
         let data_dir = Arc::new(DataDir::open(&config.log_dir)?);
         let meta = Arc::new(MetaStore::open(&data_dir.meta_dir())?);
         let cluster_id = cluster_id(&meta)?;
         let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta))?);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS)?);
-        let catalog = Arc::new(Catalog::open(
+        let catalog = Catalog::open(
             Arc::clone(config),
             Arc::clone(&meta),
             Arc::clone(&data_dir),
             Arc::clone(&flusher),
-            &Progress::default(),
-        )?);
+            starting,
+        )?;
+        let Some(catalog) = catalog.map(Arc::new) else {
+            flusher.stop();
+            return Err(StartError::GivenUp);
+        };
+        starting.step("loading groups and transactions", 0);
         let store = Store::start(Arc::clone(&meta))?;
         let heavy = Heavy::default();
         let groups = Coordinator::start(
@@ -457,6 +482,28 @@ impl RunningBroker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{TestBroker, config};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_start_that_is_given_up_lets_the_folder_and_the_ports_go() {
+        let it = TestBroker::start(&[]).await;
+        it.create("orders", 3);
+        let TestBroker { running, dir } = it;
+        running.shutdown().await;
+        let asked = watch::channel(true).1;
+        let given_up = Broker::start_until(config(dir.path(), &[]), asked).await;
+        assert!(matches!(given_up, Err(StartError::GivenUp)));
+        let again = Broker::start(config(dir.path(), &[])).await.unwrap();
+        let topic = again.broker.catalog.topic("orders").unwrap();
+        assert!(
+            topic
+                .partitions()
+                .iter()
+                .all(|partition| !partition.is_offline())
+        );
+        assert_eq!(topic.partitions().len(), 3);
+        again.shutdown().await;
+    }
 
     #[test]
     fn an_address_is_open_to_others_unless_it_is_loopback() {

@@ -1,8 +1,8 @@
 //! Carrick's broker: the one crate that knows storage, link and protocol.
 //!
-//! Start order, each step needing the one before: configuration → data folder (lock, format
-//! version) → metadata (RocksDB) → cluster identity → flusher → topics and their logs → groups →
-//! links → listeners. [`RunningBroker::shutdown`] goes the other way: listeners stop accepting,
+//! Start order, each step needing the one before: configuration → ports are taken, HTTP says how far
+//! the start is → data folder (lock, format version) → metadata (RocksDB) → cluster identity →
+//! flusher → topics and their logs → groups → links → listeners. [`RunningBroker::shutdown`] goes the other way: listeners stop accepting,
 //! requests in flight are answered, links and groups stop, logs are closed cleanly, and the data
 //! folder's lock is the last thing let go.
 
@@ -31,6 +31,7 @@ pub mod producer_ids;
 pub mod quota;
 pub mod records;
 pub mod server;
+pub mod starting;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,12 +1,16 @@
 //! What an operator meets: files of Kafka brokers, the log of a start, refusals. No source is needed.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use harness::carrick::binary;
 use harness::process::{free_ports, repository};
-use harness::{Carrick, Peer, Result};
+use harness::{Carrick, Peer, Result, wait_until};
 use serde_json::json;
+
+use crate::world::range;
 
 /// Runs `carrick serve` with these overrides until it has ended by itself.
 fn serve(overrides: &[&str]) -> Result<Output> {
@@ -147,5 +151,79 @@ fn recovery_of_many_logs_is_summed_up() -> Result<()> {
     assert!(summary[0].contains("not_closed_cleanly="), "{summary:?}");
     assert!(lines.len() < 20, "{lines:#?}");
     assert!(Path::new(&carrick.partition_dir("wide", 299)).is_dir());
+    Ok(())
+}
+
+/// Topics and partitions of each that take a start some time to recover.
+const SLOW: (usize, usize) = (4, 500);
+
+#[test]
+fn http_answers_while_logs_are_recovered_and_a_signal_stops_it() -> Result<()> {
+    let mut carrick = Carrick::start_with(&["num.recovery.threads.per.data.dir=1"])?;
+    let partitions = SLOW.1.to_string();
+    for topic in 0..SLOW.0 {
+        let name = format!("wide-{topic}");
+        carrick.cli(&["topic", "create", &name, "--partitions", &partitions])?;
+    }
+    let mut client = Peer::java(&carrick.bootstrap())?;
+    client.call("produce", json!({"topic": "wide-0", "count": 500}))?;
+    drop(client);
+    carrick.kill();
+
+    carrick.begin_restart()?;
+    let (status, text) = carrick.get("/healthz")?;
+    assert_eq!((status, &*text), (200, "ok\n"));
+    wait_until("it opens logs", Duration::from_secs(60), || {
+        let (status, text) = carrick.get("/readyz")?;
+        let done = text
+            .split_once("opening logs ")
+            .map(|(_, counts)| counts.to_owned());
+        Ok(match done {
+            Some(counts) if status == 503 && !counts.starts_with("0/") => Ok(()),
+            _ => Err(format!("{status} {text}")),
+        })
+    })?;
+    assert!(
+        TcpStream::connect(carrick.bootstrap()).is_err(),
+        "it cannot serve clients yet"
+    );
+    let (status, text) = carrick.get("/kafka/v3/clusters")?;
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("\"error_code\":50003"), "{text}");
+    let (status, _) = carrick.get("/metrics")?;
+    assert_eq!(status, 200);
+
+    carrick.stop()?;
+    let log = carrick.log();
+    assert!(
+        log.contains("the start is given up at: opening logs "),
+        "{log}"
+    );
+
+    // What was recovered before is not recovered again, and nothing is lost.
+    let before = log.lines().count();
+    carrick.restart()?;
+    let log = carrick.log();
+    let opened = log
+        .lines()
+        .skip(before)
+        .find(|line| line.contains("logs opened"));
+    let opened = opened.unwrap_or_default();
+    let field = |name: &str| -> Option<usize> {
+        let (_, rest) = opened.split_once(&format!("{name}="))?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    let all = SLOW.0 * SLOW.1;
+    assert_eq!(field("partitions"), Some(all), "{opened}");
+    assert!(
+        field("not_closed_cleanly").is_some_and(|logs| logs < all),
+        "{opened}"
+    );
+    let mut client = Peer::java(&carrick.bootstrap())?;
+    let mut records = 0;
+    for partition in 0..i32::try_from(SLOW.1)? {
+        records += range(&mut client, "wide-0", partition)?.1;
+    }
+    assert_eq!(records, 500);
     Ok(())
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use carrick_link::stop_step::StopStep;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::error::{CliError, CliResult};
 use super::{logging, open_files};
-use crate::Broker;
 use crate::config::BrokerConfig;
+use crate::{Broker, StartError};
 
 /// Runs the broker.
 #[derive(Debug, clap::Args)]
@@ -66,12 +67,26 @@ async fn serve(config: BrokerConfig) -> CliResult {
     let failed = |error| CliError::Failed(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let running = Broker::start(config).await;
-    let running = running.map_err(|error| CliError::Failed(error.to_string()))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let (ask, mut asked) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        ask.send_replace(true);
+        // The receivers tell a sender that is gone from one that asked.
+        std::future::pending::<()>().await;
+    });
+    let running = match Broker::start_until(config, asked.clone()).await {
+        Ok(running) => running,
+        Err(StartError::GivenUp) => {
+            tracing::info!("stopped");
+            return Ok(());
+        }
+        Err(error) => return Err(CliError::Failed(error.to_string())),
+    };
+    // An error means that the runtime ends.
+    let _ = asked.wait_for(|stop| *stop).await;
     running.shutdown().await;
     Ok(())
 }

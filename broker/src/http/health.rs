@@ -1,5 +1,7 @@
 //! `/healthz` and `/readyz`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -7,6 +9,7 @@ use carrick_protocol::ids::TopicPartition;
 
 use super::App;
 use super::error::{ApiError, RETRIABLE};
+use crate::starting::Starting;
 
 /// `GET /healthz`: 200 while the process lives.
 pub async fn healthz() -> &'static str {
@@ -28,6 +31,12 @@ pub async fn readyz(State(app): State<App>) -> Result<String, ApiError> {
         RETRIABLE,
         message,
     ))
+}
+
+/// Anything else while the broker starts, `/readyz` as well: 503, and how far it is.
+pub async fn starting(State(starting): State<Arc<Starting>>) -> ApiError {
+    let message = format!("clients are not served yet: {starting}");
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, RETRIABLE, message)
 }
 
 fn ready(offline: &[TopicPartition]) -> String {

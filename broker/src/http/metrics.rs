@@ -47,6 +47,14 @@ pub fn recorder() -> PrometheusHandle {
         .clone()
 }
 
+/// What the process counts by itself, while it starts.
+pub async fn scrape_process() -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        recorder().render(),
+    )
+}
+
 /// All metrics.
 pub async fn scrape(State(app): State<App>) -> impl IntoResponse {
     let mut text = app.recorder.render();

@@ -48,6 +48,7 @@ use carrick_link::manager::MirrorAction::{CancelPromotion, Failover, Pause, Prom
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::group::Coordinator;
+use crate::starting::Starting;
 use crate::topic::Catalog;
 use crate::transaction;
 use error::ApiError;
@@ -93,6 +94,16 @@ impl Ready {
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
+}
+
+/// What is there to ask of a broker that starts: that it lives, and how far it is.
+fn starting_router(starting: Arc<Starting>, loopback: bool) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/metrics", get(metrics::scrape_process))
+        .fallback(health::starting)
+        .layer(from_fn_with_state(guard::Guard { loopback }, guard::guard))
+        .with_state(starting)
 }
 
 /// All routes. `loopback` is whether the listener can only be reached from this machine.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +21,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::connections::{Admitted, Connections, Watched};
 use super::gate::Gate;
 use super::limits::{HEAD_MAX_BYTES, HEAD_MAX_LINES, Times};
-use super::{App, router};
+use super::metrics::recorder;
+use super::{App, router, starting_router};
+use crate::starting::Starting;
 
 /// How often connections are looked at whose clients may not take their answers.
 const STUCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -65,35 +67,59 @@ impl HttpListeners {
         self.listeners.iter().map(|(address, _)| *address).collect()
     }
 
-    /// Serves `app`.
-    pub fn serve(self, app: &App) -> HttpServer {
-        self.serve_with(app, Times::default())
+    /// Serves what there is to say of a start, until [`HttpServer::open`].
+    pub fn serve(self, starting: &Arc<Starting>) -> HttpServer {
+        self.serve_with(starting, Times::default())
     }
 
-    pub(super) fn serve_with(self, app: &App, times: Times) -> HttpServer {
-        let gate = Gate::new(times);
+    pub(super) fn serve_with(self, starting: &Arc<Starting>, times: Times) -> HttpServer {
         let (stop, stopped) = watch::channel(false);
         let mut server = HttpServer {
+            gate: Gate::new(times),
             addresses: Vec::new(),
+            routes: Vec::new(),
             stop,
             tasks: Vec::new(),
         };
         for (address, listener) in self.listeners {
+            let routes = Routes::new(starting, address.ip().is_loopback());
             server.addresses.push(address);
-            let routes = router(app.clone(), &gate, address.ip().is_loopback());
+            server.routes.push(routes.clone());
             let serving = accept(listener, routes, times, stopped.clone());
             server.tasks.push(tokio::spawn(serving));
         }
+        server.tasks.push(tokio::spawn(upkeep(until(stopped))));
         server
-            .tasks
-            .push(tokio::spawn(upkeep(app.clone(), until(stopped))));
-        server
+    }
+}
+
+/// The routes of one listener: those of a start, then the broker's own.
+#[derive(Clone)]
+struct Routes {
+    is_loopback: bool,
+    starting: Router,
+    own: Arc<OnceLock<Router>>,
+}
+
+impl Routes {
+    fn new(starting: &Arc<Starting>, is_loopback: bool) -> Self {
+        Self {
+            is_loopback,
+            starting: starting_router(Arc::clone(starting), is_loopback),
+            own: Arc::default(),
+        }
+    }
+
+    fn now(&self) -> Router {
+        self.own.get().unwrap_or(&self.starting).clone()
     }
 }
 
 /// The HTTP listeners, serving.
 pub struct HttpServer {
+    gate: Gate,
     addresses: Vec<SocketAddr>,
+    routes: Vec<Routes>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -102,6 +128,14 @@ impl HttpServer {
     /// The bound addresses, in the order in which they were given.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Serves `app` from now on. Once.
+    pub fn open(&self, app: &App) {
+        for routes in &self.routes {
+            let own = router(app.clone(), &self.gate, routes.is_loopback);
+            let _ = routes.own.set(own);
+        }
     }
 
     /// Accepts nothing more, lets answers under way end for a few seconds, then cuts them off.
@@ -121,12 +155,13 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
-async fn upkeep(app: App, stopped: impl Future<Output = ()>) {
+async fn upkeep(stopped: impl Future<Output = ()>) {
+    let recorder = recorder();
     let work = async {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
             ticks.tick().await;
-            app.recorder.run_upkeep();
+            recorder.run_upkeep();
         }
     };
     tokio::select! {
@@ -138,7 +173,7 @@ async fn upkeep(app: App, stopped: impl Future<Output = ()>) {
 /// Accepts until it is to stop, then lets the answers under way end. Aborting it cuts them off.
 async fn accept(
     listener: TcpListener,
-    routes: Router,
+    routes: Routes,
     times: Times,
     stopped: watch::Receiver<bool>,
 ) {
@@ -198,7 +233,7 @@ fn is_the_client_s(error: &io::Error) -> bool {
 async fn serve(
     stream: TcpStream,
     connection: Admitted,
-    routes: Router,
+    routes: Routes,
     times: Times,
     watcher: Watcher,
 ) {
@@ -210,7 +245,7 @@ async fn serve(
     let of = Arc::clone(&slot);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of));
-        TowerToHyperService::new(routes.clone()).call(request)
+        TowerToHyperService::new(routes.now()).call(request)
     });
     let io = TokioIo::new(Watched::new(stream, &slot));
     let serving = http1::Builder::new()

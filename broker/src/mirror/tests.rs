@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::*;
 use crate::config::BrokerConfig;
 use crate::partition::Mode;
-use crate::topic::Progress;
+use crate::starting::Starting;
 
 /// A broker's topics and metadata, without the broker.
 struct Rig {
@@ -70,8 +70,9 @@ impl Rig {
             Arc::clone(&meta),
             data_dir,
             Arc::clone(&flusher),
-            &Progress::default(),
+            &Starting::default(),
         )
+        .unwrap()
         .unwrap();
         let topics = Arc::new(topics);
         let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta)).unwrap());

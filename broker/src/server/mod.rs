@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -40,9 +40,10 @@ const TURNED_AWAY_MAX: usize = 10_000;
 /// Pending connections per listener, for the kernel.
 const BACKLOG: u32 = 1024;
 
-/// Sockets that are bound but don't accept yet.
+/// Sockets that are bound: their ports are taken, and refuse connections until
+/// [`listen`](Self::listen).
 pub struct Bound {
-    listeners: Vec<TcpListener>,
+    sockets: Vec<TcpSocket>,
     /// The bound addresses, in the order of `listeners`.
     pub addresses: Vec<SocketAddr>,
 }
@@ -54,7 +55,7 @@ impl Bound {
     /// The first one that can't be bound, with its address.
     pub async fn bind(listeners: &[Listener]) -> Result<Self, (String, std::io::Error)> {
         let mut bound = Bound {
-            listeners: Vec::new(),
+            sockets: Vec::new(),
             addresses: Vec::new(),
         };
         for listener in listeners {
@@ -70,22 +71,35 @@ impl Bound {
             bound
                 .addresses
                 .push(socket.local_addr().map_err(|error| (name, error))?);
-            bound.listeners.push(socket);
+            bound.sockets.push(socket);
         }
         Ok(bound)
     }
+
+    /// Lets clients connect; they wait until [`Server::start`].
+    ///
+    /// # Errors
+    /// The first address that somebody else listens on meanwhile.
+    pub fn listen(self) -> Result<Vec<TcpListener>, (String, std::io::Error)> {
+        let sockets = self.sockets.into_iter().zip(self.addresses);
+        let listen = |(socket, address): (TcpSocket, SocketAddr)| {
+            let listener = socket.listen(BACKLOG);
+            listener.map_err(|error| (address.to_string(), error))
+        };
+        sockets.map(listen).collect()
+    }
 }
 
-async fn bind_one(host: &str, port: u16) -> std::io::Result<TcpListener> {
+async fn bind_one(host: &str, port: u16) -> std::io::Result<TcpSocket> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "resolves to no address");
     for address in tokio::net::lookup_host((host, port)).await? {
         let socket = match address {
-            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
-            Ok(listener) => return Ok(listener),
+        match socket.bind(address) {
+            Ok(()) => return Ok(socket),
             Err(error) => last = error,
         }
     }
@@ -107,15 +121,14 @@ struct Shared {
 
 impl Server {
     /// Starts accepting.
-    pub fn start(bound: Bound, broker: &Arc<Broker>) -> Server {
+    pub fn start(listeners: Vec<TcpListener>, broker: &Arc<Broker>) -> Server {
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             broker: Arc::clone(broker),
             limits: Limits::new(&broker.config),
             next_connection: AtomicU64::new(0),
         });
-        let acceptors = bound
-            .listeners
+        let acceptors = listeners
             .into_iter()
             .enumerate()
             .map(|(index, listener)| {

@@ -14,7 +14,6 @@ pub mod describe;
 pub mod error;
 mod image;
 pub mod open;
-pub mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +28,6 @@ use crate::partition::Partition;
 pub use catalog::{Catalog, NewTopic};
 pub use config::TopicConfig;
 pub use error::TopicError;
-pub use progress::Progress;
 
 /// One topic. Shared; partitions and configs change under it.
 pub struct Topic {

@@ -16,13 +16,14 @@ use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::Mutex;
 
-use super::{Catalog, Progress, Topic, TopicConfig, TopicError};
+use super::{Catalog, Topic, TopicConfig, TopicError};
 use crate::broker_configs::BrokerConfigs;
 use crate::clock;
 use crate::config::BrokerConfig;
 use crate::partition::{Opening, Partition};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
+use crate::starting::Starting;
 
 /// A topic as stored.
 struct Stored {
@@ -45,8 +46,26 @@ struct Tally {
     cut_bytes: AtomicU64,
 }
 
+/// Takes the leader epochs of the partitions that were opened into their topic's record; whether
+/// that changed it.
+fn take_over_epochs(record: &mut TopicRecord, partitions: &[Arc<Partition>]) -> bool {
+    let mut has_changed = false;
+    for partition in partitions {
+        let number = usize::try_from(partition.id().partition);
+        let stored = number.ok().and_then(|at| record.leader_epochs.get_mut(at));
+        if let Some(stored) = stored
+            && *stored != partition.leader_epoch()
+        {
+            *stored = partition.leader_epoch();
+            has_changed = true;
+        }
+    }
+    has_changed
+}
+
 impl Catalog {
-    /// Opens every topic that RocksDB names. Blocks.
+    /// Opens every topic that RocksDB names. Blocks. `None` if `starting` was given up meanwhile:
+    /// what was open by then is closed cleanly, so that the next start goes on there.
     ///
     /// A partition whose log was not closed cleanly may have lost unflushed records: its leader
     /// epoch is raised, so that consumers notice (KIP-320).
@@ -58,14 +77,14 @@ impl Catalog {
         meta: Arc<MetaStore>,
         data_dir: Arc<DataDir>,
         flusher: Arc<Flusher>,
-        progress: &Progress,
-    ) -> Result<Self, TopicError> {
+        starting: &Starting,
+    ) -> Result<Option<Self>, TopicError> {
         let started = Instant::now();
         let brokers = BrokerConfigs::open(Arc::clone(&meta), &config.values, config.node_id)?;
         let catalog = Catalog::empty(config, Arc::new(brokers), meta, data_dir, flusher);
         let stored = catalog.stored()?;
         let tally = Tally::default();
-        let opened = catalog.open_all(&stored, &tally, progress);
+        let opened = catalog.open_all(&stored, &tally, starting);
         let mut epochs = MetaBatch::new();
         for (topic, mut partitions) in stored.into_iter().zip(opened) {
             partitions.sort_by_key(|partition| partition.id().partition);
@@ -75,9 +94,7 @@ impl Catalog {
                 overrides,
                 config,
             } = topic;
-            let now: Vec<_> = partitions.iter().map(|p| p.leader_epoch()).collect();
-            if now != record.leader_epochs && !record.is_mirror {
-                record.leader_epochs = now;
+            if !record.is_mirror && take_over_epochs(&mut record, &partitions) {
                 epochs.put::<TopicKeyspace>(&name, &record);
             }
             let topic = Topic::new(
@@ -91,6 +108,11 @@ impl Catalog {
             catalog.topics.write().insert(Arc::new(topic));
         }
         catalog.meta.commit(epochs)?;
+        if starting.is_given_up() {
+            tracing::info!("the start is given up at: {starting}");
+            catalog.close();
+            return Ok(None);
+        }
         catalog.warn_of_strays();
         tracing::info!(
             topics = catalog.list().len(),
@@ -102,7 +124,7 @@ impl Catalog {
             took_ms = started.elapsed().as_millis(),
             "logs opened"
         );
-        Ok(catalog)
+        Ok(Some(catalog))
     }
 
     fn stored(&self) -> Result<Vec<Stored>, TopicError> {
@@ -126,26 +148,29 @@ impl Catalog {
         Ok(stored.collect())
     }
 
-    /// The partitions of each stored topic, in any order.
+    /// The partitions of each stored topic, in any order; not all of them if the start is given up.
     fn open_all(
         &self,
         stored: &[Stored],
         tally: &Tally,
-        progress: &Progress,
+        starting: &Starting,
     ) -> Vec<Vec<Arc<Partition>>> {
         let work: Vec<_> = stored
             .iter()
             .enumerate()
             .flat_map(|(t, topic)| (0..topic.record.leader_epochs.len()).map(move |p| (t, p)))
             .collect();
-        progress.begin(work.len());
+        starting.step("opening logs", work.len());
         let next = AtomicUsize::new(0);
         let opened = Mutex::new(stored.iter().map(|_| Vec::new()).collect::<Vec<_>>());
         let open_some = || {
             while let Some(&(topic, number)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if starting.is_given_up() {
+                    return;
+                }
                 let partition = self.open_stored(&stored[topic], number, tally);
                 opened.lock()[topic].push(partition);
-                progress.one_done();
+                starting.one_done();
             }
         };
         std::thread::scope(|scope| {

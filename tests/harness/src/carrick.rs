@@ -75,6 +75,41 @@ impl Carrick {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub fn restart(&mut self) -> Result<()> {
+        let process = self.spawn()?;
+        let url = format!("{}/readyz", self.url());
+        wait_until("carrick answers 200 on /readyz", START_LIMIT, || {
+            Ok(ureq::get(&url)
+                .call()
+                .map(|_| ())
+                .map_err(|e| e.to_string()))
+        })
+        .with_context(|| process.log_tail())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// As [`Carrick::restart`], but only waits until it answers by HTTP: it may not be ready.
+    ///
+    /// # Errors
+    /// When it does not listen; with the end of its log.
+    pub fn begin_restart(&mut self) -> Result<()> {
+        self.process = Some(self.spawn()?);
+        Ok(())
+    }
+
+    /// What it answers to `GET` of this path: status and body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent: ureq::Agent = agent.build().into();
+        let mut answer = agent.get(format!("{}{path}", self.url())).call()?;
+        let text = answer.body_mut().read_to_string()?;
+        Ok((answer.status().as_u16(), text))
+    }
+
+    fn spawn(&mut self) -> Result<Process> {
         self.process = None;
         let mut command = Command::new(binary()?);
         command.arg("serve");
@@ -98,16 +133,7 @@ impl Carrick {
         let log = self.folder.path().join("carrick.log");
         let mut process = Process::spawn("carrick", command, &log)?;
         process.wait_for_port(self.rest_port, START_LIMIT)?;
-        let url = format!("{}/readyz", self.url());
-        wait_until("carrick answers 200 on /readyz", START_LIMIT, || {
-            Ok(ureq::get(&url)
-                .call()
-                .map(|_| ())
-                .map_err(|e| e.to_string()))
-        })
-        .with_context(|| process.log_tail())?;
-        self.process = Some(process);
-        Ok(())
+        Ok(process)
     }
 
     /// Starts it as [`Carrick::restart`], to end by itself, as of `kill -9`, at that step of a promotion or failover

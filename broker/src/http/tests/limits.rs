@@ -1,6 +1,7 @@
 //! What a client may use of the listener: connections, bytes, time; and who finds room all the same.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use super::linking::{mirroring, stop};
 use super::*;
@@ -46,7 +47,8 @@ async fn impatient(rig: &Rig) -> (HttpServer, String) {
     };
     let any = ["127.0.0.1:0".parse().unwrap()];
     let listeners = HttpListeners::bind(&any).await.unwrap();
-    let server = listeners.serve_with(&rig.running.broker.http_app(&ready), times);
+    let server = listeners.serve_with(&Arc::default(), times);
+    server.open(&rig.running.broker.http_app(&ready));
     let address = server.addresses()[0].to_string();
     (server, address)
 }
@@ -64,7 +66,7 @@ fn idle_connections_give_way_to_readiness_and_to_a_failover() {
         let idle = blocking(move || {
             let half = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n";
             let all = 0..CONNECTIONS_MAX + 50;
-            let open = |n: usize| open(&address, if n % 2 == 0 { "" } else { half });
+            let open = |n: usize| open(&address, if n.is_multiple_of(2) { "" } else { half });
             all.map(open).collect::<Vec<_>>()
         })
         .await;
