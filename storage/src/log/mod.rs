@@ -15,6 +15,7 @@
 //! Files: see `files.rs` (segments and indexes, Kafka's names and formats), `checkpoint.rs`,
 //! `epochs.rs`. The active `.log` file may end in zeros, a sealed one has its real size.
 
+mod aborted;
 mod active;
 mod append;
 mod checkpoint;

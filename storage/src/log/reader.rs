@@ -253,12 +253,9 @@ impl Snapshot {
             .sealed
             .get(self.segment_of(from)..)
             .unwrap_or_default();
-        let mut views = Vec::with_capacity(later.len() + 1);
-        for segment in later {
-            views.push(segment.aborted()?);
-        }
-        views.push(&self.shape.aborted);
-        Ok(collect_aborted(views, from, upto))
+        let views = later.iter().map(|segment| segment.aborted());
+        let active = std::iter::once(Ok(&self.shape.aborted));
+        collect_aborted(views.chain(active), from, upto)
     }
 
     /// All segments, oldest first.

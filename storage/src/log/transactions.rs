@@ -22,6 +22,7 @@ use carrick_protocol::ids::{Offset, ProducerId};
 use parking_lot::RwLock;
 
 use super::LogError;
+use super::aborted::Aborted;
 use crate::codec::{DecodeError, Reader, Writer};
 
 const ENTRY_BYTES: usize = 34;
@@ -226,7 +227,7 @@ impl AbortedIndex {
 #[derive(Clone, Debug, Default)]
 pub struct AbortedView {
     /// Only grows. What is cut off is cut off a copy, so that a view never changes.
-    entries: Arc<RwLock<Vec<AbortedTxn>>>,
+    aborted: Arc<RwLock<Aborted>>,
     len: usize,
 }
 
@@ -234,13 +235,13 @@ impl AbortedView {
     fn new(entries: Vec<AbortedTxn>) -> Self {
         let len = entries.len();
         Self {
-            entries: Arc::new(RwLock::new(entries)),
+            aborted: Arc::new(RwLock::new(Aborted::of(entries))),
             len,
         }
     }
 
     fn push(&mut self, entry: AbortedTxn) {
-        self.entries.write().push(entry);
+        self.aborted.write().push(entry);
         self.len += 1;
     }
 
@@ -248,7 +249,7 @@ impl AbortedView {
         if self.len == 0 {
             return read(&[]);
         }
-        read(&self.entries.read()[..self.len])
+        read(&self.aborted.read().entries()[..self.len])
     }
 
     /// Number of entries.
@@ -260,37 +261,33 @@ impl AbortedView {
     /// Adds to `found` the entries that overlap `from..upto`; false when later segments can't have
     /// any more (`TransactionIndex.collectAbortedTxns`).
     fn collect(&self, from: Offset, upto: Offset, found: &mut Vec<AbortedTxn>) -> bool {
-        self.with(|entries| {
-            let first = entries.partition_point(|entry| entry.last_offset < from);
-            for entry in &entries[first..] {
-                if entry.first_offset < upto {
-                    found.push(*entry);
-                }
-                if entry.last_stable >= upto {
-                    return false;
-                }
-            }
-            true
-        })
+        if self.len == 0 {
+            return true;
+        }
+        let aborted = self.aborted.read();
+        aborted.collect(self.len, from, upto, found);
+        // Last stable offsets never go back: what ends later begins no earlier than the last one.
+        aborted.entries()[self.len - 1].last_stable < upto
     }
 }
 
 /// The aborted transactions that overlap `from..upto`, in order of their markers
 /// (`UnifiedLog.collectAbortedTransactions`).
 ///
-/// `views` are those of the segment that holds `from` and of all later ones, oldest first.
+/// `views` are those of the segment that holds `from` and of all later ones, oldest first. None is
+/// asked for that can't have any.
 pub(crate) fn collect_aborted<'a>(
-    views: impl IntoIterator<Item = &'a AbortedView>,
+    views: impl IntoIterator<Item = Result<&'a AbortedView, LogError>>,
     from: Offset,
     upto: Offset,
-) -> Vec<AbortedTxn> {
+) -> Result<Vec<AbortedTxn>, LogError> {
     let mut found = Vec::new();
     for view in views {
-        if !view.collect(from, upto, &mut found) {
+        if !view?.collect(from, upto, &mut found) {
             break;
         }
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -439,7 +436,7 @@ mod tests {
                 })
                 .collect();
             let first = ((from.0 / segment_len) as usize).min(views.len());
-            let found = collect_aborted(&views[first..], from, upto);
+            let found = collect_aborted(views[first..].iter().map(Ok), from, upto).unwrap();
             let expected: Vec<AbortedTxn> = aborts
                 .into_iter()
                 .filter(|abort| abort.last_offset >= from && abort.first_offset < upto)
