@@ -246,6 +246,7 @@ impl Broker {
             groups: Arc::clone(&self.groups),
             transactions: Arc::clone(&self.transactions),
             delete_topics: self.config.delete_topics,
+            replication: self.config.replication,
             default_partitions: self.config.num_partitions,
             recorder: http::metrics::recorder(),
             ready: ready.clone(),

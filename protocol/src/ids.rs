@@ -16,6 +16,17 @@ use uuid::Uuid;
 /// bytes with `-<partition>` and a suffix.
 pub const TOPIC_NAME_MAX_BYTES: usize = 249;
 
+/// Topics in which Kafka's own brokers keep state: offsets of groups, transactions, share groups,
+/// the cluster's metadata, the index of tiered storage. A topic of such a name that somebody else
+/// makes holds nothing of that.
+pub const INTERNAL_TOPICS: [&str; 5] = [
+    "__cluster_metadata",
+    "__consumer_offsets",
+    "__remote_log_metadata",
+    "__share_group_state",
+    "__transaction_state",
+];
+
 /// Position of a record in a partition; `-1` ([`Offset::NONE`]) means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub i64);
@@ -183,6 +194,11 @@ impl TopicName {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether Kafka's brokers keep their own state under this name ([`INTERNAL_TOPICS`]).
+    pub fn is_internal(&self) -> bool {
+        INTERNAL_TOPICS.contains(&self.as_str())
     }
 
     /// Whether two names would share a metric name in Kafka (`.` and `_` are the same there), which

@@ -52,6 +52,8 @@ pub struct DataDir {
     path: PathBuf,
     /// Held for its lock only.
     _lock: File,
+    /// The folder itself, to sync it.
+    folder: File,
     /// Makes the names of deleted folders unique within this process; leftovers of earlier ones
     /// are removed at open.
     deletions: AtomicU64,
@@ -68,9 +70,11 @@ impl DataDir {
         check_format(path)?;
         fs::create_dir_all(path).map_err(io_error("create", path))?;
         let lock = lock(path)?;
+        let folder = File::open(path).map_err(io_error("open", path))?;
         let dir = Self {
             path: path.to_owned(),
             _lock: lock,
+            folder,
             deletions: AtomicU64::new(0),
         };
         if !check_format(path)? {
@@ -111,16 +115,45 @@ impl DataDir {
     /// there is no such folder. Give the result to [`RetiredFolder::remove`] when no reader needs
     /// the files any longer; otherwise the next [`DataDir::open`] removes them.
     pub fn retire(&self, partition: &TopicPartition) -> Result<Option<RetiredFolder>, DiskError> {
-        let from = self.partition_dir(partition);
-        let number = self.deletions.fetch_add(1, Ordering::Relaxed);
-        let to = self.path.join(retired_name(partition, number));
-        match fs::rename(&from, &to) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(io_error("rename", &from)(source)),
+        let Retired { mut folders, error } = self.retire_all([partition]);
+        error.map_or_else(|| Ok(folders.pop()), Err)
+    }
+
+    /// [`retire`](Self::retire) of any number of partitions, with one sync for all. What fails
+    /// does not stop the others.
+    pub fn retire_all<'a>(
+        &self,
+        partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    ) -> Retired {
+        let mut retired = Retired::default();
+        for partition in partitions {
+            let from = self.partition_dir(partition);
+            let number = self.deletions.fetch_add(1, Ordering::Relaxed);
+            let path = self.path.join(retired_name(partition, number));
+            match fs::rename(&from, &path) {
+                Ok(()) => retired.folders.push(RetiredFolder { path }),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => {
+                    retired
+                        .error
+                        .get_or_insert(io_error("rename", &from)(source));
+                }
+            }
         }
-        fsync_dir(&self.path)?;
-        Ok(Some(RetiredFolder { path: to }))
+        if !retired.folders.is_empty()
+            && let Err(error) = self.sync()
+        {
+            retired.error.get_or_insert(error);
+        }
+        retired
+    }
+
+    /// Makes creations, renames and removals of partition folders durable. Needs no new file
+    /// descriptor, so that it works when there are none left.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        self.folder
+            .sync_all()
+            .map_err(io_error("sync folder", &self.path))
     }
 
     /// The space on the folder's file system.
@@ -162,6 +195,16 @@ impl DataDir {
             format!("version={FORMAT_VERSION}\nformat=carrick\n").as_bytes(),
         )
     }
+}
+
+/// What [`DataDir::retire_all`] did.
+#[derive(Debug, Default)]
+#[must_use = "what could not be taken out of the way is in `error`"]
+pub struct Retired {
+    /// The folders that are out of the way.
+    pub folders: Vec<RetiredFolder>,
+    /// The first failure; there may be more, and with one it is not sure that any rename lasts.
+    pub error: Option<DiskError>,
 }
 
 /// A deleted partition's folder whose files are still on disk. See [`DataDir::retire`].

@@ -3,7 +3,8 @@
 //! A topic grows to the count that is asked for; it never shrinks. A mirror is refused with
 //! INVALID_REQUEST: it grows when its source does. `validate_only` checks everything but the disk.
 //!
-//! - A manual assignment must name this broker, once, for each new partition.
+//! - A manual assignment must name this broker, once, for each new partition. Others beside it are
+//!   passed over if `replication.factor.clamp`, else refused.
 //! - v2 is flexible. v3 (KIP-599): over `controller_mutation_rate`, a topic is
 //!   THROTTLING_QUOTA_EXCEEDED; older clients are only told to wait.
 //!
@@ -19,7 +20,7 @@ use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicR
 use kafka_protocol::messages::{ApiKey, CreatePartitionsRequest, CreatePartitionsResponse};
 
 use super::admin::{Refusal, blocking, outcome, repeated};
-use super::placement::check_replicas;
+use super::placement::check_new_replicas;
 use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
@@ -107,5 +108,5 @@ fn check_assignments(broker: &Broker, topic: &CreatePartitionsTopic) -> Result<(
     }
     assignments
         .iter()
-        .try_for_each(|assignment| check_replicas(broker.node_id, &assignment.broker_ids))
+        .try_for_each(|assignment| check_new_replicas(broker, &assignment.broker_ids))
 }

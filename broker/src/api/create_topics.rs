@@ -1,8 +1,8 @@
 //! CreateTopics (key 19), versions 2–7.
 //!
 //! Topics of one replica each, on this broker. -1 partitions are `num.partitions`; -1 replicas are
-//! one. A larger replication factor is refused: there is one broker, and a topic that promised more
-//! would lie. `validate_only` checks everything but the disk. Codes and texts are those of
+//! `default.replication.factor`. A larger replication factor than one is taken for one
+//! (`replication.factor.clamp`, which the answer and Metadata say), or refused. `validate_only` checks everything but the disk. Codes and texts are those of
 //! `ReplicationControlManager`.
 //!
 //! - v4 (KIP-464): clients may send -1 for both counts; taken in every version, as Kafka does.
@@ -10,6 +10,9 @@
 //! - v7 (KIP-516): the answer has the topic id (zero with `validate_only`: none was drawn).
 //! - v6 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
 //!   clients are only told to wait.
+//!
+//! Names of Kafka's internal topics are refused, as Kafka does for `__cluster_metadata`: what Kafka
+//! keeps in the others is in RocksDB here, and an empty topic would pass for the real one.
 //!
 //! Not done: `create.topic.policy.class.name`.
 //! The timeout is not looked at: the topic is there when the answer leaves.
@@ -28,18 +31,16 @@ use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse
 
 use super::admin::{Refusal, blocking, repeated};
 use super::groups::text;
-use super::placement::{REPLICAS, partitions};
+use super::placement::partitions;
 use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::topic::describe::describe;
+use crate::topic::replicas::{REPLICAS, Shortfall};
 use crate::topic::{NewTopic, TopicError};
 
 /// Partitions that one request may create; Kafka's `MAX_PARTITIONS_PER_BATCH`.
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
-
-/// The topic of Kafka's controllers, which clients can't create.
-const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 /// CreateTopics.
 pub struct CreateTopics;
@@ -111,7 +112,7 @@ async fn create(
     validate_only: bool,
     mutations: &mut Mutations,
 ) -> Result<CreatableTopicResult, Refusal> {
-    let new = plan(broker, topic)?;
+    let (new, shortfall) = plan(broker, topic)?;
     broker.catalog.check_new(&new)?;
     mutations.take(usize::try_from(new.partitions).unwrap_or_default())?;
     let mut result = CreatableTopicResult::default().with_error_message(None);
@@ -123,35 +124,35 @@ async fn create(
     let broker = Arc::clone(broker);
     let id = blocking(move || match validate_only {
         true => broker.catalog.check_new(&new).map(|()| TopicId::ZERO),
-        false => broker
-            .catalog
-            .create(new, Default::default())
-            .map(|topic| topic.id()),
+        false => broker.catalog.create(new, Default::default()).map(|topic| {
+            shortfall.log(topic.name());
+            topic.id()
+        }),
     });
     Ok(result.with_topic_id(id.await?.0))
 }
 
 /// What is to be created, as far as the request alone tells.
-fn plan(broker: &Broker, topic: CreatableTopic) -> Result<NewTopic, Refusal> {
+fn plan(broker: &Broker, topic: CreatableTopic) -> Result<(NewTopic, Shortfall), Refusal> {
     let name = TopicName::new(topic.name.as_str())
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
-    if name.as_str() == CLUSTER_METADATA {
-        let message = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
-        return Err(Refusal::invalid(message));
+    if name.is_internal() {
+        return Err(TopicError::Internal(name.to_string()).into());
     }
     // The counts of a topic that is there don't matter: some clients create on every start.
     if broker.catalog.topic(&name).is_some() {
         return Err(TopicError::Exists(name.to_string()).into());
     }
-    let partitions = partitions(broker, &topic)?;
+    let (partitions, shortfall) = partitions(broker, &topic)?;
     let configs = overrides(topic.configs)?;
-    Ok(NewTopic {
+    let new = NewTopic {
         name,
         id: None,
         partitions,
         configs,
         is_mirror: false,
-    })
+    };
+    Ok((new, shortfall))
 }
 
 fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, String>, Refusal> {

@@ -88,8 +88,10 @@ pub fn topic_code(error: &TopicError) -> ErrorCode {
     match error {
         TopicError::Exists(_) => ErrorCode::TOPIC_ALREADY_EXISTS,
         TopicError::Collides { .. } => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        TopicError::Internal(_) => ErrorCode::INVALID_REQUEST,
         TopicError::Unknown(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         TopicError::InvalidPartitions(_) => ErrorCode::INVALID_PARTITIONS,
+        TopicError::ReplicationFactor(_) => ErrorCode::INVALID_REPLICATION_FACTOR,
         TopicError::InvalidConfig(_) => ErrorCode::INVALID_CONFIG,
         TopicError::Mirror(_) | TopicError::MirrorConfig { .. } | TopicError::NotAMirror(_) => {
             ErrorCode::INVALID_REQUEST

@@ -8,7 +8,7 @@
 //!   log could not be opened at start. Such a partition is LEADER_NOT_AVAILABLE.
 //! - v4 (KIP-4): `allow_auto_topic_creation`; before, always. Created only if
 //!   `auto.create.topics.enable` too; the topic is there in the same answer, while Kafka answers
-//!   LEADER_NOT_AVAILABLE first.
+//!   LEADER_NOT_AVAILABLE first. Internal topics are never created: they are unknown.
 //! - v7 (KIP-320): leader epoch, at least every epoch in the log.
 //! - v8 (KIP-430): authorized operations; without authorization all of them, if asked for.
 //! - v10 (KIP-516): topic ids. v12: a topic may be asked for by id.
@@ -89,6 +89,7 @@ fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> BTreeSet
         .filter_map(name)
         .filter(|name| broker.catalog.topic(name).is_none())
         .filter_map(|name| TopicName::new(name.as_str()).ok())
+        .filter(|name| !name.is_internal())
         .take(CREATED_MAX)
         .collect()
 }

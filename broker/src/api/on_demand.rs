@@ -74,9 +74,14 @@ fn create_all(broker: &Broker, names: BTreeSet<TopicName>) -> BTreeMap<TopicName
             configs: Default::default(),
             is_mirror: false,
         };
-        match broker.catalog.create(new, Default::default()) {
+        let created = broker.config.replication.check(-1).and_then(|shortfall| {
+            broker.catalog.create(new, Default::default())?;
+            shortfall.log(&name);
+            Ok(())
+        });
+        match created {
             // Somebody else was faster: just as good.
-            Ok(_) | Err(TopicError::Exists(_)) => {}
+            Ok(()) | Err(TopicError::Exists(_)) => {}
             Err(error) => {
                 tracing::warn!(topic = %name, %error, "not created on demand");
                 refused.insert(name, topic_code(&error));

@@ -7,44 +7,34 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 
 use super::admin::{Refusal, repeated};
 use crate::Broker;
-
-/// Replicas of every partition.
-pub(super) const REPLICAS: i16 = 1;
+use crate::topic::replicas::Shortfall;
 
 /// How many partitions a new topic gets: the count that is asked for, or that of its manual
-/// assignment. One replica each, whatever `default.replication.factor` says.
-pub(super) fn partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
+/// assignment. One replica each, and by how much that is less than what is asked for.
+pub(super) fn partitions(
+    broker: &Broker,
+    topic: &CreatableTopic,
+) -> Result<(i32, Shortfall), Refusal> {
     if !topic.assignments.is_empty() {
         return assigned_partitions(broker, topic);
     }
-    match topic.replication_factor {
-        -1 | REPLICAS => {}
-        ..=0 => {
-            return Err(Refusal::new(
-                ErrorCode::INVALID_REPLICATION_FACTOR,
-                "Replication factor must be larger than 0, or -1 to use the default value.",
-            ));
-        }
-        factor => {
-            let message = format!(
-                "Unable to replicate the partition {factor} time(s): The target replication \
-                 factor of {factor} cannot be reached because only 1 broker(s) are registered."
-            );
-            return Err(Refusal::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
-        }
-    }
+    let factor = i32::from(topic.replication_factor);
+    let shortfall = broker.config.replication.check(factor)?;
     match topic.num_partitions {
-        -1 => Ok(broker.config.num_partitions),
+        -1 => Ok((broker.config.num_partitions, shortfall)),
         ..=0 => Err(Refusal::new(
             ErrorCode::INVALID_PARTITIONS,
             "Number of partitions was set to an invalid non-positive value.",
         )),
-        count => Ok(count),
+        count => Ok((count, shortfall)),
     }
 }
 
-/// The number of partitions of a manual assignment: all of 0, 1, …, each on this broker alone.
-fn assigned_partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refusal> {
+/// The number of partitions of a manual assignment: all of 0, 1, …, each on this broker.
+fn assigned_partitions(
+    broker: &Broker,
+    topic: &CreatableTopic,
+) -> Result<(i32, Shortfall), Refusal> {
     let exclusive = |what: &str| {
         Refusal::invalid(format!(
             "A manual partition assignment was specified, but {what} was not set to -1."
@@ -66,18 +56,32 @@ fn assigned_partitions(broker: &Broker, topic: &CreatableTopic) -> Result<i32, R
             "Found multiple manual partition assignments for partition {number}"
         )));
     }
+    let mut factor = 0;
     for assignment in &topic.assignments {
-        check_replicas(broker.node_id, &assignment.broker_ids)?;
+        check_new_replicas(broker, &assignment.broker_ids)?;
+        factor = factor.max(assignment.broker_ids.len());
     }
     let count = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
     match numbers
         .into_iter()
         .all(|number| (0..count).contains(&number))
     {
-        true => Ok(count),
+        true => Ok((count, Shortfall::of(factor))),
         false => Err(wrong(
             "partitions should be a consecutive 0-based integer sequence".to_owned(),
         )),
+    }
+}
+
+/// Checks the replicas that somebody assigns to a new partition: this broker must be among them, and
+/// be the only one unless `replication.factor.clamp`.
+pub(super) fn check_new_replicas(broker: &Broker, replicas: &[BrokerId]) -> Result<(), Refusal> {
+    let here = BrokerId(broker.node_id.0);
+    let others = replicas.iter().filter(|replica| **replica != here);
+    let are_distinct = repeated(replicas.iter().copied()).is_empty();
+    match broker.config.replication.clamps() && are_distinct && others.count() < replicas.len() {
+        true => Ok(()),
+        false => check_replicas(broker.node_id, replicas),
     }
 }
 

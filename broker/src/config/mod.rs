@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cleaner::CleanerConfig;
+use crate::topic::replicas::Replication;
 
 pub use def::{Check, ConfigDef, Kind};
 pub use error::ConfigError;
@@ -70,6 +71,8 @@ pub struct BrokerConfig {
     pub log_dir: PathBuf,
     /// `num.partitions`
     pub num_partitions: i32,
+    /// `replication.factor.clamp` (Carrick's own) and `default.replication.factor`
+    pub replication: Replication,
     /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
     /// `delete.topic.enable`
@@ -139,6 +142,7 @@ impl BrokerConfig {
             rest_listeners: listener::rest_listeners(&values)?,
             log_dir: log_dir(&values)?,
             num_partitions: values.int("num.partitions"),
+            replication: Replication::of(&values),
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             delete_topics: values.boolean("delete.topic.enable"),
             request_max_bytes: values.size("socket.request.max.bytes"),

@@ -144,7 +144,9 @@ impl From<TopicError> for ApiError {
             TopicError::Unknown(topic) => Self::no_such_topic(&topic),
             TopicError::Exists(_)
             | TopicError::Collides { .. }
+            | TopicError::Internal(_)
             | TopicError::InvalidPartitions(_)
+            | TopicError::ReplicationFactor(_)
             | TopicError::InvalidConfig(_)
             | TopicError::Mirror(_)
             | TopicError::MirrorConfig { .. }

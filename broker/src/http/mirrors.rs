@@ -62,17 +62,16 @@ pub async fn create(
     Path(path): Path<LinkPath>,
     Body(body): Body<CreateMirrorRequest>,
 ) -> Result<StatusCode, ApiError> {
-    if !matches!(body.replication_factor, None | Some(-1 | 1)) {
-        return Err(ApiError::bad_request(
-            "replication_factor can only be 1: this is one node",
-        ));
-    }
+    let shortfall = app
+        .replication
+        .check(body.replication_factor.unwrap_or(-1))?;
     let new = NewMirror {
         source_topic: body.source_topic_name,
         mirror_topic: body.mirror_topic_name,
         configs: to_map(body.configs)?,
     };
-    app.links.create_mirror(&path.link, new).await?;
+    let created = app.links.create_mirror(&path.link, new).await?;
+    shortfall.log(&created.topic);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -50,6 +50,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::group::Coordinator;
 use crate::starting::Starting;
 use crate::topic::Catalog;
+use crate::topic::replicas::Replication;
 use crate::transaction;
 use error::ApiError;
 use gate::{Gate, pass};
@@ -72,6 +73,8 @@ pub struct App {
     pub transactions: Arc<transaction::Coordinator>,
     /// Whether topics may be deleted (`delete.topic.enable`).
     pub delete_topics: bool,
+    /// What becomes of replication factors above 1.
+    pub replication: Replication,
     /// Partitions of a new topic that says nothing else (`num.partitions`).
     pub default_partitions: i32,
     /// The recorder that the rest of the broker's metrics go to.

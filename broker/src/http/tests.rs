@@ -201,7 +201,8 @@ const REFUSALS: &[(&str, &str, &str, u16, i64)] = &[
     ("POST", "/links?link_name=a%2Fb", r#"{"configs": []}"#, 400, 40002),
     ("POST", "/topics", r#"{"topic_name": "a/b"}"#, 400, 40002),
     ("POST", "/topics", r#"{"topic_name": "a", "partitions_count": 0}"#, 400, 40002),
-    ("POST", "/topics", r#"{"topic_name": "a", "replication_factor": 3}"#, 400, 40002),
+    ("POST", "/topics", r#"{"topic_name": "a", "replication_factor": 0}"#, 400, 40002),
+    ("POST", "/topics", r#"{"topic_name": "__consumer_offsets"}"#, 400, 40002),
 ];
 
 #[test]
@@ -274,7 +275,8 @@ fn a_link_mirrors_verifies_pauses_and_fails_over() {
         let (source, rig) = (Rig::start().await, Rig::start().await);
         source.topic_with_records("orders", 10).await;
         link(&rig, &source).await;
-        let body = Some(json!({"source_topic_name": "orders"}));
+        // Confluent's CLI always asks for three replicas.
+        let body = Some(json!({"source_topic_name": "orders", "replication_factor": 3}));
         let (status, answer) = rig.call("POST", "/links/west/mirrors", body.clone()).await;
         assert_eq!(status, 204, "{answer}");
         assert_eq!(rig.call("POST", "/links/west/mirrors", body).await.0, 400);

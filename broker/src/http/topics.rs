@@ -13,6 +13,7 @@ use super::links::to_map;
 use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
 use crate::partition::Partition;
+use crate::topic::replicas::REPLICAS;
 use crate::topic::{NewTopic, Topic, deletion};
 
 /// The part of a path that names a topic.
@@ -45,11 +46,9 @@ pub async fn create(
     base: Base,
     Body(body): Body<CreateTopicRequest>,
 ) -> Result<(StatusCode, Json<TopicData>), ApiError> {
-    if !matches!(body.replication_factor, None | Some(-1 | 1)) {
-        return Err(ApiError::bad_request(
-            "replication_factor can only be 1: this is one node",
-        ));
-    }
+    let shortfall = app
+        .replication
+        .check(body.replication_factor.unwrap_or(-1))?;
     let name = TopicName::new(&body.topic_name);
     let new = NewTopic {
         name: name.map_err(|error| ApiError::bad_request(error.to_string()))?,
@@ -60,6 +59,7 @@ pub async fn create(
     };
     let catalog = app.catalog.clone();
     let topic = blocking(move || catalog.create(new, Default::default())).await??;
+    shortfall.log(topic.name());
     Ok((StatusCode::CREATED, Json(to_data(&app, &base, &topic))))
 }
 
@@ -156,7 +156,7 @@ fn to_data(app: &App, base: &Base, topic: &Topic) -> TopicData {
         cluster_id: app.cluster_id.to_string(),
         topic_name: topic.name().to_string(),
         is_internal: topic.is_internal(),
-        replication_factor: 1,
+        replication_factor: i32::from(REPLICAS),
         partitions_count: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
         partitions: related("partitions"),
         configs: related("configs"),

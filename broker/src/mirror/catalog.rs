@@ -177,6 +177,8 @@ pub(super) fn refused(topic: &TopicName, error: TopicError) -> CatalogError {
         TopicError::Partition(_)
         | TopicError::Disk(_)
         | TopicError::Log(_)
+        | TopicError::Internal(_)
         | TopicError::Meta(_) => CatalogError::Storage(error.to_string()),
+        | TopicError::ReplicationFactor(_)
     }
 }

@@ -40,7 +40,7 @@ use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
-use crate::topic::{Catalog, TopicError};
+use crate::topic::{Catalog, Topic, TopicError};
 
 /// The ports that the link manager of this broker is started with. The key of links' secrets is in `data_dir`.
 pub fn ports(
@@ -79,12 +79,15 @@ pub fn ports(
 ///
 /// # Errors
 /// As [`Catalog::delete`]: nothing is deleted.
-pub fn delete_topic(catalog: &Catalog, links: &LinkManager, name: &str) -> Result<(), TopicError> {
-    let Ok(topic) = TopicName::new(name) else {
-        return Err(TopicError::Unknown(name.to_owned()));
-    };
-    catalog.delete(name, end_of_mirror(&topic))?;
-    links.topic_deleted(&topic);
+pub fn delete_topic(
+    catalog: &Catalog,
+    links: &LinkManager,
+    topic: &Topic,
+) -> Result<(), TopicError> {
+    let removal = catalog.take_out(topic, end_of_mirror(topic.name()))?;
+    // Before the name is free: what is told must not meet a new mirror of that name.
+    links.topic_deleted(topic.name());
+    removal.finish();
     Ok(())
 }
 

@@ -286,6 +286,13 @@ async fn a_topic_is_created_on_demand_only_where_that_is_allowed() {
         ErrorCode::INVALID_TOPIC_EXCEPTION.0
     );
 
+    for name in carrick_protocol::ids::INTERNAL_TOPICS {
+        let response = client.call(12, &metadata(name)).await;
+        let code = ErrorCode(response.topics[0].error_code);
+        assert_eq!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "{name}");
+    }
+    assert_eq!(it.broker().catalog.list().len(), 2);
+
     let it = it.restart(&["auto.create.topics.enable=false"]).await;
     let mut client = it.client().await;
     let response = client.call(12, &metadata("another")).await;

@@ -1,17 +1,20 @@
 //! All topics, in memory and in RocksDB.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use carrick_link::stop_step::StopStep;
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::disk::{DataDir, RetiredFolder};
+use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
 use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
 
+use super::claims::Claims;
 use super::image::Images;
-use super::{Topic, TopicConfig, TopicError, config};
+use super::index::Index;
+use super::remover::Remover;
+use super::{Topic, TopicConfig, TopicError, TopicState, config};
 use crate::broker_configs::BrokerConfigs;
 use crate::config::BrokerConfig;
 use crate::group::topics::TopicImage;
@@ -58,21 +61,11 @@ pub struct Catalog {
     pub(super) flusher: Arc<Flusher>,
     pub(super) topics: RwLock<Index>,
     pub(super) images: Images,
-    /// One change at a time.
+    pub(super) remover: Remover,
+    /// Names whose topics are being made, grown or deleted.
+    pub(super) claims: Claims,
+    /// One change at a time: of RocksDB and of memory, never of folders.
     pub(super) changes: Mutex<()>,
-}
-
-#[derive(Default)]
-pub(super) struct Index {
-    by_name: HashMap<TopicName, Arc<Topic>>,
-    by_id: HashMap<TopicId, Arc<Topic>>,
-}
-
-impl Index {
-    pub(super) fn insert(&mut self, topic: Arc<Topic>) {
-        self.by_id.insert(topic.id(), Arc::clone(&topic));
-        self.by_name.insert(topic.name().clone(), topic);
-    }
 }
 
 impl Catalog {
@@ -92,6 +85,8 @@ impl Catalog {
             flusher,
             topics,
             images: Images::default(),
+            remover: Remover::start(),
+            claims: Claims::default(),
             changes,
         }
     }
@@ -122,7 +117,7 @@ impl Catalog {
 
     /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.read().by_name.get(name).cloned()
+        self.topics.read().by_name(name).cloned()
     }
 
     /// A partition by its topic's name and its number.
@@ -132,36 +127,14 @@ impl Catalog {
 
     /// A topic by id.
     pub fn by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
-        self.topics.read().by_id.get(&id).cloned()
+        self.topics.read().by_id(id).cloned()
     }
 
     /// All topics, by name.
     pub fn list(&self) -> Vec<Arc<Topic>> {
-        let mut topics: Vec<_> = self.topics.read().by_name.values().cloned().collect();
+        let mut topics: Vec<_> = self.topics.read().all().cloned().collect();
         topics.sort_by(|a, b| a.name().cmp(b.name()));
         topics
-    }
-
-    /// Deletes a topic, mirror or not; `extra` goes into the same RocksDB batch. Blocks on disk.
-    ///
-    /// # Errors
-    /// `Unknown`, `Meta`.
-    pub fn delete(&self, name: &str, extra: MetaBatch) -> Result<(), TopicError> {
-        let _one_at_a_time = self.changes.lock();
-        let topic = self.existing(name)?;
-        let mut batch = extra;
-        batch.delete::<TopicKeyspace>(topic.name());
-        batch.delete::<TopicConfigKeyspace>(topic.name());
-        self.meta.commit(batch)?;
-        {
-            let mut topics = self.topics.write();
-            topics.by_name.remove(name);
-            topics.by_id.remove(&topic.id());
-        }
-        self.images.changed();
-        self.remove_logs(&topic.partitions());
-        tracing::info!(topic = name, id = %topic.id(), "deleted");
-        Ok(())
     }
 
     /// Grows a topic to `total` partitions; `extra` goes into the same RocksDB batch. `by_link` is
@@ -176,7 +149,6 @@ impl Catalog {
         by_link: bool,
         extra: MetaBatch,
     ) -> Result<Arc<Topic>, TopicError> {
-        let _one_at_a_time = self.changes.lock();
         let topic = self.existing(name)?;
         self.grow(&topic, total, by_link, extra)?;
         Ok(topic)
@@ -193,35 +165,31 @@ impl Catalog {
         total: i32,
         extra: MetaBatch,
     ) -> Result<(), TopicError> {
-        let _one_at_a_time = self.changes.lock();
-        if !self.is_there(topic) {
-            return Err(TopicError::Unknown(topic.name().to_string()));
-        }
         self.grow(topic, total, true, extra)
     }
 
-    /// The caller holds `changes`.
     fn grow(
         &self,
-        topic: &Topic,
+        topic: &Arc<Topic>,
         total: i32,
         by_link: bool,
         extra: MetaBatch,
     ) -> Result<(), TopicError> {
-        let state = topic.state();
-        check_growth(topic, total, by_link)?;
-        let first = i32::try_from(state.partitions.len()).unwrap_or(i32::MAX);
-        let added = self.open_new(topic.name(), first..total, &state.config, state.is_mirror)?;
-        let all: Vec<_> = state.partitions.iter().chain(&added).cloned().collect();
-        let mut batch = extra;
-        batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &all, state.is_mirror));
-        if let Err(error) = self.meta.commit(batch) {
-            self.remove_logs(&added);
-            return Err(error.into());
+        let name = topic.name();
+        let _claim = self.claims.of([name]);
+        // Under the claim it is neither deleted nor grown by anybody else.
+        if !self.is_there(topic) {
+            return Err(TopicError::Unknown(name.to_string()));
         }
-        topic.update(|state| state.partitions = all.clone().into());
-        self.images.changed();
-        tracing::info!(topic = %topic.name(), partitions = total, "partitions added");
+        check_growth(topic, total, by_link)?;
+        let state = topic.state();
+        let first = i32::try_from(state.partitions.len()).unwrap_or(i32::MAX);
+        let added = self.open_logs(name, first..total, &state.config, state.is_mirror)?;
+        if let Err(error) = self.show_grown(topic, &state, &added, extra) {
+            self.undo(name, first..total, added);
+            return Err(error);
+        }
+        tracing::info!(topic = %name, partitions = total, "partitions added");
         Ok(())
     }
 
@@ -235,6 +203,33 @@ impl Catalog {
     pub fn is_there(&self, topic: &Arc<Topic>) -> bool {
         let named = self.topic(topic.name());
         named.is_some_and(|named| Arc::ptr_eq(&named, topic))
+    }
+
+    /// Stores and shows partitions that were opened when the topic was as in `before`.
+    fn show_grown(
+        &self,
+        topic: &Topic,
+        before: &TopicState,
+        added: &[Arc<Partition>],
+        extra: MetaBatch,
+    ) -> Result<(), TopicError> {
+        let _one_at_a_time = self.changes.lock();
+        let state = topic.state();
+        if state.is_mirror != before.is_mirror {
+            return Err(TopicError::NotAMirror(topic.name().to_string()));
+        }
+        if !Arc::ptr_eq(&state.config, &before.config) {
+            for partition in added {
+                partition.set_config(&state.config);
+            }
+        }
+        let all: Vec<_> = state.partitions.iter().chain(added).cloned().collect();
+        let mut batch = extra;
+        batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &all, state.is_mirror));
+        self.meta.commit(batch)?;
+        topic.update(|state| state.partitions = all.clone().into());
+        self.images.changed();
+        Ok(())
     }
 
     /// Checks what [`add_partitions`](Self::add_partitions) would check, and changes nothing.
@@ -379,7 +374,7 @@ impl Catalog {
         Ok(are_there)
     }
 
-    fn existing(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
+    pub(super) fn existing(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
         self.topic(name)
             .ok_or_else(|| TopicError::Unknown(name.to_owned()))
     }
@@ -393,27 +388,6 @@ impl Catalog {
             .map(|partition| partition.id().clone())
             .collect()
     }
-
-    pub(super) fn remove_logs(&self, partitions: &[Arc<Partition>]) {
-        for partition in partitions {
-            partition.abandon();
-            match self.data_dir.retire(partition.id()) {
-                Ok(folder) => remove(folder),
-                Err(error) => tracing::error!(partition = %partition.id(), %error, "not removed"),
-            }
-        }
-    }
-}
-
-/// Removes a folder that is out of the way already; large ones take a while.
-pub(super) fn remove(folder: Option<RetiredFolder>) {
-    let Some(folder) = folder else { return };
-    std::thread::spawn(move || {
-        let path = folder.path().to_owned();
-        if let Err(error) = folder.remove() {
-            tracing::warn!(path = %path.display(), %error, "a deleted partition's files remain");
-        }
-    });
 }
 
 fn record_of(topic: &Topic, partitions: &[Arc<Partition>], is_mirror: bool) -> TopicRecord {

@@ -2,19 +2,24 @@
 //!
 //! Order: names, counts and configs are checked · logs are opened, on several threads · the data
 //! folder is synced · one RocksDB batch · the catalog shows them. What is refused leaves nothing.
+//! Other changes wait for the last two only.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::disk::fsync_dir;
+use carrick_storage::log::LogError;
 use carrick_storage::meta::MetaBatch;
 
-use super::catalog::{Catalog, NewTopic, check_count, check_overrides, remove, supported};
+use super::catalog::{Catalog, NewTopic, check_count, check_overrides, supported};
+use super::index::{collision, folded};
 use super::{Topic, TopicConfig, TopicError};
 use crate::clock;
+use crate::config::Values;
 use crate::parallel;
 use crate::partition::{Opening, Partition};
+use crate::records::retired_topic::RetiredTopicKeyspace;
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
 
@@ -26,13 +31,12 @@ pub type EachTopic = Vec<Result<Arc<Topic>, TopicError>>;
 
 /// A topic that nothing speaks against, its logs not yet opened.
 struct Planned {
-    name: TopicName,
-    id: TopicId,
-    partitions: i32,
-    overrides: BTreeMap<String, String>,
+    new: NewTopic,
     config: Arc<TopicConfig>,
-    is_mirror: bool,
 }
+
+/// A planned topic and its logs, or why there is none.
+type Opened = Result<(Planned, Vec<Arc<Partition>>), TopicError>;
 
 impl Catalog {
     /// Checks what `create` would check, and changes nothing.
@@ -40,7 +44,7 @@ impl Catalog {
     /// # Errors
     /// As `create`, but for the disk's.
     pub fn check_new(&self, new: &NewTopic) -> Result<(), TopicError> {
-        self.names().check(&new.name)?;
+        self.topics.read().check_free(&new.name)?;
         check_values(new)
     }
 
@@ -61,43 +65,101 @@ impl Catalog {
     /// # Errors
     /// The batch could not be written: nothing is left of any topic.
     pub fn create_all(&self, new: Vec<(NewTopic, MetaBatch)>) -> Result<EachTopic, TopicError> {
-        let _one_at_a_time = self.changes.lock();
         let (new, extras): (Vec<NewTopic>, Vec<MetaBatch>) = new.into_iter().unzip();
-        let planned = self.plan(new);
-        let mut opened = self.open_planned(&planned).into_iter();
+        let _claim = self.claims.of(new.iter().map(|new| &new.name));
+        let values = self.brokers.values();
+        let planned = self.plan(new, &values);
+        let mut logs = self.open_planned(&planned).into_iter();
+        let opened = planned.into_iter().map(|planned| {
+            let planned = planned?;
+            let partitions = logs.next().unwrap_or_else(|| Ok(Vec::new()))?;
+            Ok((planned, partitions))
+        });
+        let opened = opened.collect();
+        self.show_new(opened, extras, &values)
+    }
+
+    /// What nothing speaks against; names of one call don't collide either.
+    fn plan(&self, new: Vec<NewTopic>, values: &Values) -> Vec<Result<Planned, TopicError>> {
+        let mut names: HashMap<String, TopicName> = HashMap::new();
+        let plan = |mut new: NewTopic| {
+            self.check_new(&new)?;
+            match names.entry(folded(&new.name)) {
+                Entry::Occupied(other) => return Err(collision(&new.name, other.get())),
+                Entry::Vacant(free) => free.insert(new.name.clone()),
+            };
+            if new.is_mirror {
+                new.configs = supported(new.name.as_str(), new.configs);
+            }
+            let config = Arc::new(TopicConfig::resolve(&new.configs, values));
+            Ok(Planned { new, config })
+        };
+        new.into_iter().map(plan).collect()
+    }
+
+    /// Opens the logs of all topics that are planned, in their order.
+    fn open_planned(
+        &self,
+        planned: &[Result<Planned, TopicError>],
+    ) -> Vec<Result<Vec<Arc<Partition>>, TopicError>> {
+        let planned: Vec<&Planned> = planned.iter().flatten().collect();
+        parallel::each(OPEN_THREADS, &planned, |Planned { new, config }| {
+            self.open_logs(&new.name, 0..new.partitions, config, new.is_mirror)
+        })
+    }
+
+    /// Stores and shows topics whose logs were opened while the broker's properties were `values`.
+    fn show_new(
+        &self,
+        opened: Vec<Opened>,
+        extras: Vec<MetaBatch>,
+        values: &Arc<Values>,
+    ) -> Result<EachTopic, TopicError> {
+        let _one_at_a_time = self.changes.lock();
+        let now = self.brokers.values();
         let mut batch = MetaBatch::new();
-        let mut outcomes: EachTopic = Vec::with_capacity(planned.len());
-        for (plan, extra) in planned.into_iter().zip(extras) {
-            let topic = plan.and_then(|plan| {
-                let partitions = opened.next().unwrap_or_else(|| Ok(Vec::new()))?;
-                Ok(new_topic(plan, partitions, &mut batch))
+        let mut ids = HashSet::new();
+        let mut outcomes: EachTopic = Vec::with_capacity(opened.len());
+        for (opened, extra) in opened.into_iter().zip(extras) {
+            let topic = opened.map(|(mut planned, partitions)| {
+                if !Arc::ptr_eq(&now, values) {
+                    planned.config = Arc::new(TopicConfig::resolve(&planned.new.configs, &now));
+                    for partition in &partitions {
+                        partition.set_config(&planned.config);
+                    }
+                }
+                let is_free = |id: &TopicId| self.by_id(*id).is_none() && ids.insert(*id);
+                let id = planned.new.id.filter(is_free);
+                new_topic(
+                    planned,
+                    id.unwrap_or_else(TopicId::random),
+                    partitions,
+                    &mut batch,
+                )
             });
             if topic.is_ok() {
                 batch.append(extra);
             }
             outcomes.push(topic);
         }
-        let created: Vec<Arc<Topic>> = outcomes.iter().flatten().cloned().collect();
-        self.persist(&created, batch)?;
+        self.persist(outcomes.iter().flatten(), batch)?;
         Ok(outcomes)
     }
 
-    fn names(&self) -> Names {
-        Names::of(self.list().iter().map(|topic| topic.name().clone()))
-    }
-
-    fn persist(&self, created: &[Arc<Topic>], batch: MetaBatch) -> Result<(), TopicError> {
-        if created.is_empty() {
+    fn persist<'a>(
+        &self,
+        created: impl Iterator<Item = &'a Arc<Topic>> + Clone,
+        batch: MetaBatch,
+    ) -> Result<(), TopicError> {
+        if created.clone().next().is_none() {
             return Ok(());
         }
-        // Before RocksDB names them: a folder that is missing at a start was taken away.
-        let synced = fsync_dir(self.data_dir.path()).map_err(TopicError::from);
-        let stored = synced.and_then(|()| Ok(self.meta.commit(batch)?));
-        if let Err(error) = stored {
+        if let Err(error) = self.meta.commit(batch) {
             for topic in created {
-                self.remove_logs(&topic.partitions());
+                let partitions = topic.partitions().to_vec();
+                self.undo(topic.name(), all_of(&partitions), partitions);
             }
-            return Err(error);
+            return Err(error.into());
         }
         let mut topics = self.topics.write();
         for topic in created {
@@ -111,78 +173,34 @@ impl Catalog {
         Ok(())
     }
 
-    /// What nothing speaks against; names and ids of one call don't collide either.
-    fn plan(&self, new: Vec<NewTopic>) -> Vec<Result<Planned, TopicError>> {
-        let mut names = self.names();
-        let mut ids = HashSet::new();
-        let values = self.brokers.values();
-        let plan = |new: NewTopic| {
-            names.check(&new.name)?;
-            check_values(&new)?;
-            let overrides = match new.is_mirror {
-                true => supported(new.name.as_str(), new.configs),
-                false => new.configs,
-            };
-            names.add(new.name.clone());
-            let is_free = |id: &TopicId| self.by_id(*id).is_none() && ids.insert(*id);
-            Ok(Planned {
-                id: new.id.filter(is_free).unwrap_or_else(TopicId::random),
-                config: Arc::new(TopicConfig::resolve(&overrides, &values)),
-                name: new.name,
-                partitions: new.partitions,
-                overrides,
-                is_mirror: new.is_mirror,
-            })
-        };
-        new.into_iter().map(plan).collect()
-    }
-
-    /// Opens the logs of all topics that are planned, in their order.
-    fn open_planned(
-        &self,
-        planned: &[Result<Planned, TopicError>],
-    ) -> Vec<Result<Vec<Arc<Partition>>, TopicError>> {
-        let planned: Vec<&Planned> = planned.iter().flatten().collect();
-        parallel::each(OPEN_THREADS, &planned, |plan| {
-            self.open_logs(&plan.name, 0..plan.partitions, &plan.config, plan.is_mirror)
-        })
-    }
-
-    /// Opens the logs of new partitions, and syncs the folder they are in.
-    pub(super) fn open_new(
+    /// Opens the logs of new partitions, all or none; what is left of an earlier topic of that name
+    /// goes first. The folders are on the disk then: RocksDB may name them, and one that is missing
+    /// at a start was taken away.
+    pub(super) fn open_logs(
         &self,
         topic: &TopicName,
         numbers: std::ops::Range<i32>,
         config: &Arc<TopicConfig>,
         is_mirror: bool,
     ) -> Result<Vec<Arc<Partition>>, TopicError> {
-        let partitions = self.open_logs(topic, numbers, config, is_mirror)?;
-        // Before RocksDB names them: a folder that is missing at a start was taken away.
-        if let Err(error) = fsync_dir(self.data_dir.path()) {
-            self.remove_logs(&partitions);
-            return Err(error.into());
-        }
-        Ok(partitions)
-    }
-
-    /// Opens the logs of new partitions; what is left of an earlier topic of that name goes first.
-    fn open_logs(
-        &self,
-        topic: &TopicName,
-        numbers: std::ops::Range<i32>,
-        config: &Arc<TopicConfig>,
-        is_mirror: bool,
-    ) -> Result<Vec<Arc<Partition>>, TopicError> {
-        let mut partitions = Vec::new();
-        for number in numbers {
-            let id = TopicPartition::new(topic.clone(), number);
+        let ids: Vec<_> = numbers
+            .clone()
+            .map(|number| TopicPartition::new(topic.clone(), number))
+            .collect();
+        self.put_away(&ids)?;
+        let mut partitions = Vec::with_capacity(ids.len());
+        for id in ids {
             match self.open_partition(id, config, is_mirror) {
                 Ok(partition) => partitions.push(partition),
                 Err(error) => {
-                    self.remove_logs(&partitions);
-                    return Err(error);
+                    self.undo(topic, numbers, partitions);
+                    return Err(error.into());
                 }
             }
+        }
+        if let Err(error) = self.data_dir.sync() {
+            self.undo(topic, numbers, partitions);
+            return Err(error.into());
         }
         Ok(partitions)
     }
@@ -192,8 +210,7 @@ impl Catalog {
         id: TopicPartition,
         config: &Arc<TopicConfig>,
         is_mirror: bool,
-    ) -> Result<Arc<Partition>, TopicError> {
-        remove(self.data_dir.retire(&id)?);
+    ) -> Result<Arc<Partition>, LogError> {
         let dir = self.data_dir.partition_dir(&id);
         let opened = Partition::open(Opening {
             id: id.clone(),
@@ -218,56 +235,37 @@ impl Catalog {
     }
 }
 
+/// The numbers of these partitions, which are all of a topic.
+fn all_of(partitions: &[Arc<Partition>]) -> std::ops::Range<i32> {
+    0..i32::try_from(partitions.len()).unwrap_or(i32::MAX)
+}
+
 /// The topic with its logs, and what RocksDB is to hold of it.
-fn new_topic(plan: Planned, partitions: Vec<Arc<Partition>>, batch: &mut MetaBatch) -> Arc<Topic> {
+fn new_topic(
+    planned: Planned,
+    id: TopicId,
+    partitions: Vec<Arc<Partition>>,
+    batch: &mut MetaBatch,
+) -> Arc<Topic> {
+    let Planned { new, config } = planned;
     let record = TopicRecord {
-        id: plan.id,
-        is_mirror: plan.is_mirror,
+        id,
+        is_mirror: new.is_mirror,
         leader_epochs: vec![LeaderEpoch(0); partitions.len()],
     };
-    batch.put::<TopicKeyspace>(&plan.name, &record);
-    if !plan.overrides.is_empty() {
-        batch.put::<TopicConfigKeyspace>(&plan.name, &plan.overrides);
+    batch.put::<TopicKeyspace>(&new.name, &record);
+    batch.delete::<RetiredTopicKeyspace>(&new.name);
+    if !new.configs.is_empty() {
+        batch.put::<TopicConfigKeyspace>(&new.name, &new.configs);
     }
-    Arc::new(Topic::new(
-        plan.name,
-        plan.id,
-        partitions,
-        plan.overrides,
-        plan.config,
-        plan.is_mirror,
-    ))
-}
-
-/// The names that are taken, by what Kafka makes of them in metrics: `.` and `_` are the same there.
-struct Names(HashMap<String, TopicName>);
-
-impl Names {
-    fn of(names: impl Iterator<Item = TopicName>) -> Self {
-        Self(names.map(|name| (folded(&name), name)).collect())
-    }
-
-    fn check(&self, name: &TopicName) -> Result<(), TopicError> {
-        match self.0.get(&folded(name)) {
-            None => Ok(()),
-            Some(existing) if existing == name => Err(TopicError::Exists(name.to_string())),
-            Some(existing) => Err(TopicError::Collides {
-                name: name.to_string(),
-                existing: existing.to_string(),
-            }),
-        }
-    }
-
-    fn add(&mut self, name: TopicName) {
-        self.0.insert(folded(&name), name);
-    }
-}
-
-fn folded(name: &TopicName) -> String {
-    name.as_str().replace('.', "_")
+    let topic = Topic::new(new.name, id, partitions, new.configs, config, new.is_mirror);
+    Arc::new(topic)
 }
 
 fn check_values(new: &NewTopic) -> Result<(), TopicError> {
+    if new.name.is_internal() {
+        return Err(TopicError::Internal(new.name.to_string()));
+    }
     check_count(new.partitions)?;
     if new.is_mirror {
         return Ok(());

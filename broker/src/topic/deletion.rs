@@ -1,12 +1,29 @@
 //! The end of a topic: its partitions, what is kept of its mirror, its committed offsets.
+//!
+//! Order: one RocksDB batch, from which on the topic is gone for everybody and at every start ·
+//! the catalog forgets it · its folders are renamed, with one sync for all · RocksDB forgets that
+//! they were there. Only the first two keep other changes waiting. The name stays claimed to the
+//! end, so that a new topic of that name finds no folder in its way and loses none of its own.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use carrick_link::LinkManager;
+use carrick_protocol::ids::{TopicName, TopicPartition};
+use carrick_storage::disk::{DiskError, Retired};
+use carrick_storage::meta::MetaBatch;
 
+use super::claims::Claim;
 use super::{Catalog, Topic, TopicError};
 use crate::group::Coordinator;
 use crate::mirror::delete_topic;
+use crate::partition::Partition;
+use crate::records::retired_topic::{RetiredTopic, RetiredTopicKeyspace};
+use crate::records::topic::TopicKeyspace;
+use crate::records::topic_config::TopicConfigKeyspace;
+
+/// What resists is tried again at every start, unless a new topic has the name by then.
+const REMAIN: &str = "folders of a deleted topic remain: they are removed at the next start";
 
 /// Deletes a topic, mirror or not. Blocks on disk. The future that is returned ends when its
 /// committed offsets are gone, too; should the broker die before, they go at its next start.
@@ -19,7 +36,7 @@ pub fn delete(
     groups: &Coordinator,
     topic: &Topic,
 ) -> Result<impl Future<Output = ()> + Send + 'static + use<>, TopicError> {
-    delete_topic(catalog, links, topic.name())?;
+    delete_topic(catalog, links, topic)?;
     let forgotten = groups.topic_deleted(topic.name(), topic.id());
     let name = topic.name().clone();
     Ok(async move {
@@ -27,4 +44,131 @@ pub fn delete(
             tracing::warn!(topic = %name, %error, "offsets of a deleted topic remain until restart");
         }
     })
+}
+
+/// A topic that is gone for everybody. Its folders are still there, and its name is not free yet.
+#[must_use = "the folders stay until `finish`, or until the next start"]
+pub struct Removal<'a> {
+    catalog: &'a Catalog,
+    topic: Arc<Topic>,
+    _claim: Claim<'a>,
+}
+
+impl Catalog {
+    /// Deletes this topic, mirror or not, and not one that was made since under its name; `extra`
+    /// goes into the same RocksDB batch. Blocks on disk.
+    ///
+    /// # Errors
+    /// `Unknown`, `Meta`: nothing is deleted.
+    pub fn delete(&self, topic: &Topic, extra: MetaBatch) -> Result<(), TopicError> {
+        self.take_out(topic, extra)?.finish();
+        Ok(())
+    }
+
+    /// The part of [`delete`](Self::delete) after which nobody finds the topic any more.
+    ///
+    /// # Errors
+    /// As `delete`.
+    pub fn take_out(&self, topic: &Topic, extra: MetaBatch) -> Result<Removal<'_>, TopicError> {
+        let claim = self.claims.of([topic.name()]);
+        let _one_at_a_time = self.changes.lock();
+        let name = topic.name();
+        let topic = self.existing(name).ok().filter(|it| it.id() == topic.id());
+        let topic = topic.ok_or_else(|| TopicError::Unknown(name.to_string()))?;
+        let mut batch = extra;
+        batch.delete::<TopicKeyspace>(name);
+        batch.delete::<TopicConfigKeyspace>(name);
+        let (id, partitions) = (topic.id(), topic.partitions().len());
+        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+        batch.put::<RetiredTopicKeyspace>(name, &RetiredTopic { id, partitions });
+        self.meta.commit(batch)?;
+        self.topics.write().remove(&topic);
+        self.images.changed();
+        tracing::info!(topic = %name, %id, "deleted");
+        Ok(Removal {
+            catalog: self,
+            topic,
+            _claim: claim,
+        })
+    }
+
+    /// Takes back partitions of `topic` that were made and can't stay, and what there is of the one
+    /// that could not be made: `numbers` are all that were tried.
+    pub(super) fn undo(
+        &self,
+        topic: &TopicName,
+        numbers: std::ops::Range<i32>,
+        made: Vec<Arc<Partition>>,
+    ) {
+        for partition in &made {
+            partition.abandon();
+        }
+        // Their files are closed first: it may be that the broker has too many open.
+        drop(made);
+        let ids: Vec<_> = numbers
+            .map(|number| TopicPartition::new(topic.clone(), number))
+            .collect();
+        if let Err(error) = self.put_away(&ids) {
+            tracing::error!(%topic, %error, "folders of partitions that could not be made remain");
+        }
+    }
+
+    /// Takes folders out of the way, as far as there are any, and has them removed.
+    ///
+    /// # Errors
+    /// Some may be in the way still; the others are not.
+    pub(super) fn put_away(&self, partitions: &[TopicPartition]) -> Result<(), DiskError> {
+        let Retired { folders, error } = self.data_dir.retire_all(partitions);
+        self.remover.remove(folders);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Finishes, at start, the deletions that a crash broke off.
+    ///
+    /// # Errors
+    /// RocksDB failed.
+    pub(super) fn finish_removals(&self) -> Result<(), TopicError> {
+        let mut done = MetaBatch::new();
+        for (name, retired) in self.meta.scan::<RetiredTopicKeyspace>()? {
+            let is_gone = self.meta.get::<TopicKeyspace>(&name)?.is_none();
+            let partitions = i32::try_from(retired.partitions).unwrap_or(i32::MAX);
+            let folders: Vec<_> = (0..partitions)
+                .map(|number| TopicPartition::new(name.clone(), number))
+                .collect();
+            let put_away = if is_gone {
+                self.put_away(&folders)
+            } else {
+                Ok(())
+            };
+            match put_away {
+                Ok(()) => {
+                    tracing::info!(topic = %name, id = %retired.id, "its deletion is finished");
+                    done.delete::<RetiredTopicKeyspace>(&name);
+                }
+                Err(error) => tracing::error!(topic = %name, %error, "{REMAIN}"),
+            }
+        }
+        Ok(self.meta.commit(done)?)
+    }
+}
+
+impl Removal<'_> {
+    /// Takes the folders out of the way, then frees the name. Blocks on disk.
+    pub fn finish(self) {
+        let partitions = self.topic.partitions();
+        for partition in partitions.iter() {
+            partition.abandon();
+        }
+        let ids: Vec<_> = partitions.iter().map(|it| it.id().clone()).collect();
+        let name = self.topic.name();
+        if let Err(error) = self.catalog.put_away(&ids) {
+            tracing::error!(topic = %name, %error, "{REMAIN}");
+            return;
+        }
+        let mut done = MetaBatch::new();
+        done.delete::<RetiredTopicKeyspace>(name);
+        if let Err(error) = self.catalog.meta.commit(done) {
+            tracing::warn!(topic = %name, %error, "its deletion is looked at again at the next start");
+        }
+    }
 }

@@ -21,12 +21,21 @@ pub enum TopicError {
         /// The one that is there.
         existing: String,
     },
+    /// A name under which Kafka's brokers keep their own state.
+    #[error(
+        "Creation of internal topic {0} is prohibited: this broker keeps no state in topics, so it \
+         would stay empty."
+    )]
+    Internal(String),
     /// No such topic.
     #[error("Topic '{0}' does not exist.")]
     Unknown(String),
     /// The number of partitions is impossible.
     #[error("{0}")]
     InvalidPartitions(String),
+    /// More replicas than there can be, or none.
+    #[error("{0}")]
+    ReplicationFactor(String),
     /// A config's name or value.
     #[error("{0}")]
     InvalidConfig(String),

@@ -2,10 +2,14 @@
 //!
 //! Invariants:
 //! - A topic is in the catalog if and only if it is in RocksDB; RocksDB is written first.
-//! - One change at a time (`Catalog::changes`); readers never wait for it.
-//! - Lock order: catalog → partition.
+//! - One change at a time (`Catalog::changes`); readers never wait for it. It is held for memory and
+//!   RocksDB only. Folders are made and removed under a claim on the topic's name ([`claims`]).
+//! - A topic's folders are out of the way before its name can be taken again. A restart removes
+//!   what a crash left of them ([`deletion`]).
+//! - Lock order: claim → catalog → partition.
 
 pub mod catalog;
+mod claims;
 pub mod config;
 pub mod creation;
 pub mod defs;
@@ -13,7 +17,10 @@ pub mod deletion;
 pub mod describe;
 pub mod error;
 mod image;
+mod index;
 pub mod open;
+mod remover;
+pub mod replicas;
 #[cfg(test)]
 mod tests;
 
@@ -117,11 +124,9 @@ impl Topic {
         self.state.load().is_mirror
     }
 
-    /// Whether clients shall see it as internal (Kafka's `Topic.isInternal`).
+    /// Whether clients shall see it as internal (Kafka's `Topic.isInternal`). None can be created
+    /// any more; former versions created them on demand.
     pub fn is_internal(&self) -> bool {
-        matches!(
-            self.name.as_str(),
-            "__consumer_offsets" | "__transaction_state"
-        )
+        self.name.is_internal()
     }
 }

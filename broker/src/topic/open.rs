@@ -82,6 +82,7 @@ impl Catalog {
         let started = Instant::now();
         let brokers = BrokerConfigs::open(Arc::clone(&meta), &config.values, config.node_id)?;
         let catalog = Catalog::empty(config, Arc::new(brokers), meta, data_dir, flusher);
+        catalog.finish_removals()?;
         let stored = catalog.stored()?;
         let tally = Tally::default();
         let opened = catalog.open_all(&stored, &tally, starting);
@@ -115,7 +116,7 @@ impl Catalog {
         }
         catalog.warn_of_strays();
         tracing::info!(
-            topics = catalog.list().len(),
+            topics = catalog.topics.read().len(),
             partitions = tally.partitions.into_inner(),
             offline = tally.offline.into_inner(),
             not_closed_cleanly = tally.unclean.into_inner(),

@@ -31,7 +31,10 @@ async fn a_topic_made_anew_has_a_new_id_and_no_records() {
     partition
         .append_produced(&batch(&["a"]), crate::clock::now_ms())
         .unwrap();
-    it.broker().catalog.delete("t", Default::default()).unwrap();
+    it.broker()
+        .catalog
+        .delete(&first, Default::default())
+        .unwrap();
     assert!(partition.is_closed());
     assert!(it.broker().catalog.by_id(first.id()).is_none());
     let second = it.create("t", 1);
@@ -279,8 +282,142 @@ async fn a_folder_that_was_taken_away_is_not_made_anew_but_can_be_deleted() {
         .unwrap();
     let grown = catalog.add_partitions("t", 2, false, Default::default());
     assert!(!grown.unwrap().partition(1).unwrap().is_offline());
-    catalog.delete("t", Default::default()).unwrap();
+    catalog.delete(&topic, Default::default()).unwrap();
     it.create("t", 1);
     let answer = it.client().await.produce("t", 0, -1, batch(&["b"])).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 0));
+}
+
+/// The folders of partitions, and those that wait to be removed.
+fn folders(it: &TestBroker) -> Vec<String> {
+    let listed = std::fs::read_dir(it.dir.path().join("data")).unwrap();
+    let names = listed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.contains('-')).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_topics_change_while_the_folders_of_a_deleted_one_are_put_away() {
+    let it = TestBroker::start(&[]).await;
+    let catalog = &it.broker().catalog;
+    let first = it.create("t", 3);
+    it.create("other", 1);
+    let removal = catalog.take_out(&first, Default::default()).unwrap();
+    assert!(catalog.topic("t").is_none() && catalog.by_id(first.id()).is_none());
+    // None of these waits for it.
+    it.create("new", 1);
+    let grown = catalog.add_partitions("other", 2, false, Default::default());
+    assert_eq!(grown.unwrap().partitions().len(), 2);
+    let other = catalog.topic("other").unwrap();
+    catalog.delete(&other, Default::default()).unwrap();
+    // The same name waits, whichever of the two comes first.
+    let second = std::thread::scope(|scope| {
+        let second = scope.spawn(|| it.create("t", 2));
+        removal.finish();
+        second.join().unwrap()
+    });
+    assert_ne!(first.id(), second.id());
+    assert!(first.partition(0).unwrap().is_closed());
+    let written = it.client().await.produce("t", 1, -1, batch(&["a"])).await;
+    assert_eq!((written.error_code, written.base_offset), (0, 0));
+    let id = second.id();
+    drop((first, second));
+    let it = it.restart(&[]).await;
+    assert_eq!(folders(&it), ["new-0", "t-0", "t-1"]);
+    let topic = it.broker().catalog.topic("t").unwrap();
+    assert_eq!(topic.id(), id);
+    assert_eq!(topic.partition(1).unwrap().snapshot().end().0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_was_broken_off_is_finished_at_the_next_start() {
+    let it = TestBroker::start(&[]).await;
+    let catalog = &it.broker().catalog;
+    it.create("kept", 1);
+    let gone = it.create("gone", 3);
+    drop(catalog.take_out(&gone, Default::default()).unwrap());
+    drop(gone);
+    // Some folders were renamed already.
+    let data = it.dir.path().join("data");
+    std::fs::rename(data.join("gone-1"), data.join("gone-1.7-delete")).unwrap();
+    assert_eq!(folders(&it).len(), 4);
+    let it = it.restart(&[]).await;
+    let nothing_left = || folders(&it) == ["kept-0"];
+    until("the folders to be removed", nothing_left).await;
+    assert!(it.broker().catalog.topic("gone").is_none());
+    // And only once: what is made later under that name stays.
+    drop(it.create("gone", 3));
+    let it = it.restart(&[]).await;
+    assert_eq!(folders(&it), ["gone-0", "gone-1", "gone-2", "kept-0"]);
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed().as_secs() < 120, "waited in vain for {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_deleted_by_what_it_is_and_not_by_its_name() {
+    let it = TestBroker::start(&[]).await;
+    let catalog = &it.broker().catalog;
+    let first = it.create("t", 1);
+    catalog.delete(&first, Default::default()).unwrap();
+    let second = it.create("t", 1);
+    let late = catalog.delete(&first, Default::default());
+    assert!(matches!(late, Err(TopicError::Unknown(_))));
+    assert_eq!(catalog.topic("t").unwrap().id(), second.id());
+}
+
+/// A folder whose path has about so many bytes.
+fn deep_folder(base: &std::path::Path, length: usize) -> std::path::PathBuf {
+    let mut path = base.to_owned();
+    while path.as_os_str().len() + 1 < length {
+        let left = length - path.as_os_str().len() - 1;
+        path.push("d".repeat(left.min(200)));
+    }
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_fails_halfway_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // Paths end at 4,096 bytes: there is a name whose partitions 0 to 9 just fit, and 10 does not.
+    let data = deep_folder(dir.path(), 4_010);
+    let it = TestBroker::start_in(dir, &[&format!("log.dirs={}", data.display())]).await;
+    let catalog = &it.broker().catalog;
+    let create = |length: usize, partitions: i32| {
+        let new = NewTopic {
+            name: TopicName::new("a".repeat(length)).unwrap(),
+            id: None,
+            partitions,
+            configs: BTreeMap::new(),
+            is_mirror: false,
+        };
+        catalog.create(new, Default::default())
+    };
+    let fits = |length: &usize| match create(*length, 1) {
+        Ok(topic) => catalog.delete(&topic, Default::default()).is_ok(),
+        Err(_) => false,
+    };
+    let longest = (1..80).take_while(fits).last().unwrap();
+    assert!(longest < 79, "no name was too long");
+    let refused = create(longest, 11).err().unwrap();
+    assert!(matches!(refused, TopicError::Log(_)), "{refused}");
+    let folders = || {
+        let listed = std::fs::read_dir(&data).unwrap();
+        let names = listed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with('a')).count()
+    };
+    until("what was made to be removed", || folders() == 0).await;
+    assert!(catalog.list().is_empty());
+    let topic = create(longest, 10).unwrap();
+    let grown = catalog.add_partitions(topic.name(), 11, false, Default::default());
+    assert!(grown.is_err());
+    until("only ten to be left", || folders() == 10).await;
+    assert_eq!(topic.partitions().len(), 10);
 }

@@ -10,12 +10,13 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::testing::{TestBroker, TestClient, wire};
+use crate::testing::{TestBroker, TestClient, batch, wire};
 
 fn topic(name: &str, partitions: i32, replicas: i16) -> CreatableTopic {
     CreatableTopic::default()
@@ -81,7 +82,7 @@ async fn every_version_of_the_topic_apis_is_answered() {
     let mut client = it.client().await;
     for version in 2..=7 {
         let ok = topic(&format!("t{version}"), 1, 1);
-        let bad = topic("bad", 1, 2);
+        let bad = topic("bad", 1, 0);
         let request = CreateTopicsRequest::default().with_topics(vec![ok, bad]);
         let codes = client.call(version, &request).await.topics;
         let codes: Vec<_> = codes
@@ -134,7 +135,7 @@ async fn validation_alone_creates_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn impossible_topics_are_refused_with_their_reason() {
-    let it = TestBroker::start(&[]).await;
+    let it = TestBroker::start(&["replication.factor.clamp=false"]).await;
     let mut client = it.client().await;
     it.create("there.is", 1);
     let cases = [
@@ -174,6 +175,11 @@ async fn impossible_topics_are_refused_with_their_reason() {
             "prohibited",
         ),
         (
+            topic("__consumer_offsets", 50, 1),
+            ErrorCode::INVALID_REQUEST,
+            "internal topic __consumer_offsets",
+        ),
+        (
             topic("much", 20_000, 1),
             ErrorCode::POLICY_VIOLATION,
             "Excessively",
@@ -198,9 +204,74 @@ async fn impossible_topics_are_refused_with_their_reason() {
     assert_eq!(it.broker().catalog.list().len(), 1);
 }
 
+/// As after a failover of a cluster of three: applications and tools go on asking for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_three_replicas_gets_the_one_there_can_be_and_is_told() {
+    let it = TestBroker::start(&["default.replication.factor=3"]).await;
+    let mut client = it.client().await;
+    let here = it.broker().node_id.0;
+    let asked = vec![
+        topic("by-count", 2, 3),
+        topic("by-default", 2, -1),
+        assigned("by-hand", &[(0, &[here, 8, 9]), (1, &[9, here])]),
+        assigned("elsewhere", &[(0, &[8, 9])]),
+        assigned("twice", &[(0, &[here, here])]),
+    ];
+    let results = create(&mut client, asked).await;
+    for result in &results[..3] {
+        assert_eq!(result.error_code, 0, "{result:?}");
+        assert_eq!((result.num_partitions, result.replication_factor), (2, 1));
+    }
+    for refused in &results[3..] {
+        let code = ErrorCode(refused.error_code);
+        assert_eq!(code, ErrorCode::INVALID_REPLICA_ASSIGNMENT, "{refused:?}");
+    }
+    let beside =
+        CreatePartitionsAssignment::default().with_broker_ids(vec![BrokerId(8), BrokerId(here)]);
+    let grown = CreatePartitionsTopic::default()
+        .with_name(wire("by-count"))
+        .with_count(3)
+        .with_assignments(Some(vec![beside]));
+    let request = CreatePartitionsRequest::default().with_topics(vec![grown]);
+    assert_eq!(client.call(3, &request).await.results[0].error_code, 0);
+    let shown = client
+        .call(12, &MetadataRequest::default().with_topics(None))
+        .await;
+    assert_eq!(shown.topics.len(), 3);
+    for partition in shown.topics.iter().flat_map(|topic| &topic.partitions) {
+        assert_eq!(partition.replica_nodes, [BrokerId(here)]);
+        assert_eq!(partition.isr_nodes, [BrokerId(here)]);
+    }
+    // What asks for two in sync replicas is answered by the one: it is on the disk by then.
+    let demanding = with_config(topic("d", 1, 3), "min.insync.replicas", Some("2"));
+    assert_eq!(create(&mut client, vec![demanding]).await[0].error_code, 0);
+    let written = client.produce("d", 0, -1, batch(&["a"])).await;
+    assert_eq!((written.error_code, written.base_offset), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_clamp_a_default_of_three_replicas_makes_no_topic() {
+    let strict = [
+        "replication.factor.clamp=false",
+        "default.replication.factor=3",
+    ];
+    let it = TestBroker::start(&strict).await;
+    let mut client = it.client().await;
+    let refused = refusal(&mut client, topic("t", 1, -1)).await.0;
+    assert_eq!(refused, ErrorCode::INVALID_REPLICATION_FACTOR);
+    let asked = MetadataRequestTopic::default().with_name(Some(wire("t")));
+    let request = MetadataRequest::default()
+        .with_allow_auto_topic_creation(true)
+        .with_topics(Some(vec![asked]));
+    let shown = client.call(12, &request).await;
+    let code = ErrorCode(shown.topics[0].error_code);
+    assert_eq!(code, ErrorCode::INVALID_REPLICATION_FACTOR);
+    assert!(it.broker().catalog.list().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manual_assignment_names_this_broker_for_every_partition() {
-    let it = TestBroker::start(&["node.id=7"]).await;
+    let it = TestBroker::start(&["node.id=7", "replication.factor.clamp=false"]).await;
     let mut client = it.client().await;
     let good = assigned("good", &[(1, &[7]), (0, &[7])]);
     assert_eq!(refusal(&mut client, good).await.0, ErrorCode::NONE);
@@ -213,8 +284,9 @@ async fn a_manual_assignment_names_this_broker_for_every_partition() {
             .len(),
         2
     );
-    let wrong: [&[(i32, &[i32])]; 5] = [
+    let wrong: [&[(i32, &[i32])]; 6] = [
         &[(0, &[1])],
+        &[(0, &[7, 8])],
         &[(0, &[7, 7])],
         &[(0, &[])],
         &[(0, &[7]), (0, &[7])],

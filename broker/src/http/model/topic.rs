@@ -71,7 +71,8 @@ pub struct CreateTopicRequest {
     /// How many partitions; the broker's `num.partitions` when absent.
     #[serde(default)]
     pub partitions_count: Option<i32>,
-    /// Must be 1 (or −1 for the default) when given.
+    /// Positive, or −1 for the broker's default. One is kept; more is refused unless
+    /// `replication.factor.clamp`.
     #[serde(default)]
     pub replication_factor: Option<i32>,
     /// Its configs.

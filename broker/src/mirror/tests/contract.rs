@@ -91,7 +91,9 @@ impl Harness for Real {
     }
 
     fn delete(&self, topic: &TopicName) {
-        self.rig.topics.delete(topic, end_of_mirror(topic)).unwrap();
+        let topics = &self.rig.topics;
+        let found = topics.topic(topic).unwrap();
+        topics.delete(&found, end_of_mirror(topic)).unwrap();
     }
 
     fn cut(&self, partition: &TopicPartition) {

@@ -310,8 +310,10 @@ fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
         second.report.topic = users.to_string();
         let topics = Arc::clone(&rig.topics);
         breaks::act_at(step, move || {
-            let orders = tp(0).topic;
-            topics.delete(&orders, end_of_mirror(&orders)).unwrap();
+            let orders = topics.topic(&tp(0).topic).unwrap();
+            topics
+                .delete(&orders, end_of_mirror(orders.name()))
+                .unwrap();
         });
         let cut = rig.ports.catalog.stop_mirrors(&[stop(1), second]).unwrap();
         let gone = CatalogError::NoSuchTopic(tp(0).topic);

@@ -430,7 +430,8 @@ async fn a_topic_that_is_deleted_meanwhile_does_not_hold_up_the_end() {
     let written = world.write("t", producer, Version::V2, 1, (0, "a")).await;
     written.unwrap();
     let catalog = &world.broker.broker().catalog;
-    tokio::task::block_in_place(|| catalog.delete("gone", MetaBatch::new())).unwrap();
+    let topic = catalog.topic("gone").unwrap();
+    tokio::task::block_in_place(|| catalog.delete(&topic, MetaBatch::new())).unwrap();
     let ended = transactions.end("t", producer, Outcome::Commit, Version::V2);
     ended.await.unwrap();
     world.settle().await;

@@ -1,0 +1,115 @@
+//! How many replicas a partition has: one, as there is one broker.
+//!
+//! Who asks for more gets one replica (`replication.factor.clamp`, the default), so that an
+//! application that was written for a larger cluster works here after a failover; what is shown is
+//! always the truth. Or Kafka's refusal.
+
+use super::TopicError;
+use crate::config::Values;
+
+/// Replicas of every partition.
+pub const REPLICAS: i16 = 1;
+
+/// What becomes of the replication factors that are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Replication {
+    clamps: bool,
+    default_factor: i32,
+}
+
+/// How many replicas were asked for, if that is more than there will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the operator is to know once the topic is there"]
+pub struct Shortfall(Option<i32>);
+
+impl Replication {
+    /// As the broker's properties say.
+    pub fn of(values: &Values) -> Self {
+        Self {
+            clamps: values.boolean("replication.factor.clamp"),
+            default_factor: values.int("default.replication.factor").max(1),
+        }
+    }
+
+    /// Whether more replicas than there can be are taken for what is possible.
+    pub fn clamps(self) -> bool {
+        self.clamps
+    }
+
+    /// Judges a replication factor that is asked for; -1 is the broker's default.
+    ///
+    /// # Errors
+    /// `ReplicationFactor`.
+    pub fn check(self, asked: i32) -> Result<Shortfall, TopicError> {
+        let factor = match asked {
+            -1 => self.default_factor,
+            asked => asked,
+        };
+        let one = i32::from(REPLICAS);
+        if factor <= 0 {
+            return Err(TopicError::ReplicationFactor(
+                "Replication factor must be larger than 0, or -1 to use the default value."
+                    .to_owned(),
+            ));
+        }
+        if factor > one && !self.clamps {
+            return Err(TopicError::ReplicationFactor(format!(
+                "Unable to replicate the partition {factor} time(s): The target replication \
+                 factor of {factor} cannot be reached because only 1 broker(s) are registered. \
+                 With replication.factor.clamp the topic gets 1 replica."
+            )));
+        }
+        Ok(Shortfall((factor > one).then_some(factor)))
+    }
+}
+
+impl Shortfall {
+    /// As many as were asked for.
+    pub const NONE: Shortfall = Shortfall(None);
+
+    /// `factor` were asked for.
+    pub fn of(factor: usize) -> Self {
+        let factor = i32::try_from(factor).unwrap_or(i32::MAX);
+        Self((factor > i32::from(REPLICAS)).then_some(factor))
+    }
+
+    /// Tells the operator, now that the topic is there.
+    pub fn log(self, topic: &str) {
+        if let Some(asked_for) = self.0 {
+            tracing::info!(
+                topic,
+                asked_for,
+                replicas = REPLICAS,
+                "fewer replicas than asked for: there is one broker (replication.factor.clamp)"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::map;
+
+    #[test]
+    fn more_than_one_replica_is_one_or_an_error() {
+        let of = |set: &[(&str, &str)]| Replication::of(&Values::new(map(set)).unwrap());
+        let strict = ("replication.factor.clamp", "false");
+        let three = ("default.replication.factor", "3");
+        let some = |factor| Some(Shortfall(factor));
+        for (set, asked, expected) in [
+            (&[][..], 1, some(None)),
+            (&[], -1, some(None)),
+            (&[], 3, some(Some(3))),
+            (&[], 0, None),
+            (&[], -2, None),
+            (&[three], -1, some(Some(3))),
+            (&[strict], 1, some(None)),
+            (&[strict], -1, some(None)),
+            (&[strict], 3, None),
+            (&[strict, three], -1, None),
+        ] {
+            assert_eq!(of(set).check(asked).ok(), expected, "{set:?} {asked}");
+        }
+    }
+}
