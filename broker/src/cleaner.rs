@@ -2,13 +2,12 @@
 //! `LogCleaner` and `LogCleanerManager`).
 //!
 //! Invariants: a partition is cleaned by one cleaner at a time. One that failed is left alone until
-//! the broker is restarted, unless only room was missing. All cleaners share one limit of bytes.
+//! the broker is restarted, unless only room was missing. Who has a partition is known to the
+//! partition itself, and forgotten with it. All cleaners share one limit of bytes.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use carrick_protocol::ids::TopicPartition;
 use carrick_storage::log::{CleanError, CleanLimits};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -58,8 +57,8 @@ impl CleanerConfig {
 /// What the cleaners share.
 #[derive(Debug)]
 struct Cleaners {
-    /// Being cleaned, or failed.
-    taken: Mutex<HashSet<TopicPartition>>,
+    /// One cleaner looks for work at a time.
+    choosing: Mutex<()>,
     /// When the bytes counted so far are paid for.
     paid_until: Mutex<Instant>,
 }
@@ -69,7 +68,7 @@ pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
     let config = &broker.config.cleaner;
     let threads = if config.enable { config.threads } else { 0 };
     let cleaners = Arc::new(Cleaners {
-        taken: Mutex::default(),
+        choosing: Mutex::default(),
         paid_until: Mutex::new(Instant::now()),
     });
     let clean = |_| {
@@ -113,37 +112,41 @@ impl Cleaners {
         let mut pace = |bytes| self.pace(bytes, config.max_bytes_per_second, stop);
         let cleaned = partition.compact(clock::now_ms(), config.limits, &mut pace);
         let ms = started.elapsed().as_millis();
-        match cleaned {
+        let is_cleaned = match cleaned {
             Ok(stats) => {
                 tracing::info!(partition = %id, ?stats, ms, "compacted");
                 metrics::counter!("carrick_compacted_bytes_total").increment(stats.bytes_read);
+                true
             }
             Err(CleanError::Stopped) => {
                 tracing::debug!(partition = %id, "compaction stopped");
-                self.taken.lock().remove(&id);
-                return false;
+                false
+            }
+            // Its folder is out of the way already.
+            Err(CleanError::Log(error)) if partition.is_closed() => {
+                tracing::debug!(partition = %id, %error, "compaction stopped: it is gone");
+                false
             }
             Err(CleanError::Log(error)) if error.passes() => {
                 tracing::warn!(partition = %id, %error, "compaction waits");
-                self.taken.lock().remove(&id);
-                return false;
+                false
             }
             Err(CleanError::Log(error)) => {
                 tracing::error!(partition = %id, %error, "not compacted until the next start");
                 return true;
             }
-        }
-        self.taken.lock().remove(&id);
-        true
+        };
+        partition.take_from_cleaner();
+        is_cleaned
     }
 
     fn take_dirtiest(&self, broker: &Broker) -> Option<Arc<Partition>> {
         let now_ms = clock::now_ms();
-        let mut taken = self.taken.lock();
+        let _one_at_a_time = self.choosing.lock();
         let mut dirtiest: Option<(f64, Arc<Partition>)> = None;
         for topic in broker.catalog.list() {
             for partition in topic.partitions().iter() {
-                if taken.contains(partition.id()) {
+                if partition.is_with_cleaner() {
                     continue;
                 }
                 let ratio = match partition.cleanable(now_ms) {
@@ -160,7 +163,7 @@ impl Cleaners {
             }
         }
         let (_, partition) = dirtiest?;
-        taken.insert(partition.id().clone());
+        partition.give_to_cleaner();
         Some(partition)
     }
 
@@ -261,13 +264,8 @@ mod tests {
         let kept = it.create_with("kept", 1, &[SMALL[1]]);
         let partition = topic.partition(0).unwrap();
         let other = kept.partition(0).unwrap();
-        for n in 0..300 {
-            let batch = batch(&format!("k{}", n % 5), &n.to_string())
-                .build()
-                .freeze();
-            for to in [&partition, &other] {
-                to.append_produced(&batch, clock::now_ms()).unwrap();
-            }
+        for to in [&partition, &other] {
+            fill(to);
         }
         assert_eq!(compacted(&partition).await, expected());
         assert_eq!(partition.snapshot().end(), Offset(300));
@@ -310,10 +308,56 @@ mod tests {
         assert_eq!(held(&partition).1[&b"k0"[..]], "again");
     }
 
+    fn fill(partition: &Arc<Partition>) {
+        for n in 0..300 {
+            let batch = batch(&format!("k{}", n % 5), &n.to_string());
+            partition
+                .append_produced(&batch.build().freeze(), clock::now_ms())
+                .unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_topic_made_again_is_compacted_though_its_predecessor_could_not_be() {
+        let it = TestBroker::start(&["log.cleaner.enable=false"]).await;
+        let broker = it.broker();
+        let config = CleanerConfig::of(&broker.configs.values());
+        let cleaners = Cleaners {
+            choosing: Mutex::default(),
+            paid_until: Mutex::new(Instant::now()),
+        };
+        let first = it.create_with("t", 1, &SMALL);
+        fill(&first.partition(0).unwrap());
+        // What the cleaner is about to write can't be: as when the topic is deleted at that moment.
+        let folder = it.dir.path().join("data/t-0");
+        std::fs::create_dir_all(folder.join("00000000000000000000.log.cleaned/full")).unwrap();
+        // Something is due once it is on the disk.
+        let due = async || {
+            let begun = Instant::now();
+            while !cleaners.clean_dirtiest(broker, &config) {
+                assert!(begun.elapsed() < SOON, "nothing is due");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        due().await;
+        assert_eq!(held(&first.partition(0).unwrap()).0, 300, "it has failed");
+        let again = cleaners.clean_dirtiest(broker, &config);
+        assert!(!again, "what failed is left alone");
+        broker.catalog.delete(&first, Default::default()).unwrap();
+        let second = it.create_with("t", 1, &SMALL);
+        let partition = second.partition(0).unwrap();
+        fill(&partition);
+        // As much at a time as is on the disk.
+        while held(&partition).0 >= 60 {
+            due().await;
+        }
+        assert_eq!(held(&partition).1, expected());
+    }
+
     #[test]
     fn the_limit_of_bytes_holds_for_all_cleaners_together() {
         let cleaners = Cleaners {
-            taken: Mutex::default(),
+            choosing: Mutex::default(),
             paid_until: Mutex::new(Instant::now()),
         };
         let begun = Instant::now();

@@ -17,7 +17,7 @@ use carrick_link::record::{
 use carrick_link::report::RpoReport;
 use carrick_link::state::{MirrorError, MirrorStatus};
 use carrick_protocol::batch::{BatchBuilder, Batches, ControlMarker};
-use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
 use tempfile::TempDir;

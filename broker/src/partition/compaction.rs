@@ -4,6 +4,8 @@
 //! Local topics and mirrors alike, as on any Kafka follower: offsets stay, so a link goes on where
 //! it is.
 
+use std::sync::atomic::Ordering;
+
 use carrick_storage::log::{
     CleanError, CleanLimits, CleanStats, Cleanable, LogError, Pace, Setting,
 };
@@ -25,6 +27,22 @@ impl Partition {
         };
         let cleanable = to_clean.cleanable(&config.clean, now_ms)?;
         Ok(cleanable.is_due(&config.clean).then_some(cleanable))
+    }
+
+    /// Whether a cleaner has it, or has failed at it and never gave it back.
+    pub fn is_with_cleaner(&self) -> bool {
+        self.is_with_cleaner.load(Ordering::Acquire)
+    }
+
+    /// Gives it to a cleaner. This is kept here and goes with the partition: one of a topic that is
+    /// made again under the same name begins without it.
+    pub fn give_to_cleaner(&self) {
+        self.is_with_cleaner.store(true, Ordering::Release);
+    }
+
+    /// Takes it back: it may be cleaned again.
+    pub fn take_from_cleaner(&self) {
+        self.is_with_cleaner.store(false, Ordering::Release);
     }
 
     /// Cleans what may be cleaned, as far as memory allows. Takes long; one at a time.

@@ -81,6 +81,8 @@ pub struct Partition {
     leader_epoch: AtomicI32,
     watchers: Watchers,
     closed: AtomicBool,
+    /// A cleaner has it, or has failed at it.
+    is_with_cleaner: AtomicBool,
 }
 
 /// What a partition is opened with.
@@ -150,6 +152,7 @@ impl Partition {
             leader_epoch: AtomicI32::new(opening.leader_epoch.max(in_log).0),
             watchers: Watchers::default(),
             closed: AtomicBool::new(false),
+            is_with_cleaner: AtomicBool::new(false),
             core: Mutex::new(core),
         })
     }
