@@ -1,5 +1,7 @@
 //! Links and mirrors as they are shown. Plain values, for JSON.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::groups::GroupCounts;
@@ -52,6 +54,8 @@ pub struct TaskDescription {
     pub error: TaskErrorCode,
     /// The same in words; empty without an error.
     pub error_detail: String,
+    /// What the last run has to say though it went well; mostly empty.
+    pub note: String,
     /// Since when, milliseconds since the epoch.
     pub since_ms: i64,
     /// When it last ran, milliseconds since the epoch.
@@ -90,6 +94,31 @@ pub struct MirrorDescription {
     pub lags: Vec<PartitionLag>,
     /// All of them together.
     pub lag: LagSummary,
+    /// Always-synced configs that the topic here has of its own because this broker's defaults are
+    /// not the source's values; also once it is stopped.
+    pub kept_configs: Vec<KeptConfig>,
+}
+
+/// A config that a topic here has of its own, so that its value is the source's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeptConfig {
+    /// Its name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+    /// The value that it would have otherwise.
+    pub default: String,
+}
+
+impl fmt::Display for KeptConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            value,
+            default,
+        } = self;
+        write!(f, "{name}={value} (default here: {default})")
+    }
 }
 
 /// How far one mirror partition is behind its source.

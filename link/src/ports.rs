@@ -175,7 +175,11 @@ pub trait TopicCatalog: Send + Sync {
         configs: &[(String, Option<String>)],
     ) -> Result<(), CatalogError>;
 
-    /// The configs set on a mirror topic itself.
+    /// The value of a topic config that a topic here has without setting it; `None` for a config
+    /// that this broker doesn't know.
+    fn default_config(&self, name: &str) -> Option<String>;
+
+    /// The configs set on a topic itself, mirror or not.
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError>;
 
     /// The source leads these partitions in these epochs: clients are told at least that of their

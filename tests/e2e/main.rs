@@ -4,6 +4,7 @@ mod bad_input;
 mod brokers;
 mod chained;
 mod compaction;
+mod configs;
 mod consumer_groups;
 mod failover;
 mod faults;

@@ -2,6 +2,7 @@
 
 mod configs;
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -288,6 +289,12 @@ fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
             }),
         ));
         text.push('\n');
+        for task in tasks {
+            if let Some(note) = &task.note {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{}: {note}", task.task_name);
+            }
+        }
     }
     let set: Vec<&LinkConfigData> = configs.iter().filter(|config| !config.is_default).collect();
     text.push('\n');

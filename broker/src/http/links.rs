@@ -197,6 +197,7 @@ fn to_task(task: &TaskDescription) -> LinkTask {
         task_name: task.name.clone(),
         state: name_of(&task.state),
         errors: error.into_iter().collect(),
+        note: (!task.note.is_empty()).then(|| task.note.clone()),
         since_ms: task.since_ms,
     }
 }

@@ -383,6 +383,7 @@ mod tests {
             created_ms: 0,
             lag: LagSummary::of([&lag]),
             lags: vec![lag],
+            kept_configs: Vec::new(),
         }
     }
 

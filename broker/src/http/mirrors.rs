@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use carrick_link::description::{MirrorDescription, PartitionLag};
+use carrick_link::description::{KeptConfig, MirrorDescription, PartitionLag};
 use carrick_link::manager::NewMirror;
 use carrick_link::report::RpoReport;
 use carrick_link::state::MirrorStatus;
@@ -14,7 +14,7 @@ use super::App;
 use super::error::{ApiError, NO_SUCH_MIRROR};
 use super::extract::{Base, Body, Path, Query};
 use super::links::{LinkPath, to_map};
-use super::model::mirror::{CreateMirrorRequest, MirrorData, MirrorLag};
+use super::model::mirror::{CreateMirrorRequest, KeptConfigData, MirrorData, MirrorLag};
 use super::model::{Collection, ResourceMetadata, name_of};
 
 /// The part of a path that names a mirror.
@@ -145,6 +145,15 @@ fn to_data(base: &Base, mirror: &MirrorDescription) -> MirrorData {
         next_steps: mirror.next_steps.clone(),
         source_topic_id: mirror.source_topic_id.clone(),
         lag_summary: (&mirror.lag).into(),
+        kept_configs: mirror.kept_configs.iter().map(to_kept).collect(),
+    }
+}
+
+fn to_kept(config: &KeptConfig) -> KeptConfigData {
+    KeptConfigData {
+        name: config.name.clone(),
+        value: config.value.clone(),
+        default_value: config.default.clone(),
     }
 }
 

@@ -119,8 +119,15 @@ impl TopicCatalog for MirrorCatalog {
         set.map_err(|error| refused(topic, error))
     }
 
+    fn default_config(&self, name: &str) -> Option<String> {
+        let known = config::definition(name)?;
+        config::default_value(known, &self.topics.broker_configs().values())
+    }
+
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {
-        let overrides = self.mirror(topic)?.state().overrides.clone();
+        let found = self.topics.topic(topic);
+        let found = found.ok_or_else(|| CatalogError::NoSuchTopic(topic.clone()))?;
+        let overrides = found.state().overrides.clone();
         Ok(overrides.into_iter().collect())
     }
 
@@ -170,15 +177,15 @@ pub(super) fn refused(topic: &TopicName, error: TopicError) -> CatalogError {
         TopicError::Unknown(_) => CatalogError::NoSuchTopic(topic.clone()),
         TopicError::NotAMirror(_) => CatalogError::NotAMirror(topic.clone()),
         TopicError::Collides { .. }
+        | TopicError::Internal(_)
         | TopicError::InvalidPartitions(_)
+        | TopicError::ReplicationFactor(_)
         | TopicError::InvalidConfig(_)
         | TopicError::Mirror(_)
         | TopicError::MirrorConfig { .. } => CatalogError::Invalid(error.to_string()),
         TopicError::Partition(_)
         | TopicError::Disk(_)
         | TopicError::Log(_)
-        | TopicError::Internal(_)
         | TopicError::Meta(_) => CatalogError::Storage(error.to_string()),
-        | TopicError::ReplicationFactor(_)
     }
 }

@@ -21,7 +21,7 @@ use crate::replicator::lag::StatusCell;
 use crate::source::SourceCluster;
 use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::groups::ledger::Ledger;
-use crate::tasks::{Job, TaskError, TaskLog};
+use crate::tasks::{Job, Note, TaskError, TaskLog};
 use crate::throttle::Throttle;
 
 /// What the supervisor is asked.
@@ -272,7 +272,7 @@ impl LinkShared {
     }
 
     /// Notes how a run of a job went.
-    pub(crate) fn job_ran(&self, job: &Job, result: Result<(), TaskError>) {
+    pub(crate) fn job_ran(&self, job: &Job, result: Result<Note, TaskError>) {
         let now_ms = self.now_ms();
         let mut inner = self.inner();
         if let Some(log) = inner.tasks.iter_mut().find(|log| log.is_of(job)) {

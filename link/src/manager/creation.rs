@@ -16,6 +16,7 @@ use crate::link::shared::{LinkShared, Mirror};
 use crate::ports::CatalogError;
 use crate::record::{MirrorRecord, NewMirrorTopic};
 use crate::state::MirrorStatus;
+use crate::tasks::configs;
 use plan::Asking;
 pub(super) use plan::not_listed;
 pub(crate) use plan::topics_at_source;
@@ -108,7 +109,7 @@ pub(crate) fn named_here(
 ) -> Result<TopicName, LinkError> {
     let prefix = shared.inner().config.prefix.clone();
     let named = topic_name(&format!("{prefix}{source_topic}"))?;
-    match wanted {
+    let name = match wanted {
         None => Ok(named),
         Some(wanted) if prefix.is_empty() => topic_name(wanted),
         Some(wanted) if wanted == named.as_str() => Ok(named),
@@ -116,6 +117,12 @@ pub(crate) fn named_here(
             "link '{}' has cluster.link.prefix '{prefix}': its mirror of '{source_topic}' is \
              named '{named}', leave the name out",
             shared.name
+        ))),
+    }?;
+    match name.is_internal() {
+        false => Ok(name),
+        true => Err(LinkError::InvalidName(format!(
+            "'{name}' is a name of Kafka's internal topics: no mirror can have it"
         ))),
     }
 }
@@ -223,6 +230,9 @@ fn show(
     }
     let (link, topic, partitions) = (&shared.name, &record.topic, record.partitions);
     tracing::info!(%link, %topic, partitions, "mirror created");
+    for kept in configs::kept(&*shared.ports.catalog, topic) {
+        tracing::info!(%link, %topic, config = %kept, "has the source's value as its own config");
+    }
     let mut inner = shared.inner();
     // A stopped mirror of that name, whose topic was deleted, must not lend its figures to the new
     // one.

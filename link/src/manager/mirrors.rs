@@ -88,11 +88,14 @@ impl LinkManager {
 /// A mirror as it is now; as it would begin, if it wasn't created.
 fn described(shared: &LinkShared, record: MirrorRecord) -> MirrorDescription {
     let now_ms = shared.now_ms();
-    let inner = shared.inner();
-    match inner.mirrors.get(&record.topic) {
-        Some(mirror) => show::mirror(&inner, mirror, now_ms),
-        None => show::mirror(&inner, &Mirror::new(record), now_ms),
-    }
+    let shown = {
+        let inner = shared.inner();
+        match inner.mirrors.get(&record.topic) {
+            Some(mirror) => show::mirror(&inner, mirror, now_ms),
+            None => show::mirror(&inner, &Mirror::new(record), now_ms),
+        }
+    };
+    show::with_configs(shown, &*shared.ports.catalog)
 }
 
 /// The topics at the source that are meant. Those that a pattern, or all, would mirror a second

@@ -311,7 +311,10 @@ impl LinkManager {
                 .map(|mirror| show::mirror(&inner, mirror, now_ms));
             found.extend(all.filter(|mirror| status.is_none_or(|status| mirror.status == status)));
         }
-        Ok(found)
+        let found = found.into_iter();
+        Ok(found
+            .map(|mirror| show::with_configs(mirror, &*self.ports.catalog))
+            .collect())
     }
 
     /// One mirror, stopped ones included.
@@ -320,13 +323,13 @@ impl LinkManager {
     /// `NotAMirror`.
     pub fn mirror(&self, topic: &str) -> Result<MirrorDescription, LinkError> {
         let name = TopicName::new(topic).map_err(|_| LinkError::NotAMirror(topic.to_owned()))?;
-        for link in self.links.read().values() {
+        let shown = self.links.read().values().find_map(|link| {
             let inner = link.inner();
-            if let Some(mirror) = inner.mirrors.get(&name) {
-                return Ok(show::mirror(&inner, mirror, link.now_ms()));
-            }
-        }
-        Err(LinkError::NotAMirror(topic.to_owned()))
+            let mirror = inner.mirrors.get(&name)?;
+            Some(show::mirror(&inner, mirror, link.now_ms()))
+        });
+        let shown = shown.ok_or_else(|| LinkError::NotAMirror(topic.to_owned()))?;
+        Ok(show::with_configs(shown, &*self.ports.catalog))
     }
 
     /// Promotes, fails over, pauses or resumes mirrors of a link. The outer error is about the

@@ -1,9 +1,13 @@
 //! Links and mirrors as they are shown.
 
+use carrick_protocol::ids::TopicName;
+
 use crate::description::{LagSummary, LinkDescription, MirrorDescription, PartitionLag};
 use crate::link::shared::{Inner, LinkShared, Mirror};
+use crate::ports::TopicCatalog;
 use crate::record::StopKind;
 use crate::state::{LinkState, MirrorError, MirrorStatus};
+use crate::tasks::configs;
 
 /// Beyond two long polls and this, a silent source's figures are no longer current, milliseconds.
 const FRESH_BEYOND_POLLS_MS: i64 = 1_000;
@@ -53,7 +57,7 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
     }
 }
 
-/// A mirror, for showing.
+/// A mirror, for showing, but for what only the catalog knows ([`with_configs`]).
 pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescription {
     let record = &mirror.record;
     let status = record.status.under(inner.state);
@@ -82,7 +86,19 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         created_ms: record.created_ms,
         lag: LagSummary::of(&lags),
         lags,
+        kept_configs: Vec::new(),
     }
+}
+
+/// With the configs of its topic. Not under a link's lock: the catalog is asked.
+pub(crate) fn with_configs(
+    mut mirror: MirrorDescription,
+    catalog: &dyn TopicCatalog,
+) -> MirrorDescription {
+    if let Ok(topic) = TopicName::new(&mirror.topic) {
+        mirror.kept_configs = configs::kept(catalog, &topic);
+    }
+    mirror
 }
 
 /// Why it is as it is: its own error, the link's, or what its promotion waits for.

@@ -345,6 +345,14 @@ async fn growth_and_configs_of_the_source_are_followed() {
     assert_eq!(task.name, "TopicConfigsSync");
     assert_eq!(task.state, TaskState::Active);
     assert!(task.last_run_ms.is_some());
+    assert!(
+        task.note.contains("orders: cleanup.policy=compact"),
+        "{}",
+        task.note
+    );
+    let kept = world.manager.mirror("orders").unwrap().kept_configs;
+    let kept: Vec<&str> = kept.iter().map(|config| config.name.as_str()).collect();
+    assert_eq!(kept, ["cleanup.policy"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
 
-use super::{Job, Run, TaskError};
+use super::{Job, Note, Run, TaskError};
 use crate::config::LinkConfig;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
@@ -26,7 +26,8 @@ pub(crate) const JOB: Job = Job {
     name: "AutoCreateMirror",
     interval_ms,
     run: |link| {
-        let run: Run = Box::pin(mirror_new(Arc::clone(link)));
+        let link = Arc::clone(link);
+        let run: Run = Box::pin(async move { mirror_new(link).await.map(|()| Note::new()) });
         Some(run)
     },
 };

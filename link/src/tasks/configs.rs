@@ -3,6 +3,11 @@
 //! Three classes: always synced ([`ALWAYS`], with the source's effective value, so that a broker
 //! default at the source counts); synced unless left out of `topic.config.sync.include` (what is
 //! set on the source topic itself); never synced (the rest).
+//!
+//! A mirror gets no config of its own that its source topic doesn't have, unless it needs one to
+//! have the source's value: because the brokers' defaults differ. Tools that compare topics with
+//! their declaration would find a difference else. Which ones are kept is said: by the task, and in
+//! the mirror's description.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +15,8 @@ use std::sync::Arc;
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicName;
 
-use super::{Job, Run, TaskError};
+use super::{Job, Note, Run, TaskError};
+use crate::description::KeptConfig;
 use crate::link::shared::LinkShared;
 use crate::ports::TopicCatalog;
 use crate::source::{SourceCluster, TopicConfigEntry};
@@ -35,20 +41,72 @@ pub const ALWAYS: &[&str] = &[
 /// Topics in one DescribeConfigs request.
 const TOPICS_PER_REQUEST: usize = 200;
 
-/// The configs that a mirror is to have, from the source's list.
-pub(crate) fn wanted(entries: &[TopicConfigEntry], include: &[String]) -> BTreeMap<String, String> {
-    entries
-        .iter()
-        .filter(|entry| {
-            let name = entry.name.as_str();
-            ALWAYS.contains(&name)
-                || (entry.is_topic_level && include.iter().any(|included| included == name))
-        })
+/// So many topics are named in a note.
+const NAMED_MAX: usize = 5;
+
+/// The configs that a mirror is to have of its own, from the source's list.
+pub(crate) fn wanted(
+    entries: &[TopicConfigEntry],
+    include: &[String],
+    catalog: &dyn TopicCatalog,
+) -> BTreeMap<String, String> {
+    let is_meant = |entry: &&TopicConfigEntry| {
+        let name = entry.name.as_str();
+        let is_included = || include.iter().any(|included| included == name);
+        let is_always = ALWAYS.contains(&name);
+        match entry.is_topic_level {
+            true => is_always || is_included(),
+            false => is_always && entry.value != catalog.default_config(name),
+        }
+    };
+    let meant = entries.iter().filter(is_meant);
+    meant
         .filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)))
         .collect()
 }
 
-/// What to change of `present`, so that it is `wanted` in the synced classes; other configs are
+/// Of a topic's own configs those that keep the source's values where this broker's defaults are
+/// others.
+pub(crate) fn kept(catalog: &dyn TopicCatalog, topic: &TopicName) -> Vec<KeptConfig> {
+    let own = catalog.configs(topic).unwrap_or_default();
+    let always = own
+        .into_iter()
+        .filter(|(name, _)| ALWAYS.contains(&name.as_str()));
+    let differing = always.filter_map(|(name, value)| {
+        let default = catalog.default_config(&name)?;
+        (value != default).then_some(KeptConfig {
+            name,
+            value,
+            default,
+        })
+    });
+    differing.collect()
+}
+
+/// What there is to say of these topics.
+fn note(catalog: &dyn TopicCatalog, topics: &[TopicName]) -> Note {
+    let kept: Vec<String> = topics
+        .iter()
+        .filter_map(|topic| {
+            let kept = kept(catalog, topic);
+            let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+            (!kept.is_empty()).then(|| format!("{topic}: {}", kept.join(", ")))
+        })
+        .collect();
+    if kept.is_empty() {
+        return Note::new();
+    }
+    let mut named: Vec<String> = kept.iter().take(NAMED_MAX).cloned().collect();
+    if kept.len() > NAMED_MAX {
+        named.push(format!("and {} topics more", kept.len() - NAMED_MAX));
+    }
+    format!(
+        "configs with the source's values where this broker's defaults differ: {}",
+        named.join("; ")
+    )
+}
+
+/// What to change of `present`, so that it is `wanted` in the two synced classes; other configs are
 /// left alone.
 pub(crate) fn changes(
     wanted: &BTreeMap<String, String>,
@@ -65,7 +123,7 @@ pub(crate) fn changes(
         .map(|(name, value)| (name.clone(), Some(value.clone())));
     let removed = present
         .keys()
-        .filter(|name| include.iter().any(|included| included == **name))
+        .filter(|name| ALWAYS.contains(name) || include.iter().any(|included| included == **name))
         .filter(|name| !wanted.contains_key(**name))
         .map(|name| ((*name).to_owned(), None));
     set.chain(removed).collect()
@@ -94,7 +152,7 @@ pub(crate) async fn sync(
     catalog: Arc<dyn TopicCatalog>,
     mirrors: Vec<(TopicName, TopicName)>,
     include: Vec<String>,
-) -> Result<(), TaskError> {
+) -> Result<Note, TaskError> {
     let mut first_error = None;
     for chunk in mirrors.chunks(TOPICS_PER_REQUEST) {
         let names = chunk
@@ -109,7 +167,8 @@ pub(crate) async fn sync(
         for ((topic, source_topic), answer) in chunk.iter().zip(answers) {
             match answer.error {
                 ErrorCode::NONE => {
-                    desired.push((topic.clone(), wanted(&answer.entries, &include)));
+                    let wanted = wanted(&answer.entries, &include, &*catalog);
+                    desired.push((topic.clone(), wanted));
                 }
                 error => {
                     let words = answer.error_message.unwrap_or_default();
@@ -128,7 +187,8 @@ pub(crate) async fn sync(
             Err(_) => return Err((TaskErrorCode::UnknownError, "the task was stopped".into())),
         }
     }
-    first_error.map_or(Ok(()), Err)
+    let topics: Vec<TopicName> = mirrors.into_iter().map(|(topic, _)| topic).collect();
+    first_error.map_or_else(|| Ok(note(&*catalog, &topics)), Err)
 }
 
 fn store(
@@ -168,6 +228,7 @@ fn code_of(error: ErrorCode) -> TaskErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::here::FakeHere;
 
     fn entry(name: &str, value: &str, is_topic_level: bool) -> TopicConfigEntry {
         TopicConfigEntry {
@@ -179,18 +240,26 @@ mod tests {
     }
 
     #[test]
-    fn defaults_of_the_source_count_only_for_what_is_always_synced() {
+    fn defaults_of_the_source_count_where_they_are_not_the_defaults_here() {
         let entries = [
             entry("cleanup.policy", "compact", false),
+            entry("max.message.bytes", "1048588", false),
+            entry("message.timestamp.type", "CreateTime", true),
             entry("retention.ms", "1000", false),
             entry("retention.bytes", "5", true),
             entry("segment.bytes", "7", true),
             entry("leader.replication.throttled.replicas", "*", true),
         ];
         let include = vec!["retention.ms".to_owned(), "retention.bytes".to_owned()];
-        let wanted = wanted(&entries, &include);
+        let wanted = wanted(&entries, &include, &FakeHere::new());
         let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
-        assert_eq!(names, ["cleanup.policy", "retention.bytes"]);
+        // What the source topic has of its own stays so, whatever the default is.
+        let expected = [
+            "cleanup.policy",
+            "message.timestamp.type",
+            "retention.bytes",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]
@@ -199,6 +268,7 @@ mod tests {
         let wanted = BTreeMap::from([("cleanup.policy".to_owned(), "delete".to_owned())]);
         let present = [
             ("cleanup.policy".to_owned(), "compact".to_owned()),
+            ("max.message.bytes".to_owned(), "1048588".to_owned()),
             ("retention.ms".to_owned(), "1".to_owned()),
             ("segment.bytes".to_owned(), "2".to_owned()),
         ];
@@ -206,6 +276,7 @@ mod tests {
             changes(&wanted, &present, &include),
             [
                 ("cleanup.policy".to_owned(), Some("delete".to_owned())),
+                ("max.message.bytes".to_owned(), None),
                 ("retention.ms".to_owned(), None)
             ]
         );

@@ -20,8 +20,11 @@ use crate::state::{LinkState, TaskErrorCode, TaskState};
 /// What a run found wrong.
 pub(crate) type TaskError = (TaskErrorCode, String);
 
+/// What a run that went well has to say; mostly nothing.
+pub(crate) type Note = String;
+
 /// One run of a job.
-pub(crate) type Run = BoxFuture<'static, Result<(), TaskError>>;
+pub(crate) type Run = BoxFuture<'static, Result<Note, TaskError>>;
 
 /// A periodic job.
 #[derive(Debug)]
@@ -59,6 +62,7 @@ pub(crate) struct TaskLog {
     job: &'static Job,
     is_configured: bool,
     error: Option<TaskError>,
+    note: Note,
     since_ms: i64,
     last_run_ms: Option<i64>,
 }
@@ -70,6 +74,7 @@ impl TaskLog {
             job,
             is_configured: (job.interval_ms)(config).is_some(),
             error: None,
+            note: Note::new(),
             since_ms: now_ms,
             last_run_ms: None,
         };
@@ -87,16 +92,20 @@ impl TaskLog {
         if self.is_configured != is_configured {
             self.is_configured = is_configured;
             self.error = None;
+            self.note.clear();
             self.since_ms = now_ms;
         }
     }
 
     /// It ran, well or not.
-    pub(crate) fn ran(&mut self, result: Result<(), TaskError>, now_ms: i64) {
+    pub(crate) fn ran(&mut self, result: Result<Note, TaskError>, now_ms: i64) {
         if self.error.is_some() != result.is_err() {
             self.since_ms = now_ms;
         }
-        self.error = result.err();
+        (self.note, self.error) = match result {
+            Ok(note) => (note, None),
+            Err(error) => (Note::new(), Some(error)),
+        };
         self.last_run_ms = Some(now_ms);
     }
 
@@ -119,6 +128,7 @@ impl TaskLog {
             state,
             error,
             error_detail,
+            note: self.note.clone(),
             since_ms,
             last_run_ms: self.last_run_ms,
         }

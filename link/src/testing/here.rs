@@ -644,6 +644,18 @@ impl TopicCatalog for FakeHere {
         Ok(())
     }
 
+    fn default_config(&self, name: &str) -> Option<String> {
+        let value = match name {
+            "cleanup.policy" => "delete",
+            "max.message.bytes" => "1048588",
+            "message.timestamp.after.max.ms" => "3600000",
+            "message.timestamp.before.max.ms" => "9223372036854775807",
+            "message.timestamp.type" => "CreateTime",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {
         let state = self.state.lock();
         let found = state

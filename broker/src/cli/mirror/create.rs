@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
-use super::get;
+use super::{get, kept_of};
 use crate::cli::client::{Client, Patience, escape};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
@@ -156,6 +156,10 @@ fn read(client: &Client, link: &str, names: &[String]) -> CliResult<Vec<MirrorDa
 trait Shown {
     fn name(&self) -> &str;
     fn partitions(&self) -> i64;
+    /// Its own configs that its source topic doesn't have, in words.
+    fn kept_configs(&self) -> String {
+        String::new()
+    }
 }
 
 impl Shown for MirrorData {
@@ -164,6 +168,9 @@ impl Shown for MirrorData {
     }
     fn partitions(&self) -> i64 {
         i64::from(self.num_partitions)
+    }
+    fn kept_configs(&self) -> String {
+        kept_of(self)
     }
 }
 
@@ -183,7 +190,11 @@ fn summary(mirrors: &[impl Shown], done: &str) -> String {
     }
     let line = |mirror| {
         let (name, partitions) = (Shown::name(mirror), Shown::partitions(mirror));
-        format!("mirror {name} {done}, partitions: {partitions}")
+        let kept = match Shown::kept_configs(mirror) {
+            kept if kept.is_empty() => kept,
+            kept => format!("\n  own configs: {kept}"),
+        };
+        format!("mirror {name} {done}, partitions: {partitions}{kept}")
     };
     mirrors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -352,6 +363,7 @@ mod tests {
             stop_error_message: None,
             next_steps: Vec::new(),
             source_topic_id: None,
+            kept_configs: Vec::new(),
             lag_summary: LagSummaryData::default(),
         }
     }

@@ -271,6 +271,15 @@ fn error_of(mirror: &MirrorData) -> String {
     }
 }
 
+/// The configs that the topic has of its own to have the source's values.
+fn kept_of(mirror: &MirrorData) -> String {
+    let kept = mirror.kept_configs.iter().map(|config| {
+        let (name, value, default) = (&config.name, &config.value, &config.default_value);
+        format!("{name}={value}, the source's value (default here: {default})")
+    });
+    kept.collect::<Vec<_>>().join("; ")
+}
+
 fn render_mirror(mirror: &MirrorData) -> String {
     let next = if mirror.next_steps.is_empty() {
         "-".into()
@@ -292,6 +301,9 @@ fn render_mirror(mirror: &MirrorData) -> String {
         ("error", error_of(mirror)),
         ("next steps", next),
     ]);
+    if !mirror.kept_configs.is_empty() {
+        text.push_str(&facts(&[("own configs", kept_of(mirror))]));
+    }
     if mirror.mirror_lags.is_empty() {
         return text;
     }
@@ -395,6 +407,7 @@ mod tests {
             stop_error_message: None,
             next_steps: vec!["pause".to_owned(), "promote".to_owned()],
             source_topic_id: None,
+            kept_configs: Vec::new(),
             lag_summary: LagSummaryData::default(),
         }
     }

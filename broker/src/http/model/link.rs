@@ -66,6 +66,9 @@ pub struct LinkTask {
     pub state: String,
     /// What is wrong; empty when nothing is.
     pub errors: Vec<LinkTaskError>,
+    /// What the last run has to say though nothing is wrong *(own)*.
+    #[serde(default)]
+    pub note: Option<String>,
     /// Since when it is in this state *(own)*.
     pub since_ms: i64,
 }

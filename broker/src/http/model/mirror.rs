@@ -43,6 +43,21 @@ pub struct MirrorData {
     /// All its partitions together *(own)*; of no partition once it is `STOPPED`.
     #[serde(default)]
     pub lag_summary: LagSummaryData,
+    /// Configs that the topic has of its own because this broker's defaults are not the source's
+    /// values *(own)*; also once it is `STOPPED`.
+    #[serde(default)]
+    pub kept_configs: Vec<KeptConfigData>,
+}
+
+/// A config that a mirror topic has of its own, so that its value is the source's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptConfigData {
+    /// Its name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+    /// The value that it would have otherwise.
+    pub default_value: String,
 }
 
 impl MirrorData {
@@ -150,7 +165,8 @@ pub struct CreateMirrorRequest {
     /// Its name here, if it is to be another.
     #[serde(default)]
     pub mirror_topic_name: Option<String>,
-    /// Must be 1 (or −1 for the default) when given.
+    /// Positive, or −1 for the broker's default. One is kept; more is refused unless
+    /// `replication.factor.clamp`.
     #[serde(default)]
     pub replication_factor: Option<i32>,
     /// `mirror.start.offset.spec`, and topic configs that are not always synced.

@@ -39,6 +39,10 @@ impl TopicCatalog for BreaksOff {
         self.real.set_configs(topic, configs)
     }
 
+    fn default_config(&self, name: &str) -> Option<String> {
+        self.real.default_config(name)
+    }
+
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {
         self.real.configs(topic)
     }

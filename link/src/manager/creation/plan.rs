@@ -11,6 +11,7 @@ use crate::config::{LinkConfig, StartOffset};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::manager::links::in_time;
+use crate::ports::TopicCatalog;
 use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use crate::source::{OffsetSpec, SourceCluster, SourceTopic, TopicConfigs, TopicSelection};
 use crate::state::{LinkState, MirrorError, MirrorStatus};
@@ -29,6 +30,7 @@ type Starts = Vec<(i32, Offset)>;
 /// Whom to ask, and for what.
 pub(super) struct Asking {
     source: Arc<dyn SourceCluster>,
+    catalog: Arc<dyn TopicCatalog>,
     config: Arc<LinkConfig>,
     expected_cluster_id: Option<String>,
     start: StartOffset,
@@ -52,6 +54,7 @@ impl Asking {
         let config = Arc::clone(&inner.config);
         Ok(Self {
             source: Arc::clone(&inner.source),
+            catalog: Arc::clone(&shared.ports.catalog),
             start: start_offset(&config, configs)?,
             own_configs: own_configs(&config, configs)?,
             expected_cluster_id: inner.record.source_cluster_id.clone(),
@@ -208,9 +211,8 @@ impl Asking {
             match answer.error {
                 ErrorCode::NONE => {
                     let include = &self.config.topic_config_sync_include;
-                    Ok(configs::wanted(&answer.entries, include)
-                        .into_iter()
-                        .collect())
+                    let wanted = configs::wanted(&answer.entries, include, &*self.catalog);
+                    Ok(wanted.into_iter().collect())
                 }
                 _ => Err(not_described(answer)),
             }
@@ -276,9 +278,9 @@ fn mirrorable(name: &TopicName, found: Option<SourceTopic>) -> Result<SourceTopi
         error,
     };
     match found.error {
-        ErrorCode::NONE if found.is_internal => Err(LinkError::InvalidName(format!(
-            "'{name}' is internal to the source: such topics are not mirrored"
-        ))),
+        ErrorCode::NONE if found.is_internal || name.is_internal() => Err(LinkError::InvalidName(
+            format!("'{name}' is internal to the source: such topics are not mirrored"),
+        )),
         ErrorCode::NONE if found.partitions.is_empty() => Err(refused("no partitions".into())),
         ErrorCode::NONE => Ok(found),
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(LinkError::NoSuchSourceTopic(name.clone())),

@@ -96,6 +96,28 @@ async fn a_pattern_or_all_leaves_out_what_is_internal_or_mirrored_already() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_mirror_is_of_an_internal_topic_or_has_its_name() {
+    let world = World::new().await;
+    for topic in ["__remote_log_metadata", "__share_group_state", "orders"] {
+        world.source.add_topic(topic, 1);
+    }
+    // The source does not call the first two internal: not every Kafka does.
+    for topic in ["__remote_log_metadata", "__share_group_state"] {
+        let created = world.create(names(&[topic])).await.unwrap();
+        let refused = created[0].result.as_ref().unwrap_err();
+        assert!(matches!(refused, LinkError::InvalidName(_)), "{refused}");
+    }
+    let disguised = NewMirror {
+        source_topic: "orders".to_owned(),
+        mirror_topic: Some("__consumer_offsets".to_owned()),
+        configs: BTreeMap::new(),
+    };
+    let refused = world.manager.create_mirror("dr", disguised).await;
+    assert!(matches!(refused, Err(LinkError::InvalidName(_))));
+    assert!(world.mirrors_of("dr").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn mirrors_with_configs_of_their_own_begin_where_they_are_told() {
     let world = World::new().await;
     world.source.add_topic("orders", 2);

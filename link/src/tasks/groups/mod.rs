@@ -31,7 +31,7 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{GroupId, TopicName};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Job, Run};
+use super::{Job, Note, Run};
 use crate::config::LinkConfig;
 use crate::groups::{GroupCommit, GroupCommitted};
 use crate::link::shared::{LinkShared, Mirror};
@@ -56,8 +56,10 @@ pub(crate) const JOB: Job = Job {
             return None;
         }
         let link = Arc::clone(link);
-        let run: Run =
-            Box::pin(async move { sync(&link, None).await.map_err(|fault| fault.error) });
+        let run: Run = Box::pin(async move {
+            let synced = sync(&link, None).await;
+            synced.map(|()| Note::new()).map_err(|fault| fault.error)
+        });
         Some(run)
     },
 };

@@ -85,6 +85,13 @@ pub fn a_mirror_keeps_configs_of_its_own(harness: &dyn Harness) {
     assert!(configs.contains(&own), "{configs:?}");
     let synced = ("retention.ms".to_owned(), "1234".to_owned());
     assert!(configs.contains(&synced), "{configs:?}");
+    // The value that it would have else, and what nobody has set.
+    assert_eq!(
+        catalog.default_config("cleanup.policy").as_deref(),
+        Some("delete")
+    );
+    assert_eq!(catalog.default_config("no.such.config"), None);
+    assert_eq!(catalog.configs(&harness.ordinary().topic), Ok(Vec::new()));
 }
 
 /// All in one write; of a topic that never was a mirror none is kept.
