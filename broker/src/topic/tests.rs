@@ -421,3 +421,43 @@ async fn a_creation_that_fails_halfway_leaves_nothing() {
     until("only ten to be left", || folders() == 10).await;
     assert_eq!(topic.partitions().len(), 10);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_one_topic_looks_at_no_other_however_many_there_are() {
+    let it = TestBroker::start(&[]).await;
+    let catalog = &it.broker().catalog;
+    let config = it.create("first", 1).config();
+    let mut count = 0;
+    for total in [1_000, 10_000, 100_000] {
+        let mut index = catalog.topics.write();
+        for number in count..total {
+            let name = TopicName::new(format!("t.{number}")).unwrap();
+            let (id, config) = (TopicId::random(), Arc::clone(&config));
+            let topic = Topic::new(name, id, Vec::new(), BTreeMap::new(), config, false);
+            index.insert(Arc::new(topic));
+        }
+        drop(index);
+        count = total;
+        index::VISITED.set(0);
+        let topic = it.create("one", 1);
+        catalog
+            .add_partitions("one", 2, false, Default::default())
+            .unwrap();
+        let set = catalog.alter_configs("one", false, false, |all| {
+            all.insert("retention.ms".to_owned(), "1000".to_owned());
+            Ok(())
+        });
+        set.unwrap();
+        catalog.delete(&topic, Default::default()).unwrap();
+        let collides = NewTopic {
+            name: TopicName::new("t_7").unwrap(),
+            id: None,
+            partitions: 1,
+            configs: BTreeMap::new(),
+            is_mirror: false,
+        };
+        let refused = catalog.create(collides, Default::default());
+        assert!(matches!(refused, Err(TopicError::Collides { .. })));
+        assert_eq!(index::VISITED.get(), 0, "among {total} topics");
+    }
+}
