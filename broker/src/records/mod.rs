@@ -3,7 +3,8 @@
 //! Prefix bytes, never reused: 1 cluster, 2 topic, 3 topic_config, 4 producer_id_block, 5 group,
 //! 6 group_offset, 7 link, 8 mirror, 9 rpo_report, 10 transaction, 11 pending_offset,
 //! 12 consumer_group, 13 consumer_member, 14 consumer_target, 15 group_config, 16 client_quota,
-//! 17 broker_config, 18 link_secret, 19 group_sync, 20 source_sight, 21 retired_topic.
+//! 17 broker_config, 18 link_secret, 19 group_sync, 20 source_sight, 21 retired_topic,
+//! 22 transaction_part.
 
 pub mod broker_config;
 pub mod client_quota;
@@ -27,3 +28,4 @@ pub mod source_sight;
 pub mod topic;
 pub mod topic_config;
 pub mod transaction;
+pub mod transaction_part;

@@ -49,21 +49,15 @@ impl Keyspace for Transactions {
         out.put_u8(value.state.code());
         out.put_i64(value.start_ms);
         out.put_i64(value.update_ms);
-        out.put_u8(match value.version {
-            Version::V1 => 1,
-            Version::V2 => 2,
-        });
+        out.put_u8(version_code(value.version));
         encode_partitions(&value.partitions, out);
-        out.put_u32(count(value.groups.len()));
-        for group in &value.groups {
-            out.put_str(group.as_str());
-        }
+        encode_groups(&value.groups, out);
     }
 
     fn decode_value(bytes: &[u8]) -> Result<Metadata, DecodeError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
-        let mut metadata = Metadata {
+        let metadata = Metadata {
             producer_id: ProducerId(reader.i64()?),
             previous_producer_id: ProducerId(reader.i64()?),
             next_producer_id: ProducerId(reader.i64()?),
@@ -75,11 +69,8 @@ impl Keyspace for Transactions {
             update_ms: reader.i64()?,
             version: decode_version(reader.u8()?)?,
             partitions: decode_partitions(&mut reader)?,
-            groups: BTreeSet::new(),
+            groups: decode_groups(&mut reader)?,
         };
-        for _ in 0..reader.u32()? {
-            metadata.groups.insert(GroupId::new(reader.str()?));
-        }
         reader.finish()?;
         Ok(metadata)
     }
@@ -89,7 +80,22 @@ fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-fn encode_partitions(partitions: &BTreeSet<TopicPartition>, out: &mut Vec<u8>) {
+pub(super) fn encode_groups(groups: &BTreeSet<GroupId>, out: &mut Vec<u8>) {
+    out.put_u32(count(groups.len()));
+    for group in groups {
+        out.put_str(group.as_str());
+    }
+}
+
+pub(super) fn decode_groups(reader: &mut Reader<'_>) -> Result<BTreeSet<GroupId>, DecodeError> {
+    let mut groups = BTreeSet::new();
+    for _ in 0..reader.u32()? {
+        groups.insert(GroupId::new(reader.str()?));
+    }
+    Ok(groups)
+}
+
+pub(super) fn encode_partitions(partitions: &BTreeSet<TopicPartition>, out: &mut Vec<u8>) {
     let mut by_topic: BTreeMap<&TopicName, Vec<i32>> = BTreeMap::new();
     for partition in partitions {
         let numbers = by_topic.entry(&partition.topic).or_default();
@@ -105,7 +111,9 @@ fn encode_partitions(partitions: &BTreeSet<TopicPartition>, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_partitions(reader: &mut Reader<'_>) -> Result<BTreeSet<TopicPartition>, DecodeError> {
+pub(super) fn decode_partitions(
+    reader: &mut Reader<'_>,
+) -> Result<BTreeSet<TopicPartition>, DecodeError> {
     let mut partitions = BTreeSet::new();
     for _ in 0..reader.u32()? {
         let topic =
@@ -121,7 +129,14 @@ fn decode_state(code: u8) -> Result<State, DecodeError> {
     State::from_code(code).ok_or_else(|| DecodeError::new(format!("there is no state {code}")))
 }
 
-fn decode_version(version: u8) -> Result<Version, DecodeError> {
+pub(super) fn version_code(version: Version) -> u8 {
+    match version {
+        Version::V1 => 1,
+        Version::V2 => 2,
+    }
+}
+
+pub(super) fn decode_version(version: u8) -> Result<Version, DecodeError> {
     match version {
         1 => Ok(Version::V1),
         2 => Ok(Version::V2),

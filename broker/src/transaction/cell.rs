@@ -1,6 +1,9 @@
 //! One transactional id behind its lock.
 //!
-//! Invariant: a cell that is dead is no longer in the index: who finds one looks again.
+//! Invariants:
+//! - A cell that is dead is no longer in the index: who finds one looks again.
+//! - What RocksDB holds of an open transaction is its record as it was last written, and one part
+//!   for each addition since ([`TransactionParts`]). The write that ends it removes the parts.
 
 use std::sync::Arc;
 
@@ -11,9 +14,10 @@ use tokio::sync::oneshot;
 
 use super::coordinator::Inner;
 use super::error::TxnError;
-use super::machine::Transaction;
+use super::machine::{Added, Transaction};
 use super::metadata::Metadata;
 use crate::records::transaction::Transactions;
+use crate::records::transaction_part::{Part, PartKey, TransactionParts};
 
 /// Where the outcome of a change goes.
 pub(super) type Told<T> = oneshot::Sender<Result<T, TxnError>>;
@@ -31,6 +35,10 @@ pub(super) struct CellState {
     pub is_dead: bool,
     /// Additions handed to the store that have not come back.
     pub additions_in_flight: usize,
+    /// Parts that were written since the transaction began.
+    pub parts: u32,
+    /// An addition could not be stored: the next one stores all.
+    is_incomplete: bool,
     /// Who waits for the end of the prepared transaction.
     pub waiting: Vec<oneshot::Sender<()>>,
     /// What it was last counted with in [`crate::budget`].
@@ -43,6 +51,8 @@ impl Cell {
             machine: Transaction::new(metadata),
             is_dead: false,
             additions_in_flight: 0,
+            parts: 0,
+            is_incomplete: false,
             waiting: Vec::new(),
             settled_bytes: 0,
         };
@@ -58,7 +68,7 @@ impl CellState {
     pub fn settle(&mut self, inner: &Inner, cell: &Cell) {
         let now_bytes = match self.is_dead {
             true => 0,
-            false => cell.id.as_str().len() + self.machine.metadata().held_bytes(),
+            false => cell.id.as_str().len() + self.machine.held_bytes(),
         };
         inner.budget.settle(self.settled_bytes, now_bytes);
         self.settled_bytes = now_bytes;
@@ -75,6 +85,35 @@ impl CellState {
         }
     }
 
+    /// Has the batch store an addition: with all that is known where the transaction begins, else
+    /// by itself.
+    pub fn record(&self, cell: &Cell, added: &Added, batch: &mut MetaBatch) {
+        if added.begins || self.is_incomplete {
+            batch.put::<Transactions>(&cell.id, &self.machine.with(added));
+            return;
+        }
+        let part = Part {
+            producer: self.machine.metadata().producer(),
+            added: added.clone(),
+        };
+        batch.put::<TransactionParts>(&self.part(cell, self.parts), &part);
+    }
+
+    /// Takes an addition that is recorded into force.
+    pub fn add(&mut self, inner: &Inner, cell: &Cell, added: Added) {
+        match added.begins || self.is_incomplete {
+            true => self.is_incomplete = false,
+            false => self.parts += 1,
+        }
+        self.machine.advance(added);
+        self.settle(inner, cell);
+    }
+
+    fn part(&self, cell: &Cell, number: u32) -> PartKey {
+        let id = cell.id.clone();
+        PartKey { id, number }
+    }
+
     /// Hands an addition to the store, in one write with `extra`; it is in force at once. `told`
     /// hears when it is durable.
     ///
@@ -84,20 +123,22 @@ impl CellState {
         &mut self,
         inner: &Inner,
         cell: &Arc<Cell>,
-        next: Option<Metadata>,
+        added: Option<Added>,
         told: Told<()>,
     ) -> Result<(), TxnError> {
         let slot = inner.store.slot().ok_or(TxnError::NotStored)?;
         let mut batch = MetaBatch::new();
-        if let Some(next) = next {
-            batch.put::<Transactions>(&cell.id, &next);
-            self.machine.advance(next);
-            self.settle(inner, cell);
+        if let Some(added) = added {
+            self.record(cell, &added, &mut batch);
+            self.add(inner, cell, added);
         }
         self.additions_in_flight += 1;
         let cell = Arc::clone(cell);
         slot.submit(batch, move |result| {
-            cell.state.lock().additions_in_flight -= 1;
+            let mut state = cell.state.lock();
+            state.additions_in_flight -= 1;
+            state.is_incomplete |= result.is_err();
+            drop(state);
             // Who no longer waits has closed its connection.
             let _ = told.send(result.map_err(|_| TxnError::NotStored));
         });
@@ -119,12 +160,19 @@ impl CellState {
         let slot = inner.store.slot().ok_or(TxnError::NotStored)?;
         let mut batch = MetaBatch::new();
         batch.put::<Transactions>(&cell.id, &next);
+        // No addition is made until this is durable.
+        for number in 0..self.parts {
+            batch.delete::<TransactionParts>(&self.part(cell, number));
+        }
         self.machine.begin(next);
         let (cell, me) = (Arc::clone(cell), inner.me.clone());
         slot.submit(batch, move |result| {
             let inner = me.upgrade();
             let mut state = cell.state.lock();
             state.machine.stored(result.is_ok());
+            if result.is_ok() {
+                (state.parts, state.is_incomplete) = (0, false);
+            }
             if let Some(inner) = &inner {
                 state.settle(inner, &cell);
             }

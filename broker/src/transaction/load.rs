@@ -17,10 +17,11 @@ use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 use super::cell::Cell;
 use super::coordinator::Inner;
 use super::limits::COORDINATOR_EPOCH;
-use super::metadata::{Producer, Version};
+use super::metadata::{Producer, State, Version};
 use crate::clock;
 use crate::partition::{Marker, Mode, Partition};
 use crate::records::transaction::Transactions;
+use crate::records::transaction_part::{Part, TransactionParts};
 
 /// Reads all transactional ids and makes them agree with what is open in the partitions.
 pub(super) fn load(
@@ -29,9 +30,19 @@ pub(super) fn load(
 ) -> Result<BTreeMap<TransactionalId, Arc<Cell>>, MetaError> {
     let mut ids = BTreeMap::new();
     let mut owners = HashMap::new();
-    for (id, metadata) in meta.scan::<Transactions>()? {
+    let mut parts = parts(meta)?;
+    for (id, mut metadata) in meta.scan::<Transactions>()? {
         let producer_id = metadata.producer_id;
+        let found = parts.remove(&id).unwrap_or_default();
+        let count = found.last().map_or(0, |(number, _)| number + 1);
+        for (_, part) in found {
+            // Else it was left by a write that did not end the transaction.
+            if metadata.state == State::Ongoing && part.producer == metadata.producer() {
+                part.added.apply(&mut metadata);
+            }
+        }
         let cell = Cell::new(id.clone(), metadata);
+        cell.state.lock().parts = count;
         owners.insert(producer_id, Arc::clone(&cell));
         ids.insert(id, cell);
     }
@@ -46,6 +57,17 @@ pub(super) fn load(
     meta.commit(adopted)?;
     tracing::info!(transactional_ids = ids.len(), "transactions loaded");
     Ok(ids)
+}
+
+/// What was added to the transaction of each id, in order.
+type Parts = HashMap<TransactionalId, Vec<(u32, Part)>>;
+
+fn parts(meta: &MetaStore) -> Result<Parts, MetaError> {
+    let mut parts = Parts::new();
+    for (key, part) in meta.scan::<TransactionParts>()? {
+        parts.entry(key.id).or_default().push((key.number, part));
+    }
+    Ok(parts)
 }
 
 fn reconcile(
@@ -88,7 +110,7 @@ fn is_known(
     };
     let (id, partition) = (cell.id.as_str(), partition.id());
     tracing::info!(id, %partition, "partition added to the transaction again");
-    adopted.put::<Transactions>(&cell.id, &next);
+    adopted.put::<Transactions>(&cell.id, &state.machine.with(&next));
     state.machine.advance(next);
     true
 }

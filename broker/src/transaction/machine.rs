@@ -3,9 +3,9 @@
 //!
 //! A `plan_…` decides and changes nothing: it answers the metadata to be stored. What is planned
 //! takes effect in one of two ways:
-//! - [`Transaction::advance`], as soon as the store has accepted it, for additions: they only make
-//!   the transaction larger, later records contain them, and a second one need not wait for the
-//!   first.
+//! - [`Transaction::advance`], as soon as the store has accepted it, for additions ([`Added`]): they
+//!   only make the transaction larger, and a second one need not wait for the first. They cost what
+//!   they add, however much is in the transaction.
 //! - [`Transaction::begin`] and, when it is durable, [`Transaction::stored`], for all else: until
 //!   then every other change is refused with `Concurrent`, so that nobody ever acts on a state
 //!   that a crash could take back.
@@ -20,13 +20,52 @@ use std::collections::BTreeSet;
 use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition};
 
 use super::error::TxnError;
-use super::metadata::{Metadata, NO_EPOCH, Outcome, Producer, State, Version, is_exhausted};
+use super::metadata::{
+    Metadata, NO_EPOCH, Outcome, Producer, State, Version, entries_bytes, is_exhausted,
+};
 
 /// The state machine of one transactional id.
 #[derive(Clone, Debug)]
 pub struct Transaction {
     now: Metadata,
     pending: Option<Metadata>,
+    /// What `now` takes in memory.
+    held_bytes: usize,
+}
+
+/// What is added to a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// It begins with this.
+    pub begins: bool,
+    /// When, wall clock.
+    pub at_ms: i64,
+    /// How the client speaks.
+    pub version: Version,
+    /// Partitions that are new in it.
+    pub partitions: BTreeSet<TopicPartition>,
+    /// Groups that are new in it.
+    pub groups: BTreeSet<GroupId>,
+}
+
+impl Added {
+    /// About how many bytes more the transaction takes in memory.
+    pub fn held_bytes(&self) -> usize {
+        entries_bytes(&self.partitions, &self.groups)
+    }
+
+    /// Makes the addition.
+    pub(super) fn apply(self, to: &mut Metadata) {
+        to.state = State::Ongoing;
+        to.previous_producer_id = to.producer_id;
+        to.update_ms = self.at_ms;
+        if self.begins {
+            to.start_ms = self.at_ms;
+        }
+        to.version = self.version;
+        to.partitions.extend(self.partitions);
+        to.groups.extend(self.groups);
+    }
 }
 
 /// What an InitProducerId leads to.
@@ -51,6 +90,7 @@ impl Transaction {
     /// A state machine at rest.
     pub fn new(metadata: Metadata) -> Self {
         Self {
+            held_bytes: metadata.held_bytes(),
             now: metadata,
             pending: None,
         }
@@ -66,9 +106,22 @@ impl Transaction {
         self.pending.is_some()
     }
 
+    /// About how many bytes it takes in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// What is in force once this is added. Costs what is in the transaction.
+    pub fn with(&self, added: &Added) -> Metadata {
+        let mut next = self.now.clone();
+        added.clone().apply(&mut next);
+        next
+    }
+
     /// Takes an addition into force.
-    pub fn advance(&mut self, next: Metadata) {
-        self.now = next;
+    pub fn advance(&mut self, added: Added) {
+        self.held_bytes += added.held_bytes();
+        added.apply(&mut self.now);
     }
 
     /// A change is on its way to the disk.
@@ -81,6 +134,7 @@ impl Transaction {
         if let Some(next) = self.pending.take()
             && is_durable
         {
+            self.held_bytes = next.held_bytes();
             self.now = next;
         }
     }
@@ -176,29 +230,25 @@ impl Transaction {
         groups: &[GroupId],
         version: Version,
         now_ms: i64,
-    ) -> Result<Option<Metadata>, TxnError> {
+    ) -> Result<Option<Added>, TxnError> {
         self.check_settled()?;
         self.check_producer(producer)?;
-        let is_ongoing = match self.now.state {
+        let begins = match self.now.state {
             State::PrepareCommit | State::PrepareAbort => return Err(TxnError::Concurrent),
-            state => state == State::Ongoing,
+            state => state != State::Ongoing,
         };
-        let known = |all: &BTreeSet<GroupId>| groups.iter().all(|group| all.contains(group));
-        let contains = partitions
-            .iter()
-            .all(|partition| self.now.partitions.contains(partition))
-            && known(&self.now.groups);
-        if is_ongoing && contains {
-            return Ok(None);
-        }
-        let mut next = self.next(State::Ongoing, now_ms);
-        if !is_ongoing {
-            next.start_ms = now_ms;
-        }
-        next.partitions.extend(partitions.iter().cloned());
-        next.groups.extend(groups.iter().cloned());
-        next.version = version;
-        Ok(Some(next))
+        let partitions = partitions.iter();
+        let new_partitions = partitions.filter(|at| !self.now.partitions.contains(at));
+        let new_groups = groups.iter().filter(|id| !self.now.groups.contains(*id));
+        let added = Added {
+            begins,
+            at_ms: now_ms,
+            version,
+            partitions: new_partitions.cloned().collect(),
+            groups: new_groups.cloned().collect(),
+        };
+        let is_nothing = added.partitions.is_empty() && added.groups.is_empty();
+        Ok((begins || !is_nothing).then_some(added))
     }
 
     /// Whether a producer may write to the partition now (KIP-890 part 1).

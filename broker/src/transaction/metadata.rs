@@ -170,13 +170,7 @@ impl Metadata {
 
     /// About how many bytes it takes in memory.
     pub fn held_bytes(&self) -> usize {
-        let partitions = self.partitions.iter();
-        let partitions: usize = partitions
-            .map(|at| ENTRY_BYTES + at.topic.as_str().len())
-            .sum();
-        let groups = self.groups.iter();
-        let groups: usize = groups.map(|id| ENTRY_BYTES + id.as_str().len()).sum();
-        ID_BYTES + partitions + groups
+        ID_BYTES + entries_bytes(&self.partitions, &self.groups)
     }
 
     /// The producer in force.
@@ -200,6 +194,19 @@ impl Metadata {
             State::Empty | State::Ongoing => None,
         }
     }
+}
+
+/// About how many bytes partitions and groups take in a transaction.
+pub fn entries_bytes(partitions: &BTreeSet<TopicPartition>, groups: &BTreeSet<GroupId>) -> usize {
+    let partitions: usize = partitions
+        .iter()
+        .map(|at| ENTRY_BYTES + at.topic.as_str().len())
+        .sum();
+    let groups: usize = groups
+        .iter()
+        .map(|id| ENTRY_BYTES + id.as_str().len())
+        .sum();
+    partitions + groups
 }
 
 /// Whether an epoch is the last that a client may use, or beyond.

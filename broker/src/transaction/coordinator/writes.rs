@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use super::{Coordinator, check_id};
 use crate::clock;
 use crate::group::coordinator::{CommitRequest, PendingCommit};
-use crate::records::transaction::Transactions;
 use crate::transaction::cell::{Cell, CellState};
 use crate::transaction::coordinator::Inner;
 use crate::transaction::error::{OffsetsError, TxnError};
 use crate::transaction::limits::MAX_GROUPS_PER_TRANSACTION;
-use crate::transaction::metadata::{Metadata, Producer, Version};
+use crate::transaction::machine::Added;
+use crate::transaction::metadata::{Producer, Version};
 
 /// An addition that is in force and perhaps not yet durable: nothing that depends on it is answered
 /// before it is.
@@ -124,14 +124,13 @@ impl Coordinator {
         check_room(inner, &state, next.as_ref())?;
         let mut batch = MetaBatch::new();
         if let Some(next) = &next {
-            batch.put::<Transactions>(&cell.id, next);
+            state.record(&cell, next, &mut batch);
         }
         let commit = inner
             .groups
             .begin_pending_commit(group, producer.id, request, batch)?;
         if let (Some(next), true) = (next, commit.stored.is_some()) {
-            state.machine.advance(next);
-            state.settle(inner, &cell);
+            state.add(inner, &cell, next);
         }
         Ok(commit)
     }
@@ -237,13 +236,12 @@ impl Inner {
 }
 
 /// Whether there is room for what is added.
-fn check_room(inner: &Inner, state: &CellState, next: Option<&Metadata>) -> Result<(), TxnError> {
-    let Some(next) = next else {
+fn check_room(inner: &Inner, state: &CellState, added: Option<&Added>) -> Result<(), TxnError> {
+    let Some(added) = added else {
         return Ok(());
     };
-    let now_bytes = state.machine.metadata().held_bytes();
-    let growth_bytes = next.held_bytes().saturating_sub(now_bytes);
-    if next.groups.len() > MAX_GROUPS_PER_TRANSACTION || !inner.budget.has_room(growth_bytes) {
+    let groups = state.machine.metadata().groups.len() + added.groups.len();
+    if groups > MAX_GROUPS_PER_TRANSACTION || !inner.budget.has_room(added.held_bytes()) {
         return Err(TxnError::TooMany);
     }
     Ok(())

@@ -106,7 +106,7 @@ fn epochs_that_run_out_bring_a_new_producer_id() {
     let mut txn = initialized();
     let mut metadata = txn.metadata().clone();
     metadata.epoch = i16::MAX - 2;
-    txn.advance(metadata);
+    settle(&mut txn, metadata);
     assert_eq!(init(&mut txn, None), Ok(producer(7, i16::MAX - 1)));
     assert_eq!(
         txn.plan_init(1_000, None, NEVER, 1),
@@ -227,7 +227,7 @@ fn an_end_at_the_last_epoch_goes_on_with_a_new_producer_id() {
     let mut txn = initialized();
     let mut metadata = txn.metadata().clone();
     metadata.epoch = i16::MAX - 1;
-    txn.advance(metadata);
+    settle(&mut txn, metadata);
     let last = producer(7, i16::MAX - 1);
     add(&mut txn, last, Version::V2).unwrap();
     assert_eq!(
@@ -309,4 +309,28 @@ fn time_is_over_only_for_ongoing_transactions_and_ids_expire_only_without_one() 
     complete(&mut txn);
     assert!(txn.has_expired(i64::MAX, 1));
     assert_eq!(add(&mut txn, who, Version::V2), Err(TxnError::Fenced));
+}
+
+#[test]
+fn an_addition_is_as_large_as_what_it_adds_however_much_is_there() {
+    for count in [100, 1_000, 10_000] {
+        let mut txn = initialized();
+        let who = txn.metadata().producer();
+        let mut stored = 0;
+        for number in 0..count {
+            let at = [partition(number), partition(number / 2)];
+            let added = txn
+                .plan_add(who, &at, &[], Version::V2, 5)
+                .unwrap()
+                .unwrap();
+            stored += added.partitions.len();
+            assert_eq!(added.begins, number == 0);
+            txn.advance(added);
+        }
+        assert_eq!(stored, usize::try_from(count).unwrap());
+        assert_eq!(txn.metadata().partitions.len(), stored);
+        assert_eq!(txn.held_bytes(), txn.metadata().held_bytes());
+        let again = txn.plan_add(who, &[partition(0)], &[], Version::V2, 6);
+        assert_eq!(again, Ok(None));
+    }
 }

@@ -7,6 +7,7 @@ use carrick_protocol::batch::ControlKind;
 
 use super::*;
 use crate::partition::Marker;
+use crate::records::transaction_part::TransactionParts;
 use crate::transaction::limits::COORDINATOR_EPOCH;
 
 impl World {
@@ -18,8 +19,12 @@ impl World {
             let meta = MetaStore::open(&dir.path().join("data/__carrick_meta")).unwrap();
             let id = TransactionalId::new("t");
             let mut metadata = meta.get::<Transactions>(&id).unwrap().unwrap();
-            change(&mut metadata);
             let mut batch = MetaBatch::new();
+            for (key, part) in meta.scan::<TransactionParts>().unwrap() {
+                part.added.apply(&mut metadata);
+                batch.delete::<TransactionParts>(&key);
+            }
+            change(&mut metadata);
             batch.put::<Transactions>(&id, &metadata);
             meta.commit(batch).unwrap();
         }
@@ -96,6 +101,31 @@ async fn an_end_with_some_of_its_markers_written_is_driven_through() {
             assert_ended(&world, outcome).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn additions_are_kept_one_by_one_and_gone_with_the_end() {
+    let (world, producer) = ongoing().await;
+    let stored = |world: &World| {
+        let parts = world.broker.broker().meta.scan::<TransactionParts>();
+        parts.unwrap().len()
+    };
+    assert_eq!(stored(&world), 2, "the first is in the record of the id");
+    let world = world.restart().await;
+    let described = world.transactions().describe("t").unwrap();
+    assert_eq!(described.partitions.len(), 2);
+    assert_eq!(described.groups.len(), 1);
+    let commit = Outcome::Commit;
+    let ended = world.transactions().end("t", producer, commit, Version::V2);
+    let next = ended.await.unwrap();
+    assert_ended(&world, commit).await;
+    assert_eq!(stored(&world), 0);
+    // The next transaction begins with nothing of it.
+    let written = world.write("t", next, Version::V2, 1, (0, "b")).await;
+    written.unwrap();
+    let world = world.restart().await;
+    let described = world.transactions().describe("t").unwrap();
+    assert_eq!(described.partitions, BTreeSet::from([partition(1)]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
