@@ -1,31 +1,41 @@
-//! The topics that exist, as groups that assign partitions see them: one unchanging picture, taken
-//! anew when the catalog has changed.
-
-use std::collections::{BTreeMap, HashMap};
+//! The topics that exist, as groups that assign partitions see them: one unchanging picture, and
+//! another one whenever the catalog has changed.
 
 use carrick_protocol::ids::{TopicId, TopicName};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-/// All topics at one moment.
+/// All topics at one moment. Pictures share what is the same in them, so that the next one costs
+/// what has changed and not what there is.
 #[derive(Clone, Debug, Default)]
 pub struct TopicImage {
     version: u64,
-    by_name: BTreeMap<TopicName, (TopicId, i32)>,
-    by_id: HashMap<TopicId, TopicName>,
+    by_name: RedBlackTreeMapSync<TopicName, (TopicId, i32)>,
+    by_id: HashTrieMapSync<TopicId, TopicName>,
 }
 
 impl TopicImage {
     /// A picture of topics with their ids and numbers of partitions. Two pictures with the same
     /// version are the same.
     pub fn new(version: u64, topics: impl IntoIterator<Item = (TopicName, TopicId, i32)>) -> Self {
-        let mut image = Self {
-            version,
-            ..Self::default()
-        };
+        let mut image = Self::default();
         for (name, id, partitions) in topics {
-            image.by_id.insert(id, name.clone());
-            image.by_name.insert(name, (id, partitions));
+            image.put(name, id, partitions);
         }
-        image
+        Self { version, ..image }
+    }
+
+    /// A topic has come, or has so many partitions now.
+    pub fn put(&mut self, name: TopicName, id: TopicId, partitions: i32) {
+        self.version += 1;
+        self.by_id.insert_mut(id, name.clone());
+        self.by_name.insert_mut(name, (id, partitions));
+    }
+
+    /// A topic is gone.
+    pub fn remove(&mut self, name: &TopicName, id: TopicId) {
+        self.version += 1;
+        self.by_id.remove_mut(&id);
+        self.by_name.remove_mut(name);
     }
 
     /// The version: grows with every change of a topic or its partitions.

@@ -112,7 +112,7 @@ impl Catalog {
 
     /// All topics as they are now, in one unchanging picture.
     pub fn image(&self) -> Arc<TopicImage> {
-        self.images.latest(|| self.list())
+        self.images.latest()
     }
 
     /// A topic by name.
@@ -208,7 +208,7 @@ impl Catalog {
     /// Stores and shows partitions that were opened when the topic was as in `before`.
     fn show_grown(
         &self,
-        topic: &Topic,
+        topic: &Arc<Topic>,
         before: &TopicState,
         added: &[Arc<Partition>],
         extra: MetaBatch,
@@ -228,7 +228,7 @@ impl Catalog {
         batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &all, state.is_mirror));
         self.meta.commit(batch)?;
         topic.update(|state| state.partitions = all.clone().into());
-        self.images.changed();
+        self.images.put([topic]);
         Ok(())
     }
 

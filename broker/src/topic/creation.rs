@@ -162,14 +162,13 @@ impl Catalog {
             return Err(error.into());
         }
         let mut topics = self.topics.write();
+        self.images.put(created.clone());
         for topic in created {
             let (name, id, mirror) = (topic.name(), topic.id(), topic.is_mirror());
             let count = topic.partitions().len();
             tracing::info!(topic = %name, %id, partitions = count, mirror, "created");
             topics.insert(Arc::clone(topic));
         }
-        drop(topics);
-        self.images.changed();
         Ok(())
     }
 

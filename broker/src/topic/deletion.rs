@@ -83,7 +83,7 @@ impl Catalog {
         batch.put::<RetiredTopicKeyspace>(name, &RetiredTopic { id, partitions });
         self.meta.commit(batch)?;
         self.topics.write().remove(&topic);
-        self.images.changed();
+        self.images.remove(&topic);
         tracing::info!(topic = %name, %id, "deleted");
         Ok(Removal {
             catalog: self,

@@ -108,6 +108,7 @@ impl Catalog {
             );
             catalog.topics.write().insert(Arc::new(topic));
         }
+        catalog.images.put(catalog.list().iter());
         catalog.meta.commit(epochs)?;
         if starting.is_given_up() {
             tracing::info!("the start is given up at: {starting}");

@@ -448,7 +448,11 @@ async fn a_change_of_one_topic_looks_at_no_other_however_many_there_are() {
             Ok(())
         });
         set.unwrap();
+        let image = catalog.image();
+        assert_eq!(image.topic("one"), Some((topic.id(), 2)));
         catalog.delete(&topic, Default::default()).unwrap();
+        assert_eq!(catalog.image().topic("one"), None);
+        assert!(catalog.image().version() > image.version());
         let collides = NewTopic {
             name: TopicName::new("t_7").unwrap(),
             id: None,
