@@ -28,6 +28,30 @@ pub struct VerifyProgress {
     pub bytes: u64,
 }
 
+/// What a comparison has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum VerifyOutcome {
+    /// Something was compared, and all of it is the same on both sides.
+    Identical,
+    /// Something differs.
+    Different,
+    /// Nothing was compared: both sides hold nothing of what was asked for.
+    NothingCompared,
+}
+
+impl VerifyOutcome {
+    /// That of the whole, by its parts: one that differs decides, then one that was compared.
+    pub fn of<'a>(partitions: impl IntoIterator<Item = &'a PartitionVerify>) -> Self {
+        let outcomes = partitions.into_iter().map(PartitionVerify::outcome);
+        outcomes.fold(Self::NothingCompared, |all, one| match (all, one) {
+            (Self::Different, _) | (_, Self::Different) => Self::Different,
+            (Self::Identical, _) | (_, Self::Identical) => Self::Identical,
+            _ => Self::NothingCompared,
+        })
+    }
+}
+
 /// The outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
@@ -35,7 +59,9 @@ pub struct VerifyReport {
     pub topic: String,
     /// The topic at the source.
     pub source_topic: String,
-    /// No difference was found.
+    /// What the comparison has shown.
+    pub outcome: VerifyOutcome,
+    /// Something was compared and no difference was found: the outcome is `IDENTICAL`.
     pub identical: bool,
     /// Batches compared.
     pub batches: u64,
@@ -65,6 +91,19 @@ pub struct PartitionVerify {
     pub compacted_records: u64,
     /// The first difference, if there is one; the partition's comparison ends there.
     pub difference: Option<Difference>,
+}
+
+impl PartitionVerify {
+    /// What its comparison has shown.
+    pub fn outcome(&self) -> VerifyOutcome {
+        if self.difference.is_some() {
+            VerifyOutcome::Different
+        } else if self.batches > 0 || self.compacted_batches > 0 {
+            VerifyOutcome::Identical
+        } else {
+            VerifyOutcome::NothingCompared
+        }
+    }
 }
 
 /// Where source and mirror differ.

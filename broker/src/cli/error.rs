@@ -13,6 +13,10 @@ pub enum CliError {
     /// The command line does not make sense. Exit code 2, like clap's own errors.
     #[error("{0}")]
     Usage(String),
+    /// A comparison could not be made, or had nothing to compare: it has shown neither that both sides are the same nor
+    /// that they differ. Exit code 4.
+    #[error("{0}")]
+    Unproven(String),
     /// No answer from the server. Exit code 3.
     #[error(
         "cannot reach Carrick at {url}: {cause}\n  is `carrick serve` running, and is its \
@@ -33,6 +37,7 @@ impl CliError {
             CliError::Failed(_) => 1,
             CliError::Usage(_) => 2,
             CliError::Unreachable { .. } => 3,
+            CliError::Unproven(_) => 4,
         })
     }
 }

@@ -4,10 +4,11 @@
 //!
 //! | code | meaning |
 //! |---|---|
-//! | 0 | done; for `verify`: identical |
-//! | 1 | refused or failed; for `verify`: a difference |
+//! | 0 | done; for `verify`: compared, and identical |
+//! | 1 | refused or failed; for `verify`: a difference, and nothing else |
 //! | 2 | the command line does not make sense |
 //! | 3 | the server cannot be reached |
+//! | 4 | `verify` only: nothing was compared, or not all that was asked for could be |
 //!
 //! Results go to standard output, progress and errors to standard error.
 
@@ -38,7 +39,8 @@ use error::CliResult;
 use output::{Output, OutputFormat};
 
 const EXIT_CODES: &str = "Exit codes: 0 done (verify: identical), 1 refused or failed (verify: a \
-                          difference), 2 wrong command line, 3 server cannot be reached.";
+                          difference), 2 wrong command line, 3 server cannot be reached, 4 verify \
+                          only: nothing was compared, or it could not be.";
 
 /// Carrick: a Kafka-compatible broker that mirrors another cluster byte for byte and takes over.
 #[derive(Debug, Parser)]

@@ -17,7 +17,8 @@ use crate::record::MirrorRecord;
 use crate::source::fetch::{FetchLimits, FetchPosition, FetchRequest};
 use crate::source::{FetchConnection, OffsetSpec, SourceCluster, SourceTopic, TopicSelection};
 use crate::verify::{
-    BatchSummary, Difference, PartitionVerify, VerifyOptions, VerifyProgress, VerifyReport,
+    BatchSummary, Difference, PartitionVerify, VerifyOptions, VerifyOutcome, VerifyProgress,
+    VerifyReport,
 };
 
 /// Bytes asked of each side at a time, and for one sample.
@@ -59,7 +60,8 @@ impl LinkManager {
         let mut report = VerifyReport {
             topic: record.topic.to_string(),
             source_topic: record.source_topic.to_string(),
-            identical: true,
+            outcome: VerifyOutcome::NothingCompared,
+            identical: false,
             batches: 0,
             bytes: 0,
             partitions: Vec::new(),
@@ -88,11 +90,12 @@ impl LinkManager {
             sides
                 .compare(&mut done, options.sample, is_compacted, &mut tell)
                 .await?;
-            report.identical &= done.difference.is_none();
             report.batches += done.batches;
             report.bytes += done.bytes;
             report.partitions.push(done);
         }
+        report.outcome = VerifyOutcome::of(&report.partitions);
+        report.identical = report.outcome == VerifyOutcome::Identical;
         Ok(report)
     }
 

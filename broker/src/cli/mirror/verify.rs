@@ -9,7 +9,9 @@ use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::http::model::verify::{VerifyEvent, VerifyRequest};
-use carrick_link::verify::{BatchSummary, Difference, PartitionVerify, VerifyReport};
+use carrick_link::verify::{
+    BatchSummary, Difference, PartitionVerify, VerifyOutcome, VerifyReport,
+};
 
 /// `mirror verify`
 #[derive(Debug, Args)]
@@ -36,6 +38,29 @@ pub struct Verify {
 /// # Errors
 /// A difference, or that the comparison could not be made.
 pub fn run(client: &Client, output: Output, verify: &Verify) -> CliResult {
+    match compare(client, output, verify) {
+        Ok(outcome) => conclude(outcome, &verify.topic),
+        // Only a difference has the exit code of one.
+        Err(CliError::Failed(cause)) => Err(CliError::Unproven(cause)),
+        Err(other) => Err(other),
+    }
+}
+
+/// One exit code for each outcome.
+fn conclude(outcome: VerifyOutcome, topic: &str) -> CliResult {
+    match outcome {
+        VerifyOutcome::Identical => Ok(()),
+        VerifyOutcome::Different => {
+            Err(CliError::Failed(format!("{topic} differs from its source")))
+        }
+        VerifyOutcome::NothingCompared => Err(CliError::Unproven(format!(
+            "nothing of {topic} was compared: both sides hold nothing of that range"
+        ))),
+    }
+}
+
+/// The comparison's outcome, once its report is printed.
+fn compare(client: &Client, output: Output, verify: &Verify) -> CliResult<VerifyOutcome> {
     let mirror = get(client, "-", &verify.topic)?;
     let (link, topic) = (escape(&mirror.link_name), escape(&verify.topic));
     let body = VerifyRequest {
@@ -47,13 +72,7 @@ pub fn run(client: &Client, output: Output, verify: &Verify) -> CliResult {
     let lines = client.post_lines(&format!("/links/{link}/mirrors/{topic}:verify"), &body)?;
     let report = follow(lines, mirror.num_partitions)?;
     output.print(&report, render_report)?;
-    if report.identical {
-        return Ok(());
-    }
-    Err(CliError::Failed(format!(
-        "{} differs from its source",
-        report.topic
-    )))
+    Ok(report.outcome)
 }
 
 fn follow(
@@ -93,11 +112,7 @@ fn follow(
 }
 
 fn render_report(report: &VerifyReport) -> String {
-    let verdict = if report.identical {
-        "identical"
-    } else {
-        "DIFFERENT"
-    };
+    let verdict = words(report.outcome);
     let mut text = format!(
         "{} and source topic {}: {verdict}; {} batches, {} bytes compared\n\n",
         report.topic, report.source_topic, report.batches, report.bytes
@@ -113,10 +128,6 @@ fn render_report(report: &VerifyReport) -> String {
             "RESULT",
         ],
         report.partitions.iter().map(|partition| {
-            let result = partition
-                .difference
-                .as_ref()
-                .map_or("identical", |_| "DIFFERENT");
             [
                 partition.partition.to_string(),
                 partition.from.to_string(),
@@ -124,7 +135,7 @@ fn render_report(report: &VerifyReport) -> String {
                 partition.batches.to_string(),
                 partition.bytes.to_string(),
                 partition.compacted_batches.to_string(),
-                result.to_owned(),
+                words(partition.outcome()).to_owned(),
             ]
         }),
     ));
@@ -135,6 +146,14 @@ fn render_report(report: &VerifyReport) -> String {
         }
     }
     text
+}
+
+fn words(outcome: VerifyOutcome) -> &'static str {
+    match outcome {
+        VerifyOutcome::Identical => "identical",
+        VerifyOutcome::Different => "DIFFERENT",
+        VerifyOutcome::NothingCompared => "nothing compared",
+    }
 }
 
 /// What the figures alone don't say.
@@ -149,9 +168,6 @@ fn notes(report: &VerifyReport) -> String {
              can't be compared byte for byte; of these, the {records} records that both sides \
              still hold were compared one by one"
         ));
-    }
-    if report.batches == 0 && cleaned == 0 {
-        text.push_str("\n\nnothing was compared: both sides hold nothing of that range");
     }
     text
 }
@@ -181,6 +197,10 @@ mod tests {
         VerifyReport {
             topic: "orders".to_owned(),
             source_topic: "orders".to_owned(),
+            outcome: match difference {
+                None => VerifyOutcome::Identical,
+                Some(_) => VerifyOutcome::Different,
+            },
             identical: difference.is_none(),
             batches: 3,
             bytes: 300,
@@ -229,7 +249,21 @@ mod tests {
         assert!(text.contains("the 9 records"), "{text}");
         let mut nothing = report(None);
         (nothing.batches, nothing.partitions[0].batches) = (0, 0);
-        assert!(render_report(&nothing).contains("nothing was compared"));
+        nothing.outcome = VerifyOutcome::of(&nothing.partitions);
+        let text = render_report(&nothing);
+        assert!(
+            text.contains("nothing compared") && !text.contains("identical"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_a_difference_has_the_exit_code_of_one() {
+        let differs = conclude(VerifyOutcome::Different, "orders");
+        assert!(matches!(differs, Err(CliError::Failed(_))));
+        let nothing = conclude(VerifyOutcome::NothingCompared, "orders");
+        assert!(matches!(nothing, Err(CliError::Unproven(_))));
+        assert!(conclude(VerifyOutcome::Identical, "orders").is_ok());
     }
 
     #[test]
