@@ -239,6 +239,23 @@ impl LinkConfig {
         Ok(altered)
     }
 
+    /// Whether the source is reached in the same way with both: at the same addresses, as the same user, trusted for the
+    /// same reasons, and given the same time.
+    pub(crate) fn connects_as(&self, other: &Self) -> bool {
+        let way = |config: &Self| {
+            (
+                config.request_timeout_ms,
+                config.connection_setup_timeout_ms,
+                config.connection_setup_timeout_max_ms,
+                config.send_buffer_bytes,
+                config.receive_buffer_bytes,
+            )
+        };
+        way(self) == way(other)
+            && self.bootstrap_servers == other.bootstrap_servers
+            && self.security == other.security
+    }
+
     /// Secrets that are stored and could not be read: by name, why.
     pub fn unreadable(&self) -> &BTreeMap<String, String> {
         &self.unreadable

@@ -18,7 +18,7 @@ fn carrick(url: &str, line: &str) -> CliResult {
 
 fn refusal(url: &str, line: &str) -> String {
     match carrick(url, line) {
-        Err(CliError::Failed(message)) => message,
+        Err(CliError::Failed(message) | CliError::Unproven(message)) => message,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -54,7 +54,7 @@ fn the_documented_forms_parse() {
         "carrick mirror report a b --json",
         "carrick mirror report --link l",
         "carrick link configs describe l --all",
-        "carrick link configs alter l --set a=b --delete c --config-file f --dry-run",
+        "carrick link configs alter l --set a=b --delete c --config-file f --dry-run --no-validate",
         "carrick link pause l",
         "carrick link resume l",
         "carrick mirror failover a --link l --dry-run",
@@ -156,6 +156,13 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
     let said = refusal(&url, "mirror verify orders --partition 9");
     assert!(said.contains("no partition 9"), "{said}");
     assert!(refusal(&url, "mirror verify orders --from 5 --to 5").contains("no offset"));
+    for nothing in ["--from 5000", "--partition 9"] {
+        let unproven = carrick(&url, &format!("mirror verify orders {nothing}"));
+        assert!(
+            matches!(unproven, Err(CliError::Unproven(_))),
+            "{nothing}: {unproven:?}"
+        );
+    }
     let said = refusal(&url, "mirror promote orders --cancel --link west");
     assert!(said.contains("not being promoted"), "{said}");
     assert!(refusal(&url, "mirror report orders").contains("neither promoted"));
@@ -254,6 +261,14 @@ fn a_link_s_configs_are_changed_while_it_runs_all_or_none() {
     assert_eq!(value("retry.backoff.ms"), "100");
     carrick(&url, alter).unwrap();
     assert_eq!(value("retry.backoff.ms"), "7");
+    for dry_run in ["", " --dry-run"] {
+        let nowhere = "link configs alter west --set bootstrap.servers=127.0.0.1:1";
+        let said = refusal(&url, &format!("{nowhere}{dry_run}"));
+        assert!(said.contains("--no-validate"), "{said}");
+        assert_eq!(value("bootstrap.servers"), bootstrap);
+    }
+    let unseen = "link configs alter west --set bootstrap.servers=127.0.0.1:1 --no-validate";
+    carrick(&url, &format!("{unseen} --dry-run")).unwrap();
     let said = refusal(
         &url,
         "link configs alter west --delete client.id --set no.such=1",

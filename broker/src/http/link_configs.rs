@@ -4,12 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use carrick_link::config::{ConfigEntry, ConfigSource};
+use carrick_link::manager::AlterLink;
 use serde::Deserialize;
 
 use super::App;
 use super::error::{ApiError, NO_SUCH_CONFIG};
 use super::extract::{Base, Body, Path, Query};
-use super::links::LinkPath;
+use super::links::{LinkPath, yes};
 use super::model::link::{LinkConfigData, UpdateLinkConfigRequest};
 use super::model::{
     AlterConfigsRequest, Collection, ConfigChange, ConfigOperation, ResourceMetadata,
@@ -22,12 +23,24 @@ pub struct ConfigPath {
     name: String,
 }
 
-/// `PUT …:alter`
+/// Whatever changes configs.
 #[derive(Debug, Deserialize)]
 pub struct AlterQuery {
     /// Check only.
     #[serde(default)]
     validate_only: bool,
+    /// Connect to the source first if it is to be reached in another way; true unless said otherwise, as for a new link.
+    #[serde(default = "yes")]
+    validate_link: bool,
+}
+
+impl From<AlterQuery> for AlterLink {
+    fn from(query: AlterQuery) -> Self {
+        Self {
+            validate_only: query.validate_only,
+            validate_link: query.validate_link,
+        }
+    }
 }
 
 /// All configs of a link.
@@ -73,15 +86,16 @@ pub async fn read(
 /// Gives one config a value.
 ///
 /// # Errors
-/// 404, or 400 for a value that is refused.
+/// 404, 400 for a value that is refused, 503 if the source can't be reached with it.
 pub async fn update(
     State(app): State<App>,
     Path(path): Path<ConfigPath>,
+    Query(query): Query<AlterQuery>,
     Body(body): Body<UpdateLinkConfigRequest>,
 ) -> Result<StatusCode, ApiError> {
     let change = (path.name, Some(body.value));
     app.links
-        .alter_link_configs(&path.link, vec![change], false)
+        .alter_link_configs(&path.link, vec![change], query.into())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -89,13 +103,14 @@ pub async fn update(
 /// Gives one config back its default.
 ///
 /// # Errors
-/// 404, or 400 for a config that is fixed.
+/// 404, 400 for a config that is fixed, 503 if the source can't be reached without it.
 pub async fn reset(
     State(app): State<App>,
     Path(path): Path<ConfigPath>,
+    Query(query): Query<AlterQuery>,
 ) -> Result<StatusCode, ApiError> {
     app.links
-        .alter_link_configs(&path.link, vec![(path.name, None)], false)
+        .alter_link_configs(&path.link, vec![(path.name, None)], query.into())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -103,7 +118,7 @@ pub async fn reset(
 /// Changes several configs, all or none.
 ///
 /// # Errors
-/// 404, or 400 for a change that is refused.
+/// 404, 400 for a change that is refused, 503 if the source can't be reached with it.
 pub async fn alter(
     State(app): State<App>,
     Path(path): Path<LinkPath>,
@@ -116,7 +131,7 @@ pub async fn alter(
         .map(to_change)
         .collect::<Result<_, _>>()?;
     app.links
-        .alter_link_configs(&path.link, changes, query.validate_only)
+        .alter_link_configs(&path.link, changes, query.into())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

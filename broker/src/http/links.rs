@@ -40,7 +40,8 @@ pub struct CreateQuery {
     validate_link: bool,
 }
 
-fn yes() -> bool {
+/// For what is so unless said otherwise.
+pub(super) fn yes() -> bool {
     true
 }
 

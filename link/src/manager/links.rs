@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::alter::run;
-use super::{LinkManager, MirrorAction, NewLink, Selection, cut, show};
+use super::{AlterLink, LinkManager, MirrorAction, NewLink, Selection, cut, show};
 use crate::config::{ConfigError, LinkConfig};
 use crate::description::{LinkDescription, MirrorOutcome};
 use crate::error::LinkError;
@@ -144,17 +144,28 @@ impl LinkManager {
         &self,
         name: &str,
         changes: &[(String, Option<String>)],
-        validate_only: bool,
+        how: AlterLink,
     ) -> Result<(), LinkError> {
         let shared = self.shared(name)?;
-        let _change = shared.change.lock().await;
-        let present = Arc::clone(&shared.inner().config);
-        let config = named(&shared.name, present.altered(changes)?);
-        check_files(&config).await?;
-        if validate_only {
-            return Ok(());
-        }
+        let (config, found, _change) = loop {
+            let present = Arc::clone(&shared.inner().config);
+            let config = named(&shared.name, present.altered(changes)?);
+            check_files(&config).await?;
+            let found = match how.validate_link && !config.connects_as(&present) {
+                true => self.reach_with(&shared, &config).await?,
+                false => None,
+            };
+            if how.validate_only {
+                return Ok(());
+            }
+            // Not held while the source is asked, which may take its time: a failover needs it, too.
+            let change = shared.change.lock().await;
+            if Arc::ptr_eq(&present, &shared.inner().config) {
+                break (config, found, change);
+            }
+        };
         let mut record = shared.inner().record.clone();
+        record.source_cluster_id = record.source_cluster_id.or(found);
         record.configs = config.values().clone();
         record.unreadable = config.unreadable().clone();
         record.failure = None;
@@ -173,6 +184,27 @@ impl LinkManager {
         let _ = shared.asks.send(Ask::Restart);
         shared.settled().await;
         Ok(())
+    }
+
+    /// The id of the cluster that a link would have as its source with other configs.
+    async fn reach_with(
+        &self,
+        shared: &LinkShared,
+        config: &LinkConfig,
+    ) -> Result<Option<String>, LinkError> {
+        let expected = shared.inner().record.source_cluster_id.clone();
+        let source = self.ports.sources.connect(&shared.name, config);
+        match reach(&*source, config, expected.as_deref()).await {
+            Ok(cluster) => Ok(cluster.cluster_id),
+            Err(LinkError::SourceUnavailable { code, detail }) => {
+                let detail = format!(
+                    "{detail}. Nothing was changed; to change it without asking the source: \
+                     --no-validate, or validate_link=false"
+                );
+                Err(LinkError::SourceUnavailable { code, detail })
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Fails those over by force that a fault on a disk has kept from it.

@@ -39,6 +39,25 @@ use crate::source::{KafkaCluster, SourceCluster};
 use crate::state::MirrorStatus;
 use crate::verify::{VerifyOptions, VerifyProgress, VerifyReport};
 
+/// How configs of a link are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlterLink {
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+    /// If it changes how the source is reached: connect to it first, and refuse the change if that fails or another
+    /// cluster answers.
+    pub validate_link: bool,
+}
+
+impl Default for AlterLink {
+    fn default() -> Self {
+        Self {
+            validate_only: false,
+            validate_link: true,
+        }
+    }
+}
+
 /// A link that is to be created.
 #[derive(Clone, Default)]
 pub struct NewLink {
@@ -249,15 +268,15 @@ impl LinkManager {
     /// starts anew.
     ///
     /// # Errors
-    /// `NoSuchLink`, `InvalidConfig`, `Store`.
+    /// `NoSuchLink`, `InvalidConfig`, `Store`; with `validate_link` `SourceUnavailable`, `WrongCluster`.
     pub async fn alter_link_configs(
         &self,
         name: &str,
         changes: Vec<(String, Option<String>)>,
-        validate_only: bool,
+        how: AlterLink,
     ) -> Result<(), LinkError> {
         self.refuse_when_stopping()?;
-        self.do_alter_link(name, &changes, validate_only).await
+        self.do_alter_link(name, &changes, how).await
     }
 
     /// Creates a mirror topic and starts to fill it.

@@ -1,5 +1,6 @@
 //! Links and mirrors as a whole, on fakes, in paused time.
 
+mod alterations;
 mod closest;
 mod creation;
 mod deleted;
@@ -25,6 +26,7 @@ use crate::state::{LinkErrorCode, LinkState, MirrorError, TaskErrorCode, TaskSta
 use crate::testing::batches::{batch, joined};
 use crate::testing::here::FakeHere;
 use crate::testing::source::FakeSource;
+use crate::verify::VerifyOutcome;
 
 /// A source, this cluster, and a manager of its links.
 struct World {
@@ -197,7 +199,7 @@ async fn a_large_backlog_comes_through_small_requests() {
         .collect();
     world
         .manager
-        .alter_link_configs("dr", changes, false)
+        .alter_link_configs("dr", changes, AlterLink::default())
         .await
         .unwrap();
     world.mirror("big").await.unwrap();
@@ -404,7 +406,10 @@ async fn a_prefix_renames_every_mirror_of_the_link_and_no_other_name_is_taken() 
     let same = || world.here.bytes("eu-orders", 0) == batch(0, 10, 0);
     until("the renamed mirror", same).await;
     let change = vec![("cluster.link.prefix".to_owned(), Some("us-".to_owned()))];
-    let refused = world.manager.alter_link_configs("eu", change, false).await;
+    let refused = world
+        .manager
+        .alter_link_configs("eu", change, AlterLink::default())
+        .await;
     assert!(matches!(refused, Err(LinkError::InvalidConfig { .. })));
 }
 
@@ -448,7 +453,7 @@ async fn paused_mirrors_and_links_stand_still_until_resumed() {
     let set = |value: &str| vec![("cluster.link.paused".to_owned(), Some(value.to_owned()))];
     world
         .manager
-        .alter_link_configs("dr", set("true"), false)
+        .alter_link_configs("dr", set("true"), AlterLink::default())
         .await
         .unwrap();
     world.source.append("orders", 0, &batch(11, 1, 0));
@@ -461,7 +466,7 @@ async fn paused_mirrors_and_links_stand_still_until_resumed() {
     );
     world
         .manager
-        .alter_link_configs("dr", set("false"), false)
+        .alter_link_configs("dr", set("false"), AlterLink::default())
         .await
         .unwrap();
     world.identical("orders", 1).await;
@@ -597,12 +602,40 @@ async fn verification_finds_identity_and_a_single_turned_bit() {
         .unwrap();
     assert!(report.identical && report.partitions.len() == 1);
 
+    let beyond = VerifyOptions {
+        from: Some(1_000),
+        ..VerifyOptions::default()
+    };
+    let report = world
+        .manager
+        .verify("orders", beyond, &mut |_| {})
+        .await
+        .unwrap();
+    assert_eq!(report.outcome, VerifyOutcome::NothingCompared);
+    assert!(!report.identical, "nothing is not identical");
+    let partly = VerifyOptions {
+        from: Some(12),
+        ..VerifyOptions::default()
+    };
+    let report = world
+        .manager
+        .verify("orders", partly, &mut |_| {})
+        .await
+        .unwrap();
+    let outcomes: Vec<_> = report.partitions.iter().map(|it| it.outcome()).collect();
+    let (nothing, identical) = (VerifyOutcome::NothingCompared, VerifyOutcome::Identical);
+    assert_eq!(
+        (outcomes, report.outcome),
+        (vec![nothing, identical], identical)
+    );
+
     world.here.damage("orders", 1);
     let report = world
         .manager
         .verify("orders", VerifyOptions::default(), &mut |_| {})
         .await
         .unwrap();
+    assert_eq!(report.outcome, VerifyOutcome::Different);
     assert!(!report.identical);
     let difference = report.partitions[1].difference.as_ref().unwrap();
     assert_eq!(difference.offset, 15);

@@ -508,6 +508,7 @@ impl SourceCluster for FakeSource {
     fn describe(&self) -> BoxFuture<'_, Result<ClusterInfo, SourceError>> {
         Box::pin(async move {
             self.state.lock().asked.describes += 1;
+            self.travel().await;
             self.answer(|state| state.cluster())
         })
     }
@@ -624,10 +625,7 @@ impl SourceCluster for FakeSource {
         lane: u32,
     ) -> BoxFuture<'_, Result<Arc<dyn FetchConnection>, SourceError>> {
         Box::pin(async move {
-            let path = self.state.lock().path;
-            if let Some(path) = path {
-                tokio::time::sleep(path.round_trip).await;
-            }
+            self.travel().await;
             self.answer(|state| {
                 let is_further = state.lanes_max.is_some_and(|max| lane as usize >= max);
                 if is_further {

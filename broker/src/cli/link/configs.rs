@@ -47,6 +47,9 @@ pub struct Alter {
     /// Check only
     #[arg(long)]
     dry_run: bool,
+    /// Change how the source is reached without asking it
+    #[arg(long)]
+    no_validate: bool,
 }
 
 /// Runs a command.
@@ -75,7 +78,7 @@ pub fn run(client: &Client, output: Output, command: ConfigsCommand) -> CliResul
 /// As [`run`].
 pub fn pause(client: &Client, output: Output, name: &str, is_paused: bool) -> CliResult {
     let change = set("cluster.link.paused".to_owned(), is_paused.to_string());
-    put(client, name, vec![change], false)?;
+    put(client, name, vec![change], "")?;
     let answer = serde_json::json!({ "link_name": name, "paused": is_paused });
     let done = if is_paused { "paused" } else { "resumed" };
     output.print(&answer, |_| format!("link {name} {done}"))
@@ -83,9 +86,13 @@ pub fn pause(client: &Client, output: Output, name: &str, is_paused: bool) -> Cl
 
 fn alter(client: &Client, output: Output, alter: Alter) -> CliResult {
     let (name, dry_run) = (alter.name.clone(), alter.dry_run);
+    let query = format!(
+        "?validate_only={dry_run}&validate_link={}",
+        !alter.no_validate
+    );
     let changes = changes(alter)?;
     let names: Vec<String> = changes.iter().map(|change| change.name.clone()).collect();
-    put(client, &name, changes, dry_run)?;
+    put(client, &name, changes, &query)?;
     let answer = serde_json::json!({ "link_name": name, "altered": names, "dry_run": dry_run });
     output.print(&answer, |_| {
         let done = if dry_run { "can be altered" } else { "altered" };
@@ -94,11 +101,8 @@ fn alter(client: &Client, output: Output, alter: Alter) -> CliResult {
     })
 }
 
-fn put(client: &Client, name: &str, data: Vec<ConfigChange>, dry_run: bool) -> CliResult {
-    let path = format!(
-        "/links/{}/configs:alter?validate_only={dry_run}",
-        escape(name)
-    );
+fn put(client: &Client, name: &str, data: Vec<ConfigChange>, query: &str) -> CliResult {
+    let path = format!("/links/{}/configs:alter{query}", escape(name));
     client.put(&path, &AlterConfigsRequest { data })
 }
 
@@ -167,6 +171,7 @@ mod tests {
             delete: delete.iter().map(|name| (*name).to_owned()).collect(),
             config_file,
             dry_run: false,
+            no_validate: false,
         }
     }
 

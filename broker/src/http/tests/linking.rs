@@ -127,6 +127,30 @@ fn what_is_only_validated_changes_nothing_and_links_are_deleted_by_force() {
         let (_, config) = rig.call("GET", "/links/west/configs/client.id", None).await;
         assert_eq!(config["value"], "");
 
+        let value = async |name: &str| {
+            let path = format!("/links/west/configs/{name}");
+            rig.call("GET", &path, None).await.1["value"].clone()
+        };
+        let path = "/links/west/configs/client.id?validate_only=true";
+        let body = json!({"value": "y"});
+        assert_eq!(rig.call("PUT", path, Some(body)).await.0, 204);
+        assert_eq!(value("client.id").await, "", "only validated");
+        let servers = value("bootstrap.servers").await;
+        let nowhere = json!({"value": "127.0.0.1:1"});
+        let several = json!({"data": [{"name": "bootstrap.servers", "value": "127.0.0.1:1"}]});
+        for (path, body) in [
+            ("configs/bootstrap.servers", nowhere),
+            ("configs:alter", several.clone()),
+            ("configs:alter?validate_only=true", several.clone()),
+        ] {
+            let path = format!("/links/west/{path}");
+            let (status, answer) = rig.call("PUT", &path, Some(body)).await;
+            assert_eq!(status, 503, "nobody listens there: {answer}");
+        }
+        assert_eq!(value("bootstrap.servers").await, servers);
+        let path = "/links/west/configs:alter?validate_only=true&validate_link=false";
+        assert_eq!(rig.call("PUT", path, Some(several)).await.0, 204);
+
         let all = || Some(json!({"all": true}));
         for action in ["promote", "failover"] {
             let path = format!("/links/west/mirrors:{action}?validate_only=true");

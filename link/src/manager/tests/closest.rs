@@ -16,7 +16,7 @@ async fn world() -> World {
     let changes = configs.map(|(name, value)| (name.into(), Some(value.into())));
     let changed = world
         .manager
-        .alter_link_configs("dr", changes.into(), false);
+        .alter_link_configs("dr", changes.into(), AlterLink::default());
     changed.await.unwrap();
     world.mirror("orders").await.unwrap();
     world.identical("orders", 3).await;

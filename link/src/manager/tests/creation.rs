@@ -28,9 +28,9 @@ impl World {
         let changes = changes
             .iter()
             .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
-        let altered = self
-            .manager
-            .alter_link_configs(link, changes.collect(), false);
+        let altered =
+            self.manager
+                .alter_link_configs(link, changes.collect(), AlterLink::default());
         altered.await.unwrap();
     }
 }

@@ -126,7 +126,7 @@ async fn a_link_that_failed_is_resumed_by_hand_as_well() {
     let resume = vec![("cluster.link.paused".to_owned(), Some("false".to_owned()))];
     world
         .manager
-        .alter_link_configs("dr", resume, false)
+        .alter_link_configs("dr", resume, AlterLink::default())
         .await
         .unwrap();
     assert_ne!(world.manager.link("dr").unwrap().state, LinkState::Failed);

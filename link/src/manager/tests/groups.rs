@@ -26,7 +26,9 @@ impl World {
     async fn configure(&self, configs: &[(&str, &str)]) {
         let change = |(name, value): &(&str, &str)| ((*name).into(), Some((*value).into()));
         let changes = configs.iter().map(change).collect();
-        let altered = self.manager.alter_link_configs("dr", changes, false);
+        let altered = self
+            .manager
+            .alter_link_configs("dr", changes, AlterLink::default());
         altered.await.unwrap();
     }
 

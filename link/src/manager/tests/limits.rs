@@ -6,7 +6,7 @@ async fn set(world: &World, name: &str, value: &str) {
     let changes = vec![(name.to_owned(), Some(value.to_owned()))];
     world
         .manager
-        .alter_link_configs("dr", changes, false)
+        .alter_link_configs("dr", changes, AlterLink::default())
         .await
         .unwrap();
 }

@@ -78,7 +78,9 @@ const ROWS: &[Row] = &[
 
 async fn set(world: &World, name: &str, value: &str) {
     let changes = vec![(name.to_owned(), Some(value.to_owned()))];
-    let changed = world.manager.alter_link_configs("dr", changes, false);
+    let changed = world
+        .manager
+        .alter_link_configs("dr", changes, AlterLink::default());
     changed.await.unwrap();
 }
 

@@ -187,7 +187,11 @@ impl Life<'_> {
                 );
                 let manager = Arc::clone(&self.manager);
                 self.begin(async move {
-                    drop(manager.alter_link_configs("dr", vec![set], false).await);
+                    drop(
+                        manager
+                            .alter_link_configs("dr", vec![set], AlterLink::default())
+                            .await,
+                    );
                 });
             }
             Event::Append(topic) => append(source, name(topic)),
@@ -260,7 +264,7 @@ impl Life<'_> {
         let go_on = vec![("cluster.link.paused".to_owned(), Some("false".to_owned()))];
         let manager = &self.manager;
         manager
-            .alter_link_configs("dr", go_on, false)
+            .alter_link_configs("dr", go_on, AlterLink::default())
             .await
             .unwrap();
         until("the link to be active", || {

@@ -49,7 +49,7 @@ async fn a_link_that_is_refused_says_so_at_once_and_does_not_ask_for_ever() {
     let change = vec![("client.id".to_owned(), Some("anew".to_owned()))];
     world
         .manager
-        .alter_link_configs("dr", change, false)
+        .alter_link_configs("dr", change, AlterLink::default())
         .await
         .unwrap();
     world.identical("orders", 3).await;

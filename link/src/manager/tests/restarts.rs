@@ -67,13 +67,19 @@ async fn configs_of_another_version_fail_their_link_and_no_start() {
 
     let set = |name: &str, value: Option<&str>| vec![(name.to_owned(), value.map(str::to_owned))];
     let resume = set("cluster.link.paused", Some("false"));
-    let refused = world.manager.alter_link_configs("dr", resume, false).await;
+    let refused = world
+        .manager
+        .alter_link_configs("dr", resume, AlterLink::default())
+        .await;
     assert!(
         matches!(&refused, Err(LinkError::InvalidConfig { name, .. }) if name == "from.the.future"),
         "{refused:?}"
     );
     let reset = set("from.the.future", None);
-    let altered = world.manager.alter_link_configs("dr", reset, false).await;
+    let altered = world
+        .manager
+        .alter_link_configs("dr", reset, AlterLink::default())
+        .await;
     altered.unwrap();
     world.source.append("orders", 0, &batch(10, 10, 0));
     world.identical("orders", 1).await;

@@ -400,7 +400,10 @@ async fn a_promotion_whose_cut_broke_off_is_never_mirrored_into_again() {
         "{resumed:?}"
     );
     let paused = vec![("cluster.link.paused".to_owned(), Some("true".to_owned()))];
-    let altered = world.manager.alter_link_configs("dr", paused, false).await;
+    let altered = world
+        .manager
+        .alter_link_configs("dr", paused, AlterLink::default())
+        .await;
     altered.unwrap();
     world.here.fail_cuts(None);
     world.restart().await;

@@ -52,8 +52,10 @@ async fn a_long_path_is_filled_from_one_partition_and_from_many() {
     for round_trip_ms in [10, 50, 100, 200] {
         for partitions in [1, 8, 100] {
             let world = World::new().await;
-            let bytes = fill(&world, partitions, 300 * MIB, 60_000);
             let round_trip = Duration::from_millis(round_trip_ms);
+            // A longer path takes longer to be known.
+            let size = 120 * MIB + usize::try_from(round_trip_ms).unwrap() * MIB;
+            let bytes = fill(&world, partitions, size, 60_000);
             world.source.set_path(round_trip, RATE);
             world.source.cut_connections();
             let began = tokio::time::Instant::now();
@@ -164,7 +166,9 @@ async fn the_limit_on_bytes_per_second_holds_over_a_long_path() {
         "cluster.link.throttle.bytes.per.second".to_owned(),
         Some(rate.to_string()),
     )];
-    let changed = world.manager.alter_link_configs("dr", changes, false);
+    let changed = world
+        .manager
+        .alter_link_configs("dr", changes, AlterLink::default());
     changed.await.unwrap();
     world.source.set_path(Duration::from_millis(100), RATE);
     world.source.cut_connections();
@@ -191,8 +195,10 @@ async fn a_source_that_lets_no_further_connection_in_is_mirrored_all_the_same() 
 async fn what_is_in_flight_stays_within_the_links_budget() {
     let world = World::new().await;
     fill(&world, 1, 200 * MIB, 60_000);
-    // Twice its round trip's worth is 200 MB.
-    world.source.set_path(Duration::from_secs(1), 100_000_000);
+    // Twice its round trip's worth is 180 MB.
+    world
+        .source
+        .set_path(Duration::from_millis(900), 100_000_000);
     world.source.cut_connections();
     world.mirror("wide").await.unwrap();
     let end = world.source.end("wide", 0);

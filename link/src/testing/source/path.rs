@@ -17,6 +17,14 @@ pub(super) struct Path {
 }
 
 impl FakeSource {
+    /// A small question takes its round trip.
+    pub(super) async fn travel(&self) {
+        let path = self.state.lock().path;
+        if let Some(path) = path {
+            tokio::time::sleep(path.round_trip).await;
+        }
+    }
+
     /// From now on answers to fetches take their time.
     pub fn set_path(&self, round_trip: Duration, bytes_per_second: u64) {
         let free_at = Instant::now();
