@@ -27,6 +27,7 @@ use crate::http::server::HttpListeners;
 use crate::http::{self, App, HttpServer, Ready};
 use crate::mirror;
 use crate::pool::Pool;
+use crate::problems::Problems;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
@@ -81,6 +82,8 @@ pub struct Broker {
     pub waiting_fetches: Pool,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
+    /// What goes wrong at present.
+    pub problems: Arc<Problems>,
     /// Where requests have work done that takes CPU.
     pub heavy: Heavy,
     /// Links and their mirrors.
@@ -199,6 +202,7 @@ impl Broker {
             ),
             on_demand: OnDemand::default(),
             waiting_fetches: Pool::new(config.queued_max_request_bytes / 4, UNCOUNTED_FETCH_BYTES),
+            problems: opened.problems(),
             config,
             cluster_id: opened.cluster_id,
             data_dir: opened.data_dir,
@@ -221,12 +225,8 @@ impl Broker {
         http.open(&broker.http_app(&ready));
         let server = Server::start(listeners, &broker);
         ready.set(true);
-        tracing::info!(
-            listeners = broker.listeners_text(),
-            rest = rest_text(http.addresses()),
-            cluster_id = %broker.cluster_id,
-            "clients are served"
-        );
+        let (listeners, rest) = (broker.listeners_text(), rest_text(http.addresses()));
+        tracing::info!(listeners, rest, cluster_id = %broker.cluster_id, "clients are served");
         Ok(RunningBroker {
             broker,
             server,
@@ -245,6 +245,7 @@ impl Broker {
             catalog: Arc::clone(&self.catalog),
             groups: Arc::clone(&self.groups),
             transactions: Arc::clone(&self.transactions),
+            problems: Arc::clone(&self.problems),
             delete_topics: self.config.delete_topics,
             replication: self.config.replication,
             default_partitions: self.config.num_partitions,
@@ -359,6 +360,14 @@ impl Opened {
 }
 
 impl Opened {
+    fn problems(&self) -> Arc<Problems> {
+        Problems::new(
+            Arc::clone(&self.catalog),
+            Arc::clone(&self.meta),
+            Arc::clone(&self.data_dir),
+        )
+    }
+
     fn link_ports(&self) -> carrick_link::ports::Ports {
         mirror::ports(
             self.data_dir.path(),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::config::Values;
-use crate::partition::Partition;
+use crate::partition::{Partition, ProblemKind};
 use crate::{Broker, clock};
 
 /// How long a cleaner that is held back waits before it looks whether to stop.
@@ -115,6 +115,7 @@ impl Cleaners {
         let is_cleaned = match cleaned {
             Ok(stats) => {
                 tracing::info!(partition = %id, ?stats, ms, "compacted");
+                partition.problem_over(ProblemKind::Compaction);
                 metrics::counter!("carrick_compacted_bytes_total").increment(stats.bytes_read);
                 true
             }
@@ -128,11 +129,14 @@ impl Cleaners {
                 false
             }
             Err(CleanError::Log(error)) if error.passes() => {
-                tracing::warn!(partition = %id, %error, "compaction waits");
+                let detail = format!("it waits: {error}");
+                partition.note_problem(ProblemKind::Compaction, detail, false);
                 false
             }
             Err(CleanError::Log(error)) => {
                 tracing::error!(partition = %id, %error, "not compacted until the next start");
+                let detail = format!("not until the next start: {error}");
+                partition.note_problem(ProblemKind::Compaction, detail, true);
                 return true;
             }
         };
@@ -153,7 +157,8 @@ impl Cleaners {
                     Ok(Some(cleanable)) => cleanable.ratio(),
                     Ok(None) => continue,
                     Err(error) => {
-                        tracing::warn!(partition = %partition.id(), %error, "not compacted");
+                        let detail = format!("it can't be looked at: {error}");
+                        partition.note_problem(ProblemKind::Compaction, detail, false);
                         continue;
                     }
                 };

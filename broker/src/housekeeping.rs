@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::partition::Partition;
-use crate::{Broker, clock};
+use crate::partition::{Partition, ProblemKind};
+use crate::{Broker, clock, problems};
 
 /// Starts the periodic tasks. They hold the broker only while they work.
 pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
     let retention = Duration::from_millis(broker.config.retention_check_interval_ms);
     let expiry = Duration::from_millis(broker.config.producer_id_expiration_check_interval_ms);
     vec![
+        problems::watch(broker),
         every(retention, broker, "retention", |partition, now_ms| {
-            if let Err(error) = partition.apply_retention(now_ms) {
-                tracing::error!(partition = %partition.id(), %error, "retention failed");
+            match partition.apply_retention(now_ms) {
+                Ok(()) => partition.problem_over(ProblemKind::Retention),
+                // Logged with the other problems.
+                Err(error) => {
+                    partition.note_problem(ProblemKind::Retention, error.to_string(), true);
+                }
             }
         }),
         every(

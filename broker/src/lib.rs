@@ -27,6 +27,7 @@ mod parallel;
 pub mod partition;
 mod pattern;
 mod pool;
+pub mod problems;
 pub mod producer_ids;
 pub mod quota;
 pub mod records;

@@ -25,6 +25,9 @@ pub struct LinkDescription {
     pub error: LinkErrorCode,
     /// The same in words, with the steps that are open; empty without an error.
     pub error_detail: String,
+    /// What goes wrong beside that: partitions that can't be written here, metadata that can't be
+    /// had of a source that answers.
+    pub problem: Option<String>,
     /// Since when it is in that state, milliseconds since the epoch.
     pub since_ms: i64,
     /// When the source last answered, milliseconds since the epoch; `None` if it never did.
@@ -79,7 +82,7 @@ pub struct MirrorDescription {
     pub status: MirrorStatus,
     /// Since when, milliseconds since the epoch.
     pub status_since_ms: i64,
-    /// Why it is `FAILED`.
+    /// Why it is `FAILED`; `UNKNOWN` in other states if a partition can't be written here.
     pub error: MirrorError,
     /// The same in words; empty without an error.
     pub error_detail: String,
@@ -164,6 +167,8 @@ pub struct PartitionLag {
     pub source_replica: Option<i32>,
     /// What went wrong last, if it goes wrong now; retried.
     pub problem: Option<String>,
+    /// The problem lies here: the partition can't be written.
+    pub is_blocked: bool,
 }
 
 /// How far the partitions of a mirror, or of all mirrors of a link, are behind.
@@ -258,6 +263,7 @@ mod tests {
             source_leader: None,
             source_replica: None,
             problem: None,
+            is_blocked: false,
         }
     }
 

@@ -115,6 +115,19 @@ pub enum LinkError {
         /// The group at the source.
         group: String,
     },
+    /// A partition can't be written here, so that the mirror can't be brought up to date.
+    #[error(
+        "'{topic}' can't be brought up to date here and was left out; it goes on as a mirror. \
+         Partition {partition}: {detail}"
+    )]
+    Blocked {
+        /// The topic.
+        topic: TopicName,
+        /// The first such partition.
+        partition: i32,
+        /// Why, and what leads on.
+        detail: String,
+    },
     /// It was begun, and what keeps it has not let it be stored yet.
     #[error(
         "what was asked of '{topic}' is under way and not stored yet: the disk, or another change of \

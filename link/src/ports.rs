@@ -59,6 +59,17 @@ pub struct Lease {
     pub epoch: u64,
 }
 
+/// What keeps a partition of this cluster from being written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What it is, and what leads on.
+    pub detail: String,
+    /// Since when, milliseconds since the epoch.
+    pub since_ms: i64,
+    /// It doesn't pass by itself while this broker runs.
+    pub is_lasting: bool,
+}
+
 /// Hands out mirror partitions.
 pub trait MirrorTarget: Send + Sync {
     /// Takes the partition over under `lease`: every earlier lease is fenced from here on.
@@ -70,6 +81,10 @@ pub trait MirrorTarget: Send + Sync {
         partition: &TopicPartition,
         lease: &Lease,
     ) -> Result<Box<dyn MirrorPartition>, TargetError>;
+
+    /// The partitions of a topic that can't be written at present, as far as is known, and why.
+    /// Asked again and again, from async threads: it must not wait for a disk.
+    fn obstacles(&self, topic: &TopicName) -> Vec<(i32, Obstacle)>;
 }
 
 /// One mirror partition, held under a lease. Dropping it gives the lease back without a trace.

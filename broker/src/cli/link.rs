@@ -221,7 +221,7 @@ fn render_list(links: &[LinkData]) -> String {
 
 fn error_of(link: &LinkData) -> String {
     match (&*link.link_error, &link.link_error_message) {
-        ("NO_ERROR", _) => "-".to_owned(),
+        ("NO_ERROR", _) => link.problem.clone().unwrap_or_else(|| "-".to_owned()),
         (code, Some(message)) => format!("{code}: {message}"),
         (code, None) => code.to_owned(),
     }
@@ -321,6 +321,7 @@ mod tests {
             link_state: "UNAVAILABLE".to_owned(),
             link_error: "TIMEOUT_ERROR".to_owned(),
             link_error_message: Some("no answer from a:1 in 30 s".to_owned()),
+            problem: None,
             tasks: None,
             link_state_time_ms: 0,
             bootstrap_servers: "a:1".to_owned(),
@@ -328,6 +329,14 @@ mod tests {
             lag_summary: Default::default(),
             group_counts: Default::default(),
         }
+    }
+
+    #[test]
+    fn a_problem_here_shows_where_an_error_would() {
+        let mut link = link();
+        link.link_error = "NO_ERROR".to_owned();
+        link.problem = Some("1 partition can't be written here".to_owned());
+        assert!(render_list(&[link]).contains("1 partition can't be written here"));
     }
 
     #[test]

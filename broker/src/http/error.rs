@@ -118,6 +118,7 @@ impl From<LinkError> for ApiError {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, RETRIABLE, message)
             }
             LinkError::Catalog(error) => error.into(),
+            LinkError::Blocked { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, 500, message),
             LinkError::Target(_) | LinkError::Store(_) => Self::internal(message),
         }
     }

@@ -1,14 +1,15 @@
 //! `/healthz` and `/readyz`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use carrick_protocol::ids::TopicPartition;
-
 use super::App;
 use super::error::{ApiError, RETRIABLE};
+use crate::partition::ProblemKind;
+use crate::problems::Tally;
 use crate::starting::Starting;
 
 /// `GET /healthz`: 200 while the process lives.
@@ -16,14 +17,14 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: 200 while Kafka clients are served, 503 before and while it stops. Partitions that
-/// are offline are named in the text.
+/// `GET /readyz`: 200 while Kafka clients are served, 503 before and while it stops. What goes wrong is
+/// in the text: the others are served all the same.
 ///
 /// # Errors
 /// 503.
 pub async fn readyz(State(app): State<App>) -> Result<String, ApiError> {
     if app.ready.get() {
-        return Ok(ready(&app.catalog.offline()));
+        return Ok(ready(&app.problems.now()));
     }
     let message = "clients are not served: the broker starts or stops";
     Err(ApiError::new(
@@ -39,11 +40,15 @@ pub async fn starting(State(starting): State<Arc<Starting>>) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, RETRIABLE, message)
 }
 
-fn ready(offline: &[TopicPartition]) -> String {
-    let names: Vec<_> = offline.iter().map(TopicPartition::to_string).collect();
-    match names.is_empty() {
+fn ready(problems: &BTreeMap<ProblemKind, Tally>) -> String {
+    let all = problems.iter().map(|(kind, tally)| match kind {
+        ProblemKind::Offline => format!("offline: {}", tally.who()),
+        _ => format!("{}: {} ({})", kind.name(), tally.who(), tally.detail),
+    });
+    let all: Vec<String> = all.collect();
+    match all.is_empty() {
         true => "ready\n".to_owned(),
-        false => format!("ready, but offline: {}\n", names.join(", ")),
+        false => format!("ready, but {}\n", all.join("; ")),
     }
 }
 
@@ -52,10 +57,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partitions_that_are_offline_are_named() {
-        assert_eq!(ready(&[]), "ready\n");
-        let topic = carrick_protocol::ids::TopicName::new("t").unwrap();
-        let offline = [0, 3].map(|number| TopicPartition::new(topic.clone(), number));
-        assert_eq!(ready(&offline), "ready, but offline: t-0, t-3\n");
+    fn what_goes_wrong_is_named() {
+        assert_eq!(ready(&BTreeMap::new()), "ready\n");
+        let tally = |names: &[&str], detail: &str| Tally {
+            count: names.len(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            detail: detail.to_owned(),
+        };
+        let mut all = BTreeMap::from([(ProblemKind::Offline, tally(&["t-0", "t-3"], "gone"))]);
+        assert_eq!(ready(&all), "ready, but offline: t-0, t-3\n");
+        all.insert(ProblemKind::DiskFull, tally(&["u-0"], "no room"));
+        assert_eq!(
+            ready(&all),
+            "ready, but offline: t-0, t-3; disk_full: u-0 (no room)\n"
+        );
     }
 }

@@ -180,6 +180,7 @@ fn to_data(app: &App, base: &Base, link: &LinkDescription, include_tasks: bool) 
         link_state: name_of(&link.state),
         link_error: name_of(&link.error),
         link_error_message: (!link.error_detail.is_empty()).then(|| link.error_detail.clone()),
+        problem: link.problem.clone(),
         tasks: include_tasks.then(|| link.tasks.iter().map(to_task).collect()),
         link_state_time_ms: link.since_ms,
         bootstrap_servers: link.bootstrap.clone(),

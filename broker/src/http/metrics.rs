@@ -18,6 +18,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::App;
 use super::model::name_of;
+use crate::partition::ProblemKind;
+use crate::problems::Tally;
 
 /// Upper bounds of the buckets of every `…_seconds` histogram.
 const SECONDS_BUCKETS: [f64; 14] = [
@@ -61,6 +63,7 @@ pub async fn scrape(State(app): State<App>) -> impl IntoResponse {
     let mirrors = app.links.mirrors(None, None).unwrap_or_default();
     text.push_str(&render(&app.links.links(), &mirrors));
     text.push_str(&transactions(app.transactions.open()));
+    text.push_str(&problems(&app.problems.now(), app.problems.free_bytes()));
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
@@ -127,6 +130,29 @@ fn transactions(open: usize) -> String {
     families.render()
 }
 
+/// Every sort of problem, also those of which there are none.
+fn problems(now: &BTreeMap<ProblemKind, Tally>, free_bytes: Option<u64>) -> String {
+    let mut families = Families::default();
+    let about = (
+        "carrick_problems",
+        "gauge",
+        "Partitions (or the broker itself) that have a problem, by its sort.",
+    );
+    for kind in ProblemKind::ALL {
+        let count = now.get(&kind).map_or(0, |tally| tally.count);
+        families.add(about, &[("kind", kind.name())], count as f64);
+    }
+    if let Some(free) = free_bytes {
+        let about = (
+            "carrick_data_dir_free_bytes",
+            "gauge",
+            "Room on the file system of the data folder.",
+        );
+        families.add(about, &[], free as f64);
+    }
+    families.render()
+}
+
 fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
     let mut families = Families::default();
     for link in links {
@@ -179,6 +205,13 @@ fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
         families.add(about, &labels, 1.0);
         if mirror.status != MirrorStatus::Stopped {
             let labels = [("link", &*mirror.link), ("topic", &*mirror.topic)];
+            let about = (
+                "carrick_mirror_topic_blocked_partitions",
+                "gauge",
+                "Partitions of a mirror topic that can't be written here.",
+            );
+            let blocked = mirror.lags.iter().filter(|lag| lag.is_blocked).count();
+            families.add(about, &labels, blocked as f64);
             add_summary(&mut families, &TOPIC_LAG, &labels, &mirror.lag);
         }
         for lag in &mirror.lags {
@@ -405,6 +438,7 @@ mod tests {
             source_leader: Some(1),
             source_replica: Some(1),
             problem: None,
+            is_blocked: false,
         }
     }
 
@@ -460,6 +494,23 @@ mod tests {
             text.contains(&format!("topic_lag_unknown_partitions{labels} 1\n")),
             "{text}"
         );
+    }
+
+    #[test]
+    fn every_sort_of_problem_has_a_sample() {
+        let tally = Tally {
+            count: 3,
+            ..Tally::default()
+        };
+        let now = BTreeMap::from([(ProblemKind::DiskFull, tally)]);
+        let text = problems(&now, Some(7));
+        for sample in [
+            "carrick_problems{kind=\"disk_full\"} 3",
+            "carrick_problems{kind=\"offline\"} 0",
+            "carrick_data_dir_free_bytes{} 7",
+        ] {
+            assert!(text.contains(&format!("\n{sample}\n")), "{text}");
+        }
     }
 
     #[test]

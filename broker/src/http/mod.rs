@@ -48,6 +48,7 @@ use carrick_link::manager::MirrorAction::{CancelPromotion, Failover, Pause, Prom
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::group::Coordinator;
+use crate::problems::Problems;
 use crate::starting::Starting;
 use crate::topic::Catalog;
 use crate::topic::replicas::Replication;
@@ -71,6 +72,8 @@ pub struct App {
     pub groups: Arc<Coordinator>,
     /// Transactions, which `/metrics` counts.
     pub transactions: Arc<transaction::Coordinator>,
+    /// What goes wrong at present.
+    pub problems: Arc<Problems>,
     /// Whether topics may be deleted (`delete.topic.enable`).
     pub delete_topics: bool,
     /// What becomes of replication factors above 1.

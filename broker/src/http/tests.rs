@@ -2,6 +2,7 @@
 
 mod limits;
 mod linking;
+mod problems;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -28,7 +29,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start() -> Rig {
-        let dir = tempfile::tempdir().unwrap();
+        Rig::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// On a data folder that may hold something.
+    pub(crate) async fn start_in(dir: TempDir) -> Rig {
         let set = [
             ("log.dirs", dir.path().to_str().unwrap()),
             ("listeners", "PLAINTEXT://127.0.0.1:0"),

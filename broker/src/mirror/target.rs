@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrick_link::ports::{Lease, MirrorPartition, MirrorTarget, TargetError};
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use carrick_link::ports::{Lease, MirrorPartition, MirrorTarget, Obstacle, TargetError};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use carrick_storage::log::LogError;
 use carrick_storage::meta::MetaStore;
 
-use crate::partition::{Partition, PartitionError};
+use crate::partition::{Partition, PartitionError, Problem};
 use crate::records::mirror::MirrorKeyspace;
 use crate::topic::Catalog;
 
@@ -28,6 +28,24 @@ impl Target {
 }
 
 impl MirrorTarget for Target {
+    fn obstacles(&self, topic: &TopicName) -> Vec<(i32, Obstacle)> {
+        let Some(topic) = self.topics.topic(topic) else {
+            return Vec::new();
+        };
+        let partitions = topic.partitions();
+        let obstacles = partitions.iter().filter_map(|partition| {
+            let mut problems = partition.problems().into_iter();
+            let problem = problems.find(Problem::is_obstacle)?;
+            let obstacle = Obstacle {
+                detail: problem.detail,
+                since_ms: problem.since_ms,
+                is_lasting: problem.is_lasting,
+            };
+            Some((partition.id().partition, obstacle))
+        });
+        obstacles.collect()
+    }
+
     fn open(
         &self,
         partition: &TopicPartition,

@@ -156,6 +156,9 @@ impl Partition {
             placed.is_seen = self.show_at_once(log, config.flush);
             Ok(placed)
         })?;
+        if placed.is_new {
+            self.appended();
+        }
         match config.flush {
             FlushPolicy::BeforeAck => Ok(self.flush_produced(&placed)),
             FlushPolicy::Background { messages, ms } => {

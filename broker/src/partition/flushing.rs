@@ -8,7 +8,7 @@ use carrick_protocol::ids::Offset;
 use carrick_storage::log::{Log, LogError};
 use tokio::sync::oneshot;
 
-use super::{Mode, Partition, PartitionError};
+use super::{Mode, Partition, PartitionError, ProblemKind};
 use crate::topic::config::FlushPolicy;
 
 /// Mirrored data reaches the disk at the latest this long after it came.
@@ -83,6 +83,7 @@ impl Partition {
 
     /// Everything below `durable_end` is on disk. A mirror's high watermark follows its source.
     fn flushed(&self, durable_end: Offset) {
+        self.problem_over(ProblemKind::Flush);
         self.delete_below_start();
         let flush = self.config().flush;
         let snapshot = self.snapshot();
@@ -130,6 +131,10 @@ impl Partition {
 
     /// What couldn't be flushed may be lost: nothing more is taken on top of it.
     pub(super) fn flush_failed(&self, error: &LogError) {
+        if error.passes() {
+            let detail = format!("{error}; what is written is not on the disk yet");
+            return self.note_problem(ProblemKind::Flush, detail, false);
+        }
         let mut core = self.core.lock();
         if core.mode != Mode::Closed {
             self.note_failure(&mut core.mode, &PartitionError::Log(error.clone()));

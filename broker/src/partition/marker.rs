@@ -63,6 +63,7 @@ impl Partition {
             };
             Ok((appended, self.show_at_once(log, flush)))
         })?;
+        self.appended();
         if is_seen {
             self.watchers.wake();
         }

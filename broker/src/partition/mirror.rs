@@ -77,6 +77,7 @@ impl Partition {
             Ok((appended.next_offset, log.take_deleted()))
         })?;
         let_go(deleted);
+        self.appended();
         self.watchers.wake();
         self.flush_later(0, None, Some(MIRROR_FLUSH_MS));
         Ok(end)

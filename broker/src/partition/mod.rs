@@ -18,6 +18,7 @@ pub mod error;
 pub mod flushing;
 pub mod marker;
 pub mod mirror;
+pub mod problem;
 #[cfg(test)]
 mod tests;
 pub mod watch;
@@ -39,6 +40,7 @@ pub use append::{Admission, Appended, Pending, Prepared, Produced};
 pub use cut::Cut;
 pub use error::PartitionError;
 pub use marker::Marker;
+pub use problem::{Problem, ProblemKind};
 pub use watch::{Watch, Watchers};
 
 /// Who may write to a partition.
@@ -80,6 +82,7 @@ pub struct Partition {
     config: ArcSwap<TopicConfig>,
     leader_epoch: AtomicI32,
     watchers: Watchers,
+    problems: problem::Problems,
     closed: AtomicBool,
     /// A cleaner has it, or has failed at it.
     is_with_cleaner: AtomicBool,
@@ -127,12 +130,18 @@ impl Partition {
         Ok((partition, recovered))
     }
 
-    /// Stands for a partition whose log can't be opened: whatever is asked of it is refused, until
-    /// the broker is started with a log that can be.
-    pub fn offline(opening: Opening<'_>) -> Arc<Self> {
+    /// Stands for a partition whose log can't be opened, for that reason: whatever is asked of it is
+    /// refused, until the broker is started with a log that can be.
+    pub fn offline(opening: Opening<'_>, reason: &str) -> Arc<Self> {
         let reader = LogReader::of_nothing(opening.dir);
         let (log, mode) = (None, Mode::Faulted);
-        Self::with(opening, Core { log, mode }, reader, None)
+        let partition = Self::with(opening, Core { log, mode }, reader, None);
+        let detail = format!(
+            "its log could not be opened at the start: {reason}; repair the folder and restart the \
+             broker"
+        );
+        partition.note_problem(ProblemKind::Offline, detail, true);
+        partition
     }
 
     fn with(
@@ -151,6 +160,7 @@ impl Partition {
             config: ArcSwap::new(opening.config),
             leader_epoch: AtomicI32::new(opening.leader_epoch.max(in_log).0),
             watchers: Watchers::default(),
+            problems: problem::Problems::default(),
             closed: AtomicBool::new(false),
             is_with_cleaner: AtomicBool::new(false),
             core: Mutex::new(core),
@@ -406,14 +416,18 @@ impl Partition {
         is_mirror.then(|| self.read_only())
     }
 
-    /// A log that failed takes no more writes; a full disk or a refused batch is no failure.
+    /// A log that failed takes no more writes; a full disk or a refused batch is no failure. Either is
+    /// shown.
     fn note_failure(&self, mode: &mut Mode, error: &PartitionError) {
         let PartitionError::Log(error) = error else {
             return;
         };
         if let LogError::Faulted(_) | LogError::Io { .. } | LogError::Corrupt { .. } = error {
             tracing::error!(partition = %self.id, %error, "the log failed: no more writes");
+            self.note_failed(error);
             *mode = Mode::Faulted;
+        } else if error.passes() {
+            self.note_passing(error);
         }
     }
 }

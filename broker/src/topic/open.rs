@@ -210,7 +210,7 @@ impl Catalog {
                 tally.offline.fetch_add(1, Ordering::Relaxed);
                 let dir = dir.display();
                 tracing::error!(partition = %id, %dir, reason, "offline: the log cannot be opened");
-                return Partition::offline(opening());
+                return Partition::offline(opening(), &reason);
             }
         };
         if !recovered.clean {

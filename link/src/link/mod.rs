@@ -219,6 +219,7 @@ impl Supervisor {
     async fn on_due(&mut self) {
         let now = Instant::now();
         if self.next_reconcile <= now {
+            self.shared.show_obstacles();
             self.reconcile().await;
             self.next_reconcile = now + RECONCILE_EVERY;
             if self.next_sights <= now {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::config::{ConfigError, LinkConfig};
 use crate::error::LinkError;
 use crate::groups::GroupSync;
-use crate::ports::Ports;
+use crate::ports::{Obstacle, Ports};
 use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, SourceSight, StopKind};
 use crate::replicator::lag::StatusCell;
 use crate::source::SourceCluster;
@@ -116,6 +116,8 @@ pub(crate) struct Inner {
     pub(crate) since_ms: i64,
     /// When the source last answered.
     pub(crate) seen_at_ms: Option<i64>,
+    /// Why the metadata of what is mirrored can't be had.
+    pub(crate) no_metadata: Option<String>,
     /// What of the stored configs this version doesn't understand: the link has failed until that
     /// is changed.
     pub(crate) misconfigured: Option<String>,
@@ -179,6 +181,7 @@ impl LinkShared {
             error_detail: String::new(),
             since_ms: now_ms,
             seen_at_ms: None,
+            no_metadata: None,
             misconfigured: None,
             unstored_failure: None,
             mirrors,
@@ -243,6 +246,24 @@ impl LinkShared {
         tokio::task::spawn_blocking(move || act(&ports))
             .await
             .map_err(|_| LinkError::ShuttingDown)
+    }
+
+    /// Shows what keeps partitions from being written here, whatever the state of the link.
+    pub(crate) fn show_obstacles(&self) {
+        let mirrors: Vec<(TopicName, Vec<StatusCell>)> = {
+            let inner = self.inner();
+            let mirrors = inner.mirrors.values();
+            let live = mirrors.filter(|mirror| mirror.record.status != MirrorStatus::Stopped);
+            live.map(|mirror| (mirror.record.topic.clone(), mirror.statuses.clone()))
+                .collect()
+        };
+        for (topic, cells) in mirrors {
+            let obstacles = self.ports.target.obstacles(&topic);
+            let mut obstacles: BTreeMap<i32, Obstacle> = obstacles.into_iter().collect();
+            for (partition, cell) in (0..).zip(cells) {
+                cell.with(|status| status.obstacle = obstacles.remove(&partition));
+            }
+        }
     }
 
     /// Stores these records of mirrors, then shows them. The caller holds `change`.

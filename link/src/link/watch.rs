@@ -58,11 +58,12 @@ impl Supervisor {
         let metadata = match result {
             Ok(metadata) => metadata,
             Err(error) => {
-                tracing::debug!(link = %self.shared.name, %error, "no metadata");
+                self.note_metadata(Some(&error));
                 self.refresh_again();
                 return;
             }
         };
+        self.note_metadata(None);
         let now_ms = self.shared.now_ms();
         if !self.is_same_cluster(metadata.cluster.cluster_id.as_deref(), now_ms) {
             return;
@@ -102,6 +103,22 @@ impl Supervisor {
         if !self.late_waiters.is_empty() {
             self.waiters.append(&mut self.late_waiters);
             self.refresh_again();
+        }
+    }
+
+    /// Shows, and logs once, that metadata can't be had, or can again.
+    fn note_metadata(&self, error: Option<&SourceError>) {
+        let link = &self.shared.name;
+        let mut inner = self.shared.inner();
+        let was_known = inner.no_metadata.is_some();
+        inner.no_metadata = error.map(|error| {
+            format!("the source does not tell the metadata of what is mirrored: {error}")
+        });
+        drop(inner);
+        match error {
+            Some(error) if !was_known => tracing::warn!(%link, %error, "no metadata"),
+            None if was_known => tracing::info!(%link, "metadata again"),
+            _ => {}
         }
     }
 

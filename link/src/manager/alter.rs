@@ -374,6 +374,7 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopK
             match promote::asked(shared, &names).await {
                 Ok(words) => {
                     refuse(&mut outcomes, &words);
+                    outcomes.extend(waiting::blocked(shared, &names));
                     rpo::Sight::new(now_ms, words)
                 }
                 Err(error) => return all_failed(&names, &error),

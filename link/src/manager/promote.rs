@@ -53,7 +53,11 @@ pub(super) async fn promote(
         return Ok(Outcomes::new());
     }
     let (mut topics, anew) = split_broken_off(shared, topics);
-    let mut outcomes = Outcomes::new();
+    let mut outcomes = waiting::blocked(shared, &anew);
+    let anew: Vec<TopicName> = anew
+        .into_iter()
+        .filter(|topic| !outcomes.contains_key(topic))
+        .collect();
     match asked(shared, &anew).await {
         Ok(words) => {
             for (topic, word) in words {
@@ -213,6 +217,15 @@ async fn wait_and_cut(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> O
             let done = finish_cut(&shared, broken_off).await;
             waiting.retain(|topic| !done.contains_key(topic));
             outcomes.extend(done);
+            continue;
+        }
+        let blocked = waiting::blocked(&shared, &waiting);
+        if !blocked.is_empty() {
+            let left_out: Vec<TopicName> = blocked.keys().cloned().collect();
+            give_up(&shared, &left_out).await;
+            waiting.retain(|topic| !blocked.contains_key(topic));
+            outcomes.extend(blocked);
+            targets = None;
             continue;
         }
         if shared.asks.is_closed() {

@@ -29,11 +29,17 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
         .collect();
     let (now_ms, fresh_ms) = (shared.now_ms(), fresh_ms(&inner));
     let mut lag = LagSummary::default();
+    let mut blocked = Blocked::default();
     for mirror in inner.mirrors.values() {
         for partition in lags(mirror, now_ms, fresh_ms) {
             lag.add(&partition);
+            blocked.add(mirror, &partition);
         }
     }
+    let problem = blocked.problem().or_else(|| match inner.state {
+        LinkState::Active => inner.no_metadata.clone(),
+        _ => None,
+    });
     LinkDescription {
         lag,
         name: shared.name.to_string(),
@@ -43,6 +49,7 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
         state: inner.state,
         error: inner.error,
         error_detail: inner.error_detail.clone(),
+        problem,
         since_ms: inner.since_ms,
         source_seen_at_ms: inner.seen_at_ms,
         created_ms: inner.record.created_ms,
@@ -68,7 +75,12 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
     };
     let fresh_ms = fresh_ms(inner);
     let lags = lags(mirror, now_ms, fresh_ms);
-    let error_detail = error_detail(inner, mirror, status);
+    let mut blocked = Blocked::default();
+    lags.iter().for_each(|lag| blocked.add(mirror, lag));
+    let (error, error_detail) = match blocked.problem() {
+        Some(problem) if record.error == MirrorError::NoError => (MirrorError::Unknown, problem),
+        _ => (record.error, error_detail(inner, mirror, status)),
+    };
     MirrorDescription {
         link: record.link.to_string(),
         topic: record.topic.to_string(),
@@ -79,7 +91,7 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         num_partitions: record.partitions,
         status,
         status_since_ms,
-        error: record.error,
+        error,
         error_detail,
         stop_error: mirror.not_cut.as_ref().map(ToString::to_string),
         next_steps: next_steps(status, mirror, inner.state),
@@ -99,6 +111,34 @@ pub(crate) fn with_configs(
         mirror.kept_configs = configs::kept(catalog, &topic);
     }
     mirror
+}
+
+/// Partitions that can't be written here.
+#[derive(Default)]
+struct Blocked {
+    count: usize,
+    first: Option<String>,
+}
+
+impl Blocked {
+    fn add(&mut self, mirror: &Mirror, lag: &PartitionLag) {
+        if !lag.is_blocked {
+            return;
+        }
+        self.count += 1;
+        let (topic, partition) = (&mirror.record.topic, lag.partition);
+        let detail = lag.problem.as_deref().unwrap_or_default();
+        self.first
+            .get_or_insert_with(|| format!("{topic}-{partition}: {detail}"));
+    }
+
+    fn problem(self) -> Option<String> {
+        let first = self.first?;
+        Some(match self.count {
+            1 => format!("1 partition can't be written here: {first}"),
+            count => format!("{count} partitions can't be written here, the first is {first}"),
+        })
+    }
 }
 
 /// Why it is as it is: its own error, the link's, or what its promotion waits for.

@@ -9,6 +9,7 @@ mod groups;
 mod limits;
 mod live;
 mod lives;
+mod obstacles;
 mod refusals;
 mod restarts;
 mod stops;

@@ -12,10 +12,14 @@ use carrick_protocol::ids::TopicName;
 use super::alter::Outcomes;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
+use crate::ports::Obstacle;
 use crate::state::MirrorStatus;
 
 /// How long the answer to a failover may wait for that to be stored.
 const STORING_MAX: Duration = Duration::from_secs(5);
+
+/// A promotion is not ended for what passes within this, milliseconds.
+const OBSTACLE_MAX_MS: i64 = 2_000;
 
 /// How often is looked whether it is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -93,6 +97,27 @@ pub(super) fn forget(shared: &LinkShared, topics: &[TopicName]) {
 /// Why the last attempt didn't cut it.
 pub(super) fn not_cut(shared: &LinkShared, topic: &TopicName) -> Option<LinkError> {
     shared.inner().mirrors.get(topic)?.not_cut.clone()
+}
+
+/// Those among `topics` that can't be brought up to date for a reason that lies here, and the reason.
+/// What may pass is given [`OBSTACLE_MAX_MS`] to do so.
+pub(super) fn blocked(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
+    let now_ms = shared.now_ms();
+    let obstacle = |topic: &TopicName| {
+        let obstacles = shared.ports.target.obstacles(topic);
+        let mut obstacles = obstacles.into_iter();
+        let is_in_the_way = |obstacle: &Obstacle| {
+            obstacle.is_lasting || now_ms - obstacle.since_ms >= OBSTACLE_MAX_MS
+        };
+        let (partition, obstacle) = obstacles.find(|(_, obstacle)| is_in_the_way(obstacle))?;
+        let blocked = LinkError::Blocked {
+            topic: topic.clone(),
+            partition,
+            detail: obstacle.detail,
+        };
+        Some((topic.clone(), Err(blocked)))
+    };
+    topics.iter().filter_map(obstacle).collect()
 }
 
 /// Returns after `wait`; never, if that is without limit.

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::description::PartitionLag;
 use crate::fetcher::budget::Share;
+use crate::ports::Obstacle;
 
 /// When a fetcher last got an answer: the time at which the answered request was sent, milliseconds
 /// since the epoch.
@@ -133,6 +134,8 @@ pub(crate) struct Status {
     pub(crate) replica: Option<NodeId>,
     /// What goes wrong at the moment.
     pub(crate) problem: Option<String>,
+    /// What keeps it from being written here.
+    pub(crate) obstacle: Option<Obstacle>,
 }
 
 impl Status {
@@ -210,7 +213,11 @@ impl Status {
             lost_to_retention: self.lost_to_retention,
             source_leader: self.leader.map(|leader| leader.0),
             source_replica: self.replica.map(|replica| replica.0),
-            problem: self.problem.clone(),
+            problem: match &self.obstacle {
+                Some(obstacle) => Some(obstacle.detail.clone()),
+                None => self.problem.clone(),
+            },
+            is_blocked: self.obstacle.is_some(),
         }
     }
 }

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::groups::GroupSync;
 use crate::ports::{
-    CatalogError, Lease, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget, StoreError,
-    TargetError, TopicAnswer, TopicCatalog, TopicCut,
+    CatalogError, Lease, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget, Obstacle,
+    StoreError, TargetError, TopicAnswer, TopicCatalog, TopicCut,
 };
 use crate::record::{
     LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic, PartitionCut,
@@ -71,6 +71,8 @@ struct State {
     cut_error: Option<CatalogError>,
     /// Cuts of these topics are refused with this, once their partitions are fenced.
     refused_cuts: BTreeMap<TopicName, CatalogError>,
+    /// Partitions that can't be written.
+    obstacles: BTreeMap<TopicPartition, Obstacle>,
     appends: u64,
     /// Nothing can be stored but mirrored data: links and mirrors stay as they are.
     store_error: Option<StoreError>,
@@ -366,6 +368,14 @@ fn not_stored(error: StoreError) -> CatalogError {
 }
 
 impl MirrorTarget for FakeHere {
+    fn obstacles(&self, topic: &TopicName) -> Vec<(i32, Obstacle)> {
+        let state = self.state.lock();
+        let all = state.obstacles.iter();
+        let of = all.filter(|(partition, _)| partition.topic == *topic);
+        of.map(|(partition, obstacle)| (partition.partition, obstacle.clone()))
+            .collect()
+    }
+
     fn open(
         &self,
         partition: &TopicPartition,

@@ -22,6 +22,7 @@ pub use error::MetaError;
 use error::printable;
 pub use keyspace::{Keyspace, Records};
 use keyspace::{stored_key, stored_prefix, successor};
+use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompressionType,
     DBIteratorWithThreadMode, Direction, IteratorMode, Options, ReadOptions, WriteBatch,
@@ -44,6 +45,8 @@ const MAX_INFO_LOG_BYTES: usize = 1 << 20;
 pub struct MetaStore {
     db: DB,
     path: PathBuf,
+    /// Why the last batch was not stored.
+    failure: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for MetaStore {
@@ -67,6 +70,7 @@ impl MetaStore {
         let store = Self {
             db,
             path: path.to_owned(),
+            failure: Mutex::new(None),
         };
         store.check_schema()?;
         Ok(store)
@@ -75,6 +79,11 @@ impl MetaStore {
     /// The folder of the store.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Why the last batch could not be stored; `None` if it was.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
     }
 
     /// The value of `key`, if there is one.
@@ -133,11 +142,13 @@ impl MetaStore {
                 Change::DeleteRange { from, to } => write.delete_range(from, to),
             }
         }
-        self.write(write).map_err(|source| MetaError::Commit {
+        let written = self.write(write).map_err(|source| MetaError::Commit {
             changes,
             first,
             source,
-        })
+        });
+        *self.failure.lock() = written.as_ref().err().map(ToString::to_string);
+        written
     }
 
     /// Rewrites the files that hold the keyspace: what was replaced or deleted in it before is in none of them

@@ -33,6 +33,9 @@ pub struct LinkData {
     pub link_error: String,
     /// The cause in words.
     pub link_error_message: Option<String>,
+    /// What goes wrong beside that *(own)*: partitions that can't be written here, for example.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// Its periodic tasks, with `include_tasks=true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<LinkTask>>,

@@ -1,9 +1,9 @@
 //! Links, mirrors and what is kept with them.
 
-use carrick_protocol::ids::TopicName;
+use carrick_protocol::ids::{TopicName, TopicPartition};
 
 use super::{FakeHere, State};
-use crate::ports::{LinkStore, StoreError};
+use crate::ports::{LinkStore, Obstacle, StoreError};
 use crate::record::{LinkName, LinkRecord, MirrorRecord, SourceSight};
 use crate::report::RpoReport;
 use crate::state::MirrorStatus;
@@ -21,6 +21,16 @@ impl FakeHere {
     /// `act` happens when mirrors are about to be saved, before that.
     pub fn happens_before_save(&self, act: impl FnOnce() + Send + 'static) {
         *self.before_save.lock() = Some(Act(Box::new(act)));
+    }
+
+    /// A partition can't be written from now on, or can be again.
+    pub fn block(&self, topic: &str, partition: i32, obstacle: Option<Obstacle>) {
+        let partition = TopicPartition::new(TopicName::new(topic).unwrap(), partition);
+        let obstacles = &mut self.state.lock().obstacles;
+        match obstacle {
+            Some(obstacle) => obstacles.insert(partition, obstacle),
+            None => obstacles.remove(&partition),
+        };
     }
 }
 

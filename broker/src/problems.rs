@@ -1,0 +1,234 @@
+//! What goes wrong in this broker at present, as operators see it: in the log, in `/readyz`, and as a
+//! metric. Mirrors and links show what concerns them ([`crate::mirror::target`]).
+//!
+//! Nobody reports here. Whoever meets a problem keeps it (a partition, the metadata), and it is looked
+//! for: so that what is over shows no more, and what comes a thousand times is logged once.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use carrick_storage::disk::DataDir;
+use carrick_storage::meta::MetaStore;
+use tokio::task::JoinHandle;
+
+use crate::Broker;
+use crate::partition::ProblemKind;
+use crate::topic::Catalog;
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A problem that stays is logged again after this.
+const LOG_AGAIN_AFTER: Duration = Duration::from_secs(300);
+
+/// A problem that changes is logged no more often than this.
+const LOG_AT_MOST_EVERY: Duration = Duration::from_secs(30);
+
+/// Partitions that are named; of more only the number is told.
+const NAMED_MAX: usize = 10;
+
+/// With less room than this the disk counts as full, bytes.
+const FREE_MIN_BYTES: u64 = 16 << 20;
+
+/// Looks for problems.
+pub struct Problems {
+    catalog: Arc<Catalog>,
+    meta: Arc<MetaStore>,
+    data_dir: Arc<DataDir>,
+    free_bytes: AtomicU64,
+}
+
+/// All problems of one sort.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// How many: partitions, or the broker itself.
+    pub count: usize,
+    /// The first of them by name.
+    pub names: Vec<String>,
+    /// The first of them in words.
+    pub detail: String,
+}
+
+impl Tally {
+    fn add(&mut self, name: impl FnOnce() -> String, detail: String) {
+        self.count += 1;
+        if self.names.len() < NAMED_MAX {
+            self.names.push(name());
+        }
+        if self.count == 1 {
+            self.detail = detail;
+        }
+    }
+
+    /// Those that are named, and how many more there are.
+    pub fn who(&self) -> String {
+        let mut who = self.names.join(", ");
+        if self.count > self.names.len() {
+            let _ = write!(who, " and {} more", self.count - self.names.len());
+        }
+        who
+    }
+}
+
+impl Problems {
+    /// Of these.
+    pub fn new(catalog: Arc<Catalog>, meta: Arc<MetaStore>, data_dir: Arc<DataDir>) -> Arc<Self> {
+        Arc::new(Problems {
+            catalog,
+            meta,
+            data_dir,
+            free_bytes: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// What there is now, by its sort. Waits for no disk.
+    pub fn now(&self) -> BTreeMap<ProblemKind, Tally> {
+        let mut all: BTreeMap<ProblemKind, Tally> = BTreeMap::new();
+        for topic in self.catalog.list() {
+            for partition in topic.partitions().iter() {
+                for problem in partition.problems() {
+                    let tally = all.entry(problem.kind).or_default();
+                    tally.add(|| partition.id().to_string(), problem.detail);
+                }
+            }
+        }
+        if let Some(error) = self.meta.failure() {
+            let tally = all.entry(ProblemKind::Metadata).or_default();
+            tally.add(|| "metadata".to_owned(), error);
+        }
+        if let Some(free) = self.free_bytes().filter(|free| *free < FREE_MIN_BYTES) {
+            let tally = all.entry(ProblemKind::DiskFull).or_default();
+            let detail = format!("{free} bytes are free");
+            tally.add(|| self.data_dir.path().display().to_string(), detail);
+        }
+        all
+    }
+
+    /// The room on the disk when it was last looked at, bytes; `None` before the first look.
+    pub fn free_bytes(&self) -> Option<u64> {
+        Some(self.free_bytes.load(Ordering::Relaxed)).filter(|free| *free < u64::MAX)
+    }
+
+    /// Looks at the disk, which may take its time.
+    fn look_at_disk(&self) {
+        match self.data_dir.space() {
+            Ok(space) => self.free_bytes.store(space.free_bytes, Ordering::Relaxed),
+            Err(error) => tracing::debug!(%error, "the room on the disk is not known"),
+        }
+    }
+}
+
+/// Looks again and again, and logs what comes, stays and goes.
+pub fn watch(broker: &Arc<Broker>) -> JoinHandle<()> {
+    let problems = Arc::downgrade(&broker.problems);
+    tokio::spawn(async move {
+        let mut logged = Logged::default();
+        loop {
+            let Some(problems) = problems.upgrade() else {
+                return;
+            };
+            let looked = tokio::task::spawn_blocking(move || {
+                problems.look_at_disk();
+                problems.now()
+            });
+            match looked.await {
+                Ok(now) => {
+                    for line in logged.lines(now, Instant::now()) {
+                        line.log();
+                    }
+                }
+                Err(error) => tracing::error!(%error, "problems were not looked for"),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    })
+}
+
+/// What was logged, and when.
+#[derive(Default)]
+struct Logged(BTreeMap<ProblemKind, (Tally, Instant)>);
+
+/// A line of the log.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Problem(ProblemKind, Tally),
+    Over(ProblemKind),
+}
+
+impl Logged {
+    /// What is to be logged of what there is now.
+    fn lines(&mut self, now: BTreeMap<ProblemKind, Tally>, at: Instant) -> Vec<Line> {
+        let mut lines = Vec::new();
+        self.0.retain(|kind, (_, last)| {
+            // What comes and goes is not logged each time.
+            let is_over = !now.contains_key(kind) && at - *last >= LOOK_EVERY;
+            if is_over {
+                lines.push(Line::Over(*kind));
+            }
+            !is_over
+        });
+        for (kind, tally) in now {
+            let is_due = self.0.get(&kind).is_none_or(|(known, last)| {
+                let (count, age) = (known.count, at - *last);
+                age >= LOG_AGAIN_AFTER || (count != tally.count && age >= LOG_AT_MOST_EVERY)
+            });
+            if is_due {
+                self.0.insert(kind, (tally.clone(), at));
+                lines.push(Line::Problem(kind, tally));
+            }
+        }
+        lines
+    }
+}
+
+impl Line {
+    fn log(&self) {
+        match self {
+            Line::Problem(kind, tally) => {
+                let (problem, who, detail) = (kind.name(), tally.who(), &tally.detail);
+                tracing::error!(problem, count = tally.count, who, "{detail}");
+            }
+            Line::Over(kind) => tracing::info!(problem = kind.name(), "it is over"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(count: usize) -> BTreeMap<ProblemKind, Tally> {
+        let mut tally = Tally::default();
+        for n in 0..count {
+            tally.add(|| format!("t-{n}"), "no room".to_owned());
+        }
+        BTreeMap::from([(ProblemKind::DiskFull, tally)])
+    }
+
+    #[test]
+    fn what_stays_is_logged_now_and_then_and_what_is_over_once() {
+        let (mut logged, begun) = (Logged::default(), Instant::now());
+        let mut count = |now, seconds| {
+            let at = begun + Duration::from_secs(seconds);
+            logged.lines(now, at).len()
+        };
+        assert_eq!(count(full(1), 0), 1);
+        assert_eq!(count(full(9_000), 5), 0, "not for each partition");
+        assert_eq!(count(full(9_000), 30), 1);
+        assert_eq!(count(full(9_000), 100), 0);
+        assert_eq!(count(full(9_000), 330), 1, "still there");
+        assert_eq!(count(BTreeMap::new(), 340), 1);
+        assert_eq!(count(BTreeMap::new(), 345), 0);
+    }
+
+    #[test]
+    fn a_few_are_named_and_of_many_the_number() {
+        let few = full(2).remove(&ProblemKind::DiskFull).unwrap();
+        assert_eq!(few.who(), "t-0, t-1");
+        let many = full(NAMED_MAX + 7).remove(&ProblemKind::DiskFull).unwrap();
+        assert!(many.who().ends_with("t-9 and 7 more"), "{}", many.who());
+    }
+}
