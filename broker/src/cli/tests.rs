@@ -163,28 +163,15 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
             "{nothing}: {unproven:?}"
         );
     }
-    let said = refusal(&url, "mirror promote orders --cancel --link west");
-    assert!(said.contains("not being promoted"), "{said}");
+    let cancel = "mirror promote orders --cancel --link west";
+    assert!(refusal(&url, cancel).contains("not being promoted"));
     assert!(refusal(&url, "mirror report orders").contains("neither promoted"));
     carrick(&url, "mirror report").unwrap();
     carrick(&url, "mirror promote orders --link west --dry-run").unwrap();
-    assert!(
-        rig.running
-            .broker
-            .catalog
-            .topic("orders")
-            .unwrap()
-            .is_mirror()
-    );
+    let catalog = &rig.running.broker.catalog;
+    assert!(catalog.topic("orders").unwrap().is_mirror());
     carrick(&url, "mirror promote orders --link west").unwrap();
-    assert!(
-        !rig.running
-            .broker
-            .catalog
-            .topic("orders")
-            .unwrap()
-            .is_mirror()
-    );
+    assert!(!catalog.topic("orders").unwrap().is_mirror());
     carrick(&url, "mirror describe orders -o json").unwrap();
     carrick(&url, "mirror report").unwrap();
     carrick(&url, "mirror report orders --json").unwrap();

@@ -226,9 +226,9 @@ impl Catalog {
                 // Half of it may be there. What cannot be removed now goes before the next topic
                 // of that name.
                 if let Ok(retired) = self.data_dir.retire(&id) {
-                    remove(retired);
+                    self.remover.remove(retired.into_iter().collect());
                 }
-                Err(error.into())
+                Err(error)
             }
         }
     }
