@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - What is handed on is in order and without a gap that the source doesn't have: an answer to a request from offset
-//!   `f` is only handed on once everything below `f` has been.
+//!   `f` is only handed on once everything below `f` has been, or below its first batch, which may begin before `f`.
 //! - No batch is handed on twice, and none in part. Where batches of two stretches don't meet, the later ones are
 //!   dropped and fetched again.
 //! - What is held never keeps the first stretch from going on, however much it is ([`Stretches::is_blocked`]).
@@ -27,7 +27,7 @@ use crate::source::fetch::{FetchPosition, FetchedData};
 /// What was fetched before counts half once so many bytes have come.
 const RECENT_BYTES: u64 = 8 << 20;
 
-/// Asked for beside what a stretch is thought to hold: a share of it, and room for the batch at its end.
+/// Asked for beside what a stretch is thought to hold, as a share of it.
 const SPARE_SHARE: u64 = 64;
 
 /// A guess costs about a batch: a stretch should have more than so many.
@@ -147,7 +147,7 @@ impl Stretches {
         let goal = self.goal(index);
         let next = self.list[index].next.max(self.at.fetch_offset);
         let wanted = self.size_of(next, goal).min(bytes.into());
-        let spare = wanted / SPARE_SHARE + self.batch_bytes;
+        let spare = wanted / SPARE_SHARE;
         let up_to = self.offset_after(next, wanted).min(goal);
         let stretch = &mut self.list[index];
         stretch.asked_up_to = Some(up_to);
@@ -199,7 +199,10 @@ impl Stretches {
         self.learn(&answer.data.records, next - answer.position.fetch_offset);
         self.high_watermark = self.high_watermark.max(answer.data.high_watermark);
         self.log_start = self.log_start.max(answer.data.log_start_offset);
+        let first = base_offset(&answer.data.records).unwrap_or(next);
         let stretch = &mut self.list[index];
+        // The batch that holds the offset asked for belongs to this one, so that the one before it need not have it.
+        stretch.start = stretch.start.min(first);
         (stretch.next, stretch.epoch) = (next, epoch);
         stretch.held.push(answer);
         self.flow(hand_on);
@@ -242,7 +245,8 @@ impl Stretches {
     /// Hands an answer on, less what was handed on already; false if the two don't fit.
     fn pass(&mut self, mut answer: Answer, hand_on: &mut Vec<Answer>) -> bool {
         let at = self.at.fetch_offset;
-        if answer.position.fetch_offset > at {
+        let first = base_offset(&answer.data.records).unwrap_or(answer.position.fetch_offset);
+        if answer.position.fetch_offset.min(first) > at {
             return false;
         }
         let Some(skip) = known_bytes(&answer.data.records, at) else {
@@ -273,9 +277,19 @@ impl Stretches {
 
     /// It lacks something, and nothing is under way for it.
     fn is_waiting(&self, index: usize) -> bool {
-        let stretch = &self.list[index];
+        let (stretch, goal) = (&self.list[index], self.goal(index));
         let next = stretch.next.max(self.at.fetch_offset);
-        stretch.asked_up_to.is_none() && (index == 0 || next < self.goal(index))
+        if stretch.asked_up_to.is_some() {
+            return false;
+        }
+        let Some(following) = self.list.get(index + 1) else {
+            return index == 0 || next < goal;
+        };
+        // What lacks is mostly part of a batch, all of which the next stretch is about to bring.
+        let is_brought = following.asked_up_to.is_some()
+            && following.held.is_empty()
+            && self.size_of(next, goal) <= self.batch_bytes;
+        next < goal && !is_brought
     }
 
     /// Where the next one starts, or the source's end.
@@ -328,6 +342,12 @@ impl Stretches {
         let offsets = i64::try_from(offsets).unwrap_or(i64::MAX).max(1);
         Offset(from.0.saturating_add(offsets))
     }
+}
+
+/// Where the first batch begins.
+fn base_offset(records: &[u8]) -> Option<Offset> {
+    let first = Batches::new(records).next()?;
+    first.ok().map(|batch| batch.header.base_offset)
 }
 
 /// Bytes of the batches that end at or below `at`; `None` if a batch lies across it.
@@ -505,7 +525,7 @@ mod tests {
         assert!(asked.is_sorted_by(|a, b| a.1.fetch_offset < b.1.fetch_offset));
         let spare: u32 = asked.iter().map(|(_, at)| at.max_bytes).sum();
         let all: usize = log.iter().map(Bytes::len).sum();
-        assert!(f64::from(spare) < 1.15 * all as f64, "{spare} of {all}");
+        assert!(f64::from(spare) < 1.05 * all as f64, "{spare} of {all}");
     }
 
     #[test]

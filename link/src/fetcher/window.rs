@@ -22,7 +22,7 @@ const SHORT_ROUND_TRIP: Duration = Duration::from_millis(2);
 const GAIN: f64 = 2.0;
 
 /// Requests are not smaller than this, unless the link's own limit is.
-const REQUEST_MIN_BYTES: u32 = 1 << 20;
+const REQUEST_MIN_BYTES: u32 = 2 << 20;
 
 /// An answer with fewer bytes says nothing about the path.
 const SAMPLE_MIN_BYTES: u64 = 64 << 10;
