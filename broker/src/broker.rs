@@ -78,6 +78,8 @@ pub struct Broker {
     pub fetch_sessions: Sessions,
     /// Who creates topics on demand.
     pub on_demand: OnDemand,
+    /// Memory of answers that list or describe very much, while they are built and sent.
+    pub large_answers: Pool,
     /// Memory of fetches that wait for data.
     pub waiting_fetches: Pool,
     /// Client quotas, and what is used of them.
@@ -196,11 +198,9 @@ impl Broker {
         let broker = Arc::new(Broker {
             node_id: NodeId(config.node_id),
             addresses,
-            fetch_sessions: Sessions::new(
-                config.fetch_session_slots,
-                config.fetch_session_partitions,
-            ),
+            fetch_sessions: fetch_sessions(&config),
             on_demand: OnDemand::default(),
+            large_answers: large_answers(&config),
             waiting_fetches: Pool::new(config.queued_max_request_bytes / 4, UNCOUNTED_FETCH_BYTES),
             problems: opened.problems(),
             config,
@@ -418,6 +418,16 @@ fn open_to_others(addresses: &[SocketAddr]) -> impl Iterator<Item = &SocketAddr>
 fn rest_text(addresses: &[SocketAddr]) -> String {
     let urls = addresses.iter().map(|address| format!("http://{address}"));
     urls.collect::<Vec<_>>().join(", ")
+}
+
+fn fetch_sessions(config: &BrokerConfig) -> Sessions {
+    Sessions::new(config.fetch_session_slots, config.fetch_session_partitions)
+}
+
+/// As large as one answer at least: else that would have all, and others would wait for it.
+fn large_answers(config: &BrokerConfig) -> Pool {
+    let bytes = config.queued_max_request_bytes;
+    Pool::new(bytes.max(config.request_max_bytes), 0)
 }
 
 /// The cluster's id: Kafka's form of a random UUID, drawn once.

@@ -12,6 +12,9 @@ use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;
 
+/// Longest name of a topic.
+const TOPIC_NAME_MAX_CHARS: usize = 249;
+
 /// Why one item of a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -90,6 +93,14 @@ where
                 "The operation was cut off.",
             ))
         }
+    }
+}
+
+/// A name for a message that may stand in an answer many times: no topic has a longer one.
+pub(super) fn short(name: &str) -> &str {
+    match name.char_indices().nth(TOPIC_NAME_MAX_CHARS) {
+        Some((end, _)) => &name[..end],
+        None => name,
     }
 }
 

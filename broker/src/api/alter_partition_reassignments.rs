@@ -18,7 +18,7 @@ use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ApiKey,
 };
 
-use super::admin::{Refusal, outcome};
+use super::admin::{Refusal, outcome, short};
 use super::placement::check_replicas;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
@@ -29,11 +29,14 @@ pub struct AlterPartitionReassignments;
 impl Api for AlterPartitionReassignments {
     const KEY: ApiKey = ApiKey::AlterPartitionReassignments;
     const VERSIONS: RangeInclusive<i16> = 0..=1;
+    const LISTS: bool = true;
     type Request = AlterPartitionReassignmentsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let topics = request.topics.into_iter();
-        let topics = topics.map(|topic| reassigned(&ctx.broker, topic)).collect();
+        let topics = topics
+            .map(|topic| reassigned(ctx, version, topic))
+            .collect();
         let response = AlterPartitionReassignmentsResponse::default()
             .with_error_message(None)
             .with_responses(topics);
@@ -47,13 +50,17 @@ impl Api for AlterPartitionReassignments {
     }
 }
 
-fn reassigned(broker: &Broker, topic: ReassignableTopic) -> ReassignableTopicResponse {
+fn reassigned(ctx: &Context, version: i16, topic: ReassignableTopic) -> ReassignableTopicResponse {
     let partitions = topic.partitions.iter().map(|partition| {
-        let (code, message) = outcome(&reassign(broker, &topic.name, partition));
-        ReassignablePartitionResponse::default()
-            .with_partition_index(partition.partition_index)
-            .with_error_code(code)
-            .with_error_message(message)
+        let answer = |(code, message)| {
+            ReassignablePartitionResponse::default()
+                .with_partition_index(partition.partition_index)
+                .with_error_code(code)
+                .with_error_message(message)
+        };
+        let reassign = || answer(outcome(&reassign(&ctx.broker, &topic.name, partition)));
+        ctx.room
+            .item(version, reassign, |refusal| answer((refusal.code.0, None)))
     });
     let partitions = partitions.collect();
     ReassignableTopicResponse::default()
@@ -66,7 +73,7 @@ fn reassign(broker: &Broker, name: &str, asked: &ReassignablePartition) -> Resul
     let topic = broker
         .catalog
         .topic(name)
-        .ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
+        .ok_or_else(|| unknown(format!("Unable to find a topic named {}.", short(name))))?;
     let number = asked.partition_index;
     topic
         .partition(number)

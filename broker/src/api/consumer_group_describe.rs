@@ -30,6 +30,7 @@ pub struct ConsumerGroupDescribe;
 impl Api for ConsumerGroupDescribe {
     const KEY: ApiKey = ApiKey::ConsumerGroupDescribe;
     const VERSIONS: RangeInclusive<i16> = 0..=1;
+    const LISTS: bool = true;
     type Request = ConsumerGroupDescribeRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -39,15 +40,23 @@ impl Api for ConsumerGroupDescribe {
         let asked = request.group_ids.iter().filter(|name| seen.insert(*name));
         let described = asked.map(|name| {
             let group = group_id(name);
-            let found = match groups.offers_consumer_protocol() {
-                true => groups.describe_consumer(&group),
-                false => Err(GroupError::UnsupportedVersion),
+            let describe = || {
+                let found = match groups.offers_consumer_protocol() {
+                    true => groups.describe_consumer(&group),
+                    false => Err(GroupError::UnsupportedVersion),
+                };
+                let mut described = described(version, &group, found, &topics);
+                if request.include_authorized_operations && described.error_code == 0 {
+                    described.authorized_operations = ALL_GROUP_OPERATIONS;
+                }
+                described
             };
-            let mut described = described(version, &group, found, &topics);
-            if request.include_authorized_operations && described.error_code == 0 {
-                described.authorized_operations = ALL_GROUP_OPERATIONS;
-            }
-            described
+            ctx.room.item(version, describe, |refusal| {
+                DescribedGroup::default()
+                    .with_group_id(wire_group_id(&group))
+                    .with_error_code(refusal.code.0)
+                    .with_error_message(refusal.wire_message())
+            })
         });
         Reply::Now(ConsumerGroupDescribeResponse::default().with_groups(described.collect()))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
 
+use super::room::Room;
 use crate::Broker;
 use crate::quota::Hold;
 
@@ -42,9 +43,30 @@ pub struct Context {
     pub connection: Arc<Connection>,
     /// The client id of the request's header.
     pub client_id: Option<StrBytes>,
+    /// How large the answer may become, where it is listed or described.
+    pub room: Arc<Room>,
 }
 
 impl Context {
+    /// The context of a connection that has sent nothing yet.
+    pub fn new(broker: Arc<Broker>, connection: Arc<Connection>) -> Self {
+        let room = Arc::new(Room::new(broker.config.request_max_bytes));
+        Self {
+            broker,
+            connection,
+            client_id: None,
+            room,
+        }
+    }
+
+    /// The same with room for another answer.
+    pub(super) fn with_room(&self, max_bytes: usize) -> Self {
+        Self {
+            room: Arc::new(Room::new(max_bytes)),
+            ..self.clone()
+        }
+    }
+
     /// The client id, or the empty string (what Kafka shows for a client that sent none).
     pub fn client_id(&self) -> &str {
         self.client_id.as_deref().unwrap_or_default()

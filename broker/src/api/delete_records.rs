@@ -6,18 +6,22 @@
 //! is compacted only: POLICY_VIOLATION. An internal topic: INVALID_TOPIC_EXCEPTION.
 //!
 //! Segments wholly below the log start go; a batch that holds it is still served whole.
+//! A partition that is named twice is answered once, for the last offset.
 //! The timeout is not looked at: there are no followers to wait for.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::Offset;
-use kafka_protocol::messages::delete_records_request::DeleteRecordsTopic;
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
-use kafka_protocol::messages::{ApiKey, DeleteRecordsRequest, DeleteRecordsResponse};
+use kafka_protocol::messages::{ApiKey, DeleteRecordsRequest, DeleteRecordsResponse, TopicName};
 
 use super::admin::{Refusal, blocking};
 use super::{Api, Context, Reply, ResponseOf};
@@ -41,12 +45,29 @@ impl Api for DeleteRecords {
         let broker = Arc::clone(&ctx.broker);
         Reply::Later(Box::pin(async move {
             let mut response = DeleteRecordsResponse::default();
-            for topic in request.topics {
+            for topic in once_each(request.topics) {
                 response.topics.push(delete_of_topic(&broker, topic).await);
             }
             response
         }))
     }
+}
+
+/// Each topic and each partition once: of a partition that is named twice, the last offset counts, as
+/// in Kafka.
+fn once_each(topics: Vec<DeleteRecordsTopic>) -> Vec<DeleteRecordsTopic> {
+    let mut by_topic: BTreeMap<TopicName, BTreeMap<i32, DeleteRecordsPartition>> = BTreeMap::new();
+    for topic in topics {
+        let partitions = topic.partitions.into_iter();
+        let by_number = partitions.map(|partition| (partition.partition_index, partition));
+        by_topic.entry(topic.name).or_default().extend(by_number);
+    }
+    let topics = by_topic.into_iter().map(|(name, partitions)| {
+        DeleteRecordsTopic::default()
+            .with_name(name)
+            .with_partitions(partitions.into_values().collect())
+    });
+    topics.collect()
 }
 
 async fn delete_of_topic(

@@ -13,7 +13,6 @@ use kafka_protocol::messages::{ApiKey, DescribeClientQuotasRequest, DescribeClie
 use super::admin::Refusal;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
 use crate::quota::{Entity, Match, PartKind};
 
 /// DescribeClientQuotas.
@@ -26,11 +25,12 @@ const ANY: i8 = 2;
 impl Api for DescribeClientQuotas {
     const KEY: ApiKey = ApiKey::DescribeClientQuotas;
     const VERSIONS: RangeInclusive<i16> = 0..=1;
+    const LISTS: bool = true;
     type Request = DescribeClientQuotasRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let response = DescribeClientQuotasResponse::default();
-        Reply::Now(match described(&ctx.broker, &request) {
+        Reply::Now(match described(ctx, version, &request) {
             Ok(entries) => response.with_entries(Some(entries)),
             Err(refusal) => response
                 .with_error_code(refusal.code.0)
@@ -41,21 +41,23 @@ impl Api for DescribeClientQuotas {
 }
 
 fn described(
-    broker: &Broker,
+    ctx: &Context,
+    version: i16,
     request: &DescribeClientQuotasRequest,
 ) -> Result<Vec<EntryData>, Refusal> {
     let filter = request.components.iter().map(component);
     let filter = filter.collect::<Result<Vec<_>, _>>()?;
-    let found = broker.quotas.describe(&filter, request.strict)?;
+    let found = ctx.broker.quotas.describe(&filter, request.strict)?;
     let entries = found.into_iter().map(|(entity, values)| {
         let values = values
             .iter()
             .map(|(key, value)| ValueData::default().with_key(text(key)).with_value(*value));
-        EntryData::default()
+        let entry = EntryData::default()
             .with_entity(parts(&entity))
-            .with_values(values.collect())
+            .with_values(values.collect());
+        ctx.room.take_item(version, &entry).map(|()| entry)
     });
-    Ok(entries.collect())
+    entries.collect()
 }
 
 fn component(component: &ComponentData) -> Result<(PartKind, Match), Refusal> {

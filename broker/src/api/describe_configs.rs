@@ -38,35 +38,48 @@ pub struct DescribeConfigs;
 impl Api for DescribeConfigs {
     const KEY: ApiKey = ApiKey::DescribeConfigs;
     const VERSIONS: RangeInclusive<i16> = 1..=4;
+    const LISTS: bool = true;
     type Request = DescribeConfigsRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
         let resources = request.resources.iter();
         let doubles = repeated(resources.map(|r| (r.resource_type, r.resource_name.clone())));
-        let results = request.resources.into_iter().map(|resource| {
-            let described = check_once(&doubles, resource.resource_type, &resource.resource_name)
-                .and_then(|()| described(&ctx.broker, &resource));
-            let (code, message) = outcome(&described);
-            let asked_for = |config: &Described| match &resource.configuration_keys {
-                Some(keys) if !keys.is_empty() => {
-                    keys.iter().any(|key| key.as_str() == config.def.name)
-                }
-                _ => true,
+        let results = request.resources.iter().map(|resource| {
+            let show = || {
+                let described =
+                    check_once(&doubles, resource.resource_type, &resource.resource_name)
+                        .and_then(|()| described(&ctx.broker, resource));
+                result(resource, described, synonyms, documentation)
             };
-            let configs = described.unwrap_or_default().into_iter().filter(asked_for);
-            let configs = configs
-                .map(|config| shown(&config, synonyms, documentation))
-                .collect();
-            DescribeConfigsResult::default()
-                .with_error_code(code)
-                .with_error_message(message)
-                .with_configs(configs)
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name)
+            let refused = |refusal| result(resource, Err(refusal), synonyms, documentation);
+            ctx.room.item(version, show, refused)
         });
         Reply::Now(DescribeConfigsResponse::default().with_results(results.collect()))
     }
+}
+
+fn result(
+    resource: &DescribeConfigsResource,
+    described: Result<Vec<Described>, Refusal>,
+    synonyms: bool,
+    documentation: bool,
+) -> DescribeConfigsResult {
+    let (code, message) = outcome(&described);
+    let asked_for = |config: &Described| match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key.as_str() == config.def.name),
+        _ => true,
+    };
+    let configs = described.unwrap_or_default().into_iter().filter(asked_for);
+    let configs = configs
+        .map(|config| shown(&config, synonyms, documentation))
+        .collect();
+    DescribeConfigsResult::default()
+        .with_error_code(code)
+        .with_error_message(message)
+        .with_configs(configs)
+        .with_resource_type(resource.resource_type)
+        .with_resource_name(resource.resource_name.clone())
 }
 
 fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Described>, Refusal> {

@@ -14,6 +14,7 @@ use carrick_protocol::ids::GroupId;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{ApiKey, DescribeGroupsRequest, DescribeGroupsResponse};
 
+use super::admin::Refusal;
 use super::error::group_code;
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
@@ -30,20 +31,26 @@ pub(super) const ALL_GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 
 impl Api for DescribeGroups {
     const KEY: ApiKey = ApiKey::DescribeGroups;
     const VERSIONS: RangeInclusive<i16> = 0..=6;
+    const LISTS: bool = true;
     type Request = DescribeGroupsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let with_operations = version >= 3 && request.include_authorized_operations;
         let describe = |name| {
             let group = group_id(name);
-            let mut described = match ctx.broker.groups.describe(&group) {
-                Ok(found) => found_group(&group, found),
-                Err(error) => missing_group(version, &group, error),
+            let describe = || {
+                let mut described = match ctx.broker.groups.describe(&group) {
+                    Ok(found) => found_group(&group, found),
+                    Err(error) => missing_group(version, &group, error),
+                };
+                if with_operations && described.error_code == 0 {
+                    described.authorized_operations = ALL_GROUP_OPERATIONS;
+                }
+                described
             };
-            if with_operations && described.error_code == 0 {
-                described.authorized_operations = ALL_GROUP_OPERATIONS;
-            }
-            described
+            ctx.room.item(version, describe, |refusal| {
+                refused(version, &group, &refusal)
+            })
         };
         let mut seen = HashSet::new();
         let asked = request.groups.iter().filter(|name| seen.insert(*name));
@@ -59,6 +66,16 @@ fn found_group(group: &GroupId, found: coordinator::DescribedGroup) -> Described
         .with_protocol_type(text(&found.protocol_type))
         .with_protocol_data(text(&found.protocol))
         .with_members(found.members.into_iter().map(member).collect())
+}
+
+fn refused(version: i16, group: &GroupId, refusal: &Refusal) -> DescribedGroup {
+    let described = DescribedGroup::default()
+        .with_group_id(wire_group_id(group))
+        .with_error_code(refusal.code.0);
+    match version {
+        6.. => described.with_error_message(refusal.wire_message()),
+        _ => described,
+    }
 }
 
 fn missing_group(version: i16, group: &GroupId, error: GroupError) -> DescribedGroup {

@@ -7,6 +7,7 @@
 //! - The offset lag is 0: there is no other replica to lag behind, and no future one.
 //! - v3: an error code for the whole. v4 (KIP-827): size of the file system, and what is free.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
-use kafka_protocol::messages::{ApiKey, DescribeLogDirsRequest, DescribeLogDirsResponse};
+use kafka_protocol::messages::{
+    ApiKey, DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName,
+};
 
 use super::admin::{Refusal, blocking};
 use super::groups::text;
@@ -31,12 +34,13 @@ pub struct DescribeLogDirs;
 impl Api for DescribeLogDirs {
     const KEY: ApiKey = ApiKey::DescribeLogDirs;
     const VERSIONS: RangeInclusive<i16> = 1..=4;
+    const LISTS: bool = true;
     type Request = DescribeLogDirsRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
-            let dir = described(&broker, request.topics).await;
+            let dir = described(&ctx, version, request.topics).await;
             DescribeLogDirsResponse::default().with_results(vec![dir])
         }))
     }
@@ -49,9 +53,11 @@ pub(super) fn folder(broker: &Broker) -> PathBuf {
 }
 
 async fn described(
-    broker: &Arc<Broker>,
+    ctx: &Context,
+    version: i16,
     asked: Option<Vec<DescribableLogDirTopic>>,
 ) -> DescribeLogDirsResult {
+    let broker = &ctx.broker;
     let name = text(&folder(broker).to_string_lossy());
     let result = DescribeLogDirsResult::default().with_log_dir(name);
     let data_dir = Arc::clone(&broker.data_dir);
@@ -69,42 +75,59 @@ async fn described(
             return result.with_error_code(refusal.code.0);
         }
     };
+    let topics = match topics(ctx, version, asked) {
+        Ok(topics) => topics,
+        Err(refusal) => return result.with_error_code(refusal.code.0),
+    };
     result
-        .with_topics(topics(broker, asked))
+        .with_topics(topics)
         .with_total_bytes(i64::try_from(space.total_bytes).unwrap_or(i64::MAX))
         .with_usable_bytes(i64::try_from(space.free_bytes).unwrap_or(i64::MAX))
 }
 
+/// All topics, or those that are asked for, each partition once.
 fn topics(
-    broker: &Broker,
+    ctx: &Context,
+    version: i16,
     asked: Option<Vec<DescribableLogDirTopic>>,
-) -> Vec<DescribeLogDirsTopic> {
-    let Some(asked) = asked else {
-        let all = broker.catalog.list();
-        let sizes = |topic: &Arc<Topic>| {
-            shown(
-                topic,
-                topic
-                    .partitions()
-                    .iter()
-                    .filter_map(|partition| size(partition))
-                    .collect(),
-            )
-        };
-        return all.iter().map(sizes).collect();
-    };
-    let found = asked.into_iter().filter_map(|asked| {
-        let topic = broker.catalog.topic(&asked.topic)?;
-        let partitions = asked
-            .partitions
-            .into_iter()
-            .filter_map(|number| topic.partition(number));
+) -> Result<Vec<DescribeLogDirsTopic>, Refusal> {
+    let catalog = &ctx.broker.catalog;
+    let mut shown_topics = Vec::new();
+    let mut show = |topic: &Topic, partitions: &mut dyn Iterator<Item = Arc<Partition>>| {
         let sizes: Vec<_> = partitions
             .filter_map(|partition| size(&partition))
             .collect();
-        (!sizes.is_empty()).then(|| shown(&topic, sizes))
-    });
-    found.collect()
+        let topic = shown(topic, sizes);
+        ctx.room.take_item(version, &topic)?;
+        shown_topics.push(topic);
+        Ok::<(), Refusal>(())
+    };
+    let Some(asked) = asked else {
+        for topic in catalog.list() {
+            show(&topic, &mut topic.partitions().iter().cloned())?;
+        }
+        return Ok(shown_topics);
+    };
+    let mut by_topic: BTreeMap<TopicName, BTreeSet<i32>> = BTreeMap::new();
+    for topic in asked {
+        by_topic
+            .entry(topic.topic)
+            .or_default()
+            .extend(topic.partitions);
+    }
+    for (name, numbers) in by_topic {
+        let Some(topic) = catalog.topic(&name) else {
+            continue;
+        };
+        show(
+            &topic,
+            &mut numbers
+                .into_iter()
+                .filter_map(|number| topic.partition(number)),
+        )?;
+    }
+    shown_topics.retain(|topic| !topic.partitions.is_empty());
+    Ok(shown_topics)
 }
 
 fn shown(topic: &Topic, partitions: Vec<DescribeLogDirsPartition>) -> DescribeLogDirsTopic {

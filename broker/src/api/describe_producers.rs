@@ -31,21 +31,18 @@ const NO_OFFSET: i64 = -1;
 impl Api for DescribeProducers {
     const KEY: ApiKey = ApiKey::DescribeProducers;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const LISTS: bool = true;
     type Request = DescribeProducersRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let mut answered = BTreeSet::new();
         let topics = request.topics.into_iter().map(|topic| {
             let numbers = topic.partition_indexes.iter().copied();
             let first = |number: &i32| answered.insert((topic.name.clone(), *number));
             let partitions = numbers.filter(first).map(|number| {
-                let producers = producers(&ctx.broker, &topic.name, number);
-                let (code, message) = outcome(&producers);
-                PartitionResponse::default()
-                    .with_partition_index(number)
-                    .with_error_code(code)
-                    .with_error_message(message)
-                    .with_active_producers(producers.unwrap_or_default())
+                let show = || shown_of(number, producers(&ctx.broker, &topic.name, number));
+                let refused = |refusal| shown_of(number, Err(refusal));
+                ctx.room.item(version, show, refused)
             });
             let partitions = partitions.collect();
             TopicResponse::default()
@@ -54,6 +51,15 @@ impl Api for DescribeProducers {
         });
         Reply::Now(DescribeProducersResponse::default().with_topics(topics.collect()))
     }
+}
+
+fn shown_of(number: i32, producers: Result<Vec<ProducerState>, Refusal>) -> PartitionResponse {
+    let (code, message) = outcome(&producers);
+    PartitionResponse::default()
+        .with_partition_index(number)
+        .with_error_code(code)
+        .with_error_message(message)
+        .with_active_producers(producers.unwrap_or_default())
 }
 
 fn producers(broker: &Broker, topic: &str, partition: i32) -> Result<Vec<ProducerState>, Refusal> {

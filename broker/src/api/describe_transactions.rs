@@ -1,12 +1,13 @@
 //! DescribeTransactions (key 65), version 0 (KIP-664).
 //!
 //! Where transactional ids stand, and which partitions are in their transactions. One that is not
-//! known is TRANSACTIONAL_ID_NOT_FOUND. Groups whose offsets are in a transaction are not shown:
+//! known is TRANSACTIONAL_ID_NOT_FOUND. One that is asked for twice is answered once. Groups whose offsets are in a transaction are not shown:
 //! Kafka shows them as partitions of `__consumer_offsets`, which there is none of here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
+use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::describe_transactions_response::{TopicData, TransactionState};
 use kafka_protocol::messages::{
     ApiKey, DescribeTransactionsRequest, DescribeTransactionsResponse, ProducerId, TransactionalId,
@@ -23,17 +24,24 @@ pub struct DescribeTransactions;
 impl Api for DescribeTransactions {
     const KEY: ApiKey = ApiKey::DescribeTransactions;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const LISTS: bool = true;
     type Request = DescribeTransactionsRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let states = request.transactional_ids.into_iter().map(|id| {
-            let described = ctx.broker.transactions.describe(&id);
-            match described {
-                Ok(metadata) => described_as(id, &metadata),
-                Err(error) => TransactionState::default()
-                    .with_transactional_id(id)
-                    .with_error_code(txn_code(error).0),
-            }
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let mut seen = HashSet::new();
+        let ids = request.transactional_ids.iter();
+        let states = ids.filter(|id| seen.insert(*id)).map(|id| {
+            let failed = |code: ErrorCode| {
+                TransactionState::default()
+                    .with_transactional_id(id.clone())
+                    .with_error_code(code.0)
+            };
+            let describe = || match ctx.broker.transactions.describe(id) {
+                Ok(metadata) => described_as(id.clone(), &metadata),
+                Err(error) => failed(txn_code(error)),
+            };
+            ctx.room
+                .item(version, describe, |refusal| failed(refusal.code))
         });
         let response = DescribeTransactionsResponse::default();
         Reply::Now(response.with_transaction_states(states.collect()))

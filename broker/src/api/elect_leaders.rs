@@ -14,7 +14,7 @@ use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use kafka_protocol::messages::{ApiKey, ElectLeadersRequest, ElectLeadersResponse};
 
-use super::admin::Refusal;
+use super::admin::{Refusal, short};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
@@ -32,6 +32,7 @@ enum Election {
 impl Api for ElectLeaders {
     const KEY: ApiKey = ApiKey::ElectLeaders;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
+    const LISTS: bool = true;
     type Request = ElectLeadersRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -43,10 +44,10 @@ impl Api for ElectLeaders {
             _ => return Reply::Now(response.with_error_code(ErrorCode::INVALID_REQUEST.0)),
         };
         let results = match request.topic_partitions {
-            None => all(&ctx.broker, election),
+            None => all(ctx, version, election),
             Some(asked) => asked
                 .into_iter()
-                .map(|topic| one(&ctx.broker, election, topic))
+                .map(|topic| one(ctx, version, election, topic))
                 .collect(),
         };
         Reply::Now(response.with_replica_election_results(results))
@@ -54,13 +55,13 @@ impl Api for ElectLeaders {
 }
 
 /// Of all partitions, those that have no leader.
-fn all(broker: &Broker, election: Election) -> Vec<ReplicaElectionResult> {
-    let offline = broker.catalog.offline();
+fn all(ctx: &Context, version: i16, election: Election) -> Vec<ReplicaElectionResult> {
+    let offline = ctx.broker.catalog.offline();
     let topics: BTreeSet<_> = offline.iter().map(|id| &id.topic).collect();
     let results = topics.into_iter().map(|topic| {
         let partitions = offline.iter().filter(|id| id.topic == *topic);
         let refusal = unavailable(election);
-        let results = partitions.map(|id| result(id.partition, &refusal));
+        let results = partitions.map(|id| result(ctx, version, id.partition, || refusal.clone()));
         ReplicaElectionResult::default()
             .with_topic(text(topic).into())
             .with_partition_result(results.collect())
@@ -68,11 +69,16 @@ fn all(broker: &Broker, election: Election) -> Vec<ReplicaElectionResult> {
     results.collect()
 }
 
-fn one(broker: &Broker, election: Election, asked: TopicPartitions) -> ReplicaElectionResult {
+fn one(
+    ctx: &Context,
+    version: i16,
+    election: Election,
+    asked: TopicPartitions,
+) -> ReplicaElectionResult {
     let partitions: BTreeSet<_> = asked.partitions.into_iter().collect();
     let results = partitions.into_iter().map(|number| {
-        let refusal = elect(broker, election, &asked.topic, number);
-        result(number, &refusal)
+        let refusal = || elect(&ctx.broker, election, &asked.topic, number);
+        result(ctx, version, number, refusal)
     });
     let results = results.collect();
     ReplicaElectionResult::default()
@@ -84,7 +90,7 @@ fn one(broker: &Broker, election: Election, asked: TopicPartitions) -> ReplicaEl
 fn elect(broker: &Broker, election: Election, name: &str, number: i32) -> Refusal {
     let unknown = |what| Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, what);
     let Some(topic) = broker.catalog.topic(name) else {
-        return unknown(format!("No such topic as {name}"));
+        return unknown(format!("No such topic as {}", short(name)));
     };
     match topic.partition(number) {
         None => unknown(format!("No such partition as {name}-{number}")),
@@ -109,9 +115,21 @@ fn unavailable(election: Election) -> Refusal {
     }
 }
 
-fn result(number: i32, refusal: &Refusal) -> PartitionResult {
-    PartitionResult::default()
-        .with_partition_id(number)
-        .with_error_code(refusal.code.0)
-        .with_error_message(refusal.wire_message())
+fn result(
+    ctx: &Context,
+    version: i16,
+    number: i32,
+    refusal: impl FnOnce() -> Refusal,
+) -> PartitionResult {
+    let refused = |refusal: Refusal| {
+        PartitionResult::default()
+            .with_partition_id(number)
+            .with_error_code(refusal.code.0)
+            .with_error_message(refusal.wire_message())
+    };
+    ctx.room.item(
+        version,
+        || refused(refusal()),
+        |no_room| refused(no_room).with_error_message(None),
+    )
 }

@@ -30,6 +30,7 @@ const ALL: [Resource; 5] = [
 impl Api for ListConfigResources {
     const KEY: ApiKey = ApiKey::ListConfigResources;
     const VERSIONS: RangeInclusive<i16> = 0..=1;
+    const LISTS: bool = true;
     type Request = ListConfigResourcesRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -50,15 +51,20 @@ impl Api for ListConfigResources {
             0 => *resource == Resource::ClientMetrics,
             _ => asked.is_empty() || asked.contains(resource),
         });
-        let resources = wanted.flat_map(|resource| {
-            let names = names(&ctx.broker, resource).into_iter();
-            names.map(move |name| {
-                ConfigResource::default()
-                    .with_resource_name(text(&name))
-                    .with_resource_type(resource.code())
-            })
-        });
-        Reply::Now(response.with_config_resources(resources.collect()))
+        let mut resources = Vec::new();
+        for resource in wanted {
+            for name in names(&ctx.broker, resource) {
+                let mut listed = ConfigResource::default().with_resource_name(text(&name));
+                if version >= 1 {
+                    listed.resource_type = resource.code();
+                }
+                if let Err(refusal) = ctx.room.take_item(version, &listed) {
+                    return Reply::Now(response.with_error_code(refusal.code.0));
+                }
+                resources.push(listed);
+            }
+        }
+        Reply::Now(response.with_config_resources(resources))
     }
 }
 

@@ -20,16 +20,25 @@ pub struct ListGroups;
 impl Api for ListGroups {
     const KEY: ApiKey = ApiKey::ListGroups;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const LISTS: bool = true;
     type Request = ListGroupsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let states = Filter::new(&request.states_filter);
         let types = Filter::new(&request.types_filter);
-        let groups = ctx.broker.groups.list().into_iter();
-        let wanted =
-            groups.filter(|group| states.passes(group.state) && types.passes(group.group_type));
-        let listed = wanted.map(|group| listed(version, &group));
-        Reply::Now(ListGroupsResponse::default().with_groups(listed.collect()))
+        let mut response = ListGroupsResponse::default();
+        for group in ctx.broker.groups.list() {
+            if !states.passes(group.state) || !types.passes(group.group_type) {
+                continue;
+            }
+            let group = listed(version, &group);
+            if let Err(refusal) = ctx.room.take_item(version, &group) {
+                let failed = ListGroupsResponse::default();
+                return Reply::Now(failed.with_error_code(refusal.code.0));
+            }
+            response.groups.push(group);
+        }
+        Reply::Now(response)
     }
 }
 

@@ -18,8 +18,10 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use super::admin::Refusal;
 use super::error::txn_code;
 use super::groups::text;
+use super::room::Room;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
 use crate::heavy::{Busy, TimeBudget};
@@ -36,9 +38,10 @@ const UNSEEN_STATES: [&str; 2] = ["Dead", "PrepareEpochFence"];
 impl Api for ListTransactions {
     const KEY: ApiKey = ApiKey::ListTransactions;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
+    const LISTS: bool = true;
     type Request = ListTransactionsRequest;
 
-    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+    fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let (states, unknown) = states(&request.state_filters);
         let filter = ListFilter {
             producer_ids: request.producer_id_filters.iter().map(|id| id.0).collect(),
@@ -49,13 +52,15 @@ impl Api for ListTransactions {
         let pattern = request.transactional_id_pattern;
         let broker = Arc::clone(&ctx.broker);
         let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()) else {
-            return Reply::Now(answer(broker.transactions.list(&filter), unknown));
+            let listed = broker.transactions.list(&filter);
+            return Reply::Now(answer(&ctx.room, version, listed, unknown));
         };
         let heavy = broker.heavy.clone();
+        let room = Arc::clone(&ctx.room);
         Reply::Later(Box::pin(async move {
             let work = move |budget| matching(&broker, filter, &pattern, budget);
             match heavy.run(work).await {
-                Ok(Ok(listed)) => answer(listed, unknown),
+                Ok(Ok(listed)) => answer(&room, version, listed, unknown),
                 Ok(Err(NotMatched)) => failed(ErrorCode::INVALID_REGULAR_EXPRESSION),
                 Err(Busy) => failed(ErrorCode::COORDINATOR_NOT_AVAILABLE),
             }
@@ -83,14 +88,24 @@ fn matching(
 }
 
 fn answer(
+    room: &Room,
+    version: i16,
     listed: Result<Vec<Listed>, TxnError>,
     unknown: Vec<StrBytes>,
 ) -> ListTransactionsResponse {
-    match listed {
-        Ok(listed) => ListTransactionsResponse::default()
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(error) => return failed(txn_code(error)),
+    };
+    let rows = listed.iter().map(row).map(|row| {
+        let taken = room.take_item(version, &row);
+        taken.map(|()| row)
+    });
+    match rows.collect() {
+        Ok(rows) => ListTransactionsResponse::default()
             .with_unknown_state_filters(unknown)
-            .with_transaction_states(listed.iter().map(row).collect()),
-        Err(error) => failed(txn_code(error)),
+            .with_transaction_states(rows),
+        Err(Refusal { code, .. }) => failed(code),
     }
 }
 

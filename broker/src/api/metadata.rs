@@ -28,6 +28,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{self, ApiKey, BrokerId, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::room::Room;
 use super::{Api, Context, Reply, ResponseOf, on_demand};
 use crate::Broker;
 use crate::topic::Topic;
@@ -37,6 +38,9 @@ pub const NO_OPERATIONS: i32 = i32::MIN;
 
 /// Topics that one request creates, at most. The others are unknown until they are asked for again.
 const CREATED_MAX: usize = 100;
+
+/// Most bytes that a topic, and each of its partitions, take in an answer.
+const PARTITION_BYTES: usize = 48;
 
 /// Who leads an offline partition.
 pub const NO_LEADER: BrokerId = BrokerId(-1);
@@ -56,6 +60,7 @@ pub struct Metadata;
 impl Api for Metadata {
     const KEY: ApiKey = ApiKey::Metadata;
     const VERSIONS: RangeInclusive<i16> = 0..=13;
+    const LISTS: bool = true;
     type Request = MetadataRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -104,6 +109,7 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
     let broker = &ctx.broker;
     let show = Show {
         broker,
+        room: &ctx.room,
         version,
         operations: operations(
             request.include_topic_authorized_operations,
@@ -114,15 +120,14 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
     let topics = match &request.topics {
         Some(topics) if version > 0 || !topics.is_empty() => topics
             .iter()
-            .filter(|asked| seen.insert((&asked.name, asked.topic_id)))
+            // Where there is an id, any name may stand beside it.
+            .filter(|asked| seen.insert((name(asked), asked.topic_id)))
             .map(|asked| show.asked(asked))
             .collect(),
-        _ => broker
-            .catalog
-            .list()
-            .iter()
-            .map(|topic| show.topic(topic))
-            .collect(),
+        _ => {
+            let topics = broker.catalog.list();
+            topics.iter().map(|topic| show.topic(topic)).collect()
+        }
     };
     let mut response = MetadataResponse::default()
         .with_brokers(vec![this_broker(ctx, version)])
@@ -159,6 +164,7 @@ fn this_broker(ctx: &Context, version: i16) -> MetadataResponseBroker {
 /// How topics are shown in this version.
 struct Show<'a> {
     broker: &'a Broker,
+    room: &'a Room,
     version: i16,
     operations: i32,
 }
@@ -199,6 +205,16 @@ impl Show<'_> {
 
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
         let partitions = topic.partitions();
+        let bytes = topic.name().len() + (1 + partitions.len()) * PARTITION_BYTES;
+        if let Err(refusal) = self.room.take(bytes) {
+            let asked = MetadataRequestTopic::default()
+                .with_name(Some(StrBytes::from_string(topic.name().to_string()).into()));
+            let mut refused = self.error(&asked, refusal.code);
+            if self.version >= 10 {
+                refused.topic_id = topic.id().0;
+            }
+            return refused;
+        }
         let partitions = partitions
             .iter()
             .map(|p| self.partition(p.id().partition, p))

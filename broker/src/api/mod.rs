@@ -61,6 +61,7 @@ pub mod offset_for_leader_epoch;
 pub mod on_demand;
 mod placement;
 pub mod produce;
+pub mod room;
 pub mod sync_group;
 pub mod throttle;
 mod transactions;

@@ -1,7 +1,8 @@
 //! OffsetFetch (key 9), versions 1–10.
 //!
 //! Committed offsets of one group (up to v7) or several (v8, KIP-709). Where there is none, and of
-//! groups that don't exist, the answer is offset −1 without an error.
+//! groups that don't exist, the answer is offset −1 without an error. What is asked for twice is told
+//! once: a short request must not get an answer without bounds.
 //!
 //! - v2: null topics ask for all; an error of the group as a whole. v5: leader epochs.
 //! - v7 (KIP-447): `require_stable`: UNSTABLE_OFFSET_COMMIT where an open transaction is about to
@@ -20,45 +21,49 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
-use kafka_protocol::messages::{ApiKey, OffsetFetchRequest, OffsetFetchResponse, TopicName};
+use kafka_protocol::messages::{self, ApiKey, OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use uuid::Uuid;
 
 use super::error::group_code;
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::group::GroupError;
 use crate::group::ids::MemberId;
 use crate::group::offsets::FetchedOffset;
-use crate::group::{Coordinator, GroupError};
 
 /// OffsetFetch.
 pub struct OffsetFetch;
 
+/// Partitions whose offsets are looked up at once: those of a usual request, so that what was
+/// committed together is told together.
+const BATCH_PARTITIONS: usize = 1_000;
+
 impl Api for OffsetFetch {
     const KEY: ApiKey = ApiKey::OffsetFetch;
     const VERSIONS: RangeInclusive<i16> = 1..=10;
+    const LISTS: bool = true;
     type Request = OffsetFetchRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let (groups, stable) = (&ctx.broker.groups, request.require_stable);
+        let fetching = Fetching {
+            ctx,
+            version,
+            stable: request.require_stable,
+        };
+        let mut told = Told::default();
         if version >= 8 {
-            // All offsets of a group are told once, however often they are asked for.
-            let mut told = HashSet::new();
-            let asked = request
-                .groups
-                .into_iter()
-                .filter(|asked| asked.topics.is_some() || told.insert(asked.group_id.clone()));
-            let fetched = asked.map(|asked| {
+            let groups = request.groups.into_iter();
+            let fetched = groups.filter_map(|asked| {
+                let topics = told.first_asked(&asked.group_id, asked.topics)?;
                 let group = group_id(&asked.group_id);
-                let member = asked
-                    .member_id
-                    .as_ref()
-                    .map(|id| MemberId::from(id.as_str()));
+                let member = asked.member_id.as_ref();
+                let member = member.map(|id| MemberId::from(id.as_str()));
                 // Before version 9 nobody says who asks: no member and epoch −1.
-                let allowed = groups.fence_fetch(&group, member.as_ref(), asked.member_epoch);
-                match version {
-                    10.. => by_id(ctx, &group, asked.topics, stable, allowed),
-                    _ => fetch(groups, &group, asked.topics, stable, allowed),
-                }
+                let (member, epoch) = (member.as_ref(), asked.member_epoch);
+                Some(match version {
+                    10.. => fetching.by_id(&group, topics, member, epoch),
+                    _ => fetching.group(&group, topics, member, epoch),
+                })
             });
             let response = OffsetFetchResponse::default().with_groups(fetched.collect());
             return Reply::Now(response);
@@ -71,128 +76,201 @@ impl Api for OffsetFetch {
             });
             topics.collect()
         });
+        let asked = told.first_asked(&request.group_id, asked);
+        let asked = asked.unwrap_or_else(|| Some(Vec::new()));
         let group = group_id(&request.group_id);
-        let allowed = groups.fence_fetch(&group, None, -1);
-        Reply::Now(single(fetch(groups, &group, asked, stable, allowed)))
+        Reply::Now(single(fetching.group(&group, asked, None, -1)))
     }
 }
 
-fn fetch(
-    groups: &Coordinator,
-    group: &GroupId,
-    asked: Option<Vec<OffsetFetchRequestTopics>>,
-    stable: bool,
-    allowed: Result<(), GroupError>,
-) -> OffsetFetchResponseGroup {
-    let response = OffsetFetchResponseGroup::default().with_group_id(wire_group_id(group));
-    let topics = allowed.and_then(|()| match &asked {
-        Some(asked) => fetch_some(groups, group, asked, stable),
-        None => fetch_all(groups, group, stable),
-    });
-    match topics {
-        Ok(topics) => response.with_topics(topics),
-        Err(error) => {
-            let code = group_code(error);
-            let topics = asked.iter().flatten().map(|topic| {
-                let failed =
-                    |at: &i32| partition(*at, FetchedOffset::Nothing).with_error_code(code.0);
-                OffsetFetchResponseTopics::default()
-                    .with_name(topic.name.clone())
-                    .with_partitions(topic.partition_indexes.iter().map(failed).collect())
-            });
-            response
-                .with_error_code(code.0)
-                .with_topics(topics.collect())
-        }
-    }
+/// Topics and partitions that are asked for; `None`: all.
+type Asked = Option<Vec<OffsetFetchRequestTopics>>;
+
+/// What of a request was asked for already: it is told once.
+#[derive(Default)]
+struct Told {
+    all: HashSet<messages::GroupId>,
+    /// By group, name, id (one of both) and number.
+    some: HashSet<(messages::GroupId, TopicName, Uuid, i32)>,
 }
 
-/// The same with topics by id, in question and answer.
-fn by_id(
-    ctx: &Context,
-    group: &GroupId,
-    asked: Option<Vec<OffsetFetchRequestTopics>>,
-    stable: bool,
-    allowed: Result<(), GroupError>,
-) -> OffsetFetchResponseGroup {
-    let (groups, catalog) = (&ctx.broker.groups, &ctx.broker.catalog);
-    let Some(asked) = asked else {
-        let mut fetched = fetch(groups, group, None, stable, allowed);
-        // A topic that is deleted meanwhile has no id to be named with.
-        fetched.topics.retain_mut(|topic| {
-            let found = catalog.topic(std::mem::take(&mut topic.name).as_str());
-            topic.topic_id = found.as_ref().map_or(Uuid::nil(), |found| found.id().0);
-            found.is_some()
+impl Told {
+    /// What is asked for the first time; nothing, if all of it was asked for before.
+    fn first_asked(&mut self, group: &messages::GroupId, asked: Asked) -> Option<Asked> {
+        let Some(mut topics) = asked else {
+            return self.all.insert(group.clone()).then_some(None);
+        };
+        let asked_for_none = topics.is_empty();
+        topics.retain_mut(|topic| {
+            let asked_for_none = topic.partition_indexes.is_empty();
+            let (name, id) = (&topic.name, topic.topic_id);
+            let is_first = |at: &i32| self.some.insert((group.clone(), name.clone(), id, *at));
+            topic.partition_indexes.retain(is_first);
+            asked_for_none || !topic.partition_indexes.is_empty()
         });
-        return fetched;
-    };
-    let (mut found, mut ids, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-    for topic in asked {
-        match catalog.by_id(TopicId(topic.topic_id)) {
-            Some(there) => {
-                ids.push(topic.topic_id);
-                found.push(topic.with_name(TopicName(text(there.name().as_str()))));
+        (asked_for_none || !topics.is_empty()).then_some(Some(topics))
+    }
+}
+
+/// One request under way.
+struct Fetching<'a> {
+    ctx: &'a Context,
+    version: i16,
+    stable: bool,
+}
+
+impl Fetching<'_> {
+    fn group(
+        &self,
+        group: &GroupId,
+        asked: Asked,
+        member: Option<&MemberId>,
+        epoch: i32,
+    ) -> OffsetFetchResponseGroup {
+        let response = OffsetFetchResponseGroup::default().with_group_id(wire_group_id(group));
+        let allowed = self.ctx.broker.groups.fence_fetch(group, member, epoch);
+        let topics = allowed.and_then(|()| match &asked {
+            Some(asked) => self.offsets(group, asked, true),
+            None => self.all(group),
+        });
+        match topics {
+            Ok(topics) => response.with_topics(topics),
+            Err(error) => {
+                let code = group_code(error);
+                let topics = asked.iter().flatten().map(|topic| {
+                    let failed = |at: &i32| failed(*at, code);
+                    OffsetFetchResponseTopics::default()
+                        .with_name(topic.name.clone())
+                        .with_partitions(topic.partition_indexes.iter().map(failed).collect())
+                });
+                response
+                    .with_error_code(code.0)
+                    .with_topics(topics.collect())
             }
-            None => missing.push(topic),
         }
     }
-    let mut fetched = fetch(groups, group, Some(found), stable, allowed);
-    for (topic, id) in fetched.topics.iter_mut().zip(ids) {
-        topic.name = TopicName::default();
-        topic.topic_id = id;
+
+    /// As [`group`](Self::group), with topics by id in question and answer.
+    fn by_id(
+        &self,
+        group: &GroupId,
+        asked: Asked,
+        member: Option<&MemberId>,
+        epoch: i32,
+    ) -> OffsetFetchResponseGroup {
+        let catalog = &self.ctx.broker.catalog;
+        let Some(asked) = asked else {
+            let mut fetched = self.group(group, None, member, epoch);
+            // A topic that is deleted meanwhile has no id to be named with.
+            fetched.topics.retain_mut(|topic| {
+                let found = catalog.topic(std::mem::take(&mut topic.name).as_str());
+                topic.topic_id = found.as_ref().map_or(Uuid::nil(), |found| found.id().0);
+                found.is_some()
+            });
+            return fetched;
+        };
+        let (mut found, mut ids, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        for topic in asked {
+            match catalog.by_id(TopicId(topic.topic_id)) {
+                Some(there) => {
+                    ids.push(topic.topic_id);
+                    found.push(topic.with_name(TopicName(text(there.name().as_str()))));
+                }
+                None => missing.push(topic),
+            }
+        }
+        let mut fetched = self.group(group, Some(found), member, epoch);
+        for (topic, id) in fetched.topics.iter_mut().zip(ids) {
+            topic.name = TopicName::default();
+            topic.topic_id = id;
+        }
+        let code = match fetched.error_code {
+            0 => ErrorCode::UNKNOWN_TOPIC_ID,
+            refused => ErrorCode(refused),
+        };
+        fetched.topics.extend(missing.into_iter().map(|topic| {
+            let failed = |at: &i32| failed(*at, code);
+            OffsetFetchResponseTopics::default()
+                .with_topic_id(topic.topic_id)
+                .with_partitions(topic.partition_indexes.iter().map(failed).collect())
+        }));
+        fetched
     }
-    let code = match fetched.error_code {
-        0 => ErrorCode::UNKNOWN_TOPIC_ID.0,
-        refused => refused,
-    };
-    fetched.topics.extend(missing.into_iter().map(|topic| {
-        let failed = |at: &i32| partition(*at, FetchedOffset::Nothing).with_error_code(code);
-        OffsetFetchResponseTopics::default()
-            .with_topic_id(topic.topic_id)
-            .with_partitions(topic.partition_indexes.iter().map(failed).collect())
-    }));
-    fetched
+
+    fn all(&self, group: &GroupId) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
+        let committed = self.ctx.broker.groups.committed(group)?.into_iter();
+        let asked = committed.map(|(topic, partitions)| {
+            OffsetFetchRequestTopics::default()
+                .with_name(TopicName(text(topic.as_str())))
+                .with_partition_indexes(partitions)
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut topics = self.offsets(group, &asked, false)?;
+        topics.retain(|topic| !topic.partitions.is_empty());
+        Ok(topics)
+    }
+
+    /// The offsets of some partitions. They are looked up by batches, as long as there is room for
+    /// them in the answer.
+    fn offsets(
+        &self,
+        group: &GroupId,
+        asked: &[OffsetFetchRequestTopics],
+        tells_nothing: bool,
+    ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
+        let named = |topic: &OffsetFetchRequestTopics| {
+            OffsetFetchResponseTopics::default().with_name(topic.name.clone())
+        };
+        let mut answered: Vec<_> = asked.iter().map(named).collect();
+        let topics = asked.iter().enumerate();
+        let places: Vec<(usize, i32)> = topics
+            .flat_map(|(at, topic)| topic.partition_indexes.iter().map(move |p| (at, *p)))
+            .collect();
+        for batch in places.chunks(BATCH_PARTITIONS) {
+            let offsets = match self.ctx.room.is_over() {
+                true => vec![FetchedOffset::Nothing; batch.len()],
+                false => self.batch(group, asked, batch)?,
+            };
+            for ((at, number), offset) in batch.iter().zip(offsets) {
+                if tells_nothing || self.ctx.room.is_over() || offset != FetchedOffset::Nothing {
+                    let told = self.ctx.room.item(
+                        // The form of older answers is made of this one.
+                        self.version.max(8),
+                        || partition(*number, offset),
+                        |refusal| failed(*number, refusal.code),
+                    );
+                    answered[*at].partitions.push(told);
+                }
+            }
+        }
+        Ok(answered)
+    }
+
+    fn batch(
+        &self,
+        group: &GroupId,
+        asked: &[OffsetFetchRequestTopics],
+        batch: &[(usize, i32)],
+    ) -> Result<Vec<FetchedOffset>, GroupError> {
+        let of_topics = batch.chunk_by(|a, b| a.0 == b.0);
+        let wanted: Vec<(&str, Vec<i32>)> = of_topics
+            .map(|places| {
+                let name = asked[places[0].0].name.as_str();
+                (name, places.iter().map(|(_, number)| *number).collect())
+            })
+            .collect();
+        let wanted: Vec<(&str, &[i32])> = wanted
+            .iter()
+            .map(|(name, numbers)| (*name, numbers.as_slice()))
+            .collect();
+        let groups = &self.ctx.broker.groups;
+        let fetched = groups.fetch_some(group, &wanted, self.stable)?;
+        Ok(fetched.into_iter().flatten().collect())
+    }
 }
 
-fn fetch_some(
-    groups: &Coordinator,
-    group: &GroupId,
-    asked: &[OffsetFetchRequestTopics],
-    stable: bool,
-) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
-    let wanted: Vec<(&str, &[i32])> = asked
-        .iter()
-        .map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice()))
-        .collect();
-    let fetched = groups.fetch_some(group, &wanted, stable)?;
-    let topics = asked.iter().zip(fetched).map(|(topic, offsets)| {
-        let partitions = topic.partition_indexes.iter().zip(offsets);
-        OffsetFetchResponseTopics::default()
-            .with_name(topic.name.clone())
-            .with_partitions(
-                partitions
-                    .map(|(at, offset)| partition(*at, offset))
-                    .collect(),
-            )
-    });
-    Ok(topics.collect())
-}
-
-fn fetch_all(
-    groups: &Coordinator,
-    group: &GroupId,
-    stable: bool,
-) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
-    let fetched = groups.fetch_all(group, stable)?.into_iter();
-    let topics = fetched.map(|(topic, offsets)| {
-        let partitions = offsets
-            .into_iter()
-            .map(|(at, offset)| partition(at, offset));
-        OffsetFetchResponseTopics::default()
-            .with_name(TopicName(text(topic.as_str())))
-            .with_partitions(partitions.collect())
-    });
-    Ok(topics.collect())
+fn failed(at: i32, code: ErrorCode) -> OffsetFetchResponsePartitions {
+    partition(at, FetchedOffset::Nothing).with_error_code(code.0)
 }
 
 fn partition(at: i32, offset: FetchedOffset) -> OffsetFetchResponsePartitions {

@@ -10,9 +10,13 @@ use bytes::Bytes;
 use carrick_protocol::frame::{self, FrameError, RequestBody, RequestHead};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Request;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::block_in_place;
 
 use super::Context;
+use super::room::SMALL_ANSWER_BYTES;
 use super::throttle::{Throttled, Timed};
+use crate::pool::Charge;
 
 /// What of the requests before it on its connection a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,12 @@ pub trait Api: Send + Sync + 'static {
     /// Whether a [`Reply::Later`] holds the request, or what was made of it, until it is there. Not so
     /// where the rest may take long: what waits is then counted by whoever keeps it.
     const HOLDS_REQUEST: bool = true;
+    /// Whether the answer lists or describes what the broker holds, within the [`Room`] of the context.
+    /// The handler may then be called twice for one request: it changes nothing, or nothing the second
+    /// time.
+    ///
+    /// [`Room`]: super::room::Room
+    const LISTS: bool = false;
     /// The request; the response follows from it.
     type Request: Request<Response: Send + Throttled + 'static> + Send + 'static;
 
@@ -130,6 +140,70 @@ impl Entry {
 }
 
 fn call<A: Api>(
+    ctx: &Context,
+    head: &RequestHead,
+    body: RequestBody,
+) -> Result<Reply<Encoded>, FrameError> {
+    if !A::LISTS {
+        return once::<A>(ctx, head, body);
+    }
+    let max_bytes = ctx.broker.config.request_max_bytes;
+    let small = ctx.with_room(max_bytes.min(SMALL_ANSWER_BYTES));
+    let reply = once::<A>(&small, head, body.clone())?;
+    let again = large::<A>(ctx.clone(), head.clone(), body);
+    Ok(match reply {
+        _ if small.room.is_over() => Reply::Later(Box::pin(again)),
+        Reply::Later(answer) => Reply::Later(Box::pin(async move {
+            let answer = answer.await;
+            match small.room.is_over() {
+                true => again.await,
+                false => answer,
+            }
+        })),
+        reply => reply,
+    })
+}
+
+/// Answers with room for a large answer, of which there are few at a time.
+async fn large<A: Api>(ctx: Context, head: RequestHead, body: RequestBody) -> Encoded {
+    let max_bytes = ctx.broker.config.request_max_bytes;
+    let memory = ctx.broker.large_answers.take(max_bytes).await;
+    let ctx = ctx.with_room(max_bytes);
+    let reply = block_in_place(|| once::<A>(&ctx, &head, body))?;
+    let frame = match reply {
+        Reply::Now(frame) => frame?,
+        Reply::Later(answer) => answer.await?,
+        // No API that lists has such replies.
+        Reply::Early { .. } | Reply::None | Reply::Close(_) => Vec::new(),
+    };
+    Ok(charged(frame, memory))
+}
+
+/// What of `memory` a frame needs goes with the frame, until it is sent.
+fn charged(frame: Frame, memory: Charge) -> Frame {
+    let Some(mut memory) = memory else {
+        return frame;
+    };
+    let charge = |piece: Bytes| match memory.split(piece.len()) {
+        Some(share) => Bytes::from_owner(Charged(piece, share)),
+        None => piece,
+    };
+    frame.into_iter().map(charge).collect()
+}
+
+/// A piece of a frame with its memory, given back on drop.
+struct Charged(
+    Bytes,
+    #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit,
+);
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn once<A: Api>(
     ctx: &Context,
     head: &RequestHead,
     body: RequestBody,

@@ -35,7 +35,7 @@ pub static USED: &[ConfigDef] = &[
     def("delete.topic.enable", Boolean, Some("true"), Check::Any,
         "Whether DeleteTopics is allowed."),
     def("socket.request.max.bytes", Int, Some("104857600"), Check::AtLeast(1),
-        "Largest request that is read; a larger one closes its connection."),
+        "Largest request that is read; a larger one closes its connection. Also the largest answer that lists or describes."),
     def("queued.max.request.bytes", Long, Some("-1"), Check::Any,
         "Bytes of requests being read or handled at once, over all connections, and again of what they take decoded; -1 for 512 MiB."),
     def("max.connections", Int, Some("2147483647"), Check::AtLeast(0),

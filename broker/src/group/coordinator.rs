@@ -33,7 +33,7 @@ pub(super) use self::admin::removal;
 pub use self::admin::{DescribedGroup, ListedGroup};
 pub(super) use self::consumer::World;
 use self::consumer::{once_stored, reply_to};
-pub use self::offsets::{CommitRequest, FetchedTopic, NewOffset};
+pub use self::offsets::{CommitRequest, NewOffset};
 pub use self::synced::{Present, SyncedCommit};
 pub use self::transactional::PendingCommit;
 use super::cell::{CELL_BYTES, Cell, CellState, Reply};

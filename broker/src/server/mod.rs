@@ -238,11 +238,8 @@ fn admit(
         return;
     };
     let id = shared.next_connection.fetch_add(1, Ordering::Relaxed);
-    let context = Context {
-        broker: Arc::clone(&shared.broker),
-        connection: Arc::new(Connection::new(id, peer, listener)),
-        client_id: None,
-    };
+    let connection = Arc::new(Connection::new(id, peer, listener));
+    let context = Context::new(Arc::clone(&shared.broker), connection);
     let (shared, stopped) = (Arc::clone(shared), stopped.clone());
     connections.spawn(async move {
         connection::serve(stream, context, &shared.limits, stopped).await;

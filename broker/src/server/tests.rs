@@ -1,5 +1,6 @@
 //! Stories told by a client over a real socket.
 
+mod amplification;
 mod corpus;
 mod hostile;
 mod pipelines;

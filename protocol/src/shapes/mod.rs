@@ -195,6 +195,22 @@ pub fn sample_request(
     Some(writer.out)
 }
 
+/// As [`sample_request`], but with so many copies of one item in arrays of each depth, and one in those
+/// below.
+#[cfg(any(test, feature = "testing"))]
+pub fn repeated_request(
+    api_key: i16,
+    version: i16,
+    seed: u64,
+    words: &'static [&'static str],
+    copies: &'static [usize],
+) -> Option<Vec<u8>> {
+    let program = REQUESTS.program(api_key, version)?;
+    let mut writer = sample::Writer::new(seed, sample::Fault::None, words).with_copies(copies);
+    writer.program(program);
+    Some(writer.out)
+}
+
 /// Bytes of the tagged fields at the start of `bytes`, their count included: those of a header.
 pub(crate) fn tagged_fields_len(bytes: &[u8]) -> Result<usize, Problem> {
     let mut walk = Walk::new(bytes, HEADER_TAGS_MAX);

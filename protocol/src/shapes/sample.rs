@@ -37,6 +37,9 @@ pub(super) struct Writer {
     /// Places passed at which a lie, and at which a null, was possible.
     pub lies: usize,
     pub nulls: usize,
+    /// How many copies of one item stand in an array, by the array's depth; none: some items each.
+    copies: &'static [usize],
+    depth: usize,
     /// Texts to choose from; none: letters, and numbers without sense.
     words: &'static [&'static str],
 }
@@ -49,8 +52,17 @@ impl Writer {
             fault,
             lies: 0,
             nulls: 0,
+            copies: &[],
+            depth: 0,
             words,
         }
+    }
+
+    /// Copies of one item in arrays of each depth, one in those below; nothing is null that could be
+    /// an array.
+    pub fn with_copies(mut self, copies: &'static [usize]) -> Self {
+        self.copies = copies;
+        self
     }
 
     pub fn program(&mut self, program: &Program) {
@@ -67,6 +79,16 @@ impl Writer {
                         let text = (0..bytes).map(|i| b'a' + (i % 26) as u8);
                         self.out.extend(text);
                     }
+                }
+                Op::Array { count, item, .. } if !self.copies.is_empty() => {
+                    let copies = self.copies.get(self.depth).copied().unwrap_or(1);
+                    self.put(*count, copies as i64);
+                    let from = self.out.len();
+                    self.depth += 1;
+                    self.program(item);
+                    self.depth -= 1;
+                    let one = self.out[from..].to_vec();
+                    self.out.extend(one.repeat(copies - 1));
                 }
                 Op::Array {
                     count,

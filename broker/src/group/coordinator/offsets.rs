@@ -46,9 +46,6 @@ pub struct NewOffset {
     pub metadata: String,
 }
 
-/// The offsets of one topic, by partition.
-pub type FetchedTopic = (TopicName, Vec<(i32, FetchedOffset)>);
-
 impl Coordinator {
     /// Commits offsets; answered when they are durable. One result for each offset, in order.
     ///
@@ -150,34 +147,24 @@ impl Coordinator {
         }
     }
 
-    /// All committed offsets of the group; none if there is no such group. `require_stable` as in
-    /// [`Self::fetch_some`].
+    /// The partitions with committed offsets, by topic; none if there is no such group. Some may be of
+    /// topics that are gone: [`Self::fetch_some`] tells.
     ///
     /// # Errors
     /// `ShuttingDown`.
-    pub fn fetch_all(
-        &self,
-        group: &GroupId,
-        require_stable: bool,
-    ) -> Result<Vec<FetchedTopic>, GroupError> {
-        let fetch = |_: &Arc<Cell>, state: &mut CellState| {
-            let topics = state.offsets.topics().map(|(topic, partitions)| {
-                let offset = |at: &i32| (*at, state.fetch(topic.as_str(), *at, require_stable));
-                (topic.clone(), partitions.keys().map(offset).collect())
+    pub fn committed(&self, group: &GroupId) -> Result<Vec<(TopicName, Vec<i32>)>, GroupError> {
+        let list = |_: &Arc<Cell>, state: &mut CellState| {
+            let topics = state.offsets.topics();
+            let numbers = topics.map(|(topic, partitions)| {
+                let numbers = partitions.keys().copied().collect();
+                (topic.clone(), numbers)
             });
-            topics.collect()
+            numbers.collect()
         };
-        let mut fetched: Vec<FetchedTopic> = match self.inner.with(group, fetch) {
-            Ok(fetched) => fetched,
-            Err(GroupError::GroupNotFound) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        for (topic, offsets) in &mut fetched {
-            let id = self.inner.topics.topic_id(topic.as_str());
-            offsets.retain(|(_, offset)| !is_of_another(offset, id));
+        match self.inner.with(group, list) {
+            Err(GroupError::GroupNotFound) => Ok(Vec::new()),
+            other => other,
         }
-        fetched.retain(|(_, offsets)| !offsets.is_empty());
-        Ok(fetched)
     }
 }
 

@@ -212,17 +212,15 @@ async fn a_commit_that_was_answered_survives_a_restart() {
     world.commit("readers", "bills", 7, 1).await;
     world.restart().await;
     assert_eq!(world.offset("readers", "orders", 0), Some(42));
-    let all = world
-        .groups()
-        .fetch_all(&GroupId::new("readers"), false)
-        .unwrap();
-    let names: Vec<&str> = all.iter().map(|(topic, _)| topic.as_str()).collect();
-    assert_eq!(names, ["bills", "orders"]);
-    let (partition, offset) = &all[0].1[0];
-    let offset = offset.committed().unwrap();
+    let group = GroupId::new("readers");
+    let all = world.groups().committed(&group).unwrap();
+    let all: Vec<_> = all.iter().map(|(t, at)| (t.as_str(), &at[..])).collect();
+    assert_eq!(all, [("bills", &[7][..]), ("orders", &[0])]);
+    let fetched = world.groups().fetch_some(&group, &all, false).unwrap();
+    let offset = fetched[0][0].committed().unwrap();
     assert_eq!(
-        (*partition, offset.leader_epoch, offset.metadata.as_str()),
-        (7, LeaderEpoch(3), "note")
+        (offset.leader_epoch, offset.metadata.as_str()),
+        (LeaderEpoch(3), "note")
     );
 }
 
@@ -231,7 +229,7 @@ async fn what_was_never_committed_has_no_offset() {
     let world = World::new();
     assert_eq!(world.offset("nobody", "orders", 0), None);
     assert_eq!(
-        world.groups().fetch_all(&GroupId::new("nobody"), false),
+        world.groups().committed(&GroupId::new("nobody")),
         Ok(vec![])
     );
     world.commit("readers", "orders", 0, 1).await;
@@ -466,10 +464,7 @@ async fn offsets_go_with_their_topic_and_do_not_come_back_with_its_name() {
 
     // The broker dies after the topic is gone and before its offsets are.
     world.topics.0.lock().remove("bills");
-    assert_eq!(
-        world.groups().fetch_all(&GroupId::new("readers"), false),
-        Ok(vec![])
-    );
+    assert_eq!(world.offset("readers", "bills", 0), None);
     world.restart().await;
     assert!(world.listed().is_empty());
 }

@@ -151,11 +151,7 @@ fn made_up_requests_never_make_a_handler_panic() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let it = runtime.block_on(world());
     let connection = Arc::new(Connection::new(0, it.broker().addresses[0], 0));
-    let context = Context {
-        broker: it.broker().clone(),
-        connection,
-        client_id: None,
-    };
+    let context = Context::new(it.broker().clone(), connection);
     let config = Config {
         cases: 3_000,
         failure_persistence: None,
@@ -183,11 +179,7 @@ fn every_version_of_every_api_survives_senseless_requests() {
         for version in entry.min..=entry.max {
             for _ in 0..8 {
                 let made = made().new_tree(&mut runner).unwrap().current();
-                let context = Context {
-                    broker: it.broker().clone(),
-                    connection: connection.clone(),
-                    client_id: None,
-                };
+                let context = Context::new(it.broker().clone(), connection.clone());
                 let frame = made.frame_of(entry.key, version);
                 let survived = runtime.block_on(survives(context, frame));
                 assert!(survived, "{} {version}: {made:?}", entry.name);

@@ -219,11 +219,7 @@ async fn nothing_keeps_a_large_frame_in_memory_once_it_is_handled() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
     let connection = Connection::new(0, it.broker().addresses[0], 0);
-    let mut context = Context {
-        broker: it.broker().clone(),
-        connection: std::sync::Arc::new(connection),
-        client_id: None,
-    };
+    let mut context = Context::new(it.broker().clone(), std::sync::Arc::new(connection));
     let quick = MetadataRequest::default();
     assert!(!is_kept(&mut context, 1, &quick), "the client id");
     assert_eq!(context.client_id(), "a client");
