@@ -569,3 +569,24 @@ async fn whatever_is_left_out_has_a_row_that_says_why() {
     world.committed("billing", 6).await;
     until("nothing is left out", || !reason(0, "")).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_was_in_use_here_at_the_cut_is_still_said_to_have_been_skipped() {
+    let world = World::syncing(EVERY_GROUP).await;
+    world.here.commit_here("billing", "orders", 0, 2);
+    world.here.set_members("billing", true);
+    world.source.commit("billing", "orders", 0, 4);
+    world.group_state("billing", GroupSyncState::Skipped).await;
+    world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    world.here.set_members("billing", false);
+    world.source.commit("billing", "orders", 0, 6);
+    let told = || {
+        let part = world.group("billing").unwrap().partitions[0].sync.clone();
+        part.source_offset == 6 && part.skipped.is_some()
+    };
+    until("a sync after the cut", told).await;
+    let group = world.group("billing").unwrap();
+    assert_eq!(group.sync.state, GroupSyncState::Skipped);
+    assert_eq!(group.sync.error, TaskErrorCode::ConsumerGroupInUseError);
+    assert_eq!(world.offset("billing"), Some(2));
+}

@@ -330,6 +330,14 @@ impl State {
                 );
                 (skipped, None)
             }
+            Ok(Taken::Committed(committed))
+                if sync.state == GroupSyncState::Skipped
+                    && is_all(&committed.left_out, outcome.answer.as_ref()) =>
+            {
+                // Nothing was taken: what kept the group from being synced still does.
+                let before = (sync.state, sync.error, sync.error_detail.clone());
+                (before, Some(committed.left_out))
+            }
             Ok(Taken::Committed(committed)) => {
                 sync.synced_ms = Some(now_ms);
                 let synced = (
@@ -376,6 +384,16 @@ impl Known {
             stored_ms: now_ms,
         }
     }
+}
+
+/// Whether the source's answer is about partitions that were left out, and no others.
+fn is_all(left_out: &[TopicPartition], answer: Option<&Planned>) -> bool {
+    let partitions = answer.map_or(&[][..], |answer| &answer.partitions);
+    let is_left_out = |part: &PartitionSync| {
+        let mut left_out = left_out.iter();
+        left_out.any(|it| *it.topic == *part.topic && it.partition == part.partition)
+    };
+    !left_out.is_empty() && partitions.iter().all(is_left_out)
 }
 
 /// Changes the state of a group; true if anything but the time is another.
