@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use anyhow::Context;
 use harness::carrick::binary;
 use harness::process::{free_ports, repository};
 use harness::{Carrick, Peer, Result, wait_until};
@@ -225,5 +226,58 @@ fn http_answers_while_logs_are_recovered_and_a_signal_stops_it() -> Result<()> {
         records += range(&mut client, "wide-0", partition)?.1;
     }
     assert_eq!(records, 500);
+    Ok(())
+}
+
+/// How many files of partitions a broker has open.
+fn open_partition_files(carrick: &Carrick) -> Result<usize> {
+    let id = carrick.id().context("carrick is not running")?;
+    let (data, meta) = (
+        carrick.data_dir(),
+        carrick.data_dir().join("__carrick_meta"),
+    );
+    let mut open = 0;
+    for entry in std::fs::read_dir(format!("/proc/{id}/fd"))? {
+        // One that was just closed has no link any more.
+        let Ok(to) = std::fs::read_link(entry?.path()) else {
+            continue;
+        };
+        let is_partitions = to.starts_with(&data) && !to.starts_with(&meta);
+        open += usize::from(is_partitions && to.parent() != Some(&data));
+    }
+    Ok(open)
+}
+
+#[test]
+fn quiet_partitions_have_no_open_file_and_busy_ones_have_one() -> Result<()> {
+    const PARTITIONS: usize = 200;
+    let mut carrick = Carrick::start_with(&["log.retention.check.interval.ms=1000"])?;
+    let mut client = Peer::librdkafka(&carrick.bootstrap())?;
+    client.call(
+        "create_topic",
+        json!({"topic": "t", "partitions": PARTITIONS}),
+    )?;
+    assert_eq!(open_partition_files(&carrick)?, 0, "none was written to");
+    for partition in 0..10 {
+        let fields = json!({"topic": "t", "partition": partition, "count": 3});
+        client.call("produce", fields)?;
+        assert!(open_partition_files(&carrick)? <= partition + 1);
+    }
+    let closed = || {
+        Ok(match open_partition_files(&carrick)? {
+            0 => Ok(()),
+            open => Err(format!("{open} are open")),
+        })
+    };
+    wait_until(
+        "the files of quiet partitions are closed",
+        Duration::from_secs(60),
+        closed,
+    )?;
+    let fields = json!({"topic": "t", "partition": 3, "count": 3});
+    client.call("produce", fields)?;
+    carrick.kill();
+    carrick.restart()?;
+    assert_eq!(open_partition_files(&carrick)?, 0, "none was written to");
     Ok(())
 }

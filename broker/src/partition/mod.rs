@@ -326,7 +326,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Deletes what retention lets go, unless a link decides about it. Blocks on disk.
+    /// Deletes what retention lets go, unless a link decides about it, and closes the file of a
+    /// quiet partition. Blocks on disk.
     ///
     /// # Errors
     /// The log failed.
@@ -334,14 +335,17 @@ impl Partition {
         let mut core = self.core.lock();
         let Core {
             log: Some(log),
-            mode: Mode::Writable,
+            mode,
         } = &mut *core
         else {
             return Ok(());
         };
+        log.close_idle_file();
+        if *mode != Mode::Writable {
+            return Ok(());
+        }
         let before = log.start();
         let after = log.apply_retention(now_ms)?;
-        log.close_idle_file();
         let deleted = log.take_deleted();
         drop(core);
         let_go(deleted);
