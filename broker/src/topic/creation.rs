@@ -211,26 +211,16 @@ impl Catalog {
         is_mirror: bool,
     ) -> Result<Arc<Partition>, LogError> {
         let dir = self.data_dir.partition_dir(&id);
-        let opened = Partition::open(Opening {
-            id: id.clone(),
+        let (partition, _) = Partition::open(Opening {
+            id,
             dir: &dir,
             config: Arc::clone(config),
             leader_epoch: LeaderEpoch(0),
             is_mirror,
             flusher: Arc::clone(&self.flusher),
             now_ms: clock::now_ms(),
-        });
-        match opened {
-            Ok((partition, _)) => Ok(partition),
-            Err(error) => {
-                // Half of it may be there. What cannot be removed now goes before the next topic
-                // of that name.
-                if let Ok(retired) = self.data_dir.retire(&id) {
-                    self.remover.remove(retired.into_iter().collect());
-                }
-                Err(error)
-            }
-        }
+        })?;
+        Ok(partition)
     }
 }
 
