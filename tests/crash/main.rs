@@ -3,6 +3,7 @@
 //! `CRASH_ROUNDS` kills in one run (25 of a mirror, 15 with transactions and groups); `CRASH_SEED` repeats a run's points
 //! in time.
 
+mod deletion;
 mod stops;
 mod transactions;
 

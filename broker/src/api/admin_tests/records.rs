@@ -1,8 +1,6 @@
 //! DeleteRecords, DescribeProducers, and what else goes with a topic.
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::TopicName;
-use carrick_storage::meta::MetaBatch;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
@@ -17,7 +15,6 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::records::topic::TopicKeyspace;
 use crate::testing::{TestBroker, TestClient, batch, idempotent, wire};
 
 async fn delete(
@@ -89,33 +86,12 @@ async fn records_of_mirrors_compacted_and_missing_topics_stay() {
     assert_eq!(delete(&mut client, 2, "gone", -1).await, unknown);
 }
 
-/// A broker with topics of such names as can't be created any more.
-async fn with_topics_of_a_former_version(names: [&str; 2]) -> TestBroker {
-    let it = TestBroker::start(&[]).await;
-    let mut batch = MetaBatch::new();
-    for (number, name) in names.iter().enumerate() {
-        let topic = it.create(&format!("t{number}"), 1);
-        let meta = &it.broker().meta;
-        let record = meta.get::<TopicKeyspace>(topic.name()).unwrap().unwrap();
-        batch.delete::<TopicKeyspace>(topic.name());
-        batch.put::<TopicKeyspace>(&TopicName::new(name).unwrap(), &record);
-    }
-    it.broker().meta.commit(batch).unwrap();
-    let TestBroker { running, dir } = it;
-    running.shutdown().await;
-    let data = dir.path().join("data");
-    for (number, name) in names.iter().enumerate() {
-        let (from, to) = (format!("t{number}-0"), format!("{name}-0"));
-        std::fs::rename(data.join(from), data.join(to)).unwrap();
-    }
-    TestBroker::start_in(dir, &[]).await
-}
-
 /// After Kafka's `ProducerFailureHandlingTest.testCannotSendToInternalTopic`.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_writes_to_internal_topics_or_deletes_their_records() {
     let names = ["__consumer_offsets", "__transaction_state"];
-    let it = with_topics_of_a_former_version(names).await;
+    let it = TestBroker::start(&[]).await;
+    let it = it.restart_with_topics_of_a_former_version(&names).await;
     let mut client = it.client().await;
     for name in names {
         let produced = client.produce(name, 0, -1, batch(&["a"])).await;
