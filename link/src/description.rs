@@ -44,6 +44,20 @@ pub struct LinkDescription {
     pub tasks: Vec<TaskDescription>,
     /// The partitions of all its mirrors that are not stopped, together.
     pub lag: LagSummary,
+    /// What the source holds beyond the cuts of its mirrors that are stopped, topic by topic; those of
+    /// which nothing was seen yet are left out.
+    pub beyond_cuts: Vec<BeyondCuts>,
+}
+
+/// What the source holds of one topic beyond the cut of its mirror.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BeyondCuts {
+    /// The topic here.
+    pub topic: String,
+    /// Records.
+    pub records: i64,
+    /// When that was true, milliseconds since the epoch.
+    pub seen_at_ms: i64,
 }
 
 /// One periodic task of a link.
@@ -97,6 +111,9 @@ pub struct MirrorDescription {
     pub lags: Vec<PartitionLag>,
     /// All of them together.
     pub lag: LagSummary,
+    /// Records that the source was last seen to hold beyond the cut; `None` while it is no cut mirror,
+    /// or was not looked at yet.
+    pub records_beyond_cut: Option<i64>,
     /// Always-synced configs that the topic here has of its own because this broker's defaults are
     /// not the source's values; also once it is stopped.
     pub kept_configs: Vec<KeptConfig>,

@@ -258,6 +258,8 @@ pub trait LinkStore: Send + Sync {
     /// The report of the last cut of a topic, the one that was made first if the cut was broken off.
     /// `save_mirrors` removes it with every status but `PENDING_STOPPED` and `STOPPED`.
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;
+    /// Every report that is kept, by topic: also of topics whose link was deleted.
+    fn load_reports(&self) -> Result<Vec<RpoReport>, StoreError>;
     /// What was last seen of the sources of mirrors.
     fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError>;
     /// Replaces what was last seen of the sources of these topics, all or none. Passes over topics

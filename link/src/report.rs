@@ -35,6 +35,52 @@ pub struct RpoReport {
     /// failover.
     #[serde(default)]
     pub readers: Option<SourceReaders>,
+    /// What the source's topic took in the seconds before; `None` if it was not seen then.
+    #[serde(default)]
+    pub writes: Option<SourceWrites>,
+    /// What the source holds beyond the cut, as it was seen after it; `None` before the first look.
+    #[serde(default)]
+    pub after_cut: Option<AfterCut>,
+}
+
+/// What a source topic took lately.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceWrites {
+    /// Records (offsets), all mirrored partitions together.
+    pub records: i64,
+    /// Over how many milliseconds.
+    pub over_ms: i64,
+}
+
+/// What the source of a mirror holds beyond the cut: nothing mirrors it any more. The link looks as
+/// long as it exists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AfterCut {
+    /// When that was true, milliseconds since the epoch.
+    pub seen_at_ms: i64,
+    /// Partitions with records beyond the cut, ascending; of a failover those included that were
+    /// missing then.
+    pub partitions: Vec<BeyondCut>,
+    /// Why nothing, or not all, could be seen since.
+    pub problem: Option<String>,
+}
+
+/// One partition of [`AfterCut`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeyondCut {
+    /// Partition index.
+    pub partition: i32,
+    /// Records between the cut and the source's high watermark; of a partition without a mirror, all
+    /// of them.
+    pub records: i64,
+}
+
+impl AfterCut {
+    /// All partitions together.
+    pub fn records(&self) -> i64 {
+        let partitions = self.partitions.iter().map(|it| it.records);
+        partitions.fold(0, i64::saturating_add)
+    }
 }
 
 /// Groups that have members at the source and have committed offsets of the topic there: they go on
@@ -63,6 +109,8 @@ impl RpoReport {
             unmirrored: Vec::new(),
             source_problem: None,
             readers: None,
+            writes: None,
+            after_cut: None,
         }
     }
 }

@@ -134,6 +134,16 @@ impl Client {
             .map(drop)
     }
 
+    /// The same, with the answer.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn delete_answered<T: DeserializeOwned>(&self, path: &str) -> CliResult<T> {
+        let url = self.cluster_url(path)?;
+        let response = self.call(Method::DELETE, &url, None::<&()>, Patience::Short)?;
+        self.answer(response)
+    }
+
     fn cluster_url(&self, path: &str) -> CliResult<String> {
         if self.cluster.get().is_none() {
             let url = format!("{}/kafka/v3/clusters", self.base);

@@ -15,8 +15,8 @@ use super::mirror::summary_of;
 use super::output::{Output, facts, plural, table};
 use super::settings::{name_value, read_client_file, refuse_secrets, to_body};
 use crate::http::model::Collection;
-use crate::http::model::link::{CreateLinkRequest, LinkConfigData, LinkData};
-use crate::mirror::report::when;
+use crate::http::model::link::{CreateLinkRequest, LinkConfigData, LinkData, LinkDeletion};
+use crate::mirror::report::{render, when};
 
 /// What can be done with links.
 #[derive(Debug, Subcommand)]
@@ -160,23 +160,29 @@ fn delete(client: &Client, output: Output, name: &str, fail_over_mirrors: bool) 
         false => Vec::new(),
     };
     let path = format!("/links/{}?force={fail_over_mirrors}", escape(name));
-    let deleted = client.delete(&path);
+    let deleted: CliResult<LinkDeletion> = client.delete_answered(&path);
+    // Of mirrors that had to be let go by force.
+    let reports = deleted.as_ref().map_or(&[][..], |it| &it.reports);
     let answer = serde_json::json!({
         "link_name": name,
         "deleted": deleted.is_ok(),
         "mirrors": outcomes,
+        "reports": reports,
     });
     output.print(&answer, |_| {
         let mut text = match outcomes.is_empty() {
             true => String::new(),
             false => render_outcomes(&outcomes, Verb::Failover, false),
         };
+        for report in reports {
+            text.push_str(&render(report));
+        }
         if deleted.is_ok() {
             text.push_str(&format!("link {name} deleted"));
         }
         text
     })?;
-    deleted
+    deleted.map(drop)
 }
 
 fn describe(client: &Client, output: Output, name: &str) -> CliResult {
@@ -235,6 +241,37 @@ fn groups_of(link: &LinkData) -> String {
     )
 }
 
+/// Topics that are named.
+const BEYOND_NAMED_MAX: usize = 5;
+
+/// What the source has taken since mirrors of it were cut.
+fn beyond_of(link: &LinkData) -> String {
+    let Some(seen_ms) = link.beyond_cuts.iter().map(|it| it.seen_time_ms).min() else {
+        return "-".to_owned();
+    };
+    let mut beyond: Vec<_> = link
+        .beyond_cuts
+        .iter()
+        .filter(|it| it.records > 0)
+        .collect();
+    if beyond.is_empty() {
+        return format!("nothing at the source, as of {}", when(seen_ms));
+    }
+    beyond.sort_by_key(|it| std::cmp::Reverse(it.records));
+    let named = beyond.iter().take(BEYOND_NAMED_MAX);
+    let mut named: Vec<String> = named
+        .map(|it| format!("{} of {}", it.records, it.topic_name))
+        .collect();
+    if beyond.len() > named.len() {
+        named.push(format!("and {} more topics", beyond.len() - named.len()));
+    }
+    format!(
+        "records only at the source: {}; as of {}",
+        named.join(", "),
+        when(seen_ms)
+    )
+}
+
 fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
     let unknown = || "not known yet".to_owned();
     let mut text = facts(&[
@@ -261,6 +298,7 @@ fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
         ),
         ("mirrors", plural(link.topic_names.len(), "topic")),
         ("groups", groups_of(link)),
+        ("beyond the cuts", beyond_of(link)),
         (
             "lag",
             summary_of(&link.lag_summary, "of the partition furthest behind"),
@@ -306,6 +344,7 @@ fn render_link(link: &LinkData, configs: &[LinkConfigData]) -> String {
 mod tests {
     use super::*;
     use crate::http::model::ResourceMetadata;
+    use crate::http::model::link::BeyondCutData;
 
     fn link() -> LinkData {
         LinkData {
@@ -328,6 +367,7 @@ mod tests {
             source_seen_time_ms: None,
             lag_summary: Default::default(),
             group_counts: Default::default(),
+            beyond_cuts: Vec::new(),
         }
     }
 
@@ -337,6 +377,26 @@ mod tests {
         link.link_error = "NO_ERROR".to_owned();
         link.problem = Some("1 partition can't be written here".to_owned());
         assert!(render_list(&[link]).contains("1 partition can't be written here"));
+    }
+
+    #[test]
+    fn what_the_source_took_after_the_cuts_is_named() {
+        let beyond = |topic: &str, records| BeyondCutData {
+            topic_name: topic.to_owned(),
+            records,
+            seen_time_ms: 0,
+        };
+        let mut link = link();
+        assert_eq!(beyond_of(&link), "-");
+        link.beyond_cuts = vec![beyond("quiet", 0)];
+        assert!(beyond_of(&link).starts_with("nothing at the source"));
+        link.beyond_cuts
+            .extend([beyond("users", 126), beyond("orders", 353)]);
+        let text = beyond_of(&link);
+        assert!(
+            text.contains("353 of orders, 126 of users; as of 1970"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -177,6 +177,9 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
     carrick(&url, "mirror report orders --json").unwrap();
     assert!(refusal(&url, "mirror pause orders --link west").contains("orders"));
     carrick(&url, "link delete west").unwrap();
+    // Reports outlive their link.
+    carrick(&url, "mirror report").unwrap();
+    carrick(&url, "mirror report orders").unwrap();
     runtime.block_on(async {
         source.running.shutdown().await;
         rig.running.shutdown().await;

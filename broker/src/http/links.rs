@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use carrick_link::LinkError;
-use carrick_link::description::{LinkDescription, TaskDescription};
+use carrick_link::description::{BeyondCuts, LinkDescription, TaskDescription};
 use carrick_link::manager::NewLink;
 use carrick_link::naming::some_of;
 use carrick_link::record::LinkName;
@@ -17,7 +17,9 @@ use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query};
 use super::groups::to_counts;
-use super::model::link::{CreateLinkRequest, LinkData, LinkTask, LinkTaskError};
+use super::model::link::{
+    BeyondCutData, CreateLinkRequest, LinkData, LinkDeletion, LinkTask, LinkTaskError,
+};
 use super::model::{Collection, ConfigData, ResourceMetadata, name_of};
 
 /// The part of a path that names a link.
@@ -121,14 +123,14 @@ pub async fn delete(
     State(app): State<App>,
     Path(path): Path<LinkPath>,
     Query(query): Query<DeleteQuery>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Json<LinkDeletion>, ApiError> {
     let deleted = match app.links.link(&path.link)?.mirror_count {
         count @ 1.. if query.validate_only && !query.force => Err(has_mirrors(&path.link, count)?),
-        _ if query.validate_only => Ok(()),
+        _ if query.validate_only => Ok(Vec::new()),
         _ => app.links.delete_link(&path.link, query.force).await,
     };
     match deleted {
-        Ok(()) => Ok(StatusCode::OK),
+        Ok(reports) => Ok(Json(LinkDeletion { reports })),
         Err(error @ LinkError::LinkHasMirrors { .. }) => {
             let named = live_mirrors(&app, &path.link);
             Err(ApiError::bad_request(format!("{error}. They are: {named}")))
@@ -186,7 +188,16 @@ fn to_data(app: &App, base: &Base, link: &LinkDescription, include_tasks: bool) 
         bootstrap_servers: link.bootstrap.clone(),
         source_seen_time_ms: link.source_seen_at_ms,
         lag_summary: (&link.lag).into(),
+        beyond_cuts: link.beyond_cuts.iter().map(to_beyond_cut).collect(),
         group_counts: to_counts(link.groups),
+    }
+}
+
+fn to_beyond_cut(beyond: &BeyondCuts) -> BeyondCutData {
+    BeyondCutData {
+        topic_name: beyond.topic.clone(),
+        records: beyond.records,
+        seen_time_ms: beyond.seen_at_ms,
     }
 }
 

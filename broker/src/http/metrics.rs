@@ -214,11 +214,25 @@ fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
             families.add(about, &labels, blocked as f64);
             add_summary(&mut families, &TOPIC_LAG, &labels, &mirror.lag);
         }
+        add_beyond_cut(&mut families, mirror);
         for lag in &mirror.lags {
             add_partition(&mut families, mirror, lag);
         }
     }
     families.render()
+}
+
+/// What the source took after the cut; no sample before it was looked for.
+fn add_beyond_cut(families: &mut Families, mirror: &MirrorDescription) {
+    let about = (
+        "carrick_mirror_source_records_beyond_cut",
+        "gauge",
+        "Records that the source holds beyond the cut of a mirror: nothing mirrors them.",
+    );
+    let labels = [("link", &*mirror.link), ("topic", &*mirror.topic)];
+    if let Some(records) = mirror.records_beyond_cut {
+        families.add(about, &labels, records as f64);
+    }
 }
 
 /// Name, type and help of a family.
@@ -414,6 +428,7 @@ mod tests {
             stop_error: None,
             next_steps: Vec::new(),
             created_ms: 0,
+            records_beyond_cut: None,
             lag: LagSummary::of([&lag]),
             lags: vec![lag],
             kept_configs: Vec::new(),
@@ -511,6 +526,18 @@ mod tests {
         ] {
             assert!(text.contains(&format!("\n{sample}\n")), "{text}");
         }
+    }
+
+    #[test]
+    fn records_beyond_a_cut_have_a_sample_once_they_were_looked_for() {
+        let name = "carrick_mirror_source_records_beyond_cut";
+        let mut cut = mirror(lag(true));
+        cut.status = MirrorStatus::Stopped;
+        assert!(!render(&[], std::slice::from_ref(&cut)).contains(name));
+        cut.records_beyond_cut = Some(353);
+        let text = render(&[], &[cut]);
+        let labels = r#"{link="we\"st",topic="orders"}"#;
+        assert!(text.contains(&format!("\n{name}{labels} 353\n")), "{text}");
     }
 
     #[test]

@@ -95,10 +95,12 @@ pub async fn report(
     State(app): State<App>,
     Path(path): Path<MirrorPath>,
 ) -> Result<Json<RpoReport>, ApiError> {
-    let mirror = find(&app, &path)?;
-    match app.links.report(&mirror.topic)? {
+    // It outlives its link.
+    let of_link = |report: &RpoReport| path.link == "-" || path.link == report.link.as_str();
+    match app.links.report(&path.topic)?.filter(of_link) {
         Some(report) => Ok(Json(report)),
         None => {
+            let mirror = find(&app, &path)?;
             let message = format!("'{}' was neither promoted nor failed over", mirror.topic);
             Err(ApiError::new(
                 StatusCode::NOT_FOUND,
@@ -107,6 +109,22 @@ pub async fn report(
             ))
         }
     }
+}
+
+/// `GET /links/{link}/reports` *(own)*: every kept report of a link's mirrors, also after the link was
+/// deleted; the link `-` stands for all.
+///
+/// # Errors
+/// 500.
+pub async fn reports(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<LinkPath>,
+) -> Result<Json<Collection<RpoReport>>, ApiError> {
+    let link = (path.link != "-").then_some(path.link.as_str());
+    let reports = app.links.reports(link)?;
+    let own = base.at(&format!("/links/{}/reports", path.link));
+    Ok(Json(Collection::new("CarrickReportList", own, reports)))
 }
 
 /// The mirror that a path names.

@@ -161,6 +161,7 @@ pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
             get(mirrors::read).post(verify::verify),
         )
         .route("/links/{link}/mirrors/{topic}/report", get(mirrors::report))
+        .route("/links/{link}/reports", get(mirrors::reports))
         .route("/topics", get(topics::list).post(topics::create))
         .route("/topics/{topic}", get(topics::read).delete(topics::delete))
         .route_layer(from_fn_with_state(app.clone(), right_cluster));

@@ -6,7 +6,9 @@
 use std::fmt::Write;
 
 use carrick_link::record::StopKind;
-use carrick_link::report::{PartitionRpo, RpoReport, SourceReaders, UnmirroredPartition};
+use carrick_link::report::{
+    PartitionRpo, RpoReport, SourceReaders, SourceWrites, UnmirroredPartition,
+};
 use jiff::Timestamp;
 
 /// A point in time as people read it, in UTC with milliseconds.
@@ -63,6 +65,9 @@ pub fn render(report: &RpoReport) -> String {
         );
     }
     let _ = writeln!(text, "  total: {}", total_line(report));
+    if let Some(writes) = report.writes {
+        let _ = writeln!(text, "  writes at the source: {}", writes_line(writes));
+    }
     for note in notes(report) {
         let _ = writeln!(text, "  note: {note}");
     }
@@ -164,6 +169,50 @@ fn total_line(report: &RpoReport) -> String {
     format!("{known}; {unknown} ({inexact} of {count} partitions)")
 }
 
+fn writes_line(writes: SourceWrites) -> String {
+    let over = lasting(writes.over_ms);
+    match writes.records {
+        0 => format!("none in the last {over}"),
+        records => format!(
+            "{} in the last {over}; what is written there after the cut is not here",
+            records_of(records)
+        ),
+    }
+}
+
+/// What the source holds beyond the cut.
+fn after_cut(report: &RpoReport) -> Vec<String> {
+    let Some(after) = &report.after_cut else {
+        return Vec::new();
+    };
+    let seen = when(after.seen_at_ms);
+    let mut notes = Vec::new();
+    match after.records() {
+        0 if after.problem.is_some() => {}
+        0 => notes.push(format!(
+            "nothing beyond the cut at the source, as of {seen}"
+        )),
+        records => {
+            let all = after.partitions.iter();
+            let all: Vec<String> = all
+                .map(|part| format!("{} on {}", part.records, part.partition))
+                .collect();
+            let missing = match report.kind {
+                StopKind::Promote => "",
+                StopKind::Failover => ", those included that were missing",
+            };
+            notes.push(format!(
+                "the source holds {} beyond the cut ({}), as of {seen}{missing}: they are only there",
+                records_of(records),
+                all.join(", ")
+            ));
+        }
+    }
+    let problem = after.problem.iter();
+    notes.extend(problem.map(|why| format!("the source is not watched any more: {why}")));
+    notes
+}
+
 fn is_exact(partition: &PartitionRpo) -> bool {
     partition.exact && partition.missing_records.is_some()
 }
@@ -175,6 +224,7 @@ fn notes(report: &RpoReport) -> Vec<String> {
         (_, true) => "a failover would leave it behind",
         (_, false) => "it was left behind",
     };
+    notes.extend(after_cut(report));
     for UnmirroredPartition { partition, records } in &report.unmirrored {
         let held = records.map_or_else(|| "an unknown number of records".to_owned(), records_of);
         notes.push(format!(
@@ -249,6 +299,7 @@ fn readers(readers: &SourceReaders, is_dry_run: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use carrick_link::record::LinkName;
+    use carrick_link::report::{AfterCut, BeyondCut};
 
     use super::*;
 
@@ -280,6 +331,8 @@ mod tests {
             unmirrored: Vec::new(),
             source_problem: None,
             readers: None,
+            writes: None,
+            after_cut: None,
         }
     }
 
@@ -424,6 +477,47 @@ mod tests {
         });
         let text = render(&planned);
         assert!(text.contains("note: the source did not say\n"), "{text}");
+    }
+
+    #[test]
+    fn writers_that_are_active_at_the_source_show_before_the_cut_and_after_it() {
+        let mut promoted = report(vec![partition(true, Some(0))]);
+        promoted.kind = StopKind::Promote;
+        promoted.writes = Some(SourceWrites {
+            records: 353,
+            over_ms: 10_000,
+        });
+        let text = render(&promoted);
+        let line = "\n  writes at the source: 353 records in the last 10.0 s; what";
+        assert!(text.contains(line), "{text}");
+        promoted.writes = Some(SourceWrites {
+            records: 0,
+            over_ms: 10_000,
+        });
+        let beyond = |records| BeyondCut {
+            partition: 3,
+            records,
+        };
+        promoted.after_cut = Some(AfterCut {
+            seen_at_ms: 2_000,
+            partitions: vec![beyond(126)],
+            problem: None,
+        });
+        let text = render(&promoted);
+        assert!(
+            text.contains("writes at the source: none in the last 10.0 s"),
+            "{text}"
+        );
+        let note = "note: the source holds 126 records beyond the cut (126 on 3), as of \
+                    1970-01-01T00:00:02.000Z: they are only there\n";
+        assert!(text.contains(note), "{text}");
+        promoted.after_cut = Some(AfterCut {
+            seen_at_ms: 2_000,
+            ..AfterCut::default()
+        });
+        let text = render(&promoted);
+        let note = "note: nothing beyond the cut at the source, as of 1970-01-01T00:00:02.000Z\n";
+        assert!(text.contains(note), "{text}");
     }
 
     #[test]

@@ -204,6 +204,11 @@ impl LinkStore for Store {
         self.meta.get::<RpoReportKeyspace>(topic).map_err(failed)
     }
 
+    fn load_reports(&self) -> Result<Vec<RpoReport>, StoreError> {
+        let reports = self.meta.scan::<RpoReportKeyspace>().map_err(failed)?;
+        Ok(reports.into_iter().map(|(_, report)| report).collect())
+    }
+
     fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError> {
         let sights = self.meta.scan::<SourceSightKeyspace>().map_err(failed)?;
         let sights = sights.into_iter();

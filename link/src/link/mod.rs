@@ -9,6 +9,7 @@
 //! that is paused or failed. A link that has failed only asks, now and then, whether its source is
 //! there again.
 
+mod after_cut;
 mod checks;
 mod closest;
 pub(crate) mod health;
@@ -45,6 +46,9 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(1);
 /// What was seen of the source is stored this often.
 const SIGHTS_EVERY: Duration = Duration::from_secs(5);
 
+/// The sources of mirrors that were cut are looked at this often.
+const LOOK_BEYOND_CUTS_EVERY: Duration = Duration::from_secs(10);
+
 /// Runs the supervisor until it is asked to stop.
 pub(crate) fn spawn(shared: Arc<LinkShared>, asks: UnboundedReceiver<Ask>) {
     tokio::spawn(async move {
@@ -77,6 +81,7 @@ struct Supervisor {
     jobs: Jobs,
     next_reconcile: Instant,
     next_sights: Instant,
+    next_look: Instant,
     next_check: Instant,
     next_refresh: Instant,
     refresh_backoff: Backoff,
@@ -121,6 +126,7 @@ impl Supervisor {
             jobs: Jobs::new(now),
             next_reconcile: now,
             next_sights: now + SIGHTS_EVERY,
+            next_look: now,
             next_check: now,
             next_refresh: now,
             refresh_backoff,
@@ -226,6 +232,11 @@ impl Supervisor {
                 self.next_sights = now + SIGHTS_EVERY;
                 self.beside
                     .spawn(Arc::clone(&self.shared).save_sights(false));
+            }
+            if self.next_look <= now {
+                self.next_look = now + LOOK_BEYOND_CUTS_EVERY;
+                self.beside
+                    .spawn(Arc::clone(&self.shared).look_beyond_cuts());
             }
             if self.shared.inner().has_unstored() {
                 self.beside.spawn(Arc::clone(&self.shared).store_failures());

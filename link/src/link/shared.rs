@@ -18,6 +18,7 @@ use crate::groups::GroupSync;
 use crate::ports::{Obstacle, Ports};
 use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, SourceSight, StopKind};
 use crate::replicator::lag::StatusCell;
+use crate::report::AfterCut;
 use crate::source::SourceCluster;
 use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::groups::ledger::Ledger;
@@ -63,6 +64,8 @@ pub(crate) struct Mirror {
     pub(crate) not_cut: Option<LinkError>,
     /// What is stored of what was last seen of its source.
     pub(crate) stored_sight: Option<SourceSight>,
+    /// What its source was last seen to hold beyond the cut.
+    pub(crate) after_cut: Option<AfterCut>,
 }
 
 impl Mirror {
@@ -80,6 +83,7 @@ impl Mirror {
             is_pursued: false,
             not_cut: None,
             stored_sight: None,
+            after_cut: None,
         };
         mirror.fit_statuses();
         mirror
@@ -145,6 +149,8 @@ pub(crate) struct LinkShared {
     pub(crate) change: tokio::sync::Mutex<()>,
     /// Held while what was seen of the source is stored.
     pub(crate) sights: tokio::sync::Mutex<()>,
+    /// Held while the sources of mirrors that were cut are looked at.
+    pub(crate) looks: tokio::sync::Mutex<()>,
     /// The supervisor.
     pub(crate) asks: UnboundedSender<Ask>,
     /// Of everything that is fetched over the link.
@@ -195,6 +201,7 @@ impl LinkShared {
             ports,
             change: tokio::sync::Mutex::new(()),
             sights: tokio::sync::Mutex::new(()),
+            looks: tokio::sync::Mutex::new(()),
             asks,
             throttle: Throttle::new(),
             groups: Ledger::load(groups),

@@ -18,6 +18,7 @@ use crate::link;
 use crate::link::health::Fault;
 use crate::link::shared::{Ask, LinkShared};
 use crate::record::{LinkName, LinkRecord};
+use crate::report::RpoReport;
 use crate::source::{ClusterInfo, SourceCluster, SourceError, tls};
 use crate::state::{LinkErrorCode, MirrorStatus};
 
@@ -207,16 +208,18 @@ impl LinkManager {
         }
     }
 
-    /// Fails those over by force that a fault on a disk has kept from it.
+    /// The reports of what was failed over. Those that a fault on a disk has kept from it are failed
+    /// over by force.
     async fn let_go(
         &self,
         shared: &Arc<LinkShared>,
         outcomes: Vec<MirrorOutcome>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<Vec<RpoReport>, LinkError> {
+        let mut reports = Vec::new();
         let mut faulted = Vec::new();
         for outcome in outcomes {
             match outcome.result {
-                Ok(_) => {}
+                Ok(_) => reports.extend(outcome.report),
                 Err(error) if cut::is_gone(&error) => {}
                 // Deleted before it was looked at.
                 Err(LinkError::NotAMirror(_)) => {}
@@ -227,13 +230,22 @@ impl LinkManager {
             }
         }
         let forced = run(cut::failover(Arc::clone(shared), faulted, true)).await?;
-        let forced = forced.into_values().map(|outcome| outcome.map(drop));
-        forced
-            .filter(|outcome| !outcome.as_ref().is_err_and(cut::is_gone))
-            .collect()
+        for outcome in forced.into_values() {
+            match outcome {
+                Err(error) if !cut::is_gone(&error) => return Err(error),
+                outcome => reports.extend(outcome.ok().flatten()),
+            }
+        }
+        reports.sort_by(|a, b| a.topic.cmp(&b.topic));
+        Ok(reports)
     }
 
-    pub(super) async fn do_delete_link(&self, name: &str, force: bool) -> Result<(), LinkError> {
+    pub(super) async fn do_delete_link(
+        &self,
+        name: &str,
+        force: bool,
+    ) -> Result<Vec<RpoReport>, LinkError> {
+        let mut reports = Vec::new();
         let shared = self.shared(name)?;
         let live = {
             let inner = shared.inner();
@@ -251,7 +263,7 @@ impl LinkManager {
             let outcomes = self
                 .alter_mirrors(name, MirrorAction::Failover, Selection::All, false, None)
                 .await?;
-            self.let_go(&shared, outcomes).await?;
+            reports = self.let_go(&shared, outcomes).await?;
         }
         let _admin = self.admin().await?;
         let _change = shared.change.lock().await;
@@ -278,7 +290,7 @@ impl LinkManager {
         self.links.write().remove(&shared.name);
         removed?;
         tracing::info!(link = %shared.name, "link deleted");
-        Ok(())
+        Ok(reports)
     }
 }
 

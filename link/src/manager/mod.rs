@@ -244,13 +244,13 @@ impl LinkManager {
         Ok(show::link(&*self.shared(name)?))
     }
 
-    /// Deletes a link. With `force` its mirrors are failed over first; a partition whose disk has
-    /// failed is let go as it is.
+    /// Deletes a link. With `force` its mirrors are failed over first, whose reports are answered; a
+    /// partition whose disk has failed is let go as it is. Kept reports stay.
     ///
     /// # Errors
     /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`; with `force` whatever kept a mirror from
     /// being failed over.
-    pub async fn delete_link(&self, name: &str, force: bool) -> Result<(), LinkError> {
+    pub async fn delete_link(&self, name: &str, force: bool) -> Result<Vec<RpoReport>, LinkError> {
         self.do_delete_link(name, force).await
     }
 
@@ -398,7 +398,46 @@ impl LinkManager {
         let name = TopicName::new(topic).map_err(|_| LinkError::NotAMirror(topic.to_owned()))?;
         match self.ports.store.load_report(&name)? {
             None if self.owner(&name).is_none() => Err(LinkError::NotAMirror(topic.to_owned())),
-            report => Ok(report),
+            report => Ok(report.map(|report| self.with_last_look(&name, report))),
+        }
+    }
+
+    /// Every kept report, or those of one link, by topic. They outlive their link, and go with their
+    /// topic. None of a cut that is not over.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn reports(&self, link: Option<&str>) -> Result<Vec<RpoReport>, LinkError> {
+        let mut reports = Vec::new();
+        for report in self.ports.store.load_reports()? {
+            let Ok(name) = TopicName::new(&report.topic) else {
+                continue;
+            };
+            let is_meant = link.is_none_or(|link| link == report.link.as_str());
+            let is_over = self
+                .status(&name)
+                .is_none_or(|it| it == MirrorStatus::Stopped);
+            if is_meant && is_over {
+                reports.push(self.with_last_look(&name, report));
+            }
+        }
+        Ok(reports)
+    }
+
+    fn status(&self, topic: &TopicName) -> Option<MirrorStatus> {
+        let links = self.links.read();
+        let mut links = links.values();
+        links.find_map(|link| Some(link.inner().mirrors.get(topic)?.record.status))
+    }
+
+    /// What was seen beyond the cut may be younger than what is stored.
+    fn with_last_look(&self, topic: &TopicName, report: RpoReport) -> RpoReport {
+        let links = self.links.read();
+        let mut links = links.values().filter(|link| link.name == report.link);
+        let last = links.find_map(|link| link.inner().mirrors.get(topic)?.after_cut.clone());
+        RpoReport {
+            after_cut: last.or(report.after_cut),
+            ..report
         }
     }
 
@@ -517,13 +556,17 @@ async fn show_stored(
     begun_cuts: &BTreeSet<TopicName>,
 ) -> Result<(), LinkError> {
     let mut cells = Vec::new();
+    let mut stopped = Vec::new();
     for (topic, mirror) in &mut shared.inner().mirrors {
+        if mirror.record.status == MirrorStatus::Stopped {
+            stopped.push(topic.clone());
+        }
         mirror.is_cut_begun = begun_cuts.contains(topic);
         for (partition, cell) in (0..).zip(&mirror.statuses) {
             cells.push((TopicPartition::new(topic.clone(), partition), cell.clone()));
         }
     }
-    shared
+    let cuts = shared
         .blocking(move |ports| {
             let now_ms = ports.clock.now_ms();
             for (partition, cell) in cells {
@@ -535,8 +578,20 @@ async fn show_stored(
                     });
                 }
             }
+            let reports = stopped.into_iter().filter_map(|topic| {
+                let report = ports.store.load_report(&topic).ok()??;
+                Some((topic, report.after_cut?))
+            });
+            reports.collect::<Vec<_>>()
         })
-        .await
+        .await?;
+    let mut inner = shared.inner();
+    for (topic, after_cut) in cuts {
+        if let Some(mirror) = inner.mirrors.get_mut(&topic) {
+            mirror.after_cut = Some(after_cut);
+        }
+    }
+    Ok(())
 }
 
 /// Takes up promotions and failovers that were under way.

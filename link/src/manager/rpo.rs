@@ -13,8 +13,8 @@ use super::word::{self, Words};
 use crate::link::shared::LinkShared;
 use crate::ports::{LocalBatches, LocalEnds, TargetError};
 use crate::record::{MirrorRecord, StopKind};
-use crate::replicator::lag::StatusCell;
-use crate::report::{PartitionRpo, RpoReport, SourceReaders};
+use crate::replicator::lag::{LATELY_MS, StatusCell};
+use crate::report::{PartitionRpo, RpoReport, SourceReaders, SourceWrites};
 use crate::state::LinkState;
 use crate::stop_step::StopStep;
 use crate::tasks::groups::readers::Readers;
@@ -73,6 +73,7 @@ impl Draft {
         is_forced: bool,
     ) -> Result<RpoReport, TargetError> {
         let mut partitions = Vec::with_capacity(self.statuses.len());
+        let mut writes: Option<SourceWrites> = None;
         for (partition, status) in (0..).zip(&self.statuses) {
             let key = TopicPartition::new(self.record.topic.clone(), partition);
             let ends = match local.ends(&key) {
@@ -94,6 +95,14 @@ impl Draft {
                 .as_ref()
                 .and_then(|ends| ends.get(usize::try_from(partition).ok()?).copied());
             let high_watermark = source_end.or(seen);
+            let is_seen = source_end.or(seen_at_ms.filter(|at| self.now_ms - at <= LATELY_MS));
+            let taken =
+                status.with(|status| status.recent_ends.taken(high_watermark?, self.now_ms));
+            if let Some((records, over_ms)) = taken.filter(|_| is_seen.is_some()) {
+                let all = writes.get_or_insert_default();
+                all.records = all.records.saturating_add(records);
+                all.over_ms = all.over_ms.max(over_ms);
+            }
             let missing_records = high_watermark.map(|end| (end - ends.end.0).max(0));
             let exact = source_end.is_some();
             partitions.push(PartitionRpo {
@@ -118,6 +127,7 @@ impl Draft {
             dry_run: self.is_dry_run,
             partitions,
             readers: self.readers,
+            writes,
             ..RpoReport::new(&self.record, self.kind, self.now_ms)
         })
     }

@@ -2,10 +2,13 @@
 
 use carrick_protocol::ids::TopicName;
 
-use crate::description::{LagSummary, LinkDescription, MirrorDescription, PartitionLag};
+use crate::description::{
+    BeyondCuts, LagSummary, LinkDescription, MirrorDescription, PartitionLag,
+};
 use crate::link::shared::{Inner, LinkShared, Mirror};
 use crate::ports::TopicCatalog;
 use crate::record::StopKind;
+use crate::report::AfterCut;
 use crate::state::{LinkState, MirrorError, MirrorStatus};
 use crate::tasks::configs;
 
@@ -42,6 +45,7 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
     });
     LinkDescription {
         lag,
+        beyond_cuts: beyond_cuts(&inner),
         name: shared.name.to_string(),
         link_id: inner.record.id.to_string(),
         source_cluster_id: inner.record.source_cluster_id.clone(),
@@ -62,6 +66,19 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
             .map(|task| task.describe(inner.state, inner.since_ms))
             .collect(),
     }
+}
+
+/// What the source holds beyond the cuts that were looked beyond.
+fn beyond_cuts(inner: &Inner) -> Vec<BeyondCuts> {
+    let beyond = inner.mirrors.values().filter_map(|mirror| {
+        let after_cut = mirror.after_cut.as_ref()?;
+        Some(BeyondCuts {
+            topic: mirror.record.topic.to_string(),
+            records: after_cut.records(),
+            seen_at_ms: after_cut.seen_at_ms,
+        })
+    });
+    beyond.collect()
 }
 
 /// A mirror, for showing, but for what only the catalog knows ([`with_configs`]).
@@ -98,6 +115,7 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
         created_ms: record.created_ms,
         lag: LagSummary::of(&lags),
         lags,
+        records_beyond_cut: mirror.after_cut.as_ref().map(AfterCut::records),
         kept_configs: Vec::new(),
     }
 }

@@ -33,9 +33,9 @@ pub(crate) struct Word {
     pub(crate) verdict: Verdict,
     /// Where its partitions end, mirrored or not, in their order; `None` where it didn't tell.
     /// Empty unless it is that topic.
-    pub(super) ends: Vec<Option<i64>>,
+    pub(crate) ends: Vec<Option<i64>>,
     /// What partitions hold that have no mirror.
-    pub(super) unmirrored: Vec<UnmirroredPartition>,
+    pub(crate) unmirrored: Vec<UnmirroredPartition>,
     /// Why it told nothing of a partition.
     untold: Option<LinkError>,
 }
@@ -49,7 +49,7 @@ impl Word {
     }
 
     /// Why there is nothing to be known, or not all.
-    pub(super) fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let name = &self.record.source_topic;
         match &self.verdict {
             Verdict::Same | Verdict::Grown(_) => self.untold.as_ref().map(ToString::to_string),
@@ -75,7 +75,7 @@ impl Word {
 ///
 /// # Errors
 /// `SourceUnavailable`, `WrongCluster`, `NotAMirror`.
-pub(super) async fn ask(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
+pub(crate) async fn ask(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
     let mut words = judged(shared, topics).await?;
     let (source, config) = client(shared);
     let mut queries = Vec::new();

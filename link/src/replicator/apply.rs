@@ -398,6 +398,7 @@ impl Machine {
                 status.caught_up_ms = status.seen_at_ms();
             }
             status.source_high_watermark = Some(high_watermark);
+            status.recent_ends.seen(high_watermark, asked_at_ms);
             status.source_log_start = Some(source_log_start);
             status.last_fetch_offset = Some(fetch_offset);
             status.answered_ms = status.answered_ms.max(Some(asked_at_ms));

@@ -9,6 +9,7 @@
 //! offset took among the batches fetched last ([`RecentSize`]). Seconds are the age that the first
 //! record that the mirror lacks has at most ([`Status::lag_ms`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -94,6 +95,51 @@ impl RecentSize {
     }
 }
 
+/// What the source took is looked back at over this time, milliseconds.
+pub(crate) const LATELY_MS: i64 = 10_000;
+/// Its ends are remembered this often, milliseconds.
+const END_EVERY_MS: i64 = 1_000;
+
+/// Where the source ended at some moments of the last while.
+#[derive(Debug, Default)]
+pub(crate) struct RecentEnds {
+    some: VecDeque<(i64, Offset)>,
+    last: Option<(i64, Offset)>,
+}
+
+impl RecentEnds {
+    /// The source ended there at `at_ms`.
+    pub(crate) fn seen(&mut self, end: Offset, at_ms: i64) {
+        self.last = Some((at_ms, end));
+        let is_due = |(last_ms, _): &(i64, Offset)| at_ms - last_ms >= END_EVERY_MS;
+        if self.some.back().is_none_or(is_due) {
+            self.some.push_back((at_ms, end));
+        }
+        // The one before the time that is looked back at is needed.
+        while self
+            .some
+            .get(1)
+            .is_some_and(|(at, _)| *at <= at_ms - LATELY_MS)
+        {
+            self.some.pop_front();
+        }
+    }
+
+    /// What the source, which ends at `end` now, took in the last [`LATELY_MS`], and over which time
+    /// that is if it was not watched so long.
+    pub(crate) fn taken(&self, end: i64, now_ms: i64) -> Option<(i64, i64)> {
+        let is_before = |(at, _): &&(i64, Offset)| *at <= now_ms - LATELY_MS;
+        let before = self
+            .last
+            .iter()
+            .chain(self.some.iter().rev())
+            .find(is_before);
+        let (at_ms, base) = before.or(self.some.front())?;
+        let over_ms = (now_ms - at_ms).clamp(0, LATELY_MS);
+        Some(((end - base.0).max(0), over_ms))
+    }
+}
+
 /// What is known of one partition; written by its replicator, read by describe, reports and
 /// metrics.
 #[derive(Debug, Default)]
@@ -104,6 +150,8 @@ pub(crate) struct Status {
     pub(crate) mirror_end: Offset,
     /// The source's high watermark as last seen.
     pub(crate) source_high_watermark: Option<Offset>,
+    /// Where it stood lately.
+    pub(crate) recent_ends: RecentEnds,
     /// The source's log start as last seen.
     pub(crate) source_log_start: Option<Offset>,
     /// What the last answered fetch of this partition asked for.
@@ -335,6 +383,24 @@ mod tests {
         assert!((1_000..=1_050).contains(&now), "{now}");
         recent.fetched(u64::MAX, u64::MAX);
         assert!(recent.of(i64::MAX).is_some());
+    }
+
+    #[test]
+    fn what_the_source_took_lately_is_counted_over_the_time_that_it_was_watched() {
+        let mut ends = RecentEnds::default();
+        assert_eq!(ends.taken(5, 1_000), None);
+        ends.seen(Offset(100), 1_000);
+        ends.seen(Offset(130), 1_500);
+        assert_eq!(ends.taken(130, 2_000), Some((30, 1_000)));
+        assert_eq!(ends.taken(130, 11_400), Some((30, LATELY_MS)));
+        assert_eq!(ends.taken(130, 61_500), Some((0, LATELY_MS)), "idle since");
+        for second in 0..60 {
+            ends.seen(Offset(130 + second * 7), 100_000 + second * 1_000);
+        }
+        let (end, now_ms) = (130 + 59 * 7, 159_000);
+        assert_eq!(ends.taken(end, now_ms), Some((70, LATELY_MS)));
+        assert_eq!(ends.taken(end + 3, now_ms), Some((73, LATELY_MS)));
+        assert!(ends.some.len() <= 12, "{ends:?}");
     }
 
     #[test]

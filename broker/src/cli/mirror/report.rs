@@ -3,16 +3,16 @@
 use carrick_link::report::RpoReport;
 use clap::Args;
 
-use super::list;
 use crate::cli::client::{Client, escape};
 use crate::cli::error::CliResult;
 use crate::cli::output::{Output, OutputFormat};
+use crate::http::model::Collection;
 use crate::mirror::report::render;
 
 /// `mirror report`
 #[derive(Debug, Args)]
 pub struct Report {
-    /// The mirror topics [default: all that were promoted or failed over]
+    /// The topics [default: all that were promoted or failed over, also over links that are gone]
     topics: Vec<String>,
     /// Only those of this link
     #[arg(long, conflicts_with = "topics")]
@@ -33,19 +33,16 @@ pub fn run(client: &Client, output: Output, report: Report) -> CliResult {
     } else {
         output
     };
-    let topics = if report.topics.is_empty() {
-        let stopped = list(client, report.link.as_deref(), Some("STOPPED"))?;
-        stopped
-            .into_iter()
-            .map(|mirror| mirror.mirror_topic_name)
-            .collect()
+    let reports: Vec<RpoReport> = if report.topics.is_empty() {
+        let link = escape(report.link.as_deref().unwrap_or("-"));
+        let all: Collection<RpoReport> = client.get(&format!("/links/{link}/reports"))?;
+        all.data
     } else {
-        report.topics
+        let topics = report.topics.iter();
+        topics
+            .map(|topic| get(client, topic))
+            .collect::<CliResult<_>>()?
     };
-    let reports: Vec<RpoReport> = topics
-        .iter()
-        .map(|topic| get(client, topic))
-        .collect::<CliResult<_>>()?;
     output.print(&reports, |reports| render_all(reports))
 }
 

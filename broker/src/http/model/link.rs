@@ -1,5 +1,6 @@
 //! `KafkaLinkData` and `KafkaLinkConfigData`: a link and its configs.
 
+use carrick_link::report::RpoReport;
 use serde::{Deserialize, Serialize};
 
 use super::group::GroupCountsData;
@@ -48,6 +49,9 @@ pub struct LinkData {
     /// The partitions of all its mirrors that are not stopped, together *(own)*.
     #[serde(default)]
     pub lag_summary: LagSummaryData,
+    /// What the source holds beyond the cuts of its mirrors that are stopped *(own)*.
+    #[serde(default)]
+    pub beyond_cuts: Vec<BeyondCutData>,
     /// The groups whose offsets it syncs, or has synced *(own)*.
     #[serde(default)]
     pub group_counts: GroupCountsData,
@@ -58,6 +62,24 @@ impl LinkData {
     pub const KIND: &str = "KafkaLinkData";
     /// `kind` of the list.
     pub const LIST_KIND: &str = "KafkaLinkDataList";
+}
+
+/// What the source holds of one topic beyond the cut of its mirror: nothing mirrors it any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeyondCutData {
+    /// The topic here.
+    pub topic_name: String,
+    /// Records.
+    pub records: i64,
+    /// When that was true.
+    pub seen_time_ms: i64,
+}
+
+/// The answer to `DELETE /links/{link}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDeletion {
+    /// The reports of the mirrors that `force` has failed over.
+    pub reports: Vec<RpoReport>,
 }
 
 /// One periodic task of a link.

@@ -34,7 +34,7 @@ async fn nothing_that_is_under_way_brings_a_deleted_mirror_back() {
         let gone = world.manager.mirror("orders");
         assert!(matches!(gone, Err(LinkError::NotAMirror(_))), "{gone:?}");
         let deleted = world.manager.delete_link("dr", false).await;
-        assert_eq!(deleted, Ok(()), "{action:?}");
+        assert_eq!(deleted, Ok(Vec::new()), "{action:?}");
     }
 }
 
@@ -52,7 +52,7 @@ async fn a_failure_under_way_does_not_bring_a_deleted_mirror_back() {
     .await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.here.stored_mirror("orders"), None);
-    assert_eq!(world.manager.delete_link("dr", false).await, Ok(()));
+    assert_eq!(world.manager.delete_link("dr", false).await, Ok(Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn a_topic_that_is_gone_is_refused_by_name_and_the_rest_of_the_failover_go
     let users = outcomes[1].result.as_ref().unwrap();
     assert_eq!(users.status, MirrorStatus::Stopped);
     assert_eq!(world.here.stored_mirror("orders"), None);
-    assert_eq!(world.manager.delete_link("dr", false).await, Ok(()));
+    assert_eq!(world.manager.delete_link("dr", false).await, Ok(Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,6 +93,7 @@ async fn a_link_is_deleted_by_force_though_topics_of_its_mirrors_are_gone() {
     world.source.add_topic("users", 1);
     world.mirror("users").await.unwrap();
     world.here.delete_topic("orders");
-    assert_eq!(world.manager.delete_link("dr", true).await, Ok(()));
+    let made = world.manager.delete_link("dr", true).await.unwrap();
+    assert_eq!(made.len(), 1);
     assert!(world.here.cut_epoch("users", 0).is_some());
 }

@@ -134,7 +134,9 @@ pub fn a_link_goes_with_its_mirrors(harness: &dyn Harness) {
     }
     assert_eq!(stored_mirror(&*store, &stays.topic), Some(stays.clone()));
     assert!(seen.contains(&sight(&stays)), "{seen:?}");
-    assert_eq!(store.load_report(&mirrors[0].topic), Ok(Some(last)));
+    assert_eq!(store.load_report(&mirrors[0].topic), Ok(Some(last.clone())));
+    let reports = store.load_reports().expect("they can be read");
+    assert!(reports.contains(&last), "{reports:?}");
 }
 
 /// Each in place of what was there, the rest untouched.

@@ -110,6 +110,8 @@ pub fn reports_are_kept_together(harness: &dyn Harness) {
         unmirrored: Vec::new(),
         source_problem: None,
         readers: None,
+        writes: None,
+        after_cut: None,
     };
     let reports = [report(&first), report(&ordinary), report(&second)];
     assert_eq!(store.save_reports(&reports), Ok(()));

@@ -107,6 +107,10 @@ impl LinkStore for FakeHere {
         Ok(self.state.lock().reports.get(topic).cloned())
     }
 
+    fn load_reports(&self) -> Result<Vec<RpoReport>, StoreError> {
+        Ok(self.state.lock().reports.values().cloned().collect())
+    }
+
     fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError> {
         Ok(self.state.lock().sights.values().cloned().collect())
     }
