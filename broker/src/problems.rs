@@ -132,6 +132,8 @@ pub fn watch(broker: &Arc<Broker>) -> JoinHandle<()> {
             };
             let looked = tokio::task::spawn_blocking(move || {
                 problems.look_at_disk();
+                // Else it would show until somebody changes something. What fails again shows.
+                let _ = problems.meta.try_again();
                 problems.now()
             });
             match looked.await {

@@ -210,16 +210,6 @@ impl FakeHere {
         self.state.lock().cut_error = error;
     }
 
-    /// Cuts of that topic are refused from now on, or go through again.
-    pub fn refuse_cut(&self, topic: &str, error: Option<CatalogError>) {
-        let refused = &mut self.state.lock().refused_cuts;
-        let topic = TopicName::new(topic).unwrap();
-        match error {
-            Some(error) => refused.insert(topic, error),
-            None => refused.remove(&topic),
-        };
-    }
-
     /// What doesn't survive the process is gone: leases and fences.
     pub fn restarted(&self) {
         let mut state = self.state.lock();

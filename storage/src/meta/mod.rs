@@ -86,6 +86,29 @@ impl MetaStore {
         self.failure.lock().clone()
     }
 
+    /// After a failure: whether changes can be stored again. Writes what is there already.
+    ///
+    /// # Errors
+    /// They can't.
+    pub fn try_again(&self) -> Result<(), MetaError> {
+        if self.failure().is_none() {
+            return Ok(());
+        }
+        self.write_version().map_err(|source| MetaError::Commit {
+            changes: 1,
+            first: printable(SCHEMA_KEY),
+            source,
+        })?;
+        *self.failure.lock() = None;
+        Ok(())
+    }
+
+    fn write_version(&self) -> Result<(), rocksdb::Error> {
+        let mut batch = WriteBatch::default();
+        batch.put(SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes());
+        self.write(batch)
+    }
+
     /// The value of `key`, if there is one.
     pub fn get<K: Keyspace>(&self, key: &K::Key) -> Result<Option<K::Value>, MetaError> {
         let stored = stored_key::<K>(key);
@@ -220,9 +243,7 @@ impl MetaStore {
                 printable(&key)
             )));
         }
-        let mut batch = WriteBatch::default();
-        batch.put(SCHEMA_KEY, SCHEMA_VERSION.to_be_bytes());
-        self.write(batch).map_err(|source| MetaError::Open {
+        self.write_version().map_err(|source| MetaError::Open {
             path: self.path.clone(),
             source,
         })

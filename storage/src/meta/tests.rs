@@ -316,3 +316,16 @@ proptest! {
         prop_assert_eq!(store.scan_prefix::<Ages>(&prefix).unwrap(), expected);
     }
 }
+
+#[test]
+fn a_failure_shows_until_changes_are_stored_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = MetaStore::open(dir.path()).unwrap();
+    assert_eq!(store.failure(), None);
+    *store.failure.lock() = Some("no room".to_owned());
+    assert_eq!(store.failure().as_deref(), Some("no room"));
+    store.try_again().unwrap();
+    assert_eq!(store.failure(), None);
+    drop(store);
+    MetaStore::open(dir.path()).unwrap();
+}

@@ -3,7 +3,7 @@
 use carrick_protocol::ids::{TopicName, TopicPartition};
 
 use super::{FakeHere, State};
-use crate::ports::{LinkStore, Obstacle, StoreError};
+use crate::ports::{CatalogError, LinkStore, Obstacle, StoreError};
 use crate::record::{LinkName, LinkRecord, MirrorRecord, SourceSight};
 use crate::report::RpoReport;
 use crate::state::MirrorStatus;
@@ -21,6 +21,16 @@ impl FakeHere {
     /// `act` happens when mirrors are about to be saved, before that.
     pub fn happens_before_save(&self, act: impl FnOnce() + Send + 'static) {
         *self.before_save.lock() = Some(Act(Box::new(act)));
+    }
+
+    /// Cuts of that topic are refused from now on, or go through again.
+    pub fn refuse_cut(&self, topic: &str, error: Option<CatalogError>) {
+        let refused = &mut self.state.lock().refused_cuts;
+        let topic = TopicName::new(topic).unwrap();
+        match error {
+            Some(error) => refused.insert(topic, error),
+            None => refused.remove(&topic),
+        };
     }
 
     /// A partition can't be written from now on, or can be again.
