@@ -22,5 +22,6 @@ mod several;
 mod source_contract;
 mod sources;
 mod transactions;
+mod wide;
 mod wire;
 mod world;

@@ -314,6 +314,26 @@ impl Carrick {
         self.cli(&["mirror", "describe", topic])
     }
 
+    /// Bytes of a mirror that are here since its broker started.
+    ///
+    /// # Errors
+    /// When REST does not answer.
+    pub fn mirrored_bytes(&self, topic: &str) -> Result<u64> {
+        let clusters = format!("{}/kafka/v3/clusters", self.url());
+        let answer: Value = ureq::get(&clusters).call()?.body_mut().read_json()?;
+        let id = answer["data"][0]["cluster_id"].as_str().unwrap_or_default();
+        let url = format!("{clusters}/{id}/links/-/mirrors/{topic}");
+        let mirror: Value = ureq::get(&url).call()?.body_mut().read_json()?;
+        let lags = mirror["mirror_lags"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        Ok(lags
+            .iter()
+            .filter_map(|lag| lag["mirrored_bytes"].as_u64())
+            .sum())
+    }
+
     /// Waits until every partition of the mirror is `ACTIVE` with lag 0, as the source's own end offsets (`ends`,
     /// by partition) say.
     ///

@@ -1,6 +1,6 @@
 //! What every end-to-end test stands on: Carrick as a process, a real Apache Kafka as a process, real client
-//! libraries as processes ([`peer`]), the bytes of both sides' segments ([`segments`]) and a wire that can be cut
-//! ([`proxy`]).
+//! libraries as processes ([`peer`]), the bytes of both sides' segments ([`segments`]) and wires: one that can be
+//! cut ([`proxy`]), and one that is long ([`wan`]).
 //!
 //! A test owns its servers: ports are picked free, folders are temporary, and everything ends with the value that
 //! started it. Nothing here sleeps as a proof; [`wait_until`] polls a condition and names it when time runs out.
@@ -15,6 +15,7 @@ pub mod release;
 pub mod segments;
 pub mod toolchain;
 pub mod tools;
+pub mod wan;
 
 use std::time::{Duration, Instant};
 
