@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::on_demand::OnDemand;
+use crate::api::room::LargeAnswers;
 use crate::broker_configs::BrokerConfigs;
 use crate::cleaner;
 use crate::config::BrokerConfig;
@@ -78,8 +79,8 @@ pub struct Broker {
     pub fetch_sessions: Sessions,
     /// Who creates topics on demand.
     pub on_demand: OnDemand,
-    /// Memory of answers that list or describe very much, while they are built and sent.
-    pub large_answers: Pool,
+    /// What answers that list or describe very much share.
+    pub large_answers: LargeAnswers,
     /// Memory of fetches that wait for data.
     pub waiting_fetches: Pool,
     /// Client quotas, and what is used of them.
@@ -424,10 +425,8 @@ fn fetch_sessions(config: &BrokerConfig) -> Sessions {
     Sessions::new(config.fetch_session_slots, config.fetch_session_partitions)
 }
 
-/// As large as one answer at least: else that would have all, and others would wait for it.
-fn large_answers(config: &BrokerConfig) -> Pool {
-    let bytes = config.queued_max_request_bytes;
-    Pool::new(bytes.max(config.request_max_bytes), 0)
+fn large_answers(config: &BrokerConfig) -> LargeAnswers {
+    LargeAnswers::new(config.queued_max_request_bytes, config.request_max_bytes)
 }
 
 /// The cluster's id: Kafka's form of a random UUID, drawn once.

@@ -20,6 +20,7 @@ use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use kafka_protocol::messages::{ApiKey, DescribeConfigsRequest, DescribeConfigsResponse};
+use kafka_protocol::protocol::StrBytes;
 use tracing::level_filters::LevelFilter;
 
 use super::admin::{Refusal, outcome, repeated};
@@ -146,17 +147,17 @@ fn shown(
         .filter(|_| with_synonyms)
         .map(|origin| {
             DescribeConfigsSynonym::default()
-                .with_name(text(origin.name))
+                .with_name(StrBytes::from_static_str(origin.name))
                 .with_value(origin.value.as_deref().map(text))
                 .with_source(origin.source.code())
         });
     DescribeConfigsResourceResult::default()
-        .with_name(text(config.def.name))
+        .with_name(StrBytes::from_static_str(config.def.name))
         .with_value(config.value.as_deref().map(text))
         .with_read_only(config.read_only)
         .with_config_source(config.source().code())
         .with_is_sensitive(config.is_sensitive())
         .with_synonyms(origins.collect())
         .with_config_type(config.def.kind.code())
-        .with_documentation(with_documentation.then(|| text(config.def.doc)))
+        .with_documentation(with_documentation.then(|| StrBytes::from_static_str(config.def.doc)))
 }

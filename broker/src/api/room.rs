@@ -11,11 +11,39 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::protocol::Encodable;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::admin::Refusal;
+use crate::pool::{Charge, Pool};
 
 /// Answers up to this size are built without waiting for room.
 pub(super) const SMALL_ANSWER_BYTES: usize = 1 << 20;
+
+/// What large answers share: the memory of those that are built or being sent, and the turn to be
+/// built, since what an answer is built of takes several times its size.
+#[derive(Debug)]
+pub struct LargeAnswers {
+    memory: Pool,
+    turn: Semaphore,
+}
+
+impl LargeAnswers {
+    /// So many bytes for all of them, of which one may have so many.
+    pub fn new(bytes: usize, max_bytes: usize) -> Self {
+        Self {
+            memory: Pool::new(bytes.max(max_bytes), 0),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Waits for the memory of the largest answer, then for the turn: nobody waits for a client that
+    /// takes its answer slowly while he has the turn.
+    pub(super) async fn begin(&self, max_bytes: usize) -> (Charge, Option<SemaphorePermit<'_>>) {
+        let memory = self.memory.take(max_bytes).await;
+        // It fails only when the semaphore is closed, which nobody does.
+        (memory, self.turn.acquire().await.ok())
+    }
+}
 
 /// The bytes that one answer may still take.
 #[derive(Debug)]
@@ -93,6 +121,24 @@ impl Room {
 mod tests {
     use super::*;
     use kafka_protocol::messages::list_groups_response::ListedGroup;
+    use std::task::Poll;
+
+    #[tokio::test]
+    async fn large_answers_are_built_one_at_a_time_and_sent_within_their_memory() {
+        let answers = LargeAnswers::new(200, 100);
+        let waits = async || {
+            let mut next = std::pin::pin!(answers.begin(100));
+            std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await
+        };
+        let (first, turn) = answers.begin(100).await;
+        assert!(waits().await, "the first is still built");
+        drop(turn);
+        let (second, turn) = answers.begin(100).await;
+        drop(turn);
+        assert!(waits().await, "both are being sent");
+        drop((first, second));
+        assert!(!waits().await);
+    }
 
     #[test]
     fn what_has_no_room_is_refused_and_so_is_all_that_follows() {

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -167,7 +168,8 @@ fn call<A: Api>(
 /// Answers with room for a large answer, of which there are few at a time.
 async fn large<A: Api>(ctx: Context, head: RequestHead, body: RequestBody) -> Encoded {
     let max_bytes = ctx.broker.config.request_max_bytes;
-    let memory = ctx.broker.large_answers.take(max_bytes).await;
+    let broker = Arc::clone(&ctx.broker);
+    let (memory, turn) = broker.large_answers.begin(max_bytes).await;
     let ctx = ctx.with_room(max_bytes);
     let reply = block_in_place(|| once::<A>(&ctx, &head, body))?;
     let frame = match reply {
@@ -176,6 +178,7 @@ async fn large<A: Api>(ctx: Context, head: RequestHead, body: RequestBody) -> En
         // No API that lists has such replies.
         Reply::Early { .. } | Reply::None | Reply::Close(_) => Vec::new(),
     };
+    drop(turn);
     Ok(charged(frame, memory))
 }
 
