@@ -400,8 +400,11 @@ fn check(name: &str, value: &str) -> Result<String, ConfigError> {
 }
 
 fn unknown(name: &str) -> ConfigError {
-    let reason = "is not a link config; see the list of link configs for the names";
-    ConfigError::new(name, reason)
+    let near = match table::nearest(name) {
+        Some(known) => format!("did you mean {known}?"),
+        None => "see the list of link configs for the names".to_owned(),
+    };
+    ConfigError::new(name, format!("is not a link config; {near}"))
 }
 
 /// Typed access to values that [`check`] has let pass, or to their defaults.
@@ -520,6 +523,21 @@ mod tests {
             let mut changed = parse(&[prefix, (row.name, &other)]).unwrap();
             changed.values.clone_from(&base.values);
             assert!(changed != base, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest_known_one() {
+        for (wrong, near) in [
+            ("bootstrap.server", "did you mean bootstrap.servers?"),
+            (
+                "consumer.ofset.sync.enable",
+                "did you mean consumer.offset.sync.enable?",
+            ),
+            ("something.else.entirely", "see the list of link configs"),
+        ] {
+            let reason = unknown(wrong).to_string();
+            assert!(reason.contains(near), "{reason}");
         }
     }
 

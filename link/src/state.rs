@@ -32,6 +32,22 @@ pub enum MirrorStatus {
     Stopped,
 }
 
+impl MirrorStatus {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Active,
+        Self::Paused,
+        Self::LinkPaused,
+        Self::LinkFailed,
+        Self::SourceUnavailable,
+        Self::Failed,
+        Self::PendingMirror,
+        Self::PendingSynchronize,
+        Self::PendingStopped,
+        Self::Stopped,
+    ];
+}
+
 /// Why a mirror is `FAILED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -118,6 +134,14 @@ pub enum TaskErrorCode {
     NoError,
     /// The source refused to tell.
     AuthorizationError,
+    /// As the link's error of that name.
+    AuthenticationError,
+    /// As the link's error of that name.
+    UnresolvableBootstrapError,
+    /// As the link's error of that name.
+    BootstrapTcpConnectionFailedError,
+    /// As the link's error of that name.
+    TimeoutError,
     /// Groups have members here: their offsets are left alone.
     ConsumerGroupInUseError,
     /// A config that can't work.
@@ -126,6 +150,22 @@ pub enum TaskErrorCode {
     TopicExistsError,
     /// Another reason, in words only.
     UnknownError,
+}
+
+/// A task that failed since the source is not there says what its link says.
+impl From<LinkErrorCode> for TaskErrorCode {
+    fn from(code: LinkErrorCode) -> Self {
+        match code {
+            LinkErrorCode::NoError => Self::NoError,
+            LinkErrorCode::AuthenticationError => Self::AuthenticationError,
+            LinkErrorCode::UnresolvableBootstrapError => Self::UnresolvableBootstrapError,
+            LinkErrorCode::BootstrapTcpConnectionFailedError => {
+                Self::BootstrapTcpConnectionFailedError
+            }
+            LinkErrorCode::TimeoutError => Self::TimeoutError,
+            LinkErrorCode::Unknown => Self::UnknownError,
+        }
+    }
 }
 
 /// People read the same names as machines.
@@ -392,6 +432,22 @@ mod tests {
         for (from, to) in MIRROR_TRANSITIONS {
             assert!(*from != Stopped || to.is_empty());
         }
+    }
+
+    #[test]
+    fn a_task_says_of_its_source_what_its_link_says() {
+        use LinkErrorCode::*;
+        let name = |code: LinkErrorCode| serde_json::to_string(&TaskErrorCode::from(code));
+        for code in [
+            AuthenticationError,
+            UnresolvableBootstrapError,
+            BootstrapTcpConnectionFailedError,
+            TimeoutError,
+        ] {
+            let named = name(code).expect("plain enum");
+            assert_eq!(named, format!("\"{code}\""));
+        }
+        assert_eq!(name(Unknown).expect("plain enum"), "\"UNKNOWN_ERROR\"");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Why a command did not do what it was asked, and the exit code that says so to a script.
 
-use std::process::ExitCode;
-
 use thiserror::Error;
 
 /// A command's failure. The message is what the operator reads; the variant decides the exit code.
@@ -32,13 +30,13 @@ pub enum CliError {
 
 impl CliError {
     /// The exit code as the manual documents it.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+    pub fn exit_code(&self) -> u8 {
+        match self {
             CliError::Failed(_) => 1,
             CliError::Usage(_) => 2,
             CliError::Unreachable { .. } => 3,
             CliError::Unproven(_) => 4,
-        })
+        }
     }
 }
 

@@ -91,8 +91,9 @@ pub fn main() -> ExitCode {
     match run(&cli.url, Output::new(cli.output), cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("carrick: {error}");
-            error.exit_code()
+            let code = error.exit_code();
+            eprintln!("{}", output::failure(cli.output, &error, code));
+            ExitCode::from(code)
         }
     }
 }

@@ -11,6 +11,17 @@ use serde::Serialize;
 
 use super::error::{CliError, CliResult};
 
+/// What a command that failed leaves on standard error: words, or as JSON one document.
+pub fn failure(format: OutputFormat, error: &CliError, exit_code: u8) -> String {
+    match format {
+        OutputFormat::Human => format!("carrick: {error}"),
+        OutputFormat::Json => {
+            let message = error.to_string();
+            serde_json::json!({ "error": message, "exit_code": exit_code }).to_string()
+        }
+    }
+}
+
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -49,6 +60,23 @@ impl Output {
     }
 }
 
+/// Longer cells are shortened, but for the last column: names of topics may have 249 characters, and
+/// nobody reads a table of that width. Descriptions and JSON have them whole.
+const CELL_MAX_CHARS: usize = 60;
+
+/// `text`, its middle left out where it is too long: names often differ at their ends.
+fn shortened(text: String) -> String {
+    let count = text.chars().count();
+    if count <= CELL_MAX_CHARS {
+        return text;
+    }
+    let tail = CELL_MAX_CHARS / 3;
+    let head = CELL_MAX_CHARS - tail - 1;
+    let start: String = text.chars().take(head).collect();
+    let end: String = text.chars().skip(count - tail).collect();
+    format!("{start}…{end}")
+}
+
 /// A plain table: a header line, then one line per row, columns two spaces apart.
 pub fn table<const N: usize>(
     header: [&str; N],
@@ -57,7 +85,11 @@ pub fn table<const N: usize>(
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     for row in rows {
-        table.add_row(row);
+        let cells = row.into_iter().enumerate();
+        table.add_row(cells.map(|(column, cell)| match column + 1 == N {
+            true => cell,
+            false => shortened(cell),
+        }));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -90,6 +122,34 @@ mod tests {
     fn a_table_is_aligned_and_has_no_trailing_blanks() {
         let text = table(["A", "LONGER"], [["wide value".into(), "x".into()]]);
         assert_eq!(text, "A           LONGER\nwide value  x");
+    }
+
+    #[test]
+    fn a_long_name_leaves_its_middle_out_but_in_the_last_column() {
+        let name = format!("begin{}end", "x".repeat(241));
+        let text = table(["A", "B"], [[name.clone(), name.clone()]]);
+        let row = text.lines().nth(1).unwrap();
+        let (first, last) = row.split_once("  ").unwrap();
+        assert_eq!(first.chars().count(), CELL_MAX_CHARS);
+        assert!(first.starts_with("begin") && first.contains('…') && first.ends_with("end"));
+        assert_eq!(last, name);
+        assert_eq!(
+            shortened("y".repeat(CELL_MAX_CHARS)),
+            "y".repeat(CELL_MAX_CHARS)
+        );
+    }
+
+    #[test]
+    fn a_failure_is_words_or_one_json_document() {
+        let error = CliError::Failed("it said \"no\"\n  twice".to_owned());
+        assert_eq!(
+            failure(OutputFormat::Human, &error, 1),
+            "carrick: it said \"no\"\n  twice"
+        );
+        let json: serde_json::Value =
+            serde_json::from_str(&failure(OutputFormat::Json, &error, 1)).unwrap();
+        assert_eq!(json["error"], error.to_string());
+        assert_eq!(json["exit_code"], 1);
     }
 
     #[test]

@@ -94,6 +94,12 @@ fn topics_come_and_go_and_refusals_name_their_cause() {
     carrick(&url, "topic list").unwrap();
     carrick(&url, "topic describe orders -o json").unwrap();
     assert!(refusal(&url, "topic create orders").contains("already exists"));
+    let said = refusal(&url, "mirror list --status bogus");
+    assert!(
+        said.starts_with("'BOGUS' is no status of a mirror; they are: ACTIVE, PAUSED,"),
+        "{said}"
+    );
+    carrick(&url, "mirror list --status failed").unwrap();
     assert!(refusal(&url, "topic create x --config no.such=1").contains("no.such"));
     carrick(&url, "topic delete orders").unwrap();
     assert!(refusal(&url, "topic describe orders").contains("orders"));

@@ -16,8 +16,8 @@ use carrick_link::description::{LagSummary, LinkDescription, MirrorDescription, 
 use carrick_link::state::MirrorStatus;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::App;
 use super::model::name_of;
+use super::{App, recorded};
 use crate::partition::ProblemKind;
 use crate::problems::Tally;
 
@@ -44,6 +44,7 @@ pub fn recorder() -> PrometheusHandle {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!("another metrics recorder is installed: /metrics shows less");
             }
+            recorded::describe();
             handle
         })
         .clone()

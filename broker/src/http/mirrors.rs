@@ -30,7 +30,7 @@ pub struct MirrorPath {
 #[derive(Debug, Deserialize)]
 pub struct ListQuery {
     /// Only mirrors in this status.
-    mirror_status: Option<MirrorStatus>,
+    mirror_status: Option<String>,
 }
 
 /// The mirrors of a link, or of all.
@@ -44,13 +44,27 @@ pub async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Collection<MirrorData>>, ApiError> {
     let link = (path.link != "-").then_some(path.link.as_str());
-    let mirrors = app.links.mirrors(link, query.mirror_status)?;
+    let status = query.mirror_status.as_deref().map(status_named);
+    let mirrors = app.links.mirrors(link, status.transpose()?)?;
     let data = mirrors
         .iter()
         .map(|mirror| to_data(&base, mirror))
         .collect();
     let own = base.at(&format!("/links/{}/mirrors", path.link));
     Ok(Json(Collection::new(MirrorData::LIST_KIND, own, data)))
+}
+
+/// The status of that name.
+fn status_named(name: &str) -> Result<MirrorStatus, ApiError> {
+    let found = MirrorStatus::ALL
+        .into_iter()
+        .find(|status| name_of(status) == name);
+    found.ok_or_else(|| {
+        let names = MirrorStatus::ALL.map(|status| name_of(&status)).join(", ");
+        ApiError::bad_request(format!(
+            "'{name}' is no status of a mirror; they are: {names}"
+        ))
+    })
 }
 
 /// Creates a mirror topic.

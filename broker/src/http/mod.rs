@@ -28,6 +28,7 @@ pub mod mirror_actions;
 pub mod mirror_creation;
 pub mod mirrors;
 pub mod model;
+mod recorded;
 pub mod server;
 #[cfg(test)]
 pub(crate) mod tests;

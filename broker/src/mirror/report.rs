@@ -64,7 +64,7 @@ pub fn render(report: &RpoReport) -> String {
             partition_line(partition)
         );
     }
-    let _ = writeln!(text, "  total: {}", total_line(report));
+    let _ = writeln!(text, "  total: {}", total(&[report]));
     if let Some(writes) = report.writes {
         let _ = writeln!(text, "  writes at the source: {}", writes_line(writes));
     }
@@ -124,20 +124,17 @@ fn records_of(count: i64) -> String {
     format!("{count} record{}", if count == 1 { "" } else { "s" })
 }
 
-fn total_line(report: &RpoReport) -> String {
-    let mirrored = report.partitions.iter().map(|it| it.missing_records);
-    let unmirrored = report.unmirrored.iter().map(|it| it.records);
-    let missing: i64 = mirrored
-        .chain(unmirrored)
+/// What all these reports say is missing, in a line.
+pub fn total(reports: &[&RpoReport]) -> String {
+    let partitions = || reports.iter().flat_map(|report| &report.partitions);
+    let unmirrored = || reports.iter().flat_map(|report| &report.unmirrored);
+    let missing: i64 = partitions()
+        .map(|it| it.missing_records)
+        .chain(unmirrored().map(|it| it.records))
         .map(|records| records.unwrap_or(0).max(0))
         .fold(0, i64::saturating_add);
-    let untold = report.unmirrored.iter().filter(|it| it.records.is_none());
-    let inexact = report
-        .partitions
-        .iter()
-        .filter(|partition| !is_exact(partition))
-        .count()
-        + untold.count();
+    let untold = unmirrored().filter(|it| it.records.is_none());
+    let inexact = partitions().filter(|it| !is_exact(it)).count() + untold.count();
     if inexact == 0 {
         return match missing {
             0 => "nothing missing".to_owned(),
@@ -148,15 +145,13 @@ fn total_line(report: &RpoReport) -> String {
         0 => "nothing known to be missing".to_owned(),
         _ => format!("at least {} missing", records_of(missing)),
     };
-    let earliest_ms = report
-        .partitions
-        .iter()
+    let earliest_ms = partitions()
         .filter(|partition| !is_exact(partition))
         .map(|partition| partition.source_seen_at_ms)
         .min()
         .flatten();
     let unknown = match earliest_ms {
-        _ if report.partitions.iter().all(is_exact) => {
+        _ if partitions().all(is_exact) => {
             "what partitions without a mirror hold is unknown".to_owned()
         }
         Some(seen_ms) => format!(
@@ -165,7 +160,7 @@ fn total_line(report: &RpoReport) -> String {
         ),
         None => "the source was never seen".to_owned(),
     };
-    let count = report.partitions.len() + report.unmirrored.len();
+    let count = partitions().count() + unmirrored().count();
     format!("{known}; {unknown} ({inexact} of {count} partitions)")
 }
 

@@ -229,6 +229,20 @@ pub(super) static TABLE: &[Definition] = &[
         "How often topic configs, partition counts and topic ids are compared with the source."),
 ];
 
+/// Names further away than this many edits are not offered as what was meant.
+const SUGGESTION_MAX_EDITS: usize = 4;
+
+/// The known name that is nearest to one that nobody knows, if one is near.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let edits = TABLE
+        .iter()
+        .map(|row| (strsim::damerau_levenshtein(row.name, name), row.name));
+    let near = edits
+        .filter(|(edits, _)| *edits <= SUGGESTION_MAX_EDITS)
+        .min();
+    near.map(|(_, known)| known)
+}
+
 /// The row of that name.
 pub(super) fn find(name: &str) -> Option<&'static Definition> {
     TABLE

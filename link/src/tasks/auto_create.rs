@@ -116,6 +116,7 @@ fn code_of(error: &LinkError) -> TaskErrorCode {
         LinkError::SourceTopic { error, .. } if error.contains("AUTHORIZATION_FAILED") => {
             TaskErrorCode::AuthorizationError
         }
+        LinkError::SourceUnavailable { code, .. } => (*code).into(),
         _ => TaskErrorCode::UnknownError,
     }
 }

@@ -21,6 +21,7 @@ use crate::link::shared::LinkShared;
 use crate::ports::TopicCatalog;
 use crate::source::{SourceCluster, TopicConfigEntry};
 use crate::state::TaskErrorCode;
+use crate::tasks::source_code;
 
 /// Every `topic.config.sync.ms`.
 pub(crate) const JOB: Job = Job {
@@ -162,7 +163,7 @@ pub(crate) async fn sync(
         let answers = source
             .topic_configs(names)
             .await
-            .map_err(|error| (TaskErrorCode::UnknownError, error.to_string()))?;
+            .map_err(|error| (source_code(&error), error.to_string()))?;
         let mut desired = Vec::new();
         for ((topic, source_topic), answer) in chunk.iter().zip(answers) {
             match answer.error {

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use crate::config::LinkConfig;
 use crate::description::TaskDescription;
+use crate::link::health;
 use crate::link::shared::LinkShared;
-use crate::source::BoxFuture;
+use crate::source::{BoxFuture, SourceError};
 use crate::state::{LinkState, TaskErrorCode, TaskState};
 
 /// What a run found wrong.
@@ -22,6 +23,11 @@ pub(crate) type TaskError = (TaskErrorCode, String);
 
 /// What a run that went well has to say; mostly nothing.
 pub(crate) type Note = String;
+
+/// What a job says of a source that is not there.
+fn source_code(error: &SourceError) -> TaskErrorCode {
+    health::Fault::from(error).code.into()
+}
 
 /// One run of a job.
 pub(crate) type Run = BoxFuture<'static, Result<Note, TaskError>>;

@@ -8,7 +8,7 @@ use crate::http::error::RETRIABLE;
 use crate::http::limits::WAIT_MAX_SECONDS;
 use crate::http::model::Collection;
 use crate::http::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
-use crate::mirror::report::render;
+use crate::mirror::report::{render, total};
 
 /// Mirrors that have caught up are promoted within this; of the others the lag is shown.
 const PROMOTE_WAIT_SECONDS: u64 = 2;
@@ -166,6 +166,14 @@ pub fn render_outcomes(outcomes: &[AlterMirrorData], verb: Verb, dry_run: bool) 
             text.push_str(&render(report));
         }
     }
+    let reports: Vec<_> = outcomes
+        .iter()
+        .filter_map(|it| it.report.as_ref())
+        .collect();
+    if reports.len() > 1 {
+        let (count, total) = (reports.len(), total(&reports));
+        text.push_str(&format!("all {count} topics: {total}\n"));
+    }
     text
 }
 
@@ -209,6 +217,42 @@ pub(super) mod tests {
         let stopped = outcome("a", Some("it is STOPPED"));
         let said = refusal(&[&stopped], 1, Verb::Promote, "west").to_string();
         assert!(!said.contains("failover"), "{said}");
+    }
+
+    #[test]
+    fn several_reports_have_a_total() {
+        let report = |topic: &str, missing: i64, exact: bool| -> AlterMirrorData {
+            let report = serde_json::json!({
+                "topic": topic, "link": "west", "source_topic": topic, "kind": "FAILOVER",
+                "made_at_ms": 0, "dry_run": true,
+                "partitions": [{
+                    "partition": 0, "mirror_end": 100, "last_mirrored_offset": 99,
+                    "last_mirrored_timestamp_ms": 0, "source_high_watermark": 100 + missing,
+                    "source_seen_at_ms": 0, "missing_records": missing, "missing_ms": 0,
+                    "exact": exact, "lost_to_retention": 0, "open_transactions": 0
+                }]
+            });
+            let report = serde_json::from_value(report).expect("a report");
+            AlterMirrorData {
+                report: Some(report),
+                ..outcome(topic, None)
+            }
+        };
+        let exact = [report("a", 3, true), report("b", 4, true)];
+        let text = render_outcomes(&exact, Verb::Failover, true);
+        assert!(
+            text.ends_with("\nall 2 topics: 7 records missing\n"),
+            "{text}"
+        );
+        let unsure = [report("a", 3, true), report("b", 4, false)];
+        let text = render_outcomes(&unsure, Verb::Failover, true);
+        assert!(
+            text.contains("\nall 2 topics: at least 7 records missing; "),
+            "{text}"
+        );
+        assert!(text.ends_with("(1 of 2 partitions)\n"), "{text}");
+        let text = render_outcomes(&exact[..1], Verb::Failover, true);
+        assert!(!text.contains("all 1 topics"), "{text}");
     }
 
     #[test]

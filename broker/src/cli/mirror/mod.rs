@@ -99,7 +99,10 @@ pub fn run(client: &Client, output: Output, command: MirrorCommand) -> CliResult
         MirrorCommand::Create(create) => create::run(client, output, create),
         MirrorCommand::List { link, status } => {
             let mirrors = list(client, link.as_deref(), status.as_deref())?;
-            output.print(&mirrors, |mirrors| render_list(mirrors))
+            output.print(&mirrors, |mirrors| match mirrors.is_empty() {
+                true => no_mirrors(link.as_deref(), status.as_deref()),
+                false => render_list(mirrors),
+            })
         }
         MirrorCommand::Describe { topic } => describe(client, output, &topic),
         MirrorCommand::Pause(choice) => alter::run(client, output, alter::Verb::Pause, choice),
@@ -226,10 +229,21 @@ pub(in crate::cli) fn summary_of(lag: &LagSummaryData, whose: &str) -> String {
     text
 }
 
-fn render_list(mirrors: &[MirrorData]) -> String {
-    if mirrors.is_empty() {
-        return "no mirrors; create one with: carrick mirror create TOPIC --link NAME".to_owned();
+/// What to say of a list that is empty: that there is nothing, or nothing of what was asked for.
+fn no_mirrors(link: Option<&str>, status: Option<&str>) -> String {
+    let of_link = link.map_or_else(String::new, |link| format!(" of link {link}"));
+    match status {
+        Some(status) => format!("no mirrors{of_link} in status {}", status.to_uppercase()),
+        None => {
+            let link = link.unwrap_or("NAME");
+            format!(
+                "no mirrors{of_link}; create one with: carrick mirror create TOPIC --link {link}"
+            )
+        }
     }
+}
+
+fn render_list(mirrors: &[MirrorData]) -> String {
     table(
         [
             "TOPIC",
@@ -451,6 +465,19 @@ mod tests {
             "unknown, at least 3 records, 1.5 s behind; 1 of 4 partitions unknown since \
              1970-01-01T00:00:00.000Z"
         );
+    }
+
+    #[test]
+    fn an_empty_list_says_what_was_asked_for() {
+        assert_eq!(
+            no_mirrors(Some("west"), Some("failed")),
+            "no mirrors of link west in status FAILED"
+        );
+        assert_eq!(
+            no_mirrors(Some("west"), None),
+            "no mirrors of link west; create one with: carrick mirror create TOPIC --link west"
+        );
+        assert!(no_mirrors(None, None).contains("--link NAME"));
     }
 
     #[test]

@@ -43,7 +43,14 @@ pub fn run(client: &Client, output: Output, report: Report) -> CliResult {
             .map(|topic| get(client, topic))
             .collect::<CliResult<_>>()?
     };
-    output.print(&reports, |reports| render_all(reports))
+    output.print(&reports, |reports| {
+        match (reports.is_empty(), &report.link) {
+            (true, Some(link)) => {
+                format!("no reports: no mirror of link {link} was promoted or failed over")
+            }
+            _ => render_all(reports),
+        }
+    })
 }
 
 /// The report of one topic.

@@ -38,6 +38,7 @@ use crate::link::shared::{LinkShared, Mirror};
 use crate::ports::{GroupRefusal, StoreError};
 use crate::source::{Backoff, GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup};
 use crate::state::{MirrorStatus, TaskErrorCode};
+use crate::tasks::source_code;
 use after_cut::cut_mirrors;
 use ledger::{Fault, Outcome};
 use plan::{Planned, Scope};
@@ -330,7 +331,7 @@ fn of_source(error: SourceError) -> Fault {
     let may_pass = error.is_retriable();
     let code = match &error {
         SourceError::Broker { code, .. } => code_of(*code),
-        _ => TaskErrorCode::UnknownError,
+        error => source_code(error),
     };
     Fault {
         error: (code, error.to_string()),

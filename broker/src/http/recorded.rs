@@ -1,0 +1,129 @@
+//! The metrics that are reported to the recorder as the broker works: what each means. Counters are
+//! there from the start, at 0: a rate or an alert on one that is absent says nothing. A test holds
+//! the code to this list.
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+
+use crate::api::table::APIS;
+
+/// The type of a metric.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Grows from 0, without labels.
+    Counter,
+    /// Grows from 0, one for each API.
+    CounterOfApis,
+    /// Grows from 0, one for each of these values of a label.
+    CounterOf(&'static str, &'static [&'static str]),
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+use Kind::{Counter, CounterOf, CounterOfApis, Gauge, Histogram};
+
+/// Name, type and meaning of each.
+#[rustfmt::skip]
+static RECORDED: &[(&str, Kind, &str)] = &[
+    ("carrick_bytes_in_total", Counter, "Bytes of requests."),
+    ("carrick_bytes_out_total", Counter, "Bytes of responses."),
+    ("carrick_compacted_bytes_total", Counter, "Bytes of batches that compaction has read to clean them."),
+    ("carrick_connections", Gauge, "Client connections."),
+    ("carrick_fetched_bytes_total", Counter, "Bytes of batches that were fetched."),
+    ("carrick_http_connections_cut_total", Counter, "HTTP connections that were cut to make room."),
+    ("carrick_produced_bytes_total", Counter, "Bytes of batches that were produced."),
+    ("carrick_request_seconds", Histogram, "Time from the reading of a request to its answer; waiting of long polls included."),
+    ("carrick_requests_total", CounterOfApis, "Requests answered."),
+    ("carrick_transactions_total", CounterOf("outcome", &["commit", "abort"]), "Transactions that have ended."),
+];
+
+/// Tells the recorder what there is to record, and begins the counters.
+pub fn describe() {
+    for &(name, kind, help) in RECORDED {
+        match kind {
+            Gauge => describe_gauge!(name, help),
+            Histogram => describe_histogram!(name, help),
+            Counter | CounterOfApis | CounterOf(..) => describe_counter!(name, help),
+        }
+        match kind {
+            Gauge | Histogram => {}
+            Counter => counter!(name).increment(0),
+            CounterOfApis => {
+                for api in APIS {
+                    counter!(name, "api" => api.name).increment(0);
+                }
+            }
+            CounterOf(label, values) => {
+                for value in values {
+                    counter!(name, label => *value).increment(0);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::http::metrics::recorder;
+
+    /// Names that the sources below `dir` report.
+    fn reported(dir: &Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                reported(&path, names);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for call in ["counter!(", "gauge!(", "histogram!("] {
+                let after = product.split(call).skip(1);
+                let names_of =
+                    after.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+                names.extend(names_of.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn everything_that_is_reported_is_on_the_list_and_nothing_else() {
+        // Asked when it runs, not when it is compiled: clones may share a target folder.
+        let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+        let mut names = Vec::new();
+        reported(&Path::new(&package).join("src"), &mut names);
+        names.sort();
+        names.dedup();
+        let listed: Vec<_> = RECORDED.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, listed);
+    }
+
+    #[test]
+    fn every_counter_is_there_from_the_start_and_has_its_meaning() {
+        let text = recorder().render();
+        for (name, kind, help) in RECORDED {
+            match kind {
+                Gauge | Histogram => continue,
+                _ => {}
+            }
+            assert!(
+                text.contains(&format!("# HELP {name} {help}\n")),
+                "{name}: {text}"
+            );
+            assert!(
+                text.contains(&format!("# TYPE {name} counter\n")),
+                "{name}: {text}"
+            );
+        }
+        for sample in [
+            "carrick_transactions_total{outcome=\"abort\"} ",
+            "carrick_requests_total{api=\"DescribeQuorum\"} ",
+            "carrick_compacted_bytes_total ",
+        ] {
+            assert!(text.contains(&format!("\n{sample}")), "{sample}: {text}");
+        }
+    }
+}
