@@ -648,8 +648,6 @@ impl TopicCatalog for FakeHere {
         let value = match name {
             "cleanup.policy" => "delete",
             "max.message.bytes" => "1048588",
-            "message.timestamp.after.max.ms" => "3600000",
-            "message.timestamp.before.max.ms" => "9223372036854775807",
             "message.timestamp.type" => "CreateTime",
             _ => return None,
         };
