@@ -75,9 +75,12 @@ impl Carrick {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub fn restart(&mut self) -> Result<()> {
-        let process = self.spawn()?;
+        let mut process = self.spawn()?;
         let url = format!("{}/readyz", self.url());
         wait_until("carrick answers 200 on /readyz", START_LIMIT, || {
+            if let Some(status) = process.ended()? {
+                bail!("carrick ended with {status} before it was ready");
+            }
             Ok(ureq::get(&url)
                 .call()
                 .map(|_| ())

@@ -78,6 +78,14 @@ impl Process {
         )
     }
 
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Errors
