@@ -78,50 +78,54 @@ impl Word {
 pub(crate) async fn ask(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
     let mut words = judged(shared, topics).await?;
     let (source, config) = client(shared);
-    let mut queries = Vec::new();
-    for word in words.values() {
-        let partition = |index| TopicPartition::new(word.record.source_topic.clone(), index);
-        let (all, mirrored) = (count_of(word), word.record.partitions);
-        queries.extend((0..all).map(|index| (partition(index), OffsetSpec::Latest)));
-        queries.extend((mirrored..all).map(|index| (partition(index), OffsetSpec::Earliest)));
-    }
-    if queries.is_empty() {
-        return Ok(words);
-    }
-    let answers = in_time(&config, source.list_offsets(queries)).await?;
-    let mut answers = answers.into_iter();
+    // Kafka refuses a partition that one request names twice: ends first, then starts.
+    let all = |word: &Word| 0..count_of(word);
+    let ends = list(&*source, &config, &words, OffsetSpec::Latest, all).await?;
+    let beyond = |word: &Word| word.record.partitions..count_of(word);
+    let starts = list(&*source, &config, &words, OffsetSpec::Earliest, beyond).await?;
+    let (mut ends, mut starts) = (ends.into_iter(), starts.into_iter());
     for word in words.values_mut() {
-        let (all, mirrored) = (count_of(word), word.record.partitions);
-        let mut untold = None;
-        let mut told = |count: i32| -> Vec<Option<i64>> {
-            let count = usize::try_from(count).unwrap_or(0);
-            let answers = answers.by_ref().take(count);
-            answers
-                .map(|answer| match answer.error {
-                    ErrorCode::NONE => Some(answer.offset.map_or(0, |offset| offset.0)),
-                    error => {
-                        untold.get_or_insert_with(|| not_listed(&answer.partition, error));
-                        None
-                    }
-                })
-                .collect()
-        };
-        word.ends = told(all);
-        let starts = told((all - mirrored).max(0));
-        word.untold = untold;
-        let ends = word
-            .ends
-            .iter()
-            .skip(usize::try_from(mirrored).unwrap_or(0));
-        let held = (mirrored..).zip(starts.iter().zip(ends));
-        word.unmirrored = held
-            .map(|(partition, (start, end))| UnmirroredPartition {
+        let told: Vec<_> = ends.by_ref().take(all(word).len()).collect();
+        word.untold = told.iter().find_map(|end| end.as_ref().err().cloned());
+        word.ends = told.into_iter().map(Result::ok).collect();
+        let unmirrored = beyond(word).map(|partition| {
+            let end = usize::try_from(partition)
+                .ok()
+                .and_then(|at| *word.ends.get(at)?);
+            let start = starts.next().and_then(Result::ok);
+            UnmirroredPartition {
                 partition,
-                records: start.zip(*end).map(|(start, end)| (end - start).max(0)),
-            })
-            .collect();
+                records: start.zip(end).map(|(start, end)| (end - start).max(0)),
+            }
+        });
+        word.unmirrored = unmirrored.collect();
     }
     Ok(words)
+}
+
+/// Offsets of some partitions of all these topics, in their order; an error where one is not told.
+async fn list(
+    source: &dyn SourceCluster,
+    config: &LinkConfig,
+    words: &Words,
+    spec: OffsetSpec,
+    partitions: impl Fn(&Word) -> std::ops::Range<i32>,
+) -> Result<Vec<Result<i64, LinkError>>, LinkError> {
+    let mut queries = Vec::new();
+    for word in words.values() {
+        let name = &word.record.source_topic;
+        let keys = partitions(word).map(|index| TopicPartition::new(name.clone(), index));
+        queries.extend(keys.map(|key| (key, spec)));
+    }
+    if queries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answers = in_time(config, source.list_offsets(queries)).await?;
+    let told = answers.into_iter().map(|answer| match answer.error {
+        ErrorCode::NONE => Ok(answer.offset.map_or(0, |offset| offset.0)),
+        error => Err(not_listed(&answer.partition, error)),
+    });
+    Ok(told.collect())
 }
 
 /// Where all of these end, if every one of them is the topic that is mirrored, with all partitions.
