@@ -16,6 +16,7 @@
 //! - once the writer is gone, nothing is written into the folder by name any more: another log may
 //!   have that name by then.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -190,7 +191,7 @@ impl Durability {
         let _one_at_a_time = self.flushing.lock();
         self.check()?;
         self.sync_marks()?;
-        let work = loop {
+        let mut work = loop {
             self.save_epochs()?;
             if let Some(work) = self.take_work() {
                 break work;
@@ -199,13 +200,11 @@ impl Durability {
         if work.end == self.durable_end() && work.files.is_empty() && work.folders.is_empty() {
             return Ok(work.end);
         }
-        let (finished, folders) = match work.open() {
-            Ok(opened) => opened,
-            Err(error) => return Err(self.not_begun(work, error)),
-        };
-        let synced = work.sync(&finished, &folders);
-        synced.map_err(|cause| self.fault(cause))?;
-        self.advance(work.end, work.generation)
+        match work.sync() {
+            Ok(()) => self.advance(work.end, work.generation),
+            Err(Unfinished::Open(error)) => Err(self.not_finished(work, error)),
+            Err(Unfinished::Sync(cause)) => Err(self.fault(cause)),
+        }
     }
 
     /// Everything that is to be synced for the current end; `None` if epochs are to be saved.
@@ -223,7 +222,7 @@ impl Durability {
         }
         Some(Work {
             end: self.reader.snapshot().end(),
-            files: std::mem::take(&mut state.finished),
+            files: std::mem::take(&mut state.finished).into(),
             active: state.active.clone(),
             aborted: state.aborted.clone(),
             folders,
@@ -231,8 +230,8 @@ impl Durability {
         })
     }
 
-    /// A flush that synced nothing yet. What passes is no fault: all of it stays to be done.
-    fn not_begun(&self, work: Work, error: io::Error) -> LogError {
+    /// A flush that could not open a file. What passes is no fault: the rest stays to be done.
+    fn not_finished(&self, work: Work, error: io::Error) -> LogError {
         let error = self.fault_unless_passing(LogError::io(&self.dir, error));
         if !error.passes() {
             return error;
@@ -475,34 +474,37 @@ fn parent_or_here(parent: &Path) -> PathBuf {
 #[derive(Debug)]
 struct Work {
     end: Offset,
-    files: Vec<(Offset, Unsynced)>,
+    files: VecDeque<(Offset, Unsynced)>,
     active: Option<Arc<File>>,
     aborted: Option<Arc<File>>,
     folders: Vec<PathBuf>,
     generation: u64,
 }
 
-impl Work {
-    /// Opens what is not open, before anything is synced: finished files, then folders.
-    fn open(&self) -> io::Result<(Vec<Arc<File>>, Vec<File>)> {
-        let finished = self.files.iter().map(|(_, file)| file.open());
-        let finished: io::Result<Vec<_>> = finished.filter_map(Result::transpose).collect();
-        let folders: io::Result<Vec<_>> = self.folders.iter().map(|at| open_to_sync(at)).collect();
-        Ok((finished?, folders?))
-    }
+/// Where a flush ended that did not do all.
+enum Unfinished {
+    /// What was to be synced next could not be opened.
+    Open(io::Error),
+    /// What was opened could not be synced.
+    Sync(io::Error),
+}
 
-    fn sync(&self, finished: &[Arc<File>], folders: &[File]) -> io::Result<()> {
-        for file in finished {
-            sync_all(file)?;
+impl Work {
+    /// Syncs one file after the other, so that however many there are, few are open. Finished ones
+    /// that are done are not in `files` any more.
+    fn sync(&mut self) -> Result<(), Unfinished> {
+        while let Some((_, file)) = self.files.front() {
+            if let Some(file) = file.open().map_err(Unfinished::Open)? {
+                sync_all(&file).map_err(Unfinished::Sync)?;
+            }
+            self.files.pop_front();
         }
-        if let Some(active) = &self.active {
-            sync_data(active)?;
+        for file in self.active.iter().chain(&self.aborted) {
+            sync_data(file).map_err(Unfinished::Sync)?;
         }
-        if let Some(aborted) = &self.aborted {
-            sync_data(aborted)?;
-        }
-        for folder in folders {
-            sync_all(folder)?;
+        let folders: io::Result<Vec<_>> = self.folders.iter().map(|at| open_to_sync(at)).collect();
+        for folder in folders.map_err(Unfinished::Open)? {
+            sync_all(&folder).map_err(Unfinished::Sync)?;
         }
         Ok(())
     }

@@ -178,20 +178,26 @@ pub(super) mod tests {
     use super::*;
 
     thread_local! {
-        /// Whether this thread may open files.
-        static HAS_FILES: Cell<bool> = const { Cell::new(true) };
+        /// How many more files this thread may open.
+        static FILES_LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
     }
 
     /// Takes this thread's file descriptors away, or gives them back.
     pub(crate) fn set_files(has: bool) {
-        HAS_FILES.set(has);
+        set_files_left(if has { usize::MAX } else { 0 });
+    }
+
+    /// Lets this thread open so many files.
+    pub(crate) fn set_files_left(left: usize) {
+        FILES_LEFT.set(left);
     }
 
     pub(super) fn check_files() -> io::Result<()> {
-        match HAS_FILES.get() {
-            true => Ok(()),
-            false => Err(Errno::MFILE.into()),
+        let left = FILES_LEFT.get();
+        if left < usize::MAX {
+            FILES_LEFT.set(left.checked_sub(1).ok_or(Errno::MFILE)?);
         }
+        Ok(())
     }
 
     #[test]

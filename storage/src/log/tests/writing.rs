@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::disk::syncs;
-use crate::testing::files;
+use crate::testing;
 
 fn run_of(base: i64, batches: i64) -> Vec<u8> {
     let run = (base..base + batches).map(|n| batch_at(n, 1, n));
@@ -130,9 +130,9 @@ fn nobody_waits_for_the_disk_at_an_append_a_roll_or_a_new_log_start() {
     assert_eq!(syncs(), before);
     log.flush_handle().flush().unwrap();
     assert!(log.crash_would_show() && syncs() > before);
-    let files_before = files(dir.path(), "log").unwrap().len();
+    let files_before = testing::files(dir.path(), "log").unwrap().len();
     assert!(log.delete_below_start());
-    assert!(files(dir.path(), "log").unwrap().len() < files_before);
+    assert!(testing::files(dir.path(), "log").unwrap().len() < files_before);
     drop(log);
     assert_eq!(open(&dir, small()).start(), Offset(20));
 }
@@ -209,4 +209,21 @@ fn a_flush_that_outlives_its_log_leaves_the_next_one_in_that_folder_alone() {
     assert_eq!(epochs.len(), 1);
     assert_eq!(epochs[0].epoch, LeaderEpoch(2));
     assert!(!folder.join("leader-epoch-checkpoint").exists());
+}
+
+#[test]
+fn a_flush_that_may_open_few_files_goes_on_where_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, small());
+    log.append(&run_of(0, 60), Placement::Exact, 0).unwrap();
+    assert!(log.reader().snapshot().segments().len() > 3);
+    let flushed = (0..20).find_map(|_| {
+        files::tests::set_files_left(4);
+        log.flush_handle().flush().ok()
+    });
+    files::tests::set_files(true);
+    assert_eq!(flushed, Some(Offset(60)));
+    let before = syncs();
+    log.flush_handle().flush().unwrap();
+    assert_eq!(syncs(), before, "nothing is left to do");
 }
