@@ -16,7 +16,7 @@ use carrick_protocol::ids::Offset;
 use tracing::warn;
 
 use super::active::{Active, Incoming, SEGMENT_LIMIT_BYTES};
-use super::files::remove_segment;
+use super::files::{remove_if_there, remove_segment};
 use super::segment::Sealed;
 use super::transactions::AbortedIndex;
 use super::{Appended, Log, LogError, Placement};
@@ -267,14 +267,12 @@ impl Log {
         if self.active.size() == 0 {
             return self.replace_empty(base);
         }
-        let mut written = self.active.settle(&self.durability)?;
+        let indexes = self.active.settle(&self.durability)?;
         self.producers
             .expire(self.now_ms, self.config.producer_expiration_ms);
-        written.push(self.producers.write_snapshot(&self.dir, base)?);
-        let aborted = AbortedIndex::create(&self.dir, base)?;
-        let fresh = Active::create(&self.dir, base, self.now_ms)?;
+        let (aborted, fresh) = self.begin_segment(base)?;
         let old = std::mem::replace(&mut self.active, fresh);
-        self.durability.rolled(old.base, written);
+        self.durability.rolled(old.base, indexes);
         let sealed: Arc<Sealed> = Arc::new(old.sealed());
         self.sealed = self.sealed.iter().cloned().chain([sealed]).collect();
         self.aborted = aborted;
@@ -283,15 +281,27 @@ impl Log {
         Ok(())
     }
 
+    /// Makes the files of a segment that begins at `base`. Nothing is left of them on an error: a
+    /// snapshot past the end would not tell of what is appended before `base` after all.
+    fn begin_segment(&self, base: Offset) -> Result<(AbortedIndex, Active), LogError> {
+        let snapshot = self.producers.write_snapshot(&self.dir, base)?;
+        let begun = AbortedIndex::create(&self.dir, base)
+            .and_then(|aborted| Ok((aborted, Active::create(&self.dir, base, self.now_ms)?)));
+        match begun {
+            // It belongs to the new segment, and must reach the disk whatever becomes of the old.
+            Ok(_) => self.durability.written(vec![snapshot]),
+            Err(_) => remove_if_there(&snapshot)?,
+        }
+        begun
+    }
+
     fn replace_empty(&mut self, base: Offset) -> Result<(), LogError> {
         if base == self.active.base {
             return Ok(());
         }
-        let written = vec![self.producers.write_snapshot(&self.dir, base)?];
-        let aborted = AbortedIndex::create(&self.dir, base)?;
-        let fresh = Active::create(&self.dir, base, self.now_ms)?;
+        let (aborted, fresh) = self.begin_segment(base)?;
         let old = std::mem::replace(&mut self.active, fresh);
-        self.durability.rolled(old.base, written);
+        self.durability.rolled(old.base, Vec::new());
         self.aborted = aborted;
         self.end = base;
         self.publish_shape();

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use carrick_protocol::ids::ProducerId;
+
 use super::*;
 use crate::disk::syncs;
 use crate::testing;
@@ -226,4 +228,47 @@ fn a_flush_that_may_open_few_files_goes_on_where_it_ended() {
     let before = syncs();
     log.flush_handle().flush().unwrap();
     assert_eq!(syncs(), before, "nothing is left to do");
+}
+
+#[test]
+fn the_snapshot_of_a_segment_is_synced_also_if_the_segment_before_it_goes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, small());
+    log.append(&run_of(0, 1), Placement::Exact, 0).unwrap();
+    log.flush_handle().flush().unwrap();
+    let mut end = 1;
+    while log.reader().snapshot().segments().len() == 1 {
+        log.append(&run_of(end, 1), Placement::Exact, 0).unwrap();
+        end += 1;
+    }
+    let base = log.reader().snapshot().segments()[1].base_offset;
+    log.advance_log_start(base).unwrap();
+    assert_eq!(bases(&log.reader().snapshot()), [base.0]);
+    let before = syncs();
+    log.flush_handle().flush().unwrap();
+    assert_eq!(syncs() - before, 3, "snapshot, active segment and folder");
+}
+
+#[test]
+fn a_segment_that_could_not_be_begun_leaves_no_snapshot_past_the_end() {
+    for appended in [0, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(&dir, LogConfig::default());
+        log.append(&run_of(0, appended), Placement::Exact, 0)
+            .unwrap();
+        files::tests::set_files(false);
+        let refused = log.advance_end(Offset(8)).unwrap_err();
+        files::tests::set_files(true);
+        assert!(matches!(refused, LogError::Exhausted { .. }), "{refused}");
+        // The gap is filled after all.
+        for sequence in 0..12 {
+            let data = transactions::data(1, 0, sequence);
+            log.append(&data, NEXT, 0).unwrap();
+        }
+        let end = log.end().prev();
+        assert_eq!(log.truncate_to(end).unwrap(), end);
+        let found = log.producers().get(ProducerId(1)).unwrap();
+        assert_eq!(found.last_sequence(), 10);
+        assert_eq!(found.transaction_first_offset, Some(Offset(appended)));
+    }
 }
