@@ -359,12 +359,16 @@ impl FileTail {
         self.region.published.store(published, Ordering::Release);
     }
 
-    /// Cuts the file back to the published bytes.
+    /// Cuts the file back to the published bytes. After an error its zeros are still there, and
+    /// nothing is copied over them.
     pub fn cut(&mut self, file: &File) -> io::Result<()> {
         self.written = 0;
-        // First: nobody may touch what is about to go, whether it goes or not.
+        // Nobody may touch what is about to go, whether it goes or not.
+        let is_writable = std::mem::replace(&mut self.is_writable, false);
+        file.set_len(self.len() as u64)?;
         self.file_len = self.len();
-        file.set_len(self.file_len as u64)
+        self.is_writable = is_writable;
+        Ok(())
     }
 }
 
@@ -500,6 +504,28 @@ mod tests {
         assert_eq!(tail.zeros(), 0);
         let read_only = Region::read_only(&file, 9).unwrap();
         assert_eq!(read_only.slice(0..9).unwrap(), b"abcdefghi");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "maps files")]
+    fn zeros_that_could_not_be_cut_off_are_cut_off_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).open(&path);
+        let file = file.unwrap();
+        let mut tail = FileTail::empty();
+        tail.map(&file, 4096).unwrap();
+        let mut parts = [IoSlice::new(b"abc"), IoSlice::new(&[0; 5])];
+        tail.write(&file, &mut parts, 5).unwrap();
+        tail.publish();
+        tail.cut(&File::open(&path).unwrap()).unwrap_err();
+        assert_eq!((tail.len(), tail.zeros()), (3, 5));
+        assert!(!tail.copy(&[IoSlice::new(b"d")]), "they may go any moment");
+        tail.write(&file, &mut [IoSlice::new(b"d")], 0).unwrap();
+        tail.publish();
+        tail.cut(&file).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcd");
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl Log {
             active = opening.start_over(&active)?;
             end = active.base;
         }
+        opening.check_aborted(&active, end)?;
         opening.settle_marks(&active, end, marks.is_some());
         match marks {
             None => checkpoint.write(opening.marks)?,
@@ -212,18 +213,32 @@ impl Opening {
         self.scanned_from.is_some_and(|from| base >= from)
     }
 
-    /// The aborted transactions of the active segment, empty where they are told anew.
-    fn open_aborted(&mut self, active: &Active) -> Result<AbortedIndex, LogError> {
-        if !self.is_scanned(active.base) {
-            match AbortedIndex::open(&self.dir, active.base) {
-                Err(LogError::Corrupt { path, problem }) => {
-                    warn!(path = %path.display(), problem, "aborted transactions are told anew");
-                    self.scanned_from = Some(active.base);
-                }
-                other => return other,
-            }
+    /// Looks whether the index of the active segment's aborted transactions can be believed. If not,
+    /// they are told anew, and the log does not count as closed cleanly until that is on the disk.
+    fn check_aborted(&mut self, active: &Active, end: Offset) -> Result<(), LogError> {
+        if self.is_scanned(active.base) {
+            return Ok(());
         }
-        AbortedIndex::create(&self.dir, active.base)
+        match AbortedIndex::open(&self.dir, active.base) {
+            // A power loss took the batches that it tells of.
+            Ok(index) if index.reaches(end) => {}
+            Ok(_) => return Ok(()),
+            Err(LogError::Corrupt { path, problem }) => {
+                warn!(path = %path.display(), problem, "aborted transactions are told anew");
+            }
+            Err(error) => return Err(error),
+        }
+        self.scanned_from = Some(active.base);
+        self.recovered.clean = false;
+        Ok(())
+    }
+
+    /// The aborted transactions of the active segment, empty where they are told anew.
+    fn open_aborted(&self, active: &Active) -> Result<AbortedIndex, LogError> {
+        match self.is_scanned(active.base) {
+            true => AbortedIndex::create(&self.dir, active.base),
+            false => AbortedIndex::open(&self.dir, active.base),
+        }
     }
 
     /// Producers from the newest snapshot and the batches after it; the aborted transactions of

@@ -13,7 +13,7 @@
 //! - The active segment has a file only once there is an entry. It is rebuilt from the log where recovery scans.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -140,8 +140,7 @@ impl AbortedIndex {
         problem.map_err(|problem| LogError::corrupt(&self.path, problem))?;
         let position = (self.view.len * ENTRY_BYTES) as u64;
         let file = self.open_file()?;
-        // At a fixed position, so that a failed write leaves nothing behind for the next one.
-        file.write_all_at(&entry.encode(), position)
+        write_entry(&file, &entry.encode(), position)
             .map_err(|error| LogError::io(&self.path, error))?;
         self.view.push(entry);
         Ok(())
@@ -173,6 +172,12 @@ impl AbortedIndex {
     /// Closes the file until it is written to.
     pub fn close_file(&mut self) {
         self.file = None;
+    }
+
+    /// Whether it tells of what lies at or past `end`.
+    pub fn reaches(&self, end: Offset) -> bool {
+        let last = self.view.with(|entries| entries.last().copied());
+        last.is_some_and(|entry| entry.last_offset >= end)
     }
 
     /// The file's path, whether it exists or not.
@@ -221,6 +226,19 @@ impl AbortedIndex {
         }
         Ok(())
     }
+}
+
+/// Writes a whole entry, or nothing: a part of one would make the file unreadable once the segment
+/// takes no more.
+fn write_entry(file: &File, entry: &[u8], position: u64) -> io::Result<()> {
+    #[cfg(test)]
+    let written = tests::write_what_fits(file, entry, position);
+    #[cfg(not(test))]
+    let written = file.write_all_at(entry, position);
+    written.inspect_err(|_| {
+        // Best effort: the next entry is written over what stays.
+        let _ = file.set_len(position);
+    })
 }
 
 /// The entries of a segment as they were at one moment; cheap to clone and kept in a snapshot.
@@ -292,8 +310,38 @@ pub(crate) fn collect_aborted<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::cell::Cell;
+
     use proptest::prelude::*;
+    use rustix::io::Errno;
+
+    use super::*;
+
+    thread_local! {
+        /// Whether this thread's indexes get no more than half an entry on the disk.
+        static IS_FULL: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn write_what_fits(file: &File, entry: &[u8], position: u64) -> io::Result<()> {
+        if !IS_FULL.get() {
+            return file.write_all_at(entry, position);
+        }
+        file.write_all_at(&entry[..ENTRY_BYTES / 2], position)?;
+        Err(Errno::NOSPC.into())
+    }
+
+    #[test]
+    fn an_entry_that_did_not_fit_leaves_a_file_that_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut index = AbortedIndex::open(dir.path(), Offset(0)).unwrap();
+        index.append(aborted(1, 2, 3, 4)).unwrap();
+        IS_FULL.set(true);
+        let full = index.append(aborted(1, 5, 6, 7)).unwrap_err();
+        IS_FULL.set(false);
+        assert!(matches!(full, LogError::DiskFull { .. }), "{full}");
+        let reopened = AbortedIndex::open(dir.path(), Offset(0)).unwrap();
+        assert_eq!(entries(&reopened), vec![aborted(1, 2, 3, 4)]);
+    }
 
     fn aborted(producer: i64, first: i64, last: i64, stable: i64) -> AbortedTxn {
         AbortedTxn {

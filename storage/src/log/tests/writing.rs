@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use carrick_protocol::batch::ControlKind;
 use carrick_protocol::ids::ProducerId;
 
 use super::*;
@@ -271,4 +272,35 @@ fn a_segment_that_could_not_be_begun_leaves_no_snapshot_past_the_end() {
         assert_eq!(found.last_sequence(), 10);
         assert_eq!(found.transaction_first_offset, Some(Offset(appended)));
     }
+}
+
+#[test]
+fn aborted_transactions_that_a_power_loss_took_are_not_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&dir, LogConfig::default());
+    log.append(&run_of(0, 5), Placement::Exact, 0).unwrap();
+    let path = log.active.path();
+    log.close().unwrap();
+    let (marked, batches) = (checkpoint(&dir), fs::read(&path).unwrap());
+    let abort = |log: &mut Log| {
+        let data = transactions::data(1, 0, 0);
+        log.append(&data, NEXT, 0).unwrap();
+        let marker = transactions::marker(1, ControlKind::Abort);
+        log.append(&marker, NEXT, 0).unwrap();
+    };
+    let mut log = open(&dir, LogConfig::default());
+    abort(&mut log);
+    drop(log);
+    // Of all that, only their index reached the disk.
+    fs::write(dir.path().join("carrick.checkpoint"), marked).unwrap();
+    fs::write(&path, batches).unwrap();
+    let (mut log, recovered) = reopen(&dir, LogConfig::default());
+    let aborted = |log: &Log| {
+        let found = log.reader().snapshot().aborted(Offset(0), Offset(100));
+        found.unwrap().len()
+    };
+    assert!(!recovered.clean, "until they are on the disk");
+    assert_eq!((log.end(), aborted(&log)), (Offset(5), 0));
+    abort(&mut log);
+    assert_eq!(aborted(&log), 1);
 }
