@@ -6,6 +6,7 @@ mod chained;
 mod compaction;
 mod configs;
 mod consumer_groups;
+mod cutover;
 mod failover;
 mod faults;
 mod group_sync;
