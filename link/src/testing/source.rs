@@ -545,10 +545,17 @@ impl SourceCluster for FakeSource {
         Box::pin(async move {
             self.asked();
             self.answer(|state| {
-                queries
-                    .into_iter()
-                    .map(|(key, spec)| listed(state, key, spec))
-                    .collect()
+                let mut answers = Vec::with_capacity(queries.len());
+                for (key, spec) in &queries {
+                    let named = queries.iter().filter(|(other, _)| other == key).count();
+                    let mut answer = listed(state, key.clone(), *spec);
+                    if named > 1 {
+                        answer.error = ErrorCode::INVALID_REQUEST;
+                        answer.offset = None;
+                    }
+                    answers.push(answer);
+                }
+                answers
             })
         })
     }

@@ -165,7 +165,7 @@ pub async fn known_topics_are_described_and_others_never_made(harness: &dyn Harn
     assert_eq!(all.topic("nowhere"), None);
 }
 
-/// Each partition has an answer or an error of its own.
+/// Each partition has an answer or an error of its own; one that is named twice has an error.
 pub async fn offsets_are_listed_in_the_order_of_the_questions(harness: &dyn Harness) {
     use OffsetSpec::{Earliest, Latest};
     let topic = new_topic(harness, "listed", 2).await;
@@ -186,6 +186,10 @@ pub async fn offsets_are_listed_in_the_order_of_the_questions(harness: &dyn Harn
     let unknown = (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None);
     let found = |offset| (ErrorCode::NONE, Some(Offset(offset)));
     assert_eq!(told, [found(0), unknown, found(2), unknown]);
+    let twice = [(written.clone(), Earliest), (written.clone(), Latest)];
+    for answer in listed(harness, &twice).await {
+        assert_eq!(answer.error, ErrorCode::INVALID_REQUEST, "named twice");
+    }
     let end = &listed(harness, &[(written, Latest)]).await[0];
     assert_eq!((end.error, end.offset), found(5));
     assert_eq!(end.timestamp_ms, -1, "it is no record's");
