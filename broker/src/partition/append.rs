@@ -83,6 +83,8 @@ struct Placed {
     is_new: bool,
     /// Whether readers may see it before it is on the disk.
     is_seen: bool,
+    /// Whether it begins a new segment.
+    has_rolled: bool,
 }
 
 impl Partition {
@@ -162,9 +164,13 @@ impl Partition {
         match config.flush {
             FlushPolicy::BeforeAck => Ok(self.flush_produced(&placed)),
             FlushPolicy::Background { messages, ms } => {
+                if placed.is_new && placed.is_seen {
+                    self.watchers.wake();
+                }
                 match placed.is_new {
-                    true if placed.is_seen => {
-                        self.watchers.wake();
+                    // A full segment is flushed at once, as Kafka does: its file is closed then,
+                    // and no crash costs more than one segment.
+                    true if placed.is_seen && !placed.has_rolled => {
                         self.flush_later(checked.records(), messages, ms);
                     }
                     true => self.flush_now(None),
@@ -201,6 +207,7 @@ impl Partition {
                 end: last_offset.next(),
                 is_new: false,
                 is_seen: false,
+                has_rolled: false,
             });
         }
         let placement = Placement::Next {
@@ -218,6 +225,7 @@ impl Partition {
             end: done.next_offset,
             is_new: true,
             is_seen: false,
+            has_rolled: done.has_rolled,
         })
     }
 

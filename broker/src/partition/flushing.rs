@@ -76,7 +76,11 @@ impl Partition {
             if let Some(partition) = partition.upgrade() {
                 partition.schedule.is_timed.store(false, Ordering::Release);
                 partition.schedule.records.store(0, Ordering::Relaxed);
-                partition.flush_now(None);
+                let (told, flushed) = oneshot::channel();
+                partition.flush_now(Some(told));
+                // Whatever came of it: what was trimmed may be deleted by now.
+                let _ = flushed.await;
+                partition.let_go_deleted();
             }
         });
     }
@@ -132,6 +136,8 @@ impl Partition {
     /// What couldn't be flushed may be lost: nothing more is taken on top of it.
     pub(super) fn flush_failed(&self, error: &LogError) {
         if error.passes() {
+            // The marks come first: that may free the space that is missing.
+            self.delete_below_start();
             let detail = format!("{error}; what is written is not on the disk yet");
             return self.note_problem(ProblemKind::Flush, detail, false);
         }

@@ -307,23 +307,28 @@ impl Partition {
         Ok(log_start)
     }
 
-    /// Makes a log start durable that moved, without the lock, and deletes what lies below it.
+    /// Makes a log start durable that moved, without the lock, and deletes what lies below it. That
+    /// works on a full disk, too, and frees its space. What is left on an error goes after the next
+    /// flush.
     fn finish_trim(&self) -> Result<(), LogError> {
         let Some(flush) = &self.flush else {
             return Ok(());
         };
+        self.schedule.is_trimmed.store(true, Ordering::Release);
         flush
-            .flush()
+            .sync_log_start()
             .inspect_err(|error| self.flush_failed(error))?;
-        let deleted = match &mut self.core.lock().log {
-            Some(log) => {
-                log.delete_below_start();
-                log.take_deleted()
-            }
-            None => Deleted::default(),
-        };
-        let_go(deleted);
+        if let Some(log) = &mut self.core.lock().log {
+            log.delete_below_start();
+        }
+        self.let_go_deleted();
         Ok(())
+    }
+
+    /// Frees the space of segments that were deleted.
+    fn let_go_deleted(&self) {
+        let deleted = self.core.lock().log.as_mut().map(Log::take_deleted);
+        let_go(deleted.unwrap_or_default());
     }
 
     /// Deletes what retention lets go, unless a link decides about it, and closes the file of a

@@ -49,6 +49,7 @@ impl Log {
         if run.batches > 0 {
             self.begin_write()?;
         }
+        let base_before = self.active.base;
         let mut rest = batches;
         while !rest.is_empty() {
             let piece = self.next_piece(rest, run, placement)?;
@@ -66,6 +67,7 @@ impl Log {
             next_offset: self.end,
             max_timestamp_ms: run.max_timestamp_ms,
             bytes: batches.len(),
+            has_rolled: self.active.base != base_before,
         })
     }
 

@@ -51,6 +51,14 @@ impl FlushHandle {
         self.shared.flush()
     }
 
+    /// Brings a log start that moved to the disk, and nothing else: also a full disk takes it.
+    ///
+    /// Errors: as [`FlushHandle::flush`].
+    pub fn sync_log_start(&self) -> Result<(), LogError> {
+        self.shared.check()?;
+        self.shared.sync_marks()
+    }
+
     /// Everything below is on the disk.
     pub fn durable_end(&self) -> Offset {
         self.shared.durable_end()

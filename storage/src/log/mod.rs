@@ -129,6 +129,8 @@ pub struct Appended {
     pub max_timestamp_ms: i64,
     /// Bytes appended.
     pub bytes: usize,
+    /// Whether a segment was full, or too old, and another one was begun.
+    pub has_rolled: bool,
 }
 
 /// What opening a log found.

@@ -9,6 +9,30 @@ fn log_files(it: &Fixture) -> usize {
     names.filter(is_log).count()
 }
 
+/// Mappings of files that have no name any more: they take space on the disk.
+fn deleted_and_mapped(it: &Fixture) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let folder = it.dir.path().to_str().unwrap();
+    let is_one = |line: &&str| line.contains(folder) && line.ends_with("(deleted)");
+    maps.lines().filter(is_one).count()
+}
+
+/// From now on the epochs of the partition find no room on the disk.
+fn fill_disk(it: &Fixture) {
+    let temporary = it.dir.path().join("t-0/leader-epoch-checkpoint.tmp");
+    std::os::unix::fs::symlink("/dev/full", temporary).unwrap();
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(60);
+    tokio::time::timeout(limit, wait).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_a_mirror_trims_goes_once_its_log_start_is_on_the_disk() {
     let it = open_in(
@@ -28,9 +52,8 @@ async fn what_a_mirror_trims_goes_once_its_log_start_is_on_the_disk() {
     it.partition.mirror_trim_to(&lease(1), Offset(15)).unwrap();
     assert_eq!(it.partition.snapshot().log_start(), Offset(15));
     assert_eq!(log_files(&it), before, "it does not wait for the disk");
-    while log_files(&it) == before {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until(|| log_files(&it) < before).await;
+    until(|| deleted_and_mapped(&it) == 0).await;
     it.partition.abandon();
     let it = open_in(it.dir, true, &[]);
     assert_eq!(it.partition.snapshot().log_start(), Offset(15));
@@ -69,4 +92,51 @@ async fn deleted_records_free_their_segments_before_the_answer() {
     it.partition.abandon();
     let it = open_in(it.dir, false, &[]);
     assert_eq!(it.partition.snapshot().log_start(), Offset(20));
+}
+
+#[tokio::test]
+async fn a_full_disk_gets_the_space_of_deleted_records() {
+    let it = local(&[("internal.segment.bytes", "4096")]);
+    let large = "x".repeat(1500);
+    for epoch in 0..20 {
+        it.partition.raise_leader_epoch(LeaderEpoch(epoch));
+        it.produce_durably(&batch(&[&large])).await.unwrap();
+    }
+    let before = log_files(&it);
+    fill_disk(&it);
+    assert_eq!(
+        it.partition.delete_records(Some(Offset(15))).unwrap(),
+        Offset(15)
+    );
+    assert!(log_files(&it) < before);
+}
+
+#[tokio::test]
+async fn a_full_disk_gets_the_space_of_what_a_mirror_trims() {
+    let overrides = [("internal.segment.bytes", "4096")];
+    let it = open_in(tempfile::tempdir().unwrap(), true, &overrides);
+    it.partition.mirror_open(&lease(1)).unwrap();
+    let large = "x".repeat(1500);
+    for offset in 0..20 {
+        let bytes = sourced(offset, i32::try_from(offset).unwrap(), &[&large]);
+        it.partition
+            .mirror_append(&lease(1), &bytes, Offset(20))
+            .unwrap();
+    }
+    until(|| it.durable_end() == Offset(20)).await;
+    let before = log_files(&it);
+    fill_disk(&it);
+    it.partition.mirror_trim_to(&lease(1), Offset(15)).unwrap();
+    until(|| log_files(&it) < before && deleted_and_mapped(&it) == 0).await;
+}
+
+#[tokio::test]
+async fn with_background_flushing_a_full_segment_is_flushed_at_once() {
+    let it = local(&[("flush.ms", "3600000"), ("internal.segment.bytes", "4096")]);
+    let large = "x".repeat(1500);
+    while it.partition.snapshot().segments().len() == 1 {
+        it.produce(&batch(&[&large])).unwrap();
+    }
+    let rolled = it.partition.snapshot().segments()[1].base_offset;
+    until(|| it.durable_end() >= rolled).await;
 }

@@ -132,6 +132,7 @@ fn next_assigns_offsets_epoch_and_time_and_leaves_the_callers_bytes_alone() {
         next_offset: Offset(6),
         max_timestamp_ms: 9000,
         bytes: given.len(),
+        has_rolled: false,
     };
     assert_eq!(appended, expected);
     let bytes = log
