@@ -350,7 +350,8 @@ impl Partition {
             return Ok(());
         }
         let before = log.start();
-        let after = log.apply_retention(now_ms)?;
+        let applied = log.apply_retention(now_ms);
+        let after = log.start();
         let deleted = log.take_deleted();
         drop(core);
         let_go(deleted);
@@ -359,7 +360,7 @@ impl Partition {
             self.watchers.wake();
             self.finish_trim()?;
         }
-        Ok(())
+        Ok(applied.map(drop)?)
     }
 
     /// Forgets idempotent producers that were silent for `producer.id.expiration.ms`.

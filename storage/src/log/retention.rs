@@ -64,7 +64,7 @@ impl Log {
     /// Moves the log start past old segments, by size and by time; returns it. An active segment
     /// that is too old is rolled first. Does not wait for the disk: see [`Log::move_log_start`].
     ///
-    /// Errors: `DiskFull` (of a roll), `Io`, `Faulted`.
+    /// Errors: `DiskFull` (of a roll), `Io`, `Faulted`. The log start may have moved nonetheless.
     pub fn apply_retention(&mut self, now_ms: i64) -> Result<Offset, LogError> {
         self.durability.check()?;
         self.now_ms = now_ms;
@@ -143,6 +143,8 @@ impl Log {
             return Ok(());
         }
         if start == self.end && self.active.size() > 0 {
+            // First what needs no room: the disk may be full.
+            self.move_log_start(self.active.base)?;
             self.begin_write()?;
             self.roll(self.end)?;
         }

@@ -112,6 +112,30 @@ async fn a_full_disk_gets_the_space_of_deleted_records() {
 }
 
 #[tokio::test]
+async fn a_full_disk_gets_the_space_of_old_segments_though_the_last_one_cannot_be_rolled() {
+    let it = local(&[("internal.segment.bytes", "4096"), ("retention.ms", "1000")]);
+    let large = "x".repeat(1500);
+    for _ in 0..20 {
+        it.produce_durably(&batch(&[&large])).await.unwrap();
+    }
+    let last = it
+        .partition
+        .snapshot()
+        .segments()
+        .pop()
+        .unwrap()
+        .base_offset;
+    let snapshot = it.dir.path().join("t-0/00000000000000000020.snapshot");
+    std::os::unix::fs::symlink("/dev/full", snapshot).unwrap();
+    let later = now_ms() + 3_600_000;
+    it.partition.apply_retention(later).unwrap_err();
+    assert_eq!(it.partition.snapshot().log_start(), last);
+    assert_eq!(log_files(&it), 1);
+    it.partition.apply_retention(later).unwrap();
+    assert_eq!(it.partition.snapshot().log_start(), Offset(20));
+}
+
+#[tokio::test]
 async fn a_full_disk_gets_the_space_of_what_a_mirror_trims() {
     let overrides = [("internal.segment.bytes", "4096")];
     let it = open_in(tempfile::tempdir().unwrap(), true, &overrides);

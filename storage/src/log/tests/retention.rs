@@ -50,6 +50,25 @@ fn old_segments_go_by_their_largest_timestamp() {
 }
 
 #[test]
+fn an_active_segment_that_cannot_be_rolled_keeps_no_older_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig {
+        retention_ms: Some(20_000),
+        ..small()
+    };
+    let mut log = filled(&dir, config, 60);
+    log.set_high_watermark(Offset(60));
+    let last = *bases(&log.reader().snapshot()).last().unwrap();
+    // One for the new log start, none for a new segment.
+    files::tests::set_files_left(1);
+    let refused = log.apply_retention(1_000_000).unwrap_err();
+    files::tests::set_files(true);
+    assert!(matches!(refused, LogError::Exhausted { .. }), "{refused}");
+    assert_eq!(log.start(), Offset(last));
+    assert_eq!(retain(&mut log, 1_000_000), Offset(60));
+}
+
+#[test]
 fn as_many_segments_go_as_leave_retention_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let config = LogConfig {
