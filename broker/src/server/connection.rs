@@ -139,7 +139,6 @@ async fn read_requests(
             Reply::Close(reason) => return Ended::Refused(reason),
         };
         let is_later = matches!(answer, Answer::Later(_));
-        let turn = turn.filter(|_| is_later);
         let holds_request = is_later && entry.holds_request;
         let memory = [frame.memory, decoded].map(|charge| charge.filter(|_| holds_request));
         let room = room_for(ready_bytes(&answer), &unsent).await;

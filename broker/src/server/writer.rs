@@ -26,7 +26,7 @@ pub(super) struct Pending {
     pub(super) answer: Answer,
     /// Its room among what is not sent yet, given back when it is.
     pub(super) room: Option<OwnedSemaphorePermit>,
-    /// Its turn, which is over when the answer is there.
+    /// Its turn, which is over when the answer is sent.
     pub(super) turn: Option<Turn>,
     /// What its request takes in memory, given back when the answer is there.
     pub(super) memory: [Charge; 2],
@@ -63,7 +63,6 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
             Answer::Nothing => None,
         };
         drop(memory);
-        drop(turn);
         metrics::counter!("carrick_requests_total", "api" => api).increment(1);
         metrics::histogram!("carrick_request_seconds", "api" => api).record(started.elapsed());
         match frame {
@@ -79,7 +78,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
                 return;
             }
         }
-        drop(room);
+        drop((room, turn));
     }
 }
 

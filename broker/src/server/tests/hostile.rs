@@ -295,3 +295,32 @@ async fn a_fetch_that_finds_no_room_to_wait_is_told_to_come_back() {
     let answer = second.call(12, &request).await;
     assert_eq!(answer.throttle_time_ms, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_no_answers_keeps_nothing_from_others() {
+    const ROUNDS: usize = 60;
+    const LARGE_ANSWERS: usize = 10;
+    let limit = Duration::from_secs(30);
+    let it = TestBroker::start(&[]).await;
+    it.create("wide", 1_000);
+    let (mut silent, mut other) = (it.client().await, it.client().await);
+    for round in 0..ROUNDS {
+        // At last no answer finds room on its way, and creations wait behind it.
+        for _ in 0..LARGE_ANSWERS {
+            silent.send(12, &metadata("wide")).await;
+        }
+        silent.send(12, &metadata(&format!("a{round}"))).await;
+        let request = metadata(&format!("b{round}"));
+        let created = tokio::time::timeout(limit, other.call(12, &request)).await;
+        assert!(
+            created.is_ok(),
+            "round {round}: nobody else can create a topic"
+        );
+    }
+    assert!(it.broker().catalog.topic("a0").is_some());
+    let last = format!("a{}", ROUNDS - 1);
+    assert!(
+        it.broker().catalog.topic(&last).is_none(),
+        "all answers found room"
+    );
+}
