@@ -1,7 +1,7 @@
 //! The segment that is appended to.
 //!
-//! Batches are written to the end of its `.log` file, which readers have mapped: more than is there,
-//! so that the mapping is not made anew for every batch. Small ones would each pay for a call: with
+//! Batches are written to the end of its `.log` file, which readers have mapped. The mapping is longer
+//! than the file, so that not every batch needs a new one. Small ones would each pay for a call: with
 //! the first of them some zeros are written, and those that follow are copied over the zeros. The
 //! file is opened with the first write, so that a quiet log has a mapping and no open file. Its
 //! indexes lie in memory until the segment is sealed. File and mapping follow the rules of

@@ -61,7 +61,7 @@ pub enum LogError {
         source: Arc<io::Error>,
     },
     /// A flush failed before: what was written since then may be lost, so the log takes no more
-    /// appends until it is opened anew (an fsync is never retried).
+    /// appends until it is opened again (an fsync is never retried).
     #[error("the log failed to reach the disk: {0}")]
     Faulted(Arc<io::Error>),
     /// A stored batch, index or checkpoint is damaged.

@@ -143,7 +143,7 @@ pub struct Recovered {
     /// Bytes cut off: a torn tail and all after it. Of a tail only the first MiB is looked at, and
     /// zeros at its end do not count.
     pub cut_bytes: u64,
-    /// Segments whose index files were written anew.
+    /// Segments whose index files were rebuilt.
     pub rebuilt_indexes: u32,
 }
 

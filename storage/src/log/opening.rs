@@ -30,7 +30,7 @@ pub(super) struct Opening {
     /// As the file has them.
     pub saved_epochs: EpochHistory,
     pub sealed: Vec<Arc<Sealed>>,
-    /// From this base offset on, segments tell their aborted transactions anew.
+    /// From this base offset on, aborted transactions are found again in the batches.
     pub scanned_from: Option<Offset>,
     /// Snapshots written on the way.
     written: Vec<PathBuf>,
@@ -214,17 +214,17 @@ impl Opening {
     }
 
     /// Looks whether the index of the active segment's aborted transactions can be believed. If not,
-    /// they are told anew, and the log does not count as closed cleanly until that is on the disk.
+    /// it is rebuilt, and the log does not count as closed cleanly until that is on the disk.
     fn check_aborted(&mut self, active: &Active, end: Offset) -> Result<(), LogError> {
         if self.is_scanned(active.base) {
             return Ok(());
         }
         match AbortedIndex::open(&self.dir, active.base) {
-            // A power loss took the batches that it tells of.
+            // A power loss took batches that it names.
             Ok(index) if index.reaches(end) => {}
             Ok(_) => return Ok(()),
             Err(LogError::Corrupt { path, problem }) => {
-                warn!(path = %path.display(), problem, "aborted transactions are told anew");
+                warn!(path = %path.display(), problem, "the index of aborted transactions is rebuilt");
             }
             Err(error) => return Err(error),
         }
@@ -233,7 +233,7 @@ impl Opening {
         Ok(())
     }
 
-    /// The aborted transactions of the active segment, empty where they are told anew.
+    /// The aborted transactions of the active segment, empty where they are rebuilt.
     fn open_aborted(&self, active: &Active) -> Result<AbortedIndex, LogError> {
         match self.is_scanned(active.base) {
             true => AbortedIndex::create(&self.dir, active.base),

@@ -244,8 +244,9 @@ impl Producers {
 
     /// Notes a batch that was appended, with the offsets and times that it has in the log.
     ///
-    /// `appended_ms` is when, or at the latest. `marker` is what [`ControlMarker::read`] gives: `None` for data, and for a control batch
-    /// that compaction emptied, which changes nothing. Returns the transaction if this aborted one
+    /// `appended_ms` is when it was appended, or later. `marker` is what [`ControlMarker::read`]
+    /// gives: `None` for data, and for a control batch that compaction emptied, which changes
+    /// nothing. Returns the transaction if this aborted one
     /// that has records, for the segment's index.
     pub fn apply(
         &mut self,

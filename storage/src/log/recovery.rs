@@ -2,7 +2,7 @@
 //!
 //! Segments below the recovery point are believed but for indexes that are missing or not sane.
 //! From the segment that holds the recovery point on, headers are walked, batches past the recovery
-//! point have their CRC verified, and indexes and epochs are built anew. The log ends at the first
+//! point have their CRC verified, and indexes and epochs are rebuilt. The log ends at the first
 //! batch that is not whole and good. A segment besides the last that does not fill its file ends
 //! the log too: a roll gives a segment its real size first, so what is missing was lost with the
 //! machine.
@@ -123,7 +123,7 @@ impl Opening {
         Region::read_only(&file, size_of(found.file_bytes)).map_err(failed)
     }
 
-    /// Keeps a segment below the recovery point; its indexes are built anew if they are not sane.
+    /// Keeps a segment below the recovery point; its indexes are rebuilt if they are not sane.
     fn check_indexes(&mut self, found: &Found, next: Offset) -> Result<(), LogError> {
         let sealed = self.believed(found);
         let sane = match sealed.view(next) {

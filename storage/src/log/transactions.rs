@@ -10,7 +10,8 @@
 //! - A transaction is indexed in the segment that holds its ABORT marker, when the marker is
 //!   appended. Committed and empty transactions are not indexed.
 //! - Last offsets increase strictly; first offset ≤ last offset; last stable ≤ last offset + 1.
-//! - The active segment has a file only once there is an entry. It is rebuilt from the log where recovery scans.
+//! - The active segment has a file only once there is an entry. It is rebuilt from the log where
+//!   recovery scans.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -174,7 +175,7 @@ impl AbortedIndex {
         self.file = None;
     }
 
-    /// Whether it tells of what lies at or past `end`.
+    /// Whether it has entries for markers at or past `end`.
     pub fn reaches(&self, end: Offset) -> bool {
         let last = self.view.with(|entries| entries.last().copied());
         last.is_some_and(|entry| entry.last_offset >= end)
@@ -398,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_errors_until_created_anew() {
+    fn damaged_files_are_errors_until_created_again() {
         let good = aborted(1, 2, 7, 8).encode();
         let mut newer = good.clone();
         newer[1] = 1;

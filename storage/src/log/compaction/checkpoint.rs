@@ -25,7 +25,7 @@ pub(super) fn load(dir: &Path) -> Result<Offset, LogError> {
         _ => None,
     };
     if offset.is_none() {
-        tracing::warn!(path = %path.display(), "not readable: all is cleaned anew");
+        tracing::warn!(path = %path.display(), "not readable: all is cleaned again");
     }
     Ok(offset.map_or(Offset::NONE, Offset))
 }

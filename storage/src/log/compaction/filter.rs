@@ -66,7 +66,7 @@ pub(super) struct Filter<'a> {
 /// What stays of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Outcome<'a> {
-    /// The batch, as it was or written anew; `None` when it goes.
+    /// The batch, as it was or rewritten; `None` when it goes.
     pub batch: Option<Cow<'a, [u8]>>,
     /// The aborted transaction that ends with it and must still be told to readers.
     pub aborted: Option<AbortedTxn>,

@@ -8,7 +8,8 @@
 //!                    (big-endian, like everything) · number of entries u32
 //! then:              largest producer id i64
 //! entry:             producer id i64 · epoch i16 · coordinator epoch i32 · last timestamp i64
-//!                    · last appended i64 (from version 2 on) · first offset of the open transaction i64 (-1: none) · batches u8 (0..=5)
+//!                    · last appended i64 (from version 2 on) · first offset of the open
+//!                    transaction i64 (-1: none) · batches u8 (0..=5)
 //! batch:             first sequence i32 · last sequence i32 · first offset i64 · last offset i64
 //!                    · timestamp i64
 //! ```

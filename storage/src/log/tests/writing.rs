@@ -275,7 +275,7 @@ fn a_segment_that_could_not_be_begun_leaves_no_snapshot_past_the_end() {
 }
 
 #[test]
-fn aborted_transactions_that_a_power_loss_took_are_not_told() {
+fn aborted_transactions_that_a_power_loss_took_are_not_listed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
     log.append(&run_of(0, 5), Placement::Exact, 0).unwrap();
