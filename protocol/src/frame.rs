@@ -130,7 +130,7 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Walks the shape of a body. Bytes after the last field are not looked at, as in Kafka.
+    /// Walks the shape of a body. Bytes after the last field are ignored, as in Kafka.
     pub fn check(api_key: i16, version: i16, mut body: Bytes) -> Result<Self, FrameError> {
         let walked = shapes::preflight(api_key, version, true, &body)?;
         body.truncate(walked.length);

@@ -6,7 +6,7 @@
 //!   writes their responses, and has a field for the ids in the requests that it cannot read.
 //! - WriteTxnMarkers 2 says which version of transactions a marker is of (KIP-1228).
 //!
-//! What is read here has passed [`crate::shapes`] as any other message has.
+//! Messages that are read here have passed [`crate::shapes`] like any other.
 
 use std::any::{Any, TypeId};
 
@@ -37,8 +37,8 @@ pub fn newest(api_key: i16) -> Option<i16> {
     }
 }
 
-/// The version in which the codec has the same bytes: that one itself, but for messages that have not
-/// changed since the last version that it knows.
+/// The version with the same bytes in the codec: `version` itself, except for messages that have not
+/// changed since the last version that the codec knows.
 pub(crate) fn same_bytes<M: 'static>(version: i16) -> i16 {
     let kind = TypeId::of::<M>();
     let is_list_offsets =

@@ -66,7 +66,7 @@ impl DataDir {
     /// [`DiskError::NewerFormat`], [`DiskError::Foreign`] or [`DiskError::BadProperties`] when the
     /// content isn't ours to touch.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
-        // Before the lock's file: what is not ours is not written to.
+        // Before the lock file is created: a folder that is not ours is not written to.
         check_format(path)?;
         fs::create_dir_all(path).map_err(io_error("create", path))?;
         let lock = lock(path)?;
@@ -201,7 +201,7 @@ impl DataDir {
 #[derive(Debug, Default)]
 #[must_use = "what could not be taken out of the way is in `error`"]
 pub struct Retired {
-    /// The folders that are out of the way.
+    /// The folders that were moved away.
     pub folders: Vec<RetiredFolder>,
     /// The first failure; there may be more, and with one it is not sure that any rename lasts.
     pub error: Option<DiskError>,

@@ -144,8 +144,8 @@ pub struct Walked {
 /// Errors: an API or version without description, or a body that does not have its shape. A body
 /// that passes may still be refused by the codec (a string that is no UTF-8).
 ///
-/// Bytes may follow what has the shape in a request, as in Kafka, which never looks at them (librdkafka
-/// leaves three behind a Metadata request for all topics), not in a response.
+/// In a request, bytes may follow the body: Kafka ignores them (librdkafka leaves three after a
+/// Metadata request for all topics). In a response they may not.
 pub fn preflight(
     api_key: i16,
     version: i16,
@@ -195,8 +195,8 @@ pub fn sample_request(
     Some(writer.out)
 }
 
-/// As [`sample_request`], but with so many copies of one item in arrays of each depth, and one in those
-/// below.
+/// As [`sample_request`], but arrays of each depth hold the given number of copies of one item, and
+/// deeper ones hold one.
 #[cfg(any(test, feature = "testing"))]
 pub fn repeated_request(
     api_key: i16,

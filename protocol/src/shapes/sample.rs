@@ -37,7 +37,7 @@ pub(super) struct Writer {
     /// Places passed at which a lie, and at which a null, was possible.
     pub lies: usize,
     pub nulls: usize,
-    /// How many copies of one item stand in an array, by the array's depth; none: some items each.
+    /// How many copies of one item an array holds, by the array's depth; none: some items each.
     copies: &'static [usize],
     depth: usize,
     /// Texts to choose from; none: letters, and numbers without sense.

@@ -1,7 +1,8 @@
 //! Whether a folder without a stamp may become a data folder.
 //!
-//! One that is empty may. What a file system or a start that was cut off leaves behind does not
-//! count. Anything else belongs to somebody: it could be a broker of Kafka's, or a home folder.
+//! An empty one may. Files that a file system or an interrupted start leaves there do not count.
+//! Anything else belongs to another program or person: it could be a Kafka broker's folder, or a
+//! home folder.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,7 +15,7 @@ use super::{LOCK_FILE, META_FOLDER, PROPERTIES_FILE, parse_folder_name};
 /// Names that an error lists.
 const NAMES_MAX: usize = 5;
 
-/// What the root of a file system has of itself.
+/// What a new file system has in its root.
 const OF_FILE_SYSTEMS: &[&str] = &["lost+found"];
 
 /// Files that brokers of Kafka's keep in each of their log folders.
@@ -28,7 +29,7 @@ const OF_KAFKA: &[&str] = &[
     "replication-offset-checkpoint",
 ];
 
-/// Refuses a folder without a stamp that holds what is not ours. One that is not there is fine.
+/// Refuses a folder without a stamp that holds anything that is not ours. A missing one is fine.
 pub(super) fn check_unstamped(path: &Path) -> Result<(), DiskError> {
     let names = foreign_names(path)?;
     if names.is_empty() {
@@ -47,7 +48,7 @@ pub(super) fn foreign_stamp(path: &Path, text: &str) -> DiskError {
         names.map(|(name, _)| name.trim()).any(|name| name == key)
     };
     let reason = match has("cluster.id") && (has("broker.id") || has("node.id")) {
-        true => format!("its {PROPERTIES_FILE} is that of a broker of Apache Kafka. {KAFKA_NEXT}"),
+        true => format!("its {PROPERTIES_FILE} belongs to a broker of Apache Kafka. {KAFKA_NEXT}"),
         false => format!("its {PROPERTIES_FILE} was written by another program. {NEXT}"),
     };
     DiskError::Foreign {
@@ -56,7 +57,7 @@ pub(super) fn foreign_stamp(path: &Path, text: &str) -> DiskError {
     }
 }
 
-const NEXT: &str = "Set log.dirs to a folder that is empty, or not there yet";
+const NEXT: &str = "Set log.dirs to a folder that is empty or does not exist yet";
 const KAFKA_NEXT: &str = "Kafka's files cannot be taken over: set log.dirs to a folder that is \
                           empty, or not there yet, and link to that cluster";
 
@@ -81,7 +82,7 @@ fn reason(names: &[String]) -> String {
     }
 }
 
-/// What is in the folder and not ours, by name.
+/// The names in the folder that are not ours.
 fn foreign_names(path: &Path) -> Result<Vec<String>, DiskError> {
     let failed = || io_error("list", path);
     let entries = match fs::read_dir(path) {

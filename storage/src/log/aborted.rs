@@ -1,10 +1,10 @@
-//! The aborted transactions of one segment in memory, in order of their markers, so that a look-up
-//! costs what it finds and not what there is.
+//! The aborted transactions of one segment in memory, in order of their markers. The cost of a
+//! look-up depends on what it finds, not on how many there are.
 //!
-//! Where a transaction stays open for long, those that begin and end meanwhile can't be told apart
-//! by their last stable offset: a reader would look at all of them with every fetch. So the
-//! smallest first offset of each run of [`RUN`] entries is kept, of each run of runs, and so on; a
-//! run that begins too late as a whole is passed over.
+//! While a transaction stays open for long, the ones that begin and end meanwhile have the same last
+//! stable offset: a reader would visit all of them with every fetch. So the smallest first offset of
+//! each run of [`RUN`] entries is kept, of each run of runs, and so on; a run that as a whole begins
+//! too late is skipped.
 
 use carrick_protocol::ids::Offset;
 
@@ -49,8 +49,8 @@ impl Aborted {
         &self.entries
     }
 
-    /// Adds to `found` those of the first `len` entries that overlap `from..upto`; how many entries
-    /// and runs had to be looked at.
+    /// Adds to `found` those of the first `len` entries that overlap `from..upto`; gives how many
+    /// entries and runs it visited.
     pub(super) fn collect(
         &self,
         len: usize,

@@ -1,10 +1,10 @@
 //! The segment that is appended to.
 //!
 //! Batches are written to the end of its `.log` file, which readers have mapped. The mapping is longer
-//! than the file, so that not every batch needs a new one. Small ones would each pay for a call: with
-//! the first of them some zeros are written, and those that follow are copied over the zeros. The
+//! than the file, so that not every batch needs a new one. Small batches would each pay for a call,
+//! so the first one also writes some zeros, and the next ones are copied over the zeros. The
 //! file is opened with the first write, so that a quiet log has a mapping and no open file. Its
-//! indexes lie in memory until the segment is sealed. File and mapping follow the rules of
+//! indexes are in memory until the segment is sealed. File and mapping follow the rules of
 //! `mapped.rs`.
 
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ use crate::disk;
 
 /// The least that is mapped of a segment that is written to.
 const LEAST_MAPPED_BYTES: usize = 64 << 10;
-/// Up to this, what is appended is small.
+/// Appends of up to this many bytes are small.
 const SMALL_BYTES: usize = 4 << 10;
 /// The most zeros that are written for small appends to come.
 const MOST_ZEROS: usize = 16 << 10;
@@ -52,8 +52,8 @@ pub(super) struct Active {
     pub base: Offset,
     /// Open once it was written to.
     file: Option<Arc<File>>,
-    /// Whether small batches are copied: where a page that was written once needs no more space to
-    /// be written again, so that a full disk is an error and not a signal.
+    /// Whether small batches are copied. They are where a page that was written once needs no more
+    /// space to be written again, so that a full disk is an error and not a signal.
     copies: bool,
     pub log: FileTail,
     pub indexes: Indexes,

@@ -10,11 +10,11 @@
 //!   it published its smaller E: a flush that read E before or in between does not move D;
 //! - after the first failed sync the log is faulted for good: the system may have dropped what it
 //!   could not write, so a second try would lie;
-//! - marks of the checkpoint are written under the lock and synced outside of it, by the flush that
-//!   follows or by whoever needs them on the disk ([`Durability::sync_marks`]): the writer never
-//!   waits for the disk unless it says so;
-//! - once the writer is gone, nothing is written into the folder by name any more: another log may
-//!   have that name by then.
+//! - marks of the checkpoint are written under the lock and synced outside of it, by the next flush
+//!   or by a caller that needs them on the disk ([`Durability::sync_marks`]): the writer never waits
+//!   for the disk unless it asks to;
+//! - once the writer is gone, nothing is written into the folder by name: another log may have that
+//!   name by then.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -313,7 +313,7 @@ impl Durability {
         state.aborted = file;
     }
 
-    /// The active segment's file was opened; told before what is written to it is published.
+    /// The active segment's file was opened. Called before anything written to it is published.
     pub fn opened(&self, active: &Arc<File>) {
         self.state.lock().active = Some(Arc::clone(active));
     }
@@ -383,7 +383,7 @@ impl Durability {
             self.durable_end.store(durable.0, Ordering::Release);
         }
         self.sync_marks().inspect_err(|error| {
-            // Nothing goes then: what is in the files is as good as it was.
+            // Nothing is lost then: the files' content is as good as before.
             if error.passes() {
                 self.state.lock().truncating = false;
             }
@@ -420,7 +420,7 @@ impl Durability {
     /// Whether all marks are on the disk.
     pub fn marks_are_synced(&self) -> bool {
         let written = self.state.lock().marks_written;
-        // One that is being synced is not there yet.
+        // A mark that is being synced is not on the disk yet.
         let synced = self.marks_synced.try_lock();
         synced.is_some_and(|synced| *synced == written)
     }
@@ -491,9 +491,9 @@ struct Work {
 
 /// Where a flush ended that did not do all.
 enum Unfinished {
-    /// What was to be synced next could not be opened.
+    /// The next file to sync could not be opened.
     Open(io::Error),
-    /// What was opened could not be synced.
+    /// An opened file could not be synced.
     Sync(io::Error),
 }
 

@@ -187,7 +187,7 @@ pub(super) mod tests {
         set_files_left(if has { usize::MAX } else { 0 });
     }
 
-    /// Lets this thread open so many files.
+    /// Lets this thread open that many files.
     pub(crate) fn set_files_left(left: usize) {
         FILES_LEFT.set(left);
     }

@@ -246,8 +246,8 @@ impl Log {
     }
 
     /// Whether the next open will know that the log was written to, even if the machine goes down
-    /// now. Until the first flush it may take the log for one that was closed cleanly, with what
-    /// it held then: so nobody should see more of it before.
+    /// now. Until the first flush it may believe that the log was closed cleanly with what it held
+    /// then, so readers should not see more before that.
     pub fn crash_would_show(&self) -> bool {
         self.durability.marks_are_synced()
     }

@@ -213,7 +213,7 @@ impl Opening {
         self.scanned_from.is_some_and(|from| base >= from)
     }
 
-    /// Looks whether the index of the active segment's aborted transactions can be believed. If not,
+    /// Checks whether the index of the active segment's aborted transactions can be trusted. If not,
     /// it is rebuilt, and the log does not count as closed cleanly until that is on the disk.
     fn check_aborted(&mut self, active: &Active, end: Offset) -> Result<(), LogError> {
         if self.is_scanned(active.base) {

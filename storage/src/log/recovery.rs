@@ -21,7 +21,7 @@ use super::mapped::Region;
 use super::opening::{Opening, size_of};
 use super::{EpochHistory, LogError};
 
-/// How much of a torn tail is looked at to tell lost bytes from zeros.
+/// How much of a torn tail is read to tell lost bytes from zeros.
 const TAIL_LOOK_BYTES: usize = 1 << 20;
 
 impl Opening {

@@ -293,8 +293,8 @@ impl AbortedView {
 /// The aborted transactions that overlap `from..upto`, in order of their markers
 /// (`UnifiedLog.collectAbortedTransactions`).
 ///
-/// `views` are those of the segment that holds `from` and of all later ones, oldest first. None is
-/// asked for that can't have any.
+/// `views` are those of the segment that holds `from` and of all later ones, oldest first. Views
+/// that can't have any are not requested.
 pub(crate) fn collect_aborted<'a>(
     views: impl IntoIterator<Item = Result<&'a AbortedView, LogError>>,
     from: Offset,

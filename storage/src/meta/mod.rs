@@ -86,7 +86,7 @@ impl MetaStore {
         self.failure.lock().clone()
     }
 
-    /// After a failure: whether changes can be stored again. Writes what is there already.
+    /// After a failure: whether changes can be stored again. Writes a value that is there already.
     ///
     /// # Errors
     /// They can't.
