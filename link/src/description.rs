@@ -25,8 +25,8 @@ pub struct LinkDescription {
     pub error: LinkErrorCode,
     /// The same in words, with the steps that are open; empty without an error.
     pub error_detail: String,
-    /// What goes wrong beside that: partitions that can't be written here, metadata that can't be
-    /// had of a source that answers.
+    /// Other problems: partitions that can't be written here, metadata that a source which answers does
+    /// not give.
     pub problem: Option<String>,
     /// Since when it is in that state, milliseconds since the epoch.
     pub since_ms: i64,
@@ -44,12 +44,12 @@ pub struct LinkDescription {
     pub tasks: Vec<TaskDescription>,
     /// The partitions of all its mirrors that are not stopped, together.
     pub lag: LagSummary,
-    /// What the source holds beyond the cuts of its mirrors that are stopped, topic by topic; those of
-    /// which nothing was seen yet are left out.
+    /// What the source holds beyond the cuts of its stopped mirrors, topic by topic; topics that were
+    /// not checked yet are left out.
     pub beyond_cuts: Vec<BeyondCuts>,
 }
 
-/// What the source holds of one topic beyond the cut of its mirror.
+/// What the source holds of one topic beyond its mirror's cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BeyondCuts {
     /// The topic here.
@@ -71,7 +71,7 @@ pub struct TaskDescription {
     pub error: TaskErrorCode,
     /// The same in words; empty without an error.
     pub error_detail: String,
-    /// What the last run has to say though it went well; mostly empty.
+    /// A note of the last run though it went well; mostly empty.
     pub note: String,
     /// Since when, milliseconds since the epoch.
     pub since_ms: i64,
@@ -111,15 +111,15 @@ pub struct MirrorDescription {
     pub lags: Vec<PartitionLag>,
     /// All of them together.
     pub lag: LagSummary,
-    /// Records that the source was last seen to hold beyond the cut; `None` while it is no cut mirror,
-    /// or was not looked at yet.
+    /// Records that the source was last seen to hold beyond the cut; `None` while the mirror is not cut,
+    /// or before the first check.
     pub records_beyond_cut: Option<i64>,
-    /// Always-synced configs that the topic here has of its own because this broker's defaults are
-    /// not the source's values; also once it is stopped.
+    /// Always-synced configs that are set on the topic here because this broker's defaults differ from
+    /// the source's values; also once it is stopped.
     pub kept_configs: Vec<KeptConfig>,
 }
 
-/// A config that a topic here has of its own, so that its value is the source's.
+/// A config that is set on a topic here so that its value is the source's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeptConfig {
     /// Its name.

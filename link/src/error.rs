@@ -117,7 +117,7 @@ pub enum LinkError {
     },
     /// A partition can't be written here, so that the mirror can't be brought up to date.
     #[error(
-        "'{topic}' can't be brought up to date here and was left out; it goes on as a mirror. \
+        "'{topic}' can't be brought up to date here and was left out; it stays a mirror. \
          Partition {partition}: {detail}"
     )]
     Blocked {
@@ -130,8 +130,8 @@ pub enum LinkError {
     },
     /// It was begun, and what keeps it has not let it be stored yet.
     #[error(
-        "what was asked of '{topic}' is under way and not stored yet: the disk, or another change of \
-         its link, holds it up. It goes on: look at the mirror again"
+        "the change of '{topic}' is under way and not stored yet: the disk, or another change of \
+         its link, delays it. It goes on: check the mirror again"
     )]
     UnderWay {
         /// The topic.

@@ -20,13 +20,13 @@ pub struct GroupCommit {
     pub after_cut: Vec<AfterCut>,
 }
 
-/// An offset of a partition that belongs to the clients here: it is taken only while the group has
-/// what a sync gave it last, so that nothing is overwritten that it has committed itself.
+/// An offset of a partition that belongs to the clients here: it is accepted only while the group
+/// still has what a sync gave it last, so that no commit of the group's own is overwritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AfterCut {
-    /// What it is to have; nothing beyond the cut.
+    /// The offset to set; never beyond the cut.
     pub offset: GroupOffset,
-    /// What it must have; `None` for nothing.
+    /// The offset that it must still have; `None` for none.
     pub instead_of: Option<Offset>,
 }
 
@@ -99,8 +99,8 @@ pub struct PartitionSync {
     pub topic: String,
     /// Partition index.
     pub partition: i32,
-    /// What the group had committed at the source when that was last asked; −1 if the source has
-    /// never told.
+    /// What the group had committed at the source when that was last asked; −1 if the source never
+    /// answered.
     pub source_offset: i64,
     /// What was committed here for it; `None` if nothing was.
     pub synced_offset: Option<i64>,
@@ -153,7 +153,7 @@ impl PartitionSync {
     /// For showing, with the mirror's end.
     pub(crate) fn describe(&self, mirror_end: i64) -> PartitionSyncDescription {
         let behind = |end: i64| self.synced_offset.map(|synced| (end - synced).max(0));
-        // What was left out is not clamped, and where the group is at the source is unknown.
+        // A partition that was left out is not clamped, and the group's offset at the source is unknown.
         let told = self.synced_offset.filter(|_| self.skipped.is_none());
         PartitionSyncDescription {
             sync: self.clone(),

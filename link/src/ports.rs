@@ -62,7 +62,7 @@ pub struct Lease {
 /// What keeps a partition of this cluster from being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// What it is, and what leads on.
+    /// What it is, and what to do.
     pub detail: String,
     /// Since when, milliseconds since the epoch.
     pub since_ms: i64,
@@ -82,8 +82,8 @@ pub trait MirrorTarget: Send + Sync {
         lease: &Lease,
     ) -> Result<Box<dyn MirrorPartition>, TargetError>;
 
-    /// The partitions of a topic that can't be written at present, as far as is known, and why.
-    /// Asked again and again, from async threads: it must not wait for a disk.
+    /// The partitions of a topic that currently can't be written, as far as is known, and why.
+    /// Called often, from async threads: it must not wait for a disk.
     fn obstacles(&self, topic: &TopicName) -> Vec<(i32, Obstacle)>;
 }
 

@@ -154,7 +154,7 @@ pub struct MirrorRecord {
 }
 
 impl MirrorRecord {
-    /// Whether it is of the same mirror, in whatever state: not of one that was made under this name
+    /// Whether it belongs to the same mirror, in any state: not to one that was created with this name
     /// after the first one's topic was deleted.
     pub fn is_of_same(&self, other: &MirrorRecord) -> bool {
         let identity = |record: &MirrorRecord| (record.source_topic_id, record.created_ms);

@@ -35,15 +35,15 @@ pub struct RpoReport {
     /// failover.
     #[serde(default)]
     pub readers: Option<SourceReaders>,
-    /// What the source's topic took in the seconds before; `None` if it was not seen then.
+    /// What was written to the source's topic in the seconds before; `None` if it was not seen then.
     #[serde(default)]
     pub writes: Option<SourceWrites>,
-    /// What the source holds beyond the cut, as it was seen after it; `None` before the first look.
+    /// What the source holds beyond the cut, as seen after it; `None` before the first check.
     #[serde(default)]
     pub after_cut: Option<AfterCut>,
 }
 
-/// What a source topic took lately.
+/// Recent writes to a source topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceWrites {
     /// Records (offsets), all mirrored partitions together.
@@ -52,8 +52,8 @@ pub struct SourceWrites {
     pub over_ms: i64,
 }
 
-/// What the source of a mirror holds beyond the cut: nothing mirrors it any more. The link looks as
-/// long as it exists.
+/// What the source of a mirror holds beyond the cut: nothing mirrors it any more. The link checks
+/// this as long as it exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AfterCut {
     /// When that was true, milliseconds since the epoch.

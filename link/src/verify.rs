@@ -36,7 +36,7 @@ pub enum VerifyOutcome {
     Identical,
     /// Something differs.
     Different,
-    /// Nothing was compared: both sides hold nothing of what was asked for.
+    /// Nothing was compared: neither side holds anything in the requested range.
     NothingCompared,
 }
 

@@ -158,11 +158,11 @@ pub(super) static TABLE: &[Definition] = &[
         "The first wait before a broker is connected to again; it doubles with each failure."),
     row("replica.fetch.max.bytes", Some("1048576"), at_least(1), Live,
         "Bytes asked of one partition at a time; one that is far behind over a long path is asked for more, \
-         up to replica.fetch.response.max.bytes. A batch that is larger still comes, whole."),
+         up to replica.fetch.response.max.bytes. A larger batch still comes whole."),
     row("replica.fetch.min.bytes", Some("1"), at_least(0), Live,
         "The source answers a fetch once it has so many bytes."),
     row("replica.fetch.response.max.bytes", Some("10485760"), at_least(1), Live,
-        "Bytes asked of one broker in one request; a batch that is larger still comes, whole."),
+        "Bytes asked of one broker in one request; a larger batch still comes whole."),
     row("replica.fetch.wait.max.ms", Some("500"), at_least(0), Live,
         "The source waits so long for replica.fetch.min.bytes."),
     row("request.timeout.ms", Some("30000"), at_least(1), Live,

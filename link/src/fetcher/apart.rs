@@ -1,10 +1,10 @@
-//! Requests apart from the fetch session, for partitions that are far behind over a long path.
+//! Requests outside the fetch session, for partitions that are far behind over a long path.
 //!
-//! Each has a connection of its own ("lane"): several are under way at once, as many and as large as the path takes
-//! ([`super::window`]). Lanes are opened when they are needed, and closed when nothing was far behind for a while.
-//! If the source lets none in, such partitions are fetched in the session as all others.
+//! Each has a connection of its own (a "lane"). Several are under way at once, as many and as large as the path can
+//! carry ([`super::window`]). Lanes are opened when needed and closed when nothing was far behind for a while. If the
+//! source accepts none, such partitions are fetched in the session like all others.
 //!
-//! Invariant: what all of them have asked for is within the link's budget, and within a second of its throttle.
+//! Invariant: together they never ask for more than the link's budget, nor for more than a second of its throttle.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use super::window::{LANES_MAX, Limits, Plan, Sent, Window};
 use crate::source::fetch::{FetchLimits, FetchRequest, FetchResponse, LAST_BY_NAME};
 use crate::source::{FetchConnection, SourceError};
 
-/// Lanes that nothing was asked over for so long are closed.
+/// Lanes that were unused for this long are closed.
 const REST: Duration = Duration::from_secs(10);
 
-/// If a lane can't be opened, no other is tried for so long.
+/// If a lane can't be opened, no other is tried for this long.
 const CLOSED_FOR: Duration = Duration::from_secs(30);
 
-/// A partition is far behind by this part of what the session asks of it at a time.
+/// A partition is far behind if it lacks more than this part of what the session asks of it at once.
 const FAR_BEHIND_SHARE: u32 = 2;
 
 /// A connection for such requests.
@@ -46,7 +46,7 @@ pub(super) enum Done {
     Answered(Answered),
 }
 
-/// The answer to a request apart from the session.
+/// The answer to a request outside the session.
 pub(super) struct Answered {
     lane: u32,
     sent: Sent,
@@ -112,7 +112,7 @@ impl Apart {
         self.window.idle();
     }
 
-    /// By how many bytes a partition must be behind to be fetched apart from the session; `None` for never.
+    /// By how many bytes a partition must be behind to be fetched outside the session; `None` for never.
     pub(super) fn far_behind_bytes(&self, session_bytes: u32, now: Instant) -> Option<u64> {
         let is_open = !self.lanes.is_empty() || !self.is_closed(now);
         (self.window.is_long() && is_open).then(|| u64::from(session_bytes / FAR_BEHIND_SHARE))
@@ -227,7 +227,7 @@ impl Apart {
         }
     }
 
-    /// A lane was opened, or could not be. Without any, nothing can be fetched apart from the session.
+    /// A lane was opened, or could not be. Without any, nothing can be fetched outside the session.
     pub(super) fn opened(
         &mut self,
         lane: u32,

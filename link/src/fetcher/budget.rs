@@ -31,13 +31,13 @@ impl Budget {
         self.in_flight_bytes.load(Ordering::Acquire)
     }
 
-    /// Whether so many more may be asked for.
+    /// Whether that many more may be requested.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let in_flight = self.in_flight_bytes();
         in_flight == 0 || in_flight.saturating_add(bytes) <= self.limit_bytes
     }
 
-    /// What all large requests together may ask for: the rest is left to the other partitions.
+    /// What all large requests together may ask for: the rest is for the other partitions.
     pub(crate) fn window_max_bytes(&self) -> usize {
         self.limit_bytes / 4 * 3
     }
@@ -67,7 +67,7 @@ pub(crate) struct Share {
     in_flight_bytes: AtomicUsize,
     /// When the first answer was asked for that has been in flight, with later ones, ever since.
     busy_since_ms: AtomicI64,
-    /// Since when the fetch session says nothing of it; 0 while it does.
+    /// Since when the fetch session's silence says nothing about it; 0 while it does.
     away_since_ms: AtomicI64,
     budget: Arc<Budget>,
     fetcher: Arc<Notify>,
@@ -138,7 +138,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// So many have come of those that were asked for.
+    /// That many of the requested bytes have come.
     pub(crate) fn came(mut self, bytes: usize) -> Self {
         let share = &self.share;
         let counts = [&share.in_flight_bytes, &share.budget.in_flight_bytes];

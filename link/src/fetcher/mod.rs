@@ -5,10 +5,10 @@
 //! ([`slots`]). So N is checked and stored while N+1 travels. Bytes not yet stored are bounded
 //! ([`budget`]): a partition over its share is left out of the next request, which stalls no other.
 //!
-//! Over a long path that leaves the path idle while requests travel. There a partition that is far behind leaves the
-//! session, and is fetched by large requests over connections of their own ([`apart`]), several at once, until it is
-//! near the source's end. How many and how large is up to what the path takes ([`window`]); one partition alone is
-//! fetched in several stretches at once ([`stretches`]).
+//! A long path would be idle while requests travel. There, a partition that is far behind leaves the session and is
+//! fetched by several large requests at once, over separate connections ([`apart`]), until it is near the source's end.
+//! Their number and size follow from what the path can carry ([`window`]); even a single partition is fetched in
+//! several stretches at once ([`stretches`]).
 //!
 //! Invariants:
 //! - After a connect no partition is fetched before its replicator has said from where.

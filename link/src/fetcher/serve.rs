@@ -1,7 +1,7 @@
 //! What a fetcher does while it has a connection.
 //!
-//! At most one request of the session is under way, and any number of requests apart from it. Whatever is answered, what
-//! may be asked next is asked at once.
+//! At most one request of the session is under way, and any number of requests outside it. After every answer, the next
+//! possible requests are sent at once.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ enum Happened {
     Command(Option<Command>),
     Answer(Answer),
     Done(Done),
-    /// Something may be asked for now that could not be before.
+    /// Something may be requested now that could not be before.
     Due,
 }
 
@@ -86,7 +86,7 @@ impl Fetcher {
         left
     }
 
-    /// Asks for what may be asked for, and waits for one thing to happen.
+    /// Sends the requests that are possible now, and waits for one thing to happen.
     async fn happening(
         &mut self,
         session: &mut FetchSession,
@@ -118,8 +118,8 @@ impl Fetcher {
         }
     }
 
-    /// Until when nothing is asked: the source has asked for patience, something went wrong, or the link's bytes per
-    /// second are used up.
+    /// Until when nothing is requested: the source throttles, something went wrong, or the link's bytes per second are
+    /// used up.
     fn held_until(&mut self) -> Option<Instant> {
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
@@ -132,7 +132,7 @@ impl Fetcher {
         self.paused_until = self.paused_until.max(until);
     }
 
-    /// The session's next request; `None` if no partition is to be asked for.
+    /// The session's next request; `None` if it would have no partition.
     fn poll(
         &mut self,
         session: &mut FetchSession,
@@ -219,7 +219,7 @@ impl Fetcher {
         }
     }
 
-    /// Takes an answer apart from the session. An error is that of a connection which is of no more use.
+    /// Takes an answer from outside the session. An error means that the connection can't be used any more.
     fn on_answer_apart(&mut self, mut answered: Answered) -> Result<(), SourceError> {
         let answer = std::mem::replace(&mut answered.answer, Err(SourceError::ShutDown));
         let (response, failure) = match answer {

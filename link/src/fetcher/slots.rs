@@ -1,7 +1,7 @@
 //! The partitions of one fetcher: where each is, what the next request asks for, what an answer
 //! means for it.
 //!
-//! Each is part of the fetch session, or far behind and fetched in stretches ([`super::stretches`]) apart from it.
+//! Each is part of the fetch session, or is far behind and fetched in stretches ([`super::stretches`]) outside it.
 //!
 //! Invariants:
 //! - A partition with a position is one whose answers so far were clean by their headers. Whatever else comes takes its
@@ -82,7 +82,7 @@ impl Slot {
     }
 }
 
-/// What the session's next request shall ask for.
+/// What the session's next request asks for.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     /// Every partition of the session.
@@ -91,7 +91,7 @@ pub(crate) struct Wanted {
     pub(crate) is_short: bool,
 }
 
-/// A part of a request apart from the session.
+/// A part of a request outside the session.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// Which partition.
@@ -100,7 +100,7 @@ pub(crate) struct Part {
     pub(crate) position: FetchPosition,
     slot: u64,
     stretch: u64,
-    /// What is asked for counts as in flight.
+    /// What is requested counts as in flight.
     in_flight: InFlight,
 }
 
@@ -131,7 +131,7 @@ impl Slots {
         !self.far_behind.is_empty()
     }
 
-    /// Whether a partition fetched in stretches must go on to set free what is held.
+    /// Whether a partition fetched in stretches must go on to release held answers.
     pub(crate) fn is_blocked(&self) -> bool {
         let stretches = |partition| self.slots.get(partition)?.stretches.as_ref();
         let mut all = self.far_behind.iter().filter_map(stretches);
@@ -296,10 +296,10 @@ impl Slots {
         slot.hand_on(generation, position, asked_at_ms, data, in_flight);
     }
 
-    /// The parts of the next request apart from the session, of about `bytes` in all, of one partition, or of several
-    /// that are less behind than that. Those come first that have the fewest requests under way, then those that have
-    /// waited longest. Without room, or with more than `share_max_bytes` of it in flight, a partition only
-    /// goes on where it must to set free what is held.
+    /// The parts of the next request outside the session, of about `bytes` in all: one partition, or several that are
+    /// less behind than that. Partitions with the fewest requests under way come first, then those that have waited
+    /// longest. Without room, or with more than `share_max_bytes` of it in flight, a partition only goes on where it must
+    /// to release held answers.
     pub(crate) fn next_parts(
         &mut self,
         (bytes, max_bytes): (u32, u32),

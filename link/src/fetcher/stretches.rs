@@ -1,17 +1,17 @@
 //! One partition that is far behind: its log is fetched in stretches, several of them at once.
 //!
-//! The next offset is only known once an answer has come. To keep a long path full from one partition, later stretches
-//! are asked for before that, from offsets that are guessed by how large its records were lately. What comes early is
-//! held until everything before it has been handed on.
+//! The next offset is only known once an answer has come. To fill a long path with one partition, later stretches are
+//! requested before that, at offsets guessed from the recent size of its records. Answers that come early are held until
+//! everything before them has been handed on.
 //!
 //! Invariants:
-//! - What is handed on is in order and without a gap that the source doesn't have: an answer to a request from offset
-//!   `f` is only handed on once everything below `f` has been, or below its first batch, which may begin before `f`.
+//! - Batches are handed on in order and without a gap that the source doesn't have: an answer to a request from offset
+//!   `f` is only handed on once everything below `f` was, or below its first batch, which may begin before `f`.
 //! - No batch is handed on twice, and none in part. Where batches of two stretches don't meet, the later ones are
 //!   dropped and fetched again.
-//! - What is held never keeps the first stretch from going on, however much it is ([`Stretches::is_blocked`]).
-//! - A wrong guess costs bytes, never correctness. That the log didn't change between the requests is up to the source:
-//!   each names the same leader epoch, and within one a log only grows.
+//! - Held answers never block the first stretch, however large they are ([`Stretches::is_blocked`]).
+//! - A wrong guess costs bytes, never correctness. The source guarantees that the log didn't change between the requests:
+//!   each names the same leader epoch, and within one epoch a log only grows.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,13 +24,13 @@ use super::budget::InFlight;
 use crate::replicator::intake::predict;
 use crate::source::fetch::{FetchPosition, FetchedData};
 
-/// What was fetched before counts half once so many bytes have come.
+/// Earlier measurements count half once this many bytes have come.
 const RECENT_BYTES: u64 = 8 << 20;
 
-/// Asked for beside what a stretch is thought to hold, as a share of it.
+/// How much more is requested than a stretch is expected to hold, as a share of it.
 const SPARE_SHARE: u64 = 64;
 
-/// A guess costs about a batch: a stretch should have more than so many.
+/// A guess costs about a batch: a stretch should have more than this many.
 const GUESSED_BATCHES: u64 = 16;
 
 /// Names stretches: every one has its own for the life of the process.
@@ -65,7 +65,7 @@ pub(crate) enum Next {
     Stretches,
     /// It is near the end: back to the session.
     Session,
-    /// What was handed on last was not clean: its replicator decides.
+    /// The last answer handed on was not clean: its replicator decides.
     Replicator,
 }
 
@@ -118,7 +118,7 @@ impl Stretches {
         self.at
     }
 
-    /// What the source has beyond, by the last answer, bytes.
+    /// What the source still has after that, by the last answer, bytes.
     pub(crate) fn behind_bytes(&self) -> u64 {
         self.size_of(self.at.fetch_offset, self.high_watermark)
     }
@@ -129,14 +129,14 @@ impl Stretches {
         self.list.iter().filter(is_asked).count()
     }
 
-    /// At least `bytes`, and so many that what a guess costs is little.
+    /// At least `bytes`, and enough that the cost of a guess is small.
     pub(crate) fn worth_guessing(&self, bytes: u32) -> u32 {
         let batches = self.batch_bytes.saturating_mul(GUESSED_BATCHES);
         bytes.max(u32::try_from(batches).unwrap_or(u32::MAX))
     }
 
-    /// What to ask for next, of at most about `bytes`, if anything; with `may_guess` also beyond what is known.
-    /// Names the stretch.
+    /// What to request next, at most about `bytes`, if anything; with `may_guess` also beyond the known offsets. Names
+    /// the stretch.
     pub(crate) fn ask(&mut self, bytes: u32, may_guess: bool) -> Option<(u64, FetchPosition)> {
         let waiting = (0..self.list.len()).find(|index| self.is_waiting(*index));
         let index = match waiting {
@@ -185,7 +185,7 @@ impl Stretches {
         let Some((next, epoch)) = end else {
             self.list.truncate(index);
             if index > 0 {
-                // Nobody knows yet what lies before it. It is asked for again when that is known.
+                // What lies before it is not known yet. It is requested again when that is known.
                 return Next::Stretches;
             }
             let is_over = answer.is_clean() && is_empty;
@@ -201,7 +201,7 @@ impl Stretches {
         self.log_start = self.log_start.max(answer.data.log_start_offset);
         let first = base_offset(&answer.data.records).unwrap_or(next);
         let stretch = &mut self.list[index];
-        // The batch that holds the offset asked for belongs to this one, so that the one before it need not have it.
+        // The batch that holds the requested offset belongs to this stretch, so the one before need not have it.
         stretch.start = stretch.start.min(first);
         (stretch.next, stretch.epoch) = (next, epoch);
         stretch.held.push(answer);
@@ -285,7 +285,7 @@ impl Stretches {
         let Some(following) = self.list.get(index + 1) else {
             return index == 0 || next < goal;
         };
-        // What lacks is mostly part of a batch, all of which the next stretch is about to bring.
+        // The gap is mostly part of a batch, which the next stretch is about to bring whole.
         let is_brought = following.asked_up_to.is_some()
             && following.held.is_empty()
             && self.size_of(next, goal) <= self.batch_bytes;
@@ -300,8 +300,8 @@ impl Stretches {
         }
     }
 
-    /// One more stretch, where the last request is thought to end; `None` where that is near the source's end, or can't
-    /// be guessed.
+    /// One more stretch, from where the last request is expected to end; `None` if that is near the source's end, or
+    /// can't be guessed.
     fn guess(&mut self, bytes: u32) -> Option<usize> {
         let start = self.list.back()?.asked_up_to?;
         let can_be_fenced = self.at.current_leader_epoch != LeaderEpoch::NONE;
@@ -329,14 +329,14 @@ impl Stretches {
         }
     }
 
-    /// What lies between two offsets is thought to take, bytes.
+    /// Expected bytes between two offsets.
     fn size_of(&self, from: Offset, to: Offset) -> u64 {
         let offsets = u128::from(u64::try_from(to - from).unwrap_or(0));
         let bytes = offsets * u128::from(self.bytes) / u128::from(self.offsets.max(1));
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    /// Where so many bytes are thought to end.
+    /// Where that many bytes are expected to end.
     fn offset_after(&self, from: Offset, bytes: u64) -> Offset {
         let offsets = u128::from(bytes) * u128::from(self.offsets) / u128::from(self.bytes.max(1));
         let offsets = i64::try_from(offsets).unwrap_or(i64::MAX).max(1);
@@ -430,7 +430,7 @@ mod tests {
         }
     }
 
-    /// What becomes of a request: which of those under way it is, and whether it is answered, empty or an error.
+    /// How a request ends: which of those under way it is, and whether with an answer, empty or with an error.
     #[derive(Debug, Clone, Copy)]
     enum Fate {
         Answered,
@@ -502,7 +502,7 @@ mod tests {
                 let is_clean = next == Next::Stretches;
                 handed_on.extend(ready.iter().filter(|_| is_clean).map(whole));
                 if !is_clean {
-                    // The session, or the replicator, goes on where it was.
+                    // The session, or the replicator, continues where it was.
                     let at = stretches.at();
                     stretches = Stretches::new(at, Offset(0), &data(&log, joined(&handed_on)));
                     under_way.clear();

@@ -1,14 +1,14 @@
-//! How much may be asked of a source broker at once, by what its path takes.
+//! How much may be requested from a source broker at once, by what its path can carry.
 //!
-//! A path is full while twice its round trip's worth of bytes is on the way, spread over several requests: while one
-//! answer's first byte travels, the others' bytes arrive. So the window is twice the round trip times the rate at which
-//! bytes arrive, which doubles each round trip until the rate no longer grows with it.
+//! A path is full while twice its round trip's worth of bytes is requested, spread over several requests: while the
+//! first byte of one answer travels, bytes of the others arrive. So the window is twice the round trip times the rate at
+//! which bytes arrive. It doubles each round trip until the rate no longer grows with it.
 //!
-//! Requests travel over connections of their own, since one connection may be held to less than the path by the
-//! buffers at its ends. More connections are tried now and then, and kept if they pay.
+//! Each request has a connection of its own, because socket buffers may limit one connection to less than the path's
+//! rate. More connections are tried now and then, and kept if they help.
 //!
 //! Pure: times come from outside. Invariants: a plan's requests together are at most the larger of the limit in bytes
-//! and one request; a request is never above the limit for a request. What earlier plans have asked for is up to the
+//! and one request; a request is never above the limit for a request. Requests of earlier plans are counted by the
 //! link's budget.
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) const LANES_MAX: usize = 16;
 /// More lanes are kept if the rate grows by this factor.
 const LANES_PAY: f64 = 1.15;
 
-/// A rate is measured for so long, and for so many round trips.
+/// A rate is measured for at least this long, and for at least this many round trips.
 const MEASURED_FOR: Duration = Duration::from_secs(1);
 const MEASURED_ROUND_TRIPS: u32 = 8;
 
@@ -59,9 +59,9 @@ pub(crate) struct Limits {
 /// What may be asked at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// So many requests.
+    /// How many requests.
     pub(crate) requests: usize,
-    /// Each for so many bytes.
+    /// Bytes of each.
     pub(crate) request_bytes: u32,
 }
 
@@ -97,7 +97,7 @@ impl Window {
         }
     }
 
-    /// A connection was opened over the path, and a small request took so long.
+    /// A connection was opened over the path, and a small request took this long.
     pub(crate) fn connected(&mut self, round_trip: Duration) {
         if self.round_trips.len() < ROUND_TRIPS {
             self.round_trips.push(round_trip);
@@ -125,7 +125,7 @@ impl Window {
         }
     }
 
-    /// One of the session was answered with so many bytes.
+    /// A request of the session was answered with this many bytes.
     pub(crate) fn session_answered(&mut self, sent: Sent, bytes: u64, now: Instant) {
         self.delivered_bytes += bytes;
         if bytes < SAMPLE_MIN_BYTES {
@@ -137,7 +137,7 @@ impl Window {
         }
     }
 
-    /// One apart from the session was answered with so many bytes.
+    /// A request outside the session was answered with this many bytes.
     pub(crate) fn answered(&mut self, sent: Sent, bytes: u64, now: Instant) {
         self.session_answered(sent, bytes, now);
         let measured_for = MEASURED_FOR.max(self.round_trip() * MEASURED_ROUND_TRIPS);

@@ -1,8 +1,8 @@
-//! What the source takes after the cut, looked at as long as the link exists: a writer that was
-//! forgotten there loses what it writes, and nobody else would say so.
+//! Records that are written at the source after the cut, checked as long as the link exists: what a
+//! forgotten writer writes there is lost, and nothing else would report it.
 //!
-//! What was seen shows at once. It is stored, in the kept report, when it has changed, and else every
-//! [`STORED_EVERY_MS`].
+//! What was seen shows at once. It is stored in the kept report when it has changed, and otherwise
+//! every [`STORED_EVERY_MS`].
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl LinkShared {
         let words = match word::ask(&self, &stopped).await {
             Ok(words) => words,
             Err(error) => {
-                tracing::debug!(link = %self.name, %error, "not looked beyond the cuts");
+                tracing::debug!(link = %self.name, %error, "the source was not checked for records beyond the cuts");
                 return;
             }
         };
@@ -71,7 +71,7 @@ impl LinkShared {
             return;
         };
         if let Err(error) = saved {
-            tracing::warn!(link = %self.name, %error, "what is beyond the cuts is not stored");
+            tracing::warn!(link = %self.name, %error, "the records seen beyond the cuts could not be stored");
         }
         let mut inner = self.inner();
         for Look { report, seen } in looks {
@@ -83,7 +83,7 @@ impl LinkShared {
                 let (link, topic, records) = (&self.name, &report.topic, seen.records());
                 tracing::warn!(
                     %link, topic, records,
-                    "the source has records beyond the cut: they are only there"
+                    "the source has records beyond the cut, which exist only there"
                 );
             }
             mirror.after_cut = Some(seen);

@@ -46,7 +46,7 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(1);
 /// What was seen of the source is stored this often.
 const SIGHTS_EVERY: Duration = Duration::from_secs(5);
 
-/// The sources of mirrors that were cut are looked at this often.
+/// How often the sources of cut mirrors are checked.
 const LOOK_BEYOND_CUTS_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs the supervisor until it is asked to stop.

@@ -55,7 +55,7 @@ pub(crate) struct Mirror {
     pub(crate) missing_since_ms: Option<i64>,
     /// It has failed, and that could not be stored when it happened.
     pub(crate) is_unstored: bool,
-    /// What its promotion waits for beside lag 0, if anything: the source to say all of it, or
+    /// What its promotion waits for besides lag 0, if anything: the source to give all answers, or
     /// partitions to be added here.
     pub(crate) waits_for: Option<String>,
     /// A task brings its promotion to its end.
@@ -149,7 +149,7 @@ pub(crate) struct LinkShared {
     pub(crate) change: tokio::sync::Mutex<()>,
     /// Held while what was seen of the source is stored.
     pub(crate) sights: tokio::sync::Mutex<()>,
-    /// Held while the sources of mirrors that were cut are looked at.
+    /// Held while the sources of cut mirrors are checked.
     pub(crate) looks: tokio::sync::Mutex<()>,
     /// The supervisor.
     pub(crate) asks: UnboundedSender<Ask>,

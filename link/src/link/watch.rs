@@ -112,7 +112,7 @@ impl Supervisor {
         let mut inner = self.shared.inner();
         let was_known = inner.no_metadata.is_some();
         inner.no_metadata = error.map(|error| {
-            format!("the source does not tell the metadata of what is mirrored: {error}")
+            format!("the source does not give the metadata of the mirrored topics: {error}")
         });
         drop(inner);
         match error {
@@ -287,7 +287,7 @@ pub(crate) async fn grow(
         tracing::error!(%link, %topic, %error, "partitions could not be added");
         return Err(error.into());
     }
-    tracing::info!(%link, %topic, partitions = count, "the source topic has grown");
+    tracing::info!(%link, %topic, partitions = count, "partitions were added: the source topic has grown");
     shared.inner().set_mirror(record);
     shared.reconcile();
     Ok(())

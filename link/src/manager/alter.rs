@@ -349,8 +349,8 @@ fn switched(
     Ok(record)
 }
 
-/// What promotion or failover would lose, asked of the source where there is one to ask. Where the
-/// mirrors end is looked at first: what the source says is no older.
+/// What a promotion or failover would lose, by asking the source if there is one to ask. The ends of
+/// the mirrors are read first, so that the source's are no older.
 async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopKind) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let readers = match kind {

@@ -122,7 +122,7 @@ pub(crate) fn named_here(
     match name.is_internal() {
         false => Ok(name),
         true => Err(LinkError::InvalidName(format!(
-            "'{name}' is a name of Kafka's internal topics: no mirror can have it"
+            "'{name}' is the name of an internal topic of Kafka: no mirror can have it"
         ))),
     }
 }

@@ -86,7 +86,7 @@ pub(super) async fn failover(
         }
         Err(error) => {
             let (link, topics) = (&shared.name, some_of(&names));
-            tracing::error!(%link, topics, %error, "failover not begun; it can be asked for again");
+            tracing::error!(%link, topics, %error, "the failover did not begin; it can be requested again");
             outcomes.extend(all_failed(&names, &error));
         }
     }

@@ -199,8 +199,8 @@ impl LinkManager {
             Ok(cluster) => Ok(cluster.cluster_id),
             Err(LinkError::SourceUnavailable { code, detail }) => {
                 let detail = format!(
-                    "{detail}. Nothing was changed; to change it without asking the source: \
-                     --no-validate, or validate_link=false"
+                    "{detail}. Nothing was changed. To change it without asking the source, use \
+                     --no-validate (in REST validate_link=false)"
                 );
                 Err(LinkError::SourceUnavailable { code, detail })
             }
@@ -221,7 +221,7 @@ impl LinkManager {
             match outcome.result {
                 Ok(_) => reports.extend(outcome.report),
                 Err(error) if cut::is_gone(&error) => {}
-                // Deleted before it was looked at.
+                // Deleted before it was read.
                 Err(LinkError::NotAMirror(_)) => {}
                 Err(LinkError::Catalog(_) | LinkError::Target(_)) => {
                     faulted.extend(TopicName::new(&outcome.topic));

@@ -372,9 +372,9 @@ impl LinkManager {
             .await
     }
 
-    /// The same, for one who waits no longer than `wait` for mirrors to be cut: what is under way
-    /// then goes on, and is answered as it is, `PENDING_STOPPED`. Later, [`Self::mirror`] tells how
-    /// it ended: `STOPPED`, or with a [`MirrorDescription::stop_error`].
+    /// The same, but waits no longer than `wait` for mirrors to be cut: those still under way go on and
+    /// are answered as they are, `PENDING_STOPPED`. Later, [`Self::mirror`] shows how they ended:
+    /// `STOPPED`, or with a [`MirrorDescription::stop_error`].
     ///
     /// # Errors
     /// As [`Self::alter_mirrors`]. A failover that is not stored after `wait` is `UnderWay`.
@@ -430,7 +430,7 @@ impl LinkManager {
         links.find_map(|link| Some(link.inner().mirrors.get(topic)?.record.status))
     }
 
-    /// What was seen beyond the cut may be younger than what is stored.
+    /// What was seen beyond the cut may be newer than what is stored.
     fn with_last_look(&self, topic: &TopicName, report: RpoReport) -> RpoReport {
         let links = self.links.read();
         let mut links = links.values().filter(|link| link.name == report.link);
@@ -473,8 +473,8 @@ impl LinkManager {
     /// The broker has deleted that topic, and its mirror record with it, in one write. Blocks on
     /// disk.
     ///
-    /// By now a mirror of that name may have been made anew: what was known before the store was
-    /// looked at, and isn't there, is gone.
+    /// By now a mirror of that name may have been created again: only what was known before the store
+    /// was read, and isn't in it, is gone.
     pub fn topic_deleted(&self, topic: &TopicName) {
         let links: Vec<Arc<LinkShared>> = self.links.read().values().cloned().collect();
         let record = |link: &LinkShared| Some(link.inner().mirrors.get(topic)?.record.clone());

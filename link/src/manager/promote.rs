@@ -176,7 +176,7 @@ async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
     let topics = some_of(records.iter().map(|record| &record.topic));
     if let Err(error) = shared.store_mirrors(records).await {
-        tracing::error!(link = %shared.name, topics, %error, "promotions could not be given up");
+        tracing::error!(link = %shared.name, topics, %error, "promotions could not be cancelled");
     }
 }
 
@@ -417,9 +417,7 @@ async fn act_on(shared: &Arc<LinkShared>, words: Words) {
             Verdict::Grown(count) => {
                 let grown = watch::grow(Arc::clone(shared), word.record.clone(), count).await;
                 if let Err(error) = grown {
-                    waits_for = Some(format!(
-                        "new partitions, which can't be added here: {error}"
-                    ));
+                    waits_for = Some(format!("new partitions that can't be added here: {error}"));
                 }
                 None
             }
@@ -451,8 +449,8 @@ fn behind(shared: &LinkShared, topic: &TopicName, word: &Word) -> Option<String>
     ))
 }
 
-/// Whether every mirror ends where its source does. One that ends further on has seen what the
-/// source holds no more: its replicator finds out what that means.
+/// Whether every mirror ends where its source does. One that ends later holds records that the
+/// source no longer has: its replicator finds out what that means.
 fn are_reached(shared: &LinkShared, ends: &SourceEnds) -> bool {
     let inner = shared.inner();
     ends.iter().all(|(topic, ends)| {
@@ -464,7 +462,7 @@ fn are_reached(shared: &LinkShared, ends: &SourceEnds) -> bool {
     })
 }
 
-/// Whether there is reason to ask the source: every mirror holds all up to there.
+/// Whether to ask the source now: every mirror holds everything up to there.
 fn are_passed(shared: &LinkShared, ends: &SourceEnds) -> bool {
     let inner = shared.inner();
     ends.iter().all(|(topic, ends)| {

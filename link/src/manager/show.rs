@@ -68,7 +68,7 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
     }
 }
 
-/// What the source holds beyond the cuts that were looked beyond.
+/// What the source holds beyond those cuts that were checked.
 fn beyond_cuts(inner: &Inner) -> Vec<BeyondCuts> {
     let beyond = inner.mirrors.values().filter_map(|mirror| {
         let after_cut = mirror.after_cut.as_ref()?;
@@ -81,7 +81,7 @@ fn beyond_cuts(inner: &Inner) -> Vec<BeyondCuts> {
     beyond.collect()
 }
 
-/// A mirror, for showing, but for what only the catalog knows ([`with_configs`]).
+/// A mirror as it is shown, except for what only the catalog knows ([`with_configs`]).
 pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescription {
     let record = &mirror.record;
     let status = record.status.under(inner.state);

@@ -1,8 +1,8 @@
-//! Who brings promotions to their end, and who waits for that.
+//! The tasks that run promotions to their end, and who waits for them.
 //!
 //! A promotion goes on until its mirror is cut, given up or refused, whether or not anybody waits
-//! for it. Invariant: one task at a time does that for a mirror ([`Pursuit`]). Whoever asks for the
-//! same promotion again waits for that task, so that asking costs nothing however often it is done.
+//! for it. Invariant: one task at a time does that for a mirror ([`Pursuit`]). A repeated request for
+//! the same promotion waits for that task, so that asking again costs nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ impl Drop for Pursuit {
     }
 }
 
-/// Whether a task brings one of these to its end.
+/// Whether a task runs one of these to its end.
 pub(super) fn are_pursued(shared: &LinkShared, topics: &[TopicName]) -> bool {
     let inner = shared.inner();
     let mut mirrors = topics.iter().filter_map(|topic| inner.mirrors.get(topic));
@@ -99,8 +99,8 @@ pub(super) fn not_cut(shared: &LinkShared, topic: &TopicName) -> Option<LinkErro
     shared.inner().mirrors.get(topic)?.not_cut.clone()
 }
 
-/// Those among `topics` that can't be brought up to date for a reason that lies here, and the reason.
-/// What may pass is given [`OBSTACLE_MAX_MS`] to do so.
+/// Those among `topics` that can't be brought up to date because of this side, and why. A problem
+/// that may go away by itself has [`OBSTACLE_MAX_MS`] to do so.
 pub(super) fn blocked(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
     let now_ms = shared.now_ms();
     let obstacle = |topic: &TopicName| {
@@ -146,7 +146,7 @@ pub(super) async fn elapsed_and_stored(
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    // Whether or not it is, what is known then is the answer.
+    // Either way, what is known then is the answer.
     let _ = tokio::time::timeout(STORING_MAX, stored).await;
 }
 
@@ -154,7 +154,7 @@ fn is_stopping(status: MirrorStatus) -> bool {
     matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped)
 }
 
-/// The outcomes of what goes on while nobody waits for it any more.
+/// The outcomes of operations that go on while nobody waits for them any more.
 pub(super) fn under_way(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
     let inner = shared.inner();
     let outcome = |topic: &TopicName| {

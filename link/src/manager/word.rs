@@ -1,8 +1,8 @@
 //! The source's word on topics that are mirrored, asked now.
 //!
-//! Metadata come first: is it still the topic that is mirrored, and are all its partitions? Then
-//! come the ends of all partitions, mirrored or not. Before a cut the metadata are asked for once
-//! more: then the ends are those of that topic, and it had no other partition when it told them.
+//! Metadata comes first: is it still the mirrored topic, and are all its partitions mirrored? Then
+//! come the ends of all partitions, mirrored or not. Before a cut the metadata is fetched once more:
+//! this proves that the ends are those of that topic and that it had no other partition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) struct Word {
     /// Where its partitions end, mirrored or not, in their order; `None` where it didn't tell.
     /// Empty unless it is that topic.
     pub(crate) ends: Vec<Option<i64>>,
-    /// What partitions hold that have no mirror.
+    /// What partitions without a mirror hold.
     pub(crate) unmirrored: Vec<UnmirroredPartition>,
     /// Why it told nothing of a partition.
     untold: Option<LinkError>,
@@ -54,9 +54,9 @@ impl Word {
         match &self.verdict {
             Verdict::Same | Verdict::Grown(_) => self.untold.as_ref().map(ToString::to_string),
             Verdict::Missing => Some(format!(
-                "the source has no topic '{name}' any more, or the link may not describe it"
+                "the source no longer has topic '{name}', or the link may not describe it"
             )),
-            Verdict::Unclear(why) => Some(format!("nothing is known of '{name}': {why}")),
+            Verdict::Unclear(why) => Some(format!("the state of '{name}' is unknown: {why}")),
             Verdict::Failed(_, detail) => Some(detail.clone()),
         }
     }

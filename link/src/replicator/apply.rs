@@ -148,7 +148,7 @@ impl Machine {
         }
     }
 
-    /// Whether the event that is waited for may cut the log.
+    /// Whether the awaited event may cut the log.
     pub(crate) fn may_truncate(&self) -> bool {
         let Phase::Waiting(next) = self.phase else {
             return false;

@@ -41,7 +41,7 @@ impl Heartbeat {
         }
     }
 
-    /// A request apart from the session, sent at `sent_at_ms`, was answered. It says nothing of other partitions.
+    /// A request outside the session, sent at `sent_at_ms`, was answered. It says nothing about other partitions.
     pub(crate) fn answered_apart(&self, sent_at_ms: i64) {
         self.apart_ms.fetch_max(sent_at_ms, Ordering::Relaxed);
     }
@@ -95,7 +95,7 @@ impl RecentSize {
     }
 }
 
-/// What the source took is looked back at over this time, milliseconds.
+/// How far back the source's recent writes are counted, milliseconds.
 pub(crate) const LATELY_MS: i64 = 10_000;
 /// Its ends are remembered this often, milliseconds.
 const END_EVERY_MS: i64 = 1_000;
@@ -125,8 +125,8 @@ impl RecentEnds {
         }
     }
 
-    /// What the source, which ends at `end` now, took in the last [`LATELY_MS`], and over which time
-    /// that is if it was not watched so long.
+    /// How many records the source, which ends at `end` now, took in the last [`LATELY_MS`], and the
+    /// time that this covers if it was watched for less.
     pub(crate) fn taken(&self, end: i64, now_ms: i64) -> Option<(i64, i64)> {
         let is_before = |(at, _): &&(i64, Offset)| *at <= now_ms - LATELY_MS;
         let before = self

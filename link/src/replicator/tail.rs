@@ -36,7 +36,7 @@ impl Machine {
         if at != self.position() || self.high_watermark() <= Some(at) {
             return self.watch_tail();
         }
-        // Silence of the session says nothing of a partition that is on its way, or fetched apart from it.
+        // The session's silence says nothing about a partition that is in flight or fetched outside it.
         let silent_ms = self.setup.status.with(|status| {
             let share = status.share.as_ref();
             let is_busy = share.is_some_and(|share| share.busy_since_ms().is_some());

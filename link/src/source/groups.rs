@@ -68,7 +68,7 @@ impl GroupCommits {
 pub struct SourceCommit {
     /// Of which partition.
     pub partition: TopicPartition,
-    /// Where the group goes on reading. Kafka takes negative ones from its clients, too.
+    /// Where the group continues to read. Kafka accepts negative offsets from its clients, too.
     pub offset: Offset,
     /// The epoch of the last record read; `NONE` below OffsetFetch v5 or when not committed.
     pub leader_epoch: LeaderEpoch,

@@ -95,7 +95,7 @@ fn summary(mut refused: Vec<LinkError>) -> Result<(), TaskError> {
         .map(ToString::to_string)
         .collect();
     if count > NAMED_MAX {
-        detail.push(format!("and {} topics more", count - NAMED_MAX));
+        detail.push(format!("and {} more topics", count - NAMED_MAX));
     }
     let advice = "to leave a topic out, exclude it in auto.create.mirror.topics.filters";
     Err((code, format!("{}; {advice}", detail.join("; "))))

@@ -4,10 +4,10 @@
 //! default at the source counts); synced unless left out of `topic.config.sync.include` (what is
 //! set on the source topic itself); never synced (the rest).
 //!
-//! A mirror gets no config of its own that its source topic doesn't have, unless it needs one to
-//! have the source's value: because the brokers' defaults differ. Tools that compare topics with
-//! their declaration would find a difference else. Which ones are kept is said: by the task, and in
-//! the mirror's description.
+//! A mirror has no config that isn't set on its source topic, unless it needs one to have the
+//! source's value because the brokers' defaults differ. Otherwise tools that compare topics with
+//! their declaration would find a difference. The task and the mirror's description name the
+//! configs that are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,10 +42,10 @@ pub const ALWAYS: &[&str] = &[
 /// Topics in one DescribeConfigs request.
 const TOPICS_PER_REQUEST: usize = 200;
 
-/// So many topics are named in a note.
+/// How many topics a note names.
 const NAMED_MAX: usize = 5;
 
-/// The configs that a mirror is to have of its own, from the source's list.
+/// The configs to set on a mirror, from the source's list.
 pub(crate) fn wanted(
     entries: &[TopicConfigEntry],
     include: &[String],
@@ -84,7 +84,7 @@ pub(crate) fn kept(catalog: &dyn TopicCatalog, topic: &TopicName) -> Vec<KeptCon
     differing.collect()
 }
 
-/// What there is to say of these topics.
+/// The note about these topics.
 fn note(catalog: &dyn TopicCatalog, topics: &[TopicName]) -> Note {
     let kept: Vec<String> = topics
         .iter()
@@ -99,7 +99,7 @@ fn note(catalog: &dyn TopicCatalog, topics: &[TopicName]) -> Note {
     }
     let mut named: Vec<String> = kept.iter().take(NAMED_MAX).cloned().collect();
     if kept.len() > NAMED_MAX {
-        named.push(format!("and {} topics more", kept.len() - NAMED_MAX));
+        named.push(format!("and {} more topics", kept.len() - NAMED_MAX));
     }
     format!(
         "configs with the source's values where this broker's defaults differ: {}",
@@ -254,7 +254,7 @@ mod tests {
         let include = vec!["retention.ms".to_owned(), "retention.bytes".to_owned()];
         let wanted = wanted(&entries, &include, &FakeHere::new());
         let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
-        // What the source topic has of its own stays so, whatever the default is.
+        // A config that is set on the source topic is set here, whatever the default is.
         let expected = [
             "cleanup.policy",
             "message.timestamp.type",

@@ -21,10 +21,10 @@ use crate::state::{LinkState, TaskErrorCode, TaskState};
 /// What a run found wrong.
 pub(crate) type TaskError = (TaskErrorCode, String);
 
-/// What a run that went well has to say; mostly nothing.
+/// The note of a run that went well; mostly empty.
 pub(crate) type Note = String;
 
-/// What a job says of a source that is not there.
+/// What a job reports when the source can't be reached.
 fn source_code(error: &SourceError) -> TaskErrorCode {
     health::Fault::from(error).code.into()
 }

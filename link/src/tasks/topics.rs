@@ -54,7 +54,7 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
         std::cmp::Ordering::Greater => Verdict::Grown(count),
         // Partitions never go, so that this is what a broker knew before the topic grew.
         std::cmp::Ordering::Less if !ours.is_zero() && ours == theirs => Verdict::Unclear(format!(
-            "the source told of {count} of {} partitions, which it knew before",
+            "the source returned only {count} of the {} partitions that it had before",
             record.partitions
         )),
         std::cmp::Ordering::Less => {

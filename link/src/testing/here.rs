@@ -269,7 +269,7 @@ impl State {
         self.store_error.clone().map_or(Ok(()), Err)
     }
 
-    /// Whether that mirror, and not another of its name, is there.
+    /// Whether that mirror exists, and not another with its name.
     fn has_mirror(&self, record: &MirrorRecord) -> bool {
         let stored = self.mirrors.get(&record.topic);
         stored.is_some_and(|stored| stored.is_of_same(record))

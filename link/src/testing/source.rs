@@ -85,7 +85,7 @@ struct State {
     open: Vec<(NodeId, Weak<()>)>,
     /// What the fetches under way ask for, bytes.
     asked_bytes: usize,
-    /// Connections for fetches are refused beyond so many for each broker.
+    /// How many connections for fetches each broker accepts.
     lanes_max: Option<usize>,
     cluster_id: Option<String>,
     brokers: Vec<NodeId>,

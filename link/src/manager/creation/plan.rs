@@ -279,7 +279,7 @@ fn mirrorable(name: &TopicName, found: Option<SourceTopic>) -> Result<SourceTopi
     };
     match found.error {
         ErrorCode::NONE if found.is_internal || name.is_internal() => Err(LinkError::InvalidName(
-            format!("'{name}' is internal to the source: such topics are not mirrored"),
+            format!("'{name}' is internal at the source: such topics are not mirrored"),
         )),
         ErrorCode::NONE if found.partitions.is_empty() => Err(refused("no partitions".into())),
         ErrorCode::NONE => Ok(found),

@@ -1,4 +1,4 @@
-//! Topics that are deleted, or made anew, while something is being done to their mirrors.
+//! Topics that are deleted or recreated while something is being done to their mirrors.
 
 use super::*;
 

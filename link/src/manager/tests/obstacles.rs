@@ -1,4 +1,4 @@
-//! What keeps mirrors from being written here: seen, and in nobody else's way.
+//! Problems that keep mirrors from being written here: they are shown, and do not affect other mirrors.
 
 use super::*;
 use crate::ports::{Obstacle, TargetError};

@@ -1,4 +1,4 @@
-//! The source's topic grows, goes, or is made anew while a mirror of it ends.
+//! The source's topic grows, is deleted or is recreated while a mirror of it ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ async fn act(world: &World, action: MirrorAction, dry_run: bool) -> MirrorOutcom
     outcomes.unwrap().remove(0)
 }
 
-/// The source's topic gets a second partition, with so many records.
+/// The source's topic gets a second partition, with that many records.
 fn grow(source: &FakeSource, records: i32) {
     source.grow_topic("orders", 2);
     source.append("orders", 1, &batch(0, records, 0));
@@ -122,7 +122,7 @@ async fn a_promotion_waits_for_a_partition_that_can_not_be_added_and_says_so() {
     world.here.fail_appends(None);
     let waits = || {
         let detail = world.manager.mirror("orders").unwrap().error_detail;
-        detail.contains("new partitions, which can't be added here") && detail.contains("no room")
+        detail.contains("new partitions that can't be added here") && detail.contains("no room")
     };
     until("the promotion to say what it waits for", waits).await;
     world.here.fail_stores(None);

@@ -107,7 +107,7 @@ pub(super) struct Outcome {
 
 /// What became of a group without a fault.
 enum Taken {
-    /// Its offsets are here, but for those left out.
+    /// Its offsets are here, except those left out.
     Committed(GroupCommitted),
     /// It has nothing to be synced.
     Skipped(&'static str),
@@ -124,7 +124,7 @@ impl Outcome {
         }
     }
 
-    /// There is nothing to be asked for, and that is no fault.
+    /// There is nothing to ask for, and that is no fault.
     pub(super) fn skipped(source_group: &GroupId, group: &GroupId, why: &'static str) -> Self {
         Self {
             source_group: source_group.to_string(),

@@ -109,7 +109,7 @@ pub(crate) async fn sync_after_cut(link: &Arc<LinkShared>, topics: &[TopicName])
     tracing::warn!(link = %link.name, detail, "not all group offsets synced right after the cut");
 }
 
-/// One sync: of all mirrors that run or were cut, or of these topics.
+/// One sync: for all mirrors that run or were cut, or for these topics.
 async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), Fault> {
     let turn = Arc::new(link.groups.turn().await);
     let (config, source, expected) = {
@@ -175,9 +175,9 @@ fn note_gone(link: &LinkShared, config: &LinkConfig, meant: &[GroupId]) {
 
 /// The groups that the filters mean.
 struct Meant {
-    /// Those that are to be synced, ascending.
+    /// The groups to sync, ascending.
     groups: Vec<GroupId>,
-    /// Those that have nothing to be synced, and why.
+    /// The groups that have nothing to sync, and why.
     skipped: Vec<(GroupId, &'static str)>,
 }
 
@@ -189,7 +189,7 @@ fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Fault
         .collect();
     if included.len() > GROUPS_MAX {
         let count = included.len();
-        let detail = format!("{count} groups are meant, {GROUPS_MAX} are synced");
+        let detail = format!("the filters select {count} groups, but only {GROUPS_MAX} are synced");
         let fault = Fault::lasting(TaskErrorCode::MisconfigurationError, detail);
         faults.add("consumer.offset.group.filters", fault);
         included.truncate(GROUPS_MAX);
@@ -211,7 +211,7 @@ fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Fault
 fn obstacle(group: &SourceGroup) -> Option<&'static str> {
     if group.id.is_empty() {
         return Some(
-            "the group has no name: consumers of many applications may commit in it, and \
+            "the group's name is empty: consumers of many applications may commit in it, and \
              no group here can take its place",
         );
     }

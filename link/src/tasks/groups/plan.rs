@@ -76,7 +76,7 @@ impl Scope {
         }
     }
 
-    /// What the group `here` gets of what the source's has. `known` is what it got before.
+    /// The offsets that the group `here` gets from the source's group. `known` is what it got before.
     ///
     /// The epoch of the last record read is kept where that record is here: a clamped offset has
     /// none.
@@ -108,7 +108,7 @@ impl Scope {
                 .ok()
                 .and_then(|at| mirror.ends.get(at));
             let Some((start, end)) = ends else {
-                let why = "the source has grown by this partition, and it is not mirrored yet";
+                let why = "the source has added this partition, and it is not mirrored yet";
                 partitions.push(mirror.skipped(index, source_offset, why));
                 continue;
             };
@@ -153,7 +153,7 @@ impl Scope {
 }
 
 impl Mirrored {
-    /// What is noted of a partition that is left out.
+    /// The row of a partition that is left out.
     fn skipped(&self, partition: i32, offset: Offset, why: impl Into<String>) -> PartitionSync {
         PartitionSync {
             topic: self.topic.to_string(),

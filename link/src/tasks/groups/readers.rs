@@ -37,7 +37,7 @@ impl Readers {
         Self {
             by_topic: BTreeMap::new(),
             problem: Some(format!(
-                "the source did not say which groups read there: {why}"
+                "it is not known which groups read at the source: {why}"
             )),
         }
     }
@@ -74,7 +74,7 @@ async fn asked(link: &LinkShared, topics: &[TopicName]) -> Result<Readers, Sourc
     }
     let is_old = !listing.groups.is_empty() && listing.groups.iter().all(|it| it.state.is_empty());
     if is_old {
-        problems.push("its version does not tell which groups have members".to_owned());
+        problems.push("its version does not say which groups have members".to_owned());
     }
     let mut active: Vec<GroupId> = listing
         .groups
@@ -84,7 +84,7 @@ async fn asked(link: &LinkShared, topics: &[TopicName]) -> Result<Readers, Sourc
         .collect();
     if active.len() > GROUPS_MAX {
         problems.push(format!(
-            "of {} groups {GROUPS_MAX} were looked at",
+            "only {GROUPS_MAX} of {} groups were checked",
             active.len()
         ));
         active.truncate(GROUPS_MAX);

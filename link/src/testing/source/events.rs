@@ -15,7 +15,7 @@ impl std::fmt::Debug for Event {
 }
 
 impl FakeSource {
-    /// `act` happens before a question for metadata or ends is answered: after so many others.
+    /// `act` runs before a request for metadata or ends is answered, after that many others.
     pub fn happens_after(&self, questions: u64, act: impl FnOnce(&FakeSource) + Send + 'static) {
         *self.event.lock() = Some(Event {
             questions_before: questions,

@@ -36,7 +36,7 @@ impl FakeSource {
         self.change(|state| state.path = Some(path));
     }
 
-    /// Only the first connections for fetches get through, so many for each broker.
+    /// Only the first connections for fetches get through, this many for each broker.
     pub fn set_lanes_max(&self, lanes_max: usize) {
         self.change(|state| state.lanes_max = Some(lanes_max));
     }
@@ -57,7 +57,7 @@ impl FakeSource {
 }
 
 impl State {
-    /// When so many bytes have gone into the path.
+    /// When this many bytes have gone into the path.
     pub(super) fn sends(&mut self, bytes: usize) -> Instant {
         let now = Instant::now();
         let Some(path) = &mut self.path else {
