@@ -79,13 +79,13 @@ pub struct Broker {
     pub fetch_sessions: Sessions,
     /// Who creates topics on demand.
     pub on_demand: OnDemand,
-    /// What answers that list or describe very much share.
+    /// What large answers that list or describe share.
     pub large_answers: LargeAnswers,
     /// Memory of fetches that wait for data.
     pub waiting_fetches: Pool,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
-    /// What goes wrong at present.
+    /// Current problems.
     pub problems: Arc<Problems>,
     /// Where requests have work done that takes CPU.
     pub heavy: Heavy,
@@ -121,7 +121,7 @@ pub enum StartError {
     #[error(transparent)]
     Link(#[from] carrick_link::LinkError),
     /// It was given up before the logs were open.
-    #[error("the start was given up")]
+    #[error("the start was cancelled")]
     GivenUp,
     /// The system has no threads left.
     #[error("cannot start threads: {0}")]
@@ -272,7 +272,7 @@ impl Broker {
         (configured.advertised_host.clone(), port)
     }
 
-    /// The listeners as they are bound, and as clients are told.
+    /// The listeners as they are bound and as they are advertised.
     fn listeners_text(&self) -> String {
         let each = self
             .config
@@ -393,7 +393,7 @@ fn warn_of_properties(config: &BrokerConfig) {
         let names = config.unopened_listeners.join(", ");
         tracing::warn!(
             names,
-            "listeners of controllers are not opened: there is no quorum"
+            "controller listeners are not opened: there is no quorum"
         );
     }
 }
@@ -403,8 +403,8 @@ fn warn_of_open_rest(addresses: &[SocketAddr]) {
     for address in open_to_others(addresses) {
         tracing::warn!(
             "the REST API on http://{address} can be reached from other machines and asks for no \
-             credentials: whoever reaches it may fail mirrors over and delete topics. Set \
-             rest.listeners to a loopback address, or let a proxy that asks for credentials stand \
+             credentials: anyone who reaches it may fail mirrors over and delete topics. Set \
+             rest.listeners to a loopback address, or put a proxy that asks for credentials \
              in front of it"
         );
     }

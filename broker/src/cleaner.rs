@@ -123,9 +123,9 @@ impl Cleaners {
                 tracing::debug!(partition = %id, "compaction stopped");
                 false
             }
-            // Its folder is out of the way already.
+            // Its folder was moved away already.
             Err(CleanError::Log(error)) if partition.is_closed() => {
-                tracing::debug!(partition = %id, %error, "compaction stopped: it is gone");
+                tracing::debug!(partition = %id, %error, "compaction stopped: the partition is gone");
                 false
             }
             Err(CleanError::Log(error)) if error.passes() => {

@@ -41,7 +41,7 @@ impl Control {
         }
     }
 
-    /// What is spawned while the guard is there runs there.
+    /// While the guard lives, spawned tasks run on these threads.
     pub fn enter(&self) -> Option<EnterGuard<'_>> {
         self.0.as_ref().map(Runtime::enter)
     }

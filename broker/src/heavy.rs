@@ -1,7 +1,7 @@
 //! Work that takes CPU: done away from the threads that serve connections, and outside of all locks.
 //!
-//! Few pieces run at a time, so that the rest of the machine goes on serving, and a bounded number
-//! waits. Each gets a budget of time and looks at it between its steps.
+//! Only a few pieces run at once, so that the rest of the machine keeps serving, and a bounded
+//! number waits. Each has a time limit and checks it between its steps.
 
 use std::sync::Arc;
 use std::thread;
@@ -74,7 +74,7 @@ impl Heavy {
         }
     }
 
-    /// Does the work on a thread of its own. It is done even if nobody waits for it any more.
+    /// Does the work on a thread of its own. It is finished even if nobody waits for it any more.
     ///
     /// # Errors
     /// `Busy`: it is not done.
@@ -92,7 +92,7 @@ impl Heavy {
         });
         done.await.map_err(|error| {
             // A panic is in the log already.
-            tracing::error!(%error, "a piece of heavy work has ended early");
+            tracing::error!(%error, "heavy work ended early");
             Busy
         })
     }

@@ -44,7 +44,7 @@ pub use broker::{Broker, RunningBroker, StartError};
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that it was built from, where whoever built it said so (`make` does).
+/// The commit that it was built from, if the build named it (`make` does).
 pub const COMMIT: Option<&str> = match option_env!("CARRICK_COMMIT") {
     Some(commit) if !commit.is_empty() => Some(commit),
     _ => None,

@@ -4,8 +4,8 @@
 //! takes linear time, but with a factor that grows with the program. `\Q…\E` is understood too. An
 //! expression has to match the whole of a name.
 //!
-//! To compile and to match are work for [`crate::heavy`]: a program of the largest size takes
-//! a millisecond a name.
+//! Compile and match on [`crate::heavy`]: a program of the largest size takes a millisecond per
+//! name.
 
 use std::fmt::Write as _;
 
@@ -36,7 +36,7 @@ impl Pattern {
             return Err(BadPattern);
         }
         let plain = unquoted(text);
-        // By itself first: what is only right in between the anchors is not right.
+        // Without the anchors first: an expression that is valid only between them is not valid.
         let whole = build(&plain).and_then(|_| build(&format!("^(?:{plain})$")));
         whole.map(Self).map_err(|_| BadPattern)
     }

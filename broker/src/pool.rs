@@ -20,8 +20,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of so many bytes. Less than `uncounted_bytes` is not counted: what is small does not
-    /// wait for what is large.
+    /// A pool of that many bytes. Less than `uncounted_bytes` is not counted: small requests do not
+    /// wait for large ones.
     pub fn new(bytes: usize, uncounted_bytes: usize) -> Self {
         // So many that a permit may be one byte.
         let bytes = bytes.clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));

@@ -1,8 +1,9 @@
-//! What goes wrong in this broker at present, as operators see it: in the log, in `/readyz`, and as a
-//! metric. Mirrors and links show what concerns them ([`crate::mirror::target`]).
+//! The broker's current problems as operators see them: in the log, in `/readyz`, and as a metric.
+//! Mirrors and links show those that concern them ([`crate::mirror::target`]).
 //!
-//! Nobody reports here. Whoever meets a problem keeps it (a partition, the metadata), and it is looked
-//! for: so that what is over shows no more, and what comes a thousand times is logged once.
+//! Nothing reports here. Each problem is kept where it occurs (a partition, the metadata) and is
+//! collected from there, so that solved ones disappear, and one that occurs a thousand times is
+//! logged once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,7 +28,7 @@ const LOG_AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// A problem that changes is logged no more often than this.
 const LOG_AT_MOST_EVERY: Duration = Duration::from_secs(30);
 
-/// Partitions that are named; of more only the number is told.
+/// How many partitions are named; further ones are only counted.
 const NAMED_MAX: usize = 10;
 
 /// With less room than this the disk counts as full, bytes.
@@ -84,7 +85,7 @@ impl Problems {
         })
     }
 
-    /// What there is now, by its sort. Waits for no disk.
+    /// All current problems by kind. Waits for no disk.
     pub fn now(&self) -> BTreeMap<ProblemKind, Tally> {
         let mut all: BTreeMap<ProblemKind, Tally> = BTreeMap::new();
         for topic in self.catalog.list() {
@@ -107,7 +108,7 @@ impl Problems {
         all
     }
 
-    /// The room on the disk when it was last looked at, bytes; `None` before the first look.
+    /// The free space on the disk when it was last checked, bytes; `None` before the first check.
     pub fn free_bytes(&self) -> Option<u64> {
         Some(self.free_bytes.load(Ordering::Relaxed)).filter(|free| *free < u64::MAX)
     }
@@ -116,7 +117,7 @@ impl Problems {
     fn look_at_disk(&self) {
         match self.data_dir.space() {
             Ok(space) => self.free_bytes.store(space.free_bytes, Ordering::Relaxed),
-            Err(error) => tracing::debug!(%error, "the room on the disk is not known"),
+            Err(error) => tracing::debug!(%error, "the free space on the disk is not known"),
         }
     }
 }
@@ -142,7 +143,7 @@ pub fn watch(broker: &Arc<Broker>) -> JoinHandle<()> {
                         line.log();
                     }
                 }
-                Err(error) => tracing::error!(%error, "problems were not looked for"),
+                Err(error) => tracing::error!(%error, "the check for problems failed"),
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -161,11 +162,11 @@ enum Line {
 }
 
 impl Logged {
-    /// What is to be logged of what there is now.
+    /// The lines to log for the current problems.
     fn lines(&mut self, now: BTreeMap<ProblemKind, Tally>, at: Instant) -> Vec<Line> {
         let mut lines = Vec::new();
         self.0.retain(|kind, (_, last)| {
-            // What comes and goes is not logged each time.
+            // A problem that comes and goes is not logged each time.
             let is_over = !now.contains_key(kind) && at - *last >= LOOK_EVERY;
             if is_over {
                 lines.push(Line::Over(*kind));

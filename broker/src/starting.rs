@@ -1,8 +1,8 @@
-//! A start under way: how far it is, and whether it shall be given up.
+//! A start under way: how far it is, and whether to give it up.
 //!
-//! HTTP answers from the first moment: `/healthz` that the process lives, `/readyz` what this says. A
-//! signal is seen between two logs that are opened; the other steps are short, and are done before
-//! the broker stops as it stops later.
+//! HTTP answers from the first moment: `/healthz` that the process lives, `/readyz` how far the start
+//! is. A signal is checked after each log that is opened; the other steps are short, and the broker
+//! stops as usual after them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Starting {
     step: Mutex<&'static str>,
-    /// What the step does one by one; 0 where it does not count.
+    /// How many items the step has; 0 if it does not count them.
     total: AtomicUsize,
     done: AtomicUsize,
     last_line: Mutex<Instant>,
@@ -53,7 +53,7 @@ impl Starting {
         *self.last_line.lock() = Instant::now();
     }
 
-    /// One more is done; said in the log now and then.
+    /// One more item is done; logs the progress now and then.
     pub fn one_done(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
         if let Some(mut last_line) = self.last_line.try_lock()
@@ -64,7 +64,7 @@ impl Starting {
         }
     }
 
-    /// Whether it shall be given up.
+    /// Whether to give it up.
     pub fn is_given_up(&self) -> bool {
         *self.stop.borrow()
     }

@@ -1,4 +1,4 @@
-//! What an operator meets: files of Kafka brokers, the log of a start, refusals. No source is needed.
+//! What an operator sees: properties files of Kafka brokers, the log of a start, refusals. No source is needed.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -197,7 +197,7 @@ fn http_answers_while_logs_are_recovered_and_a_signal_stops_it() -> Result<()> {
     carrick.stop()?;
     let log = carrick.log();
     assert!(
-        log.contains("the start is given up at: opening logs "),
+        log.contains("the start was cancelled at: opening logs "),
         "{log}"
     );
 

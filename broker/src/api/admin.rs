@@ -96,7 +96,7 @@ where
     }
 }
 
-/// A name for a message that may stand in an answer many times: no topic has a longer one.
+/// A name shortened for a message that an answer may hold many times: no topic's name is longer.
 pub(super) fn short(name: &str) -> &str {
     match name.char_indices().nth(TOPIC_NAME_MAX_CHARS) {
         Some((end, _)) => &name[..end],

@@ -153,7 +153,7 @@ fn response(
     }
 }
 
-/// What is wrong, with the group by name where that helps.
+/// What is wrong, with the group's name where that helps.
 fn reason(group: &GroupId, error: GroupError) -> String {
     let group = group.as_str();
     match error {

@@ -85,7 +85,7 @@ async fn described(
         .with_usable_bytes(i64::try_from(space.free_bytes).unwrap_or(i64::MAX))
 }
 
-/// All topics, or those that are asked for, each partition once.
+/// All topics, or the requested ones, each partition once.
 fn topics(
     ctx: &Context,
     version: i16,

@@ -1,8 +1,8 @@
 //! DescribeQuorum (key 55), versions 0–2 (KIP-595, KIP-836, KIP-853).
 //!
-//! There is no quorum and no `__cluster_metadata`: this broker is the one that decides, and is told as
-//! the one voter, its leader. Tools that show a cluster's controllers then show what is true. The
-//! offset is the number of changes that metadata has had.
+//! There is no quorum and no `__cluster_metadata`: this broker decides alone, so the answer names it
+//! as the only voter and the leader, and tools that show a cluster's controllers show the truth. The
+//! offset is the number of metadata changes so far.
 //!
 //! - v1: when a voter last fetched; the leader's is now, as in Kafka.
 //! - v2: where its listeners are. They are those for clients.

@@ -1,15 +1,15 @@
 //! OffsetFetch (key 9), versions 1–10.
 //!
-//! Committed offsets of one group (up to v7) or several (v8, KIP-709). Where there is none, and of
-//! groups that don't exist, the answer is offset −1 without an error. What is asked for twice is told
-//! once: a short request must not get an answer without bounds.
+//! Committed offsets of one group (up to v7) or several (v8, KIP-709). Where there is none, and for
+//! groups that don't exist, the answer is offset −1 without an error. What is requested twice is
+//! answered once: a short request must not get an unbounded answer.
 //!
 //! - v2: null topics ask for all; an error of the group as a whole. v5: leader epochs.
 //! - v7 (KIP-447): `require_stable`: UNSTABLE_OFFSET_COMMIT where an open transaction is about to
 //!   commit an offset.
 //! - v9 (KIP-848): member id and epoch, which must be right in a consumer group and mean nothing
 //!   in classic ones.
-//! - v10 (KIP-848): topics by id; one that is not there is UNKNOWN_TOPIC_ID, behind all others.
+//! - v10 (KIP-848): topics by id; one that does not exist is UNKNOWN_TOPIC_ID, after all others.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -34,8 +34,8 @@ use crate::group::offsets::FetchedOffset;
 /// OffsetFetch.
 pub struct OffsetFetch;
 
-/// Partitions whose offsets are looked up at once: those of a usual request, so that what was
-/// committed together is told together.
+/// Partitions whose offsets are looked up at once: enough for a usual request, so that offsets
+/// committed together are answered together.
 const BATCH_PARTITIONS: usize = 1_000;
 
 impl Api for OffsetFetch {
@@ -83,10 +83,10 @@ impl Api for OffsetFetch {
     }
 }
 
-/// Topics and partitions that are asked for; `None`: all.
+/// Requested topics and partitions; `None`: all.
 type Asked = Option<Vec<OffsetFetchRequestTopics>>;
 
-/// What of a request was asked for already: it is told once.
+/// The part of a request that was seen already: it is answered once.
 #[derive(Default)]
 struct Told {
     all: HashSet<messages::GroupId>,
@@ -95,7 +95,7 @@ struct Told {
 }
 
 impl Told {
-    /// What is asked for the first time; nothing, if all of it was asked for before.
+    /// What is requested for the first time; nothing, if all of it was requested before.
     fn first_asked(&mut self, group: &messages::GroupId, asked: Asked) -> Option<Asked> {
         let Some(mut topics) = asked else {
             return self.all.insert(group.clone()).then_some(None);

@@ -1,8 +1,8 @@
 //! Topics that Metadata creates on demand.
 //!
-//! One request's topics at a time for the whole broker, and few requests that wait for that: a flood
-//! of unknown names leaves the catalog and the disk to topics, links and failovers that are asked
-//! for by name.
+//! The whole broker creates the topics of one request at a time, and only a few requests may wait
+//! for that: a flood of unknown names must not keep the catalog and the disk from explicit
+//! creations, links and failovers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,7 +50,10 @@ pub(super) async fn create(
 ) -> BTreeMap<TopicName, ErrorCode> {
     let on_demand = &broker.on_demand;
     let Ok(_waiting) = on_demand.waiting.try_acquire() else {
-        tracing::debug!(topics = names.len(), "not created on demand: too many wait");
+        tracing::debug!(
+            topics = names.len(),
+            "topics not created on demand: too many requests wait"
+        );
         return BTreeMap::new();
     };
     let Ok(_turn) = on_demand.turn.acquire().await else {
@@ -59,7 +62,7 @@ pub(super) async fn create(
     let creating = Arc::clone(broker);
     let created = tokio::task::spawn_blocking(move || create_all(&creating, names)).await;
     created.unwrap_or_else(|error| {
-        tracing::error!(%error, "creation on demand did not end");
+        tracing::error!(%error, "creating topics on demand failed");
         BTreeMap::new()
     })
 }
@@ -83,7 +86,7 @@ fn create_all(broker: &Broker, names: BTreeSet<TopicName>) -> BTreeMap<TopicName
             // Somebody else was faster: just as good.
             Ok(()) | Err(TopicError::Exists(_)) => {}
             Err(error) => {
-                tracing::warn!(topic = %name, %error, "not created on demand");
+                tracing::warn!(topic = %name, %error, "topic not created on demand");
                 refused.insert(name, topic_code(&error));
             }
         }

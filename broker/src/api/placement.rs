@@ -9,8 +9,8 @@ use super::admin::{Refusal, repeated};
 use crate::Broker;
 use crate::topic::replicas::Shortfall;
 
-/// How many partitions a new topic gets: the count that is asked for, or that of its manual
-/// assignment. One replica each, and by how much that is less than what is asked for.
+/// How many partitions a new topic gets: the requested count, or that of its manual assignment.
+/// Each has one replica; also by how much that is fewer than requested.
 pub(super) fn partitions(
     broker: &Broker,
     topic: &CreatableTopic,

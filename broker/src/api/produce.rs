@@ -225,7 +225,7 @@ impl Appending<'_> {
             return refused(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
         }
         metrics::counter!("carrick_produced_bytes_total").increment(records.len() as u64);
-        // What takes long comes before the transaction's lock.
+        // The slow part comes before the transaction's lock.
         let prepared = partition.prepare(&records, self.now_ms);
         let appended = self
             .verdicts

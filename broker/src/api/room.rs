@@ -1,8 +1,8 @@
 //! How large one answer may become, checked while it is built.
 //!
-//! A few bytes of a request can ask for megabytes. What an API lists or describes goes through the
-//! [`Room`] of its answer, item by item; what has no room is refused by its name, and no longer built.
-//! Answers that mirror their requests item for item need none: their requests are counted.
+//! A few bytes of a request can ask for megabytes. Whatever an API lists or describes goes through
+//! the [`Room`] of its answer, item by item; items without room are refused by name and not built.
+//! Answers that have one item per item of their request need none: requests are counted.
 //!
 //! Small answers cost nothing beyond that. A handler that runs out of a small room is started again
 //! with a large one, of which there are few ([`Api::LISTS`](super::table::Api::LISTS)).
@@ -19,8 +19,8 @@ use crate::pool::{Charge, Pool};
 /// Answers up to this size are built without waiting for room.
 pub(super) const SMALL_ANSWER_BYTES: usize = 1 << 20;
 
-/// What large answers share: the memory of those that are built or being sent, and the turn to be
-/// built, since what an answer is built of takes several times its size.
+/// What large answers share: the memory of those that are built or being sent, and the turn to
+/// build one, because building an answer takes several times its size.
 #[derive(Debug)]
 pub struct LargeAnswers {
     memory: Pool,
@@ -28,7 +28,7 @@ pub struct LargeAnswers {
 }
 
 impl LargeAnswers {
-    /// So many bytes for all of them, of which one may have so many.
+    /// `bytes` for all of them, of which one answer may have `max_bytes`.
     pub fn new(bytes: usize, max_bytes: usize) -> Self {
         Self {
             memory: Pool::new(bytes.max(max_bytes), 0),
@@ -54,7 +54,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for an answer of so many bytes.
+    /// Room for an answer of that many bytes.
     pub fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
@@ -68,10 +68,10 @@ impl Room {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Takes so many bytes.
+    /// Takes that many bytes.
     ///
     /// # Errors
-    /// INVALID_REQUEST: there are not so many left.
+    /// INVALID_REQUEST: fewer are left.
     pub(super) fn take(&self, bytes: usize) -> Result<(), Refusal> {
         // One request has one thread at a time.
         match self.left_bytes.load(Ordering::Relaxed).checked_sub(bytes) {

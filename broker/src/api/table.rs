@@ -78,8 +78,8 @@ pub trait Api: Send + Sync + 'static {
     const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
     /// What of the requests before it a request waits for.
     const ORDER: Order = Order::Alone;
-    /// Whether a [`Reply::Later`] holds the request, or what was made of it, until it is there. Not so
-    /// where the rest may take long: what waits is then counted by whoever keeps it.
+    /// Whether a [`Reply::Later`] keeps the request, or what was decoded from it, until it is there.
+    /// Not where the rest may take long: then whatever keeps the waiting part counts it.
     const HOLDS_REQUEST: bool = true;
     /// Whether the answer lists or describes what the broker holds, within the [`Room`] of the context.
     /// The handler may then be called twice for one request: it changes nothing, or nothing the second
@@ -182,7 +182,7 @@ async fn large<A: Api>(ctx: Context, head: RequestHead, body: RequestBody) -> En
     Ok(charged(frame, memory))
 }
 
-/// What of `memory` a frame needs goes with the frame, until it is sent.
+/// The part of `memory` that a frame needs stays with the frame until it is sent.
 fn charged(frame: Frame, memory: Charge) -> Frame {
     let Some(mut memory) = memory else {
         return frame;

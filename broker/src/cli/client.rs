@@ -15,7 +15,7 @@ use crate::http::model::cluster::ClusterData;
 use crate::http::model::{Collection, ErrorBody};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a server's answer takes on its way.
+/// Extra time for a server's answer to travel.
 const MARGIN: Duration = Duration::from_secs(10);
 /// The largest answer that is read, in bytes.
 const ANSWER_MAX_BYTES: u64 = 64 << 20;
@@ -23,7 +23,7 @@ const ANSWER_MAX_BYTES: u64 = 64 << 20;
 /// How long an answer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// A look-up or a change: longer than the server takes until it says that it goes on.
+    /// A look-up or a change: longer than the server takes to answer that the operation goes on.
     Short,
     /// A creation of any number of mirrors: the same.
     Long,

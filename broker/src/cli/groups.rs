@@ -113,7 +113,7 @@ fn last_sync(group: &LinkGroupData) -> String {
     group.last_sync_time_ms.map_or_else(never, when)
 }
 
-/// When what is shown of the source was true.
+/// The time that the source's offsets are of.
 fn as_of(group: &LinkGroupData) -> String {
     let never = || "unknown".to_owned();
     group.source_told_time_ms.map_or_else(never, when)
@@ -186,11 +186,11 @@ mod tests {
     fn what_is_left_out_shows_why() {
         let mut group = group();
         group.error_code = "NO_ERROR".to_owned();
-        group.error_message = Some("the group has no name".to_owned());
+        group.error_message = Some("the group's name is empty".to_owned());
         group.partitions[0].skipped_reason = Some("it is not mirrored yet".to_owned());
         let text = render_group(&group);
         assert!(text.contains("it is not mirrored yet"), "{text}");
-        assert!(text.contains("the group has no name"), "{text}");
+        assert!(text.contains("the group's name is empty"), "{text}");
         assert!(!text.contains("NO_ERROR"), "{text}");
     }
 

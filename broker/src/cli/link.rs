@@ -54,8 +54,8 @@ pub enum LinkCommand {
     Delete {
         /// The link's name
         name: String,
-        /// Also when it still has mirrors: fail them over first. They become ordinary topics, and
-        /// what they lack of the source stays missing
+        /// Even if it still has mirrors: fail them over first. They become ordinary topics, and
+        /// records that they lack stay missing
         #[arg(long)]
         fail_over_mirrors: bool,
     },
@@ -244,7 +244,7 @@ fn groups_of(link: &LinkData) -> String {
 /// Topics that are named.
 const BEYOND_NAMED_MAX: usize = 5;
 
-/// What the source has taken since mirrors of it were cut.
+/// Records that the source holds beyond the cuts of its mirrors.
 fn beyond_of(link: &LinkData) -> String {
     let Some(seen_ms) = link.beyond_cuts.iter().map(|it| it.seen_time_ms).min() else {
         return "-".to_owned();

@@ -23,12 +23,12 @@ pub fn start() {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     if let Some(reason) = wrong {
-        tracing::warn!("{VARIABLE}='{asked}' is not used, but '{DEFAULT}': {reason}");
+        tracing::warn!("{VARIABLE}='{asked}' is ignored, '{DEFAULT}' is used: {reason}");
     }
 }
 
-/// Reads a filter. A word alone is a level, or one of this program's own parts: read as any other
-/// target, a misspelt level would turn everything off.
+/// Reads a filter. A single word must be a level or one of this program's own parts: if it could be
+/// any target, a misspelt level would turn everything off.
 fn filter(asked: &str) -> Result<EnvFilter, String> {
     let mut words = asked
         .split(',')
@@ -36,7 +36,7 @@ fn filter(asked: &str) -> Result<EnvFilter, String> {
         .filter(|word| !word.is_empty());
     if let Some(wrong) = words.find(|word| !word.contains(['=', '[']) && !is_level_or_ours(word)) {
         return Err(format!(
-            "'{wrong}' is no level (off, error, warn, info, debug, trace); for a target write \
+            "'{wrong}' is not a level (off, error, warn, info, debug, trace); for a target write \
              '{wrong}=debug'"
         ));
     }
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_misspelt_level_is_named_instead_of_turning_the_log_off() {
         let reason = filter("inof").unwrap_err();
-        assert!(reason.contains("'inof' is no level"), "{reason}");
+        assert!(reason.contains("'inof' is not a level"), "{reason}");
         assert!(filter("warn,inof").is_err());
         assert!(filter("carrick=inof").is_err());
     }

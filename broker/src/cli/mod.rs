@@ -5,10 +5,10 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; for `verify`: compared, and identical |
-//! | 1 | refused or failed; for `verify`: a difference, and nothing else |
+//! | 1 | refused or failed; for `verify`: a difference, and no other case |
 //! | 2 | the command line does not make sense |
 //! | 3 | the server cannot be reached |
-//! | 4 | `verify` only: nothing was compared, or not all that was asked for could be |
+//! | 4 | `verify` only: there was nothing to compare, or the comparison failed |
 //!
 //! Results go to standard output, progress and errors to standard error.
 
@@ -40,7 +40,7 @@ use output::{Output, OutputFormat};
 
 const EXIT_CODES: &str = "Exit codes: 0 done (verify: identical), 1 refused or failed (verify: a \
                           difference), 2 wrong command line, 3 server cannot be reached, 4 verify \
-                          only: nothing was compared, or it could not be.";
+                          only: nothing was compared, or the comparison failed.";
 
 /// Carrick: a Kafka-compatible broker that mirrors another cluster byte for byte and takes over.
 #[derive(Debug, Parser)]

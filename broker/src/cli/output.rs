@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::error::{CliError, CliResult};
 
-/// What a command that failed leaves on standard error: words, or as JSON one document.
+/// What a failed command prints to standard error: text, or one JSON document.
 pub fn failure(format: OutputFormat, error: &CliError, exit_code: u8) -> String {
     match format {
         OutputFormat::Human => format!("carrick: {error}"),
@@ -60,8 +60,8 @@ impl Output {
     }
 }
 
-/// Longer cells are shortened, but for the last column: names of topics may have 249 characters, and
-/// nobody reads a table of that width. Descriptions and JSON have them whole.
+/// Longer cells are shortened, except in the last column: topic names may have 249 characters, and
+/// nobody reads a table of that width. Descriptions and JSON show them in full.
 const CELL_MAX_CHARS: usize = 60;
 
 /// `text`, its middle left out where it is too long: names often differ at their ends.

@@ -96,7 +96,7 @@ fn topics_come_and_go_and_refusals_name_their_cause() {
     assert!(refusal(&url, "topic create orders").contains("already exists"));
     let said = refusal(&url, "mirror list --status bogus");
     assert!(
-        said.starts_with("'BOGUS' is no status of a mirror; they are: ACTIVE, PAUSED,"),
+        said.starts_with("'BOGUS' is not a mirror status; the statuses are: ACTIVE, PAUSED,"),
         "{said}"
     );
     carrick(&url, "mirror list --status failed").unwrap();

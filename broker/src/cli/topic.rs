@@ -34,7 +34,7 @@ pub enum TopicCommand {
     Delete {
         /// The topic's name
         name: String,
-        /// Also when it is a mirror that is not stopped: its link no longer mirrors it
+        /// Even if it is a mirror that is not stopped: its link no longer mirrors it
         #[arg(long)]
         delete_mirror: bool,
     },

@@ -40,8 +40,8 @@ pub enum ConfigError {
     /// Security that is not there.
     #[error(
         "security is asked for that Carrick does not have; it does not start as an open broker \
-         instead:{}\n  Take these properties out only if the network in front of the listeners is \
-         trusted", each_on_a_line(.0)
+         instead:{}\n  Remove these properties only if you trust the network in front of \
+         the listeners", each_on_a_line(.0)
     )]
     Security(Vec<Asked>),
     /// The value doesn't fit the name.

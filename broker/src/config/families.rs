@@ -3,10 +3,10 @@
 
 use super::values::definition;
 
-/// What Kafka puts before a setting of one listener.
+/// The prefix of a setting for one listener.
 pub const LISTENER: &str = "listener.name.";
 
-/// What Kafka, or a plug-in that is often seen beside it, puts before names of its own choice.
+/// Prefixes of names that Kafka, or a plug-in that often runs with it, lets the user extend.
 const PREFIXES: &[&str] = &[
     "authorizer.zookeeper.",
     "client.quota.callback.",

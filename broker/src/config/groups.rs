@@ -30,7 +30,7 @@ pub struct GroupConfig {
     pub max_bytes: usize,
     /// For the consumer protocol.
     pub consumer: ConsumerGroupConfig,
-    /// What a group may set for itself, by the properties that bound it.
+    /// The values that a group may set, by the properties that bound them.
     pub bounds: Vec<Bound>,
 }
 

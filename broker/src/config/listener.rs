@@ -52,7 +52,7 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
     let mut listeners: Vec<Listener> = Vec::new();
     for point in bound {
         if listeners.iter().any(|other| other.name == point.name) {
-            return Err(wrong(&format!("listener '{}' is there twice", point.name)));
+            return Err(wrong(&format!("listener '{}' is listed twice", point.name)));
         }
         if !internal.contains(&point.name) {
             listeners.push(advertise(point, &advertised)?);
@@ -60,7 +60,7 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
     }
     if listeners.is_empty() {
         return Err(wrong(
-            "must name an address for clients: all are set for controllers",
+            "must name an address for clients: all listeners are for controllers",
         ));
     }
     Ok(listeners)
@@ -175,7 +175,7 @@ fn end_points(values: &Values, name: &str) -> Result<Vec<EndPoint>, ConfigError>
 pub(super) fn rest_listeners(values: &Values) -> Result<Vec<SocketAddr>, ConfigError> {
     const NAME: &str = "rest.listeners";
     const HTTP_ONLY: &str =
-        "must be http://host:port (there is no TLS: let a proxy in front of it end it)";
+        "must be http://host:port (there is no TLS: terminate it in a proxy in front)";
     let text = values.text(NAME).unwrap_or_default();
     let mut addresses = Vec::new();
     for item in list(&text) {

@@ -1,4 +1,4 @@
-//! What to set instead of a property that has no effect here, where that changes what clients meet.
+//! What to set instead of a property that has no effect here, where clients would notice.
 
 use super::Values;
 
@@ -11,7 +11,7 @@ enum Silent {
     At(&'static str),
 }
 
-/// Name, the value with which it says nothing, what to know.
+/// Name, the value with which it changes nothing, what to know.
 #[rustfmt::skip]
 static NOTES: &[(&str, Silent, &str)] = &[
     ("advertised.host.name", Silent::No, "set advertised.listeners"),
@@ -23,12 +23,12 @@ static NOTES: &[(&str, Silent, &str)] = &[
     ("log.message.timestamp.difference.max.ms", Silent::At("9223372036854775807"),
         "set log.message.timestamp.before.max.ms and log.message.timestamp.after.max.ms"),
     ("max.connections.per.ip.overrides", Silent::At(""),
-        "max.connections.per.ip holds for every address"),
+        "max.connections.per.ip applies to every address"),
     ("max.connection.creation.rate", Silent::At("2147483647"),
         "set connection_creation_rate: kafka-configs.sh --entity-type ips --entity-default"),
     ("create.topic.policy.class.name", Silent::At(""), POLICY),
     ("alter.config.policy.class.name", Silent::At(""), POLICY),
-    ("client.quota.callback.class", Silent::At(""), "Java classes are not loaded: there is no quota of it"),
+    ("client.quota.callback.class", Silent::At(""), "Java classes are not loaded: its quotas are not enforced"),
     ("remote.log.storage.system.enable", Silent::At("false"),
         "there is no tiered storage: all records stay in log.dirs until retention deletes them"),
     ("metric.reporters", Silent::At(""), METRICS),

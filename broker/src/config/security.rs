@@ -1,8 +1,9 @@
-//! Properties that ask for security which is not there. A broker that ignored them would be open
-//! to everybody while its operator believes that it is closed: it refuses to start.
+//! Properties that ask for security that Carrick does not have. A broker that ignored them would be
+//! open to everybody while its operator believes that it is secured, so it refuses to start.
 //!
-//! Asked for is what keeps somebody out or keeps others from reading along. How it shall be done
-//! (cipher suites, refresh times, mechanisms' details) is ignored like other properties.
+//! A property asks for security if it keeps clients out or keeps others from reading the traffic.
+//! Properties that only tune this (cipher suites, refresh times, details of mechanisms) are ignored
+//! like others.
 
 use std::fmt;
 
@@ -33,12 +34,12 @@ enum Harmless {
     Is(&'static str),
 }
 
-const ACLS: &str = "there are no ACLs: whoever reaches a listener may do everything";
+const ACLS: &str = "there are no ACLs: anyone who reaches a listener may do everything";
 const SASL: &str = "there is no SASL: every client is ANONYMOUS";
-const TLS: &str = "there is no TLS for clients: let a proxy in front of the listeners end it";
+const TLS: &str = "there is no TLS for clients: terminate it in a proxy in front of the listeners";
 const PRINCIPAL: &str = "every client is ANONYMOUS, and Java classes are not loaded";
 
-/// Name, its harmless value, what is not there.
+/// Name, its harmless value, what is missing.
 #[rustfmt::skip]
 static DEMANDS: &[(&str, Harmless, &str)] = &[
     ("allow.everyone.if.no.acl.found", Harmless::Is("true"), ACLS),
@@ -52,7 +53,7 @@ static DEMANDS: &[(&str, Harmless, &str)] = &[
     ("sasl.jaas.config", Harmless::Empty, SASL),
     ("sasl.server.callback.handler.class", Harmless::Empty, SASL),
     ("security.inter.broker.protocol", Harmless::Is("PLAINTEXT"),
-        "there are neither TLS nor SASL, and no other brokers"),
+        "there is no TLS, no SASL and no other broker"),
     ("ssl.client.auth", Harmless::Is("none"), TLS),
     ("ssl.engine.factory.class", Harmless::Empty, TLS),
     ("ssl.keystore.certificate.chain", Harmless::Empty, TLS),
@@ -63,7 +64,7 @@ static DEMANDS: &[(&str, Harmless, &str)] = &[
     ("super.users", Harmless::Empty, ACLS),
 ];
 
-/// What `name` asks for with this value, if it asks.
+/// What `name` asks for with this value, if anything.
 fn asks(name: &str, value: &str) -> Option<&'static str> {
     let (_, harmless, reason) = DEMANDS.iter().find(|(known, ..)| *known == name)?;
     let value = value.trim();

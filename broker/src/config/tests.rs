@@ -95,7 +95,7 @@ fn a_file_is_read_and_overrides_win() {
     assert!(missing.to_string().starts_with("cannot read"));
 }
 
-/// What is asked for by these properties, by name, if that is why the start is refused.
+/// The properties among these that ask for security, if that is why the start is refused.
 fn asked_for(overrides: &[&str]) -> Vec<String> {
     match load(overrides) {
         Err(ConfigError::Security(asked)) => asked.into_iter().map(|asked| asked.name).collect(),
@@ -176,14 +176,14 @@ fn a_refusal_of_security_names_every_property_the_next_step_and_no_secret() {
         "proxy",
         "authorizer.class.name: there are no ACLs",
         "sasl.jaas.config: there is no SASL",
-        "Take these properties out only if the network in front of the listeners is trusted",
+        "Remove these properties only if you trust the network in front of the listeners",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("sesame"), "{text}");
 }
 
-/// Whoever adds a property of security decides here whether it asks for some.
+/// If you add a security property, decide here whether it asks for security.
 #[test]
 fn every_known_property_of_security_is_a_demand_or_a_detail() {
     let areas = [
@@ -379,8 +379,8 @@ fn a_value_that_a_config_provider_should_look_up_is_refused_where_it_would_be_us
     let error = load(&["config.providers=env", "log.dirs=${env:DATA}"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "invalid value '${env:DATA}' for 'log.dirs': config providers are not built: write the \
-         value itself"
+        "invalid value '${env:DATA}' for 'log.dirs': config providers are not built: put the \
+         value itself into the file"
     );
     assert!(load(&["config.providers=env", "num.io.threads=${env:N}"]).is_ok());
     assert!(load(&["log.dirs=/data/${x}"]).is_ok());

@@ -155,7 +155,7 @@ fn used(name: &str) -> Option<&'static ConfigDef> {
     USED.iter().find(|def| def.name == name)
 }
 
-/// What other properties put before the names of a plug-in's own.
+/// Properties that set the prefix of a plug-in's own names.
 fn chosen_prefixes(set: &BTreeMap<String, String>) -> Vec<String> {
     const CHOOSE: [&str; 2] = [
         "remote.log.metadata.manager.impl.prefix",
@@ -170,7 +170,9 @@ fn chosen_prefixes(set: &BTreeMap<String, String>) -> Vec<String> {
 fn check_no_reference(set: &BTreeMap<String, String>, value: &str) -> Result<(), String> {
     let providers = set.get("config.providers").map_or("", String::as_str);
     match list(providers).find(|provider| value.contains(&format!("${{{provider}:"))) {
-        Some(_) => Err("config providers are not built: write the value itself".to_owned()),
+        Some(_) => {
+            Err("config providers are not built: put the value itself into the file".to_owned())
+        }
         None => Ok(()),
     }
 }

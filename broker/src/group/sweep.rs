@@ -71,8 +71,8 @@ impl Inner {
     }
 
     /// The offsets that have outlived their retention, or their topic. `topic_ids` were looked up
-    /// before the group's lock was taken: a topic that seems to be another one may have been made
-    /// anew since, and the offset be of the new one.
+    /// before the group's lock was taken: a topic that seems to be another one may have been recreated
+    /// since, and the offset may belong to the new one.
     fn expired(
         &self,
         state: &CellState,

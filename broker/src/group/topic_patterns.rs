@@ -1,7 +1,7 @@
 //! Which topics match the regular expressions that groups subscribe with (`TopicRegexResolver`):
 //! found once for all groups that share one, and for all their members.
 //!
-//! To be asked on [`crate::heavy`]'s threads only, but for what is known already.
+//! Call it on [`crate::heavy`]'s threads only, except for results that are known already.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -20,10 +20,10 @@ const REMEMBERED: usize = 512;
 /// The topics that match an expression.
 pub type Matching = Arc<BTreeSet<TopicName>>;
 
-/// What came of an expression.
+/// The result of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// Version of the topics that were looked at.
+    /// Version of the topics that were matched.
     pub version: u64,
     /// Those that match; `None` if it takes too long to find out.
     pub topics: Option<Matching>,
@@ -101,8 +101,8 @@ impl TopicPatterns {
         Ok(())
     }
 
-    /// What becomes of each expression, in their order, as far as time allows: the first one has
-    /// all of it, and is too slow if that is not enough.
+    /// The result of each expression, in order, as far as time allows: the first one may use all the
+    /// time, and is too slow if that is not enough.
     pub fn resolve(
         &self,
         texts: &[Arc<str>],
@@ -134,7 +134,7 @@ impl TopicPatterns {
     }
 }
 
-/// The topics that match; `None` if the time is over before.
+/// The topics that match; `None` if time runs out first.
 fn matching(text: &str, topics: &TopicImage, budget: TimeBudget) -> Option<Matching> {
     let pattern = match Pattern::compile(text) {
         Ok(pattern) => pattern,

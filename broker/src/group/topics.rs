@@ -24,7 +24,7 @@ impl TopicImage {
         Self { version, ..image }
     }
 
-    /// A topic has come, or has so many partitions now.
+    /// A topic was created, or has this many partitions now.
     pub fn put(&mut self, name: TopicName, id: TopicId, partitions: i32) {
         self.version += 1;
         self.by_id.insert_mut(id, name.clone());

@@ -1,12 +1,12 @@
-//! The connections of one HTTP listener: which of them only wait, and which has to go.
+//! The connections of one HTTP listener: which of them only wait, and which one to close.
 //!
 //! Invariants:
-//! - At most [`CONNECTIONS_MAX`] at a time. When one more comes, the one that has waited longest for
-//!   its client gives way. One whose request is being served never does; there are fewer of those
+//! - At most [`CONNECTIONS_MAX`] at once. When one more comes, the one that has waited longest for
+//!   its client is closed. One whose request is being served never is; there are fewer of those
 //!   than connections ([`super::limits`]).
-//! - A request is served from when there is room for it until its answer was handed to the kernel.
-//!   Reading its head and body is waiting for the client.
-//! - Whoever takes too long to take an answer is cut off ([`Connections::cut_stuck`]).
+//! - A request counts as served from when there is room for it until its answer was handed to the
+//!   kernel. Reading its header and body counts as waiting for the client.
+//! - A client that takes too long to read an answer is cut off ([`Connections::cut_stuck`]).
 
 use std::collections::HashMap;
 use std::io;

@@ -1,7 +1,7 @@
 //! What every request passes before it is served: its body is read, and there must be room.
 //!
-//! A request that changes something goes on to its end whether or not its client waits for it: it
-//! runs on a task of its own. Reading ones end with the client.
+//! A request that changes something runs to its end whether or not its client waits for it: it
+//! runs on a task of its own. A request that only reads ends with its client.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Gate {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(busy(format!(
-                "{} {} are being served, and no more at a time",
+                "{} {} are being served, which is the most at once",
                 room.requests_max(),
                 room.name()
             ))),
@@ -103,7 +103,7 @@ impl Gate {
                 let permit = permit.map_err(|_| {
                     busy(format!(
                         "{LARGE_BODIES_MAX} bodies above {SMALL_BODY_MAX_BYTES} bytes are being \
-                         read, and no more at a time"
+                         read, which is the most at once"
                     ))
                 })?;
                 permits.push(Arc::new(permit));
@@ -153,7 +153,7 @@ async fn serve(
         Ok(Err(error)) => Err(ApiError::internal(error.to_string()).into_response()),
         Err(_) => Err(too_long(
             limit.as_secs(),
-            "it goes on: look at what it changes",
+            "it goes on: check later what it has changed",
         )),
     }
 }
@@ -175,7 +175,7 @@ pub async fn pass(
     passed.unwrap_or_else(|refusal| refusal)
 }
 
-/// Whether it asks what would happen: that is never urgent, and its answers may be large.
+/// Whether it is a dry run: that is never urgent, and its answers may be large.
 fn is_dry_run(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query.split('&').any(|pair| pair == "validate_only=true")

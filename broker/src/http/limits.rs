@@ -1,8 +1,8 @@
 //! What clients of one HTTP listener may use, in connections, requests, bytes and time.
 //!
-//! The numbers fit together: fewer requests are served at a time than there are connections, so
-//! that among the connections there is always one that only waits and can give way to a new one
-//! ([`super::connections`]). Each [`Room`] has requests of its own, so that what floods one leaves
+//! The numbers fit together: fewer requests are served at once than there are connections, so that
+//! there is always a connection that only waits and can be closed for a new one
+//! ([`super::connections`]). Each [`Room`] counts its own requests, so that a flood in one leaves
 //! the others alone.
 
 use std::time::Duration;
@@ -101,7 +101,7 @@ const REQUESTS_MAX: usize = Room::Ordinary.requests_max()
     + Room::Verification.requests_max();
 const _: () = assert!(
     2 * REQUESTS_MAX <= CONNECTIONS_MAX,
-    "half of the connections only wait, so that a new one finds room"
+    "half of the connections only wait, so that there is room for a new one"
 );
 
 /// How long things may take. Others than the default are for tests.
@@ -114,7 +114,7 @@ pub struct Times {
     pub body: Duration,
     /// Until there is room for a request.
     pub room: Duration,
-    /// Until the answer: after that the client is told that the request goes on.
+    /// Until the answer: after that the answer says that the request goes on.
     pub answer: Duration,
     /// The same for a creation of any number of mirrors.
     pub creation: Duration,

@@ -137,7 +137,7 @@ fn problems(now: &BTreeMap<ProblemKind, Tally>, free_bytes: Option<u64>) -> Stri
     let about = (
         "carrick_problems",
         "gauge",
-        "Partitions (or the broker itself) that have a problem, by its sort.",
+        "Partitions, or the broker itself, with a problem, by kind.",
     );
     for kind in ProblemKind::ALL {
         let count = now.get(&kind).map_or(0, |tally| tally.count);
@@ -147,7 +147,7 @@ fn problems(now: &BTreeMap<ProblemKind, Tally>, free_bytes: Option<u64>) -> Stri
         let about = (
             "carrick_data_dir_free_bytes",
             "gauge",
-            "Room on the file system of the data folder.",
+            "Free bytes on the data folder's file system.",
         );
         families.add(about, &[], free as f64);
     }
@@ -223,12 +223,12 @@ fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
     families.render()
 }
 
-/// What the source took after the cut; no sample before it was looked for.
+/// Records that the source holds beyond the cut; no sample before the first check.
 fn add_beyond_cut(families: &mut Families, mirror: &MirrorDescription) {
     let about = (
         "carrick_mirror_source_records_beyond_cut",
         "gauge",
-        "Records that the source holds beyond the cut of a mirror: nothing mirrors them.",
+        "Records that the source holds beyond a mirror's cut; nothing mirrors them.",
     );
     let labels = [("link", &*mirror.link), ("topic", &*mirror.topic)];
     if let Some(records) = mirror.records_beyond_cut {

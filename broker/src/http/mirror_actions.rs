@@ -1,13 +1,13 @@
 //! `/links/{link}/mirrors:promote`, `:failover`, `:pause`, `:resume`, and Carrick's own
 //! `:cancel-promote`.
 //!
-//! The answer is 200 with one outcome per mirror, also when some were refused: each says so itself.
+//! The answer is 200 with one outcome per mirror, even if some were refused: each outcome says so.
 //!
 //! A promotion waits for the source, so it is answered at once: the mirrors are `PENDING_STOPPED`,
-//! with their lags. `?wait=SECONDS` asks to wait for the end, [`WAIT_MAX_SECONDS`] at most; a failover
-//! waits [`FAILOVER_WAIT_SECONDS`] unless it is told otherwise. What is not over then goes on, and the
-//! mirror tells how it ended. So few clients wait at a time that others find room
-//! ([`super::limits`]): one more is answered at once.
+//! with their lags. With `?wait=SECONDS` the answer waits for the end, at most [`WAIT_MAX_SECONDS`]; a
+//! failover waits [`FAILOVER_WAIT_SECONDS`] unless `wait` says otherwise. What has not ended then goes
+//! on, and the mirror shows how it ended. Only a few clients may wait at once, so that others find
+//! room ([`super::limits`]); any further one is answered at once.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ impl Wait {
             MirrorAction::Failover => (Room::Failover, FAILOVER_WAIT_SECONDS),
             _ if query.wait.is_some() => {
                 return Err(ApiError::bad_request(
-                    "'wait' is of promotions and failovers",
+                    "'wait' is only for promotions and failovers",
                 ));
             }
             _ => (Room::Ordinary, 0),
@@ -76,7 +76,7 @@ impl Wait {
         let seconds = query.wait.unwrap_or(usual);
         if seconds > WAIT_MAX_SECONDS {
             return Err(ApiError::bad_request(format!(
-                "'wait' is {WAIT_MAX_SECONDS} seconds at most: ask for the mirrors after that"
+                "'wait' is at most {WAIT_MAX_SECONDS} seconds: poll the mirrors after that"
             )));
         }
         let permit = (seconds > 0).then(|| gate.wait(room)).flatten();

@@ -62,7 +62,7 @@ fn status_named(name: &str) -> Result<MirrorStatus, ApiError> {
     found.ok_or_else(|| {
         let names = MirrorStatus::ALL.map(|status| name_of(&status)).join(", ");
         ApiError::bad_request(format!(
-            "'{name}' is no status of a mirror; they are: {names}"
+            "'{name}' is not a mirror status; the statuses are: {names}"
         ))
     })
 }

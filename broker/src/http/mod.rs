@@ -73,11 +73,11 @@ pub struct App {
     pub groups: Arc<Coordinator>,
     /// Transactions, which `/metrics` counts.
     pub transactions: Arc<transaction::Coordinator>,
-    /// What goes wrong at present.
+    /// Current problems.
     pub problems: Arc<Problems>,
     /// Whether topics may be deleted (`delete.topic.enable`).
     pub delete_topics: bool,
-    /// What becomes of replication factors above 1.
+    /// What happens to replication factors above 1.
     pub replication: Replication,
     /// Partitions of a new topic that says nothing else (`num.partitions`).
     pub default_partitions: i32,
@@ -103,7 +103,7 @@ impl Ready {
     }
 }
 
-/// What is there to ask of a broker that starts: that it lives, and how far it is.
+/// The routes of a broker that is starting: that it lives, and how far it is.
 fn starting_router(starting: Arc<Starting>, loopback: bool) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))

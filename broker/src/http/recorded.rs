@@ -28,17 +28,17 @@ use Kind::{Counter, CounterOf, CounterOfApis, Gauge, Histogram};
 static RECORDED: &[(&str, Kind, &str)] = &[
     ("carrick_bytes_in_total", Counter, "Bytes of requests."),
     ("carrick_bytes_out_total", Counter, "Bytes of responses."),
-    ("carrick_compacted_bytes_total", Counter, "Bytes of batches that compaction has read to clean them."),
+    ("carrick_compacted_bytes_total", Counter, "Bytes of batches that compaction read."),
     ("carrick_connections", Gauge, "Client connections."),
     ("carrick_fetched_bytes_total", Counter, "Bytes of batches that were fetched."),
-    ("carrick_http_connections_cut_total", Counter, "HTTP connections that were cut to make room."),
+    ("carrick_http_connections_cut_total", Counter, "HTTP connections closed to make room, or because the client did not read its answer."),
     ("carrick_produced_bytes_total", Counter, "Bytes of batches that were produced."),
-    ("carrick_request_seconds", Histogram, "Time from the reading of a request to its answer; waiting of long polls included."),
+    ("carrick_request_seconds", Histogram, "Time from reading a request to its answer, long polls included."),
     ("carrick_requests_total", CounterOfApis, "Requests answered."),
     ("carrick_transactions_total", CounterOf("outcome", &["commit", "abort"]), "Transactions that have ended."),
 ];
 
-/// Tells the recorder what there is to record, and begins the counters.
+/// Describes all metrics to the recorder, and starts the counters at 0.
 pub fn describe() {
     for &(name, kind, help) in RECORDED {
         match kind {

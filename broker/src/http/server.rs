@@ -25,7 +25,7 @@ use super::metrics::recorder;
 use super::{App, router, starting_router};
 use crate::starting::Starting;
 
-/// How often connections are looked at whose clients may not take their answers.
+/// How often connections are checked for clients that do not read their answers.
 const STUCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After no connection could be accepted.
@@ -67,7 +67,7 @@ impl HttpListeners {
         self.listeners.iter().map(|(address, _)| *address).collect()
     }
 
-    /// Serves what there is to say of a start, until [`HttpServer::open`].
+    /// Serves the routes of a broker that is starting, until [`HttpServer::open`].
     pub fn serve(self, starting: &Arc<Starting>) -> HttpServer {
         self.serve_with(starting, Times::default())
     }
@@ -199,7 +199,7 @@ async fn accept(
                 Err(error) => {
                     // No file descriptor, most likely: one that only waits gives its own.
                     let gave_way = connections.give_way();
-                    tracing::error!(%error, gave_way, "no HTTP connection can be accepted");
+                    tracing::error!(%error, gave_way, "HTTP connections can't be accepted");
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             },
@@ -239,7 +239,7 @@ async fn serve(
 ) {
     let _ = stream.set_nodelay(true);
     if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive()) {
-        tracing::debug!(%error, "an HTTP connection without keep-alive probes");
+        tracing::debug!(%error, "keep-alive probes could not be set on an HTTP connection");
     }
     let slot = Arc::clone(&connection.slot);
     let of = Arc::clone(&slot);

@@ -82,7 +82,7 @@ impl TopicCatalog for MirrorCatalog {
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
         let storage = |error: MetaError| CatalogError::Storage(error.to_string());
         let topic = self.mirror(&record.topic)?;
-        // Looked at after the topic: what is of this mirror is no older than it.
+        // Read after the topic: the record of this mirror is no older than the topic.
         let stored = self.meta.get::<MirrorKeyspace>(&record.topic);
         let stored = stored.map_err(storage)?;
         if !stored.is_some_and(|stored| stored.is_of_same(record)) {

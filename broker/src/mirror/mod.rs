@@ -85,7 +85,7 @@ pub fn delete_topic(
     topic: &Topic,
 ) -> Result<(), TopicError> {
     let removal = catalog.take_out(topic, end_of_mirror(topic.name()))?;
-    // Before the name is free: what is told must not meet a new mirror of that name.
+    // Before the name is free: this must not reach a new mirror of that name.
     links.topic_deleted(topic.name());
     removal.finish();
     Ok(())

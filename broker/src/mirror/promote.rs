@@ -2,8 +2,8 @@
 //!
 //! The link has stored before that these topics are `PENDING_STOPPED`. Then, in this order:
 //!
-//! 1. what is mirrored is flushed, and the reports are stored: what they say can't be told any more
-//!    once markers are in the logs. A topic with a faulted partition is refused here, by itself;
+//! 1. mirrored data is flushed, and the reports are stored: what they say can't be found out any
+//!    more once markers are in the logs. Only a topic with a faulted partition is refused here;
 //! 2. per partition, under its lock: the lease is fenced, transactions still open get ABORT markers
 //!    in a leader epoch above every one of the source's, and all of it is flushed
 //!    ([`crate::partition::cut`]). Mirrored producer state stays, so that a retry of a batch that
@@ -19,11 +19,11 @@
 //! end. A kept report of a mirror is thereby the sign that its cut may have begun, and that the link
 //! must not mirror into it any more. A crash after 4 leaves topics that are writable at the next start. A failure before 4 leaves
 //! the topics closed to both sides, which another call takes up. A topic that was cut before is
-//! passed over. A topic that is deleted while all this is under way is refused by itself, and nothing
-//! is stored of it.
+//! skipped. If a topic is deleted while all this is under way, only that topic is refused, and
+//! nothing is stored for it.
 //!
-//! A stop that is forced lets a partition go whose disk has failed: it takes no writes until the
-//! next start, which opens it as a local one and ends what is open in it
+//! A forced stop leaves out partitions whose disk has failed: they take no writes until the next
+//! start, which opens them as local ones and ends their open transactions
 //! ([`crate::transaction`]).
 
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Cutter {
         let name = &stop.record.topic;
         let gone = || CatalogError::NoSuchTopic(name.clone());
         let topic = self.topics.topic(name).ok_or_else(gone)?;
-        // Looked at after the topic: what is of this mirror is no older than it.
+        // Read after the topic: the record of this mirror is no older than the topic.
         let stored = self.meta.get::<MirrorKeyspace>(name).map_err(storage)?;
         if !stored.is_some_and(|stored| stored.is_of_same(&stop.record)) {
             return Err(gone());
@@ -233,7 +233,7 @@ fn no_such(topic: &Topic) -> CatalogError {
 
 fn not_cut(partition: &Partition, error: &PartitionError) -> CatalogError {
     let way_out = if is_fault(error) {
-        "; restart the broker once the disk is well, which takes it up again"
+        "; repair or replace the disk, then restart the broker, which takes it up again"
     } else {
         ""
     };

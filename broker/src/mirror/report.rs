@@ -124,7 +124,7 @@ fn records_of(count: i64) -> String {
     format!("{count} record{}", if count == 1 { "" } else { "s" })
 }
 
-/// What all these reports say is missing, in a line.
+/// How much is missing in all these reports, in one line.
 pub fn total(reports: &[&RpoReport]) -> String {
     let partitions = || reports.iter().flat_map(|report| &report.partitions);
     let unmirrored = || reports.iter().flat_map(|report| &report.unmirrored);
@@ -152,7 +152,7 @@ pub fn total(reports: &[&RpoReport]) -> String {
         .flatten();
     let unknown = match earliest_ms {
         _ if partitions().all(is_exact) => {
-            "what partitions without a mirror hold is unknown".to_owned()
+            "how much partitions without a mirror hold is unknown".to_owned()
         }
         Some(seen_ms) => format!(
             "what the source accepted after {} is unknown",
@@ -169,7 +169,7 @@ fn writes_line(writes: SourceWrites) -> String {
     match writes.records {
         0 => format!("none in the last {over}"),
         records => format!(
-            "{} in the last {over}; what is written there after the cut is not here",
+            "{} in the last {over}; records written there after the cut are not here",
             records_of(records)
         ),
     }
@@ -194,17 +194,17 @@ fn after_cut(report: &RpoReport) -> Vec<String> {
                 .collect();
             let missing = match report.kind {
                 StopKind::Promote => "",
-                StopKind::Failover => ", those included that were missing",
+                StopKind::Failover => ", including those that were missing",
             };
             notes.push(format!(
-                "the source holds {} beyond the cut ({}), as of {seen}{missing}: they are only there",
+                "the source holds {} beyond the cut ({}), as of {seen}{missing}; they exist only there",
                 records_of(records),
                 all.join(", ")
             ));
         }
     }
     let problem = after.problem.iter();
-    notes.extend(problem.map(|why| format!("the source is not watched any more: {why}")));
+    notes.extend(problem.map(|why| format!("the source is no longer watched: {why}")));
     notes
 }
 
@@ -265,7 +265,7 @@ fn notes(report: &RpoReport) -> Vec<String> {
 /// Groups that a note names.
 const READERS_NAMED_MAX: usize = 10;
 
-/// Who goes on reading at the source.
+/// Groups that still read at the source.
 fn readers(readers: &SourceReaders, is_dry_run: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if readers.count > 0 {
@@ -279,8 +279,8 @@ fn readers(readers: &SourceReaders, is_dry_run: bool) -> Vec<String> {
             count => format!("{count} groups have"),
         };
         let advice = match is_dry_run {
-            true => "stop its consumers before the promotion, or it reads again here",
-            false => "what it reads there from now on beyond the last sync it reads again here",
+            true => "stop the consumers before the promotion, or they read records again here",
+            false => "what they read there after the last sync they read again here",
         };
         notes.push(format!(
             "{groups} members at the source ({}): {advice}",
@@ -483,7 +483,7 @@ mod tests {
             over_ms: 10_000,
         });
         let text = render(&promoted);
-        let line = "\n  writes at the source: 353 records in the last 10.0 s; what";
+        let line = "\n  writes at the source: 353 records in the last 10.0 s; records";
         assert!(text.contains(line), "{text}");
         promoted.writes = Some(SourceWrites {
             records: 0,
@@ -504,7 +504,7 @@ mod tests {
             "{text}"
         );
         let note = "note: the source holds 126 records beyond the cut (126 on 3), as of \
-                    1970-01-01T00:00:02.000Z: they are only there\n";
+                    1970-01-01T00:00:02.000Z; they exist only there\n";
         assert!(text.contains(note), "{text}");
         promoted.after_cut = Some(AfterCut {
             seen_at_ms: 2_000,

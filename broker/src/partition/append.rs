@@ -24,7 +24,7 @@ pub struct Appended {
     pub log_start: Offset,
 }
 
-/// An append whose flush has been asked for. Readers see the batch when it is over.
+/// An append whose flush was requested. Readers see the batch once the flush has ended.
 #[derive(Debug)]
 pub struct Pending {
     /// Where the batch went.

@@ -34,8 +34,8 @@ impl Partition {
         self.is_with_cleaner.load(Ordering::Acquire)
     }
 
-    /// Gives it to a cleaner. This is kept here and goes with the partition: one of a topic that is
-    /// made again under the same name begins without it.
+    /// Gives it to a cleaner. This is kept in the partition, so that a recreated topic of the same name
+    /// starts without it.
     pub fn give_to_cleaner(&self) {
         self.is_with_cleaner.store(true, Ordering::Release);
     }

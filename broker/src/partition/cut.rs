@@ -156,7 +156,7 @@ pub(crate) mod breaks {
 
     #[cfg(test)]
     thread_local! {
-        /// What happens when this thread passes a step.
+        /// Called when this thread passes a step.
         static ACT: std::cell::Cell<Option<Act>> = const { std::cell::Cell::new(None) };
     }
 

@@ -1,8 +1,8 @@
-//! What goes wrong with a partition at present, for operators to see.
+//! A partition's current problems, for operators.
 //!
-//! Invariants: without a problem nothing of this costs more than one atomic read. What passes by
-//! itself is forgotten once it works again, or when nobody has tried for [`FORGOTTEN_AFTER_MS`]; what
-//! doesn't is kept.
+//! Invariants: without a problem, this costs no more than one atomic read. A problem that can go
+//! away by itself is forgotten once the operation works again, or when nobody has tried it for
+//! [`FORGOTTEN_AFTER_MS`]; any other is kept.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::Partition;
 use crate::clock;
 
-/// What passes is shown no longer than this after it was last met, milliseconds.
+/// A problem that can go away by itself is shown this long after it last occurred, milliseconds.
 const FORGOTTEN_AFTER_MS: i64 = 60_000;
 
 /// Sorts of problems, of partitions and of the broker.
@@ -27,7 +27,7 @@ pub enum ProblemKind {
     DiskFull,
     /// No more files may be opened, or memory mapped.
     OutOfFiles,
-    /// What is written can't be brought to the disk for now.
+    /// Written data can't be flushed for now.
     Flush,
     /// Changes of metadata are not stored.
     Metadata,
@@ -78,7 +78,7 @@ impl ProblemKind {
 pub struct Problem {
     /// Which sort.
     pub kind: ProblemKind,
-    /// What it is, and what leads on.
+    /// What it is, and what to do.
     pub detail: String,
     /// Since when, milliseconds since the epoch.
     pub since_ms: i64,
@@ -149,7 +149,7 @@ impl Problems {
 }
 
 impl Partition {
-    /// What goes wrong with it at present.
+    /// Its current problems.
     pub fn problems(&self) -> Vec<Problem> {
         self.problems.list()
     }
@@ -185,7 +185,7 @@ impl Partition {
 
     /// Its disk failed.
     pub(super) fn note_failed(&self, error: &LogError) {
-        let detail = format!("{error}; restart the broker once the disk is well");
+        let detail = format!("{error}; repair or replace the disk, then restart the broker");
         self.note_problem(ProblemKind::Failed, detail, true);
     }
 }

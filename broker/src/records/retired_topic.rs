@@ -1,5 +1,5 @@
-//! Prefix 21: one record per deleted topic whose folders are not all out of the way yet. There is
-//! never a topic of that name at the same time.
+//! Prefix 21: one record per deleted topic that has folders which are not moved away yet. No topic of
+//! that name exists at the same time.
 //!
 //! Key: the topic's name, UTF-8, to the end of the key.
 //! Value, version 1: version u8 = 1 · topic id 16 bytes · partitions u32.
@@ -13,7 +13,7 @@ use super::topic::TopicKeyspace;
 /// The keyspace.
 pub struct RetiredTopicKeyspace;
 
-/// What has to be known to remove a deleted topic's folders.
+/// What is needed to remove a deleted topic's folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetiredTopic {
     /// The id that the topic had.

@@ -1,5 +1,5 @@
-//! What was added to an open transaction since its record was last written, one record per addition,
-//! so that an addition costs what it adds and not what is there. Key prefix 22.
+//! Prefix 22: what was added to an open transaction since its record was last written, one record per
+//! addition, so that an addition's cost does not depend on what the transaction already holds.
 //!
 //! ```text
 //! key    transactional id str · number u32, counted per transaction   (str: u32 length, UTF-8)
@@ -7,8 +7,8 @@
 //!        transaction version u8 (1, 2) · topics u32 × (name str · partitions u32 × i32) ·
 //!        groups u32 × str
 //! ```
-//! The write that ends the transaction holds all of it in the record of the transactional id, and
-//! removes these. One of another producer or epoch than that record's means nothing.
+//! The write that ends the transaction stores everything in the record of the transactional id and
+//! removes these. A record of another producer or epoch than that one's is ignored.
 
 use carrick_protocol::ids::{ProducerId, TransactionalId};
 use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};

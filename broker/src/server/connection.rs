@@ -101,7 +101,7 @@ async fn read_requests(
             Err(error @ ReadError::Length { .. }) => return Ended::Refused(error.to_string()),
             Err(error) => return Ended::ByPeer(error),
         };
-        // What waits is not read: it takes no memory. As in Kafka, waiting counts as idling.
+        // A waiting request is not read, so it takes no memory. As in Kafka, waiting counts as idling.
         let Ok(turn) = timeout(limits.idle, turns.next(start.api_key)).await else {
             return Ended::ByPeer(ReadError::Idle);
         };

@@ -70,8 +70,8 @@ impl Routed {
         }
     }
 
-    /// As [`handle`](Self::handle), for a request that takes its thread for long: what else this
-    /// thread serves goes on elsewhere meanwhile, also while the answer is made.
+    /// As [`handle`](Self::handle), for a request that keeps its thread busy for long: other threads
+    /// take over this thread's work meanwhile, also while the answer is built.
     pub(super) fn handle_heavy(self, context: &Context) -> Result<Reply<Encoded>, Refused> {
         let reply = tokio::task::block_in_place(|| self.handle(context))?;
         Ok(match reply {

@@ -13,8 +13,8 @@ use crate::pool::{Charge, Pool};
 /// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
 const UNCOUNTED_BYTES: usize = 16 << 10;
 
-/// What an element of a request takes, once it is decoded: its own struct, and what is made of it
-/// on the way to the answer.
+/// Bytes that a decoded element of a request takes: its own struct, and what is derived from it on
+/// the way to the answer.
 const ELEMENT_BYTES: usize = 256;
 
 /// Requests with fewer elements don't count towards the memory of decoded ones.
@@ -33,8 +33,8 @@ pub(super) struct Limits {
     connections: Arc<Mutex<Connections>>,
     /// For frames, from before they are read.
     frames: Pool,
-    /// For what is made of frames. Whoever waits for it has his frame already, and whoever has some
-    /// waits for nobody who lacks it: the order frames, then this, cannot deadlock.
+    /// For decoded frames. A request that waits for this has its frame already, and one that has this
+    /// does not wait for frames: the order "frames, then this" cannot deadlock.
     decoded: Pool,
     heavy: Semaphore,
 }

@@ -30,7 +30,7 @@ pub(super) type Turn = OwnedSemaphorePermit;
 pub(super) struct Turns {
     /// A request that overlaps takes one place, one that is alone takes all.
     places: Arc<Semaphore>,
-    /// What answered requests have yet to bring about, in their order.
+    /// Effects that answered requests still have to take, in order.
     effects: VecDeque<BoxFuture<()>>,
 }
 

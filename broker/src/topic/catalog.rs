@@ -193,13 +193,13 @@ impl Catalog {
         Ok(())
     }
 
-    /// While this is held no topic comes, goes or changes. What is looked at and then written about
-    /// a topic under it is not overtaken by its deletion.
+    /// While this is held, no topic is created, deleted or changed: what is read and then written for
+    /// a topic under it is not overtaken by the topic's deletion.
     pub fn hold_still(&self) -> impl Drop + '_ {
         self.changes.lock()
     }
 
-    /// Whether that very topic is there: it was not deleted, even if another has its name now.
+    /// Whether exactly that topic still exists, and not another one with its name.
     pub fn is_there(&self, topic: &Arc<Topic>) -> bool {
         let named = self.topic(topic.name());
         named.is_some_and(|named| Arc::ptr_eq(&named, topic))
@@ -354,7 +354,7 @@ impl Catalog {
                 continue;
             }
             batch.append(extra);
-            // One that was cut before needs nothing more.
+            // A topic that was cut before needs nothing more.
             if topic.is_mirror() {
                 let record = record_of(&topic, &topic.partitions(), false);
                 batch.put::<TopicKeyspace>(topic.name(), &record);

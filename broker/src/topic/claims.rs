@@ -1,9 +1,9 @@
-//! Claims on names: one operation at a time makes, grows or deletes the topic of a name.
+//! Claims on names: only one operation at a time creates, grows or deletes the topic of a name.
 //!
-//! What takes long on the disk is done under a claim, not under [`Catalog::changes`]: it keeps
-//! nobody waiting but those who want the same name.
+//! Slow work on the disk is done under a claim, not under [`Catalog::changes`]: only operations on
+//! the same name wait for it.
 //!
-//! Lock order: claim → `changes`. Nobody who has a claim takes another one.
+//! Lock order: claim → `changes`. A holder of a claim never takes another one.
 //!
 //! [`Catalog::changes`]: super::Catalog
 

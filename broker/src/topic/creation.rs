@@ -79,7 +79,7 @@ impl Catalog {
         self.show_new(opened, extras, &values)
     }
 
-    /// What nothing speaks against; names of one call don't collide either.
+    /// The topics that can be created; names of one call don't collide either.
     fn plan(&self, new: Vec<NewTopic>, values: &Values) -> Vec<Result<Planned, TopicError>> {
         let mut names: HashMap<String, TopicName> = HashMap::new();
         let plan = |mut new: NewTopic| {

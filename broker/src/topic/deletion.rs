@@ -1,9 +1,9 @@
 //! The end of a topic: its partitions, what is kept of its mirror, its committed offsets.
 //!
-//! Order: one RocksDB batch, from which on the topic is gone for everybody and at every start ·
-//! the catalog forgets it · its folders are renamed, with one sync for all · RocksDB forgets that
-//! they were there. Only the first two keep other changes waiting. The name stays claimed to the
-//! end, so that a new topic of that name finds no folder in its way and loses none of its own.
+//! Order: one RocksDB batch, after which the topic is gone for everybody and at every start · the
+//! catalog forgets it · its folders are renamed, with one sync for all · RocksDB forgets the folders.
+//! Other changes wait only for the first two. The name stays claimed to the end, so that a new topic
+//! of that name neither finds an old folder nor loses one of its own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::records::retired_topic::{RetiredTopic, RetiredTopicKeyspace};
 use crate::records::topic::TopicKeyspace;
 use crate::records::topic_config::TopicConfigKeyspace;
 
-/// What resists is tried again at every start, unless a new topic has the name by then.
-const REMAIN: &str = "folders of a deleted topic remain: they are removed at the next start";
+/// A deletion that fails is tried again at every start, unless a new topic has the name by then.
+const REMAIN: &str = "folders of a deleted topic remain until the next start, which removes them";
 
 /// Deletes a topic, mirror or not. Blocks on disk. The future that is returned ends when its
 /// committed offsets are gone, too; should the broker die before, they go at its next start.
@@ -109,14 +109,14 @@ impl Catalog {
             .map(|number| TopicPartition::new(topic.clone(), number))
             .collect();
         if let Err(error) = self.put_away(&ids) {
-            tracing::error!(%topic, %error, "folders of partitions that could not be made remain");
+            tracing::error!(%topic, %error, "folders of partitions that could not be created remain");
         }
     }
 
-    /// Takes folders out of the way, as far as there are any, and has them removed.
+    /// Moves those folders away that exist, and has them removed.
     ///
     /// # Errors
-    /// Some may be in the way still; the others are not.
+    /// Some may still be in place; the others were moved.
     pub(super) fn put_away(&self, partitions: &[TopicPartition]) -> Result<(), DiskError> {
         let Retired { folders, error } = self.data_dir.retire_all(partitions);
         self.remover.remove(folders);
@@ -142,7 +142,7 @@ impl Catalog {
             };
             match put_away {
                 Ok(()) => {
-                    tracing::info!(topic = %name, id = %retired.id, "its deletion is finished");
+                    tracing::info!(topic = %name, id = %retired.id, "finished deleting a topic");
                     done.delete::<RetiredTopicKeyspace>(&name);
                 }
                 Err(error) => tracing::error!(topic = %name, %error, "{REMAIN}"),
@@ -153,7 +153,7 @@ impl Catalog {
 }
 
 impl Removal<'_> {
-    /// Takes the folders out of the way, then frees the name. Blocks on disk.
+    /// Moves the folders away, then frees the name. Blocks on disk.
     pub fn finish(self) {
         let partitions = self.topic.partitions();
         for partition in partitions.iter() {
@@ -168,7 +168,7 @@ impl Removal<'_> {
         let mut done = MetaBatch::new();
         done.delete::<RetiredTopicKeyspace>(name);
         if let Err(error) = self.catalog.meta.commit(done) {
-            tracing::warn!(topic = %name, %error, "its deletion is looked at again at the next start");
+            tracing::warn!(topic = %name, %error, "the topic's deletion is tried again at the next start");
         }
     }
 }

@@ -23,8 +23,8 @@ pub enum TopicError {
     },
     /// A name under which Kafka's brokers keep their own state.
     #[error(
-        "Creation of internal topic {0} is prohibited: this broker keeps no state in topics, so it \
-         would stay empty."
+        "Creation of internal topic {0} is prohibited: this broker keeps no state in topics, so \
+         the topic would stay empty."
     )]
     Internal(String),
     /// No such topic.

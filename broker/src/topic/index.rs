@@ -1,6 +1,6 @@
 //! The topics in memory, found by name, by id, and by what their names collide with.
 //!
-//! No look-up, no insertion and no removal costs more the more topics there are.
+//! The cost of a look-up, an insertion or a removal does not grow with the number of topics.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ pub(super) struct Index {
 
 #[cfg(test)]
 thread_local! {
-    /// Topics that this thread has looked at only because all were looked at.
+    /// Topics that this thread visited only because all were visited.
     pub(super) static VISITED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// What Kafka makes of a name in metrics: `.` and `_` are the same there.
+/// The name as Kafka's metrics show it: there `.` and `_` are the same.
 pub(super) fn folded(name: &TopicName) -> String {
     name.as_str().replace('.', "_")
 }

@@ -4,8 +4,8 @@
 //! - A topic is in the catalog if and only if it is in RocksDB; RocksDB is written first.
 //! - One change at a time (`Catalog::changes`); readers never wait for it. It is held for memory and
 //!   RocksDB only. Folders are made and removed under a claim on the topic's name ([`claims`]).
-//! - A topic's folders are out of the way before its name can be taken again. A restart removes
-//!   what a crash left of them ([`deletion`]).
+//! - A topic's folders are moved away before its name can be used again. A restart removes those
+//!   that a crash left ([`deletion`]).
 //! - Lock order: claim → catalog → partition.
 
 pub mod catalog;
@@ -124,8 +124,8 @@ impl Topic {
         self.state.load().is_mirror
     }
 
-    /// Whether clients shall see it as internal (Kafka's `Topic.isInternal`). None can be created
-    /// any more; former versions created them on demand.
+    /// Whether clients see it as internal (Kafka's `Topic.isInternal`). None can be created any more;
+    /// earlier versions created them on demand.
     pub fn is_internal(&self) -> bool {
         self.name.is_internal()
     }

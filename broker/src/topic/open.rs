@@ -65,7 +65,7 @@ fn take_over_epochs(record: &mut TopicRecord, partitions: &[Arc<Partition>]) -> 
 
 impl Catalog {
     /// Opens every topic that RocksDB names. Blocks. `None` if `starting` was given up meanwhile:
-    /// what was open by then is closed cleanly, so that the next start goes on there.
+    /// logs that were open by then are closed cleanly, so that the next start continues from there.
     ///
     /// A partition whose log was not closed cleanly may have lost unflushed records: its leader
     /// epoch is raised, so that consumers notice (KIP-320).
@@ -111,7 +111,7 @@ impl Catalog {
         catalog.images.put(catalog.list().iter());
         catalog.meta.commit(epochs)?;
         if starting.is_given_up() {
-            tracing::info!("the start is given up at: {starting}");
+            tracing::info!("the start was cancelled at: {starting}");
             catalog.close();
             return Ok(None);
         }
@@ -242,7 +242,11 @@ impl Catalog {
         let strays: Vec<_> = folders.iter().filter(|id| !is_known(id)).collect();
         if !strays.is_empty() {
             let (count, names) = (strays.len(), some_of(strays));
-            tracing::warn!(count, names, "folders without a topic are left alone");
+            tracing::warn!(
+                count,
+                names,
+                "folders that belong to no topic are left unchanged"
+            );
         }
     }
 

@@ -1,8 +1,8 @@
 //! How many replicas a partition has: one, as there is one broker.
 //!
-//! Who asks for more gets one replica (`replication.factor.clamp`, the default), so that an
-//! application that was written for a larger cluster works here after a failover; what is shown is
-//! always the truth. Or Kafka's refusal.
+//! By default (`replication.factor.clamp`) a topic that asks for more gets one replica, so that an
+//! application written for a larger cluster works here after a failover; descriptions always show
+//! the truth. Otherwise the topic is refused, as by Kafka.
 
 use super::TopicError;
 use crate::config::Values;
@@ -10,14 +10,14 @@ use crate::config::Values;
 /// Replicas of every partition.
 pub const REPLICAS: i16 = 1;
 
-/// What becomes of the replication factors that are asked for.
+/// What happens to requested replication factors.
 #[derive(Debug, Clone, Copy)]
 pub struct Replication {
     clamps: bool,
     default_factor: i32,
 }
 
-/// How many replicas were asked for, if that is more than there will be.
+/// How many replicas were requested, if that is more than there will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "the operator is to know once the topic is there"]
 pub struct Shortfall(Option<i32>);
@@ -31,12 +31,12 @@ impl Replication {
         }
     }
 
-    /// Whether more replicas than there can be are taken for what is possible.
+    /// Whether a larger factor is treated as one.
     pub fn clamps(self) -> bool {
         self.clamps
     }
 
-    /// Judges a replication factor that is asked for; -1 is the broker's default.
+    /// Checks a requested replication factor; -1 is the broker's default.
     ///
     /// # Errors
     /// `ReplicationFactor`.
@@ -64,10 +64,10 @@ impl Replication {
 }
 
 impl Shortfall {
-    /// As many as were asked for.
+    /// As many as requested.
     pub const NONE: Shortfall = Shortfall(None);
 
-    /// `factor` were asked for.
+    /// `factor` were requested.
     pub fn of(factor: usize) -> Self {
         let factor = i32::try_from(factor).unwrap_or(i32::MAX);
         Self((factor > i32::from(REPLICAS)).then_some(factor))

@@ -372,7 +372,7 @@ async fn a_topic_is_deleted_by_what_it_is_and_not_by_its_name() {
     assert_eq!(catalog.topic("t").unwrap().id(), second.id());
 }
 
-/// A folder whose path has about so many bytes.
+/// A folder whose path has about that many bytes.
 fn deep_folder(base: &std::path::Path, length: usize) -> std::path::PathBuf {
     let mut path = base.to_owned();
     while path.as_os_str().len() + 1 < length {

@@ -111,7 +111,7 @@ impl Transaction {
         self.held_bytes
     }
 
-    /// What is in force once this is added. Costs what is in the transaction.
+    /// The transaction once this is added. The cost grows with what is in the transaction.
     pub fn with(&self, added: &Added) -> Metadata {
         let mut next = self.now.clone();
         added.clone().apply(&mut next);

@@ -242,7 +242,7 @@ async fn who_asks_for_three_replicas_gets_the_one_there_can_be_and_is_told() {
         assert_eq!(partition.replica_nodes, [BrokerId(here)]);
         assert_eq!(partition.isr_nodes, [BrokerId(here)]);
     }
-    // What asks for two in sync replicas is answered by the one: it is on the disk by then.
+    // A topic that asks for two in-sync replicas is written with one: the batch is on the disk by then.
     let demanding = with_config(topic("d", 1, 3), "min.insync.replicas", Some("2"));
     assert_eq!(create(&mut client, vec![demanding]).await[0].error_code, 0);
     let written = client.produce("d", 0, -1, batch(&["a"])).await;

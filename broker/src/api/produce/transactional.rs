@@ -23,7 +23,8 @@ pub(super) struct Intent {
     pub speaks: Version,
 }
 
-/// What may be written of a request: what is in no transaction, and what the coordinator admits.
+/// The part of a request that may be written: batches in no transaction, and those that the
+/// coordinator admits.
 #[derive(Default)]
 pub(super) struct Verdicts<'a> {
     /// The place that each partition of the intent has there.
@@ -96,7 +97,7 @@ impl Intent {
 }
 
 impl Verdicts<'_> {
-    /// Lets `append` append to the partition what it may, or hear the code to refuse with.
+    /// Calls `append` with permission to append to the partition, or with the code to refuse with.
     pub fn write<R>(
         &self,
         version: i16,

@@ -47,7 +47,7 @@ pub struct Alter {
     /// Check only
     #[arg(long)]
     dry_run: bool,
-    /// Change how the source is reached without asking it
+    /// Change how the source is reached without checking that it answers
     #[arg(long)]
     no_validate: bool,
 }

@@ -39,7 +39,7 @@ impl Verb {
         }
     }
 
-    /// How long the server waits for the end before it answers; after that it is asked for it.
+    /// How long the server waits for the end before it answers; after that this command polls it.
     fn wait_seconds(self) -> Option<u64> {
         match self {
             Verb::Promote => Some(PROMOTE_WAIT_SECONDS),

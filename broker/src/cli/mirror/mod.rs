@@ -71,7 +71,7 @@ pub struct Choice {
 pub struct Promote {
     #[command(flatten)]
     choice: Choice,
-    /// Give promotions up that still wait: the mirrors go on mirroring
+    /// Cancel promotions that still wait: the mirrors keep running
     #[arg(long)]
     cancel: bool,
 }
@@ -229,7 +229,7 @@ pub(in crate::cli) fn summary_of(lag: &LagSummaryData, whose: &str) -> String {
     text
 }
 
-/// What to say of a list that is empty: that there is nothing, or nothing of what was asked for.
+/// What to print for an empty list: that there are no mirrors, or none that match.
 fn no_mirrors(link: Option<&str>, status: Option<&str>) -> String {
     let of_link = link.map_or_else(String::new, |link| format!(" of link {link}"));
     match status {
@@ -285,7 +285,7 @@ fn error_of(mirror: &MirrorData) -> String {
     }
 }
 
-/// The configs that the topic has of its own to have the source's values.
+/// The configs that are set on the topic so that it has the source's values.
 fn kept_of(mirror: &MirrorData) -> String {
     let kept = mirror.kept_configs.iter().map(|config| {
         let (name, value, default) = (&config.name, &config.value, &config.default_value);

@@ -12,7 +12,7 @@ use crate::mirror::report::render;
 /// `mirror report`
 #[derive(Debug, Args)]
 pub struct Report {
-    /// The topics [default: all that were promoted or failed over, also over links that are gone]
+    /// The topics [default: all that were promoted or failed over, deleted links included]
     topics: Vec<String>,
     /// Only those of this link
     #[arg(long, conflicts_with = "topics")]

@@ -1,4 +1,4 @@
-//! Promotions and failovers that are under way: the server is asked for how they end.
+//! Promotions and failovers that are under way: polls the server until they end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub fn follow(
         Verb::Failover => "failing over",
         _ => {
             eprintln!(
-                "ending this command does not end the promotion; that does: carrick mirror \
+                "ending this command does not end the promotion; to cancel it: carrick mirror \
                  promote --cancel … --link {link}"
             );
             "promoting"
@@ -112,7 +112,7 @@ fn why_not_stopped(mirror: &MirrorData) -> String {
     mirror
         .stop_error_message
         .clone()
-        .unwrap_or_else(|| format!("it was given up: the mirror is {}", mirror.mirror_status))
+        .unwrap_or_else(|| format!("it was cancelled: the mirror is {}", mirror.mirror_status))
 }
 
 /// Shows the lags of the mirrors that are under way.
@@ -149,7 +149,7 @@ fn records_left(mirror: &MirrorData) -> u64 {
     u64::try_from(at_least).unwrap_or(0)
 }
 
-/// What is left, of which topics, and since when the source is away.
+/// How much is left, for which topics, and since when the source has not answered.
 fn note(pending: &[MirrorData]) -> String {
     if pending.is_empty() {
         return "waiting".to_owned();

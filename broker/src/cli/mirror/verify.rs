@@ -54,7 +54,7 @@ fn conclude(outcome: VerifyOutcome, topic: &str) -> CliResult {
             Err(CliError::Failed(format!("{topic} differs from its source")))
         }
         VerifyOutcome::NothingCompared => Err(CliError::Unproven(format!(
-            "nothing of {topic} was compared: both sides hold nothing of that range"
+            "nothing of {topic} was compared: neither side holds anything in that range"
         ))),
     }
 }

@@ -39,7 +39,7 @@ impl ConsumerGroup {
         if joins_anew && instance.is_none() && request.member_id_required {
             return Ok(JoinAnswer::refused(id, GroupError::MemberIdRequired));
         }
-        // Read only now: who joins without an id first hears the one it has to come back with.
+        // Read only now: a member that joins without an id first gets the id to come back with.
         let subscription = Subscription::read(metadata).ok_or(GroupError::InconsistentProtocol)?;
         let replaced = self.classic_static_return(&id, instance.as_ref(), joins_anew)?;
         let downgrades = replaced
@@ -74,7 +74,7 @@ impl ConsumerGroup {
         Ok(answer)
     }
 
-    /// What holds for every join; the metadata that the subscription stands in.
+    /// The checks for every join; gives the metadata that holds the subscription.
     fn check_classic_join<'a>(
         &self,
         id: &MemberId,

@@ -1,9 +1,9 @@
 //! Subscriptions by regular expression (`maybeUpdateRegularExpressions`,
 //! `handleRegularExpressionsResult`).
 //!
-//! Which topics match is found out elsewhere ([`crate::group::topic_patterns`]) and comes in as an
-//! event of its own; members get the topics with a later heartbeat. Until then an expression has the
-//! topics that it had, at first none.
+//! Other threads find out which topics match ([`crate::group::topic_patterns`]); the result comes
+//! in as an event of its own, and members get the topics with a later heartbeat. Until then an
+//! expression has the topics that it had before, at first none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use super::weight::subscription_bytes;
 use super::{ConsumerGroup, Env};
 use crate::group::topic_patterns::{Matching, Resolved};
 
-/// Pause between two looks at the topics (`REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`): many new topics
-/// are one look. New expressions do not wait for it.
+/// Pause before the topics are matched again (`REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`), so that many
+/// new topics cost one pass. New expressions do not wait for it.
 const REFRESH_MIN_INTERVAL_MS: i64 = 10_000;
 
 /// What is known of one expression.
@@ -25,9 +25,9 @@ pub(super) struct Subscription {
     members: usize,
     /// The topics that match.
     pub topics: Matching,
-    /// Version of the topics that were looked at last; `None` before the first look.
+    /// Version of the topics that were last matched; `None` before the first time.
     version: Option<u64>,
-    /// The last look has taken too long.
+    /// The last match took too long.
     is_too_slow: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Subscription {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     by_text: HashMap<Arc<str>, Subscription>,
-    /// How many have never been looked at.
+    /// How many have never been matched.
     unresolved: usize,
     held_bytes: usize,
     /// A look is under way.
@@ -54,7 +54,7 @@ impl Subscriptions {
         self.get(text).is_some_and(|known| known.version.is_some())
     }
 
-    /// Whether a look has taken too long.
+    /// Whether a match took too long.
     pub fn is_too_slow(&self, text: &str) -> bool {
         self.get(text).is_some_and(|known| known.is_too_slow)
     }
@@ -106,7 +106,7 @@ impl Subscriptions {
         self.by_text.remove(text);
     }
 
-    /// The expressions to be looked at now, the new ones first; none while a look is under way.
+    /// The expressions to match now, new ones first; none while a match is under way.
     fn due(&self, env: &Env<'_>) -> Vec<Arc<str>> {
         let version = Some(env.topics.version());
         let is_fresh = self.resolved_ms.is_some_and(|resolved_ms| {
@@ -162,8 +162,8 @@ impl ConsumerGroup {
         Some(due)
     }
 
-    /// What came of them; nothing, if it could not be found out now. Other topics raise the group's
-    /// epoch.
+    /// Their results; nothing, if there are none for now. If the topics changed, the group's epoch
+    /// rises.
     pub fn resolved(&mut self, resolved: Vec<(Arc<str>, Resolved)>, env: &Env<'_>) {
         self.regexes.is_resolving = false;
         if resolved.is_empty() {

@@ -86,9 +86,9 @@ pub struct DescribedMember {
 }
 
 impl ConsumerGroup {
-    /// The group of its records, after a restart: members go on with their ids and epochs, each
-    /// with a whole session to be heard of in. `resolve` says what becomes of the expressions that
-    /// they subscribe with.
+    /// The group from its records, after a restart: members keep their ids and epochs, and each has a
+    /// full session timeout to report in. `resolve` gives the results of the expressions that they
+    /// subscribe with.
     pub fn restore(
         config: Arc<GroupConfig>,
         stored: Stored,

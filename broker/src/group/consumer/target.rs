@@ -27,7 +27,7 @@ pub(super) enum Assignment {
     UnderWay,
 }
 
-/// A target to be computed, apart from the group.
+/// A target to be computed outside of the group.
 #[derive(Debug)]
 pub struct AssignmentJob {
     epoch: i32,
@@ -36,7 +36,7 @@ pub struct AssignmentJob {
     candidates: Vec<Candidate>,
 }
 
-/// What members shall have from an epoch on.
+/// What members should have from an epoch on.
 #[derive(Debug)]
 pub struct NewTarget {
     epoch: i32,
@@ -127,7 +127,7 @@ impl ConsumerGroup {
         self.unstored.group = true;
     }
 
-    /// About how much there is to be looked at for a new target.
+    /// Roughly how much work a new target is.
     fn assignment_weight(&self, topics: &TopicImage) -> usize {
         let names = self.subscribed_names();
         let partitions = names.iter().filter_map(|name| topics.topic(name));

@@ -241,8 +241,7 @@ impl World {
         self.with_env(|group, env| group.heartbeat(request, env))
     }
 
-    /// Finds out which topics match the expressions that the group wants to be looked at; whether
-    /// there are any.
+    /// Matches the expressions that the group wants matched; whether there are any.
     pub fn resolve(&mut self) -> bool {
         let Some(texts) = self.with_env(ConsumerGroup::begin_resolving) else {
             return false;

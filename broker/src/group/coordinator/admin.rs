@@ -169,8 +169,8 @@ impl Coordinator {
     }
 }
 
-/// A group that commits all the time is looked at so often when a topic is deleted; then its
-/// offsets are left to the sweep. Nobody is told them meanwhile.
+/// How often a group that commits all the time is checked when a topic is deleted; after that its
+/// offsets are left to the sweep. Clients do not see them meanwhile.
 const FORGET_TRIES: usize = 20;
 
 /// How far a group is with forgetting a topic.

@@ -87,8 +87,8 @@ impl Coordinator {
         assignors.map(|assignor| assignor.name()).collect()
     }
 
-    /// A member joins, goes on or leaves; answered when what follows is durable. An expression that
-    /// nobody knows yet is checked before anything happens.
+    /// A member joins, continues or leaves; answered when the resulting changes are durable. A new
+    /// expression is checked before anything else happens.
     pub fn consumer_heartbeat(
         &self,
         group: &GroupId,

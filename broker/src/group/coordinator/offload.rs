@@ -1,10 +1,10 @@
-//! What takes too long for a thread that serves connections, and for a group's lock: finding the
-//! topics that match expressions, and the targets of large groups.
+//! Work that takes too long for a thread that serves connections, and for a group's lock: matching
+//! expressions with topics, and computing the targets of large groups.
 //!
-//! A group says that it wants something done ([`ConsumerGroup::begin_resolving`],
-//! [`ConsumerGroup::begin_assigning`]); it is done with a picture of the group and of the topics, and
-//! comes back to the group as an event, which is stored as any other. Members hear of it with
-//! their next heartbeats.
+//! A group asks for the work ([`ConsumerGroup::begin_resolving`],
+//! [`ConsumerGroup::begin_assigning`]). It is done on a snapshot of the group and of the topics, and
+//! the result comes back to the group as an event, which is stored like any other. Members get it
+//! with their next heartbeats.
 
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -34,7 +34,7 @@ impl Inner {
         }
     }
 
-    /// Lets the group know what has come of `work`.
+    /// Gives the group the result of `work`.
     fn deliver<T: Send + 'static>(
         &self,
         cell: &Arc<Cell>,

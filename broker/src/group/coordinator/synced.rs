@@ -24,7 +24,7 @@ pub struct SyncedCommit {
     pub stored: Option<oneshot::Receiver<Result<(), GroupError>>>,
 }
 
-/// What a group has committed, looked at under its lock.
+/// What a group has committed, read under its lock.
 pub struct Present<'a>(&'a CellState);
 
 impl Present<'_> {

@@ -473,7 +473,7 @@ async fn offsets_go_with_their_topic_and_do_not_come_back_with_its_name() {
 async fn a_sweep_leaves_offsets_of_a_topic_that_was_made_anew_while_it_went_on() {
     let mut world = World::new();
     world.commit("readers", "orders", 0, 5).await;
-    // The sweep has looked the topic up, for another group, before it was made anew.
+    // The sweep looked the topic up, for another group, before it was recreated.
     *world.topics.1.lock() = Some(TopicId::random());
     world.groups().inner.sweep(world.now_ms());
     world.restart().await;

@@ -56,7 +56,7 @@ pub struct LinkGroupPartition {
     pub topic_name: String,
     /// Partition index.
     pub partition: i32,
-    /// What was committed at the source when that was last asked; −1 if it has never told.
+    /// What was committed at the source when it was last asked; −1 if it never answered.
     pub source_offset: i64,
     /// What was committed here for it; `null` if nothing was.
     pub synced_offset: Option<i64>,

@@ -34,7 +34,7 @@ pub struct LinkData {
     pub link_error: String,
     /// The cause in words.
     pub link_error_message: Option<String>,
-    /// What goes wrong beside that *(own)*: partitions that can't be written here, for example.
+    /// Other problems *(own)*: partitions that can't be written here, for example.
     #[serde(default)]
     pub problem: Option<String>,
     /// Its periodic tasks, with `include_tasks=true`.
@@ -64,7 +64,7 @@ impl LinkData {
     pub const LIST_KIND: &str = "KafkaLinkDataList";
 }
 
-/// What the source holds of one topic beyond the cut of its mirror: nothing mirrors it any more.
+/// What the source holds of one topic beyond its mirror's cut: nothing mirrors it any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeyondCutData {
     /// The topic here.
@@ -91,7 +91,7 @@ pub struct LinkTask {
     pub state: String,
     /// What is wrong; empty when nothing is.
     pub errors: Vec<LinkTaskError>,
-    /// What the last run has to say though nothing is wrong *(own)*.
+    /// A note of the last run though nothing is wrong *(own)*.
     #[serde(default)]
     pub note: Option<String>,
     /// Since when it is in this state *(own)*.

@@ -43,13 +43,13 @@ pub struct MirrorData {
     /// All its partitions together *(own)*; of no partition once it is `STOPPED`.
     #[serde(default)]
     pub lag_summary: LagSummaryData,
-    /// Configs that the topic has of its own because this broker's defaults are not the source's
+    /// Configs that are set on the topic because this broker's defaults differ from the source's
     /// values *(own)*; also once it is `STOPPED`.
     #[serde(default)]
     pub kept_configs: Vec<KeptConfigData>,
 }
 
-/// A config that a mirror topic has of its own, so that its value is the source's.
+/// A config that is set on a mirror topic so that its value is the source's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptConfigData {
     /// Its name.
@@ -211,8 +211,8 @@ pub struct AlterMirrorData {
     /// Its status now *(own)*: `PENDING_STOPPED` while a promotion or failover is under way; `null`
     /// when it was refused.
     pub mirror_status: Option<String>,
-    /// What was, or with `validate_only` would be, lost *(own)*: of promote and failover, once it is
-    /// over.
+    /// What was, or with `validate_only` would be, lost *(own)*: for promote and failover, once they
+    /// have ended.
     pub report: Option<RpoReport>,
 }
 

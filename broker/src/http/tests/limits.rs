@@ -1,4 +1,4 @@
-//! What a client may use of the listener: connections, bytes, time; and who finds room all the same.
+//! What one client may use of the listener (connections, bytes, time), and that others still find room.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -164,7 +164,7 @@ fn a_promotion_that_has_to_wait_is_answered_at_once_with_its_lags() {
     runtime().block_on(async {
         let (source, rig) = mirroring().await;
         set(&rig, "cluster.link.throttle.bytes.per.second", Some("1")).await;
-        // What has come before the link was throttled has to be paid for first.
+        // Bytes that came before the link was throttled have to be paid for first.
         source.topic_with_records("more", 1).await;
         let topic = source.running.broker.catalog.topic("a").unwrap();
         let partition = topic.partition(0).unwrap();

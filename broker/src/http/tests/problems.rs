@@ -1,4 +1,4 @@
-//! What an operator sees of a disk that is full and of partitions that are offline, and what of a promotion goes on.
+//! What an operator sees when a disk is full or partitions are offline, and which mirrors a promotion still promotes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,7 +59,7 @@ async fn error_of(rig: &Rig, topic: &str, error: &str) -> String {
     }
 }
 
-/// Promotes all: the outcome of `left_out` is a refusal that says `why`, all others are promoted.
+/// Promotes all: `left_out` is refused with `why`, all others are promoted.
 async fn all_promoted_but(rig: &Rig, left_out: &str, why: &str) {
     let path = "/links/west/mirrors:promote?wait=60";
     let (_, answer) = rig.call("POST", path, Some(json!({"all": true}))).await;

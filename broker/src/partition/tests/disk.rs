@@ -1,4 +1,4 @@
-//! Who waits for the disk, and what is seen before it has what was written.
+//! Who waits for the disk, and what readers see before written data is on it.
 
 use super::*;
 

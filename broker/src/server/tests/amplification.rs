@@ -1,4 +1,4 @@
-//! No request gets an answer out of proportion: what is asked for many times is answered once, and an
+//! No request gets an answer out of proportion: what is requested many times is answered once, and an
 //! answer has a bound that is checked while it is built.
 
 use std::sync::Arc;
@@ -125,7 +125,7 @@ async fn asked(
     Some((bytes, answer.iter().map(Bytes::len).sum()))
 }
 
-/// What removes the world that others are asked about.
+/// APIs that remove what the others are asked about.
 fn removes(entry: &Entry) -> bool {
     matches!(
         entry.key,
@@ -138,7 +138,7 @@ async fn asking_for_the_same_many_times_gets_no_more_than_asking_once() {
     let it = world(&[]).await;
     let context = context(&it);
     let mut compared = 0;
-    // What describes comes before what alters: the list has it the other way round.
+    // Describing APIs come before altering ones: the list has them the other way round.
     for entry in APIS.iter().rev().filter(|entry| !removes(entry)) {
         for seed in 0..8 {
             for many in [&[COPIES][..], &[1, COPIES]] {
@@ -222,7 +222,7 @@ async fn what_has_no_room_in_an_answer_is_refused_by_its_name() {
     let refused = &partitions[answered..];
     let code = ErrorCode::INVALID_REQUEST.0;
     assert!(refused.iter().all(|partition| partition.error_code == code));
-    // Whoever asks for less gets it.
+    // A smaller request is answered.
     let topic = offset_fetch_request::OffsetFetchRequestTopics::default()
         .with_name(wire("t"))
         .with_partition_indexes(vec![199, 199, 3, 199]);

@@ -31,7 +31,7 @@ const DEFAULT_RETENTION_MS: &str = "604800000";
 enum Step {
     Create(u8),
     Delete(u8),
-    /// To so many partitions.
+    /// To this many partitions.
     Grow(u8, i32),
     SetRetention(u8, i64),
     Retention(u8),

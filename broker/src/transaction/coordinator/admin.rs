@@ -104,10 +104,10 @@ impl ListFilter {
         has_producer && has_state && runs_long
     }
 
-    /// Of these, those whose name the pattern takes.
+    /// Those of these whose name the pattern matches.
     ///
     /// # Errors
-    /// The time is over before.
+    /// Time runs out first.
     pub fn named(
         &self,
         listed: Vec<Listed>,

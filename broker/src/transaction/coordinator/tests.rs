@@ -327,7 +327,7 @@ async fn what_was_not_added_may_not_be_written() {
     assert!(matches!(plain, Err(PartitionError::Transactional)));
 }
 
-/// The lock of a transaction is taken for one append at a time: batches are unfolded without it, and
+/// The lock of a transaction is held for one append at a time: batches are decompressed without it, and
 /// the thread that makes changes durable never waits for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn between_two_appends_a_transaction_may_end_and_takes_no_more() {

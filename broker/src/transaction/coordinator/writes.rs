@@ -27,7 +27,7 @@ pub struct Addition(Option<oneshot::Receiver<Result<(), TxnError>>>);
 pub struct Admitted {
     cell: Option<Arc<Cell>>,
     producer: Producer,
-    /// One for each partition that was asked for, in order.
+    /// One for each requested partition, in order.
     verdicts: Vec<Result<(), TxnError>>,
     /// To be waited for before the writes are answered.
     pub addition: Addition,
@@ -183,12 +183,12 @@ impl Coordinator {
 }
 
 impl Admitted {
-    /// Lets `write` write to the partition, the one asked for at place `at`. `write` is told the verdict,
-    /// and must not write if it is an error.
+    /// Calls `write` with the verdict on the partition requested at place `at`. `write` must not write if
+    /// that is an error.
     ///
-    /// The transaction does not end before `write` has returned, so that its markers come after all
-    /// that was written. The store's thread may wait for that meanwhile, so `write` does what takes
-    /// long before.
+    /// The transaction does not end before `write` has returned, so its markers come after everything
+    /// that was written. The store's thread may wait for that meanwhile, so do slow work before this
+    /// call.
     pub fn write<R>(
         &self,
         at: usize,

@@ -252,7 +252,7 @@ fn a_large_target_is_computed_elsewhere_for_the_group_as_it_was() {
     world.with_env(|group, env| group.assigned(Some(target), env));
     let less = world.beat("a", 2).unwrap();
     assert_eq!(count(&less), 10_000);
-    // What cannot be computed now is wanted again.
+    // A target that cannot be computed now is requested again.
     world.join("c", &["foo"]);
     assert!(world.with_env(ConsumerGroup::begin_assigning).is_some());
     world.with_env(|group, env| group.assigned(None, env));
