@@ -1,9 +1,9 @@
-//! How much of a long path does a mirror use that is far behind? Next to it, over the same path: bytes copied by one TCP
-//! connection. The mirror's rate counts from when a tenth is here; beside it, the time from its creation to its end.
+//! How much of a long path does a mirror that is far behind use? For comparison, over the same path: bytes copied by one
+//! TCP connection. The mirror's rate counts from when a tenth has arrived; next to it, the time from its creation to its end.
 //!
 //! `WAN_MB` (1024) is the size of each topic, `WAN_RATE` (125) the path's megabytes a second, `WAN_RTT` (`10,50,100,200`)
-//! its round trips in milliseconds, `WAN_PARTITIONS` (`1,8,100`) those of the topics. `WAN_CONNECTION_KB` is what one
-//! connection carries a round trip, as small buffers at its ends do (unset: the whole path).
+//! its round trips in milliseconds, `WAN_PARTITIONS` (`1,8,100`) those of the topics. `WAN_CONNECTION_KB` limits what one
+//! connection carries per round trip, as small socket buffers do (unset: the whole path).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use harness::{Carrick, Kafka, Peer};
 use serde_json::json;
 
 const RECORD_BYTES: u64 = 8192;
-/// The rate counts from when so much of a topic is here: until then the mirror is created and the path gets known.
+/// The rate counts from when this part of a topic has arrived: until then the mirror is created and the path is measured.
 const FROM_SHARE: u64 = 10;
 const MB: f64 = 1e6;
 

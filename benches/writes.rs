@@ -2,7 +2,7 @@
 //!
 //! Prints every round of every case and the median. CPU is user and system time of this process; the time of an
 //! append is measured around each call. `WRITES_MB` (512) bytes are written in a round, `WRITES_ROUNDS` (5) rounds,
-//! below `WRITES_DIR` (the folder for temporary files). Cases whose name does not hold `WRITES_ONLY` are left out.
+//! below `WRITES_DIR` (the folder for temporary files). Cases whose name does not contain `WRITES_ONLY` are left out.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! A topic of many partitions is deleted, and Carrick is killed while their folders are put away: the next start
-//! finishes it, and leaves all others as they are.
+//! A topic with many partitions is deleted, and Carrick is killed while their folders are moved away: the next start
+//! finishes the deletion and leaves all other topics as they are.
 
 use std::fs::read_dir;
 use std::thread;

@@ -11,7 +11,7 @@ use crate::world::{LIMIT, LINK, World};
 
 const TOPICS: &[&str] = &["plain", "compacted", "explicit"];
 
-/// What `kafka-configs --describe` says that a topic has of its own: `name=value`.
+/// The configs that `kafka-configs --describe` shows as set on a topic: `name=value`.
 fn own_configs(tools: &mut Tools, bootstrap: &str, topic: &str) -> Result<BTreeSet<String>> {
     let args = [
         "--bootstrap-server",

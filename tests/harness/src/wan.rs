@@ -1,8 +1,8 @@
-//! A wire that is long: a TCP relay on loopback that holds back what passes, as a path of some round trip and rate does.
+//! A long path: a TCP relay on loopback that delays what passes, as a path with some round trip and rate does.
 //!
-//! All connections share the rate, each way. Every byte arrives half a round trip after it has left the narrowest place;
-//! what waits there is bounded, as a router's buffer is, and then the sender is held back. A connection of its own can
-//! be held to less than the path: so many bytes a round trip, as buffers at its ends do.
+//! All connections share the rate, each way. Every byte arrives half a round trip after it has left the bottleneck. As in
+//! a router, the buffer there is bounded, and a full one blocks the sender. Each connection can be limited to some bytes
+//! per round trip, as small socket buffers do.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 
 use crate::Result;
 
-/// What is read at a time; so finely connections share the rate.
+/// Bytes read at once: how finely connections share the rate.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What may wait at the narrowest place.
+/// Bytes that may wait at the bottleneck.
 const QUEUE: Duration = Duration::from_millis(50);
 
 /// Looks again whether the receiver has taken something.
