@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn as_many_run_as_there_are_threads_and_what_finds_no_place_is_refused() {
+    async fn only_as_many_run_as_there_are_threads_and_the_rest_is_refused() {
         let heavy = Heavy::new(2, 5);
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (release, released) = crossbeam::channel::unbounded::<()>();

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_logged_now_and_then_and_what_is_over_once() {
+    fn lasting_problems_are_logged_now_and_then_and_solved_ones_once() {
         let (mut logged, begun) = (Logged::default(), Instant::now());
         let mut count = |now, seconds| {
             let at = begun + Duration::from_secs(seconds);

@@ -198,7 +198,7 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
 }
 
 #[test]
-fn what_ends_mirrors_needs_a_word_that_says_so() {
+fn commands_that_end_mirrors_need_a_flag_that_says_so() {
     let runtime = runtime();
     let (source, rig) = runtime.block_on(async { (Rig::start().await, Rig::start().await) });
     for topic in ["orders", "payments"] {

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_of_a_listener_is_told_from_the_listener_s_name() {
+    fn a_setting_of_a_listener_is_told_apart_from_the_listener_s_name() {
         assert_eq!(
             listener_setting("plain-9092.scram-sha-512.sasl.jaas.config"),
             Some(("plain-9092.scram-sha-512", "sasl.jaas.config"))

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_too_long_is_told_apart_from_who_comes_too_late() {
+    fn a_slow_expression_is_told_apart_from_one_that_came_too_late() {
         let patterns = TopicPatterns::default();
         let topics = image(1, &["foo"]);
         let none = TimeBudget::of(Duration::ZERO);

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_takes_too_long_is_answered_and_goes_on() {
+    async fn a_slow_request_is_answered_and_goes_on() {
         let rig = Rig::new(Times::default());
         let answer = rig.call(Method::POST, "/slow", "").await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);

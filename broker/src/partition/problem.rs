@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_forgotten_and_what_lasts_is_kept() {
+    fn passing_problems_are_forgotten_and_lasting_ones_kept() {
         let problems = Problems::default();
         assert!(problems.list().is_empty());
         problems.note(ProblemKind::DiskFull, "full".into(), false);

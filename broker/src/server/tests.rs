@@ -111,7 +111,7 @@ async fn malformed_frames_close_their_connection_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_leave_in_request_order_and_a_long_poll_is_over_before_what_is_behind_it() {
+async fn answers_leave_in_request_order_and_a_long_poll_ends_before_later_requests() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
     let mut client = it.client().await;

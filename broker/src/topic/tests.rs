@@ -361,7 +361,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_is_deleted_by_what_it_is_and_not_by_its_name() {
+async fn a_deletion_means_that_very_topic_and_not_one_with_its_name() {
     let it = TestBroker::start(&[]).await;
     let catalog = &it.broker().catalog;
     let first = it.create("t", 1);

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_adds_to_a_data_folder_later_is_in_nobody_s_way() {
+    fn files_added_to_a_data_folder_later_do_not_matter() {
         let (_temp, path) = folder(&[]);
         DataDir::open(&path).unwrap();
         fs::write(path.join("README"), "mine").unwrap();

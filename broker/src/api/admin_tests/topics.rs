@@ -206,7 +206,7 @@ async fn impossible_topics_are_refused_with_their_reason() {
 
 /// As after a failover of a cluster of three: applications and tools go on asking for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_for_three_replicas_gets_the_one_there_can_be_and_is_told() {
+async fn a_topic_that_asks_for_three_replicas_gets_one_and_the_answer_says_so() {
     let it = TestBroker::start(&["default.replication.factor=3"]).await;
     let mut client = it.client().await;
     let here = it.broker().node_id.0;

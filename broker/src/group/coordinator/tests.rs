@@ -470,7 +470,7 @@ async fn offsets_go_with_their_topic_and_do_not_come_back_with_its_name() {
 }
 
 #[tokio::test]
-async fn a_sweep_leaves_offsets_of_a_topic_that_was_made_anew_while_it_went_on() {
+async fn a_sweep_leaves_offsets_of_a_topic_recreated_meanwhile() {
     let mut world = World::new();
     world.commit("readers", "orders", 0, 5).await;
     // The sweep looked the topic up, for another group, before it was recreated.
@@ -481,7 +481,7 @@ async fn a_sweep_leaves_offsets_of_a_topic_that_was_made_anew_while_it_went_on()
 }
 
 #[tokio::test]
-async fn a_deletion_leaves_offsets_that_are_being_committed_to_a_topic_made_anew() {
+async fn a_deletion_leaves_offsets_that_are_being_committed_to_a_recreated_topic() {
     let mut world = World::new();
     let topic = TopicName::new("orders").unwrap();
     for round in 0..50 {

@@ -208,7 +208,7 @@ async fn an_answer_that_needs_much_room_gets_it_and_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_room_in_an_answer_is_refused_by_its_name() {
+async fn items_without_room_in_an_answer_are_refused_by_name() {
     let it = world(&["socket.request.max.bytes=100000"]).await;
     let mut client = it.client().await;
     let offsets = client.call(8, &all_offsets()).await;

@@ -271,7 +271,7 @@ async fn a_request_takes_its_memory_until_its_answer_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_that_finds_no_room_to_wait_is_told_to_come_back() {
+async fn a_fetch_that_finds_no_room_to_wait_is_asked_to_come_back() {
     let it = TestBroker::start(&["queued.max.request.bytes=400000"]).await;
     let topic = it.create("t", 200);
     let mut request = fetch("t", 0, 600_000);

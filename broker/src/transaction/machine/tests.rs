@@ -312,7 +312,7 @@ fn time_is_over_only_for_ongoing_transactions_and_ids_expire_only_without_one() 
 }
 
 #[test]
-fn an_addition_is_as_large_as_what_it_adds_however_much_is_there() {
+fn an_addition_is_no_larger_than_what_it_adds() {
     for count in [100, 1_000, 10_000] {
         let mut txn = initialized();
         let who = txn.metadata().producer();

@@ -30,7 +30,7 @@ async fn beyond_is(world: &World, expected: &[(i32, i64)]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_source_took_in_the_last_seconds_is_said_before_the_cut_and_with_it() {
+async fn recent_writes_at_the_source_are_reported_before_the_cut_and_with_it() {
     let world = World::mirroring("orders", 1).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let idle = end(&world, MirrorAction::Promote, true).await;
@@ -61,7 +61,7 @@ async fn a_source_that_was_not_seen_lately_says_nothing_of_its_writers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_source_takes_after_the_cut_is_reported_as_long_as_the_link_exists() {
+async fn writes_at_the_source_after_the_cut_are_reported_as_long_as_the_link_exists() {
     let mut world = World::mirroring("orders", 2).await;
     end(&world, MirrorAction::Promote, false).await;
     beyond_is(&world, &[]).await;

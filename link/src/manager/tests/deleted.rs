@@ -56,7 +56,7 @@ async fn a_failure_under_way_does_not_bring_a_deleted_mirror_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mirror_that_was_made_anew_before_the_deletion_was_told_stays() {
+async fn a_mirror_recreated_before_the_link_learns_of_the_deletion_stays() {
     let world = World::mirroring("orders", 1).await;
     world.alter(MirrorAction::Failover, "orders").await.unwrap();
     world.here.delete_topic("orders");

@@ -532,7 +532,7 @@ async fn whatever_is_left_out_has_a_row_that_says_why() {
     world.committed("billing", 4).await;
     let unnamed = world.group_state("", GroupSyncState::Skipped).await;
     assert!(
-        unnamed.sync.error_detail.contains("no name"),
+        unnamed.sync.error_detail.contains("name is empty"),
         "{}",
         unnamed.sync.error_detail
     );

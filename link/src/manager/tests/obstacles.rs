@@ -99,7 +99,7 @@ async fn a_dry_run_says_what_would_be_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_not_be_written_here_shows_whatever_the_state_of_the_link() {
+async fn partitions_that_can_not_be_written_show_in_any_link_state() {
     let world = two().await;
     world.source.set_down(true);
     world.link_state(LinkState::Unavailable).await;

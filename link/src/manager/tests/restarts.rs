@@ -1,5 +1,6 @@
 //! What a restart must not forget, and what must not keep a broker from starting.
 
+use super::stops::promotion_that_waits;
 use super::*;
 use crate::ports::{CatalogError, LinkStore};
 
@@ -119,17 +120,7 @@ async fn a_faulted_partition_does_not_keep_its_link_from_being_deleted_by_force(
 #[tokio::test(start_paused = true)]
 async fn a_promotion_whose_source_dies_says_so_and_can_be_given_up() {
     let world = World::mirroring("orders", 1).await;
-    let full = crate::ports::TargetError::Storage("full".into());
-    world.here.fail_appends(Some(full));
-    world.source.append("orders", 0, &batch(10, 10, 0));
-    let manager = Arc::clone(&world.manager);
-    let promoting = tokio::spawn(async move {
-        let all = Selection::All;
-        manager
-            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
-            .await
-    });
-    world.status("orders", MirrorStatus::PendingStopped).await;
+    let promoting = promotion_that_waits(&world).await;
     let before = tokio::time::Instant::now();
     world.source.set_down(true);
     let detail = || world.manager.mirror("orders").unwrap().error_detail;

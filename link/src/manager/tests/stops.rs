@@ -18,7 +18,7 @@ async fn act(
 }
 
 /// A promotion of all that can't reach lag 0: appends fail here.
-async fn promotion_that_waits(
+pub(super) async fn promotion_that_waits(
     world: &World,
 ) -> tokio::task::JoinHandle<Result<Vec<MirrorOutcome>, LinkError>> {
     let full = crate::ports::TargetError::Storage("full".into());

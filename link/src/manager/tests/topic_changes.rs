@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::stops::promotion_that_waits;
 use super::*;
 use crate::ports::TargetError;
 use crate::record::StopKind;
@@ -103,18 +104,7 @@ async fn a_topic_that_is_another_one_is_refused_by_name_and_the_others_go_on() {
 #[tokio::test(start_paused = true)]
 async fn a_promotion_waits_for_a_partition_that_can_not_be_added_and_says_so() {
     let world = World::mirroring("orders", 1).await;
-    world
-        .here
-        .fail_appends(Some(TargetError::Storage("full".into())));
-    world.source.append("orders", 0, &batch(10, 10, 0));
-    let manager = Arc::clone(&world.manager);
-    let promoting = tokio::spawn(async move {
-        let all = Selection::All;
-        manager
-            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
-            .await
-    });
-    world.status("orders", MirrorStatus::PendingStopped).await;
+    let promoting = promotion_that_waits(&world).await;
     world
         .here
         .fail_stores(Some(crate::ports::StoreError("no room".into())));

@@ -104,7 +104,7 @@ async fn an_end_with_some_of_its_markers_written_is_driven_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn additions_are_kept_one_by_one_and_gone_with_the_end() {
+async fn additions_are_kept_one_by_one_until_the_end() {
     let (world, producer) = ongoing().await;
     let stored = |world: &World| {
         let parts = world.broker.broker().meta.scan::<TransactionParts>();
