@@ -442,12 +442,9 @@ mod tests {
     #[test]
     fn why_a_source_says_nothing_of_the_loss_is_said() {
         let mut other = report(vec![partition(false, Some(0))]);
-        other.source_problem = Some("the topic was created anew".to_owned());
+        other.source_problem = Some("the topic was recreated".to_owned());
         let text = render(&other);
-        assert!(
-            text.contains("note: the topic was created anew\n"),
-            "{text}"
-        );
+        assert!(text.contains("note: the topic was recreated\n"), "{text}");
         assert!(
             text.contains("total: nothing known to be missing; what"),
             "{text}"

@@ -179,7 +179,7 @@ impl Sight {
                 report.source_problem.get_or_insert_with(|| {
                     format!(
                         "partition {} ends at {end} at the source, before its mirror: the source \
-                         has lost records, or the topic was created anew",
+                         has lost records, or the topic was recreated",
                         partition.partition
                     )
                 });
