@@ -89,7 +89,8 @@ impl Checkpoint {
         self.put(marks).map(drop)
     }
 
-    fn put(&mut self, marks: Marks) -> Result<File, LogError> {
+    /// As [`Checkpoint::write`]; the file, to be synced.
+    pub fn put(&mut self, marks: Marks) -> Result<File, LogError> {
         let file = open_to_write(&self.path)?;
         let sequence = self.sequence + 1;
         let at = (sequence % 2) * SLOT_STRIDE_BYTES;

@@ -365,10 +365,12 @@ impl Durability {
         state.folder_changed = true;
     }
 
-    /// A truncation to `end` begins: durably takes the recovery point back before bytes go.
+    /// A truncation to `end` begins: durably takes the recovery point back before bytes go. After an
+    /// error that passes the marks are as before: those of a truncation that does not come about
+    /// would empty the log at the next start.
     pub fn begin_truncation(&self, end: Offset, log_start: Offset) -> Result<(), LogError> {
         self.check()?;
-        {
+        let (file, written) = {
             let mut state = self.state.lock();
             let marks = state.checkpoint.marks();
             let marks = Marks {
@@ -376,18 +378,19 @@ impl Durability {
                 log_start,
                 clean_end: Offset::NONE,
             };
-            self.note_marks(&mut state, marks)?;
+            let file = state.checkpoint.put(marks);
+            let file = file.map_err(|error| self.fault_unless_passing(error))?;
+            state.marks_written += 1;
             state.generation += 1;
             state.truncating = true;
             let durable = end.min(self.durable_end());
             self.durable_end.store(durable.0, Ordering::Release);
-        }
-        self.sync_marks().inspect_err(|error| {
-            // Nothing is lost then: the files' content is as good as before.
-            if error.passes() {
-                self.state.lock().truncating = false;
-            }
-        })
+            (file, state.marks_written)
+        };
+        let mut synced = self.marks_synced.lock();
+        sync_data(&file).map_err(|cause| self.fault(cause))?;
+        *synced = written.max(*synced);
+        Ok(())
     }
 
     /// A truncation is done, synced and published. The active segment was not written to since.

@@ -304,3 +304,26 @@ fn aborted_transactions_that_a_power_loss_took_are_not_listed() {
     abort(&mut log);
     assert_eq!(aborted(&log), 1);
 }
+
+#[test]
+fn a_truncation_that_was_refused_for_want_of_files_leaves_the_log_also_after_a_restart() {
+    let mut refused = 0;
+    for files_left in 0..6 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(&dir, small());
+        log.append(&run_of(0, 30), Placement::Exact, 0).unwrap();
+        log.flush_handle().flush().unwrap();
+        files::tests::set_files_left(files_left);
+        let truncated = log.truncate_fully_and_start_at(Offset(50));
+        files::tests::set_files(true);
+        drop(log);
+        let log = open(&dir, small());
+        if truncated.is_err_and(|error| error.passes()) {
+            refused += 1;
+            assert_eq!((log.start(), log.end()), (Offset(0), Offset(30)));
+        } else {
+            assert_eq!((log.start(), log.end()), (Offset(50), Offset(50)));
+        }
+    }
+    assert!(refused > 0);
+}
