@@ -1,6 +1,10 @@
 //! Drives a prepared transaction to its end (`TransactionMarkerChannelManager`): markers to all of
 //! its partitions, their flush, then the completion and the groups' offsets in one write.
 //!
+//! A prepared transaction has one driver, which knows which transaction it drives: one that is late
+//! must not take the next transaction of the same id for its own, and end it before its markers are
+//! written.
+//!
 //! Every step may be done again after a crash: the transaction is still prepared on disk, and a
 //! marker that is there already may be written once more. A partition that is gone or no longer
 //! written by clients needs no marker; one whose disk failed is tried again and again, until the
@@ -23,19 +27,17 @@ use crate::partition::{Marker, PartitionError, Pending};
 use crate::records::transaction::Transactions;
 
 impl Inner {
-    /// Lets a prepared transaction come to its end, in the background.
-    pub(super) fn complete(self: &Arc<Self>, cell: &Arc<Cell>) {
+    /// Lets a prepared transaction come to its end, in the background. To be called once for each.
+    pub(super) fn complete(self: &Arc<Self>, cell: &Arc<Cell>, prepared: Metadata) {
         let (weak, cell) = (Arc::downgrade(self), Arc::clone(cell));
         let mut completions = self.completions.lock();
         while completions.try_join_next().is_some() {}
         let driven = async move {
-            let Some(mut missing) = prepared(&cell).map(|metadata| metadata.partitions) else {
-                return;
-            };
+            let mut missing = prepared.partitions.clone();
             loop {
                 let Some(inner) = weak.upgrade() else { return };
-                if inner.write_markers(&cell, &mut missing).await
-                    && inner.write_completion(&cell).await
+                if inner.write_markers(&cell, &prepared, &mut missing).await
+                    && inner.write_completion(&cell, &prepared).await
                 {
                     return;
                 }
@@ -47,8 +49,13 @@ impl Inner {
     }
 
     /// Writes the markers that are missing; true when none is.
-    async fn write_markers(&self, cell: &Cell, missing: &mut BTreeSet<TopicPartition>) -> bool {
-        let Some(marker) = prepared(cell).as_ref().and_then(marker) else {
+    async fn write_markers(
+        &self,
+        cell: &Cell,
+        prepared: &Metadata,
+        missing: &mut BTreeSet<TopicPartition>,
+    ) -> bool {
+        let Some(marker) = marker(prepared) else {
             return true;
         };
         let mut written: Vec<(TopicPartition, Pending)> = Vec::new();
@@ -76,18 +83,20 @@ impl Inner {
     }
 
     /// Stores that the transaction has ended, with what it means for groups; true when that is
-    /// durable.
-    async fn write_completion(&self, cell: &Arc<Cell>) -> bool {
+    /// durable, or another transaction is there by now.
+    pub(super) async fn write_completion(&self, cell: &Arc<Cell>, prepared: &Metadata) -> bool {
         let (told, stored) = oneshot::channel();
         {
             let mut state = cell.state.lock();
+            if state.machine.metadata() != prepared {
+                return true;
+            }
             let Some(next) = state.machine.plan_complete(clock::now_ms()) else {
                 return true;
             };
             let mut batch = MetaBatch::new();
             batch.put::<Transactions>(&cell.id, &next);
             let (ended, me) = (Arc::clone(cell), self.me.clone());
-            let prepared = state.machine.metadata();
             let commits = prepared.outcome() == Some(Outcome::Commit);
             let begun = self.groups.complete_transaction(
                 &prepared.groups,
@@ -120,13 +129,6 @@ impl Inner {
 fn count(commits: bool) {
     let outcome = if commits { "commit" } else { "abort" };
     metrics::counter!("carrick_transactions_total", "outcome" => outcome).increment(1);
-}
-
-/// The transaction, if it is prepared.
-fn prepared(cell: &Cell) -> Option<Metadata> {
-    let state = cell.state.lock();
-    let metadata = state.machine.metadata();
-    metadata.state.is_prepared().then(|| metadata.clone())
 }
 
 /// The marker that ends a prepared transaction.

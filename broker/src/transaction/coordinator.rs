@@ -109,8 +109,15 @@ impl Coordinator {
         });
         *inner.ids.write() = load::load(&inner, &parts.meta)?;
         for cell in inner.cells() {
-            cell.state.lock().settle(&inner, &cell);
-            inner.complete(&cell);
+            let mut state = cell.state.lock();
+            state.settle(&inner, &cell);
+            let metadata = state.machine.metadata();
+            let prepared = metadata.state.is_prepared().then(|| metadata.clone());
+            drop(state);
+            // No others: what is prepared from now on has its driver from who prepares it.
+            if let Some(prepared) = prepared {
+                inner.complete(&cell, prepared);
+            }
         }
         let weak = Arc::downgrade(&inner);
         let tasks = vec![
@@ -282,9 +289,10 @@ impl Inner {
         answer: Result<Producer, TxnError>,
         told: Told<Producer>,
     ) -> Result<(), TxnError> {
+        let prepared = next.clone();
         state.change(self, cell, next, move |inner, cell, result| {
             match result {
-                Ok(()) => inner.complete(cell),
+                Ok(()) => inner.complete(cell, prepared),
                 // Nobody waits for an end that does not come.
                 Err(_) => cell.state.lock().waiting.clear(),
             }

@@ -418,6 +418,52 @@ async fn an_id_that_nobody_uses_is_forgotten_and_its_producer_unknown() {
     );
 }
 
+/// Were the second transaction taken for complete without its markers, its records would stay open
+/// in the partitions, and the third would commit them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_is_late_does_not_end_the_next_transaction() {
+    let world = World::start().await;
+    let transactions = world.transactions();
+    let inner = &transactions.inner;
+    let commit = |producer| transactions.end("t", producer, Outcome::Commit, Version::V2);
+    let first = world.init("t").await;
+    let written = world.write("t", first, Version::V2, 0, (0, "a")).await;
+    written.unwrap();
+    let cell = inner.find("t").unwrap();
+    let plan = |producer, outcome| {
+        let state = cell.state.lock();
+        let now_ms = clock::now_ms();
+        match state
+            .machine
+            .plan_end(producer, outcome, Version::V2, None, now_ms)
+        {
+            Ok(End::Prepare(next)) => next,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first_prepared = plan(first, Outcome::Commit);
+    let second = commit(first).await.unwrap();
+    world.settle().await;
+    let written = world.write("t", second, Version::V2, 0, (0, "b")).await;
+    written.unwrap();
+    let second_prepared = plan(second, Outcome::Abort);
+    {
+        let mut state = cell.state.lock();
+        state.machine.begin(second_prepared.clone());
+        state.machine.stored(true);
+    }
+    // The first one's driver has written its markers, and gets no further until now.
+    assert!(inner.write_completion(&cell, &first_prepared).await);
+    inner.complete(&cell, second_prepared.clone());
+    world.settle().await;
+    let third = second_prepared.producer();
+    let written = world.write("t", third, Version::V2, 0, (0, "c")).await;
+    written.unwrap();
+    commit(third).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.committed(0), ["a", "c"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_deleted_meanwhile_does_not_hold_up_the_end() {
     let world = World::start().await;

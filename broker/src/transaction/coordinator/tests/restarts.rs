@@ -201,3 +201,15 @@ async fn a_transaction_that_nobody_can_end_is_aborted() {
     }
     assert_eq!(world.committed(0), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_drives_only_what_is_prepared() {
+    let (world, _) = ongoing().await;
+    let world = world.restart().await;
+    let drivers = world.transactions().inner.completions.lock().len();
+    assert_eq!(drivers, 0);
+    let world = world.restart_with(|txn| prepare(txn, Outcome::Abort)).await;
+    let drivers = world.transactions().inner.completions.lock().len();
+    assert_eq!(drivers, 1);
+    assert_ended(&world, Outcome::Abort).await;
+}
