@@ -7,6 +7,35 @@ use serde_json::{Value, json};
 use crate::world::{EVERY_GROUP, LIMIT, LINK, World, range};
 
 impl World {
+    fn write_orders(&mut self, partition: i32, count: i32) -> Result<()> {
+        let fields = json!({"topic": "orders", "partition": partition, "count": count});
+        self.source.call("produce", fields).map(drop)
+    }
+
+    /// A mirror of 540 records, which the group `billing` reads at the source; its offsets are synced.
+    fn mirror_of_a_topic_in_use(&mut self) -> Result<()> {
+        self.topic("orders", 1, json!({}))?;
+        self.write_orders(0, 500)?;
+        let configs = [
+            "consumer.offset.sync.enable=true",
+            "consumer.offset.sync.ms=1000",
+            EVERY_GROUP,
+        ];
+        self.carrick.link(LINK, &self.kafka.bootstrap(), &configs)?;
+        self.carrick.mirror(LINK, &["orders"])?;
+        let member = json!({"name": "m", "topic": "orders", "group": "billing"});
+        self.source.call("member_start", member)?;
+        wait_until("the member to have read all", LIMIT, || {
+            let state = self.source.call("member_state", json!({"name": "m"}))?;
+            Ok(match state["consumed"] == json!(500) {
+                true => Ok(()),
+                false => Err(state.to_string()),
+            })
+        })?;
+        self.write_orders(0, 40)?;
+        self.wait_caught_up("orders", 1)
+    }
+
     fn kept_report(&self) -> Result<Value> {
         Ok(self.carrick.cli(&["mirror", "report", "orders"])?[0].clone())
     }
@@ -15,29 +44,7 @@ impl World {
 #[test]
 fn clients_that_go_on_at_the_source_are_named_before_the_cut_and_watched_after_it() -> Result<()> {
     let mut world = World::start()?;
-    world.topic("orders", 1, json!({}))?;
-    let produce = |partition: i32, count: i32| json!({"topic": "orders", "partition": partition, "count": count});
-    world.source.call("produce", produce(0, 500))?;
-    let configs = [
-        "consumer.offset.sync.enable=true",
-        "consumer.offset.sync.ms=1000",
-        EVERY_GROUP,
-    ];
-    world
-        .carrick
-        .link(LINK, &world.kafka.bootstrap(), &configs)?;
-    world.carrick.mirror(LINK, &["orders"])?;
-    let member = json!({"name": "m", "topic": "orders", "group": "billing"});
-    world.source.call("member_start", member)?;
-    wait_until("the member to have read all", LIMIT, || {
-        let state = world.source.call("member_state", json!({"name": "m"}))?;
-        Ok(match state["consumed"] == json!(500) {
-            true => Ok(()),
-            false => Err(state.to_string()),
-        })
-    })?;
-    world.source.call("produce", produce(0, 40))?;
-    world.wait_caught_up("orders", 1)?;
+    world.mirror_of_a_topic_in_use()?;
 
     let promote = ["mirror", "promote", "orders", "--link", LINK];
     let dry = world
@@ -52,7 +59,7 @@ fn clients_that_go_on_at_the_source_are_named_before_the_cut_and_watched_after_i
     world
         .source
         .call("create_partitions", json!({"topic": "orders", "total": 2}))?;
-    world.source.call("produce", produce(1, 50))?;
+    world.write_orders(1, 50)?;
     let outcome = world.carrick.cli(&promote)?;
     println!("{outcome}");
     let report = &outcome[0]["report"];
@@ -68,7 +75,7 @@ fn clients_that_go_on_at_the_source_are_named_before_the_cut_and_watched_after_i
     assert_eq!(range(&mut world.destination, "orders", 1)?, (0, 50));
 
     // What is written there now is said to be only there, and the group's offsets come up to the cut.
-    world.source.call("produce", produce(0, 7))?;
+    world.write_orders(0, 7)?;
     let report = wait_until("the records beyond the cut to be seen", LIMIT, || {
         let report = world.kept_report()?;
         let expected = json!([{"partition": 0, "records": 7}]);
