@@ -17,7 +17,7 @@ use super::admin::Refusal;
 use crate::pool::{Charge, Pool};
 
 /// Answers up to this size are built without waiting for room.
-pub(super) const SMALL_ANSWER_BYTES: usize = 1 << 20;
+pub(crate) const SMALL_ANSWER_BYTES: usize = 1 << 20;
 
 /// What large answers share: the memory of those that are built or being sent, and the turn to
 /// build one, because building an answer takes several times its size.

@@ -121,6 +121,8 @@ pub struct Entry {
     pub order: Order,
     /// Whether a reply that is still to come holds what the request takes in memory.
     pub holds_request: bool,
+    /// Whether the answer lists what the broker holds; a large one has memory until it is sent.
+    pub lists: bool,
     /// Decodes and handles one request; the reply comes encoded.
     pub call: fn(&Context, &RequestHead, RequestBody) -> Result<Reply<Encoded>, FrameError>,
 }
@@ -135,6 +137,7 @@ impl Entry {
             advertised_min: A::ADVERTISED_MIN,
             order: A::ORDER,
             holds_request: A::HOLDS_REQUEST,
+            lists: A::LISTS,
             call: call::<A>,
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::dispatch::route;
 use super::frame::{ReadError, read_rest, read_start};
-use super::limits::Limits;
+use super::limits::{Limits, Slot};
 use super::turns::Turns;
 use super::writer::{Answer, Pending, write_replies};
 use crate::api::{BoxFuture, Context, Frame, Reply};
@@ -34,7 +34,7 @@ const READ_BUFFER_BYTES: usize = 16 << 10;
 pub(super) async fn serve(
     stream: TcpStream,
     mut context: Context,
-    limits: &Limits,
+    (limits, slot): (&Limits, &Slot),
     mut stopped: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -46,7 +46,7 @@ pub(super) async fn serve(
     let mut writer = tokio::spawn(write_replies(write_half, replies, limits.idle));
     let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, read_half);
     let ended = tokio::select! {
-        ended = read_requests(&mut reader, &mut context, limits, &queue) => ended,
+        ended = read_requests(&mut reader, &mut context, (limits, slot), &queue) => ended,
         () = super::stop_signal(&mut stopped) => Ended::Stopped,
         _ = &mut writer => return,
     };
@@ -85,7 +85,7 @@ enum Ended {
 async fn read_requests(
     reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>,
     context: &mut Context,
-    limits: &Limits,
+    (limits, slot): (&Limits, &Slot),
     queue: &mpsc::Sender<Pending>,
 ) -> Ended {
     let unsent = Arc::new(Semaphore::new(UNSENT_MAX_BYTES as usize));
@@ -107,7 +107,7 @@ async fn read_requests(
         };
         // An answer that was still to come when this was read may have told the client to wait.
         context.connection.held.over().await;
-        let frame = match read_rest(reader, &start, limits).await {
+        let frame = match read_rest(reader, &start, limits, slot).await {
             Ok(frame) => frame,
             Err(error) => return Ended::ByPeer(error),
         };
@@ -140,7 +140,8 @@ async fn read_requests(
         };
         let is_later = matches!(answer, Answer::Later(_));
         let holds_request = is_later && entry.holds_request;
-        let memory = [frame.memory, decoded].map(|charge| charge.filter(|_| holds_request));
+        let [of_address, of_all] = frame.memory;
+        let memory = [of_address, of_all, decoded].map(|charge| charge.filter(|_| holds_request));
         let room = room_for(ready_bytes(&answer), &unsent).await;
         place.send(Pending {
             api: entry.name,
@@ -149,6 +150,7 @@ async fn read_requests(
             room,
             turn,
             memory,
+            holds_memory: entry.lists,
         });
     }
 }

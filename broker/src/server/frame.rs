@@ -7,8 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::limits::Limits;
-use crate::pool::Charge;
+use super::limits::{FrameMemory, Limits, Slot};
 
 /// Bytes of a frame's length.
 const LENGTH_BYTES: usize = 4;
@@ -25,6 +24,13 @@ const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// What has arrived of a frame buys a second for each of these, beyond [`STALL_LIMIT`]: nobody holds
 /// the memory of a large one by sending a byte now and then.
 const SLOWEST_BYTES_PER_S: usize = 16 << 10;
+
+/// The same while others wait for the memory that the frame has.
+const WANTED_STALL_LIMIT: Duration = Duration::from_secs(5);
+const WANTED_SLOWEST_BYTES_PER_S: usize = 64 << 10;
+
+/// How often is looked whether others wait.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Room that is made before any byte has arrived; afterwards it doubles with what has.
 const FIRST_READ_BYTES: usize = 1 << 20;
@@ -65,7 +71,7 @@ pub(super) struct FrameStart {
 /// A frame without its length, and the memory it was given.
 pub(super) struct RequestFrame {
     pub(super) bytes: Bytes,
-    pub(super) memory: Charge,
+    pub(super) memory: FrameMemory,
 }
 
 /// Waits for a frame, and reads how long it is and what it asks for.
@@ -119,10 +125,13 @@ pub(super) async fn read_rest<R: AsyncRead + Unpin>(
     stream: &mut R,
     start: &FrameStart,
     limits: &Limits,
+    slot: &Slot,
 ) -> Result<RequestFrame, ReadError> {
     let bytes = start.bytes;
-    let memory = limits.memory(bytes).await;
-    let body = read_body(stream, start).await?;
+    let memory = limits.memory(slot, bytes).await;
+    let is_counted = memory.iter().any(Option::is_some);
+    let is_wanted = || is_counted && limits.memory_is_waited_for(slot);
+    let body = read_body(stream, start, is_wanted).await?;
     metrics::counter!("carrick_bytes_in_total").increment(bytes as u64 + 4);
     Ok(RequestFrame {
         bytes: body,
@@ -133,8 +142,10 @@ pub(super) async fn read_rest<R: AsyncRead + Unpin>(
 async fn read_body<R: AsyncRead + Unpin>(
     stream: &mut R,
     start: &FrameStart,
+    is_wanted: impl Fn() -> bool,
 ) -> Result<Bytes, ReadError> {
     let started = Instant::now();
+    let mut last_read = started;
     let bytes = start.bytes;
     let mut body = BytesMut::with_capacity(bytes.min(FIRST_READ_BYTES));
     body.put_i16(start.api_key);
@@ -142,15 +153,22 @@ async fn read_body<R: AsyncRead + Unpin>(
         if body.len() == body.capacity() {
             body.reserve((bytes - body.len()).min(body.len()));
         }
+        let arrived_len = body.len();
         let mut rest = (&mut *stream).take((bytes - body.len()) as u64);
-        let earned_s = u64::try_from(body.len() / SLOWEST_BYTES_PER_S).unwrap_or(u64::MAX);
-        let deadline = started + STALL_LIMIT + Duration::from_secs(earned_s);
-        let limit = deadline.min(Instant::now() + STALL_LIMIT);
-        let read = timeout_at(limit, rest.read_buf(&mut body))
-            .await
-            .map_err(|_| ReadError::Stalled)??;
-        if read == 0 {
-            return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()));
+        let (stall, slowest) = match is_wanted() {
+            true => (WANTED_STALL_LIMIT, WANTED_SLOWEST_BYTES_PER_S),
+            false => (STALL_LIMIT, SLOWEST_BYTES_PER_S),
+        };
+        let earned_s = u64::try_from(arrived_len / slowest).unwrap_or(u64::MAX);
+        let deadline = started + stall + Duration::from_secs(earned_s);
+        let limit = deadline.min(last_read + stall);
+        let look = limit.min(Instant::now() + LOOK_INTERVAL);
+        match timeout_at(look, rest.read_buf(&mut body)).await {
+            Ok(Ok(0)) => return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into())),
+            Ok(Ok(_)) => last_read = Instant::now(),
+            Ok(Err(error)) => return Err(ReadError::Io(error)),
+            Err(_) if Instant::now() >= limit => return Err(ReadError::Stalled),
+            Err(_) => {}
         }
     }
     Ok(body.freeze())
@@ -166,12 +184,18 @@ mod tests {
         Limits::new(&BrokerConfig::load(None, &overrides).unwrap())
     }
 
+    fn slot(limits: &Limits) -> Slot {
+        let values = BrokerConfig::load(None, &[]).unwrap().values;
+        let address = std::net::IpAddr::from([127, 0, 0, 1]);
+        limits.admit(address, &values).unwrap()
+    }
+
     async fn read_frame<R: AsyncRead + Unpin>(
         stream: &mut R,
         limits: &Limits,
     ) -> Result<RequestFrame, ReadError> {
         let start = read_start(stream, limits).await?;
-        read_rest(stream, &start, limits).await
+        read_rest(stream, &start, limits, &slot(limits)).await
     }
 
     async fn read(mut bytes: &[u8]) -> Result<RequestFrame, ReadError> {
@@ -236,5 +260,37 @@ mod tests {
         // Memory is given once the API key has come, which may take as long again.
         assert!(started.elapsed() <= 2 * STALL_LIMIT);
         trickle.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_whose_memory_others_wait_for_has_little_time_to_come() {
+        let overrides = [
+            "socket.request.max.bytes=1000000",
+            "queued.max.request.bytes=1",
+        ];
+        let config = BrokerConfig::load(None, &overrides.map(ToOwned::to_owned)).unwrap();
+        let limits = Limits::new(&config);
+        let slot = slot(&limits);
+        let start = FrameStart {
+            api_key: 3,
+            bytes: 900_000,
+        };
+        let mut ends = Vec::new();
+        let started = Instant::now();
+        for is_waited_for in [false, true] {
+            // All of its address' memory is taken by then: the second waits.
+            let (_ours, mut theirs) = tokio::io::duplex(64);
+            let reading = read_rest(&mut theirs, &start, &limits, &slot);
+            let waiting = async {
+                if is_waited_for {
+                    drop(limits.memory(&slot, 900_000).await);
+                }
+            };
+            let (read, ()) = tokio::join!(reading, waiting);
+            assert!(matches!(read, Err(ReadError::Stalled)));
+            ends.push(started.elapsed());
+        }
+        assert!(ends[0] >= STALL_LIMIT);
+        assert!(ends[1] - ends[0] <= WANTED_STALL_LIMIT + LOOK_INTERVAL);
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Limits {
     /// Silence after which a connection is closed.
     pub(super) idle: std::time::Duration,
     open_files: usize,
+    /// Frames of one address, at most.
+    frames_per_ip_bytes: usize,
     connections: Arc<Mutex<Connections>>,
     /// For frames, from before they are read.
     frames: Pool,
@@ -42,14 +44,25 @@ pub(super) struct Limits {
 #[derive(Default)]
 struct Connections {
     count: usize,
-    by_ip: HashMap<IpAddr, usize>,
+    by_ip: HashMap<IpAddr, OfAddress>,
+}
+
+/// What the connections of one address have.
+struct OfAddress {
+    connections: usize,
+    frames: Arc<Pool>,
 }
 
 /// One connection's place; given back on drop.
 pub(super) struct Slot {
     connections: Arc<Mutex<Connections>>,
     ip: IpAddr,
+    /// What its address may have of the memory for frames: the others always find the rest.
+    frames: Arc<Pool>,
 }
+
+/// The memory of a frame: of what all clients have, and of what those of its address have.
+pub(super) type FrameMemory = [Charge; 2];
 
 impl Limits {
     pub(super) fn new(config: &BrokerConfig) -> Self {
@@ -65,6 +78,7 @@ impl Limits {
             request_max_bytes: config.request_max_bytes,
             idle: std::time::Duration::from_millis(config.connections_max_idle_ms),
             open_files,
+            frames_per_ip_bytes: memory_bytes / 2,
             connections: Arc::default(),
             frames: Pool::new(memory_bytes, UNCOUNTED_BYTES),
             decoded: Pool::new(memory_bytes, UNCOUNTED_ELEMENTS * ELEMENT_BYTES),
@@ -81,22 +95,34 @@ impl Limits {
         if connections.count >= max {
             return None;
         }
-        let of_ip = connections.by_ip.entry(ip).or_insert(0);
-        if *of_ip >= max_per_ip {
+        let of_ip = connections.by_ip.entry(ip).or_insert_with(|| OfAddress {
+            connections: 0,
+            frames: Arc::new(Pool::new(self.frames_per_ip_bytes, UNCOUNTED_BYTES)),
+        });
+        if of_ip.connections >= max_per_ip {
             return None;
         }
-        *of_ip += 1;
+        of_ip.connections += 1;
+        let frames = Arc::clone(&of_ip.frames);
         connections.count += 1;
         metrics::gauge!("carrick_connections").set(connections.count as f64);
         Some(Slot {
             connections: Arc::clone(&self.connections),
             ip,
+            frames,
         })
     }
 
     /// Waits for room for a request of this size; the room is given back on drop.
-    pub(super) async fn memory(&self, bytes: usize) -> Charge {
-        self.frames.take(bytes).await
+    pub(super) async fn memory(&self, slot: &Slot, bytes: usize) -> FrameMemory {
+        // Who waits for his address has nothing of the others'.
+        let of_address = slot.frames.take(bytes).await;
+        [of_address, self.frames.take(bytes).await]
+    }
+
+    /// Whether others wait for the memory that a frame of this connection has.
+    pub(super) fn memory_is_waited_for(&self, slot: &Slot) -> bool {
+        slot.frames.is_waited_for() || self.frames.is_waited_for()
     }
 
     /// Waits for room for what is made of a request with this many elements.
@@ -121,8 +147,8 @@ impl Drop for Slot {
         connections.count -= 1;
         metrics::gauge!("carrick_connections").set(connections.count as f64);
         if let Some(of_ip) = connections.by_ip.get_mut(&self.ip) {
-            *of_ip -= 1;
-            if *of_ip == 0 {
+            of_ip.connections -= 1;
+            if of_ip.connections == 0 {
                 connections.by_ip.remove(&self.ip);
             }
         }
@@ -132,6 +158,8 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use std::task::Poll;
 
     fn config(overrides: &[&str]) -> BrokerConfig {
         let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
@@ -159,8 +187,29 @@ mod tests {
             "queued.max.request.bytes=1",
             "socket.request.max.bytes=100000",
         ]));
-        let all = limits.memory(100_000).await;
-        assert!(all.is_some());
-        assert!(limits.memory(10).await.is_none());
+        let values = config(&[]).values;
+        let slot = limits.admit(IpAddr::from([10, 0, 0, 1]), &values).unwrap();
+        let all = limits.memory(&slot, 100_000).await;
+        assert!(all.iter().all(Option::is_some));
+        let small = limits.memory(&slot, 10).await;
+        assert!(small.iter().all(Option::is_none));
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_half_of_the_memory_to_the_others() {
+        let limits = Limits::new(&config(&[
+            "queued.max.request.bytes=200000",
+            "socket.request.max.bytes=100000",
+        ]));
+        let values = config(&[]).values;
+        let admit = |last| limits.admit(IpAddr::from([10, 0, 0, last]), &values);
+        let (a, b) = (admit(1).unwrap(), admit(2).unwrap());
+        let _first = limits.memory(&a, 100_000).await;
+        let mut second = std::pin::pin!(limits.memory(&a, 100_000));
+        let waits = poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_pending())).await;
+        assert!(waits && limits.memory_is_waited_for(&a));
+        assert!(!limits.memory_is_waited_for(&b));
+        let of_another = limits.memory(&b, 100_000).await;
+        assert!(of_another.iter().all(Option::is_some));
     }
 }

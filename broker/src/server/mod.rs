@@ -242,7 +242,6 @@ fn admit(
     let context = Context::new(Arc::clone(&shared.broker), connection);
     let (shared, stopped) = (Arc::clone(shared), stopped.clone());
     connections.spawn(async move {
-        connection::serve(stream, context, &shared.limits, stopped).await;
-        drop(slot);
+        connection::serve(stream, context, (&shared.limits, &slot), stopped).await;
     });
 }

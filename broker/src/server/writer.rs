@@ -10,11 +10,17 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use super::turns::Turn;
+use crate::api::room::SMALL_ANSWER_BYTES;
 use crate::api::{BoxFuture, Frame};
 use crate::pool::Charge;
 
 /// Pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
+
+/// How long a client may take to take an answer whose memory others may wait for; its bytes buy
+/// a second for each of these.
+const TAKING_LIMIT: Duration = Duration::from_secs(30);
+const SLOWEST_BYTES_PER_S: usize = 512 << 10;
 
 /// A reply's place in the queue.
 pub(super) struct Pending {
@@ -29,7 +35,9 @@ pub(super) struct Pending {
     /// Its turn, which is over when the answer is sent.
     pub(super) turn: Option<Turn>,
     /// What its request takes in memory, given back when the answer is there.
-    pub(super) memory: [Charge; 2],
+    pub(super) memory: [Charge; 3],
+    /// Whether its answer, if it is large, holds memory that others may wait for.
+    pub(super) holds_memory: bool,
 }
 
 /// A reply.
@@ -55,6 +63,7 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
         room,
         turn,
         memory,
+        holds_memory,
     }) = replies.recv().await
     {
         let frame = match answer {
@@ -68,7 +77,13 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
         match frame {
             None => {}
             Some(Ok(frame)) => {
-                if let Err(error) = write_frame(&mut stream, frame, idle).await {
+                let limit = taking_limit(&frame, holds_memory);
+                let writing = write_frame(&mut stream, frame, idle);
+                let written = match timeout(limit, writing).await {
+                    Ok(written) => written,
+                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                };
+                if let Err(error) = written {
                     tracing::debug!(%error, "writing failed");
                     return;
                 }
@@ -80,6 +95,15 @@ pub(super) async fn write_replies<W: AsyncWrite + Unpin>(
         }
         drop((room, turn));
     }
+}
+
+/// How long the client may take to take an answer.
+fn taking_limit(frame: &Frame, holds_memory: bool) -> Duration {
+    let bytes: usize = frame.iter().map(Bytes::len).sum();
+    if !holds_memory || bytes <= SMALL_ANSWER_BYTES {
+        return Duration::MAX;
+    }
+    TAKING_LIMIT + Duration::from_secs((bytes / SLOWEST_BYTES_PER_S) as u64)
 }
 
 async fn write_frame<W: AsyncWrite + Unpin>(
@@ -145,6 +169,37 @@ mod tests {
         theirs.read_to_end(&mut read).await.unwrap();
         writing.await.unwrap();
         assert_eq!(read, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_holds_memory_has_to_be_taken_before_long() {
+        for (holds_memory, bytes, is_cut) in [
+            (true, 2 << 20, true),
+            (true, 1000, false),
+            (false, 2 << 20, false),
+        ] {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            let (queue, replies) = mpsc::channel(1);
+            let pending = Pending {
+                api: "Metadata",
+                started: Instant::now(),
+                answer: Answer::Ready(Ok(vec![vec![0; bytes].into()])),
+                room: None,
+                turn: None,
+                memory: [None, None, None],
+                holds_memory,
+            };
+            assert!(queue.send(pending).await.is_ok());
+            let idle = Duration::from_secs(600);
+            let writing = tokio::spawn(write_replies(ours, replies, idle));
+            // A byte now and then is no silence.
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                let _ = theirs.read_u8().await;
+            }
+            assert_eq!(writing.is_finished(), is_cut, "{bytes}");
+            writing.abort();
+        }
     }
 
     #[tokio::test(start_paused = true)]
