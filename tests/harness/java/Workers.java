@@ -14,6 +14,8 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.consumer.CommitFailedException;
@@ -23,6 +25,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
@@ -214,6 +217,10 @@ public final class Workers {
     /**
      * Transactions over all partitions, each committed or aborted; remembers what it was told of each. One that nobody
      * asked to be committed counts as aborted, whatever became of it.
+     *
+     * An abort waits for the answer to a record. The client's sender first looks whether records wait, then takes up
+     * the next request of the transaction (Sender.maybeSendAndPollTransactionalRequest, 4.3): if all sends and the abort
+     * come between the two, the abort goes out before its records, and these go out with the next transaction.
      */
     private static final class Ledger extends Worker {
         private final List<Integer> committed = new ArrayList<>(), aborted = new ArrayList<>(), unknown = new ArrayList<>();
@@ -234,15 +241,21 @@ public final class Workers {
                     List<Integer> outcome = aborted;
                     try {
                         producer.beginTransaction();
+                        Future<RecordMetadata> sent = null;
                         int count = 1 + random.nextInt(8);
                         for (TopicPartition tp : partitions()) {
                             for (int i = 0; i < count; i++) {
                                 String value = text(q, "name") + ":" + mine + ":" + i + ":" + count;
-                                producer.send(new ProducerRecord<>(tp.topic(), tp.partition(), null, value));
+                                sent = producer.send(new ProducerRecord<>(tp.topic(), tp.partition(), null, value));
                             }
                         }
                         if (random.nextInt(4) == 0) producer.flush();
                         if (random.nextInt(3) == 0) {
+                            try {
+                                sent.get();
+                            } catch (ExecutionException e) {
+                                note(e);
+                            }
                             producer.abortTransaction();
                         } else {
                             outcome = unknown;
