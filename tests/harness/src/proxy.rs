@@ -140,6 +140,7 @@ impl Shared {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             let mut pass = read;
+            let mut is_first_to_cut = false;
             if !is_answer && first.lock().is_empty() {
                 first.lock().extend_from_slice(&buffer[..read]);
             }
@@ -151,13 +152,15 @@ impl Shared {
                 let before = self.answer_bytes_left.fetch_sub(length, Ordering::AcqRel);
                 if before < length {
                     pass = usize::try_from(before.max(0)).unwrap_or(0);
+                    // Answers of other connections that arrive meanwhile belong to the same cut.
+                    is_first_to_cut = before >= 0;
                 }
             }
-            if to.write_all(&buffer[..pass]).is_err() {
-                break;
-            }
-            if pass < read {
+            let written = to.write_all(&buffer[..pass]);
+            if is_first_to_cut {
                 self.cut();
+            }
+            if written.is_err() || pass < read {
                 break;
             }
         }
