@@ -17,7 +17,8 @@ objects() {
 
 progress() {
   local all done_now
-  while sleep 20; do
+  # The sleep outlives its shell: it must not hold the output of whoever reads this.
+  while sleep 20 < /dev/null > /dev/null 2>&1; do
     all=$(sources) done_now=$(objects)
     [ -z "$done_now" ] || [ "$all" -eq 0 ] || echo "    RocksDB: $done_now of $all files compiled" >&2
   done
