@@ -191,7 +191,11 @@ impl World {
             self.carrick.url()
         );
         let mut report = get(&url)?;
-        for name in ["topic", "source_topic", "made_at_ms"] {
+        let asked = ["writes", "readers", "source_problem", "after_cut"];
+        for name in ["topic", "source_topic", "made_at_ms"]
+            .into_iter()
+            .chain(asked)
+        {
             report[name].take();
         }
         for partition in report["partitions"].as_array_mut().into_iter().flatten() {
