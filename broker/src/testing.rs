@@ -9,7 +9,6 @@ use bytes::{Buf, Bytes};
 use carrick_protocol::batch::BatchBuilder;
 use carrick_protocol::client;
 use carrick_protocol::ids::TopicName;
-use carrick_storage::meta::MetaBatch;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{ProduceRequest, TopicName as WireName};
@@ -19,7 +18,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::config::BrokerConfig;
-use crate::records::topic::TopicKeyspace;
 use crate::topic::{NewTopic, Topic};
 use crate::{Broker, RunningBroker};
 
@@ -54,28 +52,6 @@ impl TestBroker {
         let Self { running, dir } = self;
         running.shutdown().await;
         Self::start_in(dir, overrides).await
-    }
-
-    /// Starts again with topics of such names as can't be created any more.
-    pub async fn restart_with_topics_of_a_former_version(self, names: &[&str]) -> Self {
-        let made = |number| format!("made-{number}");
-        let mut batch = MetaBatch::new();
-        for (number, name) in names.iter().enumerate() {
-            let topic = self.create(&made(number), 1);
-            let meta = &self.broker().meta;
-            let record = meta.get::<TopicKeyspace>(topic.name()).unwrap().unwrap();
-            batch.delete::<TopicKeyspace>(topic.name());
-            batch.put::<TopicKeyspace>(&TopicName::new(name).unwrap(), &record);
-        }
-        self.broker().meta.commit(batch).unwrap();
-        let Self { running, dir } = self;
-        running.shutdown().await;
-        let data = dir.path().join("data");
-        for (number, name) in names.iter().enumerate() {
-            let (from, to) = (format!("{}-0", made(number)), format!("{name}-0"));
-            std::fs::rename(data.join(from), data.join(to)).unwrap();
-        }
-        Self::start_in(dir, &[]).await
     }
 
     pub fn broker(&self) -> &Arc<Broker> {

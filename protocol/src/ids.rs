@@ -201,6 +201,12 @@ impl TopicName {
         INTERNAL_TOPICS.contains(&self.as_str())
     }
 
+    /// Whether nobody may create a topic of this name, not even by asking for it. Kafka refuses this
+    /// one alone (`KafkaApis.handleCreateTopicsRequest`).
+    pub fn is_prohibited(&self) -> bool {
+        self.as_str() == "__cluster_metadata"
+    }
+
     /// Whether two names would share a metric name in Kafka (`.` and `_` are the same there), which
     /// Kafka refuses when a topic is created (`Topic.hasCollision`).
     pub fn collides_with(&self, other: &str) -> bool {

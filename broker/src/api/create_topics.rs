@@ -11,8 +11,8 @@
 //! - v6 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
 //!   clients are only told to wait.
 //!
-//! Names of Kafka's internal topics are refused, as Kafka does for `__cluster_metadata`: what Kafka
-//! keeps in the others is in RocksDB here, and an empty topic would pass for the real one.
+//! `__cluster_metadata` is refused, as in Kafka. A client that asks for another of Kafka's internal
+//! topics gets it, as in Kafka; here it stays empty, and clients can't produce to it.
 //!
 //! Not done: `create.topic.policy.class.name`.
 //! The timeout is not looked at: the topic is there when the answer leaves.
@@ -136,7 +136,7 @@ async fn create(
 fn plan(broker: &Broker, topic: CreatableTopic) -> Result<(NewTopic, Shortfall), Refusal> {
     let name = TopicName::new(topic.name.as_str())
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
-    if name.is_internal() {
+    if name.is_prohibited() {
         return Err(TopicError::Internal(name.to_string()).into());
     }
     // The counts of a topic that is there don't matter: some clients create on every start.

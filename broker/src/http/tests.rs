@@ -207,7 +207,7 @@ const REFUSALS: &[(&str, &str, &str, u16, i64)] = &[
     ("POST", "/topics", r#"{"topic_name": "a/b"}"#, 400, 40002),
     ("POST", "/topics", r#"{"topic_name": "a", "partitions_count": 0}"#, 400, 40002),
     ("POST", "/topics", r#"{"topic_name": "a", "replication_factor": 0}"#, 400, 40002),
-    ("POST", "/topics", r#"{"topic_name": "__consumer_offsets"}"#, 400, 40002),
+    ("POST", "/topics", r#"{"topic_name": "__cluster_metadata"}"#, 400, 40002),
 ];
 
 #[test]

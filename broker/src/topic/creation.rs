@@ -252,7 +252,7 @@ fn new_topic(
 }
 
 fn check_values(new: &NewTopic) -> Result<(), TopicError> {
-    if new.name.is_internal() {
+    if new.name.is_prohibited() || (new.is_mirror && new.name.is_internal()) {
         return Err(TopicError::Internal(new.name.to_string()));
     }
     check_count(new.partitions)?;

@@ -124,8 +124,7 @@ impl Topic {
         self.state.load().is_mirror
     }
 
-    /// Whether clients see it as internal (Kafka's `Topic.isInternal`). None can be created any more;
-    /// earlier versions created them on demand.
+    /// Whether clients see it as internal (Kafka's `Topic.isInternal`). Nothing creates one unasked.
     pub fn is_internal(&self) -> bool {
         self.name.is_internal()
     }

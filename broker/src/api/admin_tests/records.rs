@@ -91,7 +91,9 @@ async fn records_of_mirrors_compacted_and_missing_topics_stay() {
 async fn nobody_writes_to_internal_topics_or_deletes_their_records() {
     let names = ["__consumer_offsets", "__transaction_state"];
     let it = TestBroker::start(&[]).await;
-    let it = it.restart_with_topics_of_a_former_version(&names).await;
+    for name in names {
+        it.create(name, 1);
+    }
     let mut client = it.client().await;
     for name in names {
         let produced = client.produce(name, 0, -1, batch(&["a"])).await;

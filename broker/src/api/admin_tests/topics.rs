@@ -175,11 +175,6 @@ async fn impossible_topics_are_refused_with_their_reason() {
             "prohibited",
         ),
         (
-            topic("__consumer_offsets", 50, 1),
-            ErrorCode::INVALID_REQUEST,
-            "internal topic __consumer_offsets",
-        ),
-        (
             topic("much", 20_000, 1),
             ErrorCode::POLICY_VIOLATION,
             "Excessively",
