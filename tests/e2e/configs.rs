@@ -77,6 +77,12 @@ fn a_mirror_has_no_config_that_its_source_topic_lacks_unless_the_defaults_differ
         1,
         json!({"cleanup.policy": "delete", "max.message.bytes": "1048588"}),
     )?;
+    // The source's broker knows a new topic a moment after it has answered.
+    for topic in TOPICS {
+        world
+            .source
+            .call("produce", json!({"topic": topic, "count": 1, "keys": 1}))?;
+    }
     world.mirror(TOPICS)?;
     world.alter_link(&["topic.config.sync.ms=1000"])?;
     let mut tools = Tools::start(&world.carrick.bootstrap())?;
