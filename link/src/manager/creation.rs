@@ -18,7 +18,6 @@ use crate::record::{MirrorRecord, NewMirrorTopic};
 use crate::state::MirrorStatus;
 use crate::tasks::configs;
 use plan::Asking;
-pub(super) use plan::not_listed;
 pub(crate) use plan::topics_at_source;
 
 /// So many topics are asked for, and created in one write, at a time.

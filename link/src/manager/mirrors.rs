@@ -3,21 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{Offset, TopicName, TopicPartition};
+use carrick_protocol::ids::TopicName;
 
 use super::alter::whole_name;
-use super::creation::{
-    Each, Wish, create, mirrored_by, named_here, not_listed, topic_name, topics_at_source,
-};
-use super::links::in_time;
+use super::creation::{Each, Wish, create, mirrored_by, named_here, topic_name, topics_at_source};
 use super::{LinkManager, MirrorCreation, NewMirror, NewMirrors, Selection, show};
-use crate::config::LinkConfig;
 use crate::description::MirrorDescription;
 use crate::error::LinkError;
 use crate::link::shared::{LinkShared, Mirror};
 use crate::record::MirrorRecord;
-use crate::source::{OffsetSpec, SourceCluster};
 
 /// Most topics that one request may name.
 const TOPICS_MAX: usize = 10_000;
@@ -126,25 +120,4 @@ async fn source_topics(
     let mirrored = mirrored_by(shared);
     names.retain(|name| !mirrored.contains_key(name));
     Ok(names)
-}
-
-/// Offsets of partitions, in the order of the questions.
-pub(super) async fn list(
-    source: &dyn SourceCluster,
-    config: &LinkConfig,
-    partitions: &[TopicPartition],
-    spec: OffsetSpec,
-) -> Result<Vec<(i32, Option<Offset>)>, LinkError> {
-    let queries = partitions
-        .iter()
-        .map(|partition| (partition.clone(), spec))
-        .collect();
-    let answers = in_time(config, source.list_offsets(queries)).await?;
-    answers
-        .into_iter()
-        .map(|answer| match answer.error {
-            ErrorCode::NONE => Ok((answer.partition.partition, answer.offset)),
-            error => Err(not_listed(&answer.partition, error)),
-        })
-        .collect()
 }

@@ -10,6 +10,7 @@ mod cut;
 mod groups;
 mod links;
 mod mirrors;
+mod offsets;
 mod promote;
 mod rpo;
 mod show;

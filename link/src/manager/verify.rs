@@ -8,7 +8,7 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use super::links::in_time;
-use super::mirrors::list;
+use super::offsets::list;
 use super::{LinkManager, cleaned};
 use crate::config::LinkConfig;
 use crate::error::LinkError;

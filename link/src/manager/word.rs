@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{TopicName, TopicPartition};
 
-use super::creation::not_listed;
 use super::cut::SourceEnds;
 use super::links::in_time;
+use super::offsets::list_each;
 use crate::config::LinkConfig;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
@@ -111,20 +110,18 @@ async fn list(
     spec: OffsetSpec,
     partitions: impl Fn(&Word) -> std::ops::Range<i32>,
 ) -> Result<Vec<Result<i64, LinkError>>, LinkError> {
-    let mut queries = Vec::new();
+    let mut asked = Vec::new();
     for word in words.values() {
         let name = &word.record.source_topic;
-        let keys = partitions(word).map(|index| TopicPartition::new(name.clone(), index));
-        queries.extend(keys.map(|key| (key, spec)));
+        asked.extend(partitions(word).map(|index| TopicPartition::new(name.clone(), index)));
     }
-    if queries.is_empty() {
+    if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let answers = in_time(config, source.list_offsets(queries)).await?;
-    let told = answers.into_iter().map(|answer| match answer.error {
-        ErrorCode::NONE => Ok(answer.offset.map_or(0, |offset| offset.0)),
-        error => Err(not_listed(&answer.partition, error)),
-    });
+    let answers = list_each(source, config, asked, spec).await?;
+    let told = answers
+        .into_iter()
+        .map(|(_, offset)| Ok(offset?.map_or(0, |offset| offset.0)));
     Ok(told.collect())
 }
 

@@ -11,6 +11,7 @@ use crate::config::{LinkConfig, StartOffset};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::manager::links::in_time;
+use crate::manager::offsets::list_each;
 use crate::ports::TopicCatalog;
 use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use crate::source::{OffsetSpec, SourceCluster, SourceTopic, TopicConfigs, TopicSelection};
@@ -181,15 +182,7 @@ impl Asking {
         spec: OffsetSpec,
         offsets: &mut HashMap<TopicPartition, Result<Option<Offset>, LinkError>>,
     ) -> Result<(), LinkError> {
-        let queries = partitions.into_iter().map(|partition| (partition, spec));
-        let asking = self.source.list_offsets(queries.collect());
-        for answer in in_time(&self.config, asking).await? {
-            let offset = match answer.error {
-                ErrorCode::NONE => Ok(answer.offset),
-                error => Err(not_listed(&answer.partition, error)),
-            };
-            offsets.insert(answer.partition, offset);
-        }
+        offsets.extend(list_each(&*self.source, &self.config, partitions, spec).await?);
         Ok(())
     }
 
@@ -285,13 +278,6 @@ fn mirrorable(name: &TopicName, found: Option<SourceTopic>) -> Result<SourceTopi
         ErrorCode::NONE => Ok(found),
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(LinkError::NoSuchSourceTopic(name.clone())),
         error => Err(refused(error.to_string())),
-    }
-}
-
-pub(in crate::manager) fn not_listed(partition: &TopicPartition, error: ErrorCode) -> LinkError {
-    LinkError::SourceTopic {
-        topic: partition.topic.clone(),
-        error: format!("{error} for partition {}", partition.partition),
     }
 }
 
