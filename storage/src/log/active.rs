@@ -305,6 +305,16 @@ impl Active {
     pub fn sealed(&self) -> Sealed {
         Sealed::new(&self.dir, self.base, self.size())
     }
+
+    /// Where its batches end: the offset after the last of them, or its base.
+    pub fn end(&self) -> Result<Offset, LogError> {
+        let view = self.view(Offset::MAX);
+        let mut end = self.base;
+        for found in view.headers(view.position_before(Offset::MAX)) {
+            end = found?.1.next_offset();
+        }
+        Ok(end)
+    }
 }
 
 /// How much is mapped of a segment that needs `needed` bytes: twice that, so that mapping costs

@@ -53,7 +53,7 @@ impl Log {
             Some(active) => active,
             None => opening.recover(found)?,
         };
-        let mut end = end_of(&active)?;
+        let mut end = active.end()?;
         if opening.marks.log_start > end {
             active = opening.start_over(&active)?;
             end = active.base;
@@ -128,7 +128,7 @@ impl Opening {
         let mut active = Active::resume(&self.dir, last.base, size, self.now_ms)?;
         let sane = active.load_indexes()?;
         let clean_end = self.marks.clean_end;
-        let ends_there = end_of(&active).is_ok_and(|end| end == clean_end);
+        let ends_there = active.end().is_ok_and(|end| end == clean_end);
         if !sane || !ends_there {
             // The mark goes when the log is written to, but it is the flush that waits for that.
             let was_written = active.base >= clean_end || (sane && ends_in(&active, clean_end));
@@ -355,16 +355,6 @@ impl Opening {
         let paths = scanned.flat_map(|s| kinds.map(|kind| path_of(&self.dir, s.base, kind)));
         paths.chain(self.written.iter().cloned()).collect()
     }
-}
-
-/// Where the batches of a segment end.
-pub(super) fn end_of(active: &Active) -> Result<Offset, LogError> {
-    let view = active.view(Offset::MAX);
-    let mut end = active.base;
-    for found in view.headers(view.position_before(Offset::MAX)) {
-        end = found?.1.next_offset();
-    }
-    Ok(end)
 }
 
 /// Whether a batch of the segment ends at `offset`.

@@ -10,8 +10,7 @@ use carrick_protocol::ids::Offset;
 use tracing::warn;
 
 use super::files::{Kind, modified_ms, path_of, remove_segment};
-use super::segment::Sealed;
-use super::truncation::keep_readable;
+use super::segment::{Sealed, keep_readable};
 use super::{Log, LogError};
 
 /// What retention looks at in a segment.

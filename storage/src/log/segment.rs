@@ -143,6 +143,15 @@ impl Sealed {
     }
 }
 
+/// Opens the mappings of segments whose files are about to go, for the snapshots that have them.
+pub(super) fn keep_readable(segments: &[Arc<Sealed>]) {
+    for segment in segments {
+        if let Err(error) = segment.open_all() {
+            warn!(base = %segment.base, %error, "removed segment is not readable to the end");
+        }
+    }
+}
+
 /// A segment to read from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {

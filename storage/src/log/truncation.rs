@@ -12,13 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use carrick_protocol::ids::Offset;
-use tracing::warn;
 
 use super::active::Active;
 use super::files::{Kind, cut_path, path_of, remove_if_there, remove_segment};
-use super::opening::end_of;
 use super::producers::delete_snapshots_outside;
-use super::segment::Sealed;
+use super::segment::keep_readable;
 use super::transactions::AbortedIndex;
 use super::{Log, LogError};
 use crate::disk::{fsync_dir, sync_all};
@@ -160,7 +158,7 @@ impl Log {
         let mut active = Active::resume(&self.dir, cut.base, cut.keep, self.now_ms)?;
         active.note_all(&self.config, |_| ())?;
         assert_eq!(
-            end_of(&active)?,
+            active.end()?,
             cut.end,
             "the cut was made where it was found"
         );
@@ -203,15 +201,6 @@ impl Log {
             self.durability.written(vec![self.active.path(), aborted]);
         }
         self.durability.end_truncation(self.aborted.file());
-    }
-}
-
-/// Opens the mappings of segments whose files are about to go, for the snapshots that have them.
-pub(super) fn keep_readable(segments: &[Arc<Sealed>]) {
-    for segment in segments {
-        if let Err(error) = segment.open_all() {
-            warn!(base = %segment.base, %error, "removed segment is not readable to the end");
-        }
     }
 }
 
