@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 
 use crate::api::on_demand::OnDemand;
 use crate::api::room::LargeAnswers;
-use crate::broker_configs::BrokerConfigs;
 use crate::cleaner;
-use crate::config::BrokerConfig;
 use crate::config::notes::notes;
+use crate::config::properties::StoreError;
+use crate::config::{BrokerConfig, Properties};
 use crate::control::Control;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
@@ -35,7 +35,7 @@ use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::server::{Bound, Server};
 use crate::starting::Starting;
 use crate::store::Store;
-use crate::topic::{Catalog, TopicError};
+use crate::topic::{Catalog, TopicConfig, TopicError};
 use crate::transaction;
 
 /// Threads that flush logs: enough to keep an SSD's queue from running empty.
@@ -49,8 +49,10 @@ const CONNECTIONS_STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Everything that handlers reach. One per process (several in tests).
 pub struct Broker {
-    /// The configuration.
+    /// What the broker was started with.
     pub config: Arc<BrokerConfig>,
+    /// The properties in force: those that `config` was read from, and what was set since.
+    pub properties: Arc<Properties>,
     /// The cluster's id, drawn at first start.
     pub cluster_id: Arc<str>,
     /// This broker's id.
@@ -59,8 +61,6 @@ pub struct Broker {
     pub addresses: Vec<SocketAddr>,
     /// The data folder, locked.
     pub data_dir: Arc<DataDir>,
-    /// The properties in force: `config` has them as they were at start.
-    pub configs: Arc<BrokerConfigs>,
     /// Metadata.
     pub meta: Arc<MetaStore>,
     /// Topics.
@@ -111,6 +111,9 @@ pub enum StartError {
     /// The metadata can't be opened.
     #[error(transparent)]
     Meta(#[from] MetaError),
+    /// The properties that were set at run time can't be read.
+    #[error(transparent)]
+    Properties(#[from] StoreError),
     /// The topics can't be opened.
     #[error(transparent)]
     Topic(#[from] TopicError),
@@ -146,6 +149,7 @@ struct Opened {
     data_dir: Arc<DataDir>,
     meta: Arc<MetaStore>,
     cluster_id: Arc<str>,
+    properties: Arc<Properties>,
     producer_ids: Arc<ProducerIds>,
     flusher: Arc<Flusher>,
     catalog: Arc<Catalog>,
@@ -207,7 +211,7 @@ impl Broker {
             config,
             cluster_id: opened.cluster_id,
             data_dir: opened.data_dir,
-            configs: Arc::clone(opened.catalog.broker_configs()),
+            properties: opened.properties,
             meta: opened.meta,
             catalog: opened.catalog,
             producer_ids: opened.producer_ids,
@@ -314,8 +318,15 @@ impl Opened {
         let cluster_id = cluster_id(&meta)?;
         let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta))?);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS)?);
+        let properties = Arc::new(Properties::open(
+            meta.clone(),
+            &config.values,
+            config.node_id,
+            |values| TopicConfig::defaults(values).map(drop),
+        )?);
         let catalog = Catalog::open(
             Arc::clone(config),
+            Arc::clone(&properties),
             Arc::clone(&meta),
             Arc::clone(&data_dir),
             Arc::clone(&flusher),
@@ -348,6 +359,7 @@ impl Opened {
             data_dir,
             meta,
             cluster_id,
+            properties,
             producer_ids,
             flusher,
             catalog,

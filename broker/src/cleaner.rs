@@ -81,7 +81,7 @@ pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
                 };
                 let cleaners = Arc::clone(&cleaners);
                 // But for their number, all of it may change while the broker runs.
-                let config = CleanerConfig::of(&broker.configs.values());
+                let config = CleanerConfig::of(&broker.properties.values());
                 let backoff = Duration::from_millis(config.backoff_ms);
                 let round =
                     tokio::task::spawn_blocking(move || cleaners.clean_dirtiest(&broker, &config));
@@ -326,7 +326,7 @@ mod tests {
     async fn a_topic_made_again_is_compacted_though_its_predecessor_could_not_be() {
         let it = TestBroker::start(&["log.cleaner.enable=false"]).await;
         let broker = it.broker();
-        let config = CleanerConfig::of(&broker.configs.values());
+        let config = CleanerConfig::of(&broker.properties.values());
         let cleaners = Cleaners {
             choosing: Mutex::default(),
             paid_until: Mutex::new(Instant::now()),

@@ -8,7 +8,6 @@
 
 pub mod api;
 pub mod broker;
-pub mod broker_configs;
 mod budget;
 pub mod cleaner;
 pub mod cli;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::{broker_config_code, partition_code, quota_code, topic_code};
+use super::error::{partition_code, properties_code, quota_code, topic_code};
 use super::groups::text;
-use crate::broker_configs::BrokerConfigError;
+use crate::config::PropertiesError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;
@@ -50,9 +50,9 @@ impl From<TopicError> for Refusal {
     }
 }
 
-impl From<BrokerConfigError> for Refusal {
-    fn from(error: BrokerConfigError) -> Self {
-        Self::new(broker_config_code(&error), error.to_string())
+impl From<PropertiesError> for Refusal {
+    fn from(error: PropertiesError) -> Self {
+        Self::new(properties_code(&error), error.to_string())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The administrative APIs over a socket, as clients see them.
 
-mod broker_configs;
 mod configs;
 mod describing;
 mod placement;
+mod properties;
 mod records;
 mod topics;

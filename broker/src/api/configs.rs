@@ -11,7 +11,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::error::group_config_code;
 use crate::Broker;
-use crate::broker_configs::BrokerConfigError;
+use crate::config::PropertiesError;
 use crate::config::change::Change;
 use crate::topic::config::words_of;
 
@@ -189,7 +189,7 @@ async fn alter_topic(
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
     let (broker, topic) = (Arc::clone(broker), topic.to_owned());
     let altered = blocking(move || {
-        let values = broker.configs.values();
+        let values = broker.properties.values();
         let change = |overrides: &mut BTreeMap<_, _>| {
             Ok(change.apply(overrides, |name| words_of(name, &values))?)
         };
@@ -211,8 +211,8 @@ async fn alter_broker(
         check_broker(broker, name, ",")?;
     }
     let broker = Arc::clone(broker);
-    let altered = blocking(move || -> Result<(), BrokerConfigError> {
-        if broker.configs.alter(own, change, validate_only)? {
+    let altered = blocking(move || -> Result<(), PropertiesError> {
+        if broker.properties.alter(own, change, validate_only)? {
             broker.catalog.defaults_changed();
         }
         Ok(())

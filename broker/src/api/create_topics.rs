@@ -168,7 +168,7 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
 }
 
 fn configs(broker: &Broker, new: &NewTopic) -> Vec<CreatableTopicConfigs> {
-    let described = describe(&new.configs, &broker.configs.values()).into_iter();
+    let described = describe(&new.configs, &broker.properties.values()).into_iter();
     let configs = described.map(|config| {
         CreatableTopicConfigs::default()
             .with_name(text(config.def.name))

@@ -98,7 +98,7 @@ fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Des
             let overrides = broker.groups.group_configs(&GroupId::new(name));
             Ok(group::configs::describe(
                 &overrides,
-                &broker.configs.values(),
+                &broker.properties.values(),
             ))
         }
         Resource::Unknown(code) => {
@@ -114,11 +114,14 @@ fn described_topic(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusa
         .catalog
         .topic(&name)
         .ok_or_else(|| TopicError::Unknown(name.to_string()))?;
-    Ok(describe(&topic.state().overrides, &broker.configs.values()))
+    Ok(describe(
+        &topic.state().overrides,
+        &broker.properties.values(),
+    ))
 }
 
 fn described_broker(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusal> {
-    let values = broker.configs.values();
+    let values = broker.properties.values();
     if name.is_empty() {
         return Ok(describe::broker_defaults(&values));
     }

@@ -4,7 +4,7 @@ use carrick_protocol::batch::{BatchError, ProducedBatchError};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_storage::log::{LogError, SequenceError};
 
-use crate::broker_configs::BrokerConfigError;
+use crate::config::PropertiesError;
 use crate::config::dynamic::DynamicError;
 use crate::group::GroupError;
 use crate::group::configs::GroupConfigError;
@@ -103,15 +103,15 @@ pub fn topic_code(error: &TopicError) -> ErrorCode {
     }
 }
 
-/// The code for a refused change of broker configs (`ConfigAdminManager` in Kafka).
-pub fn broker_config_code(error: &BrokerConfigError) -> ErrorCode {
+/// The code for a refused change of properties (`ConfigAdminManager` in Kafka).
+pub fn properties_code(error: &PropertiesError) -> ErrorCode {
     match error {
-        BrokerConfigError::Change(_) => ErrorCode::INVALID_CONFIG,
-        BrokerConfigError::Dynamic(DynamicError::ClusterWide | DynamicError::NotRemovable) => {
+        PropertiesError::Change(_) => ErrorCode::INVALID_CONFIG,
+        PropertiesError::Dynamic(DynamicError::ClusterWide | DynamicError::NotRemovable) => {
             ErrorCode::INVALID_CONFIG
         }
-        BrokerConfigError::Dynamic(_) => ErrorCode::INVALID_REQUEST,
-        BrokerConfigError::Meta(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        PropertiesError::Dynamic(_) => ErrorCode::INVALID_REQUEST,
+        PropertiesError::Store(_) => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::properties::CheckTogether;
 use super::values::{Values, definition};
 
 /// Always set as a default of all brokers, as at a Kafka whose eligible leader replicas are switched
@@ -143,17 +144,21 @@ pub fn is_hidden(name: &str) -> bool {
 }
 
 impl Values {
-    /// These properties with others set while the broker runs, all checked.
+    /// These properties with others set while the broker runs, all checked; `together` checks them
+    /// as a whole.
     ///
     /// # Errors
     /// What is wrong with the names, then with the values, then with all together.
-    pub fn reconfigured(&self, dynamic: Dynamic) -> Result<Self, DynamicError> {
+    pub fn reconfigured(
+        &self,
+        dynamic: Dynamic,
+        together: CheckTogether,
+    ) -> Result<Self, DynamicError> {
         for layer in [&dynamic.own, &dynamic.default] {
             check(layer)?;
         }
         let values = self.with_dynamic(dynamic);
-        crate::topic::TopicConfig::defaults(&values)
-            .map_err(|error| DynamicError::Impossible(error.to_string()))?;
+        together(&values).map_err(|error| DynamicError::Impossible(error.to_string()))?;
         Ok(values)
     }
 }
@@ -181,6 +186,7 @@ fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigError;
     use crate::testing::map;
 
     #[test]
@@ -201,7 +207,8 @@ mod tests {
         let own = map(&[("log.retention.ms", "3")]);
         let with = |own: &BTreeMap<_, _>, default: &BTreeMap<_, _>| {
             let (own, default) = (own.clone(), default.clone());
-            file.reconfigured(Dynamic { own, default }).unwrap()
+            file.reconfigured(Dynamic { own, default }, |_| Ok(()))
+                .unwrap()
         };
         assert_eq!(with(&own, &default).long("log.retention.ms"), 3);
         assert_eq!(with(&own, &default).long("message.max.bytes"), 7);
@@ -214,13 +221,25 @@ mod tests {
     #[test]
     fn names_and_values_are_checked_in_kafkas_order() {
         let file = Values::new(map(&[])).unwrap();
+        fn short_retention(values: &Values) -> Result<(), ConfigError> {
+            match values.long("log.retention.ms") {
+                -1..=7 => Ok(()),
+                long => Err(ConfigError::value(
+                    "log.retention.ms",
+                    &long.to_string(),
+                    "long",
+                )),
+            }
+        }
         let refused = |set: &[(&str, &str)]| {
             let own = map(set);
             let dynamic = Dynamic {
                 own,
                 ..Dynamic::default()
             };
-            file.reconfigured(dynamic).unwrap_err().to_string()
+            file.reconfigured(dynamic, short_retention)
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             refused(&[("node.id", "5"), ("message.max.bytes", "x")]),
@@ -229,6 +248,6 @@ mod tests {
         let invalid = refused(&[("message.max.bytes", "x")]);
         assert!(invalid.starts_with("Invalid value x for configuration message.max.bytes"));
         assert!(refused(&[("no.such.name", "1")]).contains("no.such.name"));
-        assert!(refused(&[("log.retention.ms", "-5")]).contains("Invalid dynamic"));
+        assert!(refused(&[("log.retention.ms", "9")]).contains("Invalid dynamic"));
     }
 }

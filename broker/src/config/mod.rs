@@ -14,6 +14,7 @@ mod groups;
 pub mod ignored;
 pub mod listener;
 pub mod notes;
+pub mod properties;
 pub mod security;
 pub mod unlisted;
 pub mod used;
@@ -30,6 +31,7 @@ pub use def::{Check, ConfigDef, Kind};
 pub use error::ConfigError;
 pub use groups::{Bound, ConsumerGroupConfig, GroupConfig, MigrationPolicy};
 pub use listener::Listener;
+pub use properties::{Properties, PropertiesError, PropertyStore, Scope};
 pub use values::Values;
 
 /// What is kept in memory for requests when `queued.max.request.bytes` sets no limit.

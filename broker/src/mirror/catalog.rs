@@ -121,7 +121,7 @@ impl TopicCatalog for MirrorCatalog {
 
     fn default_config(&self, name: &str) -> Option<String> {
         let known = config::definition(name)?;
-        config::default_value(known, &self.topics.broker_configs().values())
+        config::default_value(known, &self.topics.properties().values())
     }
 
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError> {

@@ -25,7 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use super::*;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Properties};
 use crate::partition::Mode;
 use crate::starting::Starting;
 
@@ -65,8 +65,10 @@ impl Rig {
         let data_dir = Arc::new(DataDir::open(dir.path()).unwrap());
         let meta = Arc::new(MetaStore::open(&data_dir.meta_dir()).unwrap());
         let flusher = Arc::new(Flusher::start(1).unwrap());
+        let properties = Properties::open(meta.clone(), &config.values, 1, |_| Ok(())).unwrap();
         let topics = Catalog::open(
             config,
+            Arc::new(properties),
             Arc::clone(&meta),
             data_dir,
             Arc::clone(&flusher),

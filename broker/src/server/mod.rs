@@ -232,7 +232,7 @@ fn admit(
     }
     let Some(slot) = shared
         .limits
-        .admit(peer.ip(), &shared.broker.configs.values())
+        .admit(peer.ip(), &shared.broker.properties.values())
     else {
         tracing::warn!(%peer, "connection refused: max.connections reached");
         return;

@@ -15,8 +15,7 @@ use super::image::Images;
 use super::index::Index;
 use super::remover::Remover;
 use super::{Topic, TopicConfig, TopicError, TopicState, config};
-use crate::broker_configs::BrokerConfigs;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Properties};
 use crate::group::topics::TopicImage;
 use crate::partition::Partition;
 use crate::partition::cut::breaks;
@@ -55,7 +54,7 @@ pub struct NewTopic {
 /// All topics.
 pub struct Catalog {
     pub(super) config: Arc<BrokerConfig>,
-    pub(super) brokers: Arc<BrokerConfigs>,
+    pub(super) properties: Arc<Properties>,
     pub(super) meta: Arc<MetaStore>,
     pub(super) data_dir: Arc<DataDir>,
     pub(super) flusher: Arc<Flusher>,
@@ -71,7 +70,7 @@ pub struct Catalog {
 impl Catalog {
     pub(super) fn empty(
         config: Arc<BrokerConfig>,
-        brokers: Arc<BrokerConfigs>,
+        properties: Arc<Properties>,
         meta: Arc<MetaStore>,
         data_dir: Arc<DataDir>,
         flusher: Arc<Flusher>,
@@ -79,7 +78,7 @@ impl Catalog {
         let (topics, changes) = (RwLock::default(), Mutex::default());
         Self {
             config,
-            brokers,
+            properties,
             meta,
             data_dir,
             flusher,
@@ -92,14 +91,14 @@ impl Catalog {
     }
 
     /// The broker's properties in force, which give topics their defaults.
-    pub fn broker_configs(&self) -> &Arc<BrokerConfigs> {
-        &self.brokers
+    pub fn properties(&self) -> &Arc<Properties> {
+        &self.properties
     }
 
     /// Lets the broker's properties take effect on every topic that does not override them.
     pub fn defaults_changed(&self) {
         let _one_at_a_time = self.changes.lock();
-        let values = self.brokers.values();
+        let values = self.properties.values();
         for topic in self.list() {
             let state = topic.state();
             let config = Arc::new(TopicConfig::resolve(&state.overrides, &values));
@@ -281,7 +280,7 @@ impl Catalog {
             false => batch.put::<TopicConfigKeyspace>(topic.name(), &overrides),
         }
         self.meta.commit(batch)?;
-        let config = Arc::new(TopicConfig::resolve(&overrides, &self.brokers.values()));
+        let config = Arc::new(TopicConfig::resolve(&overrides, &self.properties.values()));
         for partition in state.partitions.iter() {
             partition.set_config(&config);
         }

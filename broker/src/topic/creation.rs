@@ -67,7 +67,7 @@ impl Catalog {
     pub fn create_all(&self, new: Vec<(NewTopic, MetaBatch)>) -> Result<EachTopic, TopicError> {
         let (new, extras): (Vec<NewTopic>, Vec<MetaBatch>) = new.into_iter().unzip();
         let _claim = self.claims.of(new.iter().map(|new| &new.name));
-        let values = self.brokers.values();
+        let values = self.properties.values();
         let planned = self.plan(new, &values);
         let mut logs = self.open_planned(&planned).into_iter();
         let opened = planned.into_iter().map(|planned| {
@@ -116,7 +116,7 @@ impl Catalog {
         values: &Arc<Values>,
     ) -> Result<EachTopic, TopicError> {
         let _one_at_a_time = self.changes.lock();
-        let now = self.brokers.values();
+        let now = self.properties.values();
         let mut batch = MetaBatch::new();
         let mut ids = HashSet::new();
         let mut outcomes: EachTopic = Vec::with_capacity(opened.len());

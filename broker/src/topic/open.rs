@@ -17,9 +17,8 @@ use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::Mutex;
 
 use super::{Catalog, Topic, TopicConfig, TopicError};
-use crate::broker_configs::BrokerConfigs;
 use crate::clock;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Properties};
 use crate::partition::{Opening, Partition};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
@@ -74,14 +73,14 @@ impl Catalog {
     /// A record that can't be read.
     pub fn open(
         config: Arc<BrokerConfig>,
+        properties: Arc<Properties>,
         meta: Arc<MetaStore>,
         data_dir: Arc<DataDir>,
         flusher: Arc<Flusher>,
         starting: &Starting,
     ) -> Result<Option<Self>, TopicError> {
         let started = Instant::now();
-        let brokers = BrokerConfigs::open(Arc::clone(&meta), &config.values, config.node_id)?;
-        let catalog = Catalog::empty(config, Arc::new(brokers), meta, data_dir, flusher);
+        let catalog = Catalog::empty(config, properties, meta, data_dir, flusher);
         catalog.finish_removals()?;
         let stored = catalog.stored()?;
         let tally = Tally::default();
@@ -136,7 +135,7 @@ impl Catalog {
             .into_iter()
             .collect();
         let records = self.meta.scan::<TopicKeyspace>()?;
-        let values = self.brokers.values();
+        let values = self.properties.values();
         let stored = records.into_iter().map(|(name, record)| {
             let overrides = configs.remove(&name).unwrap_or_default();
             let config = Arc::new(TopicConfig::resolve(&overrides, &values));

@@ -1,29 +1,68 @@
 //! The broker's properties as they are in force: what was read at start, and what was set since
 //! (KIP-226).
 //!
-//! Invariants: RocksDB first, memory second; one change at a time. What is stored and does not fit
-//! any more (by another release, another file) is left out at start, with a warning, as in Kafka.
-//! `min.insync.replicas` always has a value among the defaults of all brokers, and none of a single
-//! one; while nobody sets it, it is the file's and not stored.
+//! Invariants: the store first, memory second; one change at a time. What is stored and does not
+//! fit any more (by another release, another file) is left out at start, with a warning, as in
+//! Kafka. `min.insync.replicas` always has a value among the defaults of all brokers, and none of a
+//! single one; while nobody sets it, it is the file's and not stored.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 use parking_lot::Mutex;
 
-use crate::config::Values;
-use crate::config::change::{Change, ChangeError};
-use crate::config::def::Kind;
-use crate::config::dynamic::{Dynamic, DynamicError, MIN_IN_SYNC_REPLICAS};
-use crate::config::values::definition;
-use crate::records::broker_config::{BrokerConfigKeyspace, Scope};
+use super::ConfigError;
+use super::change::{Change, ChangeError};
+use super::def::Kind;
+use super::dynamic::{Dynamic, DynamicError, MIN_IN_SYNC_REPLICAS};
+use super::values::{Values, definition};
+
+/// Whose properties are set at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The default of all brokers.
+    Default,
+    /// Those of the broker with this id.
+    Broker(i32),
+}
+
+/// Keeps what is set at run time, by name, over restarts.
+pub trait PropertyStore: Send + Sync {
+    /// What is set; empty if nothing is.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn load(&self, scope: Scope) -> Result<BTreeMap<String, String>, StoreError>;
+
+    /// Replaces what is set; durable on return.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    fn save(&self, scope: Scope, set: &BTreeMap<String, String>) -> Result<(), StoreError>;
+}
+
+/// The store of properties failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StoreError(Box<dyn Error + Send + Sync>);
+
+impl StoreError {
+    /// With the store's own error, whose text it has.
+    pub fn new(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// Whether these properties make sense together, for whoever reads them.
+pub type CheckTogether = fn(&Values) -> Result<(), ConfigError>;
 
 /// The properties in force.
-pub struct BrokerConfigs {
-    meta: Arc<MetaStore>,
+pub struct Properties {
+    store: Arc<dyn PropertyStore>,
     node_id: i32,
+    check: CheckTogether,
     values: ArcSwap<Values>,
     /// One change at a time.
     changes: Mutex<()>,
@@ -31,38 +70,39 @@ pub struct BrokerConfigs {
 
 /// Why properties were not changed.
 #[derive(Debug, thiserror::Error)]
-pub enum BrokerConfigError {
+pub enum PropertiesError {
     /// The change cannot be applied.
     #[error(transparent)]
     Change(#[from] ChangeError),
     /// Its result cannot be in force.
     #[error(transparent)]
     Dynamic(#[from] DynamicError),
-    /// RocksDB failed.
+    /// It could not be stored.
     #[error(transparent)]
-    Meta(#[from] MetaError),
+    Store(#[from] StoreError),
 }
 
-impl BrokerConfigs {
-    /// What was read at start, under what is stored.
+impl Properties {
+    /// What was read at start, under what is stored. `check` refuses properties that are right one
+    /// by one and wrong together.
     ///
     /// # Errors
-    /// RocksDB cannot be read.
-    pub fn open(meta: Arc<MetaStore>, read: &Values, node_id: i32) -> Result<Self, MetaError> {
-        let stored = |scope| meta.get::<BrokerConfigKeyspace>(&scope);
+    /// The store cannot be read.
+    pub fn open(
+        store: Arc<dyn PropertyStore>,
+        read: &Values,
+        node_id: i32,
+        check: CheckTogether,
+    ) -> Result<Self, StoreError> {
         let mut dynamic = Dynamic::default();
-        let layers = [
-            (Scope::Default, stored(Scope::Default)?),
-            (Scope::Broker(node_id), stored(Scope::Broker(node_id))?),
-        ];
-        for (scope, set) in layers {
-            for (name, value) in set.unwrap_or_default() {
+        for scope in [Scope::Default, Scope::Broker(node_id)] {
+            for (name, value) in store.load(scope)? {
                 if name == MIN_IN_SYNC_REPLICAS && scope != Scope::Default {
                     continue;
                 }
                 let mut with = dynamic.clone();
                 layer(&mut with, scope).insert(name.clone(), value);
-                match read.reconfigured(with.clone()) {
+                match read.reconfigured(with.clone(), check) {
                     Ok(_) => dynamic = with,
                     Err(error) => {
                         tracing::warn!(name, %error, "a stored broker config is left out");
@@ -74,14 +114,15 @@ impl BrokerConfigs {
         always.or_insert_with(|| file_min_in_sync(read));
         let values = ArcSwap::from_pointee(read.with_dynamic(dynamic));
         Ok(Self {
-            meta,
+            store,
             node_id,
+            check,
             values,
             changes: Mutex::default(),
         })
     }
 
-    /// The properties in force.
+    /// The properties in force, as one unchanging picture.
     pub fn values(&self) -> Arc<Values> {
         self.values.load_full()
     }
@@ -96,7 +137,7 @@ impl BrokerConfigs {
         own: bool,
         change: Change,
         validate_only: bool,
-    ) -> Result<bool, BrokerConfigError> {
+    ) -> Result<bool, PropertiesError> {
         let _one_at_a_time = self.changes.lock();
         let before = self.values();
         let mut dynamic = before.dynamic().clone();
@@ -111,16 +152,11 @@ impl BrokerConfigs {
         if set.get(MIN_IN_SYNC_REPLICAS) == Some(&file_min_in_sync(&before)) {
             set.remove(MIN_IN_SYNC_REPLICAS);
         }
-        let after = before.reconfigured(dynamic)?;
+        let after = before.reconfigured(dynamic, self.check)?;
         if validate_only || after.dynamic() == before.dynamic() {
             return Ok(false);
         }
-        let mut batch = MetaBatch::new();
-        match set.is_empty() {
-            true => batch.delete::<BrokerConfigKeyspace>(&scope),
-            false => batch.put::<BrokerConfigKeyspace>(&scope, &set),
-        }
-        self.meta.commit(batch)?;
+        self.store.save(scope, &set)?;
         tracing::info!(?scope, ?set, "broker configs changed");
         self.values.store(Arc::new(after));
         Ok(true)
