@@ -22,7 +22,7 @@ use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::group::GroupError;
 use crate::group::consumer::{self, Partitions};
-use crate::group::topics::TopicImage;
+use crate::topic::TopicImage;
 
 /// ConsumerGroupDescribe.
 pub struct ConsumerGroupDescribe;

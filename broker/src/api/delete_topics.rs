@@ -25,7 +25,8 @@ use super::admin::{Refusal, blocking, outcome, repeated};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
-use crate::topic::{Topic, deletion};
+use crate::mirror::delete_topic;
+use crate::topic::Topic;
 
 /// DeleteTopics.
 pub struct DeleteTopics;
@@ -151,7 +152,7 @@ fn find(broker: &Broker, asked: &Asked) -> Result<Arc<Topic>, Refusal> {
 async fn delete(broker: &Arc<Broker>, topic: &Arc<Topic>) -> Result<(), Refusal> {
     let (broker, topic) = (Arc::clone(broker), Arc::clone(topic));
     let forgotten =
-        blocking(move || deletion::delete(&broker.catalog, &broker.links, &broker.groups, &topic));
+        blocking(move || delete_topic(&broker.catalog, &broker.links, &broker.groups, &topic));
     forgotten.await?.await;
     Ok(())
 }

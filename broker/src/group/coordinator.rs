@@ -22,7 +22,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use carrick_protocol::ids::{GroupId, TopicId};
+use carrick_protocol::ids::GroupId;
 use carrick_storage::meta::{MetaError, MetaStore};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
@@ -47,7 +47,7 @@ use super::error::GroupError;
 use super::ids::MemberId;
 use super::kind::Kind;
 use super::topic_patterns::TopicPatterns;
-use super::topics::TopicImage;
+use super::topics::TopicIds;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
 use crate::budget::Budget;
@@ -55,25 +55,6 @@ use crate::config::GroupConfig;
 use crate::heavy::Heavy;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::store::Store;
-use crate::topic::Catalog;
-
-/// The ids of the topics that exist: what the coordinator wants to know of the catalog.
-pub trait TopicIds: Send + Sync + 'static {
-    /// The id of the topic of that name.
-    fn topic_id(&self, topic: &str) -> Option<TopicId>;
-    /// All topics, in one unchanging picture.
-    fn image(&self) -> Arc<TopicImage>;
-}
-
-impl TopicIds for Catalog {
-    fn topic_id(&self, topic: &str) -> Option<TopicId> {
-        self.topic(topic).map(|topic| topic.id())
-    }
-
-    fn image(&self) -> Arc<TopicImage> {
-        Catalog::image(self)
-    }
-}
 
 /// Why the coordinator can't start.
 #[derive(Debug, thiserror::Error)]

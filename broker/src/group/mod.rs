@@ -34,5 +34,5 @@ mod topic_patterns;
 pub mod topics;
 mod wake;
 
-pub use coordinator::{Coordinator, TopicIds};
+pub use coordinator::Coordinator;
 pub use error::{GroupError, Obstacle};

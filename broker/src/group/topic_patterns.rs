@@ -10,9 +10,9 @@ use carrick_protocol::ids::TopicName;
 use parking_lot::Mutex;
 
 use super::error::GroupError;
-use super::topics::TopicImage;
 use crate::heavy::TimeBudget;
 use crate::pattern::Pattern;
+use crate::topic::TopicImage;
 
 /// Expressions that are remembered.
 const REMEMBERED: usize = 512;

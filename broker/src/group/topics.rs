@@ -1,66 +1,25 @@
-//! The topics that exist, as groups that assign partitions see them: one unchanging picture, and
-//! another one whenever the catalog has changed.
+//! What groups ask of the topics: [`Catalog`] answers, and tests have topics of their own.
 
-use carrick_protocol::ids::{TopicId, TopicName};
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use std::sync::Arc;
 
-/// All topics at one moment. Pictures share what is the same in them, so that the next one costs
-/// what has changed and not what there is.
-#[derive(Clone, Debug, Default)]
-pub struct TopicImage {
-    version: u64,
-    by_name: RedBlackTreeMapSync<TopicName, (TopicId, i32)>,
-    by_id: HashTrieMapSync<TopicId, TopicName>,
+use carrick_protocol::ids::TopicId;
+
+use crate::topic::{Catalog, TopicImage};
+
+/// The topics that exist.
+pub trait TopicIds: Send + Sync + 'static {
+    /// The id of the topic of that name.
+    fn topic_id(&self, topic: &str) -> Option<TopicId>;
+    /// All topics, in one unchanging picture.
+    fn image(&self) -> Arc<TopicImage>;
 }
 
-impl TopicImage {
-    /// A picture of topics with their ids and numbers of partitions. Two pictures with the same
-    /// version are the same.
-    pub fn new(version: u64, topics: impl IntoIterator<Item = (TopicName, TopicId, i32)>) -> Self {
-        let mut image = Self::default();
-        for (name, id, partitions) in topics {
-            image.put(name, id, partitions);
-        }
-        Self { version, ..image }
+impl TopicIds for Catalog {
+    fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.topic(topic).map(|topic| topic.id())
     }
 
-    /// A topic was created, or has this many partitions now.
-    pub fn put(&mut self, name: TopicName, id: TopicId, partitions: i32) {
-        self.version += 1;
-        self.by_id.insert_mut(id, name.clone());
-        self.by_name.insert_mut(name, (id, partitions));
-    }
-
-    /// A topic is gone.
-    pub fn remove(&mut self, name: &TopicName, id: TopicId) {
-        self.version += 1;
-        self.by_id.remove_mut(&id);
-        self.by_name.remove_mut(name);
-    }
-
-    /// The version: grows with every change of a topic or its partitions.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// The id of a topic and how many partitions it has.
-    pub fn topic(&self, name: &str) -> Option<(TopicId, i32)> {
-        self.by_name.get(name).copied()
-    }
-
-    /// The name of a topic.
-    pub fn name(&self, id: TopicId) -> Option<&TopicName> {
-        self.by_id.get(&id)
-    }
-
-    /// How many partitions a topic has; 0 if there is no such topic.
-    pub fn partitions(&self, id: TopicId) -> i32 {
-        let topic = self.name(id).and_then(|name| self.by_name.get(name));
-        topic.map_or(0, |(_, partitions)| *partitions)
-    }
-
-    /// All names, in order.
-    pub fn names(&self) -> impl Iterator<Item = &TopicName> {
-        self.by_name.keys()
+    fn image(&self) -> Arc<TopicImage> {
+        Catalog::image(self)
     }
 }

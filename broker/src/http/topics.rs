@@ -12,9 +12,10 @@ use super::extract::{Base, Body, Path, Query};
 use super::links::to_map;
 use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
+use crate::mirror::delete_topic;
 use crate::partition::Partition;
 use crate::topic::replicas::REPLICAS;
-use crate::topic::{NewTopic, Topic, deletion};
+use crate::topic::{NewTopic, Topic};
 
 /// The part of a path that names a topic.
 #[derive(Debug, Deserialize)]
@@ -120,7 +121,7 @@ pub async fn delete(
         return Err(ApiError::bad_request(active_mirror(&app, &topic)));
     }
     let deleted =
-        blocking(move || deletion::delete(&app.catalog, &app.links, &app.groups, &topic)).await??;
+        blocking(move || delete_topic(&app.catalog, &app.links, &app.groups, &topic)).await??;
     deleted.await;
     Ok(StatusCode::NO_CONTENT)
 }

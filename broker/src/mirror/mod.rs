@@ -25,6 +25,7 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,19 +77,28 @@ pub fn ports(
 }
 
 /// Deletes a topic, mirror or not, and in the same write what is kept of its mirror. Blocks on disk.
+/// The future that is returned ends when the topic's committed offsets are gone, too; should the
+/// broker die before, they go at its next start.
 ///
 /// # Errors
 /// As [`Catalog::delete`]: nothing is deleted.
 pub fn delete_topic(
     catalog: &Catalog,
     links: &LinkManager,
+    groups: &Coordinator,
     topic: &Topic,
-) -> Result<(), TopicError> {
+) -> Result<impl Future<Output = ()> + Send + 'static + use<>, TopicError> {
     let removal = catalog.take_out(topic, end_of_mirror(topic.name()))?;
     // Before the name is free: this must not reach a new mirror of that name.
     links.topic_deleted(topic.name());
     removal.finish();
-    Ok(())
+    let forgotten = groups.topic_deleted(topic.name(), topic.id());
+    let name = topic.name().clone();
+    Ok(async move {
+        if let Err(error) = forgotten.await {
+            tracing::warn!(topic = %name, %error, "offsets of a deleted topic remain until restart");
+        }
+    })
 }
 
 /// The end of all that is kept of a topic's mirror.

@@ -11,12 +11,11 @@ use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
 
 use super::claims::Claims;
-use super::image::Images;
+use super::image::{Images, TopicImage};
 use super::index::Index;
 use super::remover::Remover;
 use super::{Topic, TopicConfig, TopicError, TopicState, config};
 use crate::config::{BrokerConfig, Properties};
-use crate::group::topics::TopicImage;
 use crate::partition::Partition;
 use crate::partition::cut::breaks;
 use crate::records::topic::{TopicKeyspace, TopicRecord};

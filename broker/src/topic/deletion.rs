@@ -1,22 +1,18 @@
-//! The end of a topic: its partitions, what is kept of its mirror, its committed offsets.
+//! The end of a topic and its partitions.
 //!
 //! Order: one RocksDB batch, after which the topic is gone for everybody and at every start · the
 //! catalog forgets it · its folders are renamed, with one sync for all · RocksDB forgets the folders.
 //! Other changes wait only for the first two. The name stays claimed to the end, so that a new topic
 //! of that name neither finds an old folder nor loses one of its own.
 
-use std::future::Future;
 use std::sync::Arc;
 
-use carrick_link::LinkManager;
 use carrick_protocol::ids::{TopicName, TopicPartition};
 use carrick_storage::disk::{DiskError, Retired};
 use carrick_storage::meta::MetaBatch;
 
 use super::claims::Claim;
 use super::{Catalog, Topic, TopicError};
-use crate::group::Coordinator;
-use crate::mirror::delete_topic;
 use crate::partition::Partition;
 use crate::records::retired_topic::{RetiredTopic, RetiredTopicKeyspace};
 use crate::records::topic::TopicKeyspace;
@@ -24,27 +20,6 @@ use crate::records::topic_config::TopicConfigKeyspace;
 
 /// A deletion that fails is tried again at every start, unless a new topic has the name by then.
 const REMAIN: &str = "folders of a deleted topic remain until the next start, which removes them";
-
-/// Deletes a topic, mirror or not. Blocks on disk. The future that is returned ends when its
-/// committed offsets are gone, too; should the broker die before, they go at its next start.
-///
-/// # Errors
-/// As [`Catalog::delete`]: nothing is deleted.
-pub fn delete(
-    catalog: &Catalog,
-    links: &LinkManager,
-    groups: &Coordinator,
-    topic: &Topic,
-) -> Result<impl Future<Output = ()> + Send + 'static + use<>, TopicError> {
-    delete_topic(catalog, links, topic)?;
-    let forgotten = groups.topic_deleted(topic.name(), topic.id());
-    let name = topic.name().clone();
-    Ok(async move {
-        if let Err(error) = forgotten.await {
-            tracing::warn!(topic = %name, %error, "offsets of a deleted topic remain until restart");
-        }
-    })
-}
 
 /// A topic that is gone for everybody. Its folders are still there, and its name is not free yet.
 #[must_use = "the folders stay until `finish`, or until the next start"]

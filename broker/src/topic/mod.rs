@@ -13,7 +13,7 @@ mod claims;
 pub mod config;
 pub mod creation;
 pub mod defs;
-pub mod deletion;
+mod deletion;
 pub mod describe;
 pub mod error;
 mod image;
@@ -35,6 +35,7 @@ use crate::partition::Partition;
 pub use catalog::{Catalog, NewTopic};
 pub use config::TopicConfig;
 pub use error::TopicError;
+pub use image::TopicImage;
 
 /// One topic. Shared; partitions and configs change under it.
 pub struct Topic {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Partitions;
-use crate::group::topics::TopicImage;
+use crate::topic::TopicImage;
 
 /// The newest version that is written.
 const NEWEST_VERSION: i16 = 3;

@@ -59,8 +59,8 @@ pub use self::target::{AssignmentJob, NewTarget};
 use super::classic::{ClassicGroup, Now};
 use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;
-use super::topics::TopicImage;
 use crate::config::GroupConfig;
+use crate::topic::TopicImage;
 
 /// The epoch with which a member joins.
 pub const JOIN_EPOCH: i32 = 0;

@@ -10,7 +10,7 @@ use carrick_protocol::ids::TopicId;
 
 use super::{ConsumerGroup, Env, Epochs, Member, MemberState, Partitions, TimerKey};
 use crate::group::ids::MemberId;
-use crate::group::topics::TopicImage;
+use crate::topic::TopicImage;
 
 /// What a member says that it reads; `None` if it does not say.
 type Owned<'a> = Option<&'a [(TopicId, Vec<i32>)]>;

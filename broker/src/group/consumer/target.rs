@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assignor::{Assignor, Candidate};
 use super::{ConsumerGroup, Env, NEW_GROUP_EPOCH, Partitions};
 use crate::group::ids::MemberId;
-use crate::group::topics::TopicImage;
+use crate::topic::TopicImage;
 
 /// A target whose members, topics and partitions are together no more than this is computed at once,
 /// within milliseconds.

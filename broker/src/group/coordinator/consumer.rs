@@ -16,8 +16,8 @@ use crate::group::consumer::{
     DescribedGroup, Env, HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, Settings,
 };
 use crate::group::error::GroupError;
-use crate::group::topics::TopicImage;
 use crate::records::group_config::GroupConfigKeyspace;
+use crate::topic::TopicImage;
 
 /// What one event of a consumer group may know of the world.
 pub(in crate::group) struct World {

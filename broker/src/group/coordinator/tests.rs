@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName};
+use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -16,6 +16,7 @@ use crate::config::ConsumerGroupConfig;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
 use crate::group::ids::MemberId;
 use crate::store::Store;
+use crate::topic::TopicImage;
 
 /// Topics by name, and what the next look-up of any is answered instead.
 #[derive(Default)]
