@@ -27,7 +27,7 @@ use crate::housekeeping;
 use crate::http::server::HttpListeners;
 use crate::http::{self, App, HttpServer, Ready};
 use crate::mirror;
-use crate::pool::Pool;
+use crate::pool::FairPool;
 use crate::problems::Problems;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
@@ -82,7 +82,7 @@ pub struct Broker {
     /// What large answers that list or describe share.
     pub large_answers: LargeAnswers,
     /// Memory of fetches that wait for data.
-    pub waiting_fetches: Pool,
+    pub waiting_fetches: FairPool,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
     /// Current problems.
@@ -206,7 +206,10 @@ impl Broker {
             fetch_sessions: fetch_sessions(&config),
             on_demand: OnDemand::default(),
             large_answers: large_answers(&config),
-            waiting_fetches: Pool::new(config.queued_max_request_bytes / 4, UNCOUNTED_FETCH_BYTES),
+            waiting_fetches: FairPool::new(
+                config.queued_max_request_bytes / 4,
+                UNCOUNTED_FETCH_BYTES,
+            ),
             problems: opened.problems(),
             config,
             cluster_id: opened.cluster_id,

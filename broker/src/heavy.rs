@@ -2,12 +2,16 @@
 //!
 //! Only a few pieces run at once, so that the rest of the machine keeps serving, and a bounded
 //! number waits. Each has a time limit and checks it between its steps.
+//!
+//! Work is done for a client, named by its host as groups know it (`/127.0.0.1`). One host has at
+//! most half of the places, and of what waits for a thread others find one piece of it, or half
+//! as many as there are threads, before theirs.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use crate::pool::FairPool;
 
 /// How long one piece of work may take.
 pub const BUDGET: Duration = Duration::from_secs(1);
@@ -53,8 +57,8 @@ impl TimeBudget {
 /// Where heavy work is done.
 #[derive(Clone, Debug)]
 pub struct Heavy {
-    threads: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    threads: Arc<FairPool<Arc<str>>>,
+    places: Arc<FairPool<Arc<str>>>,
 }
 
 impl Default for Heavy {
@@ -69,23 +73,23 @@ impl Heavy {
     /// That many pieces at a time, and that many with those that wait.
     pub fn new(threads: usize, places: usize) -> Self {
         Self {
-            threads: Arc::new(Semaphore::new(threads)),
-            places: Arc::new(Semaphore::new(places)),
+            threads: Arc::new(FairPool::new(threads, 0)),
+            places: Arc::new(FairPool::new(places, 0)),
         }
     }
 
-    /// Does the work on a thread of its own. It is finished even if nobody waits for it any more.
+    /// Does the work of a host on a thread of its own. It is finished even if nobody waits for it any
+    /// more.
     ///
     /// # Errors
     /// `Busy`: it is not done.
     pub async fn run<T: Send + 'static>(
         &self,
+        host: &Arc<str>,
         work: impl FnOnce(TimeBudget) -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| Busy)?;
-        let thread = Arc::clone(&self.threads).acquire_owned().await;
-        let thread = thread.map_err(|_| Busy)?;
+        let place = self.places.try_take(host, 1).map_err(|_| Busy)?;
+        let thread = self.threads.take(host, 1).await;
         let done = tokio::task::spawn_blocking(move || {
             let _held = (place, thread);
             work(TimeBudget::of(BUDGET))
@@ -104,13 +108,17 @@ mod tests {
 
     use super::*;
 
+    fn host(name: &str) -> Arc<str> {
+        name.into()
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn only_as_many_run_as_there_are_threads_and_the_rest_is_refused() {
-        let heavy = Heavy::new(2, 5);
+        let heavy = Heavy::new(2, 6);
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (release, released) = crossbeam::channel::unbounded::<()>();
         let mut running = Vec::new();
-        for _ in 0..5 {
+        for number in 0..6 {
             let (heavy, released) = (heavy.clone(), released.clone());
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             let work = move |_: TimeBudget| {
@@ -118,36 +126,81 @@ mod tests {
                 let _ = released.recv();
                 now.fetch_sub(1, Ordering::SeqCst);
             };
-            running.push(tokio::spawn(async move { heavy.run(work).await }));
+            let host = host(["a", "b"][number % 2]);
+            running.push(tokio::spawn(async move { heavy.run(&host, work).await }));
         }
-        while heavy.places.available_permits() > 0 || now.load(Ordering::SeqCst) < 2 {
+        while heavy.places.try_take(&host("c"), 1).is_ok() || now.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(heavy.run(|_| ()).await, Err(Busy));
+        assert_eq!(heavy.run(&host("c"), |_| ()).await, Err(Busy));
         drop(release);
         for done in running {
             done.await.unwrap().unwrap();
         }
         assert_eq!(most.load(Ordering::SeqCst), 2);
-        assert_eq!(heavy.run(|_| 7).await, Ok(7));
+        assert_eq!(heavy.run(&host("c"), |_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn one_host_neither_takes_all_places_nor_stands_in_the_way_of_another() {
+        let heavy = Heavy::new(1, 8);
+        let (release, released) = crossbeam::channel::bounded::<()>(0);
+        let (finished, order) = crossbeam::channel::unbounded();
+        let mut running = Vec::new();
+        let mut begin = |name: &'static str| {
+            let (heavy, released, finished) = (heavy.clone(), released.clone(), finished.clone());
+            let work = move |_: TimeBudget| {
+                released.recv().unwrap();
+                finished.send(name).unwrap();
+            };
+            running.push(tokio::spawn(
+                async move { heavy.run(&host(name), work).await },
+            ));
+        };
+        for _ in 0..4 {
+            begin("many");
+        }
+        // All tasks have a place after this: the runtime has one thread.
+        tokio::task::yield_now().await;
+        assert_eq!(heavy.run(&host("many"), |_| ()).await, Err(Busy));
+        begin("one");
+        tokio::task::yield_now().await;
+        for _ in 0..5 {
+            // The runtime goes on meanwhile: the next piece gets the thread.
+            let release = release.clone();
+            tokio::task::spawn_blocking(move || release.send(()).unwrap())
+                .await
+                .unwrap();
+        }
+        for done in running {
+            done.await.unwrap().unwrap();
+        }
+        let order: Vec<_> = order.try_iter().collect();
+        assert_eq!(order, ["many", "one", "many", "many", "many"]);
     }
 
     #[tokio::test]
     async fn work_that_nobody_waits_for_keeps_its_thread_until_it_is_done() {
-        let heavy = Heavy::new(1, 5);
+        let heavy = Heavy::new(1, 6);
         let (release, released) = crossbeam::channel::bounded::<()>(0);
         let left = tokio::spawn({
             let heavy = heavy.clone();
-            async move { heavy.run(move |_| released.recv()).await.is_ok() }
+            async move {
+                heavy
+                    .run(&host("a"), move |_| released.recv())
+                    .await
+                    .is_ok()
+            }
         });
-        while heavy.threads.available_permits() > 0 {
+        let has_thread = || heavy.threads.try_take(&host("b"), 1).is_err();
+        while !has_thread() {
             tokio::task::yield_now().await;
         }
         left.abort();
         assert!(left.await.is_err());
-        assert_eq!(heavy.threads.available_permits(), 0);
+        assert!(has_thread());
         release.send(()).unwrap();
-        assert_eq!(heavy.run(|_| 1).await, Ok(1));
+        assert_eq!(heavy.run(&host("b"), |_| 1).await, Ok(1));
     }
 
     #[test]

@@ -1,8 +1,16 @@
-//! Bytes that all clients together may take of the broker's memory for one purpose.
+//! What clients together may take of the broker for one purpose: bytes of its memory, threads, places
+//! in a queue.
+//!
+//! Of a [`FairPool`] one client address has at most half: whatever it asks for, the others find the
+//! rest, and at most that half stands before them in the queue.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What was taken of a [`Pool`], given back on drop; `None` where it was too little to count.
@@ -69,6 +77,113 @@ impl Pool {
     }
 }
 
+/// What was taken of a [`FairPool`], given back on drop; `None` where it was too little to count.
+pub type FairCharge = Option<Taken>;
+
+/// See [`FairCharge`].
+#[derive(Debug)]
+pub struct Taken {
+    of_address: OwnedSemaphorePermit,
+    of_all: OwnedSemaphorePermit,
+    /// As long as something of it is taken, the address has no other share.
+    share: Arc<Pool>,
+}
+
+impl Taken {
+    fn of(share: &Arc<Pool>, of_address: Charge, of_all: Charge) -> FairCharge {
+        Some(Self {
+            of_address: of_address?,
+            of_all: of_all?,
+            share: Arc::clone(share),
+        })
+    }
+
+    /// Takes `bytes` out of this; `None` if it has not that many.
+    pub fn split(&mut self, bytes: usize) -> Option<Self> {
+        let (of_address, of_all) = (&mut self.of_address, &mut self.of_all);
+        if bytes > of_address.num_permits().min(of_all.num_permits()) {
+            return None;
+        }
+        Self::of(&self.share, of_address.split(bytes), of_all.split(bytes))
+    }
+}
+
+/// Addresses that a [`FairPool`] remembers before it looks for those that take nothing any more.
+const REMEMBERED_ADDRESSES: usize = 64;
+
+/// A pool of which each address has at most half.
+#[derive(Debug)]
+pub struct FairPool<K = IpAddr> {
+    all: Pool,
+    shares: Mutex<Shares<K>>,
+}
+
+#[derive(Debug)]
+struct Shares<K> {
+    by_address: HashMap<K, Arc<Pool>>,
+    /// So many may be remembered until those without use are forgotten.
+    remembered_max: usize,
+}
+
+impl<K: Hash + Eq + Clone> FairPool<K> {
+    /// As [`Pool::new`].
+    pub fn new(bytes: usize, uncounted_bytes: usize) -> Self {
+        Self {
+            all: Pool::new(bytes, uncounted_bytes),
+            shares: Mutex::new(Shares {
+                by_address: HashMap::new(),
+                remembered_max: REMEMBERED_ADDRESSES,
+            }),
+        }
+    }
+
+    /// As [`Pool::take`]. Who waits for the share of his address has nothing of the others'.
+    pub async fn take(&self, address: &K, bytes: usize) -> FairCharge {
+        self.all.permits(bytes)?;
+        let share = self.share(address);
+        let of_address = share.take(bytes).await;
+        Taken::of(&share, of_address, self.all.take(bytes).await)
+    }
+
+    /// As [`Pool::try_take`].
+    ///
+    /// # Errors
+    /// The address has its share, or there is no room at all.
+    pub fn try_take(&self, address: &K, bytes: usize) -> Result<FairCharge, Full> {
+        if self.all.permits(bytes).is_none() {
+            return Ok(None);
+        }
+        let share = self.share(address);
+        let of_address = share.try_take(bytes)?;
+        Ok(Taken::of(&share, of_address, self.all.try_take(bytes)?))
+    }
+
+    /// Whether somebody waits for what this address has.
+    pub fn is_waited_for(&self, address: &K) -> bool {
+        let share = self.shares.lock().by_address.get(address).cloned();
+        self.all.is_waited_for() || share.is_some_and(|share| share.is_waited_for())
+    }
+
+    fn share(&self, address: &K) -> Arc<Pool> {
+        let mut shares = self.shares.lock();
+        if let Some(share) = shares.by_address.get(address) {
+            return Arc::clone(share);
+        }
+        if shares.by_address.len() >= shares.remembered_max {
+            // Whoever takes or waits has the share, too.
+            shares
+                .by_address
+                .retain(|_, share| Arc::strong_count(share) > 1);
+            shares.remembered_max = REMEMBERED_ADDRESSES.max(2 * shares.by_address.len());
+        }
+        let share = Arc::new(Pool::new(self.all.bytes / 2, self.all.uncounted_bytes));
+        shares
+            .by_address
+            .insert(address.clone(), Arc::clone(&share));
+        share
+    }
+}
+
 /// Somebody who waits, until this is dropped.
 struct Waits<'a>(&'a AtomicUsize);
 
@@ -88,8 +203,78 @@ impl Drop for Waits<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
     use std::task::Poll;
+
+    use proptest::prelude::*;
+
+    async fn waits<T>(work: impl Future<Output = T>) -> bool {
+        let mut work = pin!(work);
+        poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_half_to_the_others_and_its_place_in_the_queue() {
+        let pool = FairPool::new(4, 0);
+        let _mine = [pool.take(&"a", 1).await, pool.take(&"a", 1).await];
+        assert_eq!(pool.try_take(&"a", 1).unwrap_err(), Full);
+        let theirs = pool.take(&"b", 2).await;
+        assert!(waits(pool.take(&"a", 1)).await);
+        // All is taken: the next of another address waits, with nobody of "a" before it.
+        let (mut more, mut next) = (pin!(pool.take(&"a", 1)), pin!(pool.take(&"c", 2)));
+        let more_waits = poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx).is_pending()));
+        assert!(more_waits.await);
+        let next_waits = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending()));
+        assert!(next_waits.await && pool.is_waited_for(&"b"));
+        drop(theirs);
+        assert!(next.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_part_of_what_was_taken_is_given_back_alone() {
+        let pool = FairPool::new(200, 0);
+        let mut all = pool.take(&1, 100).await.unwrap();
+        let part = all.split(30).unwrap();
+        assert!(all.split(71).is_none());
+        drop(all);
+        assert_eq!(pool.try_take(&1, 71).unwrap_err(), Full);
+        assert!(pool.try_take(&1, 70).is_ok());
+        drop(part);
+        assert!(pool.try_take(&1, 100).is_ok());
+    }
+
+    proptest! {
+        /// Whoever takes and gives back in whatever order: no address has more than half, all
+        /// together not more than there is, and those who take nothing are forgotten.
+        #[test]
+        fn no_address_gets_more_than_half(steps in prop::collection::vec(
+            (0u16..300, 1usize..60, any::<bool>(), any::<prop::sample::Index>()), 1..400,
+        )) {
+            let pool = FairPool::new(100, 0);
+            let mut taken: Vec<(u16, usize, FairCharge)> = Vec::new();
+            for (address, bytes, gives_back, which) in steps {
+                if gives_back && !taken.is_empty() {
+                    taken.swap_remove(which.index(taken.len()));
+                }
+                let of = |all: bool| -> usize {
+                    let counted = taken.iter().filter(|(other, ..)| all || *other == address);
+                    counted.map(|(_, bytes, _)| bytes).sum()
+                };
+                // What is larger than a share is a whole share, and needs its own size of the rest.
+                let fits = of(false) + bytes.min(50) <= 50 && of(true) + bytes <= 100;
+                match pool.try_take(&address, bytes) {
+                    Ok(charge) => {
+                        prop_assert!(fits);
+                        taken.push((address, bytes, charge));
+                    }
+                    Err(Full) => prop_assert!(!fits),
+                }
+                let remembered = pool.shares.lock().by_address.len();
+                prop_assert!(remembered <= REMEMBERED_ADDRESSES.max(2 * taken.len() + 2));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn what_is_larger_than_the_pool_still_gets_its_turn() {

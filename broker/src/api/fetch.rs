@@ -74,7 +74,9 @@ impl Api for Fetch {
         if pass.is_enough {
             return Reply::Now(fetch.answer(pass));
         }
-        let Ok(memory) = ctx.broker.waiting_fetches.try_take(fetch.memory_bytes()) else {
+        let address = ctx.connection.peer.ip();
+        let memory = fetch.memory_bytes();
+        let Ok(memory) = ctx.broker.waiting_fetches.try_take(&address, memory) else {
             // Asked to come back later instead: what waits stays in memory.
             let wait_ms = request.max_wait_ms.min(NO_ROOM_WAIT_MAX_MS);
             let answer = fetch.answer(pass);

@@ -57,9 +57,10 @@ impl Api for ListTransactions {
         };
         let heavy = broker.heavy.clone();
         let room = Arc::clone(&ctx.room);
+        let host = ctx.client_host().into();
         Reply::Later(Box::pin(async move {
             let work = move |budget| matching(&broker, filter, &pattern, budget);
-            match heavy.run(work).await {
+            match heavy.run(&host, work).await {
                 Ok(Ok(listed)) => answer(&room, version, listed, unknown),
                 Ok(Err(NotMatched)) => failed(ErrorCode::INVALID_REGULAR_EXPRESSION),
                 Err(Busy) => failed(ErrorCode::COORDINATOR_NOT_AVAILABLE),

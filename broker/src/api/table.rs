@@ -11,13 +11,12 @@ use bytes::Bytes;
 use carrick_protocol::frame::{self, FrameError, RequestBody, RequestHead};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Request;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::block_in_place;
 
 use super::Context;
 use super::room::SMALL_ANSWER_BYTES;
 use super::throttle::{Throttled, Timed};
-use crate::pool::Charge;
+use crate::pool::{FairCharge, Taken};
 
 /// What of the requests before it on its connection a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +171,10 @@ fn call<A: Api>(
 async fn large<A: Api>(ctx: Context, head: RequestHead, body: RequestBody) -> Encoded {
     let max_bytes = ctx.broker.config.request_max_bytes;
     let broker = Arc::clone(&ctx.broker);
-    let (memory, turn) = broker.large_answers.begin(max_bytes).await;
+    let (memory, turn) = broker
+        .large_answers
+        .begin(ctx.connection.peer.ip(), max_bytes)
+        .await;
     let ctx = ctx.with_room(max_bytes);
     let reply = block_in_place(|| once::<A>(&ctx, &head, body))?;
     let frame = match reply {
@@ -186,7 +188,7 @@ async fn large<A: Api>(ctx: Context, head: RequestHead, body: RequestBody) -> En
 }
 
 /// The part of `memory` that a frame needs stays with the frame until it is sent.
-fn charged(frame: Frame, memory: Charge) -> Frame {
+fn charged(frame: Frame, memory: FairCharge) -> Frame {
     let Some(mut memory) = memory else {
         return frame;
     };
@@ -200,7 +202,7 @@ fn charged(frame: Frame, memory: Charge) -> Frame {
 /// A piece of a frame with its memory, given back on drop.
 struct Charged(
     Bytes,
-    #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held for its drop")] Taken,
 );
 
 impl AsRef<[u8]> for Charged {

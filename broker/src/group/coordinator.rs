@@ -178,6 +178,7 @@ impl Coordinator {
             return Err(GroupError::InvalidSessionTimeout);
         }
         let is_new = request.member_id.is_empty();
+        let host = Arc::clone(&request.info.client_host);
         let world = self.inner.world(group);
         let begin = |cell: &Arc<Cell>, state: &mut CellState| {
             state.make_room_for_classic(&self.inner);
@@ -189,7 +190,7 @@ impl Coordinator {
                 let joined = consumer.classic_join(request, &world.env());
                 state.store_changes(&self.inner, cell, reply_to_join(joined, answer));
                 if let Some(consumer) = state.kind.consumer_mut() {
-                    self.inner.offload(cell, consumer, &world);
+                    self.inner.offload(cell, consumer, &world, &host);
                 }
             } else {
                 let ticket = state.park_join(answer);

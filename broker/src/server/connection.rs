@@ -117,8 +117,8 @@ async fn read_requests(
             Err(refused) => return Ended::Refused(refused.to_string()),
         };
         let (entry, elements) = (request.entry, request.elements());
-        let decoded = limits.decoded(elements).await;
-        let heavy = limits.heavy(elements).await;
+        let decoded = limits.decoded(slot, elements).await;
+        let heavy = limits.heavy(slot, elements).await;
         let handled = match heavy {
             None => request.handle(context),
             Some(_) => request.handle_heavy(context),
@@ -140,8 +140,7 @@ async fn read_requests(
         };
         let is_later = matches!(answer, Answer::Later(_));
         let holds_request = is_later && entry.holds_request;
-        let [of_address, of_all] = frame.memory;
-        let memory = [of_address, of_all, decoded].map(|charge| charge.filter(|_| holds_request));
+        let memory = [frame.memory, decoded].map(|charge| charge.filter(|_| holds_request));
         let room = room_for(ready_bytes(&answer), &unsent).await;
         place.send(Pending {
             api: entry.name,

@@ -7,7 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::limits::{FrameMemory, Limits, Slot};
+use super::limits::{Limits, Slot};
+use crate::pool::FairCharge;
 
 /// Bytes of a frame's length.
 const LENGTH_BYTES: usize = 4;
@@ -71,7 +72,7 @@ pub(super) struct FrameStart {
 /// A frame without its length, and the memory it was given.
 pub(super) struct RequestFrame {
     pub(super) bytes: Bytes,
-    pub(super) memory: FrameMemory,
+    pub(super) memory: FairCharge,
 }
 
 /// Waits for a frame, and reads how long it is and what it asks for.
@@ -129,7 +130,7 @@ pub(super) async fn read_rest<R: AsyncRead + Unpin>(
 ) -> Result<RequestFrame, ReadError> {
     let bytes = start.bytes;
     let memory = limits.memory(slot, bytes).await;
-    let is_counted = memory.iter().any(Option::is_some);
+    let is_counted = memory.is_some();
     let is_wanted = || is_counted && limits.memory_is_waited_for(slot);
     let body = read_body(stream, start, is_wanted).await?;
     metrics::counter!("carrick_bytes_in_total").increment(bytes as u64 + 4);

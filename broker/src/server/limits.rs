@@ -1,14 +1,14 @@
-//! How many connections, and how many bytes of requests, there may be at once.
+//! How many connections, and how many bytes of requests, there may be at once. Of memory and threads
+//! one address has at most half: the others always find the rest.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::{BrokerConfig, Values};
-use crate::pool::{Charge, Pool};
+use crate::pool::{FairCharge, FairPool};
 
 /// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
 const UNCOUNTED_BYTES: usize = 16 << 10;
@@ -30,39 +30,26 @@ pub(super) struct Limits {
     /// Silence after which a connection is closed.
     pub(super) idle: std::time::Duration,
     open_files: usize,
-    /// Frames of one address, at most.
-    frames_per_ip_bytes: usize,
     connections: Arc<Mutex<Connections>>,
     /// For frames, from before they are read.
-    frames: Pool,
+    frames: FairPool,
     /// For decoded frames. A request that waits for this has its frame already, and one that has this
     /// does not wait for frames: the order "frames, then this" cannot deadlock.
-    decoded: Pool,
-    heavy: Semaphore,
+    decoded: FairPool,
+    heavy: FairPool,
 }
 
 #[derive(Default)]
 struct Connections {
     count: usize,
-    by_ip: HashMap<IpAddr, OfAddress>,
-}
-
-/// What the connections of one address have.
-struct OfAddress {
-    connections: usize,
-    frames: Arc<Pool>,
+    by_ip: HashMap<IpAddr, usize>,
 }
 
 /// One connection's place; given back on drop.
 pub(super) struct Slot {
     connections: Arc<Mutex<Connections>>,
     ip: IpAddr,
-    /// What its address may have of the memory for frames: the others always find the rest.
-    frames: Arc<Pool>,
 }
-
-/// The memory of a frame: of what all clients have, and of what those of its address have.
-pub(super) type FrameMemory = [Charge; 2];
 
 impl Limits {
     pub(super) fn new(config: &BrokerConfig) -> Self {
@@ -78,11 +65,10 @@ impl Limits {
             request_max_bytes: config.request_max_bytes,
             idle: std::time::Duration::from_millis(config.connections_max_idle_ms),
             open_files,
-            frames_per_ip_bytes: memory_bytes / 2,
             connections: Arc::default(),
-            frames: Pool::new(memory_bytes, UNCOUNTED_BYTES),
-            decoded: Pool::new(memory_bytes, UNCOUNTED_ELEMENTS * ELEMENT_BYTES),
-            heavy: Semaphore::new((threads / 2).max(1)),
+            frames: FairPool::new(memory_bytes, UNCOUNTED_BYTES),
+            decoded: FairPool::new(memory_bytes, UNCOUNTED_ELEMENTS * ELEMENT_BYTES),
+            heavy: FairPool::new((threads / 2).max(1), 0),
         }
     }
 
@@ -95,47 +81,39 @@ impl Limits {
         if connections.count >= max {
             return None;
         }
-        let of_ip = connections.by_ip.entry(ip).or_insert_with(|| OfAddress {
-            connections: 0,
-            frames: Arc::new(Pool::new(self.frames_per_ip_bytes, UNCOUNTED_BYTES)),
-        });
-        if of_ip.connections >= max_per_ip {
+        let of_ip = connections.by_ip.entry(ip).or_default();
+        if *of_ip >= max_per_ip {
             return None;
         }
-        of_ip.connections += 1;
-        let frames = Arc::clone(&of_ip.frames);
+        *of_ip += 1;
         connections.count += 1;
         metrics::gauge!("carrick_connections").set(connections.count as f64);
         Some(Slot {
             connections: Arc::clone(&self.connections),
             ip,
-            frames,
         })
     }
 
     /// Waits for room for a request of this size; the room is given back on drop.
-    pub(super) async fn memory(&self, slot: &Slot, bytes: usize) -> FrameMemory {
-        // Who waits for his address has nothing of the others'.
-        let of_address = slot.frames.take(bytes).await;
-        [of_address, self.frames.take(bytes).await]
+    pub(super) async fn memory(&self, slot: &Slot, bytes: usize) -> FairCharge {
+        self.frames.take(&slot.ip, bytes).await
     }
 
     /// Whether others wait for the memory that a frame of this connection has.
     pub(super) fn memory_is_waited_for(&self, slot: &Slot) -> bool {
-        slot.frames.is_waited_for() || self.frames.is_waited_for()
+        self.frames.is_waited_for(&slot.ip)
     }
 
     /// Waits for room for what is made of a request with this many elements.
-    pub(super) async fn decoded(&self, elements: usize) -> Charge {
-        self.decoded.take(elements * ELEMENT_BYTES).await
+    pub(super) async fn decoded(&self, slot: &Slot, elements: usize) -> FairCharge {
+        self.decoded.take(&slot.ip, elements * ELEMENT_BYTES).await
     }
 
     /// Waits until a request with this many elements may take a thread for itself. Only few may at
     /// once, so that all others find one.
-    pub(super) async fn heavy(&self, elements: usize) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn heavy(&self, slot: &Slot, elements: usize) -> FairCharge {
         match elements {
-            // It fails only when the semaphore is closed, which nobody does.
-            HEAVY_ELEMENTS.. => self.heavy.acquire().await.ok(),
+            HEAVY_ELEMENTS.. => self.heavy.take(&slot.ip, 1).await,
             _ => None,
         }
     }
@@ -147,8 +125,8 @@ impl Drop for Slot {
         connections.count -= 1;
         metrics::gauge!("carrick_connections").set(connections.count as f64);
         if let Some(of_ip) = connections.by_ip.get_mut(&self.ip) {
-            of_ip.connections -= 1;
-            if of_ip.connections == 0 {
+            *of_ip -= 1;
+            if *of_ip == 0 {
                 connections.by_ip.remove(&self.ip);
             }
         }
@@ -190,9 +168,9 @@ mod tests {
         let values = config(&[]).values;
         let slot = limits.admit(IpAddr::from([10, 0, 0, 1]), &values).unwrap();
         let all = limits.memory(&slot, 100_000).await;
-        assert!(all.iter().all(Option::is_some));
+        assert!(all.is_some());
         let small = limits.memory(&slot, 10).await;
-        assert!(small.iter().all(Option::is_none));
+        assert!(small.is_none());
     }
 
     #[tokio::test]
@@ -210,6 +188,12 @@ mod tests {
         assert!(waits && limits.memory_is_waited_for(&a));
         assert!(!limits.memory_is_waited_for(&b));
         let of_another = limits.memory(&b, 100_000).await;
-        assert!(of_another.iter().all(Option::is_some));
+        assert!(of_another.is_some());
+        // So it is with what is decoded.
+        let elements = 100_000 / ELEMENT_BYTES;
+        let _half = limits.decoded(&a, elements).await;
+        let mut more = std::pin::pin!(limits.decoded(&a, elements));
+        assert!(poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx).is_pending())).await);
+        assert!(limits.decoded(&b, elements).await.is_some());
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::turns::Turn;
 use crate::api::room::SMALL_ANSWER_BYTES;
 use crate::api::{BoxFuture, Frame};
-use crate::pool::Charge;
+use crate::pool::FairCharge;
 
 /// Pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
@@ -35,7 +35,7 @@ pub(super) struct Pending {
     /// Its turn, which is over when the answer is sent.
     pub(super) turn: Option<Turn>,
     /// What its request takes in memory, given back when the answer is there.
-    pub(super) memory: [Charge; 3],
+    pub(super) memory: [FairCharge; 2],
     /// Whether its answer, if it is large, holds memory that others may wait for.
     pub(super) holds_memory: bool,
 }
@@ -186,7 +186,7 @@ mod tests {
                 answer: Answer::Ready(Ok(vec![vec![0; bytes].into()])),
                 room: None,
                 turn: None,
-                memory: [None, None, None],
+                memory: [None, None],
                 holds_memory,
             };
             assert!(queue.send(pending).await.is_ok());

@@ -49,12 +49,13 @@ impl Inner {
         reply: Reply,
     ) -> Result<HeartbeatAnswer, GroupError> {
         let joins = request.member_epoch == JOIN_EPOCH;
+        let host = Arc::clone(&request.client_host);
         let world = self.world(group);
         let beat = |cell: &Arc<Cell>, state: &mut CellState| {
             let answer = state.consumer_heartbeat(self, cell, request, &world)?;
             state.store_changes(self, cell, reply);
             if let Some(group) = state.kind.consumer_mut() {
-                self.offload(cell, group, &world);
+                self.offload(cell, group, &world, &host);
             }
             Ok(answer)
         };
@@ -113,7 +114,7 @@ impl Coordinator {
             match begun {
                 Ok(begun) => begun.await,
                 Err((begin, request, text)) => {
-                    inner.check_pattern(text).await?;
+                    inner.check_pattern(&request.client_host, text).await?;
                     begin(&inner, request).await
                 }
             }

@@ -15,21 +15,29 @@ use crate::group::consumer::{ConsumerGroup, Env};
 use crate::group::error::GroupError;
 
 impl Inner {
-    /// Begins what the group wants done. To be called under its lock.
-    pub fn offload(&self, cell: &Arc<Cell>, group: &mut ConsumerGroup, world: &World) {
+    /// Begins what the group wants done after an event of a client of this host. To be called under
+    /// the group's lock.
+    pub fn offload(
+        &self,
+        cell: &Arc<Cell>,
+        group: &mut ConsumerGroup,
+        world: &World,
+        host: &Arc<str>,
+    ) {
         if let Some(texts) = group.begin_resolving(&world.env()) {
             let (patterns, topics) = (Arc::clone(&self.patterns), world.topics());
-            let heavy = self.heavy.clone();
+            let (heavy, host) = (self.heavy.clone(), Arc::clone(host));
             let work = async move {
                 let resolve = move |budget| patterns.resolve(&texts, &topics, budget);
                 // If too much waits, the next heartbeat tries again.
-                heavy.run(resolve).await.unwrap_or_default()
+                heavy.run(&host, resolve).await.unwrap_or_default()
             };
             self.deliver(cell, work, |group, found, env| group.resolved(found, env));
         }
         if let Some(job) = group.begin_assigning(&world.env()) {
             let (heavy, topics) = (self.heavy.clone(), world.topics());
-            let work = async move { heavy.run(move |_| job.run(&topics)).await.ok() };
+            let host = Arc::clone(host);
+            let work = async move { heavy.run(&host, move |_| job.run(&topics)).await.ok() };
             self.deliver(cell, work, |group, target, env| group.assigned(target, env));
         }
     }
@@ -60,13 +68,13 @@ impl Inner {
         });
     }
 
-    /// Checks an expression that a member brings.
+    /// Checks an expression that a member on this host brings.
     ///
     /// # Errors
     /// `InvalidRegex`, `Busy`.
-    pub async fn check_pattern(&self, text: Arc<str>) -> Result<(), GroupError> {
+    pub async fn check_pattern(&self, host: &Arc<str>, text: Arc<str>) -> Result<(), GroupError> {
         let patterns = Arc::clone(&self.patterns);
-        let checked = self.heavy.run(move |_| patterns.check(&text));
+        let checked = self.heavy.run(host, move |_| patterns.check(&text));
         checked.await.map_err(|_| GroupError::Busy)?
     }
 }
