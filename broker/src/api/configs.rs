@@ -72,13 +72,23 @@ pub(super) fn check_broker(broker: &Broker, name: &str, expected: &str) -> Resul
     }
 }
 
+/// What tells one resource from another: a broker's id may be written in many ways (`1`, `+1`, `01`).
+pub(super) fn identity(resource_type: i8, name: &StrBytes) -> (i8, StrBytes) {
+    let id = match Resource::of(resource_type) {
+        Resource::Broker | Resource::BrokerLogger => name.parse::<i32>().ok(),
+        _ => None,
+    };
+    let plain = id.map(|id| StrBytes::from_string(id.to_string()));
+    (resource_type, plain.unwrap_or_else(|| name.clone()))
+}
+
 /// Refuses a resource that stands in the request more than once: none of those is looked at.
 pub(super) fn check_once(
     doubles: &BTreeSet<(i8, StrBytes)>,
     resource_type: i8,
     name: &StrBytes,
 ) -> Result<(), Refusal> {
-    match doubles.contains(&(resource_type, name.clone())) {
+    match doubles.contains(&identity(resource_type, name)) {
         true => Err(Refusal::invalid("Each resource must appear at most once.")),
         false => Ok(()),
     }
@@ -129,7 +139,7 @@ pub(super) async fn alter_all(
     validate_only: bool,
 ) -> Vec<Altered> {
     let names = alterations.iter();
-    let doubles = repeated(names.map(|a| (a.resource_type, a.resource_name.clone())));
+    let doubles = repeated(names.map(|a| identity(a.resource_type, &a.resource_name)));
     let mut all = Vec::with_capacity(alterations.len());
     for Alteration {
         resource_type,

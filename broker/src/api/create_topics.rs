@@ -6,7 +6,9 @@
 //! everything but the disk. Codes and texts are those of `ReplicationControlManager`.
 //!
 //! - v4 (KIP-464): clients may send -1 for both counts; taken in every version, as Kafka does.
-//! - v5 (KIP-525): the answer has the configs, the number of partitions and replicas.
+//! - v5 (KIP-525): the answer has the configs, the number of partitions and replicas. After some
+//!   thousands of topics it says INVALID_REQUEST instead of the configs: a small request could ask for
+//!   more than fits in memory.
 //! - v7 (KIP-516): the answer has the topic id (zero with `validate_only`: none was drawn).
 //! - v6 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
 //!   clients are only told to wait.
@@ -28,10 +30,12 @@ use kafka_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
 };
 use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::admin::{Refusal, blocking, repeated};
 use super::groups::text;
 use super::placement::partitions;
+use super::room::Room;
 use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
@@ -71,6 +75,7 @@ async fn create_all(
     let too_many = partitions_asked_for(broker, &request) > PARTITIONS_PER_REQUEST_MAX;
     let mut repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
     let mut answered = repeated.clone();
+    let room = Room::for_defaults();
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let name = topic.name.clone();
@@ -84,7 +89,8 @@ async fn create_all(
         } else if !answered.insert(name.clone()) {
             continue;
         } else {
-            create(broker, version, topic, request.validate_only, mutations).await
+            let shown = (version, &room);
+            create(broker, shown, topic, request.validate_only, mutations).await
         };
         let result = created.unwrap_or_else(|refusal| {
             CreatableTopicResult::default()
@@ -107,7 +113,7 @@ fn partitions_asked_for(broker: &Broker, request: &CreateTopicsRequest) -> i64 {
 
 async fn create(
     broker: &Arc<Broker>,
-    version: i16,
+    (version, room): (i16, &Room),
     topic: CreatableTopic,
     validate_only: bool,
     mutations: &mut Mutations,
@@ -119,7 +125,10 @@ async fn create(
     if version >= 5 {
         result.num_partitions = new.partitions;
         result.replication_factor = REPLICAS;
-        result.configs = Some(configs(broker, &new));
+        match configs(broker, &new, version, room) {
+            Ok(configs) => result.configs = Some(configs),
+            Err(refusal) => result.topic_config_error_code = refusal.code.0,
+        }
     }
     let broker = Arc::clone(broker);
     let id = blocking(move || match validate_only {
@@ -167,15 +176,23 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
     Ok(overrides)
 }
 
-fn configs(broker: &Broker, new: &NewTopic) -> Vec<CreatableTopicConfigs> {
+/// All configs of a new topic, as far as the answer has room.
+fn configs(
+    broker: &Broker,
+    new: &NewTopic,
+    version: i16,
+    room: &Room,
+) -> Result<Vec<CreatableTopicConfigs>, Refusal> {
+    room.take(0)?;
     let described = describe(&new.configs, &broker.properties.values()).into_iter();
     let configs = described.map(|config| {
-        CreatableTopicConfigs::default()
-            .with_name(text(config.def.name))
+        let shown = CreatableTopicConfigs::default()
+            .with_name(StrBytes::from_static_str(config.def.name))
             .with_read_only(config.read_only)
             .with_config_source(config.source().code())
             .with_is_sensitive(config.is_sensitive())
-            .with_value(config.value.as_deref().map(text))
+            .with_value(config.value.as_deref().map(text));
+        room.take_item(version, &shown).map(|()| shown)
     });
     configs.collect()
 }

@@ -7,8 +7,9 @@
 //! - v3 (KIP-569): type and documentation. v4 is flexible.
 //! - Read-only are broker properties that take effect at the next start only.
 //! - There is one logger, `root`, whose level is read-only, and no subscription of client metrics.
-//! - A resource that is asked for twice is refused with INVALID_REQUEST (Kafka answers it twice): a
-//!   small request could ask for more than fits in memory.
+//! - A resource that is asked for twice is refused with INVALID_REQUEST (Kafka answers it twice), and so
+//!   are groups that don't exist, after some thousands of them: a small request could ask for more
+//!   than fits in memory.
 //! - Kafka names the first synonym of a topic config only; here, every one that has a value.
 
 use std::ops::RangeInclusive;
@@ -24,7 +25,7 @@ use kafka_protocol::protocol::StrBytes;
 use tracing::level_filters::LevelFilter;
 
 use super::admin::{Refusal, outcome, repeated};
-use super::configs::{Resource, check_broker, check_once};
+use super::configs::{Resource, check_broker, check_once, identity};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::Broker;
@@ -45,7 +46,7 @@ impl Api for DescribeConfigs {
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
         let resources = request.resources.iter();
-        let doubles = repeated(resources.map(|r| (r.resource_type, r.resource_name.clone())));
+        let doubles = repeated(resources.map(|r| identity(r.resource_type, &r.resource_name)));
         let results = request.resources.iter().map(|resource| {
             let show = || {
                 let described =
@@ -54,7 +55,10 @@ impl Api for DescribeConfigs {
                 result(resource, described, synonyms, documentation)
             };
             let refused = |refusal| result(resource, Err(refusal), synonyms, documentation);
-            ctx.room.item(version, show, refused)
+            match is_there(&ctx.broker, resource) {
+                true => ctx.room.item(version, show, refused),
+                false => ctx.room.item_of_defaults(version, show, refused),
+            }
         });
         Reply::Now(DescribeConfigsResponse::default().with_results(results.collect()))
     }
@@ -81,6 +85,15 @@ fn result(
         .with_configs(configs)
         .with_resource_type(resource.resource_type)
         .with_resource_name(resource.resource_name.clone())
+}
+
+/// Whether what is asked for is more than a name. A group has configs whether there is one or not.
+fn is_there(broker: &Broker, asked: &DescribeConfigsResource) -> bool {
+    let group = match Resource::of(asked.resource_type) {
+        Resource::Group => GroupId::new(asked.resource_name.as_str()),
+        _ => return true,
+    };
+    broker.groups.exists(&group) || !broker.groups.group_configs(&group).is_empty()
 }
 
 fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Described>, Refusal> {

@@ -60,6 +60,11 @@ impl Coordinator {
         listed.collect()
     }
 
+    /// Whether there is a group of that id.
+    pub fn exists(&self, group: &GroupId) -> bool {
+        self.inner.groups.read().contains_key(group)
+    }
+
     /// One group of the classic protocol.
     ///
     /// # Errors

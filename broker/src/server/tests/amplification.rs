@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use carrick_protocol::shapes::repeated_request;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -252,4 +253,97 @@ async fn a_topic_asked_for_by_its_id_is_answered_once_whatever_names_stand_besid
     let request = MetadataRequest::default().with_topics(Some((0..100).map(named).collect()));
     let answer = it.client().await.call(12, &request).await;
     assert_eq!(answer.topics.len(), 1);
+}
+
+/// Bytes of an answer that most small items of a request could be worth in all.
+const CONSTANT_MAX_BYTES: usize = 6 << 20;
+
+/// Asks, and gives the answer and its size.
+async fn sized<R: kafka_protocol::protocol::Request>(
+    client: &mut TestClient,
+    version: i16,
+    request: &R,
+) -> (R::Response, usize)
+where
+    R::Response: kafka_protocol::protocol::Encodable,
+{
+    let answer = client.call(version, request).await;
+    let bytes = kafka_protocol::protocol::Encodable::compute_size(&answer, version).unwrap();
+    (answer, bytes)
+}
+
+fn resource(kind: i8, name: String) -> DescribeConfigsResource {
+    DescribeConfigsResource::default()
+        .with_resource_type(kind)
+        .with_resource_name(StrBytes::from_string(name))
+        .with_configuration_keys(None)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_do_not_exist_share_a_room_and_leave_the_others_theirs() {
+    let it = world(&[]).await;
+    let names = (0..20_000).map(|number| format!("{number:05x}"));
+    let mut resources: Vec<_> = names.map(|name| resource(32, name)).collect();
+    // Of what is there, all is answered, wherever it stands.
+    resources.push(resource(32, "g".to_owned()));
+    resources.push(resource(2, "t".to_owned()));
+    let request = DescribeConfigsRequest::default().with_resources(resources);
+    let (answer, bytes) = sized(&mut it.client().await, 3, &request).await;
+    let described: Vec<_> = answer
+        .results
+        .iter()
+        .map(|result| result.error_code == 0)
+        .collect();
+    assert_eq!(described.len(), 20_002);
+    assert_eq!(described[20_000..], [true, true]);
+    let invented = described[..20_000].iter().filter(|is| **is).count();
+    assert!((2_000..10_000).contains(&invented), "{invented} groups");
+    let most = CONSTANT_MAX_BYTES + 20_000 * ITEM_BYTES;
+    assert!(bytes <= most, "{bytes} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_one_resource_however_its_id_is_written() {
+    let it = TestBroker::start(&[]).await;
+    let id = it.broker().node_id.0;
+    let ways = (0..100).map(|zeros| resource(4, format!("+{}{id}", "0".repeat(zeros))));
+    let request = DescribeConfigsRequest::default().with_resources(ways.collect());
+    let (answer, bytes) = sized(&mut it.client().await, 4, &request).await;
+    let code = ErrorCode::INVALID_REQUEST.0;
+    assert!(
+        answer
+            .results
+            .iter()
+            .all(|result| result.error_code == code)
+    );
+    assert!(bytes < 100 * ITEM_BYTES, "{bytes} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_are_only_validated_share_a_room_for_their_configs() {
+    let it = TestBroker::start(&[]).await;
+    let topics = (0..10_000).map(|number| {
+        CreatableTopic::default()
+            .with_name(wire(&format!("{number:05x}")))
+            .with_num_partitions(1)
+            .with_replication_factor(1)
+    });
+    let request = CreateTopicsRequest::default()
+        .with_topics(topics.collect())
+        .with_validate_only(true);
+    let (answer, bytes) = sized(&mut it.client().await, 7, &request).await;
+    assert_eq!(answer.topics.len(), 10_000);
+    assert!(answer.topics.iter().all(|topic| topic.error_code == 0));
+    let (with, without): (Vec<_>, Vec<_>) = answer
+        .topics
+        .iter()
+        .partition(|topic| topic.configs.is_some());
+    assert!(with.len() > 1_000, "{} with configs", with.len());
+    let code = ErrorCode::INVALID_REQUEST.0;
+    assert!(
+        without
+            .iter()
+            .all(|topic| topic.topic_config_error_code == code)
+    );
+    assert!(bytes <= CONSTANT_MAX_BYTES, "{bytes} bytes");
 }
