@@ -3,6 +3,7 @@
 mod backoff;
 pub mod clock;
 pub mod config;
+pub mod cut;
 pub mod description;
 pub mod error;
 mod fetcher;
@@ -18,11 +19,11 @@ mod replicator;
 pub mod report;
 pub mod source;
 pub mod state;
-pub mod stop_step;
 mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod throttle;
+pub mod verb;
 pub mod verify;
 
 pub use error::LinkError;

@@ -20,11 +20,10 @@ use bytes::Bytes;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use crate::config::LinkConfig;
+use crate::cut::{CutOrder, PartitionCut};
 use crate::groups::{GroupCommit, GroupCommitted, GroupSync};
 pub use crate::port_error::{CatalogError, GroupRefusal, StoreError, TargetError};
-use crate::record::{
-    LinkName, LinkRecord, MirrorRecord, MirrorStop, NewMirrorTopic, PartitionCut, SourceSight,
-};
+use crate::record::{LinkName, LinkRecord, MirrorRecord, NewMirrorTopic, SourceSight};
 use crate::report::RpoReport;
 use crate::source::SourceCluster;
 
@@ -207,22 +206,22 @@ pub trait TopicCatalog: Send + Sync {
     ) -> Result<(), CatalogError>;
 
     /// Makes mirrors writable: stores the reports; per partition fences the lease, raises the epoch
-    /// above the source's, writes ABORT markers; lifts the producer-id barrier; then all of the
-    /// records in one write. Answers for each of `stops`, in that order. A topic that can't be cut
-    /// is refused by itself and stays a mirror, the others go on.
+    /// above the source's, writes ABORT markers; lifts the producer-id barrier; then stores all the
+    /// records in one write. Answers for each of `orders`, in that order. A topic that can't be cut
+    /// is refused and stays a mirror; the others are cut.
     ///
     /// A topic that was deleted meanwhile, even if one of that name was made since, is refused with
     /// `NoSuchTopic`, and nothing is stored of it.
     ///
-    /// May be called again, after an error or a crash: what was done is not done twice. A mirror
-    /// with a kept report has a cut that may have begun: its partitions may be fenced, its logs may
-    /// hold markers, and nothing but another call leads on. One without is as it was.
+    /// May be called again, after an error or a crash: completed steps are not repeated. If a report
+    /// is stored for a mirror, its cut may have begun: its partitions may be fenced, its logs may hold
+    /// markers, and only another call can finish the cut. Without a report the mirror is unchanged.
     ///
-    /// A partition whose disk has failed keeps its topic from being cut, unless the stop is forced:
+    /// A partition whose disk has failed keeps its topic from being cut, unless the order is forced:
     /// that partition is then let go as it is.
     ///
-    /// Errors: `Storage` if the one write failed; all that were named are mirrors still.
-    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError>;
+    /// Errors: `Storage` if the one write failed; all the topics are still mirrors.
+    fn cut_mirrors(&self, orders: &[CutOrder]) -> Result<Vec<TopicCut>, CatalogError>;
 }
 
 /// What became of one topic that was to be created.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{Offset, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::report::RpoReport;
 use crate::state::{LinkErrorCode, MirrorError, MirrorStatus};
+use crate::verb::CutKind;
 
 /// The longest name of a link, as Confluent has it.
 pub const LINK_NAME_MAX_BYTES: usize = 200;
@@ -145,8 +145,8 @@ pub struct MirrorRecord {
     pub error: MirrorError,
     /// The same in words; empty without an error.
     pub error_detail: String,
-    /// Set while `PENDING_STOPPED`: what is under way, to be taken up again after a crash.
-    pub stopping: Option<StopKind>,
+    /// Set while `PENDING_STOPPED`: the cut that is under way, which the next start takes up after a crash.
+    pub pending_cut: Option<CutKind>,
     /// Where partitions began when not at the source's log start: (partition, offset).
     pub start_offsets: Vec<(i32, Offset)>,
     /// When it was created, milliseconds since the epoch.
@@ -212,41 +212,4 @@ pub struct NewMirrorTopic {
     pub spec: MirrorTopicSpec,
     /// The record.
     pub record: MirrorRecord,
-}
-
-/// How a mirror ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum StopKind {
-    /// Planned, after lag 0.
-    Promote,
-    /// At once, with what is there.
-    Failover,
-}
-
-/// One mirror that is to be cut.
-#[derive(Debug, Clone)]
-pub struct MirrorStop {
-    /// The record as it is to be stored: status `STOPPED`.
-    pub record: MirrorRecord,
-    /// The report to keep with it.
-    pub report: RpoReport,
-    /// How it ends.
-    pub kind: StopKind,
-    /// A partition whose disk has failed is let go as it is, and doesn't keep the topic from being
-    /// cut.
-    pub is_forced: bool,
-}
-
-/// What the cut did to one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionCut {
-    /// Which.
-    pub partition: TopicPartition,
-    /// The end of the mirrored data: the first offset that may hold a local marker or record.
-    pub mirror_end: Offset,
-    /// Transactions that were still open and got an ABORT marker.
-    pub aborted_transactions: u32,
-    /// The leader epoch from here on, above every mirrored one.
-    pub leader_epoch: LeaderEpoch,
 }

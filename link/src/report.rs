@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{LinkName, MirrorRecord, StopKind};
+use crate::record::{LinkName, MirrorRecord};
+use crate::verb::CutKind;
 
 /// The report of one mirror topic, printed by promote and failover and kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct RpoReport {
     /// The topic at the source.
     pub source_topic: String,
     /// How the mirror ended, or would have ended.
-    pub kind: StopKind,
+    pub kind: CutKind,
     /// When the report was made, milliseconds since the epoch.
     pub made_at_ms: i64,
     /// Nothing was changed: it is what would have happened.
@@ -97,7 +98,7 @@ pub struct SourceReaders {
 
 impl RpoReport {
     /// Of a mirror without partitions, with nothing known of its source.
-    pub fn new(record: &MirrorRecord, kind: StopKind, made_at_ms: i64) -> Self {
+    pub fn new(record: &MirrorRecord, kind: CutKind, made_at_ms: i64) -> Self {
         Self {
             topic: record.topic.to_string(),
             link: record.link.clone(),

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::verb::Verb;
+
 /// The status of a mirror topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -299,19 +301,11 @@ impl MirrorStatus {
     }
 }
 
-/// What happens to a mirror by itself or by its owner's will.
+/// What happens to a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MirrorEvent {
-    /// The owner pauses it.
-    Pause,
-    /// The owner resumes it: out of a pause, a failure, or a promotion that still waits.
-    Resume,
-    /// The owner promotes it, and the source was reached.
-    Promote,
-    /// The owner fails it over.
-    Failover,
-    /// Its promotion is given up.
-    GiveUp,
+    /// An operator asked for it. `Promote` counts once the source was reached.
+    Asked(Verb),
     /// It has failed.
     Fail,
     /// The cut is stored.
@@ -335,11 +329,13 @@ impl MirrorStatus {
     /// `IllegalTransition` if that event can't happen here; nothing is to change then.
     pub fn after(self, event: MirrorEvent) -> Result<MirrorStatus, IllegalTransition> {
         let next = match (self, event) {
-            (Active | Paused, MirrorEvent::Pause) => Paused,
-            (Active | Paused | Failed, MirrorEvent::Resume)
-            | (PendingStopped, MirrorEvent::Resume | MirrorEvent::GiveUp) => Active,
-            (Active, MirrorEvent::Promote)
-            | (Active | Paused | Failed | PendingStopped, MirrorEvent::Failover) => PendingStopped,
+            (Active | Paused, MirrorEvent::Asked(Verb::Pause)) => Paused,
+            (Active | Paused | Failed, MirrorEvent::Asked(Verb::Resume))
+            | (PendingStopped, MirrorEvent::Asked(Verb::Resume | Verb::CancelPromotion)) => Active,
+            (Active, MirrorEvent::Asked(Verb::Promote))
+            | (Active | Paused | Failed | PendingStopped, MirrorEvent::Asked(Verb::Failover)) => {
+                PendingStopped
+            }
             (Active | Paused | PendingStopped, MirrorEvent::Fail) => Failed,
             (PendingStopped, MirrorEvent::Cut) => Stopped,
             (from, event) => return Err(IllegalTransition { from, event }),
@@ -374,15 +370,9 @@ mod tests {
     use super::*;
 
     fn event() -> impl Strategy<Value = MirrorEvent> {
-        prop::sample::select(vec![
-            MirrorEvent::Pause,
-            MirrorEvent::Resume,
-            MirrorEvent::Promote,
-            MirrorEvent::Failover,
-            MirrorEvent::GiveUp,
-            MirrorEvent::Fail,
-            MirrorEvent::Cut,
-        ])
+        let mut events = Verb::ALL.map(MirrorEvent::Asked).to_vec();
+        events.extend([MirrorEvent::Fail, MirrorEvent::Cut]);
+        prop::sample::select(events)
     }
 
     fn link_state() -> impl Strategy<Value = LinkState> {
@@ -422,9 +412,12 @@ mod tests {
     #[test]
     fn failover_is_possible_from_every_stored_status_but_stopped() {
         for status in [Active, Paused, Failed, PendingStopped] {
-            assert_eq!(status.after(MirrorEvent::Failover), Ok(PendingStopped));
+            assert_eq!(
+                status.after(MirrorEvent::Asked(Verb::Failover)),
+                Ok(PendingStopped)
+            );
         }
-        assert!(Stopped.after(MirrorEvent::Failover).is_err());
+        assert!(Stopped.after(MirrorEvent::Asked(Verb::Failover)).is_err());
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Carrick ends by itself, without a goodbye, at every step of a promotion and of a failover (`carrick_link::stop_step`),
+//! Carrick ends by itself, without a goodbye, at every step of a promotion and of a failover (`carrick_link::cut`),
 //! and comes to the same end at the next start: the same bytes, the same markers, the same report, writable, with epochs
 //! above the source's and producer ids above the mirrored ones.
 //!
 //! A step that both kinds pass is crashed at in one of them, the next such step in the other; `CRASH_STOPS=all` takes
 //! both.
 
-use carrick_link::record::StopKind;
-use carrick_link::stop_step::StopStep;
+use carrick_link::cut::CutStep;
+use carrick_link::verb::CutKind;
 use carrick_protocol::batch::Batches;
 use harness::{Carrick, Kafka, Peer, Result, segments, wait_until};
 use serde_json::{Value, json};
@@ -17,14 +17,14 @@ const LINK: &str = "dr";
 
 /// Two topics that are stopped together: transactions lie in the first, and no transactions in the second.
 struct Case {
-    kind: StopKind,
+    kind: CutKind,
     /// `None`: nothing is crashed, which shows what the end is.
-    step: Option<StopStep>,
+    step: Option<CutStep>,
     topics: [String; 2],
 }
 
 impl Case {
-    fn new(kind: StopKind, step: Option<StopStep>) -> Self {
+    fn new(kind: CutKind, step: Option<CutStep>) -> Self {
         let step_name = step.map_or("none".to_owned(), |step| format!("{step:?}"));
         let topics = ["tx", "plain"].map(|content| format!("{kind:?}-{step_name}-{content}"));
         Self { kind, step, topics }
@@ -32,8 +32,8 @@ impl Case {
 
     fn command(&self) -> Vec<&str> {
         let action = match self.kind {
-            StopKind::Promote => "promote",
-            StopKind::Failover => "failover",
+            CutKind::Promote => "promote",
+            CutKind::Failover => "failover",
         };
         vec![
             "mirror",
@@ -48,12 +48,12 @@ impl Case {
 
 /// Every step at least once, after what happens without a crash.
 fn cases() -> Vec<Case> {
-    let kinds = [StopKind::Promote, StopKind::Failover];
+    let kinds = [CutKind::Promote, CutKind::Failover];
     let mut cases: Vec<Case> = kinds.map(|kind| Case::new(kind, None)).into();
     let is_all = std::env::var("CRASH_STOPS").is_ok_and(|value| value == "all");
     let mut turn = 0;
-    for step in StopStep::ALL {
-        let mut of: Vec<StopKind> = kinds.into_iter().filter(|kind| step.is_of(*kind)).collect();
+    for step in CutStep::ALL {
+        let mut of: Vec<CutKind> = kinds.into_iter().filter(|kind| step.is_of(*kind)).collect();
         if of.len() == 2 && !is_all {
             of.remove(turn % 2);
             turn += 1;
@@ -270,7 +270,7 @@ fn check_local(mirrored: &[(i64, Vec<u8>)], local: &[(i64, Vec<u8>)]) -> Result<
 fn killed_at_every_step_of_promotion_and_failover_it_comes_to_the_same_end() -> Result<()> {
     let cases = cases();
     let mut world = World::start(&cases)?;
-    let mut wanted: Vec<(StopKind, End)> = Vec::new();
+    let mut wanted: Vec<(CutKind, End)> = Vec::new();
     let mut hit = Vec::new();
     for case in &cases {
         world.stop(case)?;
@@ -290,9 +290,9 @@ fn killed_at_every_step_of_promotion_and_failover_it_comes_to_the_same_end() -> 
         );
         hit.push(step);
     }
-    for step in StopStep::ALL {
+    for step in CutStep::ALL {
         assert!(hit.contains(&step), "{step:?} was not crashed at");
     }
-    println!("{} crashes at {} steps", hit.len(), StopStep::ALL.len());
+    println!("{} crashes at {} steps", hit.len(), CutStep::ALL.len());
     Ok(())
 }

@@ -2,10 +2,9 @@
 
 use super::client::{Client, escape};
 use super::error::CliResult;
-use super::output::{Output, facts, table};
+use super::output::{Output, facts, table, when};
 use crate::http::model::Collection;
 use crate::http::model::group::{LinkGroupData, LinkGroupPartition};
-use crate::mirror::report::when;
 
 /// Shows every group of a link, or one with its partitions.
 ///

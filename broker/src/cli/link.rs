@@ -5,18 +5,19 @@ mod configs;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use carrick_link::verb::Verb;
 use clap::{Args, Subcommand};
 
 use super::client::{Client, escape};
 use super::error::{CliError, CliResult};
 use super::groups;
-use super::mirror::alter::{Verb, fail_over_all, render_outcomes};
+use super::mirror::alter::{fail_over_all, render_outcomes};
+use super::mirror::rpo::render;
 use super::mirror::summary_of;
-use super::output::{Output, facts, plural, table};
+use super::output::{Output, facts, plural, table, when};
 use super::settings::{name_value, read_client_file, refuse_secrets, to_body};
 use crate::http::model::Collection;
 use crate::http::model::link::{CreateLinkRequest, LinkConfigData, LinkData, LinkDeletion};
-use crate::mirror::report::{render, when};
 
 /// What can be done with links.
 #[derive(Debug, Subcommand)]

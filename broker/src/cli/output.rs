@@ -7,6 +7,7 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::{CliError, CliResult};
@@ -114,6 +115,32 @@ pub fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// A point in time as people read it, in UTC with milliseconds.
+pub fn when(time_ms: i64) -> String {
+    match Timestamp::from_millisecond(time_ms) {
+        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+        Err(_) => format!("{time_ms} ms"),
+    }
+}
+
+/// A duration as people read it.
+pub fn lasting(duration_ms: i64) -> String {
+    match duration_ms {
+        ..1_000 => format!("{duration_ms} ms"),
+        1_000..60_000 => format!("{}.{:01} s", duration_ms / 1_000, duration_ms % 1_000 / 100),
+        60_000..3_600_000 => format!(
+            "{} min {} s",
+            duration_ms / 60_000,
+            duration_ms / 1_000 % 60
+        ),
+        _ => format!(
+            "{} h {} min",
+            duration_ms / 3_600_000,
+            duration_ms / 60_000 % 60
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +185,11 @@ mod tests {
             facts(&[("A", "1".into()), ("LONG", "2".into())]),
             "A:    1\nLONG: 2\n"
         );
+    }
+
+    #[test]
+    fn durations_read_well() {
+        let texts = [0, 999, 1_000, 61_000, 3_660_000].map(lasting);
+        assert_eq!(texts, ["0 ms", "999 ms", "1.0 s", "1 min 1 s", "1 h 1 min"]);
     }
 }

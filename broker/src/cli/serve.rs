@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use carrick_link::stop_step::StopStep;
+use carrick_link::cut::CutStep;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -21,12 +21,12 @@ pub struct Serve {
     #[arg(long = "override", value_name = "NAME=VALUE")]
     pub overrides: Vec<String>,
     /// For crash tests: ends the process when a promotion or failover passes this step.
-    #[arg(long, value_name = "STEP", hide = true, value_parser = stop_step)]
-    pub crash_at: Option<StopStep>,
+    #[arg(long, value_name = "STEP", hide = true, value_parser = cut_step)]
+    pub crash_at: Option<CutStep>,
 }
 
-fn stop_step(name: &str) -> Result<StopStep, String> {
-    StopStep::named(name).ok_or_else(|| format!("one of {:?}", StopStep::ALL))
+fn cut_step(name: &str) -> Result<CutStep, String> {
+    CutStep::named(name).ok_or_else(|| format!("one of {:?}", CutStep::ALL))
 }
 
 impl Serve {

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use carrick_link::verb::Verb;
 
 /// Connections at a time, per listener.
 pub const CONNECTIONS_MAX: usize = 256;
@@ -65,11 +66,21 @@ impl Room {
         let last = route.rsplit('/').next().unwrap_or_default();
         match last {
             "healthz" | "readyz" => None,
-            "mirrors:failover" => Some(Room::Failover),
-            "mirrors:promote" | "mirrors:cancel-promote" => Some(Room::Promotion),
             "mirrors:create" => Some(Room::Creation),
             "{topic}" if *method == Method::POST => Some(Room::Verification),
-            _ => Some(Room::Ordinary),
+            _ => {
+                let verb = last.strip_prefix("mirrors:").and_then(Verb::named);
+                Some(verb.map_or(Room::Ordinary, Room::of_verb))
+            }
+        }
+    }
+
+    /// The room of what an operator does to mirrors.
+    pub const fn of_verb(verb: Verb) -> Room {
+        match verb {
+            Verb::Failover => Room::Failover,
+            Verb::Promote | Verb::CancelPromotion => Room::Promotion,
+            Verb::Pause | Verb::Resume => Room::Ordinary,
         }
     }
 

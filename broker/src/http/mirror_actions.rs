@@ -4,10 +4,10 @@
 //! The answer is 200 with one outcome per mirror, even if some were refused: each outcome says so.
 //!
 //! A promotion waits for the source, so it is answered at once: the mirrors are `PENDING_STOPPED`,
-//! with their lags. With `?wait=SECONDS` the answer waits for the end, at most [`WAIT_MAX_SECONDS`]; a
-//! failover waits [`FAILOVER_WAIT_SECONDS`] unless `wait` says otherwise. What has not ended then goes
-//! on, and the mirror shows how it ended. Only a few clients may wait at once, so that others find
-//! room ([`super::limits`]); any further one is answered at once.
+//! with their lags. With `?wait=SECONDS` the answer waits for the cut, at most [`WAIT_MAX_SECONDS`]; a
+//! failover waits [`FAILOVER_WAIT_SECONDS`] unless `wait` says otherwise. After that the work goes on,
+//! and the mirror shows how it ended. Only a few clients may wait at once, so that others find
+//! room ([`super::limits`]); the rest are answered at once.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::routing::{MethodRouter, post};
 use carrick_link::description::MirrorOutcome;
-use carrick_link::manager::{MirrorAction, Selection};
+use carrick_link::manager::Selection;
+use carrick_link::verb::{CutKind, Verb};
 use carrick_protocol::ids::TopicName;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -30,48 +31,55 @@ use super::mirrors::{mirror_url, to_lags};
 use super::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
 use super::model::{Collection, ResourceMetadata, name_of};
 
-/// What all of them take.
+/// The query of all five.
 #[derive(Debug, Deserialize)]
 pub struct ActionQuery {
     /// Say what would happen, change nothing.
     #[serde(default)]
     validate_only: bool,
-    /// How many seconds to wait for the end of a promotion or failover.
+    /// How many seconds to wait for the cut of a promotion or failover.
     wait: Option<u64>,
 }
 
-/// The handler of one action; `kind` is that of its answer.
+/// The handler of one verb.
 ///
 /// It refuses with 404 for an unknown link and 400 for a selection that makes no sense.
-pub fn on(action: MirrorAction, kind: &'static str, gate: &Gate) -> MethodRouter<App> {
+pub fn on(verb: Verb, gate: &Gate) -> MethodRouter<App> {
     let gate = gate.clone();
     post(move |app, base, path, query, body| async move {
-        let wait = Wait::of(action, &query, &gate)?;
-        act(app, base, path, query, body, (action, kind), wait).await
+        let wait = Wait::of(verb, &query, &gate)?;
+        act(app, base, path, query, body, verb, wait).await
     })
 }
 
-/// How long a request waits for the end of what it begins, and the right to.
+/// The `kind` of the answer, Confluent's name.
+const fn kind_of(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Promote => "KafkaPromoteMirror",
+        Verb::Failover => "KafkaFailoverMirror",
+        Verb::Pause => "KafkaPauseMirror",
+        Verb::Resume => "KafkaResumeMirror",
+        Verb::CancelPromotion => "KafkaCancelPromoteMirror",
+    }
+}
+
+/// How long a request waits for the cut that it asks for, and its permit to wait.
 struct Wait {
     time: Duration,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Wait {
-    fn of(
-        action: MirrorAction,
-        Query(query): &Query<ActionQuery>,
-        gate: &Gate,
-    ) -> Result<Self, ApiError> {
-        let (room, usual) = match action {
-            MirrorAction::Promote => (Room::Promotion, 0),
-            MirrorAction::Failover => (Room::Failover, FAILOVER_WAIT_SECONDS),
-            _ if query.wait.is_some() => {
+    fn of(verb: Verb, Query(query): &Query<ActionQuery>, gate: &Gate) -> Result<Self, ApiError> {
+        let usual = match verb.cut() {
+            Some(CutKind::Failover) => FAILOVER_WAIT_SECONDS,
+            Some(CutKind::Promote) => 0,
+            None if query.wait.is_some() => {
                 return Err(ApiError::bad_request(
                     "'wait' is only for promotions and failovers",
                 ));
             }
-            _ => (Room::Ordinary, 0),
+            None => 0,
         };
         let seconds = query.wait.unwrap_or(usual);
         if seconds > WAIT_MAX_SECONDS {
@@ -79,7 +87,9 @@ impl Wait {
                 "'wait' is at most {WAIT_MAX_SECONDS} seconds: poll the mirrors after that"
             )));
         }
-        let permit = (seconds > 0).then(|| gate.wait(room)).flatten();
+        let permit = (seconds > 0)
+            .then(|| gate.wait(Room::of_verb(verb)))
+            .flatten();
         let time = permit
             .as_ref()
             .map_or(Duration::ZERO, |_| Duration::from_secs(seconds));
@@ -96,21 +106,21 @@ async fn act(
     Path(path): Path<LinkPath>,
     Query(query): Query<ActionQuery>,
     Body(body): Body<AlterMirrorsRequest>,
-    (action, kind): (MirrorAction, &'static str),
+    verb: Verb,
     wait: Wait,
 ) -> Result<Json<Collection<AlterMirrorData>>, ApiError> {
     let selection = to_selection(body)?;
     let dry_run = query.validate_only;
     let outcomes = app
         .links
-        .alter_mirrors_within(&path.link, action, selection, dry_run, wait.time)
+        .alter_mirrors_within(&path.link, verb, selection, dry_run, wait.time)
         .await?;
     let data = outcomes
         .into_iter()
         .map(|outcome| to_data(&base, &path.link, outcome))
         .collect();
     let own = base.at(&format!("/links/{}/mirrors", path.link));
-    Ok(Json(Collection::new(kind, own, data)))
+    Ok(Json(Collection::new(kind_of(verb), own, data)))
 }
 
 fn to_selection(body: AlterMirrorsRequest) -> Result<Selection, ApiError> {

@@ -45,7 +45,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use carrick_link::LinkManager;
-use carrick_link::manager::MirrorAction::{CancelPromotion, Failover, Pause, Promote, Resume};
+use carrick_link::verb::Verb;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::group::Coordinator;
@@ -115,6 +115,10 @@ fn starting_router(starting: Arc<Starting>, loopback: bool) -> Router {
 
 /// All routes. `loopback` is whether the listener can only be reached from this machine.
 pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
+    let verbs = Verb::ALL.into_iter().fold(Router::new(), |verbs, verb| {
+        let path = format!("/links/{{link}}/mirrors:{}", verb.name());
+        verbs.route(&path, on(verb, gate))
+    });
     let cluster = Router::new()
         .route("/", get(clusters::read))
         .route("/links", get(links::list).post(links::create))
@@ -138,31 +142,12 @@ pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
             post(mirror_creation::create),
         )
         .route(
-            "/links/{link}/mirrors:promote",
-            on(Promote, "KafkaPromoteMirror", gate),
-        )
-        .route(
-            "/links/{link}/mirrors:cancel-promote",
-            on(CancelPromotion, "KafkaCancelPromoteMirror", gate),
-        )
-        .route(
-            "/links/{link}/mirrors:failover",
-            on(Failover, "KafkaFailoverMirror", gate),
-        )
-        .route(
-            "/links/{link}/mirrors:pause",
-            on(Pause, "KafkaPauseMirror", gate),
-        )
-        .route(
-            "/links/{link}/mirrors:resume",
-            on(Resume, "KafkaResumeMirror", gate),
-        )
-        .route(
             "/links/{link}/mirrors/{topic}",
             get(mirrors::read).post(verify::verify),
         )
         .route("/links/{link}/mirrors/{topic}/report", get(mirrors::report))
         .route("/links/{link}/reports", get(mirrors::reports))
+        .merge(verbs)
         .route("/topics", get(topics::list).post(topics::create))
         .route("/topics/{topic}", get(topics::read).delete(topics::delete))
         .route_layer(from_fn_with_state(app.clone(), right_cluster));

@@ -1,14 +1,15 @@
-//! [`TopicCatalog`] on the broker's catalog: mirror topics come, grow and end together with their
-//! records.
+//! [`TopicCatalog`] on the broker's catalog: mirror topics are created, grown and cut together with
+//! their records.
 
 use std::sync::Arc;
 
+use carrick_link::cut::CutOrder;
 use carrick_link::ports::{CatalogError, Clock, TopicAnswer, TopicCatalog, TopicCut};
-use carrick_link::record::{MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic};
+use carrick_link::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
-use super::promote::Cutter;
+use super::cut::Cutter;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -139,8 +140,8 @@ impl TopicCatalog for MirrorCatalog {
         raised.map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
-    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
-        self.cutter.stop(stops)
+    fn cut_mirrors(&self, orders: &[CutOrder]) -> Result<Vec<TopicCut>, CatalogError> {
+        self.cutter.cut_all(orders)
     }
 }
 

@@ -1,24 +1,21 @@
-//! What links need of this broker (the ports of [`carrick_link::ports`]), and what operators are told
-//! about mirrors.
+//! What links need of this broker (the ports of [`carrick_link::ports`]).
 //!
 //! - [`target`]: a link's doors into partitions, under a lease.
 //! - [`local`]: what is stored, for reports and verification.
 //! - [`catalog`]: mirror topics in the catalog, with their records.
 //! - [`groups`]: the offsets of groups, and what is kept of their syncs.
-//! - [`promote`]: the cut that ends a mirror.
+//! - [`cut`]: mirrors become ordinary topics.
 //! - [`store`]: links and mirrors in RocksDB.
 //! - [`secrets`]: the secrets among links' configs, encrypted.
-//! - [`report`]: the RPO report as text.
 //!
 //! Invariant: whatever a port's method changes in RocksDB is one synced write, topic and mirror
 //! record together; there is no topic that calls itself a mirror without a mirror record, and no
 //! record of a mirror whose topic is gone.
 
 pub mod catalog;
+pub mod cut;
 pub mod groups;
 pub mod local;
-pub mod promote;
-pub mod report;
 pub mod secrets;
 pub mod store;
 pub mod target;

@@ -8,14 +8,14 @@ mod secrets;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use carrick_link::cut::{CutOrder, PartitionCut};
 use carrick_link::ports::{
     CatalogError, Lease, LocalBatches, MirrorPartition, MirrorTarget, TargetError, TopicAnswer,
 };
-use carrick_link::record::{
-    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic, StopKind,
-};
+use carrick_link::record::{LinkName, LinkRecord, MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use carrick_link::report::RpoReport;
 use carrick_link::state::{MirrorError, MirrorStatus};
+use carrick_link::verb::CutKind;
 use carrick_protocol::batch::{BatchBuilder, Batches, ControlMarker};
 use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 use carrick_storage::disk::DataDir;
@@ -126,17 +126,14 @@ impl Rig {
             .unwrap()
     }
 
-    fn stop(&self) -> Result<Vec<carrick_link::record::PartitionCut>, CatalogError> {
+    fn cut(&self) -> Result<Vec<PartitionCut>, CatalogError> {
         self.stop_at(1)
     }
 
-    fn stop_at(
-        &self,
-        made_at_ms: i64,
-    ) -> Result<Vec<carrick_link::record::PartitionCut>, CatalogError> {
+    fn stop_at(&self, made_at_ms: i64) -> Result<Vec<PartitionCut>, CatalogError> {
         self.ports
             .catalog
-            .stop_mirrors(&[stop(made_at_ms)])?
+            .cut_mirrors(&[order(made_at_ms)])?
             .remove(0)
     }
 
@@ -204,22 +201,22 @@ fn record() -> MirrorRecord {
         status_since_ms: 1,
         error: MirrorError::NoError,
         error_detail: String::new(),
-        stopping: None,
+        pending_cut: None,
         start_offsets: Vec::new(),
         created_ms: 1,
     }
 }
 
-fn stop(made_at_ms: i64) -> MirrorStop {
+fn order(made_at_ms: i64) -> CutOrder {
     let record = MirrorRecord {
         status: MirrorStatus::Stopped,
         ..record()
     };
-    let report = RpoReport::new(&record, StopKind::Failover, made_at_ms);
-    MirrorStop {
+    let report = RpoReport::new(&record, CutKind::Failover, made_at_ms);
+    CutOrder {
         record,
         report,
-        kind: StopKind::Failover,
+        kind: CutKind::Failover,
         is_forced: false,
     }
 }
@@ -378,7 +375,7 @@ fn the_cut_ends_transactions_lifts_ids_and_epochs_and_keeps_the_report() {
     let bytes = [transactional(0, mirrored.0, 0), plain(3, 7)].concat();
     door.append(bytes.into(), Offset(6)).unwrap();
 
-    let cuts = rig.stop().unwrap();
+    let cuts = rig.cut().unwrap();
 
     assert_eq!(cuts.len(), 2);
     assert_eq!(
@@ -417,7 +414,7 @@ fn the_cut_ends_transactions_lifts_ids_and_epochs_and_keeps_the_report() {
     );
     assert_eq!(
         rig.ports.store.load_report(&tp(0).topic).unwrap(),
-        Some(stop(1).report)
+        Some(order(1).report)
     );
 }
 
@@ -428,7 +425,7 @@ fn a_cut_that_comes_again_changes_nothing_and_keeps_the_first_report() {
     rig.door(0, 1)
         .append(transactional(0, 77, 0), Offset(3))
         .unwrap();
-    rig.stop().unwrap();
+    rig.cut().unwrap();
     let epoch = rig
         .topics
         .topic("orders")
@@ -442,7 +439,7 @@ fn a_cut_that_comes_again_changes_nothing_and_keeps_the_first_report() {
     assert_eq!(rig.markers(0).len(), 1);
     assert_eq!(
         rig.ports.store.load_report(&tp(0).topic).unwrap(),
-        Some(stop(1).report)
+        Some(order(1).report)
     );
 }
 
@@ -456,7 +453,7 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
             .unwrap();
         // The process dies here: report and markers are written, nothing says that it is done.
         let mut batch = MetaBatch::new();
-        batch.put::<RpoReportKeyspace>(&tp(0).topic, &stop(1).report);
+        batch.put::<RpoReportKeyspace>(&tp(0).topic, &order(1).report);
         rig.meta.commit(batch).unwrap();
         rig.topics
             .topic("orders")
@@ -474,7 +471,7 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
     let report = rig.ports.store.load_report(&tp(0).topic).unwrap();
     assert_eq!(
         report,
-        Some(stop(1).report),
+        Some(order(1).report),
         "of when the markers were not there yet"
     );
     drop(rig);
@@ -489,7 +486,7 @@ fn a_cut_that_is_given_up_leaves_no_report() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::with_mirror(&dir);
     let mut batch = MetaBatch::new();
-    batch.put::<RpoReportKeyspace>(&tp(0).topic, &stop(1).report);
+    batch.put::<RpoReportKeyspace>(&tp(0).topic, &order(1).report);
     rig.meta.commit(batch).unwrap();
     let pending = MirrorRecord {
         status: MirrorStatus::PendingStopped,

@@ -6,7 +6,7 @@
 //! Every step may be done again after a crash: the topic is still a mirror on disk, and a second
 //! cut finds no open transaction and raises the epoch once more.
 
-use carrick_link::stop_step::StopStep;
+use carrick_link::cut::CutStep;
 use carrick_protocol::batch::{ControlKind, build_marker};
 use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId};
 use carrick_storage::log::{Log, OpenTransaction, Placement};
@@ -45,18 +45,18 @@ impl Partition {
             }
             let log = log.as_mut().ok_or(PartitionError::Closed)?;
             let mut cut = self.plan(log);
-            breaks::here(StopStep::PartitionFenced)?;
+            breaks::here(CutStep::PartitionFenced)?;
             for open in &cut.aborted {
                 abort(log, open, cut.leader_epoch, now_ms)?;
-                breaks::here(StopStep::MarkerWritten)?;
+                breaks::here(CutStep::MarkerWritten)?;
             }
             self.raise_leader_epoch(cut.leader_epoch);
             cut.end = log.end();
-            StopStep::EpochRaised.reached();
+            CutStep::EpochRaised.reached();
             cut
         };
         self.flush_mirrored()?;
-        breaks::here(StopStep::PartitionFlushed)?;
+        breaks::here(CutStep::PartitionFlushed)?;
         if let Some(log) = &mut self.core.lock().log {
             log.set_high_watermark(cut.end);
         }
@@ -136,11 +136,11 @@ impl Partition {
 
 /// Steps at which tests break a cut off, as a failing disk would.
 pub(crate) mod breaks {
-    use super::{PartitionError, StopStep};
+    use super::{CutStep, PartitionError};
 
     #[cfg(not(test))]
     #[expect(clippy::unnecessary_wraps, reason = "it fails in tests only")]
-    pub(crate) fn here(step: StopStep) -> Result<(), PartitionError> {
+    pub(crate) fn here(step: CutStep) -> Result<(), PartitionError> {
         step.reached();
         Ok(())
     }
@@ -152,7 +152,7 @@ pub(crate) mod breaks {
     }
 
     #[cfg(test)]
-    type Act = (StopStep, Box<dyn FnOnce()>);
+    type Act = (CutStep, Box<dyn FnOnce()>);
 
     #[cfg(test)]
     thread_local! {
@@ -162,7 +162,7 @@ pub(crate) mod breaks {
 
     /// `act` happens when this thread passes `step` for the first time.
     #[cfg(test)]
-    pub(crate) fn act_at(step: StopStep, act: impl FnOnce() + 'static) {
+    pub(crate) fn act_at(step: CutStep, act: impl FnOnce() + 'static) {
         ACT.set(Some((step, Box::new(act))));
     }
 
@@ -179,7 +179,7 @@ pub(crate) mod breaks {
     }
 
     #[cfg(test)]
-    pub(crate) fn here(step: StopStep) -> Result<(), PartitionError> {
+    pub(crate) fn here(step: CutStep) -> Result<(), PartitionError> {
         step.reached();
         match ACT.take() {
             Some((at, act)) if at == step => act(),

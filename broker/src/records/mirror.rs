@@ -47,7 +47,7 @@ impl Keyspace for MirrorKeyspace {
         out.put_i64(value.status_since_ms);
         out.put_str(&name(&value.error));
         out.put_str(&value.error_detail);
-        out.put_opt_str(value.stopping.as_ref().map(name).as_deref());
+        out.put_opt_str(value.pending_cut.as_ref().map(name).as_deref());
         out.put_i64(value.created_ms);
         out.put_u32(u32::try_from(value.start_offsets.len()).unwrap_or(u32::MAX));
         for (partition, offset) in &value.start_offsets {
@@ -69,7 +69,7 @@ impl Keyspace for MirrorKeyspace {
             status_since_ms: 0,
             error: MirrorError::NoError,
             error_detail: String::new(),
-            stopping: None,
+            pending_cut: None,
             start_offsets: Vec::new(),
             created_ms: 0,
         };
@@ -84,7 +84,7 @@ impl Keyspace for MirrorKeyspace {
                 record.error_detail = format!("stored in a state of a newer version: {status}");
             }
         }
-        record.stopping = reader.opt_str()?.map(parse).transpose()?;
+        record.pending_cut = reader.opt_str()?.map(parse).transpose()?;
         record.created_ms = reader.i64()?;
         for _ in 0..reader.u32()? {
             let partition = reader.i32()?;
@@ -108,7 +108,7 @@ fn topic_id(bytes: &[u8]) -> Result<TopicId, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use carrick_link::record::StopKind;
+    use carrick_link::verb::CutKind;
     use proptest::prelude::*;
 
     use super::*;
@@ -124,7 +124,7 @@ mod tests {
             status_since_ms: 17,
             error: MirrorError::NoError,
             error_detail: String::new(),
-            stopping: Some(StopKind::Failover),
+            pending_cut: Some(CutKind::Failover),
             start_offsets: vec![(0, Offset(5))],
             created_ms: 11,
         }
@@ -147,7 +147,7 @@ mod tests {
             status in prop::sample::select(vec![
                 (MirrorStatus::Active, MirrorError::NoError, None),
                 (MirrorStatus::Failed, MirrorError::SourceTopicIdChanged, None),
-                (MirrorStatus::PendingStopped, MirrorError::NoError, Some(StopKind::Promote)),
+                (MirrorStatus::PendingStopped, MirrorError::NoError, Some(CutKind::Promote)),
                 (MirrorStatus::Stopped, MirrorError::UnexpectedTruncation, None),
             ]),
         ) {
@@ -158,7 +158,7 @@ mod tests {
                 status_since_ms: times.0,
                 error: status.1,
                 error_detail: detail,
-                stopping: status.2,
+                pending_cut: status.2,
                 start_offsets: starts.into_iter().map(|(p, o)| (p, Offset(o))).collect(),
                 created_ms: times.1,
                 ..record()

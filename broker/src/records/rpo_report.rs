@@ -41,8 +41,9 @@ impl Keyspace for RpoReportKeyspace {
 
 #[cfg(test)]
 mod tests {
-    use carrick_link::record::{LinkName, StopKind};
+    use carrick_link::record::LinkName;
     use carrick_link::report::PartitionRpo;
+    use carrick_link::verb::CutKind;
     use proptest::prelude::*;
 
     use super::*;
@@ -78,7 +79,7 @@ mod tests {
             topic: "orders".to_owned(),
             link: LinkName::new("west").unwrap(),
             source_topic: "orders".to_owned(),
-            kind: StopKind::Promote,
+            kind: CutKind::Promote,
             made_at_ms: 1,
             dry_run: false,
             partitions,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use carrick_link::stop_step::StopStep;
+use carrick_link::cut::CutStep;
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
@@ -359,16 +359,16 @@ impl Catalog {
                 topics.push(topic);
             }
         }
-        breaks::here(StopStep::EndReady)?;
+        breaks::here(CutStep::CutReady)?;
         self.meta.commit(batch)?;
-        breaks::here(StopStep::EndStored)?;
+        breaks::here(CutStep::CutStored)?;
         for topic in &topics {
             topic.update(|state| state.is_mirror = false);
             for partition in topic.partitions().iter() {
                 partition.open_for_writes();
             }
         }
-        StopStep::Opened.reached();
+        CutStep::Opened.reached();
         Ok(are_there)
     }
 

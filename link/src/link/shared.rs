@@ -16,7 +16,7 @@ use crate::config::{ConfigError, LinkConfig};
 use crate::error::LinkError;
 use crate::groups::GroupSync;
 use crate::ports::{Obstacle, Ports};
-use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, SourceSight, StopKind};
+use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, SourceSight};
 use crate::replicator::lag::StatusCell;
 use crate::report::AfterCut;
 use crate::source::SourceCluster;
@@ -24,6 +24,7 @@ use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorSta
 use crate::tasks::groups::ledger::Ledger;
 use crate::tasks::{Job, Note, TaskError, TaskLog};
 use crate::throttle::Throttle;
+use crate::verb::CutKind;
 
 /// What the supervisor is asked.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Mirror {
     /// Whether its replicators are to run, if the link lets them.
     pub(crate) fn is_wanted(&self) -> bool {
         let is_promoting = self.record.status == MirrorStatus::PendingStopped
-            && self.record.stopping == Some(StopKind::Promote);
+            && self.record.pending_cut == Some(CutKind::Promote);
         !self.is_cutting
             && !self.is_cut_begun
             && (self.record.status == MirrorStatus::Active || is_promoting)
@@ -348,7 +349,7 @@ impl LinkShared {
         record.status_since_ms = self.now_ms();
         record.error = error;
         record.error_detail = detail;
-        record.stopping = None;
+        record.pending_cut = None;
         if let Err(error) = self.store_mirrors(vec![record.clone()]).await {
             tracing::error!(link = %self.name, %topic, %error, "the failure could not be stored");
             let mut inner = self.inner();

@@ -8,15 +8,16 @@ use carrick_protocol::ids::TopicName;
 use regex::Regex;
 
 use super::word::Words;
-use super::{CancelSignal, LinkManager, MirrorAction, Selection, cut, promote, rpo, show, waiting};
+use super::{CancelSignal, LinkManager, Selection, cut, promote, rpo, show, waiting};
 use crate::description::MirrorOutcome;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::naming::some_of;
-use crate::record::{MirrorRecord, StopKind};
+use crate::record::MirrorRecord;
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::groups::readers::Readers;
+use crate::verb::{CutKind, Verb};
 
 /// A pattern longer than this is refused, bytes.
 const PATTERN_MAX_BYTES: usize = 1_000;
@@ -24,23 +25,11 @@ const PATTERN_MAX_BYTES: usize = 1_000;
 /// What became of each topic, by name.
 pub(super) type Outcomes = BTreeMap<TopicName, Result<Option<RpoReport>, LinkError>>;
 
-impl MirrorAction {
-    fn event(self) -> MirrorEvent {
-        match self {
-            Self::Promote => MirrorEvent::Promote,
-            Self::Failover => MirrorEvent::Failover,
-            Self::Pause => MirrorEvent::Pause,
-            Self::Resume => MirrorEvent::Resume,
-            Self::CancelPromotion => MirrorEvent::GiveUp,
-        }
-    }
-}
-
 impl LinkManager {
     pub(super) async fn do_alter_mirrors(
         &self,
         link: &str,
-        action: MirrorAction,
+        verb: Verb,
         selection: Selection,
         dry_run: bool,
         cancel: Option<CancelSignal>,
@@ -48,27 +37,25 @@ impl LinkManager {
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
         self.refuse_when_stopping()?;
         let shared = self.shared(link)?;
-        let names = self.select(&shared, action, selection)?;
+        let names = self.select(&shared, verb, selection)?;
         let mut outcomes = Outcomes::new();
         let mut chosen = Vec::new();
         for name in &names {
-            match self.check(&shared, name, action) {
+            match self.check(&shared, name, verb) {
                 Ok(record) => chosen.push(record),
                 Err(error) => {
                     outcomes.insert(name.clone(), Err(error));
                 }
             }
         }
-        let done = match (action, dry_run) {
-            (MirrorAction::Pause | MirrorAction::Resume | MirrorAction::CancelPromotion, true) => {
-                all_ok(&chosen)
+        let done = match (verb, dry_run) {
+            (Verb::Pause | Verb::Resume | Verb::CancelPromotion, true) => all_ok(&chosen),
+            (Verb::Pause | Verb::Resume | Verb::CancelPromotion, false) => {
+                switch(&shared, &topics(&chosen), verb).await
             }
-            (MirrorAction::Pause | MirrorAction::Resume | MirrorAction::CancelPromotion, false) => {
-                switch(&shared, &topics(&chosen), action).await
-            }
-            (MirrorAction::Failover, true) => reports(&shared, &chosen, StopKind::Failover).await,
-            (MirrorAction::Promote, true) => reports(&shared, &chosen, StopKind::Promote).await,
-            (MirrorAction::Failover, false) => {
+            (Verb::Failover, true) => reports(&shared, &chosen, CutKind::Failover).await,
+            (Verb::Promote, true) => reports(&shared, &chosen, CutKind::Promote).await,
+            (Verb::Failover, false) => {
                 let names = topics(&chosen);
                 let cutting = run(cut::failover(Arc::clone(&shared), names.clone(), false));
                 tokio::select! {
@@ -80,7 +67,7 @@ impl LinkManager {
                     }
                 }
             }
-            (MirrorAction::Promote, false) => {
+            (Verb::Promote, false) => {
                 promote::promote(&shared, topics(&chosen), cancel, wait).await?
             }
         };
@@ -127,11 +114,11 @@ impl LinkManager {
     fn select(
         &self,
         shared: &LinkShared,
-        action: MirrorAction,
+        verb: Verb,
         selection: Selection,
     ) -> Result<Vec<TopicName>, LinkError> {
-        let is_meant = |record: &MirrorRecord| match action {
-            MirrorAction::CancelPromotion => is_promoting(record),
+        let is_meant = |record: &MirrorRecord| match verb {
+            Verb::CancelPromotion => is_promoting(record),
             _ => record.status != MirrorStatus::Stopped,
         };
         let live = || -> Vec<TopicName> {
@@ -164,12 +151,12 @@ impl LinkManager {
         }
     }
 
-    /// The mirror's record, if `action` is possible.
+    /// The mirror's record, if `verb` is possible.
     fn check(
         &self,
         shared: &LinkShared,
         name: &TopicName,
-        action: MirrorAction,
+        verb: Verb,
     ) -> Result<MirrorRecord, LinkError> {
         let found = shared
             .inner()
@@ -186,43 +173,43 @@ impl LinkManager {
                 None => LinkError::NotAMirror(name.to_string()),
             });
         };
-        let goes_back = matches!(action, MirrorAction::Resume | MirrorAction::CancelPromotion);
+        let goes_back = matches!(verb, Verb::Resume | Verb::CancelPromotion);
         if is_cut_begun && goes_back {
             return Err(cut_has_begun(&record));
         }
-        let is_possible = match action {
-            MirrorAction::CancelPromotion => is_promoting(&record),
-            MirrorAction::Promote if is_promoting(&record) => true,
-            _ => record.status.after(action.event()).is_ok(),
+        let is_possible = match verb {
+            Verb::CancelPromotion => is_promoting(&record),
+            Verb::Promote if is_promoting(&record) => true,
+            _ => record.status.after(MirrorEvent::Asked(verb)).is_ok(),
         };
         if is_possible {
             Ok(record)
         } else {
-            Err(illegal(&record, action))
+            Err(illegal(&record, verb))
         }
     }
 }
 
 /// Whether it is being promoted.
 fn is_promoting(record: &MirrorRecord) -> bool {
-    record.status == MirrorStatus::PendingStopped && record.stopping == Some(StopKind::Promote)
+    record.status == MirrorStatus::PendingStopped && record.pending_cut == Some(CutKind::Promote)
 }
 
-/// Why `action` doesn't go, and what does.
-fn illegal(record: &MirrorRecord, action: MirrorAction) -> LinkError {
-    let reason = match (record.status, action) {
-        (status, MirrorAction::CancelPromotion) if status != MirrorStatus::Stopped => {
+/// Why `verb` doesn't go, and what does.
+fn illegal(record: &MirrorRecord, verb: Verb) -> LinkError {
+    let reason = match (record.status, verb) {
+        (status, Verb::CancelPromotion) if status != MirrorStatus::Stopped => {
             "it is not being promoted"
         }
         (MirrorStatus::Stopped, _) => "it is an ordinary topic already",
-        (MirrorStatus::PendingStopped, MirrorAction::Pause) => {
+        (MirrorStatus::PendingStopped, Verb::Pause) => {
             "it is being promoted or failed over; resume it first to give a promotion up"
         }
         (MirrorStatus::PendingStopped, _) => "it is being failed over",
-        (MirrorStatus::Paused, MirrorAction::Promote) => {
+        (MirrorStatus::Paused, Verb::Promote) => {
             "it is not up to date while paused: resume it first, or fail it over"
         }
-        (MirrorStatus::Failed, MirrorAction::Promote) => {
+        (MirrorStatus::Failed, Verb::Promote) => {
             "it has failed and can't be brought up to date: resume it once the cause is gone, \
              or fail it over"
         }
@@ -286,12 +273,12 @@ pub(super) async fn run<T: Send + 'static>(
 }
 
 /// Pauses or resumes, all in one write.
-async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], action: MirrorAction) -> Outcomes {
+async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], verb: Verb) -> Outcomes {
     let _change = shared.change.lock().await;
     let mut outcomes = Outcomes::new();
     let mut records = Vec::new();
     for topic in topics {
-        match switched(shared, topic, action) {
+        match switched(shared, topic, verb) {
             Ok(record) => records.push(record),
             Err(error) => {
                 outcomes.insert(topic.clone(), Err(error));
@@ -302,7 +289,7 @@ async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], action: MirrorAc
     match shared.store_mirrors(records).await {
         Ok(()) => {
             let (count, topics) = (names.len(), some_of(&names));
-            tracing::info!(link = %shared.name, ?action, count, topics, "mirrors altered");
+            tracing::info!(link = %shared.name, verb = verb.name(), count, topics, "mirrors altered");
             outcomes.extend(names.into_iter().map(|name| (name, Ok(None))));
         }
         Err(error) => outcomes.extend(all_failed(&names, &error)),
@@ -312,11 +299,7 @@ async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], action: MirrorAc
 }
 
 /// The record of a mirror that was paused or resumed.
-fn switched(
-    shared: &LinkShared,
-    topic: &TopicName,
-    action: MirrorAction,
-) -> Result<MirrorRecord, LinkError> {
+fn switched(shared: &LinkShared, topic: &TopicName, verb: Verb) -> Result<MirrorRecord, LinkError> {
     let mut inner = shared.inner();
     let Some(mirror) = inner.mirrors.get_mut(topic) else {
         return Err(LinkError::NotAMirror(topic.to_string()));
@@ -325,22 +308,22 @@ fn switched(
     if mirror.is_cut_begun {
         return Err(cut_has_begun(&record));
     }
-    if action == MirrorAction::CancelPromotion && !is_promoting(&record) {
-        return Err(illegal(&record, action));
+    if verb == Verb::CancelPromotion && !is_promoting(&record) {
+        return Err(illegal(&record, verb));
     }
     let next = record
         .status
-        .after(action.event())
-        .map_err(|_| illegal(&record, action))?;
-    if action == MirrorAction::CancelPromotion {
-        record.stopping = None;
+        .after(MirrorEvent::Asked(verb))
+        .map_err(|_| illegal(&record, verb))?;
+    if verb == Verb::CancelPromotion {
+        record.pending_cut = None;
     }
-    if action == MirrorAction::Resume {
+    if verb == Verb::Resume {
         mirror.may_truncate = record.error == MirrorError::UnexpectedTruncation;
         mirror.missing_since_ms = None;
         record.error = MirrorError::NoError;
         record.error_detail = String::new();
-        record.stopping = None;
+        record.pending_cut = None;
     }
     if record.status != next {
         record.status = next;
@@ -351,11 +334,11 @@ fn switched(
 
 /// What a promotion or failover would lose, by asking the source if there is one to ask. The ends of
 /// the mirrors are read first, so that the source's are no older.
-async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopKind) -> Outcomes {
+async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: CutKind) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let readers = match kind {
-        StopKind::Promote => Some(Readers::of(shared, &topics(records)).await),
-        StopKind::Failover => None,
+        CutKind::Promote => Some(Readers::of(shared, &topics(records)).await),
+        CutKind::Failover => None,
     };
     for record in records {
         let mut draft = rpo::Draft::of(shared, record, kind, true);
@@ -368,8 +351,8 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopK
     }
     let names = topics(records);
     let sight = match kind {
-        StopKind::Failover => rpo::Sight::of(shared, &names).await,
-        StopKind::Promote => {
+        CutKind::Failover => rpo::Sight::of(shared, &names).await,
+        CutKind::Promote => {
             let now_ms = shared.now_ms();
             match promote::asked(shared, &names).await {
                 Ok(words) => {
@@ -383,7 +366,7 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: StopK
     };
     for (topic, outcome) in &mut outcomes {
         if let Ok(Some(report)) = outcome {
-            sight.tell(topic, report, kind == StopKind::Promote);
+            sight.tell(topic, report, kind == CutKind::Promote);
         }
     }
     outcomes

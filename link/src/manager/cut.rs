@@ -21,15 +21,17 @@ use carrick_protocol::ids::TopicName;
 use super::alter::{Outcomes, all_failed};
 use super::rpo::{self, Draft};
 use super::waiting;
+use crate::cut::CutStep;
+use crate::cut::{CutOrder, PartitionCut};
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::naming::some_of;
 use crate::ports::{CatalogError, LinkStore, Ports, StoreError, TargetError};
-use crate::record::{MirrorRecord, MirrorStop, PartitionCut, StopKind};
+use crate::record::MirrorRecord;
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
-use crate::stop_step::StopStep;
 use crate::tasks::groups::readers::Readers;
+use crate::verb::CutKind;
 
 /// Where the partitions of a topic end at the source, by topic.
 pub(super) type SourceEnds = BTreeMap<TopicName, Vec<i64>>;
@@ -59,7 +61,7 @@ pub(super) async fn failover(
     let mut outcomes = Outcomes::new();
     let mut records = Vec::new();
     for topic in &topics {
-        match begun(&shared, topic, StopKind::Failover) {
+        match begun(&shared, topic, CutKind::Failover) {
             Ok(record) => records.push(record),
             Err(error) => {
                 outcomes.insert(topic.clone(), Err(error));
@@ -70,13 +72,13 @@ pub(super) async fn failover(
     hold(&shared, &names, true);
     match shared.store_mirrors(records).await {
         Ok(()) => {
-            StopStep::FailoverStored.reached();
+            CutStep::FailoverStored.reached();
             took.step("stored_ms");
             shared.settled().await;
-            StopStep::FailoverHeld.reached();
+            CutStep::FailoverHeld.reached();
             took.step("held_ms");
             let told = Told::default();
-            let mut done = cut(&shared, &names, StopKind::Failover, &told, is_forced).await;
+            let mut done = cut(&shared, &names, CutKind::Failover, &told, is_forced).await;
             took.step("cut_ms");
             rpo::make_exact(&shared, &mut done).await;
             took.step("source_asked_ms");
@@ -128,7 +130,7 @@ impl fmt::Display for Took {
 pub(super) fn begun(
     shared: &LinkShared,
     topic: &TopicName,
-    kind: StopKind,
+    kind: CutKind,
 ) -> Result<MirrorRecord, LinkError> {
     let inner = shared.inner();
     let mirror = inner
@@ -136,16 +138,12 @@ pub(super) fn begun(
         .get(topic)
         .ok_or_else(|| LinkError::NotAMirror(topic.to_string()))?;
     let mut record = mirror.record.clone();
-    let event = match kind {
-        StopKind::Promote => MirrorEvent::Promote,
-        StopKind::Failover => MirrorEvent::Failover,
-    };
-    let next = next_status(topic, &record, event)?;
+    let next = next_status(topic, &record, MirrorEvent::Asked(kind.verb()))?;
     if record.status != next {
         record.status = next;
         record.status_since_ms = shared.ports.clock.now_ms();
     }
-    record.stopping = Some(kind);
+    record.pending_cut = Some(kind);
     Ok(record)
 }
 
@@ -193,7 +191,7 @@ pub(super) fn broken_off(
 pub(super) async fn cut(
     shared: &Arc<LinkShared>,
     topics: &[TopicName],
-    kind: StopKind,
+    kind: CutKind,
     told: &Told,
     is_forced: bool,
 ) -> Outcomes {
@@ -249,7 +247,7 @@ pub(super) async fn cut(
         };
         outcomes.insert(topic, outcome);
     }
-    StopStep::EndShown.reached();
+    CutStep::CutShown.reached();
     outcomes
 }
 
@@ -257,7 +255,7 @@ pub(super) async fn cut(
 fn drafted(
     shared: &LinkShared,
     topic: &TopicName,
-    kind: StopKind,
+    kind: CutKind,
     told: &Told,
 ) -> Result<(MirrorRecord, Draft), LinkError> {
     let record = {
@@ -274,7 +272,7 @@ fn drafted(
         status_since_ms: shared.now_ms(),
         error: MirrorError::NoError,
         error_detail: String::new(),
-        stopping: None,
+        pending_cut: None,
         ..record
     };
     Ok((record, draft))
@@ -307,14 +305,14 @@ pub(super) fn is_gone(error: &LinkError) -> bool {
 fn stop(
     ports: &Ports,
     drafts: Vec<(MirrorRecord, Draft)>,
-    kind: StopKind,
+    kind: CutKind,
     is_forced: bool,
 ) -> Vec<(TopicName, End)> {
     let mut ends = Vec::with_capacity(drafts.len());
     let mut stops = Vec::with_capacity(drafts.len());
     for (record, draft) in drafts {
         match draft.finish(&*ports.local, is_forced) {
-            Ok(report) => stops.push(MirrorStop {
+            Ok(report) => stops.push(CutOrder {
                 record,
                 report,
                 kind,
@@ -326,8 +324,8 @@ fn stop(
             }
         }
     }
-    StopStep::ReportDrafted.reached();
-    let cuts = match ports.catalog.stop_mirrors(&stops) {
+    CutStep::ReportDrafted.reached();
+    let cuts = match ports.catalog.cut_mirrors(&stops) {
         Ok(cuts) => cuts,
         Err(error) => vec![Err(error); stops.len()],
     };
@@ -342,7 +340,7 @@ fn stop(
     ends
 }
 
-fn stopped(ports: &Ports, stop: MirrorStop, partitions: &[PartitionCut]) -> End {
+fn stopped(ports: &Ports, stop: CutOrder, partitions: &[PartitionCut]) -> End {
     let record = stop.record;
     let aborted_transactions: u32 = partitions.iter().map(|cut| cut.aborted_transactions).sum();
     tracing::info!(

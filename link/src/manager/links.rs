@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::alter::run;
-use super::{AlterLink, LinkManager, MirrorAction, NewLink, Selection, cut, show};
+use super::{AlterLink, LinkManager, NewLink, Selection, cut, show};
 use crate::config::{ConfigError, LinkConfig};
 use crate::description::{LinkDescription, MirrorOutcome};
 use crate::error::LinkError;
@@ -21,6 +21,7 @@ use crate::record::{LinkName, LinkRecord};
 use crate::report::RpoReport;
 use crate::source::{ClusterInfo, SourceCluster, SourceError, tls};
 use crate::state::{LinkErrorCode, MirrorStatus};
+use crate::verb::Verb;
 
 impl From<ConfigError> for LinkError {
     fn from(error: ConfigError) -> Self {
@@ -261,7 +262,7 @@ impl LinkManager {
                 });
             }
             let outcomes = self
-                .alter_mirrors(name, MirrorAction::Failover, Selection::All, false, None)
+                .alter_mirrors(name, Verb::Failover, Selection::All, false, None)
                 .await?;
             reports = self.let_go(&shared, outcomes).await?;
         }

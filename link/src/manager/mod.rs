@@ -34,10 +34,11 @@ use crate::error::LinkError;
 use crate::groups::{GroupSync, GroupSyncDescription};
 use crate::link::shared::{LinkShared, Links};
 use crate::ports::{Ports, SourceConnector};
-use crate::record::{LinkName, MirrorRecord, StopKind};
+use crate::record::{LinkName, MirrorRecord};
 use crate::report::RpoReport;
 use crate::source::{KafkaCluster, SourceCluster};
 use crate::state::MirrorStatus;
+use crate::verb::{CutKind, Verb};
 use crate::verify::{VerifyOptions, VerifyProgress, VerifyReport};
 
 /// How configs of a link are changed.
@@ -111,22 +112,6 @@ pub struct NewMirrors {
     pub configs: BTreeMap<String, String>,
     /// Check everything, create nothing.
     pub validate_only: bool,
-}
-
-/// What is to be done to mirrors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MirrorAction {
-    /// Planned hand-over: waits for lag 0, loses nothing.
-    Promote,
-    /// At once, with what is there.
-    Failover,
-    /// Stop mirroring for now.
-    Pause,
-    /// Go on mirroring; also out of `FAILED`.
-    Resume,
-    /// Give a promotion up that still waits: the mirror goes on mirroring. `All` and a pattern mean
-    /// those that are being promoted.
-    CancelPromotion,
 }
 
 /// Which mirrors of a link, or topics of its source.
@@ -364,12 +349,12 @@ impl LinkManager {
     pub async fn alter_mirrors(
         &self,
         link: &str,
-        action: MirrorAction,
+        verb: Verb,
         selection: Selection,
         dry_run: bool,
         cancel: Option<CancelSignal>,
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
-        self.do_alter_mirrors(link, action, selection, dry_run, cancel, None)
+        self.do_alter_mirrors(link, verb, selection, dry_run, cancel, None)
             .await
     }
 
@@ -382,12 +367,12 @@ impl LinkManager {
     pub async fn alter_mirrors_within(
         &self,
         link: &str,
-        action: MirrorAction,
+        verb: Verb,
         selection: Selection,
         dry_run: bool,
         wait: Duration,
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
-        self.do_alter_mirrors(link, action, selection, dry_run, None, Some(wait))
+        self.do_alter_mirrors(link, verb, selection, dry_run, None, Some(wait))
             .await
     }
 
@@ -597,17 +582,17 @@ async fn show_stored(
 
 /// Takes up promotions and failovers that were under way.
 fn take_up(shared: &Arc<LinkShared>, mirrors: &[MirrorRecord]) {
-    let stopping = |kind: StopKind| -> Vec<TopicName> {
+    let stopping = |kind: CutKind| -> Vec<TopicName> {
         let under_way = mirrors.iter().filter(|mirror| {
-            mirror.status == MirrorStatus::PendingStopped && mirror.stopping == Some(kind)
+            mirror.status == MirrorStatus::PendingStopped && mirror.pending_cut == Some(kind)
         });
         under_way.map(|mirror| mirror.topic.clone()).collect()
     };
-    let failovers = stopping(StopKind::Failover);
+    let failovers = stopping(CutKind::Failover);
     if !failovers.is_empty() {
         tokio::spawn(cut::failover(Arc::clone(shared), failovers, false));
     }
-    let promotions = stopping(StopKind::Promote);
+    let promotions = stopping(CutKind::Promote);
     if !promotions.is_empty() {
         tokio::spawn(promote::finish(Arc::clone(shared), promotions));
     }

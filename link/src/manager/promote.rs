@@ -15,17 +15,17 @@ use super::alter::{Outcomes, all_failed, run};
 use super::cut::{self, SourceEnds, Told};
 use super::waiting::{self, Pursuit};
 use super::word::{self, Word, Words};
+use crate::cut::CutStep;
 use crate::error::LinkError;
 use crate::link::shared::LinkShared;
 use crate::link::watch;
 use crate::naming::some_of;
-use crate::record::StopKind;
 use crate::replicator::lag::StatusCell;
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
-use crate::stop_step::StopStep;
 use crate::tasks::groups::readers::Readers;
 use crate::tasks::topics::{self, Verdict};
 use crate::tasks::{configs, groups};
+use crate::verb::{CutKind, Verb};
 
 /// The source must answer the last question within this: the mirrors stand still meanwhile, and
 /// a failover that is asked for waits.
@@ -125,7 +125,7 @@ async fn begin(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> (Vec<TopicNam
             waiting.push(topic);
             continue;
         }
-        match cut::begun(&shared, &topic, StopKind::Promote) {
+        match cut::begun(&shared, &topic, CutKind::Promote) {
             Ok(record) => records.push(record),
             Err(error) => {
                 outcomes.insert(topic, Err(error));
@@ -135,7 +135,7 @@ async fn begin(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> (Vec<TopicNam
     let names: Vec<TopicName> = records.iter().map(|record| record.topic.clone()).collect();
     match shared.store_mirrors(records).await {
         Ok(()) => {
-            StopStep::PromotionStored.reached();
+            CutStep::PromotionStored.reached();
             waiting.extend(names);
         }
         Err(error) => outcomes.extend(all_failed(&names, &error)),
@@ -146,7 +146,7 @@ async fn begin(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> (Vec<TopicNam
 fn is_promoting(shared: &LinkShared, topic: &TopicName) -> bool {
     shared.inner().mirrors.get(topic).is_some_and(|mirror| {
         mirror.record.status == MirrorStatus::PendingStopped
-            && mirror.record.stopping == Some(StopKind::Promote)
+            && mirror.record.pending_cut == Some(CutKind::Promote)
     })
 }
 
@@ -166,11 +166,13 @@ async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
             .filter(|mirror| !mirror.is_cut_begun)
             .map(|mirror| mirror.record.clone());
         if let Some(mut record) = record
-            && let Ok(status) = record.status.after(MirrorEvent::GiveUp)
+            && let Ok(status) = record
+                .status
+                .after(MirrorEvent::Asked(Verb::CancelPromotion))
         {
             record.status = status;
             record.status_since_ms = shared.now_ms();
-            record.stopping = None;
+            record.pending_cut = None;
             records.push(record);
         }
     }
@@ -332,7 +334,7 @@ async fn try_cut(
     topics: &[TopicName],
     failed_syncs: &mut u32,
 ) -> Option<Outcomes> {
-    StopStep::CaughtUp.reached();
+    CutStep::CaughtUp.reached();
     sync_configs(shared, topics).await;
     if !groups::last_sync(shared, topics).await {
         *failed_syncs += 1;
@@ -341,20 +343,20 @@ async fn try_cut(
         }
     }
     let readers = Some(Readers::of(shared, topics).await);
-    StopStep::LastSynced.reached();
+    CutStep::LastSynced.reached();
     let _change = shared.change.lock().await;
     if !topics.iter().all(|topic| is_promoting(shared, topic)) {
         return None;
     }
     cut::hold(shared, topics, true);
     shared.settled().await;
-    StopStep::PromotionHeld.reached();
+    CutStep::PromotionHeld.reached();
     let asked = tokio::time::timeout(LAST_ANSWER_MAX, word::confirm(shared, topics)).await;
     let cut = match asked {
         Ok(Ok(Some(ends))) if are_reached(shared, &ends) => {
-            StopStep::Confirmed.reached();
+            CutStep::Confirmed.reached();
             let told = Told { ends, readers };
-            Some(cut::cut(shared, topics, StopKind::Promote, &told, false).await)
+            Some(cut::cut(shared, topics, CutKind::Promote, &told, false).await)
         }
         _ => None,
     };
@@ -368,7 +370,7 @@ async fn finish_cut(shared: &Arc<LinkShared>, topics: Vec<TopicName>) -> Outcome
     let _change = shared.change.lock().await;
     let (mut topics, _) = split_broken_off(shared, topics);
     topics.retain(|topic| is_promoting(shared, topic));
-    cut::cut(shared, &topics, StopKind::Promote, &Told::default(), false).await
+    cut::cut(shared, &topics, CutKind::Promote, &Told::default(), false).await
 }
 
 /// The last sync of topic configs. A source that doesn't tell them any more holds up no promotion.

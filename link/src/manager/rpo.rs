@@ -10,14 +10,15 @@ use carrick_protocol::ids::{TopicName, TopicPartition};
 
 use super::alter::Outcomes;
 use super::word::{self, Words};
+use crate::cut::CutStep;
 use crate::link::shared::LinkShared;
 use crate::ports::{LocalBatches, LocalEnds, TargetError};
-use crate::record::{MirrorRecord, StopKind};
+use crate::record::MirrorRecord;
 use crate::replicator::lag::{LATELY_MS, StatusCell};
 use crate::report::{PartitionRpo, RpoReport, SourceReaders, SourceWrites};
 use crate::state::LinkState;
-use crate::stop_step::StopStep;
 use crate::tasks::groups::readers::Readers;
+use crate::verb::CutKind;
 
 /// A source that doesn't answer within this is not waited for.
 const LOOK_MAX: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Draft {
     record: MirrorRecord,
     statuses: Vec<StatusCell>,
-    kind: StopKind,
+    kind: CutKind,
     is_dry_run: bool,
     now_ms: i64,
     /// Where the source's partitions end, which it has said with the mirror standing still.
@@ -39,7 +40,7 @@ impl Draft {
     pub(crate) fn of(
         shared: &LinkShared,
         record: &MirrorRecord,
-        kind: StopKind,
+        kind: CutKind,
         is_dry_run: bool,
     ) -> Self {
         let now_ms = shared.now_ms();
@@ -221,7 +222,7 @@ pub(crate) async fn make_exact(shared: &LinkShared, outcomes: &mut Outcomes) {
     let saved = shared.blocking(move |ports| ports.store.save_reports(&kept));
     match saved.await {
         Ok(Ok(())) => {
-            StopStep::ReportExact.reached();
+            CutStep::ReportExact.reached();
             let exact = exact.into_iter();
             outcomes.extend(exact.map(|(topic, report)| (topic, Ok(Some(report)))));
         }

@@ -7,10 +7,10 @@ use crate::description::{
 };
 use crate::link::shared::{Inner, LinkShared, Mirror};
 use crate::ports::TopicCatalog;
-use crate::record::StopKind;
 use crate::report::AfterCut;
 use crate::state::{LinkState, MirrorError, MirrorStatus};
 use crate::tasks::configs;
+use crate::verb::CutKind;
 
 /// Beyond two long polls and this, a silent source's figures are no longer current, milliseconds.
 const FRESH_BEYOND_POLLS_MS: i64 = 1_000;
@@ -162,7 +162,7 @@ impl Blocked {
 /// Why it is as it is: its own error, the link's, or what its promotion waits for.
 fn error_detail(inner: &Inner, mirror: &Mirror, status: MirrorStatus) -> String {
     let record = &mirror.record;
-    let is_waiting = record.stopping == Some(StopKind::Promote) && !mirror.is_cut_begun;
+    let is_waiting = record.pending_cut == Some(CutKind::Promote) && !mirror.is_cut_begun;
     let waits_for = match inner.state {
         LinkState::Unavailable => Some(format!("the source: {}", inner.error_detail)),
         _ => mirror.waits_for.clone(),
@@ -203,7 +203,7 @@ fn next_steps(status: MirrorStatus, mirror: &Mirror, link: LinkState) -> Vec<Str
         (MirrorStatus::PendingStopped, _) if mirror.is_cut_begun => {
             &["failover (finishes what was begun)"]
         }
-        (MirrorStatus::PendingStopped, _) if record.stopping == Some(StopKind::Failover) => {
+        (MirrorStatus::PendingStopped, _) if record.pending_cut == Some(CutKind::Failover) => {
             &["failover", "resume (gives the failover up)"]
         }
         (MirrorStatus::PendingStopped, _) if link == LinkState::Active => {

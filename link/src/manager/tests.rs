@@ -4,6 +4,7 @@ mod after_cut;
 mod alterations;
 mod closest;
 mod creation;
+mod cuts;
 mod deleted;
 mod faults;
 mod groups;
@@ -13,7 +14,6 @@ mod lives;
 mod obstacles;
 mod refusals;
 mod restarts;
-mod stops;
 mod topic_changes;
 mod waiting;
 mod wide;
@@ -94,11 +94,7 @@ impl World {
         self.manager.link("dr").unwrap()
     }
 
-    async fn alter(
-        &self,
-        action: MirrorAction,
-        topic: &str,
-    ) -> Result<MirrorDescription, LinkError> {
+    async fn alter(&self, action: Verb, topic: &str) -> Result<MirrorDescription, LinkError> {
         let names = Selection::Names(vec![TopicName::new(topic).unwrap()]);
         let outcomes = self
             .manager
@@ -276,12 +272,12 @@ async fn an_emptied_source_leaves_a_gap_and_no_loss_is_claimed_for_a_new_mirror(
 #[tokio::test(start_paused = true)]
 async fn what_the_source_deleted_before_it_was_mirrored_is_counted() {
     let world = World::mirroring("orders", 1).await;
-    world.alter(MirrorAction::Pause, "orders").await.unwrap();
+    world.alter(Verb::Pause, "orders").await.unwrap();
     world
         .source
         .append("orders", 0, &joined(&[batch(10, 10, 0), batch(20, 10, 0)]));
     world.source.trim("orders", 0, 20);
-    world.alter(MirrorAction::Resume, "orders").await.unwrap();
+    world.alter(Verb::Resume, "orders").await.unwrap();
     until("the rest", || {
         world.here.offsets("orders", 0) == (20, 30, 30)
     })
@@ -441,7 +437,7 @@ async fn everything_goes_on_after_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn paused_mirrors_and_links_stand_still_until_resumed() {
     let world = World::mirroring("orders", 1).await;
-    world.alter(MirrorAction::Pause, "orders").await.unwrap();
+    world.alter(Verb::Pause, "orders").await.unwrap();
     world.source.append("orders", 0, &batch(10, 1, 0));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(world.here.offsets("orders", 0).1, 10);
@@ -449,7 +445,7 @@ async fn paused_mirrors_and_links_stand_still_until_resumed() {
         world.manager.mirror("orders").unwrap().status,
         MirrorStatus::Paused
     );
-    world.alter(MirrorAction::Resume, "orders").await.unwrap();
+    world.alter(Verb::Resume, "orders").await.unwrap();
     world.identical("orders", 1).await;
 
     let set = |value: &str| vec![("cluster.link.paused".to_owned(), Some(value.to_owned()))];

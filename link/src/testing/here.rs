@@ -11,14 +11,14 @@ use carrick_protocol::batch::{BatchHeader, Batches};
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 
+use crate::cut::{CutOrder, PartitionCut};
 use crate::groups::GroupSync;
 use crate::ports::{
     CatalogError, Lease, LocalBatches, LocalEnds, MirrorPartition, MirrorTarget, Obstacle,
     StoreError, TargetError, TopicAnswer, TopicCatalog, TopicCut,
 };
 use crate::record::{
-    LinkName, LinkRecord, MirrorRecord, MirrorStop, MirrorTopicSpec, NewMirrorTopic, PartitionCut,
-    SourceSight,
+    LinkName, LinkRecord, MirrorRecord, MirrorTopicSpec, NewMirrorTopic, SourceSight,
 };
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorStatus};
@@ -124,7 +124,7 @@ impl FakeHere {
             status_since_ms: 0,
             error: MirrorError::NoError,
             error_detail: String::new(),
-            stopping: None,
+            pending_cut: None,
             start_offsets: Vec::new(),
             created_ms: 0,
         };
@@ -310,9 +310,9 @@ impl State {
 
 impl State {
     /// All of a cut but its end.
-    fn fence(&mut self, stop: &MirrorStop) -> Result<(), CatalogError> {
-        let name = &stop.record.topic;
-        let is_there = self.has_mirror(&stop.record);
+    fn fence(&mut self, order: &CutOrder) -> Result<(), CatalogError> {
+        let name = &order.record.topic;
+        let is_there = self.has_mirror(&order.record);
         let topic = self
             .topics
             .get_mut(name)
@@ -320,18 +320,18 @@ impl State {
             .ok_or_else(|| CatalogError::NoSuchTopic(name.clone()))?;
         if topic.is_mirror {
             let report = self.reports.entry(name.clone());
-            report.or_insert_with(|| stop.report.clone());
+            report.or_insert_with(|| order.report.clone());
         }
         for log in &mut topic.partitions {
             log.is_fenced = topic.is_mirror;
         }
-        let refused = self.refused_cuts.get(name).filter(|_| !stop.is_forced);
+        let refused = self.refused_cuts.get(name).filter(|_| !order.is_forced);
         refused.cloned().map_or(Ok(()), Err)
     }
 
-    fn finish_cut(&mut self, stop: &MirrorStop) -> Vec<PartitionCut> {
-        let name = &stop.record.topic;
-        self.put_mirror(&stop.record);
+    fn finish_cut(&mut self, order: &CutOrder) -> Vec<PartitionCut> {
+        let name = &order.record.topic;
+        self.put_mirror(&order.record);
         self.sights.remove(name);
         let topic = self.topics.get_mut(name).expect("it was fenced");
         if !std::mem::take(&mut topic.is_mirror) {
@@ -680,18 +680,18 @@ impl TopicCatalog for FakeHere {
         Ok(())
     }
 
-    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
+    fn cut_mirrors(&self, orders: &[CutOrder]) -> Result<Vec<TopicCut>, CatalogError> {
         let mut state = self.state.lock();
         state.can_store().map_err(not_stored)?;
         let fenced: Vec<Result<(), CatalogError>> =
-            stops.iter().map(|stop| state.fence(stop)).collect();
+            orders.iter().map(|order| state.fence(order)).collect();
         if let Some(error) = state.cut_error.clone() {
             return Err(error);
         }
-        Ok(stops
+        Ok(orders
             .iter()
             .zip(fenced)
-            .map(|(stop, fenced)| fenced.map(|()| state.finish_cut(stop)))
+            .map(|(order, fenced)| fenced.map(|()| state.finish_cut(order)))
             .collect())
     }
 }

@@ -140,7 +140,7 @@ impl Carrick {
     }
 
     /// Starts it as [`Carrick::restart`], to end by itself, as of `kill -9`, at that step of a promotion or failover
-    /// (`carrick_link::stop_step`).
+    /// (`carrick_link::cut`).
     ///
     /// # Errors
     /// When it does not become ready; with the end of its log.

@@ -1,6 +1,9 @@
 //! `carrick mirror pause|resume|promote|failover`.
 
-use super::{Choice, stopping};
+use carrick_link::verb::{CutKind, Verb};
+
+use super::rpo::{render, total};
+use super::{Choice, follow};
 use crate::cli::client::{Client, Patience, escape};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
@@ -8,59 +11,31 @@ use crate::http::error::RETRIABLE;
 use crate::http::limits::WAIT_MAX_SECONDS;
 use crate::http::model::Collection;
 use crate::http::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
-use crate::mirror::report::{render, total};
 
 /// Mirrors that have caught up are promoted within this; of the others the lag is shown.
 const PROMOTE_WAIT_SECONDS: u64 = 2;
 
-/// What is done to the mirrors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Stop mirroring for now.
-    Pause,
-    /// Go on.
-    Resume,
-    /// Planned hand-over.
-    Promote,
-    /// Give a promotion up.
-    CancelPromote,
-    /// Unplanned hand-over.
-    Failover,
+/// How long the server waits for the cut before it answers; after that this command polls it.
+fn wait_seconds(kind: CutKind) -> u64 {
+    match kind {
+        CutKind::Promote => PROMOTE_WAIT_SECONDS,
+        CutKind::Failover => WAIT_MAX_SECONDS,
+    }
 }
 
-impl Verb {
-    fn path(self) -> &'static str {
-        match self {
-            Verb::Pause => "pause",
-            Verb::Resume => "resume",
-            Verb::Promote => "promote",
-            Verb::CancelPromote => "cancel-promote",
-            Verb::Failover => "failover",
-        }
-    }
-
-    /// How long the server waits for the end before it answers; after that this command polls it.
-    fn wait_seconds(self) -> Option<u64> {
-        match self {
-            Verb::Promote => Some(PROMOTE_WAIT_SECONDS),
-            Verb::Failover => Some(WAIT_MAX_SECONDS),
-            Verb::Pause | Verb::Resume | Verb::CancelPromote => None,
-        }
-    }
-
-    fn done(self, dry_run: bool) -> &'static str {
-        match (self, dry_run) {
-            (Verb::Pause, false) => "paused",
-            (Verb::Resume, false) => "resumed",
-            (Verb::Promote, false) => "promoted: clients can write to it now",
-            (Verb::CancelPromote, false) => "is no longer being promoted: it goes on mirroring",
-            (Verb::CancelPromote, true) => "would no longer be promoted",
-            (Verb::Failover, false) => "failed over: clients can write to it now",
-            (Verb::Pause, true) => "would be paused",
-            (Verb::Resume, true) => "would be resumed",
-            (Verb::Promote, true) => "would be promoted",
-            (Verb::Failover, true) => "would be failed over",
-        }
+/// What is printed behind the mirror's name.
+fn done(verb: Verb, dry_run: bool) -> &'static str {
+    match (verb, dry_run) {
+        (Verb::Pause, false) => "paused",
+        (Verb::Resume, false) => "resumed",
+        (Verb::Promote, false) => "promoted: clients can write to it now",
+        (Verb::CancelPromotion, false) => "is no longer being promoted: it goes on mirroring",
+        (Verb::CancelPromotion, true) => "would no longer be promoted",
+        (Verb::Failover, false) => "failed over: clients can write to it now",
+        (Verb::Pause, true) => "would be paused",
+        (Verb::Resume, true) => "would be resumed",
+        (Verb::Promote, true) => "would be promoted",
+        (Verb::Failover, true) => "would be failed over",
     }
 }
 
@@ -73,18 +48,19 @@ pub fn run(client: &Client, output: Output, verb: Verb, choice: Choice) -> CliRe
     let link = escape(&choice.link);
     let path = format!(
         "/links/{link}/mirrors:{}?validate_only={}",
-        verb.path(),
+        verb.name(),
         choice.dry_run
     );
     let body = body_of(&choice);
-    let mut outcomes: Collection<AlterMirrorData> = match verb.wait_seconds() {
-        Some(wait) if !choice.dry_run => {
+    let mut outcomes: Collection<AlterMirrorData> = match verb.cut() {
+        Some(kind) if !choice.dry_run => {
+            let wait = wait_seconds(kind);
             client.post(&format!("{path}&wait={wait}"), &body, Patience::Short)?
         }
         _ => client.post(&path, &body, Patience::Short)?,
     };
     if !choice.dry_run {
-        stopping::follow(client, &choice.link, verb, &mut outcomes.data)?;
+        follow::follow(client, &choice.link, verb, &mut outcomes.data)?;
     }
     output.print(&outcomes.data, |outcomes| {
         render_outcomes(outcomes, verb, choice.dry_run)
@@ -115,13 +91,13 @@ pub fn fail_over_all(client: &Client, link: &str) -> CliResult<Vec<AlterMirrorDa
         all: true,
     };
     let mut outcomes: Collection<AlterMirrorData> = client.post(&path, &body, Patience::Short)?;
-    stopping::follow(client, link, Verb::Failover, &mut outcomes.data)?;
+    follow::follow(client, link, Verb::Failover, &mut outcomes.data)?;
     Ok(outcomes.data)
 }
 
 /// The reasons, and the way out that a promotion without source has.
 fn refusal(refused: &[&AlterMirrorData], total: usize, verb: Verb, link: &str) -> CliError {
-    let (action, count) = (verb.path(), refused.len());
+    let (action, count) = (verb.name(), refused.len());
     let mut text = format!("{action} refused for {count} of {total} mirrors:");
     for outcome in refused {
         let reason = outcome
@@ -160,7 +136,7 @@ pub fn render_outcomes(outcomes: &[AlterMirrorData], verb: Verb, dry_run: bool) 
         let name = &outcome.mirror_topic_name;
         match &outcome.error_message {
             Some(_) => text.push_str(&format!("mirror {name} refused\n")),
-            None => text.push_str(&format!("mirror {name} {}\n", verb.done(dry_run))),
+            None => text.push_str(&format!("mirror {name} {}\n", done(verb, dry_run))),
         }
         if let Some(report) = &outcome.report {
             text.push_str(&render(report));

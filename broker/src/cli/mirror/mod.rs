@@ -2,23 +2,25 @@
 
 pub(super) mod alter;
 mod create;
+mod follow;
 mod report;
-mod stopping;
+pub(super) mod rpo;
 mod verify;
 
 use std::collections::BTreeMap;
 
 use carrick_link::report::RpoReport;
+use carrick_link::verb::Verb;
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::client::{Client, escape};
 use super::error::CliResult;
-use super::output::{Output, facts, plural, table};
+use super::output::{Output, facts, lasting, plural, table, when};
 use crate::http::model::Collection;
 use crate::http::model::mirror::{LagSummaryData, MirrorData, MirrorLag};
-use crate::mirror::report::{lasting, render, when};
+use rpo::render;
 
 /// What can be done with mirror topics.
 #[derive(Debug, Subcommand)]
@@ -105,19 +107,17 @@ pub fn run(client: &Client, output: Output, command: MirrorCommand) -> CliResult
             })
         }
         MirrorCommand::Describe { topic } => describe(client, output, &topic),
-        MirrorCommand::Pause(choice) => alter::run(client, output, alter::Verb::Pause, choice),
-        MirrorCommand::Resume(choice) => alter::run(client, output, alter::Verb::Resume, choice),
+        MirrorCommand::Pause(choice) => alter::run(client, output, Verb::Pause, choice),
+        MirrorCommand::Resume(choice) => alter::run(client, output, Verb::Resume, choice),
         MirrorCommand::Promote(Promote { choice, cancel }) => {
             let verb = if cancel {
-                alter::Verb::CancelPromote
+                Verb::CancelPromotion
             } else {
-                alter::Verb::Promote
+                Verb::Promote
             };
             alter::run(client, output, verb, choice)
         }
-        MirrorCommand::Failover(choice) => {
-            alter::run(client, output, alter::Verb::Failover, choice)
-        }
+        MirrorCommand::Failover(choice) => alter::run(client, output, Verb::Failover, choice),
         MirrorCommand::Report(report) => report::run(client, output, report),
         MirrorCommand::Verify(verify) => verify::run(client, output, &verify),
     }

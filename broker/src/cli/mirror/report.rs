@@ -3,11 +3,11 @@
 use carrick_link::report::RpoReport;
 use clap::Args;
 
+use super::rpo::render;
 use crate::cli::client::{Client, escape};
 use crate::cli::error::CliResult;
 use crate::cli::output::{Output, OutputFormat};
 use crate::http::model::Collection;
-use crate::mirror::report::render;
 
 /// `mirror report`
 #[derive(Debug, Args)]

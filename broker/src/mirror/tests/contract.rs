@@ -97,9 +97,9 @@ impl Harness for Real {
     }
 
     fn cut(&self, partition: &TopicPartition) {
-        let mut stop = stop(1);
-        stop.record.topic = partition.topic.clone();
-        self.rig.ports.catalog.stop_mirrors(&[stop]).unwrap();
+        let mut order = order(1);
+        order.record.topic = partition.topic.clone();
+        self.rig.ports.catalog.cut_mirrors(&[order]).unwrap();
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use carrick_link::manager::{MirrorAction, NewLink, NewMirror, Selection};
+use carrick_link::cut::CutStep;
+use carrick_link::manager::{NewLink, NewMirror, Selection};
 use carrick_link::ports::{TopicCatalog, TopicCut};
-use carrick_link::stop_step::StopStep;
 use carrick_link::testing::OneSource;
 use carrick_link::testing::source::FakeSource;
+use carrick_link::verb::Verb;
 use parking_lot::Mutex;
 
 use super::*;
@@ -54,11 +55,11 @@ impl TopicCatalog for BreaksOff {
         self.real.raise_leader_epochs(epochs)
     }
 
-    fn stop_mirrors(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
+    fn cut_mirrors(&self, orders: &[CutOrder]) -> Result<Vec<TopicCut>, CatalogError> {
         if let Some(places) = self.places.lock().take() {
             breaks::after(places);
         }
-        let stopped = self.real.stop_mirrors(stops);
+        let stopped = self.real.cut_mirrors(orders);
         breaks::none();
         stopped
     }
@@ -108,10 +109,10 @@ impl World {
         world
     }
 
-    async fn alter(&self, action: MirrorAction) -> Result<MirrorStatus, String> {
+    async fn alter(&self, verb: Verb) -> Result<MirrorStatus, String> {
         let outcomes = self
             .links
-            .alter_mirrors("west", action, Selection::All, false, None)
+            .alter_mirrors("west", verb, Selection::All, false, None)
             .await
             .unwrap();
         let outcome = outcomes.into_iter().next().unwrap().result;
@@ -168,13 +169,13 @@ fn is_free(dir: &TempDir) -> bool {
 }
 
 /// Breaks a cut off at every place, one world each; `resume` then brings it to its end.
-async fn everywhere(action: MirrorAction, is_restarted: bool) {
+async fn everywhere(verb: Verb, is_restarted: bool) {
     for places in 0.. {
         let (dir, source) = (tempfile::tempdir().unwrap(), FakeSource::new());
         let world = World::mirroring(&dir, &source, places).await;
-        let cut = world.alter(action).await;
+        let cut = world.alter(verb).await;
         let kept = world.report().unwrap();
-        let when = format!("{action:?}, broken off after {places} places");
+        let when = format!("{verb:?}, broken off after {places} places");
         let Err(error) = cut else {
             assert!(places >= 9, "{when}: there are more places than that");
             return world.assert_cut(&kept, &when);
@@ -183,7 +184,7 @@ async fn everywhere(action: MirrorAction, is_restarted: bool) {
         assert_eq!(world.status(), MirrorStatus::PendingStopped, "{when}");
         // No way back, and nothing is mirrored on top of the markers.
         source.append("orders", 0, &plain(6, 7));
-        let resumed = world.alter(MirrorAction::Resume).await.unwrap_err();
+        let resumed = world.alter(Verb::Resume).await.unwrap_err();
         assert!(resumed.contains("can't be given up"), "{when}: {resumed}");
         source.set_down(true);
         if is_restarted {
@@ -194,7 +195,7 @@ async fn everywhere(action: MirrorAction, is_restarted: bool) {
             until(|| world.status() != MirrorStatus::PendingStopped).await;
             world.assert_cut(&kept, &when);
         } else {
-            let again = world.alter(action).await;
+            let again = world.alter(verb).await;
             assert_eq!(again, Ok(MirrorStatus::Stopped), "{when}");
             world.assert_cut(&kept, &when);
         }
@@ -203,22 +204,22 @@ async fn everywhere(action: MirrorAction, is_restarted: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_that_was_broken_off_ends_when_it_is_asked_for_again() {
-    everywhere(MirrorAction::Failover, false).await;
+    everywhere(Verb::Failover, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promotion_that_was_broken_off_ends_when_it_is_asked_for_again_without_the_source() {
-    everywhere(MirrorAction::Promote, false).await;
+    everywhere(Verb::Promote, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_that_a_crash_broke_off_ends_after_the_restart() {
-    everywhere(MirrorAction::Failover, true).await;
+    everywhere(Verb::Failover, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promotion_that_a_crash_broke_off_ends_after_the_restart_without_the_source() {
-    everywhere(MirrorAction::Promote, true).await;
+    everywhere(Verb::Promote, true).await;
 }
 
 #[test]
@@ -226,9 +227,9 @@ fn a_topic_that_can_not_be_cut_is_refused_alone_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::with_mirror(&dir);
     let named = |name: &str| {
-        let mut stop = stop(1);
-        stop.record.topic = TopicName::new(name).unwrap();
-        stop
+        let mut order = order(1);
+        order.record.topic = TopicName::new(name).unwrap();
+        order
     };
     let second = named("users");
     let spec = MirrorTopicSpec {
@@ -238,8 +239,8 @@ fn a_topic_that_can_not_be_cut_is_refused_alone_and_the_others_go_on() {
     rig.create(spec, second.record.clone()).unwrap();
     // After the reports and the fence: the first topic breaks.
     breaks::after(1);
-    let stops = [stop(1), second, named("gone")];
-    let cuts = rig.ports.catalog.stop_mirrors(&stops).unwrap();
+    let orders = [order(1), second, named("gone")];
+    let cuts = rig.ports.catalog.cut_mirrors(&orders).unwrap();
     assert!(!breaks::none());
     let error = cuts[0].as_ref().unwrap_err().to_string();
     assert!(error.contains("orders-0"), "{error}");
@@ -248,7 +249,7 @@ fn a_topic_that_can_not_be_cut_is_refused_alone_and_the_others_go_on() {
     assert_eq!(cuts[2], Err(CatalogError::NoSuchTopic(gone)));
     assert!(rig.topics.topic("orders").unwrap().is_mirror());
     assert!(!rig.topics.topic("users").unwrap().is_mirror());
-    let again = rig.stop().unwrap();
+    let again = rig.cut().unwrap();
     assert_eq!(again.len(), 2);
     assert!(!rig.topics.topic("orders").unwrap().is_mirror());
 }
@@ -264,11 +265,11 @@ fn a_partition_whose_disk_has_failed_is_let_go_by_force_only() {
     for is_forced in [false, true] {
         // After the reports: the flush of the first partition.
         breaks::after(1);
-        let stop = MirrorStop {
+        let order = CutOrder {
             is_forced,
-            ..stop(1)
+            ..order(1)
         };
-        let cuts = rig.ports.catalog.stop_mirrors(&[stop]).unwrap();
+        let cuts = rig.ports.catalog.cut_mirrors(&[order]).unwrap();
         breaks::none();
         assert_eq!(cuts[0].is_ok(), is_forced, "{cuts:?}");
         let topic = rig.topics.topic("orders").unwrap();
@@ -292,7 +293,7 @@ fn a_partition_whose_disk_has_failed_is_let_go_by_force_only() {
 
 #[test]
 fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
-    for step in [StopStep::ReportStored, StopStep::ProducerIdsLifted] {
+    for step in [CutStep::ReportStored, CutStep::ProducerIdsLifted] {
         let dir = tempfile::tempdir().unwrap();
         let rig = Rig::with_mirror(&dir);
         let users = TopicName::new("users").unwrap();
@@ -309,7 +310,7 @@ fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
         rig.create(spec, record).unwrap();
         let mut door = rig.door(0, 1);
         door.append(transactional(0, 900, 0), Offset(3)).unwrap();
-        let mut second = stop(1);
+        let mut second = order(1);
         second.record.topic = users.clone();
         second.report.topic = users.to_string();
         let topics = Arc::clone(&rig.topics);
@@ -319,7 +320,7 @@ fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
                 .delete(&orders, end_of_mirror(orders.name()))
                 .unwrap();
         });
-        let cut = rig.ports.catalog.stop_mirrors(&[stop(1), second]).unwrap();
+        let cut = rig.ports.catalog.cut_mirrors(&[order(1), second]).unwrap();
         let gone = CatalogError::NoSuchTopic(tp(0).topic);
         assert_eq!(cut[0], Err(gone), "{step:?}");
         assert_eq!(cut[1].as_ref().map(Vec::len), Ok(1), "{step:?}");

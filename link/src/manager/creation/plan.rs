@@ -113,7 +113,7 @@ impl Asking {
                 status_since_ms: now_ms,
                 error: MirrorError::NoError,
                 error_detail: String::new(),
-                stopping: None,
+                pending_cut: None,
                 start_offsets,
                 created_ms: now_ms,
             },

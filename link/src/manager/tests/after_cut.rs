@@ -4,7 +4,7 @@
 use super::*;
 use crate::report::{AfterCut, SourceWrites};
 
-async fn end(world: &World, action: MirrorAction, dry_run: bool) -> RpoReport {
+async fn end(world: &World, action: Verb, dry_run: bool) -> RpoReport {
     let all = Selection::All;
     let outcomes = world
         .manager
@@ -33,7 +33,7 @@ async fn beyond_is(world: &World, expected: &[(i32, i64)]) {
 async fn recent_writes_at_the_source_are_reported_before_the_cut_and_with_it() {
     let world = World::mirroring("orders", 1).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let idle = end(&world, MirrorAction::Promote, true).await;
+    let idle = end(&world, Verb::Promote, true).await;
     let nothing = SourceWrites {
         records: 0,
         over_ms: 10_000,
@@ -45,7 +45,7 @@ async fn recent_writes_at_the_source_are_reported_before_the_cut_and_with_it() {
     }
     world.identical("orders", 1).await;
     for is_dry in [true, false] {
-        let report = end(&world, MirrorAction::Promote, is_dry).await;
+        let report = end(&world, Verb::Promote, is_dry).await;
         let writes = report.writes.unwrap();
         assert_eq!((writes.records, writes.over_ms), (50, 10_000), "{is_dry}");
     }
@@ -56,14 +56,14 @@ async fn a_source_that_was_not_seen_lately_says_nothing_of_its_writers() {
     let world = World::mirroring("orders", 1).await;
     world.source.set_down(true);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let report = end(&world, MirrorAction::Failover, false).await;
+    let report = end(&world, Verb::Failover, false).await;
     assert_eq!(report.writes, None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn writes_at_the_source_after_the_cut_are_reported_as_long_as_the_link_exists() {
     let mut world = World::mirroring("orders", 2).await;
-    end(&world, MirrorAction::Promote, false).await;
+    end(&world, Verb::Promote, false).await;
     beyond_is(&world, &[]).await;
     world.source.append("orders", 1, &batch(10, 7, 0));
     beyond_is(&world, &[(1, 7)]).await;
@@ -94,7 +94,7 @@ async fn writes_at_the_source_after_the_cut_are_reported_as_long_as_the_link_exi
 #[tokio::test(start_paused = true)]
 async fn another_topic_of_that_name_is_not_counted_and_that_is_said() {
     let world = World::mirroring("orders", 1).await;
-    end(&world, MirrorAction::Promote, false).await;
+    end(&world, Verb::Promote, false).await;
     world.source.append("orders", 0, &batch(10, 7, 0));
     beyond_is(&world, &[(0, 7)]).await;
     world.source.delete_topic("orders");
@@ -110,7 +110,7 @@ async fn another_topic_of_that_name_is_not_counted_and_that_is_said() {
 #[tokio::test(start_paused = true)]
 async fn reports_outlive_their_link_and_a_deletion_by_force_answers_those_it_makes() {
     let world = World::mirroring("orders", 1).await;
-    end(&world, MirrorAction::Promote, false).await;
+    end(&world, Verb::Promote, false).await;
     world.source.add_topic("users", 1);
     world.mirror("users").await.unwrap();
     assert_eq!(world.manager.reports(None).unwrap().len(), 1);
@@ -122,7 +122,7 @@ async fn reports_outlive_their_link_and_a_deletion_by_force_answers_those_it_mak
     assert_eq!(topics, ["orders", "users"]);
     assert!(world.manager.reports(Some("other")).unwrap().is_empty());
     let report = world.manager.report("users").unwrap().unwrap();
-    assert_eq!(report.kind, StopKind::Failover);
+    assert_eq!(report.kind, CutKind::Failover);
     world.here.delete_topic("users");
     assert_eq!(world.manager.reports(None).unwrap().len(), 1);
 }

@@ -125,7 +125,7 @@ async fn a_failover_does_not_wait_for_a_source_that_is_asked_for_a_change() {
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let began = tokio::time::Instant::now();
-    world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    world.alter(Verb::Failover, "orders").await.unwrap();
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "{:?}",

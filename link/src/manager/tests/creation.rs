@@ -173,7 +173,7 @@ async fn topics_of_now_and_those_to_come_are_mirrored_by_themselves() {
     let is_well = || world.auto_create("dr").state == TaskState::Active;
     until("the task to be well", is_well).await;
     // What was promoted stays an ordinary topic.
-    let promoted = world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    let promoted = world.alter(Verb::Promote, "orders").await.unwrap();
     assert_eq!(promoted.status, MirrorStatus::Stopped);
     let runs = world.auto_create("dr").last_run_ms;
     until("one more run", || {

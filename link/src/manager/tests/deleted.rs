@@ -14,15 +14,10 @@ fn delete(here: &FakeHere, manager: &LinkManager, topic: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_that_is_under_way_brings_a_deleted_mirror_back() {
-    for action in [
-        MirrorAction::Pause,
-        MirrorAction::Resume,
-        MirrorAction::Promote,
-        MirrorAction::Failover,
-    ] {
+    for action in [Verb::Pause, Verb::Resume, Verb::Promote, Verb::Failover] {
         let world = World::mirroring("orders", 1).await;
-        if action == MirrorAction::Resume {
-            world.alter(MirrorAction::Pause, "orders").await.unwrap();
+        if action == Verb::Resume {
+            world.alter(Verb::Pause, "orders").await.unwrap();
         }
         let (here, manager) = (world.here.clone(), Arc::clone(&world.manager));
         world
@@ -58,7 +53,7 @@ async fn a_failure_under_way_does_not_bring_a_deleted_mirror_back() {
 #[tokio::test(start_paused = true)]
 async fn a_mirror_recreated_before_the_link_learns_of_the_deletion_stays() {
     let world = World::mirroring("orders", 1).await;
-    world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    world.alter(Verb::Failover, "orders").await.unwrap();
     world.here.delete_topic("orders");
     tokio::time::sleep(Duration::from_millis(5)).await;
     world.mirror("orders").await.unwrap();
@@ -77,7 +72,7 @@ async fn a_topic_that_is_gone_is_refused_by_name_and_the_rest_of_the_failover_go
     world.here.delete_topic("orders");
     let outcomes = world
         .manager
-        .alter_mirrors("dr", MirrorAction::Failover, Selection::All, false, None)
+        .alter_mirrors("dr", Verb::Failover, Selection::All, false, None)
         .await
         .unwrap();
     assert!(outcomes[0].result.is_err(), "{outcomes:?}");

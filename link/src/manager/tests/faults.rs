@@ -236,7 +236,7 @@ async fn records_that_the_source_has_lost_are_removed_here_only_with_consent() {
         before,
         "nothing is removed without consent"
     );
-    world.alter(MirrorAction::Resume, "orders").await.unwrap();
+    world.alter(Verb::Resume, "orders").await.unwrap();
     world.identical("orders", 1).await;
     assert_eq!(world.here.offsets("orders", 0), (0, 40, 40));
 }
@@ -247,7 +247,7 @@ async fn a_truncated_source_that_has_not_grown_is_noticed_as_well() {
     world.source.truncate("orders", 0, 0);
     let mirror = world.status("orders", MirrorStatus::Failed).await;
     assert_eq!(mirror.error, MirrorError::UnexpectedTruncation);
-    world.alter(MirrorAction::Resume, "orders").await.unwrap();
+    world.alter(Verb::Resume, "orders").await.unwrap();
     until("the empty log", || {
         world.here.offsets("orders", 0) == (0, 0, 0)
     })
@@ -267,7 +267,7 @@ async fn a_topic_made_anew_is_never_mixed_into_the_old_mirror() {
     let mirror = world.status("orders", MirrorStatus::Failed).await;
     assert_eq!(mirror.error, MirrorError::SourceTopicIdChanged);
     assert_eq!(world.here.bytes("orders", 0), before);
-    world.alter(MirrorAction::Resume, "orders").await.unwrap();
+    world.alter(Verb::Resume, "orders").await.unwrap();
     let mirror = world.status("orders", MirrorStatus::Failed).await;
     assert_eq!(
         mirror.error,

@@ -155,7 +155,7 @@ async fn an_offset_beyond_the_mirror_is_clamped_and_made_good_later() {
         known() == (15, Some(10), Some(5), Some(10))
     })
     .await;
-    world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    world.alter(Verb::Failover, "orders").await.unwrap();
     assert_eq!(
         known(),
         (15, Some(10), Some(5), Some(10)),
@@ -306,7 +306,7 @@ async fn promotion_syncs_one_last_time_and_after_the_cut_up_to_it_until_the_grou
     world.source.commit("billing", "orders", 0, 9);
     let loading = [ErrorCode::COORDINATOR_LOAD_IN_PROGRESS; 7];
     world.source.fail_group("billing", &loading);
-    world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    world.alter(Verb::Promote, "orders").await.unwrap();
     assert_eq!(world.offset("billing"), Some(9), "synced before the cut");
 
     world
@@ -364,7 +364,7 @@ async fn offsets_of_another_topic_of_that_name_are_not_taken_after_a_cut() {
     let world = World::syncing(EVERY_GROUP).await;
     world.source.commit("billing", "orders", 0, 4);
     world.committed("billing", 4).await;
-    world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    world.alter(Verb::Failover, "orders").await.unwrap();
     world.source.delete_topic("orders");
     world.source.add_topic("orders", 1);
     world.source.commit("billing", "orders", 0, 7);
@@ -390,7 +390,7 @@ async fn a_group_that_read_on_between_the_last_sync_and_the_cut_reads_nothing_ag
     let all = Selection::All;
     let outcomes = world
         .manager
-        .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+        .alter_mirrors("dr", Verb::Promote, all, false, None)
         .await;
     let done = outcomes.unwrap().remove(0);
     assert_eq!(world.offset("billing"), Some(8));
@@ -418,7 +418,7 @@ async fn a_dry_run_of_a_promotion_names_groups_that_read_at_the_source() {
     let names = Selection::Names(vec![TopicName::new("orders").unwrap()]);
     let outcomes = world
         .manager
-        .alter_mirrors("dr", MirrorAction::Promote, names, true, None)
+        .alter_mirrors("dr", Verb::Promote, names, true, None)
         .await;
     let outcome = outcomes.unwrap().remove(0);
     let readers = outcome.report.unwrap().readers.unwrap();
@@ -434,7 +434,7 @@ async fn a_group_that_no_source_tells_of_holds_up_no_promotion_for_ever() {
     world
         .source
         .fail_group("billing", &[ErrorCode::COORDINATOR_NOT_AVAILABLE; 1_000]);
-    world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    world.alter(Verb::Promote, "orders").await.unwrap();
     let group = world.group("billing").unwrap();
     assert_eq!(group.sync.state, GroupSyncState::Failed);
     assert_eq!(world.offset("billing"), Some(4));
@@ -577,7 +577,7 @@ async fn a_group_that_was_in_use_here_at_the_cut_is_still_said_to_have_been_skip
     world.here.set_members("billing", true);
     world.source.commit("billing", "orders", 0, 4);
     world.group_state("billing", GroupSyncState::Skipped).await;
-    world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    world.alter(Verb::Promote, "orders").await.unwrap();
     world.here.set_members("billing", false);
     world.source.commit("billing", "orders", 0, 6);
     let told = || {

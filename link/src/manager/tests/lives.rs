@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::ports::{LinkStore, Ports, StoreError, TargetError};
-use crate::record::StopKind;
 use crate::testing::RuntimeClock;
+use crate::verb::CutKind;
 
 const TOPICS: [&str; 3] = ["eu.orders", "eu.users", "us.orders"];
 const BEGAN_MS: i64 = 1_700_000_000_000;
@@ -21,7 +21,7 @@ const BEGAN_MS: i64 = 1_700_000_000_000;
 #[derive(Debug, Clone)]
 enum Event {
     Create(usize),
-    Act(MirrorAction, Option<usize>),
+    Act(Verb, Option<usize>),
     CancelPromotions,
     PauseLink(bool),
     Append(usize),
@@ -44,11 +44,11 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let topic = 0..TOPICS.len();
     let action = prop::sample::select(vec![
-        MirrorAction::Promote,
-        MirrorAction::Failover,
-        MirrorAction::Pause,
-        MirrorAction::Resume,
-        MirrorAction::Resume,
+        Verb::Promote,
+        Verb::Failover,
+        Verb::Pause,
+        Verb::Resume,
+        Verb::Resume,
     ]);
     let some = prop::option::weighted(0.8, topic.clone());
     prop_oneof![
@@ -236,7 +236,7 @@ impl Life<'_> {
     }
 
     /// Begins it, and doesn't wait.
-    fn act(&mut self, action: MirrorAction, topic: Option<&str>) {
+    fn act(&mut self, action: Verb, topic: Option<&str>) {
         let selection = topic.map_or(Selection::All, |topic| {
             Selection::Names(vec![TopicName::new(topic).unwrap()])
         });
@@ -285,11 +285,11 @@ impl Life<'_> {
             return Ok(());
         }
         if matches!(status(), Ok(MirrorStatus::Paused | MirrorStatus::Failed)) {
-            self.alter(MirrorAction::Resume, name).await.unwrap();
+            self.alter(Verb::Resume, name).await.unwrap();
         }
         let is_intact = !self.outside.rewritten[index];
         if is_intact && status().is_ok_and(|status| status != MirrorStatus::Stopped) {
-            let promoted = self.alter(MirrorAction::Promote, name).await;
+            let promoted = self.alter(Verb::Promote, name).await;
             let is_failing_over = matches!(
                 promoted,
                 Err(LinkError::IllegalState { .. } | LinkError::PromotionAborted { .. })
@@ -297,7 +297,7 @@ impl Life<'_> {
             prop_assert!(promoted.is_ok() || is_failing_over, "{promoted:?}");
         }
         if status().is_ok_and(|status| status != MirrorStatus::Stopped) {
-            let over = self.alter(MirrorAction::Failover, name).await;
+            let over = self.alter(Verb::Failover, name).await;
             let is_over = status().is_ok_and(|status| status == MirrorStatus::Stopped);
             prop_assert!(is_over, "{over:?}");
         }
@@ -305,11 +305,7 @@ impl Life<'_> {
         self.check_end(index)
     }
 
-    async fn alter(
-        &self,
-        action: MirrorAction,
-        topic: &str,
-    ) -> Result<MirrorDescription, LinkError> {
+    async fn alter(&self, action: Verb, topic: &str) -> Result<MirrorDescription, LinkError> {
         let names = Selection::Names(vec![TopicName::new(topic).unwrap()]);
         let altering = self.manager.alter_mirrors("dr", action, names, false, None);
         let limit = Duration::from_secs(600);
@@ -325,7 +321,7 @@ impl Life<'_> {
             prop_assert_eq!(end, rpo.mirror_end, "mirrored after its end had begun");
             prop_assert!(here.cut_epoch(name, rpo.partition).is_some());
             // A promotion that broke off may be finished by a failover, when the source has grown.
-            prop_assert!(report.kind == StopKind::Failover || rpo.exact, "{report:?}");
+            prop_assert!(report.kind == CutKind::Failover || rpo.exact, "{report:?}");
             if !self.outside.rewritten[index] {
                 let said = rpo.mirror_end + rpo.missing_records.unwrap_or(0);
                 prop_assert!(

@@ -24,7 +24,7 @@ async fn promote_all(world: &World) -> Vec<MirrorOutcome> {
     let all = Selection::All;
     let promoting = world
         .manager
-        .alter_mirrors("dr", MirrorAction::Promote, all, false, None);
+        .alter_mirrors("dr", Verb::Promote, all, false, None);
     promoting.await.unwrap()
 }
 
@@ -57,7 +57,7 @@ async fn a_promotion_leaves_out_what_can_not_be_written_here_and_the_others_proc
         "{stored:?}"
     );
     world.here.block("orders", 0, None);
-    world.alter(MirrorAction::Promote, "orders").await.unwrap();
+    world.alter(Verb::Promote, "orders").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +69,7 @@ async fn a_promotion_that_waits_leaves_out_what_becomes_unwritable_unless_that_p
     let manager = Arc::clone(&world.manager);
     let promoting = tokio::spawn(async move {
         let all = Selection::All;
-        let promoting = manager.alter_mirrors("dr", MirrorAction::Promote, all, false, None);
+        let promoting = manager.alter_mirrors("dr", Verb::Promote, all, false, None);
         promoting.await.unwrap()
     });
     world.status("orders", MirrorStatus::PendingStopped).await;
@@ -92,7 +92,7 @@ async fn a_dry_run_says_what_would_be_left_out() {
     let all = Selection::All;
     let dry = world
         .manager
-        .alter_mirrors("dr", MirrorAction::Promote, all, true, None);
+        .alter_mirrors("dr", Verb::Promote, all, true, None);
     let outcomes = dry.await.unwrap();
     assert!(matches!(outcomes[0].result, Err(LinkError::Blocked { .. })));
     assert!(outcomes[1].report.is_some());

@@ -1,6 +1,6 @@
 //! What a restart must not forget, and what must not keep a broker from starting.
 
-use super::stops::promotion_that_waits;
+use super::cuts::promotion_that_waits;
 use super::*;
 use crate::ports::{CatalogError, LinkStore};
 
@@ -24,7 +24,7 @@ async fn a_restart_with_the_source_away_still_knows_what_is_missing_at_least() {
     assert_eq!((after.lag_records, after.is_current), (Some(7), false));
     assert_eq!(after.seen_at_ms, before.seen_at_ms);
     assert!(world.manager.link("dr").unwrap().source_seen_at_ms <= seen_at_ms);
-    let failed_over = world.alter(MirrorAction::Failover, "orders").await;
+    let failed_over = world.alter(Verb::Failover, "orders").await;
     assert_eq!(failed_over.unwrap().status, MirrorStatus::Stopped);
     let rpo = world.manager.report("orders").unwrap().unwrap();
     let known = rpo
@@ -108,7 +108,7 @@ async fn a_faulted_partition_does_not_keep_its_link_from_being_deleted_by_force(
     world.mirror("users").await.unwrap();
     let broken = CatalogError::Storage("orders-0 is offline".into());
     world.here.refuse_cut("orders", Some(broken));
-    let refused = world.alter(MirrorAction::Failover, "orders").await;
+    let refused = world.alter(Verb::Failover, "orders").await;
     assert!(matches!(refused, Err(LinkError::Catalog(_))), "{refused:?}");
     world.manager.delete_link("dr", true).await.unwrap();
     for topic in ["orders", "users"] {
@@ -131,7 +131,7 @@ async fn a_promotion_whose_source_dies_says_so_and_can_be_given_up() {
     assert!(before.elapsed() < Duration::from_secs(7), "within seconds");
     let mirror = world.manager.mirror("orders").unwrap();
     assert_eq!(mirror.next_steps, ["cancel the promotion", "failover"]);
-    let resumed = world.alter(MirrorAction::Resume, "orders").await.unwrap();
+    let resumed = world.alter(Verb::Resume, "orders").await.unwrap();
     assert_eq!(resumed.status, MirrorStatus::SourceUnavailable);
     let outcomes = promoting.await.unwrap().unwrap();
     assert!(matches!(
@@ -151,7 +151,7 @@ async fn consumers_are_told_the_source_s_epochs_over_a_restart_and_larger_ones_a
     world.source.set_down(true);
     world.restart().await;
     assert_eq!(told(&world), 3, "no batch of that epoch was mirrored");
-    world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    world.alter(Verb::Failover, "orders").await.unwrap();
     let after = world.here.cut_epoch("orders", 0).unwrap();
     assert!(after.0 > 3, "{after:?}");
 }

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::stops::promotion_that_waits;
+use super::cuts::promotion_that_waits;
 use super::*;
 use crate::ports::TargetError;
-use crate::record::StopKind;
 use crate::report::UnmirroredPartition;
+use crate::verb::CutKind;
 
-async fn act(world: &World, action: MirrorAction, dry_run: bool) -> MirrorOutcome {
+async fn act(world: &World, action: Verb, dry_run: bool) -> MirrorOutcome {
     let all = Selection::All;
     let outcomes = world
         .manager
@@ -34,7 +34,7 @@ fn recreate(source: &FakeSource, records: i32) {
 async fn a_partition_that_came_a_moment_before_is_promoted_with_its_records() {
     let world = World::mirroring("orders", 1).await;
     grow(&world.source, 50);
-    let done = act(&world, MirrorAction::Promote, false).await;
+    let done = act(&world, Verb::Promote, false).await;
     let mirror = done.result.unwrap();
     assert_eq!(mirror.status, MirrorStatus::Stopped);
     assert_eq!(mirror.num_partitions, 2);
@@ -67,7 +67,7 @@ async fn no_promotion_says_exact_and_leaves_records_behind() {
                 in_time.store(stored != MirrorStatus::Stopped, Ordering::Relaxed);
                 change(source);
             });
-            let done = act(&world, MirrorAction::Promote, false).await;
+            let done = act(&world, Verb::Promote, false).await;
             let context = format!("{what} after {questions} questions: {done:?}");
             if !was_in_time.load(Ordering::Relaxed) {
                 assert!(done.result.is_ok(), "{context}");
@@ -92,7 +92,7 @@ async fn a_topic_that_is_another_one_is_refused_by_name_and_the_others_go_on() {
     let all = Selection::All;
     let outcomes = world
         .manager
-        .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+        .alter_mirrors("dr", Verb::Promote, all, false, None)
         .await
         .unwrap();
     let refused = outcomes[0].result.as_ref().unwrap_err().to_string();
@@ -124,14 +124,14 @@ async fn a_promotion_waits_for_a_partition_that_can_not_be_added_and_says_so() {
 async fn a_dry_run_of_a_promotion_names_what_has_no_mirror_yet_and_refuses_another_topic() {
     let world = World::mirroring("orders", 1).await;
     grow(&world.source, 5);
-    let dry = act(&world, MirrorAction::Promote, true).await;
+    let dry = act(&world, Verb::Promote, true).await;
     let unmirrored = UnmirroredPartition {
         partition: 1,
         records: Some(5),
     };
     assert_eq!(dry.report.unwrap().unmirrored, [unmirrored]);
     recreate(&world.source, 10);
-    let dry = act(&world, MirrorAction::Promote, true).await;
+    let dry = act(&world, Verb::Promote, true).await;
     let refused = dry.result.unwrap_err().to_string();
     assert!(refused.contains("'orders' has the id"), "{refused}");
 }
@@ -141,12 +141,12 @@ async fn the_report_of_a_failover_names_partitions_that_have_no_mirror() {
     for is_dry in [true, false] {
         let world = World::mirroring("orders", 1).await;
         // So that the link does not follow before the failover.
-        world.alter(MirrorAction::Pause, "orders").await.unwrap();
+        world.alter(Verb::Pause, "orders").await.unwrap();
         grow(&world.source, 50);
         world.source.trim("orders", 1, 20);
-        let done = act(&world, MirrorAction::Failover, is_dry).await;
+        let done = act(&world, Verb::Failover, is_dry).await;
         let report = done.report.unwrap();
-        assert_eq!(report.kind, StopKind::Failover);
+        assert_eq!(report.kind, CutKind::Failover);
         let expected = UnmirroredPartition {
             partition: 1,
             records: Some(30),
@@ -176,7 +176,7 @@ async fn a_failover_takes_no_word_on_another_topic() {
         })
         .await;
         change(&world.source);
-        let done = act(&world, MirrorAction::Failover, false).await;
+        let done = act(&world, Verb::Failover, false).await;
         let report = done.report.unwrap();
         let partition = &report.partitions[0];
         assert!(!partition.exact, "{report:?}");

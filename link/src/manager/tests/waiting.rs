@@ -3,7 +3,7 @@
 use super::*;
 use crate::ports::{CatalogError, TargetError};
 
-async fn within(world: &World, action: MirrorAction, wait: Duration) -> MirrorOutcome {
+async fn within(world: &World, action: Verb, wait: Duration) -> MirrorOutcome {
     let all = Selection::All;
     let outcomes = world
         .manager
@@ -29,7 +29,7 @@ async fn a_promotion_is_answered_after_the_wait_with_its_lags_and_goes_on() {
     for seconds in [0, 30] {
         let asked = tokio::time::Instant::now();
         let wait = Duration::from_secs(seconds);
-        let outcome = within(&world, MirrorAction::Promote, wait).await;
+        let outcome = within(&world, Verb::Promote, wait).await;
         let took = asked.elapsed();
         assert!(
             took >= wait && took < wait + Duration::from_secs(1),
@@ -50,7 +50,7 @@ async fn a_promotion_is_answered_after_the_wait_with_its_lags_and_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_promotion_that_is_over_before_the_wait_is_answered_with_its_report() {
     let world = World::mirroring("orders", 1).await;
-    let outcome = within(&world, MirrorAction::Promote, Duration::from_secs(60)).await;
+    let outcome = within(&world, Verb::Promote, Duration::from_secs(60)).await;
     assert_eq!(outcome.result.unwrap().status, MirrorStatus::Stopped);
     assert!(outcome.report.is_some());
 }
@@ -58,16 +58,13 @@ async fn a_promotion_that_is_over_before_the_wait_is_answered_with_its_report() 
 #[tokio::test(start_paused = true)]
 async fn a_mirror_tells_why_its_promotion_ended_until_it_is_promoted_again() {
     let world = behind().await;
-    within(&world, MirrorAction::Promote, Duration::ZERO).await;
+    within(&world, Verb::Promote, Duration::ZERO).await;
     let stop_error = || world.manager.mirror("orders").unwrap().stop_error;
     assert_eq!(stop_error(), None);
-    world
-        .alter(MirrorAction::CancelPromotion, "orders")
-        .await
-        .unwrap();
+    world.alter(Verb::CancelPromotion, "orders").await.unwrap();
     until("the reason", || stop_error().is_some()).await;
     assert!(stop_error().unwrap().contains("cancelled"));
-    within(&world, MirrorAction::Promote, Duration::ZERO).await;
+    within(&world, Verb::Promote, Duration::ZERO).await;
     assert_eq!(stop_error(), None, "it is under way again");
 
     world.here.fail_appends(None);
@@ -76,7 +73,7 @@ async fn a_mirror_tells_why_its_promotion_ended_until_it_is_promoted_again() {
     until("the refusal", || stop_error().is_some()).await;
     assert!(stop_error().unwrap().contains("no room for the end"));
     world.here.refuse_cut("orders", None);
-    let outcome = within(&world, MirrorAction::Promote, Duration::from_secs(60)).await;
+    let outcome = within(&world, Verb::Promote, Duration::from_secs(60)).await;
     assert_eq!(outcome.result.unwrap().status, MirrorStatus::Stopped);
 }
 
@@ -84,7 +81,7 @@ async fn a_mirror_tells_why_its_promotion_ended_until_it_is_promoted_again() {
 async fn asking_for_a_promotion_again_and_again_asks_the_source_no_more_often() {
     let world = behind().await;
     for _ in 0..50 {
-        within(&world, MirrorAction::Promote, Duration::ZERO).await;
+        within(&world, Verb::Promote, Duration::ZERO).await;
     }
     world.source.set_down(true);
     world.source.take_asked();
@@ -92,7 +89,7 @@ async fn asking_for_a_promotion_again_and_again_asks_the_source_no_more_often() 
     let asked = world.source.take_asked().describes;
     assert!((10..=400).contains(&asked), "{asked} times in 10 s");
     // All of them end with it.
-    let waiting = within(&world, MirrorAction::CancelPromotion, Duration::ZERO);
+    let waiting = within(&world, Verb::CancelPromotion, Duration::ZERO);
     waiting.await.result.unwrap();
     let stop_error = || world.manager.mirror("orders").unwrap().stop_error;
     until("the reason", || stop_error().is_some()).await;
@@ -103,7 +100,7 @@ async fn a_failover_that_hangs_is_answered_and_goes_on() {
     let world = World::mirroring("orders", 1).await;
     let shared = world.manager.shared("dr").unwrap();
     let held = shared.change.lock().await;
-    let outcome = within(&world, MirrorAction::Failover, Duration::from_secs(1)).await;
+    let outcome = within(&world, Verb::Failover, Duration::from_secs(1)).await;
     let refused = outcome.result.unwrap_err();
     assert!(matches!(refused, LinkError::UnderWay { .. }), "{refused}");
     drop(held);

@@ -6,13 +6,13 @@ use carrick_protocol::ids::{Offset, TopicName};
 use uuid::Uuid;
 
 use super::{Harness, topics};
+use crate::cut::CutOrder;
 use crate::ports::{CatalogError, LinkStore};
-use crate::record::{
-    LinkFailure, LinkName, LinkRecord, MirrorRecord, MirrorStop, PartitionSight, SourceSight,
-};
-use crate::record::{NewMirrorTopic, StopKind};
+use crate::record::NewMirrorTopic;
+use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, PartitionSight, SourceSight};
 use crate::report::RpoReport;
 use crate::state::{LinkErrorCode, MirrorError, MirrorStatus};
+use crate::verb::CutKind;
 
 fn link(name: &str, configs: &[(&str, &str)]) -> LinkRecord {
     let configs = configs
@@ -54,7 +54,7 @@ fn mirror_of(harness: &dyn Harness, link: &LinkName) -> MirrorRecord {
 }
 
 fn report(mirror: &MirrorRecord, made_at_ms: i64) -> RpoReport {
-    RpoReport::new(mirror, StopKind::Failover, made_at_ms)
+    RpoReport::new(mirror, CutKind::Failover, made_at_ms)
 }
 
 /// With every field, secrets included; what is not in the later record is gone.
@@ -155,7 +155,7 @@ pub fn mirrors_are_kept_as_they_were_saved_last(harness: &dyn Harness) {
     let stopping = MirrorRecord {
         status: MirrorStatus::PendingStopped,
         status_since_ms: 9,
-        stopping: Some(StopKind::Promote),
+        pending_cut: Some(CutKind::Promote),
         partitions: 4,
         ..second
     };
@@ -176,13 +176,13 @@ pub fn nothing_is_written_of_a_mirror_that_is_gone(harness: &dyn Harness) {
         status: MirrorStatus::Paused,
         ..record.clone()
     };
-    let stop = || MirrorStop {
+    let stop = || CutOrder {
         record: MirrorRecord {
             status: MirrorStatus::Stopped,
             ..old.clone()
         },
         report: report(&old, 5),
-        kind: StopKind::Failover,
+        kind: CutKind::Failover,
         is_forced: true,
     };
     let seen = SourceSight {
@@ -209,7 +209,7 @@ pub fn nothing_is_written_of_a_mirror_that_is_gone(harness: &dyn Harness) {
         assert_eq!(store.load_mirror(&old.topic), Ok(expected.clone()));
         assert_eq!(store.load_mirror(&other.topic), Ok(Some(paused(&other))));
         let gone = Err(CatalogError::NoSuchTopic(old.topic.clone()));
-        let cut = catalog.stop_mirrors(&[stop()]);
+        let cut = catalog.cut_mirrors(&[stop()]);
         assert_eq!(cut, Ok(vec![gone.clone().map(|()| Vec::new())]));
         assert_eq!(catalog.add_partitions(&old, 3), gone);
         assert_eq!(stored_mirror(&*store, &old.topic), expected);

@@ -5,9 +5,10 @@ use carrick_protocol::ids::{TopicId, TopicName};
 
 use super::Harness;
 use crate::ports::CatalogError;
-use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic, StopKind};
+use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use crate::report::RpoReport;
 use crate::state::{MirrorError, MirrorStatus};
+use crate::verb::CutKind;
 
 pub(super) fn new(harness: &dyn Harness, topic: &TopicName, partitions: i32) -> NewMirrorTopic {
     NewMirrorTopic {
@@ -28,7 +29,7 @@ pub(super) fn new(harness: &dyn Harness, topic: &TopicName, partitions: i32) -> 
             status_since_ms: 1,
             error: MirrorError::NoError,
             error_detail: String::new(),
-            stopping: None,
+            pending_cut: None,
             start_offsets: Vec::new(),
             created_ms: 1,
         },
@@ -103,7 +104,7 @@ pub fn reports_are_kept_together(harness: &dyn Harness) {
         topic: topic.to_string(),
         link: harness.link(),
         source_topic: topic.to_string(),
-        kind: StopKind::Failover,
+        kind: CutKind::Failover,
         made_at_ms: 5,
         dry_run: false,
         partitions: Vec::new(),

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use carrick_link::report::RpoReport;
+use carrick_link::verb::Verb;
 
-use super::alter::Verb;
 use super::{get, lag_of, list, report};
 use crate::cli::client::Client;
 use crate::cli::error::{CliError, CliResult};
+use crate::cli::output::when;
 use crate::cli::progress::Progress;
 use crate::http::error::BAD_REQUEST;
 use crate::http::model::mirror::{AlterMirrorData, MirrorData};
-use crate::mirror::report::when;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 

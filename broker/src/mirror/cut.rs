@@ -1,9 +1,9 @@
 //! The cut: mirrors become ordinary topics.
 //!
-//! The link has stored before that these topics are `PENDING_STOPPED`. Then, in this order:
+//! Before that, the link has stored that these topics are `PENDING_STOPPED`. Then, in this order:
 //!
-//! 1. mirrored data is flushed, and the reports are stored: what they say can't be found out any
-//!    more once markers are in the logs. Only a topic with a faulted partition is refused here;
+//! 1. mirrored data is flushed, and the reports are stored: once markers are in the logs, the
+//!    figures can no longer be determined. Only a topic with a faulted partition is refused here;
 //! 2. per partition, under its lock: the lease is fenced, transactions still open get ABORT markers
 //!    in a leader epoch above every one of the source's, and all of it is flushed
 //!    ([`crate::partition::cut`]). Mirrored producer state stays, so that a retry of a batch that
@@ -15,22 +15,22 @@
 //! 5. the partitions open to clients.
 //!
 //! A crash before 4 leaves mirrors that are `PENDING_STOPPED`: the link calls again, 1 keeps the
-//! report that is there, 2 finds no open transaction and raises the epoch once more, to the same
-//! end. A kept report of a mirror is thereby the sign that its cut may have begun, and that the link
-//! must not mirror into it any more. A crash after 4 leaves topics that are writable at the next start. A failure before 4 leaves
-//! the topics closed to both sides, which another call takes up. A topic that was cut before is
-//! skipped. If a topic is deleted while all this is under way, only that topic is refused, and
-//! nothing is stored for it.
+//! report that is there, 2 finds no open transaction and raises the epoch once more, with the same
+//! result. A stored report of a mirror is therefore the sign that its cut may have begun, and that
+//! the link must no longer mirror into it. A crash after 4 leaves topics that are writable at the
+//! next start. A failure before 4 leaves the topics closed to both sides until another call
+//! finishes the cut. A topic that was cut before is skipped. If a topic is deleted while all this is
+//! under way, only that topic is refused, and nothing is stored for it.
 //!
-//! A forced stop leaves out partitions whose disk has failed: they take no writes until the next
+//! A forced cut leaves out partitions whose disk has failed: they take no writes until the next
 //! start, which opens them as local ones and ends their open transactions
 //! ([`crate::transaction`]).
 
 use std::sync::Arc;
 
+use carrick_link::cut::CutStep;
+use carrick_link::cut::{CutOrder, PartitionCut};
 use carrick_link::ports::{CatalogError, Clock, TopicCut};
-use carrick_link::record::{MirrorStop, PartitionCut};
-use carrick_link::stop_step::StopStep;
 use carrick_protocol::ids::{ProducerId, TopicPartition};
 use carrick_storage::log::LogError;
 use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
@@ -45,8 +45,8 @@ use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
 use crate::topic::{Catalog, Topic};
 
-/// Threads that flush what was mirrored last: of thousands of partitions one after the other would
-/// take seconds, and the disk takes many at a time.
+/// Threads that flush mirrored data. Flushing thousands of partitions one after the other would take
+/// seconds, and the disk handles many at a time.
 const FLUSH_THREADS: usize = 16;
 
 /// Makes mirrors writable.
@@ -79,42 +79,41 @@ impl Cutter {
         }
     }
 
-    /// Cuts all of `stops` in one operation, and answers for each. A topic that can't be cut is
-    /// refused by itself, the others go on. Blocks on disk.
+    /// Cuts all of `orders` in one operation, and answers for each. A topic that can't be cut is
+    /// refused; the others are cut. Blocks on disk.
     ///
     /// # Errors
-    /// `Storage`: all topics that were mirrors are mirrors still, some of them closed to the link;
-    /// call again.
-    pub fn stop(&self, stops: &[MirrorStop]) -> Result<Vec<TopicCut>, CatalogError> {
-        let checked = parallel::each(FLUSH_THREADS, stops, |stop| self.checked(stop));
-        StopStep::MirrorFlushed.reached();
-        self.keep_reports(stops, &checked)?;
+    /// `Storage`: every topic is still a mirror, but some may be closed to the link. Call again.
+    pub fn cut_all(&self, orders: &[CutOrder]) -> Result<Vec<TopicCut>, CatalogError> {
+        let checked = parallel::each(FLUSH_THREADS, orders, |order| self.checked(order));
+        CutStep::MirrorFlushed.reached();
+        self.keep_reports(orders, &checked)?;
         let mut cut: Vec<Result<Cuts, CatalogError>> = checked
             .into_iter()
-            .zip(stops)
-            .map(|(topic, stop)| self.cut_or_gone(topic?, stop.is_forced))
+            .zip(orders)
+            .map(|(topic, order)| self.cut_or_gone(topic?, order.is_forced))
             .collect();
-        StopStep::PartitionsCut.reached();
+        CutStep::PartitionsCut.reached();
         let done: Vec<&Cuts> = cut.iter().flatten().collect();
         self.lift_producer_ids(&done)?;
-        self.persist(stops, &mut cut)?;
+        self.persist(orders, &mut cut)?;
         Ok(cut.into_iter().map(|cuts| Ok(cuts?.outcomes())).collect())
     }
 
     /// The topic, if nothing is known that keeps it from being cut.
-    fn checked(&self, stop: &MirrorStop) -> Result<Arc<Topic>, CatalogError> {
-        let name = &stop.record.topic;
+    fn checked(&self, order: &CutOrder) -> Result<Arc<Topic>, CatalogError> {
+        let name = &order.record.topic;
         let gone = || CatalogError::NoSuchTopic(name.clone());
         let topic = self.topics.topic(name).ok_or_else(gone)?;
         // Read after the topic: the record of this mirror is no older than the topic.
         let stored = self.meta.get::<MirrorKeyspace>(name).map_err(storage)?;
-        if !stored.is_some_and(|stored| stored.is_of_same(&stop.record)) {
+        if !stored.is_some_and(|stored| stored.is_of_same(&order.record)) {
             return Err(gone());
         }
         if topic.is_mirror() {
             for partition in topic.partitions().iter() {
                 match partition.check_cut() {
-                    Err(error) if !(stop.is_forced && is_fault(&error)) => {
+                    Err(error) if !(order.is_forced && is_fault(&error)) => {
                         return Err(not_cut(partition, &error));
                     }
                     _ => {}
@@ -124,28 +123,28 @@ impl Cutter {
         Ok(topic)
     }
 
-    /// Stores the reports of topics that are mirrors still. One that is there already is an earlier
-    /// call's, which was broken off: it stands.
+    /// Stores the reports of topics that are still mirrors. A report that is already there belongs to
+    /// an earlier call that did not finish: it is kept.
     fn keep_reports(
         &self,
-        stops: &[MirrorStop],
+        orders: &[CutOrder],
         topics: &[Result<Arc<Topic>, CatalogError>],
     ) -> Result<(), CatalogError> {
         let still = self.topics.hold_still();
         let mut batch = MetaBatch::new();
-        for (stop, topic) in stops.iter().zip(topics) {
+        for (order, topic) in orders.iter().zip(topics) {
             let Some(topic) = topic.as_ref().ok().filter(|it| self.topics.is_there(it)) else {
                 continue;
             };
             let name = topic.name();
             let kept = self.meta.get::<RpoReportKeyspace>(name).map_err(storage)?;
             if topic.is_mirror() && kept.is_none() {
-                batch.put::<RpoReportKeyspace>(name, &stop.report);
+                batch.put::<RpoReportKeyspace>(name, &order.report);
             }
         }
         self.meta.commit(batch).map_err(storage)?;
         drop(still);
-        breaks::here(StopStep::ReportStored)
+        breaks::here(CutStep::ReportStored)
             .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
@@ -193,32 +192,32 @@ impl Cutter {
         };
         let lifted = self.producer_ids.lift_above(largest);
         lifted.map_err(|error| CatalogError::Storage(format!("lifting producer ids: {error}")))?;
-        breaks::here(StopStep::ProducerIdsLifted)
+        breaks::here(CutStep::ProducerIdsLifted)
             .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
-    /// Stores the end of all that was cut. What was deleted meanwhile is refused.
+    /// Stores that the topics are no longer mirrors. A topic that was deleted meanwhile is refused.
     fn persist(
         &self,
-        stops: &[MirrorStop],
+        orders: &[CutOrder],
         cut: &mut [Result<Cuts, CatalogError>],
     ) -> Result<(), CatalogError> {
-        let mut ended = Vec::new();
-        for (stop, cuts) in stops.iter().zip(&*cut) {
+        let mut done = Vec::new();
+        for (order, cuts) in orders.iter().zip(&*cut) {
             let Ok(cuts) = cuts else { continue };
             let mut batch = MetaBatch::new();
-            batch.put::<MirrorKeyspace>(&stop.record.topic, &stop.record);
-            batch.delete::<SourceSightKeyspace>(&stop.record.topic);
-            ended.push((Arc::clone(&cuts.topic), batch));
+            batch.put::<MirrorKeyspace>(&order.record.topic, &order.record);
+            batch.delete::<SourceSightKeyspace>(&order.record.topic);
+            done.push((Arc::clone(&cuts.topic), batch));
         }
-        let Some((first, _)) = ended.first() else {
+        let Some((first, _)) = done.first() else {
             return Ok(());
         };
         let first = first.name().clone();
-        let are_there = self.topics.finish_cut(ended);
+        let are_there = self.topics.finish_cut(done);
         let are_there = are_there.map_err(|error| refused(&first, error))?;
-        let ended = cut.iter_mut().filter(|cuts| cuts.is_ok());
-        for (cuts, is_there) in ended.zip(are_there) {
+        let done = cut.iter_mut().filter(|cuts| cuts.is_ok());
+        for (cuts, is_there) in done.zip(are_there) {
             if let (Ok(gone), false) = (&*cuts, is_there) {
                 *cuts = Err(no_such(&gone.topic));
             }

@@ -1,17 +1,17 @@
 //! The steps of a promotion and of a failover, by name, in the order in which they come.
 //!
-//! A crash test kills the process at each ([`StopStep::crash_here`]) and shows that the next start
+//! A crash test kills the process at each ([`CutStep::crash_here`]) and shows that the next start
 //! comes to the same end. Between two of them nothing that survives the process changes. Unless a
 //! test has named a step, passing one costs a load of an atomic.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::record::StopKind;
+use crate::verb::CutKind;
 
 /// A point that a promotion or failover passes. The name says what has just been done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum StopStep {
+pub enum CutStep {
     /// `PENDING_STOPPED` is stored, a promotion now waits for lag 0.
     PromotionStored = 1,
     /// The source's ends are reached.
@@ -45,13 +45,13 @@ pub enum StopStep {
     /// The allocator of producer ids stands above every mirrored id, durably.
     ProducerIdsLifted,
     /// The last write is put together.
-    EndReady,
+    CutReady,
     /// The last write is durable: the topics are ordinary ones at the next start.
-    EndStored,
+    CutStored,
     /// The partitions are open to clients.
     Opened,
     /// The mirrors show as `STOPPED`.
-    EndShown,
+    CutShown,
     /// The report of a failover was made exact and kept.
     ReportExact,
 }
@@ -59,9 +59,9 @@ pub enum StopStep {
 /// The step at which the process ends; 0 for none.
 static CRASH_AT: AtomicU8 = AtomicU8::new(0);
 
-impl StopStep {
+impl CutStep {
     /// Every step.
-    pub const ALL: [StopStep; 21] = [
+    pub const ALL: [CutStep; 21] = [
         Self::PromotionStored,
         Self::CaughtUp,
         Self::LastSynced,
@@ -78,10 +78,10 @@ impl StopStep {
         Self::PartitionFlushed,
         Self::PartitionsCut,
         Self::ProducerIdsLifted,
-        Self::EndReady,
-        Self::EndStored,
+        Self::CutReady,
+        Self::CutStored,
         Self::Opened,
-        Self::EndShown,
+        Self::CutShown,
         Self::ReportExact,
     ];
 
@@ -93,15 +93,15 @@ impl StopStep {
     }
 
     /// Whether an operation of that kind passes here.
-    pub fn is_of(self, kind: StopKind) -> bool {
+    pub fn is_of(self, kind: CutKind) -> bool {
         match self {
             Self::PromotionStored
             | Self::CaughtUp
             | Self::LastSynced
             | Self::PromotionHeld
-            | Self::Confirmed => kind == StopKind::Promote,
+            | Self::Confirmed => kind == CutKind::Promote,
             Self::FailoverStored | Self::FailoverHeld | Self::ReportExact => {
-                kind == StopKind::Failover
+                kind == CutKind::Failover
             }
             _ => true,
         }
@@ -127,11 +127,11 @@ mod tests {
 
     #[test]
     fn every_step_is_listed_once_in_order_and_found_by_its_name() {
-        for (number, step) in (1..).zip(StopStep::ALL) {
+        for (number, step) in (1..).zip(CutStep::ALL) {
             assert_eq!(step as u8, number);
-            assert_eq!(StopStep::named(&format!("{step:?}")), Some(step));
-            assert!(step.is_of(StopKind::Promote) || step.is_of(StopKind::Failover));
+            assert_eq!(CutStep::named(&format!("{step:?}")), Some(step));
+            assert!(step.is_of(CutKind::Promote) || step.is_of(CutKind::Failover));
         }
-        assert_eq!(StopStep::named("Nowhere"), None);
+        assert_eq!(CutStep::named("Nowhere"), None);
     }
 }

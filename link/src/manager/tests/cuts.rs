@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::ports::CatalogError;
-use crate::record::StopKind;
+use crate::verb::CutKind;
 
 async fn act(
     world: &World,
-    action: MirrorAction,
+    action: Verb,
     selection: Selection,
     dry_run: bool,
 ) -> Vec<MirrorOutcome> {
@@ -28,7 +28,7 @@ pub(super) async fn promotion_that_waits(
     let promoting = tokio::spawn(async move {
         let all = Selection::All;
         manager
-            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+            .alter_mirrors("dr", Verb::Promote, all, false, None)
             .await
     });
     world.status("orders", MirrorStatus::PendingStopped).await;
@@ -42,7 +42,7 @@ async fn promote_waits_for_lag_zero_and_loses_nothing() {
     for at in 1..50 {
         world.source.append("orders", 1, &batch(at * 10, 10, 0));
     }
-    let outcomes = act(&world, MirrorAction::Promote, Selection::All, false).await;
+    let outcomes = act(&world, Verb::Promote, Selection::All, false).await;
     let outcome = &outcomes[0];
     assert_eq!(
         outcome.result.as_ref().unwrap().status,
@@ -55,7 +55,7 @@ async fn promote_waits_for_lag_zero_and_loses_nothing() {
     assert_eq!(world.here.configs_of("orders")["retention.ms"], "77");
     assert!(world.here.cut_epoch("orders", 1).is_some());
     let report = outcome.report.as_ref().unwrap();
-    assert_eq!(report.kind, StopKind::Promote);
+    assert_eq!(report.kind, CutKind::Promote);
     let rpo = &report.partitions[1];
     assert_eq!(
         (rpo.missing_records, rpo.missing_ms, rpo.exact),
@@ -76,7 +76,7 @@ async fn promote_waits_for_lag_zero_and_loses_nothing() {
 async fn promote_is_refused_without_the_source_and_nothing_changes() {
     let world = World::mirroring("orders", 1).await;
     world.source.set_down(true);
-    let refused = world.alter(MirrorAction::Promote, "orders").await;
+    let refused = world.alter(Verb::Promote, "orders").await;
     assert!(
         matches!(refused, Err(LinkError::SourceUnavailable { .. })),
         "{refused:?}"
@@ -99,7 +99,7 @@ async fn a_promotion_that_waits_can_be_cancelled() {
     let promoting = tokio::spawn(async move {
         let all = Selection::All;
         manager
-            .alter_mirrors("dr", MirrorAction::Promote, all, false, Some(signal))
+            .alter_mirrors("dr", Verb::Promote, all, false, Some(signal))
             .await
     });
     world.status("orders", MirrorStatus::PendingStopped).await;
@@ -128,7 +128,7 @@ async fn failover_cuts_at_once_and_names_what_is_missing_as_a_lower_bound() {
     until("the lag to show", || lag() == Some(7)).await;
     world.source.set_down(true);
     world.link_state(LinkState::Unavailable).await;
-    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    let outcomes = act(&world, Verb::Failover, Selection::All, false).await;
     assert_eq!(
         outcomes[0].result.as_ref().unwrap().status,
         MirrorStatus::Stopped
@@ -146,7 +146,7 @@ async fn failover_cuts_at_once_and_names_what_is_missing_as_a_lower_bound() {
 async fn a_source_that_died_a_moment_ago_leaves_no_certainty() {
     let world = World::mirroring("orders", 1).await;
     world.source.set_down(true);
-    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    let outcomes = act(&world, Verb::Failover, Selection::All, false).await;
     let report = outcomes[0].report.as_ref().unwrap();
     let rpo = &report.partitions[0];
     assert_eq!((rpo.mirror_end, rpo.missing_records), (10, Some(0)));
@@ -162,7 +162,7 @@ async fn a_source_that_still_answers_makes_the_report_of_a_failover_exact() {
         .here
         .fail_appends(Some(crate::ports::TargetError::Storage("full".into())));
     world.source.append("orders", 0, &batch(10, 7, 0));
-    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    let outcomes = act(&world, Verb::Failover, Selection::All, false).await;
     let report = outcomes[0].report.as_ref().unwrap();
     let found = report
         .partitions
@@ -222,13 +222,13 @@ async fn a_failover_does_not_wait_for_a_promotion_whose_source_is_gone() {
     let promoting = promotion_that_waits(&world).await;
     world.source.set_down(true);
     let before = tokio::time::Instant::now();
-    let stopped = world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    let stopped = world.alter(Verb::Failover, "orders").await.unwrap();
     assert_eq!(stopped.status, MirrorStatus::Stopped);
     assert!(before.elapsed() < Duration::from_secs(1));
     // It has what it wanted, one way or the other.
     let outcomes = promoting.await.unwrap().unwrap();
     let report = outcomes[0].report.as_ref().unwrap();
-    assert_eq!(report.kind, StopKind::Failover);
+    assert_eq!(report.kind, CutKind::Failover);
     world.manager.delete_link("dr", true).await.unwrap();
 }
 
@@ -252,7 +252,7 @@ async fn a_start_does_not_wait_for_a_source_that_is_down() {
     let before = tokio::time::Instant::now();
     world.restart().await;
     assert!(before.elapsed() < Duration::from_secs(1));
-    let outcomes = act(&world, MirrorAction::Failover, Selection::All, false).await;
+    let outcomes = act(&world, Verb::Failover, Selection::All, false).await;
     let rpo = &outcomes[0].report.as_ref().unwrap().partitions[0];
     assert_eq!((rpo.exact, rpo.missing_records), (false, Some(0)));
     assert_eq!(rpo.mirror_end, 10);
@@ -261,7 +261,7 @@ async fn a_start_does_not_wait_for_a_source_that_is_down() {
 #[tokio::test(start_paused = true)]
 async fn failover_works_from_every_state() {
     let paused = World::mirroring("orders", 1).await;
-    paused.alter(MirrorAction::Pause, "orders").await.unwrap();
+    paused.alter(Verb::Pause, "orders").await.unwrap();
     let failed = World::mirroring("orders", 1).await;
     failed.source.delete_topic("orders");
     failed.status("orders", MirrorStatus::Failed).await;
@@ -269,12 +269,12 @@ async fn failover_works_from_every_state() {
     link_failed.source.set_down(true);
     link_failed.link_state(LinkState::Failed).await;
     for world in [paused, failed, link_failed] {
-        let stopped = world.alter(MirrorAction::Failover, "orders").await.unwrap();
+        let stopped = world.alter(Verb::Failover, "orders").await.unwrap();
         assert_eq!(
             (stopped.status, stopped.error),
             (MirrorStatus::Stopped, MirrorError::NoError)
         );
-        let again = world.alter(MirrorAction::Failover, "orders").await;
+        let again = world.alter(Verb::Failover, "orders").await;
         assert!(matches!(again, Err(LinkError::IllegalState { .. })));
     }
 }
@@ -282,11 +282,11 @@ async fn failover_works_from_every_state() {
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_reports_and_changes_nothing() {
     let world = World::mirroring("orders", 1).await;
-    for action in [MirrorAction::Promote, MirrorAction::Failover] {
+    for action in [Verb::Promote, Verb::Failover] {
         let outcomes = act(&world, action, Selection::All, true).await;
         let report = outcomes[0].report.as_ref().unwrap();
         // A failover would not ask the source first.
-        let is_exact = action == MirrorAction::Promote;
+        let is_exact = action == Verb::Promote;
         assert!(report.dry_run && report.partitions[0].exact == is_exact);
         assert_eq!(report.partitions[0].missing_records, Some(0));
     }
@@ -307,7 +307,7 @@ async fn topics_are_chosen_by_name_pattern_or_all_together() {
         world.mirror(topic).await.unwrap();
     }
     let pattern = Selection::Pattern(r"eu\..*".into());
-    let outcomes = act(&world, MirrorAction::Failover, pattern, false).await;
+    let outcomes = act(&world, Verb::Failover, pattern, false).await;
     let topics: Vec<&str> = outcomes
         .iter()
         .map(|outcome| outcome.topic.as_str())
@@ -318,7 +318,7 @@ async fn topics_are_chosen_by_name_pattern_or_all_together() {
             .manager
             .alter_mirrors(
                 "dr",
-                MirrorAction::Failover,
+                Verb::Failover,
                 Selection::Pattern(pattern.into()),
                 false,
                 None,
@@ -332,7 +332,7 @@ async fn topics_are_chosen_by_name_pattern_or_all_together() {
     let names = ["us.orders", "nowhere"].map(|name| TopicName::new(name).unwrap());
     let outcomes = act(
         &world,
-        MirrorAction::Failover,
+        Verb::Failover,
         Selection::Names(names.into()),
         false,
     )
@@ -340,7 +340,7 @@ async fn topics_are_chosen_by_name_pattern_or_all_together() {
     assert!(matches!(outcomes[0].result, Err(LinkError::NotAMirror(_))));
     assert!(outcomes[1].result.is_ok());
     assert!(
-        act(&world, MirrorAction::Failover, Selection::All, false)
+        act(&world, Verb::Failover, Selection::All, false)
             .await
             .is_empty()
     );
@@ -352,16 +352,16 @@ async fn a_cut_that_fails_can_be_asked_for_again() {
     world
         .here
         .fail_cuts(Some(CatalogError::Storage("full".into())));
-    let failed = world.alter(MirrorAction::Failover, "orders").await;
+    let failed = world.alter(Verb::Failover, "orders").await;
     assert!(matches!(failed, Err(LinkError::Catalog(_))), "{failed:?}");
     world.here.fail_cuts(None);
-    let done = world.alter(MirrorAction::Failover, "orders").await.unwrap();
+    let done = world.alter(Verb::Failover, "orders").await.unwrap();
     assert_eq!(done.status, MirrorStatus::Stopped);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_can_not_be_cut_is_refused_by_name_and_the_others_go_on() {
-    for action in [MirrorAction::Failover, MirrorAction::Promote] {
+    for action in [Verb::Failover, Verb::Promote] {
         let world = World::mirroring("orders", 1).await;
         world.source.add_topic("users", 1);
         world.mirror("users").await.unwrap();
@@ -387,14 +387,14 @@ async fn a_promotion_whose_cut_broke_off_is_never_mirrored_into_again() {
     world
         .here
         .fail_cuts(Some(CatalogError::Storage("full".into())));
-    assert!(world.alter(MirrorAction::Promote, "orders").await.is_err());
+    assert!(world.alter(Verb::Promote, "orders").await.is_err());
     world.source.append("orders", 0, &batch(10, 10, 0));
     tokio::time::sleep(Duration::from_secs(30)).await;
     let waiting = world.manager.mirror("orders").unwrap();
     assert_eq!(waiting.status, MirrorStatus::PendingStopped);
     assert_eq!(waiting.next_steps, ["failover (finishes what was begun)"]);
     assert_eq!(world.here.offsets("orders", 0).1, 10);
-    let resumed = world.alter(MirrorAction::Resume, "orders").await;
+    let resumed = world.alter(Verb::Resume, "orders").await;
     assert!(
         matches!(resumed, Err(LinkError::IllegalState { .. })),
         "{resumed:?}"
@@ -409,7 +409,7 @@ async fn a_promotion_whose_cut_broke_off_is_never_mirrored_into_again() {
     world.restart().await;
     world.status("orders", MirrorStatus::Stopped).await;
     let report = world.manager.report("orders").unwrap().unwrap();
-    assert_eq!(report.kind, StopKind::Promote);
+    assert_eq!(report.kind, CutKind::Promote);
 }
 
 #[tokio::test(start_paused = true)]
@@ -418,12 +418,7 @@ async fn a_crash_before_the_cut_comes_to_the_same_end() {
     failing_over
         .here
         .fail_cuts(Some(CatalogError::Storage("full".into())));
-    assert!(
-        failing_over
-            .alter(MirrorAction::Failover, "orders")
-            .await
-            .is_err()
-    );
+    assert!(failing_over.alter(Verb::Failover, "orders").await.is_err());
     failing_over.here.fail_cuts(None);
     failing_over.source.set_down(true);
     failing_over.restart().await;
@@ -438,7 +433,7 @@ async fn a_crash_before_the_cut_comes_to_the_same_end() {
     tokio::spawn(async move {
         let all = Selection::All;
         manager
-            .alter_mirrors("dr", MirrorAction::Promote, all, false, None)
+            .alter_mirrors("dr", Verb::Promote, all, false, None)
             .await
     });
     promoting
@@ -458,7 +453,7 @@ async fn a_crash_before_the_cut_comes_to_the_same_end() {
     let report = promoting.manager.report("orders").unwrap().unwrap();
     assert_eq!(
         (report.kind, report.partitions[0].missing_records),
-        (StopKind::Promote, Some(0))
+        (CutKind::Promote, Some(0))
     );
 }
 
@@ -472,7 +467,7 @@ async fn a_promotion_is_cancelled_by_name_of_its_own_and_nothing_else_is_touched
         .create_mirror("dr", new_mirror("idle"))
         .await
         .unwrap();
-    let cancel = MirrorAction::CancelPromotion;
+    let cancel = Verb::CancelPromotion;
     let refused = world.alter(cancel, "idle").await;
     assert!(
         matches!(refused, Err(LinkError::IllegalState { .. })),
@@ -502,7 +497,7 @@ async fn a_promotion_is_cancelled_by_name_of_its_own_and_nothing_else_is_touched
 async fn what_is_no_mirror_is_not_promoted() {
     let world = World::mirroring("orders", 1).await;
     world.here.add_topic("local", 1);
-    let refused = world.alter(MirrorAction::Promote, "local").await;
+    let refused = world.alter(Verb::Promote, "local").await;
     assert!(matches!(refused, Err(LinkError::NotAMirror(_))));
     world
         .manager
@@ -512,7 +507,7 @@ async fn what_is_no_mirror_is_not_promoted() {
     let names = Selection::Names(vec![TopicName::new("orders").unwrap()]);
     let outcomes = world
         .manager
-        .alter_mirrors("other", MirrorAction::Promote, names, false, None)
+        .alter_mirrors("other", Verb::Promote, names, false, None)
         .await
         .unwrap();
     assert!(matches!(

@@ -5,44 +5,19 @@
 
 use std::fmt::Write;
 
-use carrick_link::record::StopKind;
 use carrick_link::report::{
     PartitionRpo, RpoReport, SourceReaders, SourceWrites, UnmirroredPartition,
 };
-use jiff::Timestamp;
+use carrick_link::verb::CutKind;
 
-/// A point in time as people read it, in UTC with milliseconds.
-pub fn when(time_ms: i64) -> String {
-    match Timestamp::from_millisecond(time_ms) {
-        Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
-        Err(_) => format!("{time_ms} ms"),
-    }
-}
-
-/// A duration as people read it.
-pub fn lasting(duration_ms: i64) -> String {
-    match duration_ms {
-        ..1_000 => format!("{duration_ms} ms"),
-        1_000..60_000 => format!("{}.{:01} s", duration_ms / 1_000, duration_ms % 1_000 / 100),
-        60_000..3_600_000 => format!(
-            "{} min {} s",
-            duration_ms / 60_000,
-            duration_ms / 1_000 % 60
-        ),
-        _ => format!(
-            "{} h {} min",
-            duration_ms / 3_600_000,
-            duration_ms / 60_000 % 60
-        ),
-    }
-}
+use crate::cli::output::{lasting, when};
 
 /// The report as text: a headline, one line per partition, a total, and what else is to be known.
 pub fn render(report: &RpoReport) -> String {
     let mut text = String::new();
     let action = match report.kind {
-        StopKind::Promote => "promotion",
-        StopKind::Failover => "failover",
+        CutKind::Promote => "promotion",
+        CutKind::Failover => "failover",
     };
     let made = when(report.made_at_ms);
     let dry = if report.dry_run {
@@ -193,8 +168,8 @@ fn after_cut(report: &RpoReport) -> Vec<String> {
                 .map(|part| format!("{} on {}", part.records, part.partition))
                 .collect();
             let missing = match report.kind {
-                StopKind::Promote => "",
-                StopKind::Failover => ", including those that were missing",
+                CutKind::Promote => "",
+                CutKind::Failover => ", including those that were missing",
             };
             notes.push(format!(
                 "the source holds {} beyond the cut ({}), as of {seen}{missing}; they exist only there",
@@ -215,7 +190,7 @@ fn is_exact(partition: &PartitionRpo) -> bool {
 fn notes(report: &RpoReport) -> Vec<String> {
     let mut notes: Vec<String> = report.source_problem.iter().cloned().collect();
     let outcome = match (report.kind, report.dry_run) {
-        (StopKind::Promote, true) => "a promotion mirrors it first",
+        (CutKind::Promote, true) => "a promotion mirrors it first",
         (_, true) => "a failover would leave it behind",
         (_, false) => "it was left behind",
     };
@@ -319,7 +294,7 @@ mod tests {
             topic: "orders".to_owned(),
             link: LinkName::new("west").expect("a name"),
             source_topic: "orders".to_owned(),
-            kind: StopKind::Failover,
+            kind: CutKind::Failover,
             made_at_ms: 5_000,
             dry_run: false,
             partitions,
@@ -474,7 +449,7 @@ mod tests {
     #[test]
     fn writers_that_are_active_at_the_source_show_before_the_cut_and_after_it() {
         let mut promoted = report(vec![partition(true, Some(0))]);
-        promoted.kind = StopKind::Promote;
+        promoted.kind = CutKind::Promote;
         promoted.writes = Some(SourceWrites {
             records: 353,
             over_ms: 10_000,
@@ -510,11 +485,5 @@ mod tests {
         let text = render(&promoted);
         let note = "note: nothing beyond the cut at the source, as of 1970-01-01T00:00:02.000Z\n";
         assert!(text.contains(note), "{text}");
-    }
-
-    #[test]
-    fn durations_read_well() {
-        let texts = [0, 999, 1_000, 61_000, 3_660_000].map(lasting);
-        assert_eq!(texts, ["0 ms", "999 ms", "1.0 s", "1 min 1 s", "1 h 1 min"]);
     }
 }
