@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use carrick_storage::log::{CleanError, CleanLimits};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::Values;
+use crate::clock;
+use crate::config::{Properties, Values};
 use crate::partition::{Partition, ProblemKind};
-use crate::{Broker, clock};
+use crate::topic::Catalog;
 
 /// How long a cleaner that is held back waits before it looks whether to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
@@ -63,28 +65,34 @@ struct Cleaners {
     paid_until: Mutex<Instant>,
 }
 
-/// Starts the cleaners. They hold the broker only while they work, and end when it stops.
-pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
-    let config = &broker.config.cleaner;
+/// Starts the cleaners. They hold the partitions only while they work, and end when `stop` turns
+/// true.
+pub fn start(
+    config: &CleanerConfig,
+    catalog: &Arc<Catalog>,
+    properties: &Arc<Properties>,
+    stop: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
     let threads = if config.enable { config.threads } else { 0 };
     let cleaners = Arc::new(Cleaners {
         choosing: Mutex::default(),
         paid_until: Mutex::new(Instant::now()),
     });
     let clean = |_| {
-        let (cleaners, mut stopping) = (Arc::clone(&cleaners), broker.stop_signal());
-        let broker = Arc::downgrade(broker);
+        let (cleaners, mut stopping) = (Arc::clone(&cleaners), stop.clone());
+        let (catalog, properties) = (Arc::downgrade(catalog), Arc::clone(properties));
         tokio::spawn(async move {
             while !*stopping.borrow() {
-                let Some(broker) = broker.upgrade() else {
+                let Some(catalog) = catalog.upgrade() else {
                     return;
                 };
-                let cleaners = Arc::clone(&cleaners);
+                let (cleaners, stop) = (Arc::clone(&cleaners), stopping.clone());
                 // But for their number, all of it may change while the broker runs.
-                let config = CleanerConfig::of(&broker.properties.values());
+                let config = CleanerConfig::of(&properties.values());
                 let backoff = Duration::from_millis(config.backoff_ms);
-                let round =
-                    tokio::task::spawn_blocking(move || cleaners.clean_dirtiest(&broker, &config));
+                let round = tokio::task::spawn_blocking(move || {
+                    cleaners.clean_dirtiest(&catalog, &config, &stop)
+                });
                 let cleaned = round.await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a cleaner failed");
                     false
@@ -102,13 +110,18 @@ pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
 
 impl Cleaners {
     /// Cleans one partition; false when none is due.
-    fn clean_dirtiest(&self, broker: &Broker, config: &CleanerConfig) -> bool {
-        let Some(partition) = self.take_dirtiest(broker) else {
+    fn clean_dirtiest(
+        &self,
+        catalog: &Catalog,
+        config: &CleanerConfig,
+        stop: &watch::Receiver<bool>,
+    ) -> bool {
+        let Some(partition) = self.take_dirtiest(catalog) else {
             return false;
         };
         let id = partition.id().clone();
         let started = Instant::now();
-        let stop = || broker.is_stopping() || partition.is_closed();
+        let stop = || *stop.borrow() || partition.is_closed();
         let mut pace = |bytes| self.pace(bytes, config.max_bytes_per_second, stop);
         let cleaned = partition.compact(clock::now_ms(), config.limits, &mut pace);
         let ms = started.elapsed().as_millis();
@@ -144,11 +157,11 @@ impl Cleaners {
         is_cleaned
     }
 
-    fn take_dirtiest(&self, broker: &Broker) -> Option<Arc<Partition>> {
+    fn take_dirtiest(&self, catalog: &Catalog) -> Option<Arc<Partition>> {
         let now_ms = clock::now_ms();
         let _one_at_a_time = self.choosing.lock();
         let mut dirtiest: Option<(f64, Arc<Partition>)> = None;
-        for topic in broker.catalog.list() {
+        for topic in catalog.list() {
             for partition in topic.partitions().iter() {
                 if partition.is_with_cleaner() {
                     continue;
@@ -327,6 +340,7 @@ mod tests {
         let it = TestBroker::start(&["log.cleaner.enable=false"]).await;
         let broker = it.broker();
         let config = CleanerConfig::of(&broker.properties.values());
+        let stop = broker.stop_signal();
         let cleaners = Cleaners {
             choosing: Mutex::default(),
             paid_until: Mutex::new(Instant::now()),
@@ -339,14 +353,14 @@ mod tests {
         // Something is due once it is on the disk.
         let due = async || {
             let begun = Instant::now();
-            while !cleaners.clean_dirtiest(broker, &config) {
+            while !cleaners.clean_dirtiest(&broker.catalog, &config, &stop) {
                 assert!(begun.elapsed() < SOON, "nothing is due");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         due().await;
         assert_eq!(held(&first.partition(0).unwrap()).0, 300, "it has failed");
-        let again = cleaners.clean_dirtiest(broker, &config);
+        let again = cleaners.clean_dirtiest(&broker.catalog, &config, &stop);
         assert!(!again, "what failed is left alone");
         broker.catalog.delete(&first, Default::default()).unwrap();
         let second = it.create_with("t", 1, &SMALL);

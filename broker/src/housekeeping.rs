@@ -1,53 +1,55 @@
-//! What happens without a client asking: retention and the expiry of idempotent producers.
+//! What happens to partitions without a client asking: retention and the expiry of idempotent
+//! producers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::partition::{Partition, ProblemKind};
-use crate::{Broker, clock, problems};
+use crate::clock;
+use crate::partition::{Partition, PartitionConfig, ProblemKind};
+use crate::topic::Catalog;
 
-/// Starts the periodic tasks. They hold the broker only while they work.
-pub fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
-    let retention = Duration::from_millis(broker.config.retention_check_interval_ms);
-    let expiry = Duration::from_millis(broker.config.producer_id_expiration_check_interval_ms);
-    vec![
-        problems::watch(broker),
-        every(retention, broker, "retention", |partition, now_ms| {
-            match partition.apply_retention(now_ms) {
-                Ok(()) => partition.problem_over(ProblemKind::Retention),
-                // Logged with the other problems.
-                Err(error) => {
-                    partition.note_problem(ProblemKind::Retention, error.to_string(), true);
-                }
-            }
-        }),
-        every(
-            expiry,
-            broker,
-            "producer expiry",
-            Partition::expire_producers,
-        ),
-    ]
+/// Deletes again and again what retention lets go.
+pub fn retention(catalog: &Arc<Catalog>, config: &PartitionConfig) -> JoinHandle<()> {
+    let pause = Duration::from_millis(config.retention_check_interval_ms);
+    every(pause, catalog, "retention", |partition, now_ms| {
+        match partition.apply_retention(now_ms) {
+            Ok(()) => partition.problem_over(ProblemKind::Retention),
+            // Logged with the other problems.
+            Err(error) => partition.note_problem(ProblemKind::Retention, error.to_string(), true),
+        }
+    })
 }
 
-/// Does `work` on every partition, again and again, on a thread that may block.
+/// Forgets again and again the producers that were silent for too long.
+pub fn producer_expiry(catalog: &Arc<Catalog>, config: &PartitionConfig) -> JoinHandle<()> {
+    let pause = Duration::from_millis(config.producer_expiry_check_interval_ms);
+    every(
+        pause,
+        catalog,
+        "producer expiry",
+        Partition::expire_producers,
+    )
+}
+
+/// Does `work` on every partition, again and again, on a thread that may block. It holds the
+/// partitions only while it works.
 fn every(
     pause: Duration,
-    broker: &Arc<Broker>,
+    catalog: &Arc<Catalog>,
     name: &'static str,
     work: fn(&Partition, i64),
 ) -> JoinHandle<()> {
-    let broker = Arc::downgrade(broker);
+    let catalog = Arc::downgrade(catalog);
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(pause).await;
-            let Some(broker) = broker.upgrade() else {
+            let Some(catalog) = catalog.upgrade() else {
                 return;
             };
             let round = tokio::task::spawn_blocking(move || {
-                for topic in broker.catalog.list() {
+                for topic in catalog.list() {
                     for partition in topic.partitions().iter() {
                         work(partition, clock::now_ms());
                     }

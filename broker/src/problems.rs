@@ -15,7 +15,6 @@ use carrick_storage::disk::DataDir;
 use carrick_storage::meta::MetaStore;
 use tokio::task::JoinHandle;
 
-use crate::Broker;
 use crate::partition::ProblemKind;
 use crate::topic::Catalog;
 
@@ -123,8 +122,8 @@ impl Problems {
 }
 
 /// Looks again and again, and logs what comes, stays and goes.
-pub fn watch(broker: &Arc<Broker>) -> JoinHandle<()> {
-    let problems = Arc::downgrade(&broker.problems);
+pub fn watch(problems: &Arc<Problems>) -> JoinHandle<()> {
+    let problems = Arc::downgrade(problems);
     tokio::spawn(async move {
         let mut logged = Logged::default();
         loop {

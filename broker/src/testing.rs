@@ -16,16 +16,24 @@ use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
-use crate::config::BrokerConfig;
+use crate::broker::Broker;
+use crate::config::{self, Values};
+use crate::run::{self, Config, RunningBroker};
 use crate::topic::{NewTopic, Topic};
-use crate::{Broker, RunningBroker};
 
 /// Values by name, as configs are handed about.
 pub fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
     set.iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
+}
+
+/// Properties with these set (`name=value`).
+pub fn values(overrides: &[&str]) -> Values {
+    let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
+    config::read(None, &overrides).unwrap()
 }
 
 /// A broker on free ports, with a folder of its own unless one is given.
@@ -41,10 +49,10 @@ impl TestBroker {
 
     pub async fn start_in(dir: TempDir, overrides: &[&str]) -> Self {
         let config = config(dir.path(), overrides);
-        Self {
-            running: Broker::start(config).await.unwrap(),
-            dir,
-        }
+        // Nobody gives the start up.
+        let stop = watch::channel(false).1;
+        let running = run::start(config, stop).await.unwrap();
+        Self { running, dir }
     }
 
     /// Stops cleanly and starts again on the same folder.
@@ -59,7 +67,7 @@ impl TestBroker {
     }
 
     pub async fn client(&self) -> TestClient {
-        TestClient::connect(self.broker().addresses[0]).await
+        TestClient::connect(self.broker().endpoints[0].bound).await
     }
 
     pub fn create(&self, name: &str, partitions: i32) -> Arc<Topic> {
@@ -108,14 +116,14 @@ impl TestBroker {
 }
 
 /// Configuration on free loopback ports.
-pub fn config(dir: &Path, overrides: &[&str]) -> BrokerConfig {
+pub fn config(dir: &Path, overrides: &[&str]) -> Config {
     let mut all = vec![
         "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
         "rest.listeners=http://127.0.0.1:0".to_owned(),
         format!("log.dirs={}", dir.join("data").display()),
     ];
     all.extend(overrides.iter().map(|item| (*item).to_owned()));
-    BrokerConfig::load(None, &all).unwrap()
+    Config::load(None, &all).unwrap()
 }
 
 /// A client without any cleverness.

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasRespon
 
 use super::admin::{Refusal, blocking, outcome};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::quota::{Alteration, Entity, Part, PartKind, QuotaOp};
 
 /// AlterClientQuotas.

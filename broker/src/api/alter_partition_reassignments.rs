@@ -21,7 +21,7 @@ use kafka_protocol::messages::{
 use super::admin::{Refusal, outcome, short};
 use super::placement::check_replicas;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 
 /// AlterPartitionReassignments.
 pub struct AlterPartitionReassignments;

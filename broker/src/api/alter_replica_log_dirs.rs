@@ -15,7 +15,7 @@ use kafka_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsRe
 
 use super::describe_log_dirs::folder;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 
 /// AlterReplicaLogDirs.
 pub struct AlterReplicaLogDirs;

@@ -10,7 +10,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::error::group_config_code;
-use crate::Broker;
+use crate::broker::Broker;
 use crate::config::PropertiesError;
 use crate::config::change::Change;
 use crate::topic::config::words_of;

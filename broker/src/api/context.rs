@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kafka_protocol::protocol::StrBytes;
 
 use super::room::Room;
-use crate::Broker;
+use crate::broker::Broker;
 use crate::quota::Hold;
 
 /// One client connection, as far as handlers care.
@@ -16,7 +16,7 @@ pub struct Connection {
     pub id: u64,
     /// The client's address.
     pub peer: SocketAddr,
-    /// Index into `BrokerConfig::listeners` of the listener that accepted it.
+    /// Index into `Broker::endpoints` of the listener that accepted it.
     pub listener: usize,
     /// Until when it is not read, for its client went over a quota.
     pub held: Hold,
@@ -50,7 +50,7 @@ pub struct Context {
 impl Context {
     /// The context of a connection that has sent nothing yet.
     pub fn new(broker: Arc<Broker>, connection: Arc<Connection>) -> Self {
-        let room = Arc::new(Room::new(broker.config.request_max_bytes));
+        let room = Arc::new(Room::new(broker.limits.request_max_bytes));
         Self {
             broker,
             connection,

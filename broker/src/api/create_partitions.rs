@@ -23,7 +23,7 @@ use super::admin::{Refusal, blocking, outcome, repeated};
 use super::placement::check_new_replicas;
 use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::topic::TopicError;
 
 /// CreatePartitions.

@@ -38,7 +38,7 @@ use super::placement::partitions;
 use super::room::Room;
 use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::topic::describe::describe;
 use crate::topic::replicas::{REPLICAS, Shortfall};
 use crate::topic::{NewTopic, TopicError};
@@ -105,7 +105,7 @@ async fn create_all(
 fn partitions_asked_for(broker: &Broker, request: &CreateTopicsRequest) -> i64 {
     let count = |topic: &CreatableTopic| match topic.num_partitions {
         _ if !topic.assignments.is_empty() => topic.assignments.len() as i64,
-        -1 => i64::from(broker.config.num_partitions),
+        -1 => i64::from(broker.topic_rules.default_partitions),
         count => i64::from(count.max(0)),
     };
     request.topics.iter().map(count).sum()

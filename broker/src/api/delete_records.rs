@@ -25,7 +25,7 @@ use kafka_protocol::messages::{ApiKey, DeleteRecordsRequest, DeleteRecordsRespon
 
 use super::admin::{Refusal, blocking};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 
 /// DeleteRecords.
 pub struct DeleteRecords;

@@ -24,7 +24,7 @@ use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::mirror::delete_topic;
 use crate::topic::Topic;
 
@@ -105,7 +105,7 @@ fn resolve(
 }
 
 fn allowed(broker: &Broker, version: i16) -> Result<(), Refusal> {
-    if broker.config.delete_topics {
+    if broker.topic_rules.may_delete {
         return Ok(());
     }
     let code = match version {

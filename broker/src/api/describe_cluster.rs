@@ -42,7 +42,7 @@ impl Api for DescribeCluster {
             .with_broker_id(BrokerId(broker.node_id.0))
             .with_host(text(&host))
             .with_port(i32::from(port))
-            .with_rack(broker.config.rack.as_deref().map(text));
+            .with_rack(broker.rack.as_deref().map(text));
         let operations = match request.include_cluster_authorized_operations {
             true => CLUSTER_OPERATIONS,
             false => NO_OPERATIONS,

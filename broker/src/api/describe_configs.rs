@@ -28,7 +28,7 @@ use super::admin::{Refusal, outcome, repeated};
 use super::configs::{Resource, check_broker, check_once, identity};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::config::describe::{self, Described};
 use crate::group;
 use crate::topic::TopicError;
@@ -109,7 +109,7 @@ fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Des
         Resource::Group if name.is_empty() => Err(Refusal::invalid("Group name must not be empty")),
         Resource::Group => {
             let overrides = broker.groups.group_configs(&GroupId::new(name));
-            Ok(group::configs::describe(
+            Ok(group::overrides::describe(
                 &overrides,
                 &broker.properties.values(),
             ))

@@ -24,7 +24,7 @@ use kafka_protocol::messages::{
 use super::admin::{Refusal, blocking};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::partition::Partition;
 use crate::topic::Topic;
 

@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 
 use super::admin::{Refusal, outcome};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::topic::TopicError;
 
 /// DescribeProducers.

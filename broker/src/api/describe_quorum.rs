@@ -20,7 +20,8 @@ use kafka_protocol::messages::{ApiKey, BrokerId, DescribeQuorumRequest, Describe
 
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::{Broker, clock};
+use crate::broker::Broker;
+use crate::clock;
 
 /// DescribeQuorum.
 pub struct DescribeQuorum;
@@ -105,13 +106,11 @@ fn metadata(broker: &Broker, version: i16) -> TopicData {
 }
 
 fn node(broker: &Broker) -> Node {
-    let listeners = broker.config.listeners.iter().enumerate();
-    let listeners = listeners.map(|(index, listener)| {
-        let (host, port) = broker.advertised(index);
+    let listeners = broker.endpoints.iter().map(|endpoint| {
         Listener::default()
-            .with_name(text(&listener.name))
-            .with_host(text(&host))
-            .with_port(port)
+            .with_name(text(&endpoint.name))
+            .with_host(text(&endpoint.host))
+            .with_port(endpoint.port)
     });
     Node::default()
         .with_node_id(BrokerId(broker.node_id.0))

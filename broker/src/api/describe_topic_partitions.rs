@@ -22,7 +22,7 @@ use kafka_protocol::messages::{
 use super::groups::text;
 use super::metadata::{NO_LEADER, NO_OPERATIONS, TOPIC_OPERATIONS};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::partition::Partition;
 use crate::topic::Topic;
 
@@ -61,7 +61,7 @@ impl Api for DescribeTopicPartitions {
         let limit = usize::try_from(request.response_partition_limit).unwrap_or_default();
         let mut page = Page {
             here: BrokerId(ctx.broker.node_id.0),
-            room: limit.min(ctx.broker.config.max_request_partitions).max(1),
+            room: limit.min(ctx.broker.limits.partitions_max).max(1),
             response: DescribeTopicPartitionsResponse::default(),
         };
         for name in names.iter().filter(|name| name.as_str() >= from) {

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{ApiKey, ElectLeadersRequest, ElectLeadersResponse
 use super::admin::{Refusal, short};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::partition::Partition;
 
 /// ElectLeaders.

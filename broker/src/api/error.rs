@@ -7,7 +7,7 @@ use carrick_storage::log::{LogError, SequenceError};
 use crate::config::PropertiesError;
 use crate::config::dynamic::DynamicError;
 use crate::group::GroupError;
-use crate::group::configs::GroupConfigError;
+use crate::group::overrides::GroupConfigError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;

@@ -52,7 +52,7 @@ impl Api for Fetch {
             Err(code) => return Reply::Now(FetchResponse::default().with_error_code(code.0)),
         };
         let max_bytes = bytes(request.max_bytes)
-            .min(ctx.broker.config.fetch_max_bytes)
+            .min(ctx.broker.limits.fetch_max_bytes)
             .min(most_by_quota(ctx));
         let fetch = Fetching {
             ctx: ctx.clone(),
@@ -192,7 +192,7 @@ impl Fetching {
             .with_node_id(BrokerId(broker.node_id.0))
             .with_host(text(&host))
             .with_port(i32::from(port))
-            .with_rack(broker.config.rack.as_deref().map(text))
+            .with_rack(broker.rack.as_deref().map(text))
     }
 
     /// Counts what was read against the client's quota.

@@ -13,7 +13,7 @@ use kafka_protocol::messages::{ApiKey, ListConfigResourcesRequest, ListConfigRes
 use super::configs::Resource;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 
 /// ListConfigResources.
 pub struct ListConfigResources;

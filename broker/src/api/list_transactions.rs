@@ -23,7 +23,7 @@ use super::error::txn_code;
 use super::groups::text;
 use super::room::Room;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::heavy::{Busy, TimeBudget};
 use crate::pattern::Pattern;
 use crate::transaction::coordinator::{ListFilter, Listed};

@@ -28,9 +28,10 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{self, ApiKey, BrokerId, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::error::topic_code;
 use super::room::Room;
-use super::{Api, Context, Reply, ResponseOf, on_demand};
-use crate::Broker;
+use super::{Api, Context, Reply, ResponseOf};
+use crate::broker::Broker;
 use crate::topic::Topic;
 
 /// "Not asked for" among authorized operations.
@@ -70,12 +71,16 @@ impl Api for Metadata {
         }
         let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
-            let refused = on_demand::create(&ctx.broker, creates).await;
+            let broker = &ctx.broker;
+            let created = broker
+                .on_demand
+                .create(&broker.catalog, broker.topic_rules, creates);
+            let refused = created.await;
             let mut response = respond(&ctx, version, &request);
             for topic in &mut response.topics {
                 let name = topic.name.as_ref().map(|name| name.0.as_str());
-                if let Some(code) = name.and_then(|name| refused.get(name)) {
-                    topic.error_code = code.0;
+                if let Some(error) = name.and_then(|name| refused.get(name)) {
+                    topic.error_code = topic_code(error).0;
                 }
             }
             response
@@ -86,7 +91,7 @@ impl Api for Metadata {
 /// The topics that this request creates.
 fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> BTreeSet<TopicName> {
     let allowed = version < 4 || request.allow_auto_topic_creation;
-    if !allowed || !broker.config.auto_create_topics {
+    if !allowed || !broker.topic_rules.auto_create {
         return BTreeSet::new();
     }
     let asked = request.topics.iter().flatten();
@@ -153,7 +158,7 @@ fn operations(asked_for: bool, bits: i32) -> i32 {
 
 fn this_broker(ctx: &Context, version: i16) -> MetadataResponseBroker {
     let (host, port) = ctx.broker.advertised(ctx.connection.listener);
-    let rack = ctx.broker.config.rack.clone().filter(|_| version >= 1);
+    let rack = ctx.broker.rack.clone().filter(|_| version >= 1);
     MetadataResponseBroker::default()
         .with_node_id(BrokerId(ctx.broker.node_id.0))
         .with_host(StrBytes::from_string(host))

@@ -58,7 +58,6 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
-pub mod on_demand;
 mod placement;
 pub mod produce;
 pub mod room;

@@ -6,7 +6,7 @@ use kafka_protocol::messages::BrokerId;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 
 use super::admin::{Refusal, repeated};
-use crate::Broker;
+use crate::broker::Broker;
 use crate::topic::replicas::Shortfall;
 
 /// How many partitions a new topic gets: the requested count, or that of its manual assignment.
@@ -19,9 +19,9 @@ pub(super) fn partitions(
         return assigned_partitions(broker, topic);
     }
     let factor = i32::from(topic.replication_factor);
-    let shortfall = broker.config.replication.check(factor)?;
+    let shortfall = broker.topic_rules.replication.check(factor)?;
     match topic.num_partitions {
-        -1 => Ok((broker.config.num_partitions, shortfall)),
+        -1 => Ok((broker.topic_rules.default_partitions, shortfall)),
         ..=0 => Err(Refusal::new(
             ErrorCode::INVALID_PARTITIONS,
             "Number of partitions was set to an invalid non-positive value.",
@@ -79,7 +79,8 @@ pub(super) fn check_new_replicas(broker: &Broker, replicas: &[BrokerId]) -> Resu
     let here = BrokerId(broker.node_id.0);
     let others = replicas.iter().filter(|replica| **replica != here);
     let are_distinct = repeated(replicas.iter().copied()).is_empty();
-    match broker.config.replication.clamps() && are_distinct && others.count() < replicas.len() {
+    match broker.topic_rules.replication.clamps() && are_distinct && others.count() < replicas.len()
+    {
         true => Ok(()),
         false => check_replicas(broker.node_id, replicas),
     }

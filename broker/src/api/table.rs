@@ -150,7 +150,7 @@ fn call<A: Api>(
     if !A::LISTS {
         return once::<A>(ctx, head, body);
     }
-    let max_bytes = ctx.broker.config.request_max_bytes;
+    let max_bytes = ctx.broker.limits.request_max_bytes;
     let small = ctx.with_room(max_bytes.min(SMALL_ANSWER_BYTES));
     let reply = once::<A>(&small, head, body.clone())?;
     let again = large::<A>(ctx.clone(), head.clone(), body);
@@ -169,7 +169,7 @@ fn call<A: Api>(
 
 /// Answers with room for a large answer, of which there are few at a time.
 async fn large<A: Api>(ctx: Context, head: RequestHead, body: RequestBody) -> Encoded {
-    let max_bytes = ctx.broker.config.request_max_bytes;
+    let max_bytes = ctx.broker.limits.request_max_bytes;
     let broker = Arc::clone(&ctx.broker);
     let (memory, turn) = broker
         .large_answers

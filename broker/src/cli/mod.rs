@@ -42,6 +42,15 @@ const EXIT_CODES: &str = "Exit codes: 0 done (verify: identical), 1 refused or f
                           difference), 2 wrong command line, 3 server cannot be reached, 4 verify \
                           only: nothing was compared, or the comparison failed.";
 
+/// This program's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that it was built from, if the build named it (`make` does).
+const COMMIT: Option<&str> = match option_env!("CARRICK_COMMIT") {
+    Some(commit) if !commit.is_empty() => Some(commit),
+    _ => None,
+};
+
 /// Carrick: a Kafka-compatible broker that mirrors another cluster byte for byte and takes over.
 #[derive(Debug, Parser)]
 #[command(name = "carrick", version = version(), about, after_help = EXIT_CODES, propagate_version = true)]
@@ -79,9 +88,9 @@ enum Command {
 /// The version, and the commit where it is known.
 fn version() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| match crate::COMMIT {
-        Some(commit) => format!("{} ({commit})", crate::VERSION),
-        None => crate::VERSION.to_owned(),
+    TEXT.get_or_init(|| match COMMIT {
+        Some(commit) => format!("{} ({commit})", VERSION),
+        None => VERSION.to_owned(),
     })
 }
 

@@ -8,8 +8,7 @@ use tokio::sync::watch;
 
 use super::error::{CliError, CliResult};
 use super::{logging, open_files};
-use crate::config::BrokerConfig;
-use crate::{Broker, StartError};
+use crate::run::{self, Config, StartError};
 
 /// Runs the broker.
 #[derive(Debug, clap::Args)]
@@ -36,12 +35,12 @@ impl Serve {
     /// The configuration or the start failed.
     pub fn run(self) -> CliResult {
         logging::start();
-        let config = BrokerConfig::load(self.config.as_deref(), &self.overrides);
+        let config = Config::load(self.config.as_deref(), &self.overrides);
         let config = config.map_err(|error| CliError::Failed(error.to_string()))?;
         let file = self.config.as_deref().map(|path| path.display());
         tracing::info!(
-            version = crate::VERSION,
-            commit = crate::COMMIT.unwrap_or("unknown"),
+            version = super::VERSION,
+            commit = super::COMMIT.unwrap_or("unknown"),
             config = file.map_or("none".to_owned(), |file| file.to_string()),
             data_folder = %config.log_dir_absolute().display(),
             node_id = config.node_id,
@@ -63,7 +62,7 @@ impl Serve {
     }
 }
 
-async fn serve(config: BrokerConfig) -> CliResult {
+async fn serve(config: Config) -> CliResult {
     let failed = |error| CliError::Failed(format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -77,7 +76,7 @@ async fn serve(config: BrokerConfig) -> CliResult {
         // The receivers tell a sender that is gone from one that asked.
         std::future::pending::<()>().await;
     });
-    let running = match Broker::start_until(config, asked.clone()).await {
+    let running = match run::start(config, asked.clone()).await {
         Ok(running) => running,
         Err(StartError::GivenUp) => {
             tracing::info!("stopped");

@@ -1,8 +1,22 @@
 //! Why a configuration can't be used.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use super::security::Asked;
+/// One property that asks for security.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The property.
+    pub name: String,
+    /// What it asks for, and what to do.
+    pub reason: String,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
 
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]

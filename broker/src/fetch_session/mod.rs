@@ -21,6 +21,8 @@ use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::config::Values;
+
 /// A session that was silent this long may go when a new one needs its slot; one that was used for
 /// this long may go for a larger one (`MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS`).
 const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
@@ -110,8 +112,16 @@ pub(crate) enum Scope {
 }
 
 impl Sessions {
-    /// Room for so many sessions, which may have so many partitions together.
-    pub fn new(slots: usize, partitions: usize) -> Self {
+    /// Room for as many sessions, and partitions in all of them, as the broker's properties say.
+    pub fn of(values: &Values) -> Self {
+        Self::new(
+            values.size("max.incremental.fetch.session.cache.slots"),
+            values.size("max.incremental.fetch.session.cache.partitions"),
+        )
+    }
+
+    /// Room for `slots` sessions, which may have `partitions` together.
+    fn new(slots: usize, partitions: usize) -> Self {
         let room = Room {
             max: partitions,
             used: AtomicUsize::new(0),

@@ -42,16 +42,16 @@ use super::classic::{
     SyncRequest,
 };
 use super::clock::Clock;
-use super::configs::GroupConfigs;
 use super::error::GroupError;
 use super::ids::MemberId;
 use super::kind::Kind;
+use super::overrides::GroupConfigs;
 use super::topic_patterns::TopicPatterns;
 use super::topics::TopicIds;
 use super::wake::{self, Wakeups};
 use super::{load, sweep};
 use crate::budget::Budget;
-use crate::config::GroupConfig;
+use crate::group::config::GroupConfig;
 use crate::heavy::Heavy;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::store::Store;

@@ -6,7 +6,8 @@
 //! - [`coordinator`]: all groups of this broker: the locks, the clock, parked requests.
 //! - `cell`: one group with its lock and its parked requests.
 //! - `kind`: the protocol that a group follows.
-//! - [`configs`]: what a group may have its own values of.
+//! - [`config`]: what the broker's properties say of groups.
+//! - [`overrides`]: what a group may have its own values of.
 //! - `topic_patterns`: which topics match what groups subscribe with.
 //! - `wake`: one task that wakes groups when a timer of theirs is due.
 //!
@@ -19,7 +20,7 @@
 mod cell;
 pub mod classic;
 mod clock;
-pub mod configs;
+pub mod config;
 pub mod consumer;
 pub mod coordinator;
 pub mod error;
@@ -28,11 +29,13 @@ mod kind;
 pub mod limits;
 mod load;
 pub mod offsets;
+pub mod overrides;
 mod sweep;
 mod timers;
 mod topic_patterns;
 pub mod topics;
 mod wake;
 
+pub use config::GroupConfig;
 pub use coordinator::Coordinator;
 pub use error::{GroupError, Obstacle};

@@ -77,6 +77,7 @@ pub async fn create(
     Body(body): Body<CreateMirrorRequest>,
 ) -> Result<StatusCode, ApiError> {
     let shortfall = app
+        .topic_rules
         .replication
         .check(body.replication_factor.unwrap_or(-1))?;
     let new = NewMirror {

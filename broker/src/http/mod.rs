@@ -23,6 +23,7 @@ pub mod health;
 pub mod limits;
 pub mod link_configs;
 pub mod links;
+pub mod listeners;
 pub mod metrics;
 pub mod mirror_actions;
 pub mod mirror_creation;
@@ -48,11 +49,11 @@ use carrick_link::LinkManager;
 use carrick_link::verb::Verb;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::broker::Broker;
 use crate::group::Coordinator;
 use crate::problems::Problems;
 use crate::starting::Starting;
-use crate::topic::Catalog;
-use crate::topic::replicas::Replication;
+use crate::topic::{Catalog, TopicRules};
 use crate::transaction;
 use error::ApiError;
 use gate::{Gate, pass};
@@ -75,16 +76,29 @@ pub struct App {
     pub transactions: Arc<transaction::Coordinator>,
     /// Current problems.
     pub problems: Arc<Problems>,
-    /// Whether topics may be deleted (`delete.topic.enable`).
-    pub delete_topics: bool,
-    /// What happens to replication factors above 1.
-    pub replication: Replication,
-    /// Partitions of a new topic that says nothing else (`num.partitions`).
-    pub default_partitions: i32,
+    /// How topics are created, and whether they may go.
+    pub topic_rules: TopicRules,
     /// The recorder that the rest of the broker's metrics go to.
     pub recorder: PrometheusHandle,
     /// Whether Kafka clients are served.
     pub ready: Ready,
+}
+
+impl App {
+    /// What handlers reach of a broker.
+    pub fn of(broker: &Broker, ready: &Ready) -> Self {
+        Self {
+            cluster_id: Arc::clone(&broker.cluster_id),
+            links: Arc::clone(&broker.links),
+            catalog: Arc::clone(&broker.catalog),
+            groups: Arc::clone(&broker.groups),
+            transactions: Arc::clone(&broker.transactions),
+            problems: Arc::clone(&broker.problems),
+            topic_rules: broker.topic_rules,
+            recorder: metrics::recorder(),
+            ready: ready.clone(),
+        }
+    }
 }
 
 /// Whether Kafka clients are served: set by the broker, shown by `/readyz`.

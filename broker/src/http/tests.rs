@@ -4,7 +4,6 @@ mod limits;
 mod linking;
 mod problems;
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -15,9 +14,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::http::Request;
 
-use crate::broker::{Broker, RunningBroker};
-use crate::config::BrokerConfig;
 use crate::partition::Produced;
+use crate::run::RunningBroker;
+use crate::testing::TestBroker;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -34,21 +33,12 @@ impl Rig {
 
     /// On a data folder that may hold something.
     pub(crate) async fn start_in(dir: TempDir) -> Rig {
-        let set = [
-            ("log.dirs", dir.path().to_str().unwrap()),
-            ("listeners", "PLAINTEXT://127.0.0.1:0"),
-            ("rest.listeners", "http://127.0.0.1:0"),
-        ];
-        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = BrokerConfig::from_values(BTreeMap::from(set)).unwrap();
-        Rig {
-            running: Broker::start(config).await.unwrap(),
-            _dir: dir,
-        }
+        let TestBroker { running, dir } = TestBroker::start_in(dir, &[]).await;
+        Rig { running, _dir: dir }
     }
 
     pub(crate) fn bootstrap(&self) -> String {
-        self.running.broker.addresses[0].to_string()
+        self.running.broker.endpoints[0].bound.to_string()
     }
 
     pub(crate) fn url(&self) -> String {

@@ -47,14 +47,15 @@ pub async fn create(
     base: Base,
     Body(body): Body<CreateTopicRequest>,
 ) -> Result<(StatusCode, Json<TopicData>), ApiError> {
-    let shortfall = app
+    let rules = app.topic_rules;
+    let shortfall = rules
         .replication
         .check(body.replication_factor.unwrap_or(-1))?;
     let name = TopicName::new(&body.topic_name);
     let new = NewTopic {
         name: name.map_err(|error| ApiError::bad_request(error.to_string()))?,
         id: None,
-        partitions: body.partitions_count.unwrap_or(app.default_partitions),
+        partitions: body.partitions_count.unwrap_or(rules.default_partitions),
         configs: to_map(body.configs)?,
         is_mirror: false,
     };
@@ -112,7 +113,7 @@ pub async fn delete(
     let Some(topic) = app.catalog.topic(&path.topic) else {
         return Err(ApiError::no_such_topic(&path.topic));
     };
-    if !app.delete_topics {
+    if !app.topic_rules.may_delete {
         return Err(ApiError::bad_request(
             "topics can't be deleted: delete.topic.enable is false",
         ));

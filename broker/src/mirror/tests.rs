@@ -25,8 +25,9 @@ use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use super::*;
-use crate::config::{BrokerConfig, Properties};
-use crate::partition::Mode;
+use crate::config::Properties;
+use crate::group::GroupConfig;
+use crate::partition::{Mode, PartitionConfig};
 use crate::starting::Starting;
 
 /// A broker's topics and metadata, without the broker.
@@ -53,21 +54,14 @@ impl Drop for Rig {
 
 impl Rig {
     fn open(dir: &TempDir) -> Rig {
-        let values = BTreeMap::from([
-            ("log.dirs".to_owned(), dir.path().display().to_string()),
-            (
-                "group.initial.rebalance.delay.ms".to_owned(),
-                "0".to_owned(),
-            ),
-        ]);
-        let config = Arc::new(BrokerConfig::from_values(values).unwrap());
-        let group_config = config.groups.clone();
+        let values = crate::testing::values(&["group.initial.rebalance.delay.ms=0"]);
+        let group_config = GroupConfig::of(&values).unwrap();
         let data_dir = Arc::new(DataDir::open(dir.path()).unwrap());
         let meta = Arc::new(MetaStore::open(&data_dir.meta_dir()).unwrap());
         let flusher = Arc::new(Flusher::start(1).unwrap());
-        let properties = Properties::open(meta.clone(), &config.values, 1, |_| Ok(())).unwrap();
+        let properties = Properties::open(meta.clone(), &values, 1, |_| Ok(())).unwrap();
         let topics = Catalog::open(
-            config,
+            PartitionConfig::of(&values),
             Arc::new(properties),
             Arc::clone(&meta),
             data_dir,

@@ -13,6 +13,7 @@
 pub mod append;
 mod checked;
 pub mod compaction;
+mod config;
 pub mod cut;
 pub mod error;
 pub mod flushing;
@@ -37,6 +38,7 @@ use parking_lot::Mutex;
 use crate::topic::TopicConfig;
 
 pub use append::{Admission, Appended, Pending, Prepared, Produced};
+pub use config::PartitionConfig;
 pub use cut::Cut;
 pub use error::PartitionError;
 pub use marker::Marker;

@@ -178,15 +178,19 @@ async fn read_body<R: AsyncRead + Unpin>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::BrokerConfig;
+    use crate::broker::RequestLimits;
+    use crate::testing::values;
 
     fn limits() -> Limits {
-        let overrides = ["socket.request.max.bytes=1000000".to_owned()];
-        Limits::new(&BrokerConfig::load(None, &overrides).unwrap())
+        limits_of(&["socket.request.max.bytes=1000000"])
+    }
+
+    fn limits_of(overrides: &[&str]) -> Limits {
+        Limits::new(&RequestLimits::of(&values(overrides)), Duration::MAX)
     }
 
     fn slot(limits: &Limits) -> Slot {
-        let values = BrokerConfig::load(None, &[]).unwrap().values;
+        let values = values(&[]);
         let address = std::net::IpAddr::from([127, 0, 0, 1]);
         limits.admit(address, &values).unwrap()
     }
@@ -269,8 +273,7 @@ mod tests {
             "socket.request.max.bytes=1000000",
             "queued.max.request.bytes=1",
         ];
-        let config = BrokerConfig::load(None, &overrides.map(ToOwned::to_owned)).unwrap();
-        let limits = Limits::new(&config);
+        let limits = limits_of(&overrides);
         let slot = slot(&limits);
         let start = FrameStart {
             api_key: 3,

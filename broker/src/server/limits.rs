@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::config::{BrokerConfig, Values};
+use crate::broker::RequestLimits;
+use crate::config::Values;
 use crate::pool::{FairCharge, FairPool};
 
 /// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
@@ -28,7 +30,7 @@ pub(super) struct Limits {
     /// Longest request, without its length field.
     pub(super) request_max_bytes: usize,
     /// Silence after which a connection is closed.
-    pub(super) idle: std::time::Duration,
+    pub(super) idle: Duration,
     open_files: usize,
     connections: Arc<Mutex<Connections>>,
     /// For frames, from before they are read.
@@ -52,18 +54,16 @@ pub(super) struct Slot {
 }
 
 impl Limits {
-    pub(super) fn new(config: &BrokerConfig) -> Self {
+    pub(super) fn new(requests: &RequestLimits, idle: Duration) -> Self {
         // A request of the largest size must fit, or it would wait for ever.
-        let memory_bytes = config
-            .queued_max_request_bytes
-            .max(config.request_max_bytes);
+        let memory_bytes = requests.queued_max_bytes.max(requests.request_max_bytes);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let open_files =
             open_files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Self {
-            request_max_bytes: config.request_max_bytes,
-            idle: std::time::Duration::from_millis(config.connections_max_idle_ms),
+            request_max_bytes: requests.request_max_bytes,
+            idle,
             open_files,
             connections: Arc::default(),
             frames: FairPool::new(memory_bytes, UNCOUNTED_BYTES),
@@ -136,19 +136,19 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::values;
     use std::future::poll_fn;
     use std::task::Poll;
 
-    fn config(overrides: &[&str]) -> BrokerConfig {
-        let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
-        BrokerConfig::load(None, &overrides).unwrap()
+    fn limits(values: &Values) -> Limits {
+        Limits::new(&RequestLimits::of(values), Duration::MAX)
     }
 
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
-        let config = config(&["max.connections=3", "max.connections.per.ip=2"]);
-        let limits = Limits::new(&config);
-        let admit = |ip| limits.admit(ip, &config.values);
+        let values = values(&["max.connections=3", "max.connections.per.ip=2"]);
+        let limits = limits(&values);
+        let admit = |ip| limits.admit(ip, &values);
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let first = admit(a).unwrap();
         let _second = admit(a).unwrap();
@@ -161,11 +161,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_larger_than_the_memory_still_gets_its_turn() {
-        let limits = Limits::new(&config(&[
+        let limits = limits(&values(&[
             "queued.max.request.bytes=1",
             "socket.request.max.bytes=100000",
         ]));
-        let values = config(&[]).values;
+        let values = values(&[]);
         let slot = limits.admit(IpAddr::from([10, 0, 0, 1]), &values).unwrap();
         let all = limits.memory(&slot, 100_000).await;
         assert!(all.is_some());
@@ -175,11 +175,11 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_leaves_half_of_the_memory_to_the_others() {
-        let limits = Limits::new(&config(&[
+        let limits = limits(&values(&[
             "queued.max.request.bytes=200000",
             "socket.request.max.bytes=100000",
         ]));
-        let values = config(&[]).values;
+        let values = values(&[]);
         let admit = |last| limits.admit(IpAddr::from([10, 0, 0, last]), &values);
         let (a, b) = (admit(1).unwrap(), admit(2).unwrap());
         let _first = limits.memory(&a, 100_000).await;

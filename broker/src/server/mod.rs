@@ -8,10 +8,13 @@
 //! Stop: accepting ends at once; readers end at their next frame; writers finish what is queued;
 //! what isn't finished within the limit is cut off.
 
+mod config;
 mod connection;
 mod dispatch;
 mod frame;
 mod limits;
+mod listener;
+pub mod security;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -27,9 +30,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api::{Connection, Context};
-use crate::config::Listener;
-use crate::{Broker, clock};
+use crate::broker::Broker;
+use crate::clock;
 use limits::Limits;
+
+pub use config::ServerConfig;
+pub use listener::Listener;
 
 /// How long the broker waits after a failed accept (no file descriptors, usually).
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
@@ -121,11 +127,15 @@ struct Shared {
 
 impl Server {
     /// Starts accepting.
-    pub fn start(listeners: Vec<TcpListener>, broker: &Arc<Broker>) -> Server {
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        broker: &Arc<Broker>,
+        config: &ServerConfig,
+    ) -> Server {
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             broker: Arc::clone(broker),
-            limits: Limits::new(&broker.config),
+            limits: Limits::new(&broker.limits, config.idle),
             next_connection: AtomicU64::new(0),
         });
         let acceptors = listeners

@@ -310,7 +310,7 @@ async fn metadata_in_every_version_names_this_broker() {
     let it = TestBroker::start(&["broker.rack=r1"]).await;
     let id = it.create("t", 2).id().0;
     let mut client = it.client().await;
-    let port = i32::from(it.broker().addresses[0].port());
+    let port = i32::from(it.broker().endpoints[0].bound.port());
     for version in 0..=13 {
         let mut request = metadata("t");
         if version < 4 {
@@ -481,7 +481,7 @@ async fn a_consumer_with_an_old_leader_epoch_is_told_who_leads() {
         };
         assert_eq!(told, expected);
         if let Some(endpoint) = response.node_endpoints.first() {
-            let port = i32::from(it.broker().addresses[0].port());
+            let port = i32::from(it.broker().endpoints[0].bound.port());
             assert_eq!((endpoint.node_id.0, endpoint.port), (1, port));
         }
     }

@@ -15,7 +15,7 @@ use super::image::{Images, TopicImage};
 use super::index::Index;
 use super::remover::Remover;
 use super::{Topic, TopicConfig, TopicError, TopicState, config};
-use crate::config::{BrokerConfig, Properties};
+use crate::config::Properties;
 use crate::partition::Partition;
 use crate::partition::cut::breaks;
 use crate::records::topic::{TopicKeyspace, TopicRecord};
@@ -52,7 +52,6 @@ pub struct NewTopic {
 
 /// All topics.
 pub struct Catalog {
-    pub(super) config: Arc<BrokerConfig>,
     pub(super) properties: Arc<Properties>,
     pub(super) meta: Arc<MetaStore>,
     pub(super) data_dir: Arc<DataDir>,
@@ -68,7 +67,6 @@ pub struct Catalog {
 
 impl Catalog {
     pub(super) fn empty(
-        config: Arc<BrokerConfig>,
         properties: Arc<Properties>,
         meta: Arc<MetaStore>,
         data_dir: Arc<DataDir>,
@@ -76,7 +74,6 @@ impl Catalog {
     ) -> Self {
         let (topics, changes) = (RwLock::default(), Mutex::default());
         Self {
-            config,
             properties,
             meta,
             data_dir,

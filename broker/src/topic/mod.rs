@@ -18,9 +18,11 @@ pub mod describe;
 pub mod error;
 mod image;
 mod index;
+mod on_demand;
 pub mod open;
 mod remover;
 pub mod replicas;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,8 @@ pub use catalog::{Catalog, NewTopic};
 pub use config::TopicConfig;
 pub use error::TopicError;
 pub use image::TopicImage;
+pub use on_demand::OnDemand;
+pub use rules::TopicRules;
 
 /// One topic. Shared; partitions and configs change under it.
 pub struct Topic {

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 
 use super::{Catalog, Topic, TopicConfig, TopicError};
 use crate::clock;
-use crate::config::{BrokerConfig, Properties};
-use crate::partition::{Opening, Partition};
+use crate::config::Properties;
+use crate::partition::{Opening, Partition, PartitionConfig};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
 use crate::starting::Starting;
@@ -72,7 +72,7 @@ impl Catalog {
     /// # Errors
     /// A record that can't be read.
     pub fn open(
-        config: Arc<BrokerConfig>,
+        config: PartitionConfig,
         properties: Arc<Properties>,
         meta: Arc<MetaStore>,
         data_dir: Arc<DataDir>,
@@ -80,11 +80,11 @@ impl Catalog {
         starting: &Starting,
     ) -> Result<Option<Self>, TopicError> {
         let started = Instant::now();
-        let catalog = Catalog::empty(config, properties, meta, data_dir, flusher);
+        let catalog = Catalog::empty(properties, meta, data_dir, flusher);
         catalog.finish_removals()?;
         let stored = catalog.stored()?;
         let tally = Tally::default();
-        let opened = catalog.open_all(&stored, &tally, starting);
+        let opened = catalog.open_all(&stored, &tally, config.recovery_threads, starting);
         let mut epochs = MetaBatch::new();
         for (topic, mut partitions) in stored.into_iter().zip(opened) {
             partitions.sort_by_key(|partition| partition.id().partition);
@@ -154,6 +154,7 @@ impl Catalog {
         &self,
         stored: &[Stored],
         tally: &Tally,
+        threads: usize,
         starting: &Starting,
     ) -> Vec<Vec<Arc<Partition>>> {
         let work: Vec<_> = stored
@@ -175,7 +176,7 @@ impl Catalog {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..self.config.recovery_threads.max(1).min(work.len()) {
+            for _ in 1..threads.max(1).min(work.len()) {
                 scope.spawn(open_some);
             }
             open_some();

@@ -15,6 +15,7 @@
 
 mod cell;
 mod completion;
+pub mod config;
 pub mod coordinator;
 pub mod error;
 pub mod limits;
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod metadata;
 mod sweep;
 
+pub use config::TransactionConfig;
 pub use coordinator::Coordinator;
 pub use error::{OffsetsError, TxnError};
 pub use metadata::{Outcome, Producer, State, Version};

@@ -29,7 +29,7 @@ async fn the_cluster_is_this_broker_at_its_advertised_address() {
         assert_eq!(response.brokers.len(), 1);
         assert_eq!(
             response.brokers[0].port,
-            i32::from(it.broker().addresses[0].port())
+            i32::from(it.broker().endpoints[0].bound.port())
         );
         assert_eq!(response.brokers[0].rack.as_deref(), Some("r1"));
         assert_eq!(response.cluster_authorized_operations > 0, version > 0);
@@ -74,7 +74,7 @@ async fn the_quorum_is_this_broker_and_its_offset_grows_with_metadata() {
         assert!(partition.observers.is_empty());
         assert_eq!(response.nodes.len(), usize::from(version == 2));
         for node in response.nodes {
-            let port = it.broker().addresses[0].port();
+            let port = it.broker().endpoints[0].bound.port();
             assert_eq!((node.node_id.0, node.listeners[0].port), (1, port));
         }
         it.create(&format!("topic-{version}"), 1);

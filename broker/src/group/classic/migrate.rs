@@ -10,7 +10,7 @@ use super::{
     CONSUMER_PROTOCOL_TYPE, ClassicGroup, Effect, GroupRecord, GroupState, JoinAnswer, MemberInfo,
     Now,
 };
-use crate::config::GroupConfig;
+use crate::group::config::GroupConfig;
 use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
 

@@ -50,7 +50,7 @@ use self::weight::Weight;
 use super::error::GroupError;
 use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;
-use crate::config::GroupConfig;
+use crate::group::config::GroupConfig;
 
 /// The protocol type of Kafka's consumers.
 pub const CONSUMER_PROTOCOL_TYPE: &str = "consumer";

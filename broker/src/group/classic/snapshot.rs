@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::member::Member;
 use super::{ClassicGroup, GroupState, MemberInfo, Now, Protocol};
-use crate::config::GroupConfig;
+use crate::group::config::GroupConfig;
 use crate::group::ids::{InstanceId, MemberId};
 
 /// What is stored of a group (Kafka's `GroupMetadataValue`): enough that after a restart its

@@ -25,7 +25,7 @@ pub(super) fn config() -> GroupConfig {
         offsets_retention_ms: 1_000_000,
         offsets_retention_check_interval_ms: 1_000,
         offset_metadata_max_bytes: 4_096,
-        consumer: crate::config::ConsumerGroupConfig::for_tests(),
+        consumer: crate::group::config::ConsumerGroupConfig::for_tests(),
         max_metadata_bytes: 16 << 20,
         max_groups: 1_000,
         max_bytes: 64 << 20,

@@ -11,11 +11,11 @@ use carrick_protocol::ids::TopicId;
 use super::embedded::{self, Subscription};
 use super::member::{ClassicMember, Member, MemberState, without_epochs};
 use super::{ConsumerGroup, Env, TimerKey};
-use crate::config::MigrationPolicy;
 use crate::group::classic::{
     CONSUMER_PROTOCOL_TYPE, HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, Protocol,
     SyncAnswer, SyncRequest, Synced, unique_protocols,
 };
+use crate::group::config::MigrationPolicy;
 use crate::group::error::GroupError;
 use crate::group::ids::{InstanceId, MemberId};
 

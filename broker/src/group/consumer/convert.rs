@@ -10,9 +10,9 @@ use std::sync::Arc;
 use super::embedded::{self, Assignment, Subscription};
 use super::member::{ClassicMember, Member, with_epoch};
 use super::{ConsumerGroup, Env, Partitions, Successor};
-use crate::config::{GroupConfig, MigrationPolicy};
 use crate::group::classic::migrate::Consumer;
 use crate::group::classic::{ClassicGroup, MemberInfo};
+use crate::group::config::{GroupConfig, MigrationPolicy};
 use crate::group::error::{GroupError, Obstacle};
 use crate::group::ids::MemberId;
 

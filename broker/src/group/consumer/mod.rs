@@ -59,7 +59,7 @@ pub use self::target::{AssignmentJob, NewTarget};
 use super::classic::{ClassicGroup, Now};
 use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;
-use crate::config::GroupConfig;
+use crate::group::config::GroupConfig;
 use crate::topic::TopicImage;
 
 /// The epoch with which a member joins.

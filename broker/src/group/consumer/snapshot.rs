@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::member::{Member, MemberState, without_epochs};
 use super::{ConsumerGroup, ConsumerGroupState, Env, NEW_GROUP_EPOCH, Partitions, TimerKey};
-use crate::config::GroupConfig;
+use crate::group::config::GroupConfig;
 use crate::group::ids::MemberId;
 use crate::group::topic_patterns::Resolved;
 

@@ -16,7 +16,7 @@ use carrick_protocol::ids::TopicName;
 use uuid::Uuid;
 
 use super::*;
-use crate::config::ConsumerGroupConfig;
+use crate::group::config::ConsumerGroupConfig;
 use crate::group::error::GroupError;
 use crate::group::topic_patterns::TopicPatterns;
 use crate::heavy::TimeBudget;
@@ -40,7 +40,7 @@ pub(super) fn partitions(named: &[(&str, &[i32])]) -> Partitions {
 
 pub(super) fn config() -> GroupConfig {
     let values = crate::config::Values::new(BTreeMap::new()).unwrap();
-    let mut config = GroupConfig::read(&values).unwrap();
+    let mut config = GroupConfig::of(&values).unwrap();
     config.consumer = ConsumerGroupConfig::for_tests();
     config
 }

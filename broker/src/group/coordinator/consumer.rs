@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 use super::{Coordinator, Inner};
 use crate::group::cell::{Cell, CellState, Reply};
 use crate::group::classic::Now;
-use crate::group::configs::{GroupConfigError, Overrides};
 use crate::group::consumer::{
     DescribedGroup, Env, HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, Settings,
 };
 use crate::group::error::GroupError;
+use crate::group::overrides::{GroupConfigError, Overrides};
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::topic::TopicImage;
 

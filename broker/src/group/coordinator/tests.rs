@@ -12,8 +12,8 @@ mod consumer;
 mod limits;
 
 use super::*;
-use crate::config::ConsumerGroupConfig;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
+use crate::group::config::ConsumerGroupConfig;
 use crate::group::ids::MemberId;
 use crate::store::Store;
 use crate::topic::TopicImage;

@@ -5,11 +5,11 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::config::MigrationPolicy;
 use crate::group::Obstacle;
 use crate::group::classic::{
     self, GroupState, JoinRequest, Leaving, MemberInfo, Protocol, SyncRequest,
 };
+use crate::group::config::MigrationPolicy;
 use crate::group::consumer::embedded::{self, tests::subscription};
 
 fn info(topics: &[&str]) -> MemberInfo {

@@ -322,7 +322,7 @@ async fn a_transaction_with_an_old_epoch_hears_illegal_generation() {
 async fn configs_of_a_group_survive_a_restart() {
     let mut world = World::new();
     let group = GroupId::new("readers");
-    let set = |own: &mut crate::group::configs::Overrides| {
+    let set = |own: &mut crate::group::overrides::Overrides| {
         own.insert("consumer.heartbeat.interval.ms".into(), "7000".into());
         Ok(())
     };

@@ -176,7 +176,7 @@ async fn administrators_see_transactions_and_end_one_that_hangs() {
     assert_eq!(written, ErrorCode::NONE);
     init(&mut client, 5, "other").await;
     let listed = |request: ListTransactionsRequest| {
-        let address = world.broker.broker().addresses[0];
+        let address = world.broker.broker().endpoints[0].bound;
         async move {
             let mut client = TestClient::connect(address).await;
             client.call(2, &request).await

@@ -1,10 +1,11 @@
-//! `listeners`, `advertised.listeners` and `rest.listeners`.
+//! `listeners` and `advertised.listeners`: where the broker listens, and what it tells clients.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 
-use super::def::list;
-use super::{ConfigError, Values};
+use crate::broker::Endpoint;
+use crate::config::def::list;
+use crate::config::{ConfigError, Values};
 
 /// One address the broker listens on, and the one it tells clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,21 @@ pub struct Listener {
 /// Security protocols that Kafka knows and that are not there: [`security`](super::security) refuses
 /// them.
 pub(super) const SECURE: &[&str] = &["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+impl Listener {
+    /// What clients are told of it, now that it is bound.
+    pub fn endpoint(&self, bound: SocketAddr) -> Endpoint {
+        Endpoint {
+            name: self.name.clone(),
+            bound,
+            host: self.advertised_host.clone(),
+            port: match self.advertised_port {
+                0 => bound.port(),
+                port => port,
+            },
+        }
+    }
+}
 
 struct EndPoint {
     name: String,
@@ -171,27 +187,50 @@ fn end_points(values: &Values, name: &str) -> Result<Vec<EndPoint>, ConfigError>
         .collect()
 }
 
-/// Reads `rest.listeners`.
-pub(super) fn rest_listeners(values: &Values) -> Result<Vec<SocketAddr>, ConfigError> {
-    const NAME: &str = "rest.listeners";
-    const HTTP_ONLY: &str =
-        "must be http://host:port (there is no TLS: terminate it in a proxy in front)";
-    let text = values.text(NAME).unwrap_or_default();
-    let mut addresses = Vec::new();
-    for item in list(&text) {
-        let wrong = |reason: String| ConfigError::value(NAME, item, reason);
-        let address = item
-            .strip_prefix("http://")
-            .ok_or_else(|| wrong(HTTP_ONLY.to_owned()))?;
-        let address = address.trim_end_matches('/');
-        let mut found = address
-            .to_socket_addrs()
-            .map_err(|error| wrong(error.to_string()))?;
-        addresses.push(
-            found
-                .next()
-                .ok_or_else(|| wrong("resolves to no address".to_owned()))?,
-        );
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(overrides: &[&str]) -> Result<Vec<Listener>, ConfigError> {
+        let values = crate::testing::values(overrides);
+        client_protocols(&values).and_then(|_| listeners(&values))
     }
-    Ok(addresses)
+
+    #[test]
+    fn several_listeners_are_told_by_their_advertised_names() {
+        let listeners = load(&[
+            "listeners=INSIDE://:9092, OUTSIDE://[::1]:9093",
+            "listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT,UNUSED:SSL",
+            "advertised.listeners=OUTSIDE://broker.example:19093,INSIDE://10.0.0.1:9092",
+        ])
+        .unwrap();
+        assert_eq!(listeners[0].advertised_host, "10.0.0.1");
+        assert_eq!(listeners[1].host, "::1");
+        assert_eq!(listeners[1].advertised_host, "broker.example");
+        assert_eq!(listeners[1].advertised_port, 19093);
+    }
+
+    #[test]
+    fn listeners_that_make_no_sense_are_refused() {
+        let error = load(&["listeners=X://:9093"]).unwrap_err();
+        assert!(
+            error.to_string().contains("listener.security.protocol.map"),
+            "{error}"
+        );
+        assert!(load(&["listeners=PLAINTEXT://0.0.0.0:9092"]).is_err());
+        let error = load(&["advertised.listeners=OTHER://h:1"]).unwrap_err();
+        assert!(error.to_string().contains("no listener 'OTHER'"), "{error}");
+    }
+
+    #[test]
+    fn listeners_for_controllers_alone_serve_nobody() {
+        let error = load(&[
+            "process.roles=controller",
+            "listeners=CONTROLLER://:9093",
+            "controller.listener.names=CONTROLLER",
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT",
+        ]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("an address for clients"), "{error}");
+    }
 }

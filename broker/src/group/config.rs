@@ -1,9 +1,7 @@
 //! What the group coordinator wants to know (`GroupCoordinatorConfig` in Kafka).
 
-use super::def;
-use super::error::ConfigError;
-use super::values::Values;
-use crate::group::consumer::{Assignor, Settings};
+use super::consumer::{Assignor, Settings};
+use crate::config::{ConfigError, Values, def};
 
 /// What the group coordinator wants to know. Times in ms unless named otherwise.
 #[derive(Debug, Clone)]
@@ -166,7 +164,7 @@ impl GroupConfig {
     ///
     /// # Errors
     /// The first that does not fit the others.
-    pub(crate) fn read(values: &Values) -> Result<Self, ConfigError> {
+    pub fn of(values: &Values) -> Result<Self, ConfigError> {
         Ok(Self {
             initial_rebalance_delay_ms: values.int("group.initial.rebalance.delay.ms"),
             min_session_timeout_ms: values.int("group.min.session.timeout.ms"),
@@ -180,7 +178,7 @@ impl GroupConfig {
             max_metadata_bytes: values.size("group.max.metadata.bytes"),
             max_groups: values.size("group.coordinator.max.groups"),
             max_bytes: values.size("group.coordinator.max.bytes"),
-            consumer: ConsumerGroupConfig::read(values)?,
+            consumer: ConsumerGroupConfig::of(values)?,
             bounds: Bound::all(values),
         })
     }
@@ -206,7 +204,7 @@ impl ConsumerGroupConfig {
         }
     }
 
-    fn read(values: &Values) -> Result<Self, ConfigError> {
+    fn of(values: &Values) -> Result<Self, ConfigError> {
         let protocols = values.text("group.coordinator.rebalance.protocols");
         let assignors = values.text("group.consumer.assignors").unwrap_or_default();
         let assignors: Vec<Assignor> = def::list(&assignors).filter_map(Assignor::of).collect();

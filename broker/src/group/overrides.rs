@@ -10,12 +10,13 @@ use std::sync::Arc;
 use carrick_protocol::ids::GroupId;
 use parking_lot::RwLock;
 
+use super::config::GroupConfig;
 use super::consumer::Settings;
 use super::limits::MAX_GROUP_CONFIGS;
 use crate::config::change::ChangeError;
 use crate::config::def::{Check, ConfigDef, Kind, def};
 use crate::config::describe::{Described, Origin, Source, origins};
-use crate::config::{GroupConfig, Values, values};
+use crate::config::{Values, values};
 
 /// The configs of one group, by name.
 pub type Overrides = BTreeMap<String, String>;
@@ -286,7 +287,7 @@ mod tests {
 
     fn configs() -> GroupConfigs {
         let values = Values::new(BTreeMap::new()).unwrap();
-        GroupConfigs::new(Arc::new(GroupConfig::read(&values).unwrap()), [])
+        GroupConfigs::new(Arc::new(GroupConfig::of(&values).unwrap()), [])
     }
 
     fn set(configs: &GroupConfigs, name: &str, value: &str) -> Result<(), GroupConfigError> {

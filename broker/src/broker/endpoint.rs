@@ -1,0 +1,29 @@
+//! A listener of a running broker, as clients see it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The listener's name, e.g. `PLAINTEXT`.
+    pub name: String,
+    /// The bound address.
+    pub bound: SocketAddr,
+    /// Host that clients are told.
+    pub host: String,
+    /// Port that clients are told.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            bound,
+            host,
+            port,
+        } = self;
+        write!(f, "{name}://{bound} (advertised as {host}:{port})")
+    }
+}

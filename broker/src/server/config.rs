@@ -1,0 +1,31 @@
+//! What the server reads from the broker's properties.
+
+use std::time::Duration;
+
+use super::listener::{Listener, listeners, unopened};
+use crate::config::{ConfigError, Values};
+
+/// Where clients connect, and how long they may be silent.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// `listeners`; default `PLAINTEXT://127.0.0.1:9092`.
+    pub listeners: Vec<Listener>,
+    /// Names of listeners that are set for controllers, and not opened: nobody would use them.
+    pub unopened: Vec<String>,
+    /// `connections.max.idle.ms`
+    pub idle: Duration,
+}
+
+impl ServerConfig {
+    /// As the broker's properties say.
+    ///
+    /// # Errors
+    /// Listeners that make no sense.
+    pub fn of(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            listeners: listeners(values)?,
+            unopened: unopened(values)?,
+            idle: Duration::from_millis(values.millis("connections.max.idle.ms")),
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! Properties that ask for security that Carrick does not have. A broker that ignored them would be
+//! open to everybody while its operator believes that it is secured, so it refuses to start.
+//!
+//! A property asks for security if it keeps clients out or keeps others from reading the traffic.
+//! Properties that only tune this (cipher suites, refresh times, details of mechanisms) are ignored
+//! like others.
+
+use super::listener;
+use crate::config::error::Asked;
+use crate::config::{ConfigError, LISTENER, Values, listener_setting};
+
+/// With which values a property asks for nothing.
+#[derive(Clone, Copy)]
+enum Harmless {
+    /// Empty.
+    Empty,
+    /// Empty, or this one.
+    Is(&'static str),
+}
+
+const ACLS: &str = "there are no ACLs: anyone who reaches a listener may do everything";
+const SASL: &str = "there is no SASL: every client is ANONYMOUS";
+const TLS: &str = "there is no TLS for clients: terminate it in a proxy in front of the listeners";
+const PRINCIPAL: &str = "every client is ANONYMOUS, and Java classes are not loaded";
+
+/// Name, its harmless value, what is missing.
+#[rustfmt::skip]
+static DEMANDS: &[(&str, Harmless, &str)] = &[
+    ("allow.everyone.if.no.acl.found", Harmless::Is("true"), ACLS),
+    ("authorizer.class.name", Harmless::Empty, ACLS),
+    ("connections.max.reauth.ms", Harmless::Is("0"), SASL),
+    ("delegation.token.master.key", Harmless::Empty, SASL),
+    ("delegation.token.secret.key", Harmless::Empty, SASL),
+    ("principal.builder.class", Harmless::Is(
+        "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), PRINCIPAL),
+    ("sasl.enabled.mechanisms", Harmless::Empty, SASL),
+    ("sasl.jaas.config", Harmless::Empty, SASL),
+    ("sasl.server.callback.handler.class", Harmless::Empty, SASL),
+    ("security.inter.broker.protocol", Harmless::Is("PLAINTEXT"),
+        "there is no TLS, no SASL and no other broker"),
+    ("ssl.client.auth", Harmless::Is("none"), TLS),
+    ("ssl.engine.factory.class", Harmless::Empty, TLS),
+    ("ssl.keystore.certificate.chain", Harmless::Empty, TLS),
+    ("ssl.keystore.key", Harmless::Empty, TLS),
+    ("ssl.keystore.location", Harmless::Empty, TLS),
+    ("ssl.truststore.certificates", Harmless::Empty, TLS),
+    ("ssl.truststore.location", Harmless::Empty, TLS),
+    ("super.users", Harmless::Empty, ACLS),
+];
+
+/// What `name` asks for with this value, if anything.
+fn asks(name: &str, value: &str) -> Option<&'static str> {
+    let (_, harmless, reason) = DEMANDS.iter().find(|(known, ..)| *known == name)?;
+    let value = value.trim();
+    let is_harmless = match harmless {
+        Harmless::Empty => value.is_empty(),
+        Harmless::Is(word) => value.is_empty() || value.eq_ignore_ascii_case(word),
+    };
+    (!is_harmless).then_some(reason)
+}
+
+/// Refuses properties that ask for security, all of them by name.
+///
+/// # Errors
+/// [`ConfigError::Security`].
+pub fn refuse(values: &Values) -> Result<(), ConfigError> {
+    let points = listener::client_protocols(values)?;
+    let mut asked = Vec::new();
+    for (name, protocol) in &points {
+        if listener::SECURE.contains(&protocol.as_str()) {
+            asked.push(Asked {
+                name: "listeners".to_owned(),
+                reason: format!(
+                    "listener {name} asks for {protocol}, which is not built: only PLAINTEXT is. Let a \
+                     proxy in front of it end TLS, or take it out"
+                ),
+            });
+        }
+    }
+    for (name, value) in values.set() {
+        let setting = match name.strip_prefix(LISTENER).and_then(listener_setting) {
+            // Settings of listeners that are not opened open nothing.
+            Some((listener, setting)) if is_one_of(&points, listener) => setting,
+            Some(_) => continue,
+            None => name,
+        };
+        if let Some(reason) = asks(setting, value) {
+            let (name, reason) = (name.clone(), reason.to_owned());
+            asked.push(Asked { name, reason });
+        }
+    }
+    if asked.is_empty() {
+        return Ok(());
+    }
+    Err(ConfigError::Security(asked))
+}
+
+/// Whether `name`, which may have a SASL mechanism at its end, is that of a listener.
+fn is_one_of(points: &[(String, String)], name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    points.iter().any(|(listener, _)| {
+        name.strip_prefix(listener.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Kind, ignored, unlisted};
+
+    fn load(overrides: &[&str]) -> Result<(), ConfigError> {
+        refuse(&crate::testing::values(overrides))
+    }
+
+    /// The properties among these that ask for security, if that is why the start is refused.
+    fn asked_for(overrides: &[&str]) -> Vec<String> {
+        match load(overrides) {
+            Err(ConfigError::Security(asked)) => {
+                asked.into_iter().map(|asked| asked.name).collect()
+            }
+            Err(other) => panic!("{overrides:?}: {other}"),
+            Ok(_) => Vec::new(),
+        }
+    }
+
+    /// A property, and the name that the refusal gives.
+    #[rustfmt::skip]
+    const ASKING: &[(&str, &str)] = &[
+        ("listeners=SSL://:9093", "listeners"),
+        ("listeners=PLAINTEXT://:9092,SASL_PLAINTEXT://:9093", "listeners"),
+        ("listeners=SASL_SSL://:9093", "listeners"),
+        ("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "authorizer.class.name"),
+        ("super.users=User:admin", "super.users"),
+        ("allow.everyone.if.no.acl.found=false", "allow.everyone.if.no.acl.found"),
+        ("allow.everyone.if.no.acl.found=${env:OPEN}", "allow.everyone.if.no.acl.found"),
+        ("sasl.enabled.mechanisms=SCRAM-SHA-512", "sasl.enabled.mechanisms"),
+        ("sasl.jaas.config=x required;", "sasl.jaas.config"),
+        ("security.inter.broker.protocol=SASL_PLAINTEXT", "security.inter.broker.protocol"),
+        ("ssl.client.auth=required", "ssl.client.auth"),
+        ("ssl.keystore.location=/etc/kafka/server.jks", "ssl.keystore.location"),
+        ("ssl.truststore.location=/etc/kafka/ca.jks", "ssl.truststore.location"),
+        ("ssl.keystore.key=-----BEGIN PRIVATE KEY-----", "ssl.keystore.key"),
+        ("principal.builder.class=com.example.Principals", "principal.builder.class"),
+        ("delegation.token.secret.key=hunter2", "delegation.token.secret.key"),
+        ("delegation.token.master.key=hunter2", "delegation.token.master.key"),
+        ("connections.max.reauth.ms=3600000", "connections.max.reauth.ms"),
+        ("listener.name.plaintext.scram-sha-256.sasl.jaas.config=x required;",
+            "listener.name.plaintext.scram-sha-256.sasl.jaas.config"),
+        ("listener.name.PLAINTEXT.ssl.keystore.location=/etc/kafka/server.jks",
+            "listener.name.PLAINTEXT.ssl.keystore.location"),
+    ];
+
+    #[test]
+    fn security_that_is_not_there_keeps_the_broker_from_starting() {
+        for (property, name) in ASKING {
+            assert_eq!(asked_for(&[property]), [*name]);
+        }
+        let map = "listener.security.protocol.map=OUTSIDE:SASL_SSL";
+        assert_eq!(
+            asked_for(&["listeners=OUTSIDE://:9093", map]),
+            ["listeners"]
+        );
+    }
+
+    #[test]
+    fn a_property_that_asks_for_no_security_starts_the_broker() {
+        for property in [
+            "authorizer.class.name=",
+            "super.users=",
+            "allow.everyone.if.no.acl.found=true",
+            "sasl.enabled.mechanisms=",
+            "security.inter.broker.protocol=PLAINTEXT",
+            "ssl.client.auth=none",
+            "connections.max.reauth.ms=0",
+            "ssl.protocol=TLSv1.3",
+            "ssl.enabled.protocols=TLSv1.2,TLSv1.3",
+            "sasl.login.refresh.window.factor=0.8",
+            "listener.name.elsewhere.ssl.keystore.location=/etc/kafka/server.jks",
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL",
+        ] {
+            assert_eq!(asked_for(&[property]), [""; 0], "{property}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_security_names_every_property_the_next_step_and_no_secret() {
+        let error = load(&[
+            "listeners=SASL_SSL://:9093",
+            "authorizer.class.name=x.Y",
+            "sasl.jaas.config=open sesame",
+        ]);
+        let text = error.unwrap_err().to_string();
+        for part in [
+            "listener SASL_SSL asks for SASL_SSL",
+            "proxy",
+            "authorizer.class.name: there are no ACLs",
+            "sasl.jaas.config: there is no SASL",
+            "Remove these properties only if you trust the network in front of the listeners",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("sesame"), "{text}");
+    }
+
+    /// If you add a security property, decide here whether it asks for security.
+    #[test]
+    fn every_known_property_of_security_is_a_demand_or_a_detail() {
+        let areas = [
+            "allow.",
+            "authorizer.",
+            "delegation.",
+            "principal.",
+            "sasl.",
+            "security.",
+            "ssl.",
+            "super.",
+        ];
+        let known = ignored::IGNORED
+            .iter()
+            .map(|(name, kind, _)| (*name, *kind));
+        let unlisted = unlisted::AUTHORIZERS.iter().chain(unlisted::REMOVED);
+        let of_security = known
+            .chain(unlisted.copied())
+            .filter(|(name, _)| areas.iter().any(|area| name.starts_with(area)));
+        let demands: Vec<_> = of_security
+            .map(|(name, kind)| {
+                let value = match kind {
+                    Kind::Boolean => "false",
+                    Kind::Int | Kind::Short | Kind::Long | Kind::Double => "1",
+                    _ => "x",
+                };
+                (name, asked_for(&[&format!("{name}={value}")]))
+            })
+            .filter(|(name, asked)| asked == &[*name])
+            .map(|(name, _)| name)
+            .collect();
+        let expected = [
+            "authorizer.class.name",
+            "delegation.token.secret.key",
+            "principal.builder.class",
+            "sasl.enabled.mechanisms",
+            "sasl.jaas.config",
+            "sasl.server.callback.handler.class",
+            "security.inter.broker.protocol",
+            "ssl.client.auth",
+            "ssl.engine.factory.class",
+            "ssl.keystore.certificate.chain",
+            "ssl.keystore.key",
+            "ssl.keystore.location",
+            "ssl.truststore.certificates",
+            "ssl.truststore.location",
+            "allow.everyone.if.no.acl.found",
+            "super.users",
+            "delegation.token.master.key",
+        ];
+        assert_eq!(demands, expected);
+    }
+}
