@@ -60,6 +60,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 mod placement;
 pub mod produce;
+mod reply;
 pub mod room;
 pub mod sync_group;
 pub mod throttle;
@@ -68,4 +69,5 @@ pub mod txn_offset_commit;
 pub mod write_txn_markers;
 
 pub use context::{Connection, Context};
-pub use table::{Api, BoxFuture, Frame, Order, Reply, ResponseOf};
+pub use reply::{BoxFuture, Encoded, Frame, Reply};
+pub use table::{Api, Order, ResponseOf};

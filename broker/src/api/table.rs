@@ -1,9 +1,7 @@
 //! THE list of APIs. Dispatch, the ApiVersions answer and the check against what the codec
 //! supports all derive from it; there is no second list.
 
-use std::future::Future;
 use std::ops::RangeInclusive;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use kafka_protocol::protocol::Request;
 use tokio::task::block_in_place;
 
 use super::Context;
+use super::reply::{BoxFuture, Encoded, Frame, Reply};
 use super::room::SMALL_ANSWER_BYTES;
 use super::throttle::{Throttled, Timed};
 use crate::pool::{FairCharge, Taken};
@@ -29,40 +28,8 @@ pub enum Order {
     Overlaps,
 }
 
-/// A boxed future that handlers return in [`Reply::Later`].
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// The response type that belongs to an API's request type.
 pub type ResponseOf<A> = <<A as Api>::Request as Request>::Response;
-
-/// One response on the wire, its length prefix included, in the pieces it is written from.
-/// Record batches are pieces of their own, so that they are never copied.
-pub type Frame = Vec<Bytes>;
-
-/// A response on the wire, or why the codec refuses it: a handler set a field that the version
-/// lacks.
-pub type Encoded = Result<Frame, FrameError>;
-
-/// What a handler answers.
-pub enum Reply<T> {
-    /// The answer is there.
-    Now(T),
-    /// The answer comes (after a flush, a long poll, a join). Until then, only requests that overlap
-    /// with this one ([`Order`]) are handled. Answers leave in request order.
-    Later(BoxFuture<T>),
-    /// The answer is there (`None`: none is sent), the effect is not: requests that could observe it
-    /// wait for that.
-    Early {
-        /// What is sent now.
-        answer: Option<T>,
-        /// Returns when the request has taken effect.
-        effect: BoxFuture<()>,
-    },
-    /// Nothing is sent (Produce with acks=0).
-    None,
-    /// The connection is closed, with the reason for the log.
-    Close(String),
-}
 
 /// One Kafka API: its versions and its handler. One implementation per file of this folder.
 ///

@@ -15,7 +15,7 @@ use kafka_protocol::messages::*;
 
 use super::Context;
 use super::admin::Refusal;
-use super::table::BoxFuture;
+use super::reply::BoxFuture;
 use crate::clock;
 use crate::quota::{ANONYMOUS, Kind};
 

@@ -246,28 +246,9 @@ fn bad_url(url: &str, error: &ureq::http::Error) -> CliError {
     CliError::Usage(format!("{url} is not an address: {error}"))
 }
 
-/// `text` as one segment of a path or one value of a query.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_one_segment_whatever_it_contains() {
-        assert_eq!(escape("orders-eu_1.x"), "orders-eu_1.x");
-        assert_eq!(escape("a/b?c ü"), "a%2Fb%3Fc%20%C3%BC");
-    }
 
     #[test]
     fn an_address_of_another_scheme_is_a_usage_error() {

@@ -1,10 +1,10 @@
 //! `carrick link groups`: what a link has synced of groups' offsets.
 
-use super::client::{Client, escape};
+use super::client::Client;
 use super::error::CliResult;
 use super::output::{Output, facts, table, when};
-use crate::http::model::Collection;
 use crate::http::model::group::{LinkGroupData, LinkGroupPartition};
+use crate::http::model::{Collection, escape};
 
 /// Shows every group of a link, or one with its partitions.
 ///

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use carrick_link::verb::Verb;
 use clap::{Args, Subcommand};
 
-use super::client::{Client, escape};
+use super::client::Client;
 use super::error::{CliError, CliResult};
 use super::groups;
 use super::mirror::alter::{fail_over_all, render_outcomes};
@@ -16,8 +16,8 @@ use super::mirror::rpo::render;
 use super::mirror::summary_of;
 use super::output::{Output, facts, plural, table, when};
 use super::settings::{name_value, read_client_file, refuse_secrets, to_body};
-use crate::http::model::Collection;
 use crate::http::model::link::{CreateLinkRequest, LinkConfigData, LinkData, LinkDeletion};
+use crate::http::model::{Collection, escape};
 
 /// What can be done with links.
 #[derive(Debug, Subcommand)]

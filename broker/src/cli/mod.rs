@@ -34,7 +34,6 @@ use std::sync::OnceLock;
 use clap::{Parser, Subcommand};
 
 use client::Client;
-pub(crate) use client::escape;
 use error::CliResult;
 use output::{Output, OutputFormat};
 

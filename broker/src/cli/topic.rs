@@ -2,12 +2,12 @@
 
 use clap::Subcommand;
 
-use super::client::{Client, Patience, escape};
+use super::client::{Client, Patience};
 use super::error::CliResult;
 use super::output::{Output, facts, table};
 use super::settings::{name_value, to_body};
-use crate::http::model::Collection;
 use crate::http::model::topic::{CreateTopicRequest, TopicData};
+use crate::http::model::{Collection, escape};
 
 /// What can be done with topics.
 #[derive(Debug, Subcommand)]

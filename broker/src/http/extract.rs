@@ -1,14 +1,19 @@
-//! Extractors whose refusals are JSON, like every other error.
+//! Extractors whose refusals are JSON, like every other error, and what resources share in paths,
+//! queries and bodies.
+
+use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::App;
 use super::error::ApiError;
+use super::model::ConfigData;
 
 /// The parameters of the path.
 pub struct Path<T>(pub T);
@@ -71,6 +76,32 @@ where
             ApiError::new(StatusCode::BAD_REQUEST, 400, message)
         })
     }
+}
+
+/// The part of a path that names a link.
+#[derive(Debug, Deserialize)]
+pub struct LinkPath {
+    /// The link's name.
+    pub link: String,
+}
+
+/// For what is so unless said otherwise.
+pub(super) fn yes() -> bool {
+    true
+}
+
+/// Configs of a body as a map; a name given twice is refused, a `null` value leaves it out.
+pub(super) fn to_map(configs: Vec<ConfigData>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut map = BTreeMap::new();
+    for ConfigData { name, value } in configs {
+        let Some(value) = value else { continue };
+        if map.insert(name.clone(), value).is_some() {
+            return Err(ApiError::bad_request(format!(
+                "config '{name}' is given twice"
+            )));
+        }
+    }
+    Ok(map)
 }
 
 /// The address of this cluster, as the client reached it: what `self` links start with.

@@ -7,11 +7,9 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Base, Path};
-use super::links::LinkPath;
+use super::extract::{Base, LinkPath, Path};
 use super::model::group::{GroupCountsData, LinkGroupData, LinkGroupPartition};
-use super::model::{Collection, ResourceMetadata, name_of};
-use crate::cli::escape;
+use super::model::{Collection, ResourceMetadata, escape, name_of};
 
 /// The part of a path that names a link and a group at its source.
 #[derive(Debug, Deserialize)]

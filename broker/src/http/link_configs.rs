@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::{ApiError, NO_SUCH_CONFIG};
-use super::extract::{Base, Body, Path, Query};
-use super::links::{LinkPath, yes};
+use super::extract::{Base, Body, LinkPath, Path, Query, yes};
 use super::model::link::{LinkConfigData, UpdateLinkConfigRequest};
 use super::model::{
     AlterConfigsRequest, Collection, ConfigChange, ConfigOperation, ResourceMetadata,

@@ -1,7 +1,5 @@
 //! `/links`: list, create, read, delete.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,19 +13,12 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Base, Body, Path, Query};
+use super::extract::{Base, Body, LinkPath, Path, Query, to_map, yes};
 use super::groups::to_counts;
 use super::model::link::{
     BeyondCutData, CreateLinkRequest, LinkData, LinkDeletion, LinkTask, LinkTaskError,
 };
 use super::model::{Collection, ConfigData, ResourceMetadata, name_of};
-
-/// The part of a path that names a link.
-#[derive(Debug, Deserialize)]
-pub struct LinkPath {
-    /// Its name.
-    pub link: String,
-}
 
 /// `POST /links`
 #[derive(Debug, Deserialize)]
@@ -40,11 +31,6 @@ pub struct CreateQuery {
     /// Connect to the source first; true unless said otherwise, as Confluent has it.
     #[serde(default = "yes")]
     validate_link: bool,
-}
-
-/// For what is so unless said otherwise.
-pub(super) fn yes() -> bool {
-    true
 }
 
 /// `GET /links/{link}`
@@ -152,20 +138,6 @@ fn live_mirrors(app: &App, link: &str) -> String {
         .iter()
         .filter(|mirror| mirror.status != MirrorStatus::Stopped);
     some_of(live.map(|mirror| &mirror.topic))
-}
-
-/// Configs of a body as a map; a name given twice is refused, a `null` value leaves it out.
-pub(super) fn to_map(configs: Vec<ConfigData>) -> Result<BTreeMap<String, String>, ApiError> {
-    let mut map = BTreeMap::new();
-    for ConfigData { name, value } in configs {
-        let Some(value) = value else { continue };
-        if map.insert(name.clone(), value).is_some() {
-            return Err(ApiError::bad_request(format!(
-                "config '{name}' is given twice"
-            )));
-        }
-    }
-    Ok(map)
 }
 
 fn to_data(app: &App, base: &Base, link: &LinkDescription, include_tasks: bool) -> LinkData {

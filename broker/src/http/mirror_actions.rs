@@ -23,10 +23,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Base, Body, Path, Query};
+use super::extract::{Base, Body, LinkPath, Path, Query};
 use super::gate::Gate;
 use super::limits::{FAILOVER_WAIT_SECONDS, Room, WAIT_MAX_SECONDS};
-use super::links::LinkPath;
 use super::mirrors::{mirror_url, to_lags};
 use super::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
 use super::model::{Collection, ResourceMetadata, name_of};

@@ -11,8 +11,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Base, Body, Path, Query};
-use super::links::{LinkPath, to_map};
+use super::extract::{Base, Body, LinkPath, Path, Query, to_map};
 use super::mirror_actions::selection_of;
 use super::mirrors::mirror_url;
 use super::model::mirror_creation::{CreateMirrorsData, CreateMirrorsRequest};

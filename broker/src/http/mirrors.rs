@@ -12,8 +12,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::{ApiError, NO_SUCH_MIRROR};
-use super::extract::{Base, Body, Path, Query};
-use super::links::{LinkPath, to_map};
+use super::extract::{Base, Body, LinkPath, Path, Query, to_map};
 use super::model::mirror::{CreateMirrorRequest, KeptConfigData, MirrorData, MirrorLag};
 use super::model::{Collection, ResourceMetadata, name_of};
 

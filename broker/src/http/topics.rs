@@ -8,8 +8,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Base, Body, Path, Query};
-use super::links::to_map;
+use super::extract::{Base, Body, Path, Query, to_map};
 use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
 use crate::mirror::delete_topic;

@@ -7,8 +7,8 @@ use carrick_protocol::frame::{self, FrameError, RequestBody, RequestHead};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 
-use crate::api::table::{self, Encoded, Entry};
-use crate::api::{Context, Reply, api_versions};
+use crate::api::table::{self, Entry};
+use crate::api::{Context, Encoded, Reply, api_versions};
 
 /// Why a connection is closed instead of answered.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
 use super::dispatch::{Refused, route};
-use crate::api::table::Encoded;
+use crate::api::Encoded;
 use crate::api::{Context, Reply};
 use crate::testing::{TestBroker, batch, produce, wire};
 

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::client::{Client, escape};
+use crate::cli::client::Client;
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::{Output, plural, table};
 use crate::cli::settings::{name_value, read_client_file, refuse_secrets};
 use crate::http::model::link::LinkConfigData;
-use crate::http::model::{AlterConfigsRequest, Collection, ConfigChange, ConfigOperation};
+use crate::http::model::{AlterConfigsRequest, Collection, ConfigChange, ConfigOperation, escape};
 
 /// What can be done with a link's configs.
 #[derive(Debug, Subcommand)]

@@ -4,13 +4,13 @@ use carrick_link::verb::{CutKind, Verb};
 
 use super::rpo::{render, total};
 use super::{Choice, follow};
-use crate::cli::client::{Client, Patience, escape};
+use crate::cli::client::{Client, Patience};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::http::error::RETRIABLE;
 use crate::http::limits::WAIT_MAX_SECONDS;
-use crate::http::model::Collection;
 use crate::http::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
+use crate::http::model::{Collection, escape};
 
 /// Mirrors that have caught up are promoted within this; of the others the lag is shown.
 const PROMOTE_WAIT_SECONDS: u64 = 2;

@@ -7,14 +7,14 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{get, kept_of};
-use crate::cli::client::{Client, Patience, escape};
+use crate::cli::client::{Client, Patience};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::settings::{name_value, to_body};
-use crate::http::model::Collection;
 use crate::http::model::mirror::{CreateMirrorRequest, MirrorData};
 use crate::http::model::mirror_creation::{CreateMirrorsData, CreateMirrorsRequest};
+use crate::http::model::{Collection, escape};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 

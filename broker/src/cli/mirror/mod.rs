@@ -15,11 +15,11 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::client::{Client, escape};
+use super::client::Client;
 use super::error::CliResult;
 use super::output::{Output, facts, lasting, plural, table, when};
-use crate::http::model::Collection;
 use crate::http::model::mirror::{LagSummaryData, MirrorData, MirrorLag};
+use crate::http::model::{Collection, escape};
 use rpo::render;
 
 /// What can be done with mirror topics.

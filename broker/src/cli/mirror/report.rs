@@ -4,10 +4,10 @@ use carrick_link::report::RpoReport;
 use clap::Args;
 
 use super::rpo::render;
-use crate::cli::client::{Client, escape};
+use crate::cli::client::Client;
 use crate::cli::error::CliResult;
 use crate::cli::output::{Output, OutputFormat};
-use crate::http::model::Collection;
+use crate::http::model::{Collection, escape};
 
 /// `mirror report`
 #[derive(Debug, Args)]

@@ -4,10 +4,11 @@ use clap::Args;
 use indicatif::HumanBytes;
 
 use super::get;
-use crate::cli::client::{Client, escape};
+use crate::cli::client::Client;
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
+use crate::http::model::escape;
 use crate::http::model::verify::{VerifyEvent, VerifyRequest};
 use carrick_link::verify::{
     BatchSummary, Difference, PartitionVerify, VerifyOutcome, VerifyReport,
