@@ -100,11 +100,6 @@ impl Broker {
         self.stop.subscribe()
     }
 
-    /// Whether the broker is stopping.
-    pub fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
-    }
-
     /// Returns when the broker begins to stop: what waits for more data waits no longer.
     pub async fn stopping(&self) {
         // An error means that the sender is gone, and the broker with it.

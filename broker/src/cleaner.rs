@@ -215,7 +215,7 @@ mod tests {
     use carrick_protocol::ids::Offset;
 
     use super::*;
-    use crate::testing::TestBroker;
+    use crate::testing::{TestBroker, append};
 
     const SOON: Duration = Duration::from_secs(120);
     const SMALL: [(&str, &str); 3] = [
@@ -329,9 +329,7 @@ mod tests {
     fn fill(partition: &Arc<Partition>) {
         for n in 0..300 {
             let batch = batch(&format!("k{}", n % 5), &n.to_string());
-            partition
-                .append_produced(&batch.build().freeze(), clock::now_ms())
-                .unwrap();
+            append(partition, &batch.build().freeze(), clock::now_ms()).unwrap();
         }
     }
 

@@ -1,5 +1,5 @@
 //! The `carrick` binary: the command line does everything.
 
 fn main() -> std::process::ExitCode {
-    carrick::cli::main()
+    carrick::main()
 }

@@ -210,6 +210,7 @@ fn rest_text(addresses: &[SocketAddr]) -> String {
 
 impl RunningBroker {
     /// The bound addresses of the REST API, in the order of `rest.listeners`.
+    #[cfg(test)]
     pub fn rest_addresses(&self) -> &[SocketAddr] {
         self.http.addresses()
     }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::config::{self, Values};
+use crate::partition::{Admission, Partition, PartitionError, Produced};
 use crate::run::{self, Config, RunningBroker};
 use crate::topic::{NewTopic, Topic};
 
@@ -226,6 +227,18 @@ pub fn produce(topic: &str, partition: i32, acks: i16, batch: Bytes) -> ProduceR
         .with_acks(acks)
         .with_timeout_ms(1000)
         .with_topic_data(vec![topic])
+}
+
+/// Appends a produced batch, as Produce does.
+///
+/// # Errors
+/// As [`Partition::append_prepared`].
+pub fn append(
+    partition: &Arc<Partition>,
+    batch: &Bytes,
+    now_ms: i64,
+) -> Result<Produced, PartitionError> {
+    partition.append_prepared(partition.prepare(batch, now_ms), Admission::Plain)
 }
 
 /// A batch of these values, now.

@@ -185,7 +185,7 @@ fn refused(code: ErrorCode, message: Option<&str>) -> ConsumerGroupHeartbeatResp
 mod tests {
     use super::super::groups::assert_encodes;
     use super::*;
-    use crate::group::Obstacle;
+    use crate::group::error::Obstacle;
 
     fn join() -> ConsumerGroupHeartbeatRequest {
         ConsumerGroupHeartbeatRequest::default()

@@ -12,8 +12,6 @@ use crate::quota::Hold;
 /// One client connection, as far as handlers care.
 #[derive(Debug)]
 pub struct Connection {
-    /// Number of the connection since start, for log lines.
-    pub id: u64,
     /// The client's address.
     pub peer: SocketAddr,
     /// Index into `Broker::endpoints` of the listener that accepted it.
@@ -24,9 +22,8 @@ pub struct Connection {
 
 impl Connection {
     /// A new connection.
-    pub fn new(id: u64, peer: SocketAddr, listener: usize) -> Self {
+    pub fn new(peer: SocketAddr, listener: usize) -> Self {
         Self {
-            id,
             peer,
             listener,
             held: Hold::default(),

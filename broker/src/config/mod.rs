@@ -22,9 +22,9 @@ pub mod unlisted;
 pub mod used;
 pub mod values;
 
-pub use def::{Check, ConfigDef, Kind};
+pub use def::Kind;
 pub use error::ConfigError;
 pub use families::{LISTENER, listener_setting};
 pub use file::read;
-pub use properties::{Properties, PropertiesError, PropertyStore, Scope};
+pub use properties::{Properties, PropertiesError};
 pub use values::Values;

@@ -17,11 +17,6 @@ macro_rules! name_type {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
-
-            /// Whether the name is the empty string.
-            pub fn is_empty(&self) -> bool {
-                self.0.is_empty()
-            }
         }
 
         impl From<&str> for $name {
@@ -64,4 +59,11 @@ name_type! {
 name_type! {
     /// `group.instance.id` of a static member (KIP-345).
     InstanceId
+}
+
+impl MemberId {
+    /// Whether the coordinator has not given an id yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }

@@ -38,4 +38,4 @@ mod wake;
 
 pub use config::GroupConfig;
 pub use coordinator::Coordinator;
-pub use error::{GroupError, Obstacle};
+pub use error::GroupError;

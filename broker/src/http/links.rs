@@ -18,7 +18,7 @@ use super::groups::to_counts;
 use super::model::link::{
     BeyondCutData, CreateLinkRequest, LinkData, LinkDeletion, LinkTask, LinkTaskError,
 };
-use super::model::{Collection, ConfigData, ResourceMetadata, name_of};
+use super::model::{Collection, ResourceMetadata, name_of};
 
 /// `POST /links`
 #[derive(Debug, Deserialize)]

@@ -59,7 +59,7 @@ use error::ApiError;
 use gate::{Gate, pass};
 use limits::BODY_MAX_BYTES;
 use mirror_actions::on;
-pub use server::{HttpListeners, HttpServer};
+pub use server::HttpServer;
 
 /// What handlers reach.
 #[derive(Clone)]

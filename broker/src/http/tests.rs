@@ -16,7 +16,7 @@ use ureq::http::Request;
 
 use crate::partition::Produced;
 use crate::run::RunningBroker;
-use crate::testing::TestBroker;
+use crate::testing::{TestBroker, append};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -65,7 +65,7 @@ impl Rig {
                 batch = batch.record(1_000 + at, Some(b"key"), Some(b"value"));
             }
             let bytes: Bytes = batch.build().freeze();
-            match partition.append_produced(&bytes, 5_000).unwrap() {
+            match append(&partition, &bytes, 5_000).unwrap() {
                 Produced::Done(_) => {}
                 Produced::Flushing(pending) => drop(pending.durable().await.unwrap()),
             }

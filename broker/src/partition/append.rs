@@ -88,31 +88,6 @@ struct Placed {
 }
 
 impl Partition {
-    /// Appends one produced batch: checks it, assigns its offsets, and submits the flush.
-    ///
-    /// # Errors
-    /// Nothing was written, unless the error is `Log`.
-    pub fn append_produced(
-        self: &Arc<Self>,
-        batch: &Bytes,
-        now_ms: i64,
-    ) -> Result<Produced, PartitionError> {
-        self.append_admitted(batch, Admission::Plain, now_ms)
-    }
-
-    /// As [`append_produced`](Self::append_produced), for what the producer was admitted to.
-    ///
-    /// # Errors
-    /// Nothing was written, unless the error is `Log`.
-    pub fn append_admitted(
-        self: &Arc<Self>,
-        batch: &Bytes,
-        admission: Admission,
-        now_ms: i64,
-    ) -> Result<Produced, PartitionError> {
-        self.append_prepared(self.prepare(batch, now_ms), admission)
-    }
-
     /// Checks a produced batch, and brings it into the form in which it is stored: what takes long
     /// of an append, and needs no lock.
     pub fn prepare(&self, batch: &Bytes, now_ms: i64) -> Prepared {

@@ -37,7 +37,7 @@ use parking_lot::Mutex;
 
 use crate::topic::TopicConfig;
 
-pub use append::{Admission, Appended, Pending, Prepared, Produced};
+pub use append::{Admission, Appended, Pending, Produced};
 pub use config::PartitionConfig;
 pub use cut::Cut;
 pub use error::PartitionError;

@@ -18,7 +18,7 @@ use super::*;
 use crate::api::error::partition_code;
 use crate::clock::now_ms;
 use crate::config::Values;
-use crate::testing::{batch, idempotent};
+use crate::testing::{append, batch, idempotent};
 
 struct Fixture {
     partition: Arc<Partition>,
@@ -65,7 +65,7 @@ fn lease(epoch: u64) -> Lease {
 
 impl Fixture {
     fn produce(&self, batch: &Bytes) -> Result<Produced, PartitionError> {
-        self.partition.append_produced(batch, now_ms())
+        append(&self.partition, batch, now_ms())
     }
 
     fn durable_end(&self) -> Offset {
@@ -73,7 +73,7 @@ impl Fixture {
     }
 
     async fn produce_durably(&self, batch: &Bytes) -> Result<Offset, PartitionError> {
-        match self.partition.append_produced(batch, now_ms())? {
+        match append(&self.partition, batch, now_ms())? {
             Produced::Done(appended) => Ok(appended.base_offset),
             Produced::Flushing(pending) => Ok(pending.durable().await?.base_offset),
         }
@@ -117,10 +117,7 @@ async fn an_append_with_acks_1_becomes_readable_by_itself() {
 #[tokio::test]
 async fn with_background_flushing_nobody_waits_for_the_disk() {
     let it = local(&[("flush.messages", "100")]);
-    let produced = it
-        .partition
-        .append_produced(&batch(&["a"]), now_ms())
-        .unwrap();
+    let produced = append(&it.partition, &batch(&["a"]), now_ms()).unwrap();
     assert!(matches!(produced, Produced::Done(_)));
     assert_eq!(it.partition.snapshot().high_watermark(), Offset(1));
     assert_eq!(it.durable_end(), Offset(0));
@@ -229,10 +226,7 @@ fn a_compacted_topic_wants_keys() {
 #[tokio::test]
 async fn log_append_time_is_stamped_and_told() {
     let it = local(&[("message.timestamp.type", "LogAppendTime")]);
-    let produced = it
-        .partition
-        .append_produced(&batch(&["a"]), 12_345)
-        .unwrap();
+    let produced = append(&it.partition, &batch(&["a"]), 12_345).unwrap();
     let Produced::Flushing(pending) = produced else {
         panic!("nothing to flush")
     };

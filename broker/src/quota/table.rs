@@ -130,11 +130,6 @@ impl Table {
         self.by_entity.len()
     }
 
-    /// Whether nobody has a quota.
-    pub fn is_empty(&self) -> bool {
-        self.by_entity.is_empty()
-    }
-
     /// Whether any entity has a quota of this kind.
     pub fn has(&self, kind: Kind) -> bool {
         self.by_entity

@@ -22,7 +22,6 @@ mod writer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -122,7 +121,6 @@ pub struct Server {
 struct Shared {
     broker: Arc<Broker>,
     limits: Limits,
-    next_connection: AtomicU64,
 }
 
 impl Server {
@@ -136,7 +134,6 @@ impl Server {
         let shared = Arc::new(Shared {
             broker: Arc::clone(broker),
             limits: Limits::new(&broker.limits, config.idle),
-            next_connection: AtomicU64::new(0),
         });
         let acceptors = listeners
             .into_iter()
@@ -247,8 +244,7 @@ fn admit(
         tracing::warn!(%peer, "connection refused: max.connections reached");
         return;
     };
-    let id = shared.next_connection.fetch_add(1, Ordering::Relaxed);
-    let connection = Arc::new(Connection::new(id, peer, listener));
+    let connection = Arc::new(Connection::new(peer, listener));
     let context = Context::new(Arc::clone(&shared.broker), connection);
     let (shared, stopped) = (Arc::clone(shared), stopped.clone());
     connections.spawn(async move {

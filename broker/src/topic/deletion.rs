@@ -30,20 +30,22 @@ pub struct Removal<'a> {
 }
 
 impl Catalog {
-    /// Deletes this topic, mirror or not, and not one that was made since under its name; `extra`
-    /// goes into the same RocksDB batch. Blocks on disk.
+    /// Takes a topic out and removes its folders.
     ///
     /// # Errors
-    /// `Unknown`, `Meta`: nothing is deleted.
+    /// As [`take_out`](Self::take_out).
+    #[cfg(test)]
     pub fn delete(&self, topic: &Topic, extra: MetaBatch) -> Result<(), TopicError> {
         self.take_out(topic, extra)?.finish();
         Ok(())
     }
 
-    /// The part of [`delete`](Self::delete) after which nobody finds the topic any more.
+    /// Deletes this topic, mirror or not, and not one that was made since under its name; `extra`
+    /// goes into the same RocksDB batch. Nobody finds the topic any more; [`Removal::finish`] removes
+    /// its folders. Blocks on disk.
     ///
     /// # Errors
-    /// As `delete`.
+    /// `Unknown`, `Meta`: nothing is deleted.
     pub fn take_out(&self, topic: &Topic, extra: MetaBatch) -> Result<Removal<'_>, TopicError> {
         let claim = self.claims.of([topic.name()]);
         let _one_at_a_time = self.changes.lock();

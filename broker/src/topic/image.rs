@@ -19,8 +19,9 @@ pub struct TopicImage {
 }
 
 impl TopicImage {
-    /// A picture of topics with their ids and numbers of partitions. Two pictures with the same
+    /// For tests: a picture of topics with their ids and numbers of partitions. Two pictures with the same
     /// version are the same.
+    #[cfg(test)]
     pub fn new(version: u64, topics: impl IntoIterator<Item = (TopicName, TopicId, i32)>) -> Self {
         let mut image = Self::default();
         for (name, id, partitions) in topics {

@@ -119,11 +119,6 @@ impl Topic {
         Arc::clone(&self.state.load().partitions)
     }
 
-    /// The configs in force.
-    pub fn config(&self) -> Arc<TopicConfig> {
-        Arc::clone(&self.state.load().config)
-    }
-
     /// Whether a link owns it.
     pub fn is_mirror(&self) -> bool {
         self.state.load().is_mirror

@@ -64,9 +64,6 @@ impl Replication {
 }
 
 impl Shortfall {
-    /// As many as requested.
-    pub const NONE: Shortfall = Shortfall(None);
-
     /// `factor` were requested.
     pub fn of(factor: usize) -> Self {
         let factor = i32::try_from(factor).unwrap_or(i32::MAX);

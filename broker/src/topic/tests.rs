@@ -7,7 +7,7 @@ use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 
 use super::*;
 use crate::partition::Mode;
-use crate::testing::{TestBroker, TestClient, batch, wire};
+use crate::testing::{TestBroker, TestClient, append, batch, wire};
 
 fn mirror(name: &str, configs: &[(&str, &str)]) -> NewTopic {
     NewTopic {
@@ -27,10 +27,8 @@ async fn a_topic_made_anew_has_a_new_id_and_no_records() {
     let it = TestBroker::start(&[]).await;
     let first = it.create("t", 1);
     let partition = first.partition(0).unwrap();
-    partition.append_produced(&batch(&["a"]), 0).unwrap_err();
-    partition
-        .append_produced(&batch(&["a"]), crate::clock::now_ms())
-        .unwrap();
+    append(&partition, &batch(&["a"]), 0).unwrap_err();
+    append(&partition, &batch(&["a"]), crate::clock::now_ms()).unwrap();
     it.broker()
         .catalog
         .delete(&first, Default::default())
@@ -65,7 +63,7 @@ async fn partitions_and_configs_change_and_stay_changed() {
     let it = it.restart(&[]).await;
     let topic = it.broker().catalog.topic("t").unwrap();
     assert_eq!(topic.partitions().len(), 3);
-    assert_eq!(topic.config().max_message_bytes, 1000);
+    assert_eq!(topic.state().config.max_message_bytes, 1000);
     assert_eq!(topic.partition(2).unwrap().config().max_message_bytes, 1000);
 }
 
@@ -92,7 +90,7 @@ async fn clients_do_not_change_what_a_link_decides() {
     };
     assert!(matches!(set(false), Err(TopicError::MirrorConfig { .. })));
     set(true).unwrap();
-    assert!(topic.config().compact);
+    assert!(topic.state().config.compact);
     catalog
         .add_partitions("m", 3, true, Default::default())
         .unwrap();
@@ -140,7 +138,7 @@ async fn an_unclean_end_raises_the_leader_epoch_and_a_clean_one_does_not() {
     assert_eq!(partition.leader_epoch(), LeaderEpoch(0));
     // Written to, and dropped without being closed, as by a crash.
     let now_ms = crate::clock::now_ms();
-    partition.append_produced(&batch(&["a"]), now_ms).unwrap();
+    append(&partition, &batch(&["a"]), now_ms).unwrap();
     partition.abandon();
     drop(partition);
     let it = it.restart(&[]).await;
@@ -426,7 +424,7 @@ async fn a_creation_that_fails_halfway_leaves_nothing() {
 async fn a_change_of_one_topic_looks_at_no_other_however_many_there_are() {
     let it = TestBroker::start(&[]).await;
     let catalog = &it.broker().catalog;
-    let config = it.create("first", 1).config();
+    let config = it.create("first", 1).state().config.clone();
     let mut count = 0;
     for total in [1_000, 10_000, 100_000] {
         let mut index = catalog.topics.write();

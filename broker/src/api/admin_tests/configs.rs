@@ -213,7 +213,11 @@ async fn single_configs_are_set_extended_cut_and_deleted() {
     ];
     assert_eq!(incremental(&mut client, t, &append).await, done);
     assert_eq!(policy().as_deref(), Some("delete,compact"));
-    assert_eq!(topic.config().log.retention_ms, Some(5), "in force at once");
+    assert_eq!(
+        topic.state().config.log.retention_ms,
+        Some(5),
+        "in force at once"
+    );
     let subtract = [(SUBTRACT, "cleanup.policy", Some("delete"))];
     assert_eq!(incremental(&mut client, t, &subtract).await, done);
     assert_eq!(policy().as_deref(), Some("compact"));
@@ -347,8 +351,8 @@ async fn altered_configs_survive_a_restart() {
         ErrorCode::NONE
     );
     let it = it.restart(&[]).await;
-    let config = it.broker().catalog.topic("t").unwrap().config();
-    assert_eq!(config.log.retention_ms, Some(5));
+    let topic = it.broker().catalog.topic("t").unwrap();
+    assert_eq!(topic.state().config.log.retention_ms, Some(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]

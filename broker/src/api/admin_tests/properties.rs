@@ -50,11 +50,11 @@ async fn a_default_of_topics_changes_on_all_that_inherit_it_and_comes_back() {
         .await
         .error_code;
     assert_eq!(code, 0);
-    assert_eq!(own.config().max_message_bytes, 600);
+    assert_eq!(own.state().config.max_message_bytes, 600);
     // This broker's own value wins over the default of all.
     let set = [(SET, "message.max.bytes", Some("7000"))];
     assert_eq!(incremental(&mut client, OWN, &set).await, DONE);
-    assert_eq!(plain.config().max_message_bytes, 7_000);
+    assert_eq!(plain.state().config.max_message_bytes, 7_000);
     let name = "message.max.bytes";
     let all = [
         origin("max.message.bytes", "600", 1),
@@ -70,13 +70,13 @@ async fn a_default_of_topics_changes_on_all_that_inherit_it_and_comes_back() {
     // Both are kept over a restart.
     let it = it.restart(&["message.max.bytes=1000"]).await;
     let plain = it.broker().catalog.topic("plain").unwrap();
-    assert_eq!(plain.config().max_message_bytes, 7_000);
+    assert_eq!(plain.state().config.max_message_bytes, 7_000);
     let mut client = it.client().await;
     let delete = [(DELETE, name, None)];
     assert_eq!(incremental(&mut client, OWN, &delete).await, DONE);
-    assert_eq!(plain.config().max_message_bytes, 5_000);
+    assert_eq!(plain.state().config.max_message_bytes, 5_000);
     assert_eq!(incremental(&mut client, ALL, &delete).await, DONE);
-    assert_eq!(plain.config().max_message_bytes, 1_000);
+    assert_eq!(plain.state().config.max_message_bytes, 1_000);
     let none = describe(&mut client, BROKER, "", None).await;
     let left: Vec<_> = none.configs.iter().map(|c| c.name.as_str()).collect();
     assert_eq!((none.error_code, left), (0, vec!["min.insync.replicas"]));
@@ -180,10 +180,10 @@ async fn words_of_a_list_are_added_and_taken_out() {
     let policy = "log.cleanup.policy";
     let append = [(APPEND, policy, Some("compact"))];
     assert_eq!(incremental(&mut client, OWN, &append).await, DONE);
-    assert!(topic.config().compact && topic.config().delete);
+    assert!(topic.state().config.compact && topic.state().config.delete);
     let subtract = [(SUBTRACT, policy, Some("delete"))];
     assert_eq!(incremental(&mut client, OWN, &subtract).await, DONE);
-    assert!(topic.config().compact && !topic.config().delete);
+    assert!(topic.state().config.compact && !topic.state().config.delete);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,7 +55,6 @@ pub use self::snapshot::{
     Changes, DescribedGroup, DescribedMember, EpochsRecord, Stored, StoredKeys,
 };
 use self::target::Assignment;
-pub use self::target::{AssignmentJob, NewTarget};
 use super::classic::{ClassicGroup, Now};
 use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;

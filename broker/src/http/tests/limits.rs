@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::linking::{mirroring, stop};
 use super::*;
 use crate::http::limits::{BODY_MAX_BYTES, CONNECTIONS_MAX, HEAD_MAX_BYTES, Times};
-use crate::http::server::HttpServer;
-use crate::http::{App, HttpListeners, Ready};
+use crate::http::server::{HttpListeners, HttpServer};
+use crate::http::{App, Ready};
 
 /// A connection that has sent `sent` and nothing more.
 fn open(address: &str, sent: &str) -> TcpStream {
@@ -175,7 +175,7 @@ fn a_promotion_that_has_to_wait_is_answered_at_once_with_its_lags() {
         };
         for _ in 0..50 {
             let bytes: Bytes = batch().freeze();
-            drop(partition.append_produced(&bytes, 5_000).unwrap());
+            drop(append(&partition, &bytes, 5_000).unwrap());
         }
         let path = "/links/west/mirrors:promote";
         let names = || Some(json!({"mirror_topic_names": ["a"]}));

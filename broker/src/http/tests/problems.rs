@@ -85,7 +85,7 @@ async fn mirrored(rig: &Rig) -> Rig {
     for _ in 0..40 {
         let batch = BatchBuilder::new().record(1_000, None, Some(&[7; 1_000_000]));
         let bytes: Bytes = batch.build().freeze();
-        drop(partition.append_produced(&bytes, 5_000).unwrap());
+        drop(append(&partition, &bytes, 5_000).unwrap());
     }
     let body = json!({"configs": [{"name": "bootstrap.servers", "value": source.bootstrap()}]});
     let (status, answer) = rig.call("POST", "/links?link_name=west", Some(body)).await;

@@ -86,7 +86,7 @@ async fn begin_transaction(client: &mut TestClient) {
 }
 
 fn context(it: &TestBroker) -> Context {
-    let connection = Arc::new(Connection::new(0, it.broker().endpoints[0].bound, 0));
+    let connection = Arc::new(Connection::new(it.broker().endpoints[0].bound, 0));
     Context::new(it.broker().clone(), connection)
 }
 

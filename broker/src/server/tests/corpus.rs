@@ -150,7 +150,7 @@ async fn serves(client: &mut TestClient) {
 fn made_up_requests_never_make_a_handler_panic() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let it = runtime.block_on(world());
-    let connection = Arc::new(Connection::new(0, it.broker().endpoints[0].bound, 0));
+    let connection = Arc::new(Connection::new(it.broker().endpoints[0].bound, 0));
     let context = Context::new(it.broker().clone(), connection);
     let config = Config {
         cases: 3_000,
@@ -173,7 +173,7 @@ fn made_up_requests_never_make_a_handler_panic() {
 fn every_version_of_every_api_survives_senseless_requests() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let it = runtime.block_on(world());
-    let connection = Arc::new(Connection::new(0, it.broker().endpoints[0].bound, 0));
+    let connection = Arc::new(Connection::new(it.broker().endpoints[0].bound, 0));
     let mut runner = TestRunner::deterministic();
     for entry in APIS {
         for version in entry.min..=entry.max {

@@ -218,7 +218,7 @@ fn is_kept<R: Request>(context: &mut Context, version: i16, request: &R) -> bool
 async fn nothing_keeps_a_large_frame_in_memory_once_it_is_handled() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
-    let connection = Connection::new(0, it.broker().endpoints[0].bound, 0);
+    let connection = Connection::new(it.broker().endpoints[0].bound, 0);
     let mut context = Context::new(it.broker().clone(), std::sync::Arc::new(connection));
     let quick = MetadataRequest::default();
     assert!(!is_kept(&mut context, 1, &quick), "the client id");

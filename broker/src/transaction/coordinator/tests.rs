@@ -17,7 +17,7 @@ use crate::group::classic::CommitFence;
 use crate::group::coordinator::{CommitRequest, NewOffset};
 use crate::group::offsets::FetchedOffset;
 use crate::partition::{Admission, Partition, PartitionError, Produced};
-use crate::testing::TestBroker;
+use crate::testing::{TestBroker, append};
 use crate::transaction::{State, TxnError};
 
 /// Intervals long enough never to come by themselves.
@@ -106,7 +106,7 @@ impl World {
         let written = admitted.write(0, &partitions[0], |verdict| {
             verdict.map_err(|error| error.to_string())?;
             let admission = Admission::InTransaction { from_zero };
-            let done = target.append_admitted(&batch, admission, clock::now_ms());
+            let done = target.append_prepared(target.prepare(&batch, clock::now_ms()), admission);
             done.map_err(|error| error.to_string())
         });
         let appended = match written? {
@@ -321,9 +321,11 @@ async fn what_was_not_added_may_not_be_written() {
     assert!(written.is_ok());
     let refused = world.write("t", producer, Version::V1, 1, (0, "a")).await;
     assert_eq!(refused, Err(TxnError::NotInTransaction.to_string()));
-    let plain = world
-        .partition(0)
-        .append_produced(&in_transaction(producer, 1, "b"), clock::now_ms());
+    let plain = append(
+        &world.partition(0),
+        &in_transaction(producer, 1, "b"),
+        clock::now_ms(),
+    );
     assert!(matches!(plain, Err(PartitionError::Transactional)));
 }
 

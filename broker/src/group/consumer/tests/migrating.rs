@@ -5,12 +5,12 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::group::Obstacle;
 use crate::group::classic::{
     self, GroupState, JoinRequest, Leaving, MemberInfo, Protocol, SyncRequest,
 };
 use crate::group::config::MigrationPolicy;
 use crate::group::consumer::embedded::{self, tests::subscription};
+use crate::group::error::Obstacle;
 
 fn info(topics: &[&str]) -> MemberInfo {
     MemberInfo {

@@ -5,10 +5,10 @@ use carrick_protocol::ids::ProducerId;
 use carrick_storage::meta::MetaBatch;
 
 use super::*;
-use crate::group::Obstacle;
 use crate::group::consumer::{
     HeartbeatAnswer, HeartbeatRequest as ConsumerHeartbeat, LEAVE_EPOCH, Partitions,
 };
+use crate::group::error::Obstacle;
 
 /// A heartbeat of a member that subscribes to `orders`.
 fn beat(member: &str, epoch: i32) -> ConsumerHeartbeat {
