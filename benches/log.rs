@@ -7,7 +7,7 @@
 
 use std::hint::black_box;
 
-use carrick_protocol::batch::BatchBuilder;
+use carrick_protocol::batch::{BatchBuilder, CheckedBatches};
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 use carrick_storage::log::{Log, LogConfig, Placement};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -24,13 +24,13 @@ fn config() -> LogConfig {
 }
 
 /// One batch of `records` records of 1 KiB.
-fn batch(records: usize) -> Vec<u8> {
+fn batch(records: usize) -> CheckedBatches {
     let mut builder = BatchBuilder::new();
     for index in 0..records {
         let value = vec![u8::try_from(index % 251).unwrap_or(0); 1024];
         builder = builder.record(NOW_MS, None, Some(&value));
     }
-    builder.build().to_vec()
+    builder.build_checked()
 }
 
 fn next() -> Placement {
@@ -43,8 +43,8 @@ fn next() -> Placement {
 fn produce(c: &mut Criterion) {
     let mut group = c.benchmark_group("log_append");
     for records in [1, 16, 256] {
-        let bytes = batch(records);
-        group.throughput(Throughput::Bytes(APPENDS * bytes.len() as u64));
+        let batch = batch(records);
+        group.throughput(Throughput::Bytes(APPENDS * batch.bytes().len() as u64));
         group.bench_function(format!("batch_of_{records}_kib"), |b| {
             let open = || {
                 let dir = tempfile::tempdir().expect("a temporary folder");
@@ -57,7 +57,7 @@ fn produce(c: &mut Criterion) {
                 open,
                 |(_dir, log)| {
                     for _ in 0..APPENDS {
-                        black_box(log.append(&bytes, next(), NOW_MS).expect("room"));
+                        black_box(log.append(&batch, next(), NOW_MS).expect("room"));
                     }
                 },
                 BatchSize::PerIteration,
@@ -72,9 +72,9 @@ fn fetch(c: &mut Criterion) {
     let mut log = Log::open(dir.path(), config(), NOW_MS)
         .expect("a new log")
         .0;
-    let bytes = batch(16);
+    let batch = batch(16);
     while log.size_bytes() < 128 * 1024 * 1024 {
-        log.append(&bytes, next(), NOW_MS).expect("room");
+        log.append(&batch, next(), NOW_MS).expect("room");
     }
     let (snapshot, end) = (log.reader().snapshot(), log.end());
     let mut group = c.benchmark_group("log_read");

@@ -4,16 +4,19 @@
 //! append is measured around each call. `WRITES_MB` (512) bytes are written in a round, `WRITES_ROUNDS` (5) rounds,
 //! below `WRITES_DIR` (the folder for temporary files). Cases whose name does not contain `WRITES_ONLY` are left out.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use benches::cpu;
-use carrick_protocol::batch::{BatchBuilder, set_base_offset};
+use carrick_protocol::batch::{BatchBuilder, CheckedBatches};
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 use carrick_storage::log::{Log, LogConfig, Placement};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const MIB: usize = 1024 * 1024;
+/// Batches that are made before they are written: what that costs is not measured.
+const MADE_AT_ONCE_BYTES: usize = 32 * MIB;
 /// Appends to one log that share a flush, where there are flushes.
 const APPENDS_PER_FLUSH: usize = 64;
 
@@ -93,30 +96,26 @@ impl Case {
             let folder = dir.path().join(format!("load-{number}"));
             logs.push(Log::open(&folder, LogConfig::default(), NOW_MS)?.0);
         }
-        let mut batch = batch(self.batch_bytes);
-        let appends = bytes / batch.len();
+        let batch_bytes = batch(self.batch_bytes, Offset(0)).bytes().len();
+        let (appends, at_once) = (bytes / batch_bytes, MADE_AT_ONCE_BYTES / batch_bytes + 1);
         let mut times = Vec::with_capacity(appends);
-        let (begin, cpu_before) = (Instant::now(), cpu::seconds(std::process::id())?);
-        for number in 0..appends {
-            let log = &mut logs[number % self.logs];
-            let placement = if self.is_mirrored {
-                set_base_offset(&mut batch, log.end());
-                Placement::Exact
-            } else {
-                Placement::Next {
-                    leader_epoch: LeaderEpoch(1),
-                    log_append_time_ms: None,
+        let (mut seconds, mut cpu_seconds) = (0.0, 0.0);
+        for first in (0..appends).step_by(at_once) {
+            let numbers = first..appends.min(first + at_once);
+            let made = self.made(numbers.clone());
+            let (begin, cpu_before) = (Instant::now(), cpu::seconds(std::process::id())?);
+            for (number, batch) in numbers.zip(made.iter().cycle()) {
+                let log = &mut logs[number % self.logs];
+                let start = Instant::now();
+                log.append(batch, self.placement(), NOW_MS)?;
+                times.push(start.elapsed());
+                if self.is_flushed && (number / self.logs + 1).is_multiple_of(APPENDS_PER_FLUSH) {
+                    log.flush_handle().flush()?;
                 }
-            };
-            let start = Instant::now();
-            log.append(&batch, placement, NOW_MS)?;
-            times.push(start.elapsed());
-            if self.is_flushed && (number / self.logs + 1).is_multiple_of(APPENDS_PER_FLUSH) {
-                log.flush_handle().flush()?;
             }
+            cpu_seconds += cpu::seconds(std::process::id())? - cpu_before;
+            seconds += begin.elapsed().as_secs_f64();
         }
-        let cpu_seconds = cpu::seconds(std::process::id())? - cpu_before;
-        let seconds = begin.elapsed().as_secs_f64();
         let written: u64 = logs.iter().map(Log::size_bytes).sum();
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let mib = written as f64 / MIB as f64;
@@ -129,6 +128,30 @@ impl Case {
             p99: at(99),
             max: at(100),
         })
+    }
+
+    fn placement(&self) -> Placement {
+        match self.is_mirrored {
+            true => Placement::Exact,
+            false => Placement::Next {
+                leader_epoch: LeaderEpoch(1),
+                log_append_time_ms: None,
+            },
+        }
+    }
+
+    /// The batches of these appends, checked as whoever takes them from a peer does. A client's are
+    /// all the same.
+    fn made(&self, numbers: Range<usize>) -> Vec<CheckedBatches> {
+        let records = batch(self.batch_bytes, Offset(0)).last().next_offset().0;
+        let one = |number: usize| {
+            let earlier = i64::try_from(number / self.logs).unwrap_or(i64::MAX);
+            batch(self.batch_bytes, Offset(earlier * records))
+        };
+        match self.is_mirrored {
+            true => numbers.map(one).collect(),
+            false => vec![batch(self.batch_bytes, Offset(0))],
+        }
     }
 
     fn print(&self, number: &str, round: &Round) {
@@ -146,13 +169,13 @@ impl Case {
 }
 
 /// One batch of about `bytes`, in records of up to 1 KiB.
-fn batch(bytes: usize) -> Vec<u8> {
+fn batch(bytes: usize, base: Offset) -> CheckedBatches {
     let value = vec![7; bytes.min(1024) - 100];
-    let mut builder = BatchBuilder::new().base_offset(Offset(0));
+    let mut builder = BatchBuilder::new().base_offset(base);
     for _ in 0..bytes.div_ceil(1024) {
         builder = builder.record(NOW_MS, None, Some(&value));
     }
-    builder.build().to_vec()
+    builder.build_checked()
 }
 
 fn micros(time: Duration) -> f64 {

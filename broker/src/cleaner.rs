@@ -215,7 +215,7 @@ mod tests {
     use carrick_protocol::ids::Offset;
 
     use super::*;
-    use crate::testing::{TestBroker, append};
+    use crate::testing::{TestBroker, append, checked};
 
     const SOON: Duration = Duration::from_secs(120);
     const SMALL: [(&str, &str); 3] = [
@@ -307,7 +307,7 @@ mod tests {
             let batch = batch(&format!("k{}", n % 5), &n.to_string());
             let bytes = batch.base_offset(Offset(n)).build().freeze();
             let next = partition
-                .mirror_append(&lease, &bytes, Offset(n + 1))
+                .mirror_append(&lease, &checked(&bytes), Offset(n + 1))
                 .unwrap();
             assert_eq!(next, Offset(n + 1));
         }
@@ -321,7 +321,7 @@ mod tests {
             .build()
             .freeze();
         partition
-            .mirror_append(&lease, &again, Offset(291))
+            .mirror_append(&lease, &checked(&again), Offset(291))
             .unwrap();
         assert_eq!(held(&partition).1[&b"k0"[..]], "again");
     }

@@ -1,8 +1,20 @@
-//! Work that waits for the disk most of the time, done on several threads.
+//! Work that must not hold up connections: on several threads where it mostly waits for the disk,
+//! or on this one while another serves its connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
+/// Does what takes long. Another thread serves the connections of this one meanwhile.
+pub(crate) fn unhurried<T>(work: impl FnOnce() -> T) -> T {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
+        _ => work(),
+    }
+}
 
 /// Does `act` to each of `items` on at most that many threads, this one among them, and gives what
 /// came of it in the order of the items. Returns when all is done.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use carrick_protocol::batch::BatchBuilder;
+use carrick_protocol::batch::{BatchBuilder, CheckedBatches};
 use carrick_protocol::client;
 use carrick_protocol::ids::TopicName;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -239,6 +239,11 @@ pub fn append(
     now_ms: i64,
 ) -> Result<Produced, PartitionError> {
     partition.append_prepared(partition.prepare(batch, now_ms), Admission::Plain)
+}
+
+/// `run` as a partition takes it from a link.
+pub fn checked(run: &Bytes) -> CheckedBatches {
+    CheckedBatches::check(run).unwrap()
 }
 
 /// A batch of these values, now.

@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use carrick_protocol::batch::CheckedBatches;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use crate::config::LinkConfig;
@@ -103,14 +104,13 @@ pub trait MirrorPartition: Send {
     /// The largest stored epoch at or below `epoch`, and where it ends; `None` if all are above.
     fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)>;
 
-    /// Stores whole batches as they are and returns the new end. `batches` have been checked (CRC,
-    /// order, magic 2). The high watermark becomes min(end, `source_high_watermark`). All or
+    /// Stores batches as they are and returns the new end. The high watermark becomes min(end, `source_high_watermark`). All or
     /// nothing.
     ///
     /// Errors: `Fenced`; `NonMonotonic` if the first batch begins below the end; `Storage`.
     fn append(
         &mut self,
-        batches: Bytes,
+        batches: CheckedBatches,
         source_high_watermark: Offset,
     ) -> Result<Offset, TargetError>;
 

@@ -78,7 +78,6 @@ pub fn log_code(error: &LogError) -> ErrorCode {
         LogError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         LogError::BatchTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
         LogError::Batch(error) => batch_code(error),
-        LogError::PartialBatch(_) => ErrorCode::CORRUPT_MESSAGE,
         _ => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use carrick_link::ports::{Lease, MirrorPartition, MirrorTarget, Obstacle, TargetError};
+use carrick_protocol::batch::CheckedBatches;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use carrick_storage::log::LogError;
 use carrick_storage::meta::MetaStore;
@@ -94,7 +94,7 @@ impl MirrorPartition for Door {
 
     fn append(
         &mut self,
-        batches: Bytes,
+        batches: CheckedBatches,
         source_high_watermark: Offset,
     ) -> Result<Offset, TargetError> {
         let appended = self

@@ -29,6 +29,7 @@ use crate::config::Properties;
 use crate::group::GroupConfig;
 use crate::partition::{Mode, PartitionConfig};
 use crate::starting::Starting;
+use crate::testing::checked;
 
 /// A broker's topics and metadata, without the broker.
 struct Rig {
@@ -145,7 +146,11 @@ impl Rig {
                 let header = batch.header;
                 from = header.next_offset();
                 if header.is_control() {
-                    assert!(ControlMarker::read(&batch).unwrap().is_some());
+                    assert!(
+                        ControlMarker::read(&batch.header, batch.body())
+                            .unwrap()
+                            .is_some()
+                    );
                     found.push((
                         header.base_offset.0,
                         header.producer_id.0,
@@ -292,7 +297,10 @@ fn batches_are_kept_as_they_are_and_read_back() {
     let rig = Rig::with_mirror(&dir);
     let mut door = rig.door(0, 1);
     let bytes = Bytes::from([plain(10, 7), plain(20, 7)].concat());
-    assert_eq!(door.append(bytes.clone(), Offset(21)).unwrap(), Offset(23));
+    assert_eq!(
+        door.append(checked(&bytes), Offset(21)).unwrap(),
+        Offset(23)
+    );
     assert_eq!(
         rig.ports.local.read(&tp(0), Offset(0), 1 << 20).unwrap(),
         bytes
@@ -335,9 +343,12 @@ fn only_the_mirror_s_own_link_and_its_newest_lease_may_write() {
     );
     let mut old = rig.door(0, 1);
     let mut new = rig.door(0, 2);
-    assert_eq!(old.append(plain(0, 1), Offset(3)), Err(TargetError::Fenced));
-    assert_eq!(new.append(plain(0, 1), Offset(3)), Ok(Offset(3)));
-    let behind = new.append(plain(0, 1), Offset(3));
+    assert_eq!(
+        old.append(checked(&plain(0, 1)), Offset(3)),
+        Err(TargetError::Fenced)
+    );
+    assert_eq!(new.append(checked(&plain(0, 1)), Offset(3)), Ok(Offset(3)));
+    let behind = new.append(checked(&plain(0, 1)), Offset(3));
     let bound = Offset(3);
     assert_eq!(
         behind,
@@ -353,9 +364,9 @@ fn epochs_that_go_back_are_named_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::with_mirror(&dir);
     let mut door = rig.door(0, 1);
-    door.append(plain(0, 7), Offset(3)).unwrap();
+    door.append(checked(&plain(0, 7)), Offset(3)).unwrap();
     let (epoch, last) = (LeaderEpoch(6), LeaderEpoch(7));
-    let back = door.append(plain(3, 6), Offset(6));
+    let back = door.append(checked(&plain(3, 6)), Offset(6));
     assert_eq!(back, Err(TargetError::NonMonotonicEpoch { epoch, last }));
     assert_eq!(door.next_offset(), Offset(3));
 }
@@ -367,7 +378,7 @@ fn the_cut_ends_transactions_lifts_ids_and_epochs_and_keeps_the_report() {
     let mirrored = ProducerId(rig.producer_ids.allocate().unwrap().0 + 1_000_000);
     let mut door = rig.door(0, 1);
     let bytes = [transactional(0, mirrored.0, 0), plain(3, 7)].concat();
-    door.append(bytes.into(), Offset(6)).unwrap();
+    door.append(checked(&bytes.into()), Offset(6)).unwrap();
 
     let cuts = rig.cut().unwrap();
 
@@ -384,7 +395,7 @@ fn the_cut_ends_transactions_lifts_ids_and_epochs_and_keeps_the_report() {
     assert_eq!(rig.markers(0), [(6, mirrored.0, 5)]);
     assert!(rig.producer_ids.allocate().unwrap() > mirrored);
     assert_eq!(
-        door.append(plain(7, 9), Offset(10)),
+        door.append(checked(&plain(7, 9)), Offset(10)),
         Err(TargetError::Fenced)
     );
     let again = rig.ports.target.open(&tp(0), &lease(2)).map(drop);
@@ -417,7 +428,7 @@ fn a_cut_that_comes_again_changes_nothing_and_keeps_the_first_report() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::with_mirror(&dir);
     rig.door(0, 1)
-        .append(transactional(0, 77, 0), Offset(3))
+        .append(checked(&transactional(0, 77, 0)), Offset(3))
         .unwrap();
     rig.cut().unwrap();
     let epoch = rig
@@ -443,7 +454,7 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
     {
         let rig = Rig::with_mirror(&dir);
         rig.door(0, 1)
-            .append(transactional(0, 77, 0), Offset(3))
+            .append(checked(&transactional(0, 77, 0)), Offset(3))
             .unwrap();
         // The process dies here: report and markers are written, nothing says that it is done.
         let mut batch = MetaBatch::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrick_protocol::batch::{BatchHeader, NO_TIMESTAMP};
+use carrick_protocol::batch::{Batch, NO_TIMESTAMP};
 use carrick_protocol::ids::Offset;
 use carrick_storage::log::{FlushHandle, Log, LogError, Placement, Sequence};
 use tokio::sync::oneshot;
@@ -92,10 +92,13 @@ impl Partition {
     /// of an append, and needs no lock.
     pub fn prepare(&self, batch: &Bytes, now_ms: i64) -> Prepared {
         let config = self.config();
-        let is_transactional =
-            BatchHeader::parse(batch).is_ok_and(|header| header.is_transactional());
+        let parsed = Batch::parse(batch);
+        let is_transactional = match &parsed {
+            Ok(parsed) => parsed.header.is_transactional(),
+            Err(_) => false,
+        };
         Prepared {
-            checked: Checked::new(batch, &config, now_ms),
+            checked: Checked::new(batch, parsed, &config, now_ms),
             config,
             is_transactional,
             now_ms,
@@ -127,7 +130,7 @@ impl Partition {
         let stamp = config.log_append_time.then_some(now_ms);
         let placed = self.writing(|log| {
             if begins_at_zero {
-                log.producers().check_begin(&checked.header)?;
+                log.producers().check_begin(checked.header())?;
             }
             let mut placed = self.place(log, &checked, stamp, now_ms)?;
             placed.is_seen = self.show_at_once(log, config.flush);
@@ -164,8 +167,7 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Placed, PartitionError> {
         let log_append_time_ms = stamp.unwrap_or(NO_TIMESTAMP);
-        let header = &checked.header;
-        let sequence = log.producers().check(header)?;
+        let sequence = log.producers().check(checked.header())?;
         if let Sequence::Duplicate {
             first_offset,
             last_offset,
@@ -189,7 +191,7 @@ impl Partition {
             leader_epoch: self.leader_epoch(),
             log_append_time_ms: stamp,
         };
-        let done = log.append(&checked.bytes, placement, now_ms)?;
+        let done = log.append(&checked.batch, placement, now_ms)?;
         let appended = Appended {
             base_offset: done.first_offset,
             log_append_time_ms,

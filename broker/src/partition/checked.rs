@@ -6,12 +6,12 @@
 
 use bytes::Bytes;
 use carrick_protocol::batch::{
-    Batch, BatchError, BatchHeader, ProduceRules, ProducedBatch, ProducedBatchError, TimestampType,
-    Unpacked, set_max_timestamp, validate_produced,
+    Batch, BatchError, BatchHeader, CheckedBatches, ProduceRules, ProducedBatch,
+    ProducedBatchError, TimestampType, Unpacked, validate_produced,
 };
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::PartitionError;
+use crate::parallel::unhurried;
 use crate::topic::TopicConfig;
 
 /// A compressed batch may unfold to this much, and no further.
@@ -22,43 +22,48 @@ const UNFOLDED_AT_ONCE_BYTES: usize = 8 << 20;
 
 /// A produced batch that keeps every rule, but for its sequence numbers.
 pub(super) struct Checked {
-    /// As the client sent it.
-    pub header: BatchHeader,
-    /// As it is to be stored.
-    pub bytes: Bytes,
+    /// One batch, as it is to be stored.
+    pub batch: CheckedBatches,
 }
 
 impl Checked {
-    /// Checks `bytes`, which must be one batch.
-    pub fn new(bytes: &Bytes, config: &TopicConfig, now_ms: i64) -> Result<Self, PartitionError> {
+    /// Checks `bytes`, which must be one batch: `parsed`, and nothing after it.
+    pub fn new(
+        bytes: &Bytes,
+        parsed: Result<Batch<'_>, BatchError>,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> Result<Self, PartitionError> {
         if bytes.is_empty() {
             return Err(PartitionError::NoBatch);
         }
-        let batch = Batch::parse(bytes)?;
+        let batch = parsed?;
         let trailing = bytes.len() - batch.bytes.len();
         if trailing > 0 {
             return Err(PartitionError::TrailingBytes { bytes: trailing });
         }
         check_size(bytes.len(), config)?;
-        let header = batch.header;
-        let produced = validate(&batch, config, now_ms)?;
-        let stored = stored(bytes, batch, config, &produced)?;
-        check_size(stored.len(), config)?;
-        if stored.len() > config.log.segment_max_bytes as usize {
+        let produced = validate(&batch, bytes, config, now_ms)?;
+        let stored = stored(produced, config)?;
+        let size_bytes = stored.bytes().len();
+        check_size(size_bytes, config)?;
+        if size_bytes > config.log.segment_max_bytes as usize {
             return Err(PartitionError::LargerThanSegment {
-                size_bytes: stored.len(),
+                size_bytes,
                 segment_bytes: config.log.segment_max_bytes,
             });
         }
-        Ok(Self {
-            header,
-            bytes: stored,
-        })
+        Ok(Self { batch: stored })
+    }
+
+    /// Its header, but for what the log decides.
+    pub fn header(&self) -> &BatchHeader {
+        self.batch.first()
     }
 
     /// How many records.
     pub fn records(&self) -> i64 {
-        i64::from(self.header.record_count)
+        i64::from(self.header().record_count)
     }
 }
 
@@ -75,6 +80,7 @@ fn check_size(size_bytes: usize, config: &TopicConfig) -> Result<(), PartitionEr
 
 fn validate(
     batch: &Batch<'_>,
+    bytes: &Bytes,
     config: &TopicConfig,
     now_ms: i64,
 ) -> Result<ProducedBatch, ProducedBatchError> {
@@ -87,11 +93,12 @@ fn validate(
         require_keys: config.compact,
         timestamps_ms: (!config.log_append_time).then_some(timestamps_ms),
     };
-    match validate_produced(batch, &rules) {
+    match validate_produced(batch, bytes, &rules) {
         Err(ProducedBatchError::Batch(BatchError::TooLarge { .. })) => unhurried(|| {
             let limit_bytes = UNFOLDED_MAX_BYTES;
             validate_produced(
                 batch,
+                bytes,
                 &ProduceRules {
                     limit_bytes,
                     ..rules
@@ -102,34 +109,22 @@ fn validate(
     }
 }
 
-/// The bytes to store: under the topic's codec, and with the largest timestamp of the records if
+/// The batch to store: under the topic's codec, and with the largest timestamp of the records if
 /// the header lies about it.
-fn stored(
-    bytes: &Bytes,
-    batch: Batch<'_>,
-    config: &TopicConfig,
-    produced: &ProducedBatch,
-) -> Result<Bytes, PartitionError> {
-    let (header, mut changed) = (batch.header, None);
+fn stored(produced: ProducedBatch, config: &TopicConfig) -> Result<CheckedBatches, PartitionError> {
+    let ProducedBatch {
+        mut batch,
+        max_timestamp_ms,
+        ..
+    } = produced;
     if let Some(codec) = config.compression
-        && batch.header.compression()? != codec.compression
+        && batch.first().compression()? != codec.compression
     {
-        let recompress = || Unpacked::new(batch, UNFOLDED_MAX_BYTES)?.recompress(codec);
-        changed = Some(unhurried(recompress)?);
+        let recompress = || Unpacked::new(batch.only(), UNFOLDED_MAX_BYTES)?.recompress(codec);
+        batch = unhurried(recompress)?;
     }
-    if produced.max_timestamp_ms != header.max_timestamp_ms {
-        let kind = TimestampType::CreateTime;
-        let changed = changed.get_or_insert_with(|| bytes.to_vec());
-        set_max_timestamp(changed, kind, produced.max_timestamp_ms);
+    if max_timestamp_ms != batch.first().max_timestamp_ms {
+        batch = batch.with_max_timestamp(TimestampType::CreateTime, max_timestamp_ms);
     }
-    Ok(changed.map_or_else(|| bytes.clone(), Bytes::from))
-}
-
-/// Does what takes long; the connections of this thread are served by another one meanwhile.
-pub(super) fn unhurried<T>(work: impl FnOnce() -> T) -> T {
-    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-    match flavor {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
+    Ok(batch)
 }

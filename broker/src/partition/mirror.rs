@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use carrick_link::ports::Lease;
-use carrick_protocol::batch::Batches;
+use carrick_protocol::batch::CheckedBatches;
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 use carrick_storage::log::{Log, LogError, Placement};
 
-use super::checked::unhurried;
 use super::flushing::MIRROR_FLUSH_MS;
 use super::{Core, Mode, Partition, PartitionError, let_go};
 use crate::clock;
+use crate::parallel::unhurried;
 
 /// Where a mirrored partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Partition {
         }
     }
 
-    /// Appends whole batches as they are and moves the high watermark to
+    /// Appends batches as they are and moves the high watermark to
     /// min(end, `source_high_watermark`). Answers the next offset.
     ///
     /// # Errors
@@ -66,7 +65,7 @@ impl Partition {
     pub fn mirror_append(
         self: &Arc<Self>,
         lease: &Lease,
-        batches: &Bytes,
+        batches: &CheckedBatches,
         source_high_watermark: Offset,
     ) -> Result<Offset, PartitionError> {
         let (end, deleted) = self.mirroring(lease, |log| {
@@ -182,10 +181,10 @@ impl Partition {
     }
 
     /// Epochs never go back in a source's log: if they do, it is another log than before.
-    fn check_epochs(&self, batches: &Bytes) -> Result<LeaderEpoch, PartitionError> {
+    fn check_epochs(&self, batches: &CheckedBatches) -> Result<LeaderEpoch, PartitionError> {
         let mut last = self.snapshot().last_epoch().unwrap_or(LeaderEpoch::NONE);
-        for batch in Batches::new(batches) {
-            let epoch = batch?.header.leader_epoch;
+        for header in batches.headers() {
+            let epoch = header.leader_epoch;
             if epoch < last {
                 return Err(PartitionError::EpochWentBack { epoch, last });
             }

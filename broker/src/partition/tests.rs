@@ -18,7 +18,7 @@ use super::*;
 use crate::api::error::partition_code;
 use crate::clock::now_ms;
 use crate::config::Values;
-use crate::testing::{append, batch, idempotent};
+use crate::testing::{append, batch, checked, idempotent};
 
 struct Fixture {
     partition: Arc<Partition>,
@@ -260,7 +260,7 @@ async fn a_mirror_takes_bytes_from_its_link_only() {
     let first = sourced(5, 3, &["a", "b"]);
     assert_eq!(
         it.partition
-            .mirror_append(&lease(1), &first, Offset(6))
+            .mirror_append(&lease(1), &checked(&first), Offset(6))
             .unwrap(),
         Offset(7)
     );
@@ -285,7 +285,9 @@ async fn a_newer_lease_fences_the_older_and_nothing_is_written() {
     it.partition.mirror_open(&lease(1)).unwrap();
     it.partition.mirror_open(&lease(2)).unwrap();
     let bytes = sourced(0, 0, &["a"]);
-    let late = it.partition.mirror_append(&lease(1), &bytes, Offset(1));
+    let late = it
+        .partition
+        .mirror_append(&lease(1), &checked(&bytes), Offset(1));
     assert!(matches!(late, Err(PartitionError::LeaseFenced)));
     assert!(matches!(
         it.partition.mirror_open(&lease(1)),
@@ -293,7 +295,7 @@ async fn a_newer_lease_fences_the_older_and_nothing_is_written() {
     ));
     assert_eq!(it.partition.snapshot().end(), Offset(0));
     it.partition
-        .mirror_append(&lease(2), &bytes, Offset(1))
+        .mirror_append(&lease(2), &checked(&bytes), Offset(1))
         .unwrap();
 }
 
@@ -302,15 +304,15 @@ async fn a_mirrors_epochs_and_offsets_never_go_back() {
     let it = mirror();
     it.partition.mirror_open(&lease(1)).unwrap();
     it.partition
-        .mirror_append(&lease(1), &sourced(0, 5, &["a"]), Offset(1))
+        .mirror_append(&lease(1), &checked(&sourced(0, 5, &["a"])), Offset(1))
         .unwrap();
     let epoch = it
         .partition
-        .mirror_append(&lease(1), &sourced(1, 4, &["b"]), Offset(2));
+        .mirror_append(&lease(1), &checked(&sourced(1, 4, &["b"])), Offset(2));
     assert!(matches!(epoch, Err(PartitionError::EpochWentBack { .. })));
     let offset = it
         .partition
-        .mirror_append(&lease(1), &sourced(0, 5, &["b"]), Offset(2));
+        .mirror_append(&lease(1), &checked(&sourced(0, 5, &["b"])), Offset(2));
     assert!(matches!(
         offset,
         Err(PartitionError::Log(LogError::NonMonotonic { .. }))
@@ -331,7 +333,7 @@ async fn a_cut_fences_aborts_bumps_and_opens_only_when_told() {
         .build()
         .freeze();
     it.partition
-        .mirror_append(&lease(1), &open, Offset(1))
+        .mirror_append(&lease(1), &checked(&open), Offset(1))
         .unwrap();
     assert_eq!(it.partition.snapshot().last_stable(), Offset(0));
     assert_eq!(it.partition.cut_dry_run().unwrap().aborted.len(), 1);
@@ -348,9 +350,9 @@ async fn a_cut_fences_aborts_bumps_and_opens_only_when_told() {
         (Offset(2), Offset(2))
     );
     assert_eq!(log.aborted(Offset(0), Offset(2)).unwrap().len(), 1);
-    let late = it
-        .partition
-        .mirror_append(&lease(1), &sourced(2, 8, &["late"]), Offset(3));
+    let late =
+        it.partition
+            .mirror_append(&lease(1), &checked(&sourced(2, 8, &["late"])), Offset(3));
     assert!(matches!(late, Err(PartitionError::LeaseFenced)));
     assert!(matches!(
         it.produce(&batch(&["early"])),
@@ -444,7 +446,7 @@ async fn mirrored_records_reach_the_disk_without_being_asked() {
     let it = mirror();
     it.partition.mirror_open(&lease(1)).unwrap();
     it.partition
-        .mirror_append(&lease(1), &sourced(0, 0, &["a"]), Offset(1))
+        .mirror_append(&lease(1), &checked(&sourced(0, 0, &["a"])), Offset(1))
         .unwrap();
     while it.durable_end() < Offset(1) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -471,7 +473,7 @@ async fn retention_deletes_from_local_logs_and_leaves_mirrors_to_their_link() {
     for offset in 0..10 {
         let bytes = sourced(offset, 0, &[&large]);
         it.partition
-            .mirror_append(&lease(1), &bytes, Offset(10))
+            .mirror_append(&lease(1), &checked(&bytes), Offset(10))
             .unwrap();
     }
     it.partition.apply_retention(now_ms()).unwrap();

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use carrick_protocol::batch::CheckedBatches;
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
-use super::intake::{self, Accepted, Expected, Intake};
+use super::intake::{self, Expected, Intake};
 use super::lag::StatusCell;
 use super::{Effect, Event, Fetched, Outcome, Wait, truncation};
 use crate::backoff::Backoff;
@@ -218,7 +219,7 @@ impl Machine {
 
     fn on_intake(&mut self, intake: Intake, high_watermark: Offset) -> Effects {
         match intake {
-            Intake::Append(accepted) => self.append(accepted, high_watermark),
+            Intake::Append(batches) => self.append(batches, high_watermark),
             Intake::NothingNew => self.retry("the source sent only what is stored".into()),
             Intake::Incomplete => self.ask_for_more(),
             Intake::EpochAbove(epoch) => self.retry(format!(
@@ -257,14 +258,15 @@ impl Machine {
         }
     }
 
-    fn append(&mut self, accepted: Accepted, high_watermark: Offset) -> Effects {
-        let bytes = accepted.bytes.len() as u64;
-        let timestamp_ms = accepted.last_timestamp_ms;
+    fn append(&mut self, batches: CheckedBatches, high_watermark: Offset) -> Effects {
+        let bytes = batches.bytes().len() as u64;
+        let last = *batches.last();
         let (begin, now_ms) = (self.target.next_offset(), self.setup.clock.now_ms());
-        match self.target.append(accepted.bytes, high_watermark) {
+        match self.target.append(batches, high_watermark) {
             Ok(end) => {
-                debug_assert_eq!(
-                    end, accepted.next_offset,
+                assert_eq!(
+                    end,
+                    last.next_offset(),
                     "an append ends where its batches do"
                 );
                 self.is_contiguous = true;
@@ -276,7 +278,7 @@ impl Machine {
                     status.bytes_total += bytes;
                     let offsets = u64::try_from(end - begin).unwrap_or(0);
                     status.recent_size.fetched(bytes, offsets);
-                    status.ends_with_timestamp(Some(timestamp_ms), now_ms);
+                    status.ends_with_timestamp(Some(last.max_timestamp_ms), now_ms);
                     status.problem = None;
                     if status.lag() == Some(0) {
                         status.caught_up_ms = status.answered_ms;

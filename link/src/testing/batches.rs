@@ -1,7 +1,7 @@
 //! Batches to mirror.
 
 use bytes::Bytes;
-use carrick_protocol::batch::BatchBuilder;
+use carrick_protocol::batch::{BatchBuilder, CheckedBatches};
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 
 /// The timestamp of the record at offset 0; each later one is a millisecond younger.
@@ -32,6 +32,11 @@ pub fn batch_of(base_offset: i64, count: i32, epoch: i32, value_bytes: usize) ->
 /// Several runs of bytes as one.
 pub fn joined(parts: &[Bytes]) -> Bytes {
     parts.concat().into()
+}
+
+/// `run` as a mirror partition takes it.
+pub fn checked(run: &Bytes) -> CheckedBatches {
+    CheckedBatches::check(run).expect("sound batches")
 }
 
 /// The same bytes with one bit of the last byte turned: the CRC doesn't fit any more.

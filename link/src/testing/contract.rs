@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
-use super::batches::{batch, joined};
+use super::batches::{batch, checked, joined};
 use crate::ports::{
     Lease, LinkStore, LocalBatches, MirrorPartition, MirrorTarget, TargetError, TopicCatalog,
 };
@@ -100,7 +100,7 @@ pub fn batches_are_stored_as_they_are(harness: &dyn Harness) {
     );
     assert_eq!(mirror.last_epoch(), None);
     let run = joined(&[batch(0, 3, 4), batch(3, 2, 7)]);
-    assert_eq!(mirror.append(run.clone(), Offset(5)), Ok(Offset(5)));
+    assert_eq!(mirror.append(checked(&run), Offset(5)), Ok(Offset(5)));
     assert_eq!(mirror.next_offset(), Offset(5));
     assert_eq!(mirror.last_epoch(), Some(LeaderEpoch(7)));
     assert_eq!(stored(harness, &at, 0), run);
@@ -122,9 +122,9 @@ pub fn gaps_are_kept_and_going_back_is_refused(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
     let run = joined(&[batch(10, 2, 0), batch(40, 1, 0)]);
-    assert_eq!(mirror.append(run.clone(), Offset(41)), Ok(Offset(41)));
+    assert_eq!(mirror.append(checked(&run), Offset(41)), Ok(Offset(41)));
     assert_eq!(stored(harness, &at, 0), run);
-    let back = mirror.append(batch(40, 5, 0), Offset(45));
+    let back = mirror.append(checked(&batch(40, 5, 0)), Offset(45));
     assert!(
         matches!(back, Err(TargetError::NonMonotonic { .. })),
         "{back:?}"
@@ -136,10 +136,14 @@ pub fn gaps_are_kept_and_going_back_is_refused(harness: &dyn Harness) {
 pub fn a_refused_run_leaves_nothing(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
-    let run = joined(&[batch(0, 5, 0), batch(3, 1, 0)]);
-    assert!(mirror.append(run, Offset(5)).is_err());
-    assert_eq!(mirror.next_offset(), Offset(0));
-    assert!(stored(harness, &at, 0).is_empty());
+    assert_eq!(
+        mirror.append(checked(&batch(0, 5, 0)), Offset(5)),
+        Ok(Offset(5))
+    );
+    let run = joined(&[batch(3, 1, 0), batch(7, 1, 0)]);
+    assert!(mirror.append(checked(&run), Offset(8)).is_err());
+    assert_eq!(mirror.next_offset(), Offset(5));
+    assert_eq!(stored(harness, &at, 0), batch(0, 5, 0));
 }
 
 /// Late writes of an old lease do nothing.
@@ -148,13 +152,16 @@ pub fn a_newer_lease_fences_the_older(harness: &dyn Harness) {
     let mut old = open(harness, &at, 5);
     let mut new = open(harness, &at, 6);
     assert_eq!(
-        old.append(batch(0, 1, 0), Offset(1)),
+        old.append(checked(&batch(0, 1, 0)), Offset(1)),
         Err(TargetError::Fenced)
     );
     assert_eq!(old.skip_to(Offset(9)), Err(TargetError::Fenced));
     assert_eq!(old.trim_to(Offset(0)), Err(TargetError::Fenced));
     assert_eq!(old.truncate_to(Offset(0)), Err(TargetError::Fenced));
-    assert_eq!(new.append(batch(0, 1, 0), Offset(1)), Ok(Offset(1)));
+    assert_eq!(
+        new.append(checked(&batch(0, 1, 0)), Offset(1)),
+        Ok(Offset(1))
+    );
     let older = Lease {
         link: harness.link(),
         epoch: 5,
@@ -167,10 +174,13 @@ pub fn a_newer_lease_fences_the_older(harness: &dyn Harness) {
 pub fn a_cut_fences_every_lease(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
-    assert_eq!(mirror.append(batch(0, 2, 0), Offset(2)), Ok(Offset(2)));
+    assert_eq!(
+        mirror.append(checked(&batch(0, 2, 0)), Offset(2)),
+        Ok(Offset(2))
+    );
     harness.cut(&at);
     assert_eq!(
-        mirror.append(batch(2, 1, 0), Offset(3)),
+        mirror.append(checked(&batch(2, 1, 0)), Offset(3)),
         Err(TargetError::Fenced)
     );
     assert_eq!(stored(harness, &at, 0), batch(0, 2, 0));
@@ -216,7 +226,10 @@ pub fn the_high_watermark_follows_the_source_up_to_the_end(harness: &dyn Harness
             .expect("it has ends")
             .high_watermark
     };
-    assert_eq!(mirror.append(batch(0, 10, 0), Offset(4)), Ok(Offset(10)));
+    assert_eq!(
+        mirror.append(checked(&batch(0, 10, 0)), Offset(4)),
+        Ok(Offset(10))
+    );
     assert_eq!(high_watermark(), Offset(4));
     assert_eq!(mirror.observe_source(Offset(8)), Ok(()));
     assert_eq!(high_watermark(), Offset(8));
@@ -231,7 +244,7 @@ pub fn the_log_start_may_lie_inside_a_batch(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
     let run = joined(&[batch(0, 5, 0), batch(5, 5, 0)]);
-    assert_eq!(mirror.append(run, Offset(10)), Ok(Offset(10)));
+    assert_eq!(mirror.append(checked(&run), Offset(10)), Ok(Offset(10)));
     assert_eq!(mirror.trim_to(Offset(7)), Ok(()));
     assert_eq!(mirror.log_start(), Offset(7));
     assert_eq!(
@@ -257,7 +270,10 @@ pub fn the_log_start_may_lie_inside_a_batch(harness: &dyn Harness) {
 pub fn the_end_can_move_over_what_the_source_does_not_hold(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
-    assert_eq!(mirror.append(batch(0, 2, 0), Offset(2)), Ok(Offset(2)));
+    assert_eq!(
+        mirror.append(checked(&batch(0, 2, 0)), Offset(2)),
+        Ok(Offset(2))
+    );
     assert_eq!(mirror.skip_to(Offset(100)), Ok(()));
     assert_eq!(mirror.next_offset(), Offset(100));
     assert_eq!(
@@ -268,11 +284,11 @@ pub fn the_end_can_move_over_what_the_source_does_not_hold(harness: &dyn Harness
     assert_eq!(mirror.next_offset(), Offset(100));
     assert_eq!(mirror.observe_source(Offset(100)), Ok(()));
     assert_eq!(
-        mirror.append(batch(100, 1, 0), Offset(101)),
+        mirror.append(checked(&batch(100, 1, 0)), Offset(101)),
         Ok(Offset(101))
     );
     assert_eq!(stored(harness, &at, 2), batch(100, 1, 0));
-    let below = mirror.append(batch(60, 1, 0), Offset(101));
+    let below = mirror.append(checked(&batch(60, 1, 0)), Offset(101));
     assert!(
         matches!(below, Err(TargetError::NonMonotonic { .. })),
         "{below:?}"
@@ -285,7 +301,7 @@ pub fn epochs_end_where_the_next_begins(harness: &dyn Harness) {
     let mut mirror = open(harness, &at, 1);
     assert_eq!(mirror.epoch_end(LeaderEpoch(9)), None);
     let run = joined(&[batch(0, 5, 2), batch(5, 5, 2), batch(10, 5, 6)]);
-    assert_eq!(mirror.append(run, Offset(15)), Ok(Offset(15)));
+    assert_eq!(mirror.append(checked(&run), Offset(15)), Ok(Offset(15)));
     let end = |epoch| mirror.epoch_end(LeaderEpoch(epoch));
     assert_eq!(end(1), None);
     assert_eq!(end(2), Some((LeaderEpoch(2), Offset(10))));
@@ -299,7 +315,7 @@ pub fn truncation_removes_whole_batches(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
     let run = joined(&[batch(0, 5, 1), batch(5, 5, 2), batch(10, 5, 3)]);
-    assert_eq!(mirror.append(run, Offset(15)), Ok(Offset(15)));
+    assert_eq!(mirror.append(checked(&run), Offset(15)), Ok(Offset(15)));
     assert_eq!(
         mirror.truncate_to(Offset(99)),
         Ok(()),
@@ -317,14 +333,20 @@ pub fn truncation_removes_whole_batches(harness: &dyn Harness) {
     assert_eq!(stored(harness, &at, 0), batch(0, 5, 1));
     let ends = harness.local().ends(&at).expect("it has ends");
     assert!(ends.high_watermark <= ends.end);
-    assert_eq!(mirror.append(batch(7, 3, 4), Offset(10)), Ok(Offset(10)));
+    assert_eq!(
+        mirror.append(checked(&batch(7, 3, 4)), Offset(10)),
+        Ok(Offset(10))
+    );
 }
 
 /// The source has lost all that is here.
 pub fn an_emptied_log_starts_anew_where_it_is_told(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
-    assert_eq!(mirror.append(batch(50, 10, 1), Offset(60)), Ok(Offset(60)));
+    assert_eq!(
+        mirror.append(checked(&batch(50, 10, 1)), Offset(60)),
+        Ok(Offset(60))
+    );
     assert_eq!(mirror.trim_to(Offset(50)), Ok(()));
     assert_eq!(mirror.truncate_to(Offset(20)), Ok(()));
     assert_eq!(
@@ -332,7 +354,10 @@ pub fn an_emptied_log_starts_anew_where_it_is_told(harness: &dyn Harness) {
         (Offset(20), Offset(20))
     );
     assert_eq!(mirror.last_epoch(), None);
-    assert_eq!(mirror.append(batch(20, 1, 2), Offset(21)), Ok(Offset(21)));
+    assert_eq!(
+        mirror.append(checked(&batch(20, 1, 2)), Offset(21)),
+        Ok(Offset(21))
+    );
     assert_eq!(stored(harness, &at, 20), batch(20, 1, 2));
 }
 
@@ -340,7 +365,10 @@ pub fn an_emptied_log_starts_anew_where_it_is_told(harness: &dyn Harness) {
 pub fn what_was_stored_is_there_after_opening_again(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
-    assert_eq!(mirror.append(batch(0, 5, 3), Offset(5)), Ok(Offset(5)));
+    assert_eq!(
+        mirror.append(checked(&batch(0, 5, 3)), Offset(5)),
+        Ok(Offset(5))
+    );
     assert_eq!(mirror.trim_to(Offset(2)), Ok(()));
     drop(mirror);
     let mirror = open(harness, &at, 2);
@@ -366,7 +394,10 @@ pub fn leader_epochs_of_mirrors_go_up_and_never_back(harness: &dyn Harness) {
     assert_eq!(harness.leader_epoch(&at), LeaderEpoch(7));
     assert!(harness.leader_epoch(&local) < LeaderEpoch(3), "no mirror");
     let mut mirror = open(harness, &at, 1);
-    assert_eq!(mirror.append(batch(0, 2, 5), Offset(2)), Ok(Offset(2)));
+    assert_eq!(
+        mirror.append(checked(&batch(0, 2, 5)), Offset(2)),
+        Ok(Offset(2))
+    );
     assert_eq!(mirror.last_epoch(), Some(LeaderEpoch(5)));
     assert_eq!(harness.leader_epoch(&at), LeaderEpoch(7));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrick_protocol::batch::{BatchHeader, Batches};
+use carrick_protocol::batch::{BatchHeader, CheckedBatches};
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 
@@ -445,7 +445,7 @@ impl MirrorPartition for Door {
 
     fn append(
         &mut self,
-        batches: Bytes,
+        batches: CheckedBatches,
         source_high_watermark: Offset,
     ) -> Result<Offset, TargetError> {
         if let Some(error) = self.state.lock().append_error.clone() {
@@ -487,25 +487,22 @@ impl MirrorPartition for Door {
 }
 
 impl Log {
-    fn append(&mut self, run: &Bytes, high_watermark: Offset) -> Result<Offset, TargetError> {
-        let mut stored = Vec::new();
-        let mut end = self.end;
-        for batch in Batches::new(run) {
-            let batch = batch.map_err(|error| TargetError::Storage(error.to_string()))?;
-            let header = batch.header;
-            if header.base_offset < end {
-                return Err(TargetError::NonMonotonic {
-                    offset: header.base_offset,
-                    bound: end,
-                });
-            }
-            end = header.next_offset();
-            stored.push(Stored {
-                header,
-                bytes: batch.slice_of(run),
+    fn append(
+        &mut self,
+        run: &CheckedBatches,
+        high_watermark: Offset,
+    ) -> Result<Offset, TargetError> {
+        let (begin, end) = (run.first().base_offset, run.last().next_offset());
+        if begin < self.end {
+            return Err(TargetError::NonMonotonic {
+                offset: begin,
+                bound: self.end,
             });
         }
-        self.batches.extend(stored);
+        self.batches.extend(run.iter().map(|batch| Stored {
+            header: batch.header,
+            bytes: batch.slice_of(run.bytes()),
+        }));
         self.end = end;
         self.high_watermark = self.high_watermark.max(high_watermark.min(end));
         Ok(end)

@@ -9,7 +9,7 @@ use super::header::{
     Attributes, CRC_AT, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC_V2, NO_PRODUCER_EPOCH,
     NO_SEQUENCE, NO_TIMESTAMP, TimestampType,
 };
-use super::{crc_of, set_max_timestamp};
+use super::{CheckedBatches, crc_of, set_max_timestamp};
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
 
 /// Collects records and settings, then writes one batch.
@@ -156,6 +156,16 @@ impl BatchBuilder {
     /// Bytes of the records pushed so far, before compression.
     pub fn records_bytes(&self) -> usize {
         self.records.len()
+    }
+
+    /// Writes a batch that may be stored.
+    ///
+    /// # Panics
+    /// As [`build`](Self::build), and when its base offset is no offset.
+    pub fn build_checked(&self) -> CheckedBatches {
+        let built = CheckedBatches::sealed(self.build().freeze());
+        #[expect(clippy::expect_used, reason = "a builder writes sound headers")]
+        built.expect("a batch with a base offset of its own")
     }
 
     /// Writes the batch, CRC included.

@@ -4,10 +4,8 @@
 //! epoch i32 (Kafka's `ControlRecordType`, `EndTransactionMarker`). Unknown types are skipped by
 //! every reader. Compaction may leave a control batch without its record.
 
-use bytes::BytesMut;
-
-use super::records::records;
-use super::{Batch, BatchBuilder, BatchError, NO_SEQUENCE};
+use super::records::records_of;
+use super::{BatchBuilder, BatchError, BatchHeader, CheckedBatches, NO_SEQUENCE};
 use crate::ids::ProducerId;
 
 /// Control batches hold one small record.
@@ -55,12 +53,13 @@ pub struct ControlMarker {
 }
 
 impl ControlMarker {
-    /// Reads the marker of a control batch; `None` when it is empty or no control batch.
-    pub fn read(batch: &Batch<'_>) -> Result<Option<Self>, BatchError> {
-        if !batch.header.is_control() || batch.header.record_count == 0 {
+    /// Reads the marker of a control batch with this header and these records; `None` when it is
+    /// empty or no control batch.
+    pub fn read(header: &BatchHeader, body: &[u8]) -> Result<Option<Self>, BatchError> {
+        if !header.is_control() || header.record_count == 0 {
             return Ok(None);
         }
-        let Some(record) = records(batch, CONTROL_LIMIT_BYTES)?.next() else {
+        let Some(record) = records_of(header, body, CONTROL_LIMIT_BYTES)?.next() else {
             return Ok(None);
         };
         let record = record?;
@@ -103,7 +102,7 @@ pub fn build_marker(
     producer_epoch: i16,
     coordinator_epoch: i32,
     timestamp_ms: i64,
-) -> BytesMut {
+) -> CheckedBatches {
     let [kind_high, kind_low] = kind.code().to_be_bytes();
     let key = [0, 0, kind_high, kind_low];
     let [a, b, c, d] = coordinator_epoch.to_be_bytes();
@@ -112,5 +111,5 @@ pub fn build_marker(
         .transactional(true)
         .control(true)
         .record(timestamp_ms, Some(&key), Some(&[0, 0, a, b, c, d]))
-        .build()
+        .build_checked()
 }

@@ -178,6 +178,15 @@ impl BatchHeader {
         Ok(())
     }
 
+    /// Takes over what a change of the largest timestamp did to the header's bytes.
+    pub(crate) fn set_max_timestamp(&mut self, bytes: &[u8], max_timestamp_ms: i64) {
+        if let Some(head) = bytes.first_chunk::<HEADER_BYTES>() {
+            self.attributes = Attributes(i16_at(head, ATTRIBUTES_AT));
+            self.crc = i32_at(head, CRC_AT) as u32;
+        }
+        self.max_timestamp_ms = max_timestamp_ms;
+    }
+
     /// Bytes of the whole batch, the 12 before the counted ones included.
     pub fn size_bytes(&self) -> usize {
         LENGTH_PREFIX_BYTES + usize::try_from(self.batch_length).unwrap_or(0)

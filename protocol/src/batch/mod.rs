@@ -1,7 +1,8 @@
 //! Record batches (v2) as views over bytes.
 //!
 //! A broker stores and serves batches as they came: nothing here decodes records but
-//! [`records()`], [`Unpacked`] and [`validate_produced`]. Header parse, iteration and CRC allocate nothing.
+//! [`records()`], [`Unpacked`] and [`validate_produced`]. How far bytes were checked shows in their
+//! type: see [`CheckedBatches`].
 //!
 //! Invariants:
 //! - the CRC covers everything from the attributes on, so base offset and leader epoch can be
@@ -10,6 +11,7 @@
 //! - all lengths come from a peer: no slice is taken and nothing is allocated by an unchecked one.
 
 mod builder;
+mod checked;
 mod compression;
 mod control;
 mod cursor;
@@ -24,13 +26,14 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use builder::BatchBuilder;
+pub use checked::{CheckedBatches, ParsedBatches, Verified};
 pub use compression::{Codec, Compression};
 pub use control::{ControlKind, ControlMarker, build_marker};
 pub use header::{
     Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, MAGIC_V2, NO_PRODUCER_EPOCH,
     NO_SEQUENCE, NO_TIMESTAMP, TimestampType,
 };
-pub use patch::{header_in_log, set_base_offset, set_leader_epoch, set_max_timestamp};
+pub use patch::{HeaderInLog, header_in_log, set_base_offset, set_leader_epoch, set_max_timestamp};
 pub use records::{RecordHeader, RecordView, Records, records};
 pub use rewrite::{Kept, StoredRecord, Unpacked, emptied};
 pub use scan::find_record;
@@ -38,7 +41,7 @@ pub use validate::{
     BadRecord, ProduceRules, ProducedBatch, ProducedBatchError, RecordProblem, validate_produced,
 };
 
-use crate::ids::{LeaderEpoch, Offset};
+use crate::ids::Offset;
 
 /// What is wrong with a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -125,8 +128,9 @@ pub enum BatchError {
     Control(&'static str),
 }
 
-/// One batch: its header and all of its bytes (header included).
+/// One batch: its header and all of its bytes (header included). Only parsing makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Batch<'a> {
     /// The parsed header.
     pub header: BatchHeader,
@@ -161,6 +165,16 @@ impl<'a> Batch<'a> {
                 computed,
             })
         }
+    }
+
+    /// The batch as one that may be stored, if its checksum is right. Shares `whole`, of which it
+    /// must be a part.
+    ///
+    /// # Panics
+    /// When the batch is not a view over `whole`.
+    pub fn checked(&self, whole: &Bytes) -> Result<CheckedBatches, BatchError> {
+        self.verify_crc()?;
+        Ok(CheckedBatches::verified(self, whole))
     }
 
     /// The records as stored: compressed if the batch is.
@@ -249,58 +263,6 @@ impl<'a> Iterator for Batches<'a> {
             }
         }
     }
-}
-
-/// What a run of batches holds, see [`check_batches`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunSummary {
-    /// Whole batches.
-    pub batches: usize,
-    /// Their bytes: what follows is a batch that was cut.
-    pub bytes: usize,
-    /// Base offset of the first batch; [`Offset::NONE`] when there is none.
-    pub first_offset: Offset,
-    /// Next offset of the last batch; [`Offset::NONE`] when there is none.
-    pub next_offset: Offset,
-    /// Largest leader epoch; [`LeaderEpoch::NONE`] when there is none.
-    pub max_epoch: LeaderEpoch,
-    /// Leader epoch of the last batch; [`LeaderEpoch::NONE`] when there is none.
-    pub last_epoch: LeaderEpoch,
-}
-
-/// Verifies a run of batches as fetched from a source: CRC of each, offsets that only grow.
-///
-/// A batch cut at the end is not counted and no error. Allocates nothing.
-pub fn check_batches(bytes: &[u8]) -> Result<RunSummary, BatchError> {
-    let mut run = RunSummary {
-        batches: 0,
-        bytes: 0,
-        first_offset: Offset::NONE,
-        next_offset: Offset::NONE,
-        max_epoch: LeaderEpoch::NONE,
-        last_epoch: LeaderEpoch::NONE,
-    };
-    let mut batches = Batches::new(bytes);
-    for batch in batches.by_ref() {
-        let batch = batch?;
-        let header = &batch.header;
-        if header.base_offset < run.next_offset {
-            return Err(BatchError::NonMonotonic {
-                expected: run.next_offset,
-                found: header.base_offset,
-            });
-        }
-        batch.verify_crc()?;
-        if run.batches == 0 {
-            run.first_offset = header.base_offset;
-        }
-        run.batches += 1;
-        run.next_offset = header.next_offset();
-        run.last_epoch = header.leader_epoch;
-        run.max_epoch = run.max_epoch.max(header.leader_epoch);
-    }
-    run.bytes = batches.position();
-    Ok(run)
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //!
 //! Base offset and leader epoch lie outside the CRC; a change of timestamps recomputes it.
 
-use super::crc_of;
 use super::header::{
     ATTRIBUTES_AT, Attributes, CRC_AT, EPOCH_AT, HEADER_BYTES, MAX_TIMESTAMP_AT, TimestampType,
 };
+use super::{Batch, BatchHeader, crc_of};
 use crate::ids::{LeaderEpoch, Offset};
 
 /// Sets the base offset of the batch at the start of `batch`. The CRC stays valid.
@@ -38,30 +38,37 @@ pub fn set_max_timestamp(batch: &mut [u8], kind: TimestampType, max_timestamp_ms
     batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// The header that exactly one `batch` gets in the log of a leader. The batch stays as it is: the
-/// log holds this header and the batch's bytes after its own.
+/// The header that a batch gets in the log of a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderInLog {
+    /// The header.
+    pub header: BatchHeader,
+    /// Its bytes. In the log, the bytes of the batch behind its own header follow.
+    pub bytes: [u8; HEADER_BYTES],
+}
+
+/// The header that `batch` gets in the log of a leader. The batch stays as it is.
 ///
 /// A `log_append_time_ms` stamps it with the broker's time
 /// (`message.timestamp.type=LogAppendTime`). Records keep their deltas, readers ignore them.
-///
-/// # Panics
-/// When `batch` is shorter than a header: the caller has parsed it.
 pub fn header_in_log(
-    batch: &[u8],
+    batch: &Batch<'_>,
     base: Offset,
     epoch: LeaderEpoch,
     log_append_time_ms: Option<i64>,
-) -> [u8; HEADER_BYTES] {
-    let mut head = [0; HEADER_BYTES];
-    head.copy_from_slice(&batch[..HEADER_BYTES]);
-    set_base_offset(&mut head, base);
-    set_leader_epoch(&mut head, epoch);
+) -> HeaderInLog {
+    let (mut header, mut bytes) = (batch.header, [0; HEADER_BYTES]);
+    bytes.copy_from_slice(&batch.bytes[..HEADER_BYTES]);
+    set_base_offset(&mut bytes, base);
+    set_leader_epoch(&mut bytes, epoch);
+    (header.base_offset, header.leader_epoch) = (base, epoch);
     if let Some(now_ms) = log_append_time_ms {
-        put_max_timestamp(&mut head, TimestampType::LogAppendTime, now_ms);
-        let crc = crc32c::crc32c_append(crc_of(&head), &batch[HEADER_BYTES..]);
-        head[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+        put_max_timestamp(&mut bytes, TimestampType::LogAppendTime, now_ms);
+        let crc = crc32c::crc32c_append(crc_of(&bytes), batch.body());
+        bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
+        header.set_max_timestamp(&bytes, now_ms);
     }
-    head
+    HeaderInLog { header, bytes }
 }
 
 /// Sets timestamp type and max timestamp; the CRC is wrong afterwards.

@@ -47,17 +47,25 @@ pub struct Records {
 /// The first error ends the iteration; bytes after the last record are an error too. Neither the
 /// CRC nor the offsets inside are checked.
 pub fn records(batch: &Batch<'_>, limit_bytes: usize) -> Result<Records, BatchError> {
-    let body = match batch.header.compression()? {
+    records_of(&batch.header, batch.body(), limit_bytes)
+}
+
+pub(super) fn records_of(
+    header: &BatchHeader,
+    body: &[u8],
+    limit_bytes: usize,
+) -> Result<Records, BatchError> {
+    let body = match header.compression()? {
         // A batch that compaction emptied has no stream to decompress.
-        _ if batch.body().is_empty() => Bytes::new(),
-        Compression::None if batch.body().len() > limit_bytes => {
+        _ if body.is_empty() => Bytes::new(),
+        Compression::None if body.len() > limit_bytes => {
             return Err(BatchError::TooLarge { limit_bytes });
         }
-        Compression::None => Bytes::copy_from_slice(batch.body()),
-        codec => decompress(codec, batch.body(), limit_bytes)?.into(),
+        Compression::None => Bytes::copy_from_slice(body),
+        codec => decompress(codec, body, limit_bytes)?.into(),
     };
     Ok(Records {
-        header: batch.header,
+        header: *header,
         body,
         position: 0,
         index: 0,

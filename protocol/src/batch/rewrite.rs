@@ -1,11 +1,11 @@
-//! Writing a stored batch anew: what compaction leaves of it, or under another codec (Kafka's
+//! Rewriting a stored batch: what compaction keeps of it, or under another codec (Kafka's
 //! `MemoryRecords.filterTo`, `MemoryRecordsBuilder`).
 //!
 //! Invariants:
 //! - base offset, last offset, leader epoch, producer id, epoch and sequence, the transactional and
 //!   the control bit stay, whatever becomes of the records;
 //! - a record that is kept keeps its offset, timestamp, key, value and headers byte by byte: only
-//!   its timestamp delta is written anew, and only where the base timestamp moves.
+//!   its timestamp delta changes, and only where the base timestamp moves.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use super::header::{
     MAX_TIMESTAMP_AT, NO_TIMESTAMP, TimestampType,
 };
 use super::records::timestamp_of;
-use super::{Batch, BatchError, BatchHeader, Compression, crc_of};
+use super::{Batch, BatchError, BatchHeader, CheckedBatches, Compression, crc_of};
 use crate::ids::Offset;
 
 const BASE_TIMESTAMP_AT: usize = 27;
@@ -140,7 +140,7 @@ impl<'a> Unpacked<'a> {
         &self,
         kept: &Kept,
         delete_horizon_ms: Option<i64>,
-    ) -> Result<Vec<u8>, BatchError> {
+    ) -> Result<CheckedBatches, BatchError> {
         let header = &self.batch.header;
         let mut body = Vec::with_capacity(self.body.len());
         for place in &kept.places {
@@ -166,26 +166,24 @@ impl<'a> Unpacked<'a> {
                 &kept.max_timestamp_ms.to_be_bytes(),
             );
         }
-        seal(&mut out);
-        Ok(out)
+        sealed(out)
     }
 
     /// The batch with all of its records under another codec.
     ///
     /// Errors: as [`Unpacked::rebuild`].
-    pub fn recompress(&self, codec: Codec) -> Result<Vec<u8>, BatchError> {
+    pub fn recompress(&self, codec: Codec) -> Result<CheckedBatches, BatchError> {
         let mut out = with_body(self.batch.bytes, &pack(codec, &self.body)?)?;
         let bits = self.batch.header.attributes.0 & !Attributes::CODEC;
         let bits = bits | codec.compression.code();
         put(&mut out, ATTRIBUTES_AT, &bits.to_be_bytes());
-        seal(&mut out);
-        Ok(out)
+        sealed(out)
     }
 }
 
 /// The batch of `header` without any record, for the sequence numbers that it carries
 /// (`DefaultRecordBatch.writeEmptyHeader`).
-pub fn emptied(batch: &Batch<'_>) -> Vec<u8> {
+pub fn emptied(batch: &Batch<'_>) -> Result<CheckedBatches, BatchError> {
     let mut out = batch.bytes.get(..HEADER_BYTES).unwrap_or_default().to_vec();
     let keep = Attributes::LOG_APPEND_TIME | Attributes::TRANSACTIONAL | Attributes::CONTROL;
     let bits = batch.header.attributes.0 & keep;
@@ -194,8 +192,7 @@ pub fn emptied(batch: &Batch<'_>) -> Vec<u8> {
     put(&mut out, ATTRIBUTES_AT, &bits.to_be_bytes());
     put(&mut out, BASE_TIMESTAMP_AT, &NO_TIMESTAMP.to_be_bytes());
     put(&mut out, RECORD_COUNT_AT, &0_i32.to_be_bytes());
-    seal(&mut out);
-    out
+    sealed(out)
 }
 
 fn view<'a>(header: &BatchHeader, raw: &RawRecord<'a>) -> StoredRecord<'a> {
@@ -259,9 +256,11 @@ fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-fn seal(out: &mut [u8]) {
-    let crc = crc_of(out);
-    put(out, CRC_AT, &crc.to_be_bytes());
+/// Sets the CRC: the batch is whole now.
+fn sealed(mut out: Vec<u8>) -> Result<CheckedBatches, BatchError> {
+    let crc = crc_of(&out);
+    put(&mut out, CRC_AT, &crc.to_be_bytes());
+    CheckedBatches::sealed(out.into())
 }
 
 #[cfg(test)]
@@ -327,7 +326,7 @@ mod tests {
                     .unwrap();
                 assert!(!kept.all && kept.has_tombstones && kept.len() == 2);
                 let rebuilt = unpacked.rebuild(&kept, horizon).unwrap();
-                let after = parsed(&rebuilt);
+                let after = parsed(rebuilt.bytes());
                 same_but_records(&batch.header, &after.header);
                 assert_eq!(after.header.compression().unwrap(), codec);
                 assert_eq!(after.header.max_timestamp_ms, 5_000);
@@ -355,7 +354,7 @@ mod tests {
         let unpacked = Unpacked::new(parsed(&bytes), LIMIT).unwrap();
         let kept = unpacked.retain(|_| true).unwrap();
         let rebuilt = unpacked.rebuild(&kept, Some(9_999)).unwrap();
-        let after = parsed(&rebuilt);
+        let after = parsed(rebuilt.bytes());
         assert_eq!(after.header.max_timestamp_ms, 1_234);
         let record = records(&after, LIMIT).unwrap().next().unwrap().unwrap();
         assert_eq!(record.timestamp_ms, 1_234);
@@ -365,9 +364,9 @@ mod tests {
     fn an_emptied_batch_keeps_what_its_producer_needs() {
         let bytes = sample(Compression::Zstd);
         let before = parsed(&bytes);
-        let empty = emptied(&before);
-        let after = parsed(&empty);
-        assert_eq!(empty.len(), HEADER_BYTES);
+        let empty = emptied(&before).unwrap();
+        let after = parsed(empty.bytes());
+        assert_eq!(empty.bytes().len(), HEADER_BYTES);
         same_but_records(&before.header, &after.header);
         assert_eq!(
             after.header.max_timestamp_ms,
@@ -400,7 +399,7 @@ mod tests {
             let bytes = builder.build();
             let batch = parsed(&bytes);
             let packed = Unpacked::new(batch, LIMIT).unwrap().recompress(to.into()).unwrap();
-            let after = parsed(&packed);
+            let after = parsed(packed.bytes());
             same_but_records(&batch.header, &after.header);
             prop_assert_eq!(after.header.compression().unwrap(), to);
             prop_assert_eq!(after.header.record_count, batch.header.record_count);

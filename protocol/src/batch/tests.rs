@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::ProducerId;
+use crate::ids::{LeaderEpoch, ProducerId};
 
 const LIMIT: usize = 1 << 20;
 
@@ -88,13 +88,14 @@ fn batches_from_kafka_are_understood() {
 
 #[test]
 fn markers_are_kafkas_to_the_byte() {
-    let mut bytes = build_marker(
+    let marker = build_marker(
         ControlKind::Commit,
         ProducerId(4711),
         2,
         9,
         1_700_000_000_000,
     );
+    let mut bytes = BytesMut::from(marker.bytes().clone());
     set_base_offset(&mut bytes, Offset(5));
     set_leader_epoch(&mut bytes, LeaderEpoch(3));
     assert_eq!(bytes, written_by_kafka("marker"));
@@ -212,41 +213,97 @@ fn impossible_headers_are_refused() {
     );
 }
 
+fn run(batches: &[&[u8]]) -> Bytes {
+    batches.concat().into()
+}
+
 #[test]
-fn a_run_is_summed_up() {
-    let run = [
-        &batch(10, 3, 2)[..],
-        &batch(20, 5, 1)[..],
-        &batch(21, 4, 4)[..],
-        b"cut",
-    ]
-    .concat();
-    let summary = check_batches(&run).unwrap();
+fn a_run_is_checked_with_its_headers() {
+    let batches = [batch(10, 3, 2), batch(20, 5, 1), batch(21, 4, 4)];
+    let whole = run(&[&batches[0], &batches[1], &batches[2]]);
+    let checked = CheckedBatches::check(&whole).unwrap();
+    assert_eq!(checked.bytes(), &whole);
+    let stored: Vec<_> = checked.iter().collect();
+    let expected: Vec<_> = batches.iter().map(|batch| parsed(batch)).collect();
+    assert_eq!(stored, expected);
+    let (first, last) = (checked.first(), checked.last());
+    assert_eq!(first.base_offset, Offset(10));
+    assert_eq!(last.next_offset(), Offset(25));
+    assert_eq!(last.leader_epoch, LeaderEpoch(4));
+    let one = Bytes::from(batches[0].to_vec());
     assert_eq!(
-        summary,
-        RunSummary {
-            batches: 3,
-            bytes: run.len() - 3,
-            first_offset: Offset(10),
-            next_offset: Offset(25),
-            max_epoch: LeaderEpoch(5),
-            last_epoch: LeaderEpoch(4),
-        }
+        CheckedBatches::check(&one).unwrap().only(),
+        parsed(&batches[0])
     );
-    let empty = check_batches(b"").unwrap();
-    assert_eq!((empty.batches, empty.next_offset), (0, Offset::NONE));
+}
+
+#[test]
+fn what_is_no_run_of_whole_batches_is_not_checked() {
+    let good = batch(10, 3, 2);
+    for bytes in [
+        Bytes::new(),
+        run(&[&good, b"cut"]),
+        run(&[&good, &good[..good.len() - 1]]),
+    ] {
+        let found = CheckedBatches::check(&bytes);
+        assert!(matches!(found, Err(BatchError::TooShort { .. })));
+    }
+    let mut old = good.to_vec();
+    old[header::MAGIC_AT] = 1;
+    assert_eq!(
+        CheckedBatches::check(&old.into()),
+        Err(BatchError::Magic(1))
+    );
 }
 
 #[test]
 fn a_run_that_goes_back_is_refused() {
-    let run = [&batch(10, 3, 2)[..], &batch(11, 3, 1)[..]].concat();
+    let back = run(&[&batch(10, 3, 2), &batch(11, 3, 1)]);
     assert_eq!(
-        check_batches(&run),
+        CheckedBatches::check(&back),
         Err(BatchError::NonMonotonic {
             expected: Offset(12),
             found: Offset(11)
         })
     );
+}
+
+#[test]
+fn what_lies_before_the_damage_is_good() {
+    let mut damaged = batch(3, 0, 2);
+    *damaged.last_mut().unwrap() ^= 1;
+    let (first, second, last) = (batch(0, 0, 2), batch(2, 0, 1), batch(5, 0, 1));
+    let whole = run(&[&first, &second, &damaged, &last, b"cut"]);
+    let parsed = ParsedBatches::parse(&whole);
+    assert_eq!((parsed.headers().len(), parsed.error()), (4, None));
+    let good = |numbers| {
+        let verified = parsed.clone().verify(numbers);
+        (
+            verified.good.map(|good| good.bytes().to_vec()),
+            verified.error,
+        )
+    };
+    assert_eq!(good(0..2), (Some([&first[..], &second].concat()), None));
+    let (before, error) = good(1..4);
+    assert_eq!(before, Some(second.to_vec()));
+    assert!(matches!(error, Some(BatchError::Crc { .. })));
+    let (before, error) = good(2..4);
+    assert_eq!(before, None);
+    assert!(matches!(error, Some(BatchError::Crc { .. })));
+    assert_eq!(good(3..4), (Some(last.to_vec()), None));
+    assert_eq!(good(1..1), (None, None));
+}
+
+#[test]
+fn another_largest_timestamp_keeps_a_batch_checked() {
+    let sent = Bytes::from(batch(0, 0, 3).to_vec());
+    let copy = sent.clone();
+    let checked = CheckedBatches::check(&sent).unwrap();
+    let changed = checked.with_max_timestamp(TimestampType::LogAppendTime, 77);
+    assert_eq!(sent, copy, "what somebody else holds is copied");
+    assert_eq!(changed.only(), parsed(changed.bytes()));
+    changed.only().verify_crc().unwrap();
+    assert_eq!(changed.first().max_timestamp_ms, 77);
 }
 
 #[test]
@@ -268,10 +325,15 @@ fn log_append_time_holds_for_every_record() {
     assert_eq!(bytes, batch(0, 0, 3));
 }
 
+fn marker_of(batch: &Batch<'_>) -> Result<Option<ControlMarker>, BatchError> {
+    ControlMarker::read(&batch.header, batch.body())
+}
+
 #[test]
 fn markers_are_read_back() {
     for kind in [ControlKind::Abort, ControlKind::Commit] {
-        let bytes = build_marker(kind, ProducerId(7), 3, 11, 1234);
+        let marker = build_marker(kind, ProducerId(7), 3, 11, 1234);
+        let bytes = marker.bytes();
         let marker = parsed(&bytes);
         marker.verify_crc().unwrap();
         assert!(marker.header.is_control() && marker.header.is_transactional());
@@ -284,7 +346,10 @@ fn markers_are_read_back() {
             kind,
             coordinator_epoch: 11,
         };
-        assert_eq!(ControlMarker::read(&marker), Ok(Some(expected)));
+        assert_eq!(
+            ControlMarker::read(&marker.header, marker.body()),
+            Ok(Some(expected))
+        );
     }
 }
 
@@ -295,7 +360,7 @@ fn other_control_records_are_told_apart() {
             .control(true)
             .record(1, Some(key), value)
             .build();
-        ControlMarker::read(&parsed(&bytes))
+        marker_of(&parsed(&bytes))
     };
     let other = ControlMarker {
         kind: ControlKind::Other(9),
@@ -306,8 +371,8 @@ fn other_control_records_are_told_apart() {
     assert!(control(&[0xff, 0, 0, 0], Some(&[0; 6])).is_err());
     assert!(control(&[0, 0, 0, 1], Some(&[0, 0, 1])).is_err());
     let empty = BatchBuilder::new().control(true).skip(1).build();
-    assert_eq!(ControlMarker::read(&parsed(&empty)), Ok(None));
-    assert_eq!(ControlMarker::read(&parsed(&batch(0, 0, 1))), Ok(None));
+    assert_eq!(marker_of(&parsed(&empty)), Ok(None));
+    assert_eq!(marker_of(&parsed(&batch(0, 0, 1))), Ok(None));
 }
 
 #[test]
@@ -333,7 +398,12 @@ mod producers {
     use super::*;
 
     fn verdict(bytes: &[u8]) -> Result<ProducedBatch, ProducedBatchError> {
-        validate_produced(&parsed(bytes), &rules(false))
+        validated(bytes, &rules(false))
+    }
+
+    fn validated(bytes: &[u8], rules: &ProduceRules) -> Result<ProducedBatch, ProducedBatchError> {
+        let whole = Bytes::copy_from_slice(bytes);
+        validate_produced(&parsed(&whole), &whole, rules)
     }
 
     fn rules(require_keys: bool) -> ProduceRules {
@@ -358,7 +428,7 @@ mod producers {
                 .record(-1, Some(b"k"), None)
                 .record(70, Some(b"k"), None)
                 .build();
-            let seen = validate_produced(&parsed(&bytes), &rules(true)).unwrap();
+            let seen = validated(&bytes, &rules(true)).unwrap();
             assert_eq!(seen.max_timestamp_ms, 70);
             assert_eq!(seen.records_bytes, 24);
         }
@@ -425,7 +495,7 @@ mod producers {
             earliest_ms: 10,
             latest_ms: 150,
         };
-        let found = validate_produced(&parsed(&bytes), &rules).unwrap_err();
+        let found = validated(&bytes, &rules).unwrap_err();
         let named = vec![
             bad(1, out(151)),
             bad(2, RecordProblem::NoKey),
@@ -448,7 +518,7 @@ mod producers {
                     limit_bytes,
                     ..rules(false)
                 };
-                validate_produced(&parsed(&bytes), &rules)
+                validated(&bytes, &rules)
             };
             let size = at(1 << 20).unwrap().records_bytes;
             assert!(at(size).is_ok());
@@ -493,9 +563,9 @@ mod producers {
     #[test]
     fn compacted_topics_need_keys_and_damage_shows() {
         let mut bytes = batch(0, 0, 1);
-        assert!(validate_produced(&parsed(&bytes), &rules(true)).is_ok());
+        assert!(validated(&bytes, &rules(true)).is_ok());
         let keyless = BatchBuilder::new().record(1, None, Some(b"v")).build();
-        let found = validate_produced(&parsed(&keyless), &rules(true));
+        let found = validated(&keyless, &rules(true));
         assert_eq!(
             found,
             Err(ProducedBatchError::Records(vec![bad(
@@ -601,14 +671,15 @@ proptest! {
         recs in recs(),
     ) {
         let given = build(Compression::None, &recs);
-        let head = header_in_log(&given, Offset(base), LeaderEpoch(epoch), time_ms);
+        let head = header_in_log(&parsed(&given), Offset(base), LeaderEpoch(epoch), time_ms);
+        prop_assert_eq!(Ok(head.header), BatchHeader::parse(&head.bytes));
         let mut patched = BytesMut::from(&given[..]);
         set_base_offset(&mut patched, Offset(base));
         set_leader_epoch(&mut patched, LeaderEpoch(epoch));
         if let Some(time_ms) = time_ms {
             set_max_timestamp(&mut patched, TimestampType::LogAppendTime, time_ms);
         }
-        prop_assert_eq!(&[&head, &given[HEADER_BYTES..]].concat(), &patched.to_vec());
+        prop_assert_eq!(&[&head.bytes, &given[HEADER_BYTES..]].concat(), &patched.to_vec());
     }
 
     #[test]
@@ -651,8 +722,9 @@ proptest! {
 /// Every parser there is, on bytes that may be anything.
 fn read_everything(data: &[u8]) {
     let _ = BatchHeader::parse(data);
-    let _ = check_batches(data);
-    for batch in Batches::new(data).chain([Batch::parse(data)]).flatten() {
+    let whole = Bytes::copy_from_slice(data);
+    let _ = CheckedBatches::check(&whole);
+    for batch in Batches::new(&whole).chain([Batch::parse(&whole)]).flatten() {
         let header = batch.header;
         let _ = (
             header.last_offset(),
@@ -660,13 +732,13 @@ fn read_everything(data: &[u8]) {
             header.last_sequence(),
         );
         let _ = batch.verify_crc();
-        let _ = ControlMarker::read(&batch);
+        let _ = ControlMarker::read(&batch.header, batch.body());
         let rules = ProduceRules {
             limit_bytes: LIMIT,
             require_keys: true,
             timestamps_ms: Some((0, 9)),
         };
-        let _ = validate_produced(&batch, &rules);
+        let _ = validate_produced(&batch, &whole, &rules);
         if let Ok(records) = records(&batch, LIMIT) {
             records.for_each(drop);
         }

@@ -1,10 +1,11 @@
 //! What a broker demands of a batch that a producer sent (Kafka's `LogValidator`).
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::records::timestamp_of;
 use super::scan::{Scanned, scan};
-use super::{Batch, BatchError, BatchHeader, NO_TIMESTAMP, TimestampType};
+use super::{Batch, BatchError, BatchHeader, CheckedBatches, NO_TIMESTAMP, TimestampType};
 use crate::ids::Offset;
 
 /// Why a produced batch is refused.
@@ -14,9 +15,6 @@ pub enum ProducedBatchError {
     /// INVALID_RECORD.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// More than one batch, or bytes after it.
-    #[error("{0} bytes after the batch: one batch is expected")]
-    MoreThanOneBatch(usize),
     /// Offsets must count from 0.
     #[error("base offset is {0}, not 0")]
     BaseOffset(Offset),
@@ -128,11 +126,13 @@ pub struct ProduceRules {
     pub timestamps_ms: Option<(i64, i64)>,
 }
 
-/// What the validation learnt about a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A batch that keeps the rules, and what the validation learnt about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducedBatch {
+    /// The batch as the client sent it.
+    pub batch: CheckedBatches,
     /// Largest timestamp of the records in ms. When it differs from the header's, the broker
-    /// stores this one ([`super::set_max_timestamp`]): clients can lie.
+    /// stores this one ([`CheckedBatches::with_max_timestamp`]): clients can lie.
     pub max_timestamp_ms: i64,
     /// Bytes of the records, decompressed.
     pub records_bytes: usize,
@@ -141,19 +141,17 @@ pub struct ProducedBatch {
 /// Checks a batch a client sent: magic 2, CRC, base offset 0, count = last delta + 1, deltas
 /// consecutive, no control bit, record count inside, and the topic's rules. Nothing is held of the
 /// records.
+///
+/// # Panics
+/// When the batch is not a view over `whole`, whose bytes the outcome shares.
 pub fn validate_produced(
     batch: &Batch<'_>,
+    whole: &Bytes,
     rules: &ProduceRules,
 ) -> Result<ProducedBatch, ProducedBatchError> {
     let header = &batch.header;
     check_header(header)?;
-    let size = header.size_bytes();
-    if batch.bytes.len() > size {
-        return Err(ProducedBatchError::MoreThanOneBatch(
-            batch.bytes.len() - size,
-        ));
-    }
-    batch.verify_crc()?;
+    let checked = batch.checked(whole)?;
     let mut max_timestamp_ms = NO_TIMESTAMP;
     let mut bad = Vec::new();
     let records_bytes = scan(header, batch.body(), rules.limit_bytes, |index, record| {
@@ -170,6 +168,7 @@ pub fn validate_produced(
         return Err(ProducedBatchError::Records(bad));
     }
     Ok(ProducedBatch {
+        batch: checked,
         max_timestamp_ms,
         records_bytes,
     })

@@ -1,16 +1,18 @@
-//! Appending: headers are checked, bytes written to the file, and then published.
+//! Appending: batches are placed, their bytes written to the file, and then published.
 //!
 //! A run of batches is written piece by piece: a piece is what fits the active segment, and ends
 //! before a control batch (whose effect on the aborted transactions may fail to be written). Each
-//! piece is written with the headers that it gets in the log, taken into indexes and producer
-//! state, and published. Nothing of a piece that fails is seen by anybody: the file is cut
-//! back to where it was.
+//! piece is written with the header that it gets in the log, taken into indexes and producer
+//! state, and published. Nobody sees anything of a piece that fails: the file is cut back to where
+//! it was.
+//!
+//! No header is parsed here: they come with [`CheckedBatches`].
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use carrick_protocol::batch::{
-    Batch, BatchHeader, Batches, ControlMarker, HEADER_BYTES, header_in_log,
+    BatchHeader, CheckedBatches, ControlMarker, HEADER_BYTES, HeaderInLog, header_in_log,
 };
 use carrick_protocol::ids::Offset;
 use tracing::warn;
@@ -21,52 +23,94 @@ use super::segment::Sealed;
 use super::transactions::AbortedIndex;
 use super::{Appended, Log, LogError, Placement};
 
-/// What the first look at a run of batches yields.
+/// Batches on their way into the log.
 #[derive(Clone, Copy, Debug)]
-struct Run {
-    first_offset: Offset,
-    next_offset: Offset,
-    max_timestamp_ms: i64,
-    batches: usize,
-    has_control: bool,
+struct Run<'a> {
+    /// As they are in the log.
+    headers: &'a [BatchHeader],
+    /// As they were given.
+    bytes: &'a [u8],
+    /// The header that the only batch gets in the log, if it doesn't stay as it is.
+    head: Option<&'a [u8; HEADER_BYTES]>,
 }
 
 impl Log {
-    /// Appends whole batches. The CRC is not verified here: whoever took them from a peer did.
+    /// Appends batches. With [`Placement::Next`], one at a time.
     ///
-    /// Errors: `NonMonotonic`, `Batch`, `PartialBatch`, `BatchTooLarge`, `OffsetOverflow` leave
-    /// the log as it was. After `DiskFull` and `Io` the first batches of a run that spans segments
-    /// or transactions may be appended: the end says how far it got. `Faulted` is for good.
+    /// Errors: `NonMonotonic`, `BatchTooLarge`, `OffsetOverflow` leave the log as it was. After
+    /// `DiskFull` and `Io` the first batches of a run that spans segments or transactions may be
+    /// appended: the end says how far it got. `Faulted` is for good.
+    ///
+    /// # Panics
+    /// When several batches are to be placed by the log.
     pub fn append(
         &mut self,
-        batches: &[u8],
+        batches: &CheckedBatches,
         placement: Placement,
         now_ms: i64,
     ) -> Result<Appended, LogError> {
         self.durability.check()?;
         self.now_ms = now_ms;
-        let run = self.check_run(batches, placement)?;
-        if run.batches > 0 {
-            self.begin_write()?;
-        }
-        let base_before = self.active.base;
-        let mut rest = batches;
-        while !rest.is_empty() {
-            let piece = self.next_piece(rest, run, placement)?;
-            let (head, tail) = rest.split_at(piece);
-            self.append_piece(head, placement)?;
-            rest = tail;
-        }
-        Ok(Appended {
-            first_offset: run.first_offset,
-            last_offset: if run.batches > 0 {
-                run.next_offset.prev()
-            } else {
-                run.next_offset
+        let placed;
+        let run = match placement {
+            Placement::Exact => Run {
+                headers: batches.headers(),
+                bytes: batches.bytes(),
+                head: None,
             },
+            Placement::Next {
+                leader_epoch,
+                log_append_time_ms,
+            } => {
+                let batch = batches.only();
+                let delta = i64::from(batch.header.last_offset_delta);
+                if self.end.0.checked_add(delta + 1).is_none() {
+                    return Err(LogError::OffsetOverflow);
+                }
+                placed = header_in_log(&batch, self.end, leader_epoch, log_append_time_ms);
+                let HeaderInLog { header, bytes } = &placed;
+                Run {
+                    headers: std::slice::from_ref(header),
+                    bytes: batch.bytes,
+                    head: Some(bytes),
+                }
+            }
+        };
+        self.append_run(run)
+    }
+
+    fn append_run(&mut self, run: Run<'_>) -> Result<Appended, LogError> {
+        let base_before = self.active.base;
+        let (first, last) = (run.headers[0], run.headers[run.headers.len() - 1]);
+        if first.base_offset < self.end {
+            return Err(LogError::NonMonotonic {
+                found: first.base_offset,
+                end: self.end,
+            });
+        }
+        let all = Incoming::of(run.headers);
+        let large = run.headers.iter().map(BatchHeader::size_bytes);
+        if let Some(bytes) = large.max().filter(|bytes| *bytes > SEGMENT_LIMIT_BYTES) {
+            return Err(LogError::BatchTooLarge { bytes });
+        }
+        self.begin_write()?;
+        let mut rest = run;
+        while !rest.headers.is_empty() {
+            let (piece, after) = rest.split_at(self.next_piece(rest, all)?);
+            self.append_piece(piece)?;
+            rest = after;
+        }
+        assert_eq!(
+            self.end,
+            last.next_offset(),
+            "an append ends where its batches do"
+        );
+        Ok(Appended {
+            first_offset: first.base_offset,
+            last_offset: last.last_offset(),
             next_offset: self.end,
-            max_timestamp_ms: run.max_timestamp_ms,
-            bytes: batches.len(),
+            max_timestamp_ms: all.max_timestamp_ms,
+            bytes: run.bytes.len(),
             has_rolled: self.active.base != base_before,
         })
     }
@@ -89,124 +133,56 @@ impl Log {
         Ok(())
     }
 
-    /// Checks a run before anything of it is written.
-    fn check_run(&self, bytes: &[u8], placement: Placement) -> Result<Run, LogError> {
-        let mut run = Run {
-            first_offset: self.end,
-            next_offset: self.end,
-            max_timestamp_ms: -1,
-            batches: 0,
-            has_control: false,
-        };
-        let mut batches = Batches::new(bytes);
-        for batch in batches.by_ref() {
-            let header = batch?.header;
-            let base = match placement {
-                Placement::Next { .. } => run.next_offset,
-                Placement::Exact => header.base_offset,
-            };
-            if base < run.next_offset {
-                return Err(LogError::NonMonotonic {
-                    found: base,
-                    end: run.next_offset,
-                });
-            }
-            let next = base.0.checked_add(i64::from(header.last_offset_delta) + 1);
-            run.next_offset = Offset(next.ok_or(LogError::OffsetOverflow)?);
-            if header.size_bytes() > SEGMENT_LIMIT_BYTES {
-                return Err(LogError::BatchTooLarge {
-                    bytes: header.size_bytes(),
-                });
-            }
-            if run.batches == 0 {
-                run.first_offset = base;
-            }
-            run.batches += 1;
-            run.has_control |= header.is_control();
-            run.max_timestamp_ms = run.max_timestamp_ms.max(stamped(&header, placement));
-        }
-        match bytes.len() - batches.position() {
-            0 => Ok(run),
-            rest => Err(LogError::PartialBatch(rest)),
-        }
-    }
-
-    /// How many bytes of `rest` go into the active segment at once, which is rolled before if
+    /// How many batches of `rest` go into the active segment at once, which is rolled before if
     /// need be.
-    fn next_piece(
-        &mut self,
-        rest: &[u8],
-        run: Run,
-        placement: Placement,
-    ) -> Result<usize, LogError> {
+    fn next_piece(&mut self, rest: Run<'_>, all: Incoming) -> Result<usize, LogError> {
+        let has_control = rest.headers.iter().any(BatchHeader::is_control);
         let all = Incoming {
-            bytes: rest.len(),
-            last_offset: run.next_offset.prev(),
-            max_timestamp_ms: run.max_timestamp_ms,
-            batches: run.batches,
+            bytes: rest.bytes.len(),
+            ..all
         };
-        if !run.has_control && !self.active.should_roll(all, &self.config, self.now_ms) {
-            return Ok(rest.len());
+        if !has_control && !self.active.should_roll(all, &self.config, self.now_ms) {
+            return Ok(rest.headers.len());
         }
-        let mut piece = Piece {
-            bytes: 0,
-            next_offset: self.end,
-            max_timestamp_ms: -1,
-            batches: 0,
-        };
-        for batch in Batches::new(rest) {
-            let header = batch?.header;
-            let base = match placement {
-                Placement::Next { .. } => piece.next_offset,
-                Placement::Exact => header.base_offset,
-            };
-            let grown = piece.with(&header, base, placement);
-            if self
-                .active
-                .should_roll(grown.incoming(), &self.config, self.now_ms)
-            {
-                if piece.bytes > 0 {
-                    break;
+        let mut piece = Incoming::none();
+        for (number, header) in rest.headers.iter().enumerate() {
+            let grown = piece.with(header);
+            if self.active.should_roll(grown, &self.config, self.now_ms) {
+                if number > 0 {
+                    return Ok(number);
                 }
-                self.roll(base)?;
+                self.roll(header.base_offset)?;
             }
             if header.is_control() {
-                if piece.bytes > 0 {
-                    break;
-                }
-                return Ok(header.size_bytes());
+                return Ok(number.max(1));
             }
             piece = grown;
         }
-        Ok(piece.bytes)
+        Ok(rest.headers.len())
     }
 
     /// Appends batches that fit the active segment.
-    fn append_piece(&mut self, bytes: &[u8], placement: Placement) -> Result<(), LogError> {
-        let heads = Heads::of(bytes, self.end, placement)?;
-        let heads = heads.as_slice();
-        let (pair, many);
-        let parts = match heads {
-            [] => {
-                pair = [IoSlice::new(bytes), IoSlice::new(&[])];
-                &pair[..1]
+    fn append_piece(&mut self, piece: Run<'_>) -> Result<(), LogError> {
+        let (pair, one);
+        let parts = match piece.head {
+            None => {
+                one = [IoSlice::new(piece.bytes)];
+                &one[..]
             }
-            [head] => {
-                pair = [IoSlice::new(head), IoSlice::new(&bytes[HEADER_BYTES..])];
+            Some(head) => {
+                let rest = &piece.bytes[HEADER_BYTES..];
+                pair = [IoSlice::new(head), IoSlice::new(rest)];
                 &pair[..]
-            }
-            heads => {
-                many = parts_in_log(bytes, heads);
-                &many[..]
             }
         };
         let (config, durability) = (&self.config, Arc::clone(&self.durability));
-        self.active.write(parts, bytes.len(), config, &durability)?;
+        self.active
+            .write(parts, piece.bytes.len(), config, &durability)?;
         let Noted {
             next_offset,
             epochs_changed,
             aborted_changed,
-        } = match self.note_piece(bytes, heads) {
+        } = match self.note_piece(piece) {
             Ok(noted) => noted,
             Err(error) => {
                 self.active.cut_back(&durability)?;
@@ -231,21 +207,18 @@ impl Log {
 
     /// Takes batches that were written into indexes, epochs and producers. On an error nothing
     /// changed.
-    fn note_piece(&mut self, bytes: &[u8], heads: &[Head]) -> Result<Noted, LogError> {
+    fn note_piece(&mut self, piece: Run<'_>) -> Result<Noted, LogError> {
         let mut noted = Noted {
             next_offset: self.end,
             epochs_changed: false,
             aborted_changed: false,
         };
-        let mut at = self.active.size();
-        for (number, batch) in Batches::new(bytes).enumerate() {
-            let mut batch = batch?;
-            if let Some(head) = heads.get(number) {
-                batch.header = BatchHeader::parse(head)?;
-            }
-            let (header, marker) = (batch.header, read_marker(&batch));
+        let (mut at, mut rest) = (self.active.size(), piece.bytes);
+        for header in piece.headers {
+            let (bytes, after) = rest.split_at(header.size_bytes());
+            let marker = read_marker(header, &bytes[HEADER_BYTES..]);
             noted.next_offset = header.next_offset();
-            let aborted = self.producers.apply(&header, marker, self.now_ms);
+            let aborted = self.producers.apply(header, marker, self.now_ms);
             noted.aborted_changed |= aborted.is_some();
             if let Some(aborted) = aborted
                 && let Err(error) = self.aborted.append(aborted)
@@ -257,8 +230,8 @@ impl Log {
                 });
             }
             noted.epochs_changed |= self.epochs.assign(header.leader_epoch, header.base_offset);
-            self.active.note(&header, at, &self.config);
-            at += header.size_bytes();
+            self.active.note(header, at, &self.config);
+            (at, rest) = (at + bytes.len(), after);
         }
         Ok(noted)
     }
@@ -311,57 +284,19 @@ impl Log {
     }
 }
 
-/// A batch's header as it is in the log.
-type Head = [u8; HEADER_BYTES];
-
-/// The headers that batches get in the log, where they don't stay as they are.
-enum Heads {
-    Kept,
-    One([Head; 1]),
-    Many(Vec<Head>),
-}
-
-impl Heads {
-    /// For `bytes`, which were checked, at the log's `end`.
-    fn of(bytes: &[u8], end: Offset, placement: Placement) -> Result<Heads, LogError> {
-        let Placement::Next {
-            leader_epoch,
-            log_append_time_ms,
-        } = placement
-        else {
-            return Ok(Heads::Kept);
+impl<'a> Run<'a> {
+    /// The first `count` batches, and what follows them.
+    fn split_at(self, count: usize) -> (Run<'a>, Run<'a>) {
+        let (piece, after) = self.headers.split_at(count);
+        let bytes = piece.iter().map(BatchHeader::size_bytes).sum();
+        let (piece_bytes, after_bytes) = self.bytes.split_at(bytes);
+        let of = |headers, bytes| Run {
+            headers,
+            bytes,
+            head: self.head,
         };
-        let head =
-            |batch: &[u8], base| header_in_log(batch, base, leader_epoch, log_append_time_ms);
-        if BatchHeader::parse(bytes)?.size_bytes() == bytes.len() {
-            return Ok(Heads::One([head(bytes, end)]));
-        }
-        let (mut base, mut heads) = (end, Vec::new());
-        for batch in Batches::new(bytes) {
-            let batch = batch?;
-            heads.push(head(batch.bytes, base));
-            base = base + (i64::from(batch.header.last_offset_delta) + 1);
-        }
-        Ok(Heads::Many(heads))
+        (of(piece, piece_bytes), of(after, after_bytes))
     }
-
-    fn as_slice(&self) -> &[Head] {
-        match self {
-            Heads::Kept => &[],
-            Heads::One(head) => head,
-            Heads::Many(heads) => heads,
-        }
-    }
-}
-
-/// Each of `heads`, and what follows a header in its batch.
-fn parts_in_log<'a>(bytes: &'a [u8], heads: &'a [Head]) -> Vec<IoSlice<'a>> {
-    let mut parts = Vec::with_capacity(2 * heads.len());
-    for (head, batch) in heads.iter().zip(Batches::new(bytes).flatten()) {
-        parts.push(IoSlice::new(head));
-        parts.push(IoSlice::new(&batch.bytes[HEADER_BYTES..]));
-    }
-    parts
 }
 
 /// What a piece of batches changed.
@@ -372,50 +307,34 @@ struct Noted {
     aborted_changed: bool,
 }
 
-/// Batches that are appended together.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    bytes: usize,
-    next_offset: Offset,
-    max_timestamp_ms: i64,
-    batches: usize,
-}
+impl Incoming {
+    fn none() -> Incoming {
+        Incoming {
+            bytes: 0,
+            last_offset: Offset::NONE,
+            max_timestamp_ms: -1,
+            batches: 0,
+        }
+    }
 
-impl Piece {
-    fn with(self, header: &BatchHeader, base: Offset, placement: Placement) -> Piece {
-        Piece {
+    fn of(headers: &[BatchHeader]) -> Incoming {
+        headers.iter().fold(Incoming::none(), Incoming::with)
+    }
+
+    fn with(self, header: &BatchHeader) -> Incoming {
+        Incoming {
             bytes: self.bytes + header.size_bytes(),
-            next_offset: base + (i64::from(header.last_offset_delta) + 1),
-            max_timestamp_ms: self.max_timestamp_ms.max(stamped(header, placement)),
+            last_offset: header.last_offset(),
+            max_timestamp_ms: self.max_timestamp_ms.max(header.max_timestamp_ms),
             batches: self.batches + 1,
         }
-    }
-
-    fn incoming(&self) -> Incoming {
-        Incoming {
-            bytes: self.bytes,
-            last_offset: self.next_offset.prev(),
-            max_timestamp_ms: self.max_timestamp_ms,
-            batches: self.batches,
-        }
-    }
-}
-
-/// The largest timestamp a batch will have in the log.
-fn stamped(header: &BatchHeader, placement: Placement) -> i64 {
-    match placement {
-        Placement::Next {
-            log_append_time_ms: Some(time_ms),
-            ..
-        } => time_ms,
-        _ => header.max_timestamp_ms,
     }
 }
 
 /// The marker of a control batch. One that cannot be read is kept as it is and ends nothing.
-pub(super) fn read_marker(batch: &Batch<'_>) -> Option<ControlMarker> {
-    ControlMarker::read(batch).unwrap_or_else(|error| {
-        warn!(offset = %batch.header.base_offset, %error, "control batch ignored");
+pub(super) fn read_marker(header: &BatchHeader, body: &[u8]) -> Option<ControlMarker> {
+    ControlMarker::read(header, body).unwrap_or_else(|error| {
+        warn!(offset = %header.base_offset, %error, "control batch ignored");
         None
     })
 }

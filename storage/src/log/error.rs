@@ -33,9 +33,6 @@ pub enum LogError {
     /// Bytes that are no run of whole batches.
     #[error("batches are malformed: {0}")]
     Batch(#[from] BatchError),
-    /// Bytes after the last whole batch of an append.
-    #[error("{0} bytes after the last whole batch")]
-    PartialBatch(usize),
     /// A batch larger than a segment file can be (2 GiB).
     #[error("a batch of {bytes} bytes is larger than a segment can be")]
     BatchTooLarge {

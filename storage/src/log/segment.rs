@@ -9,6 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use carrick_protocol::batch::{Batch, BatchError, BatchHeader};
 use carrick_protocol::ids::Offset;
 use tracing::warn;
@@ -184,6 +185,13 @@ impl<'a> View<'a> {
                 format!("no batch at byte {position} of {}", self.size),
             )
         })
+    }
+
+    /// All bytes of the view, without a copy.
+    pub fn bytes(&self) -> Result<Bytes, LogError> {
+        self.log
+            .bytes(0..self.size)
+            .ok_or_else(|| LogError::corrupt(&self.path(), format!("no bytes 0 to {}", self.size)))
     }
 
     /// The batch at `position`, whole.

@@ -57,7 +57,7 @@ pub(super) fn apply(
 ) -> Result<Option<AbortedTxn>, LogError> {
     let header = &stored.header;
     let marker = if header.is_control() {
-        read_marker(&stored.view.batch(stored.position)?)
+        read_marker(header, stored.view.batch(stored.position)?.body())
     } else {
         None
     };

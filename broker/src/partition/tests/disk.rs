@@ -45,7 +45,7 @@ async fn what_a_mirror_trims_goes_once_its_log_start_is_on_the_disk() {
     for offset in 0..20 {
         let bytes = sourced(offset, 0, &[&large]);
         it.partition
-            .mirror_append(&lease(1), &bytes, Offset(20))
+            .mirror_append(&lease(1), &checked(&bytes), Offset(20))
             .unwrap();
     }
     let before = log_files(&it);
@@ -144,7 +144,7 @@ async fn a_full_disk_gets_the_space_of_what_a_mirror_trims() {
     for offset in 0..20 {
         let bytes = sourced(offset, i32::try_from(offset).unwrap(), &[&large]);
         it.partition
-            .mirror_append(&lease(1), &bytes, Offset(20))
+            .mirror_append(&lease(1), &checked(&bytes), Offset(20))
             .unwrap();
     }
     until(|| it.durable_end() == Offset(20)).await;

@@ -148,7 +148,9 @@ impl World {
                 !has_begun
             });
             if header.is_control() {
-                let marker = ControlMarker::read(&batch).unwrap().unwrap();
+                let marker = ControlMarker::read(&batch.header, batch.body())
+                    .unwrap()
+                    .unwrap();
                 if marker.kind == ControlKind::Abort {
                     aborted.remove(&header.producer_id);
                 }

@@ -289,7 +289,7 @@ mod tests {
 
     use super::*;
     use crate::ports::{Lease, MirrorTarget};
-    use crate::testing::batches::batch;
+    use crate::testing::batches::{batch, checked};
     use crate::testing::here::FakeHere;
 
     struct Fake {
@@ -314,7 +314,7 @@ mod tests {
             let at = self.here.add_mirror(self.name(), link.clone());
             let lease = Lease { link, epoch: 1 };
             let mut door = self.here.open(&at, &lease).expect("it is a mirror");
-            door.append(batch(0, 1, 3), Offset(1))
+            door.append(checked(&batch(0, 1, 3)), Offset(1))
                 .expect("it takes batches");
             at
         }

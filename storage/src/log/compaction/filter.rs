@@ -1,9 +1,8 @@
 //! What stays of a batch (Kafka's `Cleaner.cleanInto` and `MemoryRecords.filterTo`). Pure.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use carrick_protocol::batch::{Batch, BatchError, StoredRecord, Unpacked, emptied};
+use carrick_protocol::batch::{Batch, BatchError, CheckedBatches, StoredRecord, Unpacked, emptied};
 use carrick_protocol::ids::{Offset, ProducerId};
 
 use super::super::Producers;
@@ -65,20 +64,21 @@ pub(super) struct Filter<'a> {
 
 /// What stays of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Outcome<'a> {
+pub(super) struct Outcome {
     /// The batch, as it was or rewritten; `None` when it goes.
-    pub batch: Option<Cow<'a, [u8]>>,
+    pub batch: Option<CheckedBatches>,
     /// The aborted transaction that ends with it and must still be told to readers.
     pub aborted: Option<AbortedTxn>,
 }
 
 impl Filter<'_> {
     /// Decides about one batch, in the order of the log.
-    pub fn apply<'a>(
+    pub fn apply(
         &self,
         walked: &mut Walked,
-        batch: Batch<'a>,
-    ) -> Result<Outcome<'a>, BatchError> {
+        stored: &CheckedBatches,
+    ) -> Result<Outcome, BatchError> {
+        let batch = stored.only();
         let header = &batch.header;
         let horizon_ms = header
             .attributes
@@ -94,37 +94,38 @@ impl Filter<'_> {
             (false, walked.pass_data(header))
         };
         let stays_empty = self.last_records.is_last(&batch) || header.next_offset() == self.upto;
-        let batch = if drop_records {
-            stays_empty.then(|| Cow::Owned(emptied(&batch)))
+        let kept = if drop_records {
+            stays_empty.then(|| emptied(&batch)).transpose()?
         } else {
-            self.sift(batch, is_spent, horizon_ms, stays_empty)?
+            self.sift(stored, is_spent, horizon_ms, stays_empty)?
         };
         Ok(Outcome {
-            batch,
+            batch: kept,
             aborted: ends,
         })
     }
 
-    fn sift<'a>(
+    fn sift(
         &self,
-        batch: Batch<'a>,
+        stored: &CheckedBatches,
         is_spent_marker: bool,
         horizon_ms: Option<i64>,
         stays_empty: bool,
-    ) -> Result<Option<Cow<'a, [u8]>>, BatchError> {
+    ) -> Result<Option<CheckedBatches>, BatchError> {
+        let batch = stored.only();
         let unpacked = Unpacked::new(batch, UNPACKED_MAX_BYTES)?;
         let is_control = batch.header.is_control();
         let kept = unpacked.retain(|record| is_control || self.stays(record, horizon_ms))?;
         if kept.is_empty() {
-            return Ok(stays_empty.then(|| Cow::Owned(emptied(&batch))));
+            return stays_empty.then(|| emptied(&batch)).transpose();
         }
         let needs_horizon = (kept.has_tombstones || is_spent_marker) && horizon_ms.is_none();
         if kept.all && !needs_horizon {
-            return Ok(Some(Cow::Borrowed(batch.bytes)));
+            return Ok(Some(stored.clone()));
         }
         let new_horizon_ms =
             needs_horizon.then(|| self.now_ms.saturating_add(self.delete_retention_ms));
-        Ok(Some(Cow::Owned(unpacked.rebuild(&kept, new_horizon_ms)?)))
+        Ok(Some(unpacked.rebuild(&kept, new_horizon_ms)?))
     }
 
     fn stays(&self, record: &StoredRecord<'_>, horizon_ms: Option<i64>) -> bool {

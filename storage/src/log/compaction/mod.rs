@@ -28,7 +28,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use carrick_protocol::batch::{Batch, Unpacked};
+use bytes::Bytes;
+use carrick_protocol::batch::{Batch, CheckedBatches, Unpacked};
 use carrick_protocol::ids::Offset;
 use thiserror::Error;
 
@@ -199,11 +200,12 @@ impl Pass {
         for at in merge {
             let view = snapshot.view(at)?;
             self.walked.expect(snapshot.aborted(view.base, view.next)?);
+            let whole = view.bytes()?;
             let mut position = 0;
             while position < view.size {
-                let batch = sound(&view, position)?;
-                let read = batch.bytes.len();
-                let kept = self.pass(&view, position, batch, &mut output)?;
+                let batch = sound(&view, &whole, position)?;
+                let read = batch.bytes().len();
+                let kept = self.pass(&view, position, &batch, &mut output)?;
                 self.stats.bytes_read += read as u64;
                 self.stats.bytes_kept += kept as u64;
                 position += read;
@@ -220,7 +222,7 @@ impl Pass {
         &mut self,
         view: &View<'_>,
         position: usize,
-        batch: Batch<'_>,
+        batch: &CheckedBatches,
         output: &mut Output,
     ) -> Result<usize, LogError> {
         let filter = Filter {
@@ -236,20 +238,20 @@ impl Pass {
         if let Some(aborted) = outcome.aborted {
             output.push_aborted(aborted);
         }
-        let Some(bytes) = outcome.batch else {
+        let Some(kept) = outcome.batch else {
             return Ok(0);
         };
-        output.push(&bytes, &self.config)?;
-        Ok(bytes.len())
+        output.push(&kept, &self.config)?;
+        Ok(kept.bytes().len())
     }
 }
 
-/// The batch at `position`, its checksum verified: what is damaged must not get a new one.
-fn sound<'a>(view: &View<'a>, position: usize) -> Result<Batch<'a>, LogError> {
+/// The batch at `position` of a view's `whole` bytes, its checksum verified: what is damaged must
+/// not get a new one.
+fn sound(view: &View<'_>, whole: &Bytes, position: usize) -> Result<CheckedBatches, LogError> {
     let batch = view.batch(position)?;
-    let verified = batch.verify_crc();
-    verified.map_err(|error| view.corrupt(position, &error))?;
-    Ok(batch)
+    let checked = batch.checked(whole);
+    checked.map_err(|error| view.corrupt(position, &error))
 }
 
 /// Reads the keys of the dirty part (Kafka's `buildOffsetMap`).
@@ -276,9 +278,11 @@ fn read_keys(
     for at in dirty {
         let view = snapshot.view(at)?;
         walked.expect(snapshot.aborted(view.base.max(start), view.next)?);
+        let whole = view.bytes()?;
         let mut position = view.position_before(start);
         while position < view.size {
-            let batch = sound(&view, position)?;
+            let checked = sound(&view, &whole, position)?;
+            let batch = checked.only();
             if batch.header.is_control() {
                 walked.pass_control(&batch);
             } else if !walked.pass_data(&batch.header)

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use carrick_protocol::batch::BatchHeader;
+use carrick_protocol::batch::{Batch, CheckedBatches};
 use carrick_protocol::ids::Offset;
 
 use super::super::active::SEGMENT_LIMIT_BYTES;
@@ -44,9 +44,9 @@ impl Output {
         })
     }
 
-    /// Adds a batch.
-    pub fn push(&mut self, bytes: &[u8], config: &LogConfig) -> Result<(), LogError> {
-        let header = BatchHeader::parse(bytes)?;
+    /// Adds a batch at or past the end of the last one.
+    pub fn push(&mut self, batch: &CheckedBatches, config: &LogConfig) -> Result<(), LogError> {
+        let Batch { header, bytes, .. } = batch.only();
         if self.size + bytes.len() > SEGMENT_LIMIT_BYTES {
             return Err(LogError::BatchTooLarge { bytes: bytes.len() });
         }

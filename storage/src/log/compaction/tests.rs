@@ -60,7 +60,7 @@ fn open(dir: &TempDir) -> Log {
 }
 
 fn append(log: &mut Log, batch: &[u8]) {
-    log.append(batch, NEXT, 0).unwrap();
+    log.append(&checked(batch), NEXT, 0).unwrap();
     log.set_high_watermark(log.end());
 }
 

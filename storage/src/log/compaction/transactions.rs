@@ -72,7 +72,7 @@ impl Walked {
         if batch.header.record_count == 0 {
             return marker(true);
         }
-        match read_marker(batch).map(|read| read.kind) {
+        match read_marker(&batch.header, batch.body()).map(|read| read.kind) {
             Some(ControlKind::Abort) => match self.aborted.remove(&producer_id) {
                 Some(aborted) if aborted.has_batches => Marker {
                     is_spent: false,

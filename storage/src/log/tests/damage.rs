@@ -9,7 +9,7 @@ use crate::testing::{files, flip_bit, overwrite, tear, zero_tail};
 fn crashed(dir: &TempDir, batches: usize) -> Vec<u8> {
     let mut log = open(dir, LogConfig::default());
     for _ in 0..batches {
-        log.append(&batch(1), NEXT, 0).unwrap();
+        log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     }
     read_all(&log.reader().snapshot(), Offset(0), usize::MAX)
 }
@@ -67,7 +67,9 @@ fn zeroed_pages_and_flipped_bits_cut_the_log_there() {
     // The last byte of a batch is a zero, and zeros at the end do not count.
     assert_eq!(recovered.cut_bytes, 2 * one as u64 - 1);
     assert_eq!(
-        log.append(&batch(1), NEXT, 0).unwrap().first_offset,
+        log.append(&checked(&batch(1)), NEXT, 0)
+            .unwrap()
+            .first_offset,
         Offset(1)
     );
 }
@@ -80,7 +82,7 @@ fn garbage_after_the_last_batch_is_cut_and_not_read_again() {
     overwrite(log_file, bytes.len() as u64, &[0xab; 5000]).unwrap();
     let (mut log, recovered) = reopen(&dir, LogConfig::default());
     assert_eq!(recovered.cut_bytes, 5000);
-    log.append(&batch(1), NEXT, 0).unwrap();
+    log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     drop(log);
     let (log, recovered) = reopen(&dir, LogConfig::default());
     assert_eq!((log.end(), recovered.cut_bytes), (Offset(3), 0));
@@ -91,7 +93,7 @@ fn a_lost_middle_ends_the_log_and_later_segments_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for _ in 0..60 {
-        log.append(&batch(1), NEXT, 0).unwrap();
+        log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     }
     let bases = bases(&log.reader().snapshot());
     drop(log);
@@ -108,7 +110,7 @@ fn missing_and_broken_indexes_of_old_segments_are_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for n in 0..80 {
-        log.append(&batch_at(0, 1, n), NEXT, 0).unwrap();
+        log.append(&checked(&batch_at(0, 1, n)), NEXT, 0).unwrap();
     }
     log.flush_handle().flush().unwrap();
     let bytes = contents(&log);
@@ -148,7 +150,7 @@ fn indexes_missing_after_a_clean_close_are_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for _ in 0..60 {
-        log.append(&batch(1), NEXT, 0).unwrap();
+        log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     }
     let bytes = contents(&log);
     log.close().unwrap();
@@ -167,7 +169,7 @@ fn a_closed_log_that_was_cut_behind_its_back_is_recovered() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
     for _ in 0..5 {
-        log.append(&batch(1), NEXT, 0).unwrap();
+        log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     }
     let bytes = contents(&log);
     log.close().unwrap();
@@ -188,7 +190,7 @@ fn without_checkpoint_and_epochs_everything_is_scanned() {
             leader_epoch,
             log_append_time_ms: None,
         };
-        log.append(&batch(1), placement, 0).unwrap();
+        log.append(&checked(&batch(1)), placement, 0).unwrap();
     }
     let (bytes, epochs) = (contents(&log), log.epochs().clone());
     log.close().unwrap();
@@ -209,7 +211,7 @@ fn damaged_epochs_below_the_recovery_point_are_read_from_the_batches() {
             leader_epoch,
             log_append_time_ms: None,
         };
-        log.append(&batch(1), placement, 0).unwrap();
+        log.append(&checked(&batch(1)), placement, 0).unwrap();
     }
     log.flush_handle().flush().unwrap();
     let epochs = log.epochs().clone();
@@ -223,7 +225,7 @@ fn what_a_crashed_truncation_left_is_cleared_away() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for _ in 0..60 {
-        log.append(&batch(1), NEXT, 0).unwrap();
+        log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     }
     log.advance_log_start(Offset(50)).unwrap();
     let bases = bases(&log.reader().snapshot());
@@ -248,7 +250,7 @@ fn a_log_whose_segments_are_all_gone_is_not_taken_for_an_empty_one() {
     for closed in [true, false] {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(&dir, LogConfig::default());
-        log.append(&batch(1), NEXT, 0).unwrap();
+        log.append(&checked(&batch(1)), NEXT, 0).unwrap();
         log.flush_handle().flush().unwrap();
         if closed {
             log.close().unwrap();
@@ -261,7 +263,7 @@ fn a_log_whose_segments_are_all_gone_is_not_taken_for_an_empty_one() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
-    log.append(&batch(1), NEXT, 0).unwrap();
+    log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     drop(log);
     // Nothing was ever flushed: a crash may leave nothing.
     fs::remove_file(&files(dir.path(), "log").unwrap()[0]).unwrap();

@@ -191,8 +191,8 @@ impl Run {
                 } else {
                     ControlKind::Commit
                 };
-                let bytes = build_marker(kind, ProducerId(producer), 0, 5, 9000);
-                append_next(log, model, &bytes);
+                let marker = build_marker(kind, ProducerId(producer), 0, 5, 9000);
+                append_next(log, model, marker.bytes());
             }
             Step::Exact {
                 batches,
@@ -337,7 +337,8 @@ impl Run {
         let mut aborted = Vec::new();
         for (header, bytes) in &self.model.batches {
             epochs.assign(header.leader_epoch, header.base_offset);
-            let marker = ControlMarker::read(&Batch::parse(bytes).unwrap()).unwrap();
+            let body = Batch::parse(bytes).unwrap().body();
+            let marker = ControlMarker::read(header, body).unwrap();
             aborted.extend(producers.apply(header, marker, 0));
         }
         assert_eq!(log.epochs(), &epochs);
@@ -389,7 +390,7 @@ fn append_next(log: &mut Log, model: &mut Model, bytes: &[u8]) {
         leader_epoch,
         log_append_time_ms: None,
     };
-    let appended = log.append(bytes, placement, 0).unwrap();
+    let appended = log.append(&checked(bytes), placement, 0).unwrap();
     assert_eq!(appended.first_offset, model.end);
     let mut patched = bytes.to_vec();
     carrick_protocol::batch::set_base_offset(&mut patched, model.end);
@@ -412,7 +413,7 @@ fn append_exact(log: &mut Log, model: &mut Model, batches: i64, gap: i64, value_
         );
         base = base.next();
     }
-    let appended = log.append(&run, Placement::Exact, 0).unwrap();
+    let appended = log.append(&checked(&run), Placement::Exact, 0).unwrap();
     model.add(&run);
     assert_eq!(appended.next_offset, model.end);
 }

@@ -46,17 +46,17 @@ fn a_producer_of_old_records_is_known_after_a_roll_a_truncation_and_a_restart() 
         let open = || Log::open(dir.path(), config(), now_ms).unwrap().0;
         let mut log = open();
         for n in 0..20 {
-            log.append(&old(n), placement, now_ms).unwrap();
+            log.append(&checked(&old(n)), placement, now_ms).unwrap();
         }
         assert!(log.reader().snapshot().segments().len() > 2, "it rolled");
         assert!(is_known(&log, 19) && is_known(&log, 15));
         log.truncate_to(Offset(18)).unwrap();
         assert!(is_known(&log, 17));
-        log.append(&old(18), placement, now_ms).unwrap();
+        log.append(&checked(&old(18)), placement, now_ms).unwrap();
         log.close().unwrap();
         let mut log = open();
         assert!(is_known(&log, 18), "after a clean restart");
-        log.append(&old(19), placement, now_ms).unwrap();
+        log.append(&checked(&old(19)), placement, now_ms).unwrap();
         drop(log);
         let mut log = open();
         assert!(is_known(&log, 19), "after a crash");
@@ -70,7 +70,8 @@ fn it_is_forgotten_when_it_was_silent_for_that_long() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = Log::open(dir.path(), config(), now_ms).unwrap().0;
     for n in 0..22 {
-        log.append(&old(n), NEXT, now_ms - HOUR_MS / 2).unwrap();
+        log.append(&checked(&old(n)), NEXT, now_ms - HOUR_MS / 2)
+            .unwrap();
     }
     // The batches that are read back then lie in a file of now.
     log.truncate_to(Offset(20)).unwrap();

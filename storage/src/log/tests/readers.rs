@@ -17,9 +17,9 @@ impl Drop for SetOnDrop<'_> {
 fn reads_respect_their_limits() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
-    let size = log.append(&batch(2), NEXT, 0).unwrap().bytes;
+    let size = log.append(&checked(&batch(2)), NEXT, 0).unwrap().bytes;
     for _ in 0..4 {
-        log.append(&batch(2), NEXT, 0).unwrap();
+        log.append(&checked(&batch(2)), NEXT, 0).unwrap();
     }
     let snapshot = log.reader().snapshot();
     let count = |from, upto, max_bytes, at_least_one| {
@@ -46,7 +46,7 @@ fn reads_respect_their_limits() {
 fn reads_are_not_copies() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
-    log.append(&batch(2), NEXT, 0).unwrap();
+    log.append(&checked(&batch(2)), NEXT, 0).unwrap();
     let snapshot = log.reader().snapshot();
     let one = snapshot.read(Offset(0), Offset(2), 1000, true).unwrap();
     let two = snapshot.read(Offset(0), Offset(2), 1000, true).unwrap();
@@ -62,7 +62,7 @@ fn every_offset_is_found_as_by_a_scan() {
         base += i64::from(n % 7 == 0) * 3;
         let records = 1 + (n * 5) % 4;
         base = log
-            .append(&batch_at(base, records, 0), Placement::Exact, 0)
+            .append(&checked(&batch_at(base, records, 0)), Placement::Exact, 0)
             .unwrap()
             .next_offset
             .0;
@@ -92,7 +92,7 @@ fn a_wrong_index_entry_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for _ in 0..60 {
-        log.append(&batch(1), NEXT, 0).unwrap();
+        log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     }
     log.close().unwrap();
     for index in crate::testing::files(dir.path(), "index").unwrap() {
@@ -114,7 +114,7 @@ fn slices_and_snapshots_outlive_truncation_retention_and_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for n in 0..60 {
-        log.append(&batch_at(0, 1, n), NEXT, 0).unwrap();
+        log.append(&checked(&batch_at(0, 1, n)), NEXT, 0).unwrap();
     }
     let snapshot = log.reader().snapshot();
     let held: Vec<_> = (0..60)
@@ -124,11 +124,12 @@ fn slices_and_snapshots_outlive_truncation_retention_and_the_log() {
     let untouched = log.reader().snapshot();
     log.truncate_to(Offset(25)).unwrap();
     for n in 0..60 {
-        log.append(&batch_at(0, 1, 1000 + n), NEXT, 0).unwrap();
+        log.append(&checked(&batch_at(0, 1, 1000 + n)), NEXT, 0)
+            .unwrap();
     }
     log.advance_log_start(Offset(20)).unwrap();
     log.truncate_fully_and_start_at(Offset(5)).unwrap();
-    log.append(&batch(1), NEXT, 0).unwrap();
+    log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     log.close().unwrap();
     drop(dir);
     assert_eq!(held, copies);
@@ -140,16 +141,16 @@ fn a_snapshot_that_was_never_read_reads_on_after_its_files_are_gone() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for n in 0..60 {
-        log.append(&batch_at(0, 1, n), NEXT, 0).unwrap();
+        log.append(&checked(&batch_at(0, 1, n)), NEXT, 0).unwrap();
     }
     log.close().unwrap();
     let mut log = open(&dir, small());
     let snapshot = log.reader().snapshot();
     log.advance_log_start(Offset(40)).unwrap();
     log.truncate_to(Offset(45)).unwrap();
-    log.append(&batch_at(0, 1, 5), NEXT, 0).unwrap();
+    log.append(&checked(&batch_at(0, 1, 5)), NEXT, 0).unwrap();
     log.truncate_fully_and_start_at(Offset(0)).unwrap();
-    log.append(&batch_at(0, 9, 5), NEXT, 0).unwrap();
+    log.append(&checked(&batch_at(0, 9, 5)), NEXT, 0).unwrap();
     assert_eq!(headers(&read_all(&snapshot, Offset(0), 300)).len(), 60);
     assert_eq!(
         snapshot
@@ -197,7 +198,7 @@ fn readers_on_other_threads_see_a_growing_prefix() {
         let flush = log.flush_handle();
         let _end_it = SetOnDrop(&done);
         for n in 0..1500 {
-            log.append(&batch(1 + n % 3), NEXT, 0).unwrap();
+            log.append(&checked(&batch(1 + n % 3)), NEXT, 0).unwrap();
             if n % 100 == 0 {
                 assert_eq!(flush.flush().unwrap(), log.end());
             }
@@ -221,7 +222,7 @@ fn flushes_on_another_thread_never_claim_what_was_truncated() {
         });
         let _end_it = SetOnDrop(&done);
         for n in 0..150 {
-            log.append(&batch(1 + n % 5), NEXT, 0).unwrap();
+            log.append(&checked(&batch(1 + n % 5)), NEXT, 0).unwrap();
             if n % 6 == 5 {
                 let end = log
                     .truncate_to(Offset(log.end().0 - 1 - i64::from(n % 11)))

@@ -13,7 +13,7 @@ fn retain(log: &mut Log, now_ms: i64) -> Offset {
 fn filled(dir: &TempDir, config: LogConfig, batches: i64) -> Log {
     let mut log = open(dir, config);
     for n in 0..batches {
-        log.append(&batch_at(0, 1, 1000 * n), NEXT, 1000 * n)
+        log.append(&checked(&batch_at(0, 1, 1000 * n)), NEXT, 1000 * n)
             .unwrap();
     }
     log
@@ -122,7 +122,7 @@ fn truncation_drops_whole_batches_and_survives() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     for _ in 0..20 {
-        log.append(&batch(5), NEXT, 0).unwrap();
+        log.append(&checked(&batch(5)), NEXT, 0).unwrap();
     }
     let before = read_all(&log.reader().snapshot(), Offset(0), 900);
     assert_eq!(
@@ -136,7 +136,7 @@ fn truncation_drops_whole_batches_and_survives() {
         "within a batch"
     );
     assert_eq!(log.flush_handle().durable_end(), Offset(0));
-    log.append(&batch(5), NEXT, 0).unwrap();
+    log.append(&checked(&batch(5)), NEXT, 0).unwrap();
     drop(log);
     let (mut log, _) = reopen(&dir, small());
     assert_eq!(log.end(), Offset(65));
@@ -158,7 +158,8 @@ fn truncation_into_a_gap_makes_the_segment_before_it_active_again() {
     let held = log.reader().snapshot();
     assert_eq!(log.truncate_to(Offset(50)).unwrap(), Offset(20));
     for n in 20..60 {
-        log.append(&batch_at(0, 1, 1000 * n), NEXT, 0).unwrap();
+        log.append(&checked(&batch_at(0, 1, 1000 * n)), NEXT, 0)
+            .unwrap();
     }
     assert_eq!(headers(&read_all(&held, Offset(0), 300)).len(), 20);
     assert_eq!(
@@ -176,7 +177,7 @@ fn truncation_takes_the_recovery_point_back() {
     log.flush_handle().flush().unwrap();
     log.truncate_to(Offset(4)).unwrap();
     assert_eq!(log.flush_handle().durable_end(), Offset(4));
-    let tail = log.append(&batch(3), NEXT, 0).unwrap().bytes as u64;
+    let tail = log.append(&checked(&batch(3)), NEXT, 0).unwrap().bytes as u64;
     drop(log);
     let (log, recovered) = reopen(&dir, LogConfig::default());
     assert_eq!((log.end(), recovered.scanned_bytes), (Offset(7), tail));
@@ -192,7 +193,7 @@ fn truncation_below_the_log_start_leaves_nothing() {
         (log.start(), log.end(), log.size_bytes()),
         (Offset(30), Offset(30), 0)
     );
-    log.append(&batch(1), NEXT, 0).unwrap();
+    log.append(&checked(&batch(1)), NEXT, 0).unwrap();
     drop(log);
     let (log, _) = reopen(&dir, small());
     assert_eq!((log.start(), log.end()), (Offset(30), Offset(31)));
@@ -202,7 +203,8 @@ fn truncation_below_the_log_start_leaves_nothing() {
 fn starting_over_forgets_everything_but_the_largest_producer_id() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = filled(&dir, small(), 60);
-    log.append(&transactions::data(9, 0, 0), NEXT, 0).unwrap();
+    log.append(&checked(&transactions::data(9, 0, 0)), NEXT, 0)
+        .unwrap();
     log.truncate_fully_and_start_at(Offset(500)).unwrap();
     assert!(log.producers().is_empty());
     assert_eq!(log.epochs().latest(), None);

@@ -23,8 +23,12 @@ fn log_append_time_holds_for_every_record_of_a_batch() {
             leader_epoch: LeaderEpoch(2),
             log_append_time_ms: Some(time_ms),
         };
-        log.append(&stamped(&[1, 2, 3], Compression::None), placement, 0)
-            .unwrap();
+        log.append(
+            &checked(&stamped(&[1, 2, 3], Compression::None)),
+            placement,
+            0,
+        )
+        .unwrap();
     }
     let snapshot = log.reader().snapshot();
     let found = snapshot
@@ -45,7 +49,7 @@ fn an_empty_log_and_records_without_time_have_no_timestamps() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     assert_eq!(log.reader().snapshot().max_timestamp().unwrap(), None);
-    log.append(&stamped(&[-1, -1], Compression::None), NEXT, 0)
+    log.append(&checked(&stamped(&[-1, -1], Compression::None)), NEXT, 0)
         .unwrap();
     let snapshot = log.reader().snapshot();
     assert_eq!(snapshot.max_timestamp().unwrap(), None);
@@ -65,7 +69,7 @@ proptest! {
         let mut records = Vec::new();
         for (timestamps, compressed) in &batches {
             let codec = if *compressed { Compression::Gzip } else { Compression::None };
-            let first = log.append(&stamped(timestamps, codec), NEXT, 0).unwrap().first_offset;
+            let first = log.append(&checked(&stamped(timestamps, codec)), NEXT, 0).unwrap().first_offset;
             records.extend((first.0..).zip(timestamps.iter().copied()));
         }
         log.advance_log_start(Offset(start)).unwrap();

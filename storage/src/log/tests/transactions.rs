@@ -16,7 +16,8 @@ pub fn data(producer_id: i64, producer_epoch: i16, sequence: i32) -> Vec<u8> {
 }
 
 pub fn marker(producer_id: i64, kind: ControlKind) -> Vec<u8> {
-    build_marker(kind, ProducerId(producer_id), 0, 7, 2000).to_vec()
+    let marker = build_marker(kind, ProducerId(producer_id), 0, 7, 2000);
+    marker.bytes().to_vec()
 }
 
 fn aborted(log: &Log, from: i64, upto: i64) -> Vec<(i64, i64, i64)> {
@@ -36,12 +37,12 @@ fn the_last_stable_offset_waits_for_the_marker_and_for_the_high_watermark() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     let stable = |log: &Log| log.reader().snapshot().last_stable().0;
-    log.append(&batch(2), NEXT, 0).unwrap();
-    log.append(&data(1, 0, 0), NEXT, 0).unwrap();
+    log.append(&checked(&batch(2)), NEXT, 0).unwrap();
+    log.append(&checked(&data(1, 0, 0)), NEXT, 0).unwrap();
     log.set_high_watermark(Offset(3));
     assert_eq!(stable(&log), 2);
     assert_eq!(log.open_transactions().len(), 1);
-    log.append(&marker(1, ControlKind::Commit), NEXT, 0)
+    log.append(&checked(&marker(1, ControlKind::Commit)), NEXT, 0)
         .unwrap();
     assert_eq!(stable(&log), 2, "the marker lies above the high watermark");
     log.set_high_watermark(Offset(4));
@@ -57,7 +58,7 @@ fn aborted_transactions_are_found_across_segments_and_after_reopening() {
     for round in 0..12 {
         let first = log.end().0;
         for n in 0..5 {
-            log.append(&data(round, 0, n), NEXT, 0).unwrap();
+            log.append(&checked(&data(round, 0, n)), NEXT, 0).unwrap();
         }
         let kind = if round % 3 == 0 {
             ControlKind::Commit
@@ -65,7 +66,7 @@ fn aborted_transactions_are_found_across_segments_and_after_reopening() {
             ControlKind::Abort
         };
         let last = log
-            .append(&marker(round, kind), NEXT, 0)
+            .append(&checked(&marker(round, kind)), NEXT, 0)
             .unwrap()
             .first_offset
             .0;
@@ -100,7 +101,8 @@ fn aborted_transactions_are_found_across_segments_and_after_reopening() {
         held.aborted(Offset(0), Offset(1000)).unwrap().len(),
         expected.len()
     );
-    log.append(&marker(3, ControlKind::Abort), NEXT, 0).unwrap();
+    log.append(&checked(&marker(3, ControlKind::Abort)), NEXT, 0)
+        .unwrap();
     assert_eq!(aborted(&log, 0, 1000).last(), Some(&(3, 18, 23)));
 }
 
@@ -124,7 +126,7 @@ fn a_run_with_markers_inside_is_appended_as_given() {
             run.extend_from_slice(&bytes);
         }
     }
-    log.append(&run, Placement::Exact, 0).unwrap();
+    log.append(&checked(&run), Placement::Exact, 0).unwrap();
     assert_eq!(read_all(&log.reader().snapshot(), Offset(0), 1000), run);
     assert_eq!(aborted(&log, 0, 1000).len(), 20);
 }

@@ -31,7 +31,7 @@ fn behind_the_batches_there_are_zeros_and_few_of_them() {
     let mut log = open(&dir, LogConfig::default());
     for n in 1..400 {
         let records = if n % 9 == 0 { 80 } else { 1 + n % 30 };
-        log.append(&batch(records), NEXT, 0).unwrap();
+        log.append(&checked(&batch(records)), NEXT, 0).unwrap();
         let file = fs::read(log.active.path()).unwrap();
         let (batches, rest) = file.split_at(log.size_bytes() as usize);
         assert!(rest.len() <= batches.len().clamp(4096, 16 << 10) + 4096);
@@ -50,9 +50,10 @@ fn what_a_full_disk_took_of_a_run_is_cut_off_and_not_found_after_a_crash() {
     for room in [0, 1, one, one + 1, 2 * one, 3 * one - 1] {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(&dir, LogConfig::default());
-        log.append(&run_of(0, 2), Placement::Exact, 0).unwrap();
+        log.append(&checked(&run_of(0, 2)), Placement::Exact, 0)
+            .unwrap();
         active::tests::set_room(first + room);
-        let full = log.append(&run, Placement::Exact, 0).unwrap_err();
+        let full = log.append(&checked(&run), Placement::Exact, 0).unwrap_err();
         active::tests::set_room(usize::MAX);
         assert!(matches!(full, LogError::DiskFull { .. }), "{full}");
         let len = fs::metadata(log.active.path()).unwrap().len();
@@ -60,7 +61,7 @@ fn what_a_full_disk_took_of_a_run_is_cut_off_and_not_found_after_a_crash() {
         drop(log);
         let (mut log, recovered) = reopen(&dir, LogConfig::default());
         assert_eq!((log.end(), recovered.cut_bytes), (Offset(2), 0));
-        log.append(&run, Placement::Exact, 0).unwrap();
+        log.append(&checked(&run), Placement::Exact, 0).unwrap();
         let stored = read_all(&log.reader().snapshot(), Offset(0), 1000);
         assert!(stored == [run_of(0, 2), run.clone()].concat());
     }
@@ -73,9 +74,13 @@ fn a_disk_without_room_for_zeros_still_takes_batches() {
     let all = run_of(0, 40);
     active::tests::set_room(all.len());
     for n in 0..40 {
-        log.append(&run_of(n, 1), Placement::Exact, 0).unwrap();
+        log.append(&checked(&run_of(n, 1)), Placement::Exact, 0)
+            .unwrap();
     }
-    assert!(log.append(&run_of(40, 1), Placement::Exact, 0).is_err());
+    assert!(
+        log.append(&checked(&run_of(40, 1)), Placement::Exact, 0)
+            .is_err()
+    );
     active::tests::set_room(usize::MAX);
     assert!(read_all(&log.reader().snapshot(), Offset(0), 1000) == all);
 }
@@ -84,7 +89,8 @@ fn a_disk_without_room_for_zeros_still_takes_batches() {
 fn the_zeros_that_older_versions_reserved_are_cut_off() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
-    log.append(&run_of(0, 3), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(0, 3)), Placement::Exact, 0)
+        .unwrap();
     log.flush_handle().flush().unwrap();
     let path = log.active.path();
     drop(log);
@@ -92,7 +98,8 @@ fn the_zeros_that_older_versions_reserved_are_cut_off() {
     file.set_len(64 << 10).unwrap();
     let (mut log, recovered) = reopen(&dir, LogConfig::default());
     assert_eq!(recovered.cut_bytes, 0);
-    log.append(&run_of(3, 3), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(3, 3)), Placement::Exact, 0)
+        .unwrap();
     let all = run_of(0, 6);
     assert!(read_all(&log.reader().snapshot(), Offset(0), 500) == all);
     assert!(fs::read(&path).unwrap().starts_with(&all));
@@ -102,12 +109,13 @@ fn the_zeros_that_older_versions_reserved_are_cut_off() {
 fn a_reader_of_an_old_mapping_reads_on_while_the_file_grows() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
-    log.append(&run_of(0, 3), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(0, 3)), Placement::Exact, 0)
+        .unwrap();
     let old = log.reader().snapshot();
     let held = old.read(Offset(0), Offset(3), 1 << 20, true).unwrap();
     // Many times what was mapped at first.
     for n in 1..400 {
-        log.append(&run_of(n * 10, 10), Placement::Exact, 0)
+        log.append(&checked(&run_of(n * 10, 10)), Placement::Exact, 0)
             .unwrap();
     }
     assert!(held == run_of(0, 3));
@@ -118,12 +126,15 @@ fn a_reader_of_an_old_mapping_reads_on_while_the_file_grows() {
 fn nobody_waits_for_the_disk_at_an_append_a_roll_or_a_new_log_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
-    log.append(&run_of(0, 30), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(0, 30)), Placement::Exact, 0)
+        .unwrap();
     log.close().unwrap();
     let mut log = open(&dir, small());
     let before = syncs();
-    log.append(&run_of(30, 1), Placement::Exact, 0).unwrap();
-    log.append(&run_of(31, 50), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(30, 1)), Placement::Exact, 0)
+        .unwrap();
+    log.append(&checked(&run_of(31, 50)), Placement::Exact, 0)
+        .unwrap();
     log.move_log_start(Offset(20)).unwrap();
     assert!(!log.crash_would_show());
     assert!(
@@ -145,11 +156,12 @@ fn a_clean_mark_that_outlives_a_power_loss_is_not_believed_of_what_came_after() 
     for (appended, config) in [(2, LogConfig::default()), (60, small())] {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(&dir, config);
-        log.append(&run_of(0, 5), Placement::Exact, 0).unwrap();
+        log.append(&checked(&run_of(0, 5)), Placement::Exact, 0)
+            .unwrap();
         log.close().unwrap();
         let marked = checkpoint(&dir);
         let mut log = open(&dir, config);
-        log.append(&run_of(5, appended), Placement::Exact, 0)
+        log.append(&checked(&run_of(5, appended)), Placement::Exact, 0)
             .unwrap();
         drop(log);
         // The batches reached the disk and the removal of the mark did not.
@@ -170,19 +182,22 @@ fn a_quiet_log_has_no_open_file_and_one_that_is_written_to_has_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
     assert_eq!(open_files(&dir), 0);
-    log.append(&run_of(0, 30), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(0, 30)), Placement::Exact, 0)
+        .unwrap();
     log.flush_handle().flush().unwrap();
     assert_eq!(open_files(&dir), 1);
     log.close().unwrap();
     let mut log = open(&dir, small());
     assert_eq!(open_files(&dir), 0);
-    log.append(&run_of(30, 1), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(30, 1)), Placement::Exact, 0)
+        .unwrap();
     log.close_idle_file();
     assert_eq!(open_files(&dir), 1, "it is still to be synced");
     log.flush_handle().flush().unwrap();
     log.close_idle_file();
     assert_eq!(open_files(&dir), 0);
-    log.append(&run_of(31, 1), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(31, 1)), Placement::Exact, 0)
+        .unwrap();
     assert_eq!(log.flush_handle().flush().unwrap(), Offset(32));
     let stored = read_all(&log.reader().snapshot(), Offset(0), 1000);
     assert!(stored == run_of(0, 32));
@@ -198,12 +213,12 @@ fn a_flush_that_outlives_its_log_leaves_the_next_one_in_that_folder_alone() {
         leader_epoch: LeaderEpoch(epoch),
         log_append_time_ms: None,
     };
-    log.append(&batch(3), epoch(7), 0).unwrap();
+    log.append(&checked(&batch(3)), epoch(7), 0).unwrap();
     let late = log.flush_handle();
     drop(log);
     fs::rename(&folder, dir.path().join("topic-0.1-delete")).unwrap();
     let mut log = open();
-    log.append(&batch(1), epoch(2), 0).unwrap();
+    log.append(&checked(&batch(1)), epoch(2), 0).unwrap();
     late.flush().unwrap();
     drop(log);
     let log = open();
@@ -218,7 +233,8 @@ fn a_flush_that_outlives_its_log_leaves_the_next_one_in_that_folder_alone() {
 fn a_flush_that_may_open_few_files_goes_on_where_it_ended() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
-    log.append(&run_of(0, 60), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(0, 60)), Placement::Exact, 0)
+        .unwrap();
     assert!(log.reader().snapshot().segments().len() > 3);
     let flushed = (0..20).find_map(|_| {
         files::tests::set_files_left(4);
@@ -235,11 +251,13 @@ fn a_flush_that_may_open_few_files_goes_on_where_it_ended() {
 fn the_snapshot_of_a_segment_is_synced_also_if_the_segment_before_it_goes_first() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, small());
-    log.append(&run_of(0, 1), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(0, 1)), Placement::Exact, 0)
+        .unwrap();
     log.flush_handle().flush().unwrap();
     let mut end = 1;
     while log.reader().snapshot().segments().len() == 1 {
-        log.append(&run_of(end, 1), Placement::Exact, 0).unwrap();
+        log.append(&checked(&run_of(end, 1)), Placement::Exact, 0)
+            .unwrap();
         end += 1;
     }
     let base = log.reader().snapshot().segments()[1].base_offset;
@@ -255,7 +273,7 @@ fn a_segment_that_could_not_be_begun_leaves_no_snapshot_past_the_end() {
     for appended in [0, 3] {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(&dir, LogConfig::default());
-        log.append(&run_of(0, appended), Placement::Exact, 0)
+        log.append(&checked(&run_of(0, appended)), Placement::Exact, 0)
             .unwrap();
         files::tests::set_files(false);
         let refused = log.advance_end(Offset(8)).unwrap_err();
@@ -264,7 +282,7 @@ fn a_segment_that_could_not_be_begun_leaves_no_snapshot_past_the_end() {
         // The gap is filled after all.
         for sequence in 0..12 {
             let data = transactions::data(1, 0, sequence);
-            log.append(&data, NEXT, 0).unwrap();
+            log.append(&checked(&data), NEXT, 0).unwrap();
         }
         let end = log.end().prev();
         assert_eq!(log.truncate_to(end).unwrap(), end);
@@ -278,15 +296,16 @@ fn a_segment_that_could_not_be_begun_leaves_no_snapshot_past_the_end() {
 fn aborted_transactions_that_a_power_loss_took_are_not_listed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(&dir, LogConfig::default());
-    log.append(&run_of(0, 5), Placement::Exact, 0).unwrap();
+    log.append(&checked(&run_of(0, 5)), Placement::Exact, 0)
+        .unwrap();
     let path = log.active.path();
     log.close().unwrap();
     let (marked, batches) = (checkpoint(&dir), fs::read(&path).unwrap());
     let abort = |log: &mut Log| {
         let data = transactions::data(1, 0, 0);
-        log.append(&data, NEXT, 0).unwrap();
+        log.append(&checked(&data), NEXT, 0).unwrap();
         let marker = transactions::marker(1, ControlKind::Abort);
-        log.append(&marker, NEXT, 0).unwrap();
+        log.append(&checked(&marker), NEXT, 0).unwrap();
     };
     let mut log = open(&dir, LogConfig::default());
     abort(&mut log);
@@ -311,7 +330,8 @@ fn a_truncation_that_was_refused_for_want_of_files_leaves_the_log_also_after_a_r
     for files_left in 0..6 {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(&dir, small());
-        log.append(&run_of(0, 30), Placement::Exact, 0).unwrap();
+        log.append(&checked(&run_of(0, 30)), Placement::Exact, 0)
+            .unwrap();
         log.flush_handle().flush().unwrap();
         files::tests::set_files_left(files_left);
         let truncated = log.truncate_fully_and_start_at(Offset(50));

@@ -17,7 +17,8 @@ fn transactional(producer: i64, sequence: i32, key: &str) -> Vec<u8> {
 }
 
 fn end(producer: i64, kind: ControlKind) -> Vec<u8> {
-    build_marker(kind, ProducerId(producer), 0, 1, 1_000).to_vec()
+    let marker = build_marker(kind, ProducerId(producer), 0, 1, 1_000);
+    marker.bytes().to_vec()
 }
 
 fn roll(log: &mut Log) {
