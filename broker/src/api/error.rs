@@ -54,14 +54,6 @@ fn produced_code(error: &BatchError) -> ErrorCode {
     }
 }
 
-fn batch_code(error: &BatchError) -> ErrorCode {
-    match error {
-        BatchError::Magic(_) => ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT,
-        BatchError::Codec(_) => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
-        _ => ErrorCode::CORRUPT_MESSAGE,
-    }
-}
-
 fn sequence_code(error: &SequenceError) -> ErrorCode {
     match error {
         SequenceError::OutOfOrder { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -77,7 +69,6 @@ pub fn log_code(error: &LogError) -> ErrorCode {
     match error {
         LogError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         LogError::BatchTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-        LogError::Batch(error) => batch_code(error),
         _ => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }

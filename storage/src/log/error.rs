@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use carrick_protocol::batch::BatchError;
 use carrick_protocol::ids::Offset;
 use rustix::io::Errno;
 use thiserror::Error;
@@ -30,9 +29,6 @@ pub enum LogError {
         /// Where the log (or the batch before it) ends.
         end: Offset,
     },
-    /// Bytes that are no run of whole batches.
-    #[error("batches are malformed: {0}")]
-    Batch(#[from] BatchError),
     /// A batch larger than a segment file can be (2 GiB).
     #[error("a batch of {bytes} bytes is larger than a segment can be")]
     BatchTooLarge {

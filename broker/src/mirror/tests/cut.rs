@@ -259,9 +259,11 @@ fn a_partition_whose_disk_has_failed_is_let_go_by_force_only() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::with_mirror(&dir);
     rig.door(0, 1)
-        .append(transactional(0, 77, 0), Offset(3))
+        .append(checked(&transactional(0, 77, 0)), Offset(3))
         .unwrap();
-    rig.door(1, 1).append(plain(0, 7), Offset(3)).unwrap();
+    rig.door(1, 1)
+        .append(checked(&plain(0, 7)), Offset(3))
+        .unwrap();
     for is_forced in [false, true] {
         // After the reports: the flush of the first partition.
         breaks::after(1);
@@ -309,7 +311,8 @@ fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
         };
         rig.create(spec, record).unwrap();
         let mut door = rig.door(0, 1);
-        door.append(transactional(0, 900, 0), Offset(3)).unwrap();
+        door.append(checked(&transactional(0, 900, 0)), Offset(3))
+            .unwrap();
         let mut second = order(1);
         second.record.topic = users.clone();
         second.report.topic = users.to_string();

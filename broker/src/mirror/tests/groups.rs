@@ -38,7 +38,7 @@ impl Harness for RealGroups {
     fn mirror(&self) -> TopicPartition {
         let at = self.real.mirror();
         let mut door = self.rig().ports.target.open(&at, &lease(1)).unwrap();
-        door.append(plain(0, 3), Offset(3)).unwrap();
+        door.append(checked(&plain(0, 3)), Offset(3)).unwrap();
         at
     }
 

@@ -12,6 +12,7 @@ use carrick_protocol::ids::{LeaderEpoch, ProducerId};
 use tempfile::TempDir;
 
 use super::super::Placement;
+use super::super::tests::checked;
 use super::*;
 
 thread_local! {

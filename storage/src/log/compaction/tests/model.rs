@@ -390,8 +390,9 @@ impl Run {
         } else {
             ControlKind::Abort
         };
-        let batch = build_marker(kind, ProducerId(id), producer.epoch, 3, model.now_ms);
-        let records = Batch::parse(&batch)
+        let marker = build_marker(kind, ProducerId(id), producer.epoch, 3, model.now_ms);
+        let batch = marker.bytes();
+        let records = Batch::parse(batch)
             .map(|batch| written(&batch).records)
             .unwrap();
         let records = records.into_iter().map(|record| Record {
@@ -408,7 +409,7 @@ impl Run {
             horizon_ms: None,
             records: records.collect(),
         });
-        append(self.log(), &batch);
+        append(self.log(), batch);
     }
 
     fn clean(&mut self, keys: usize, dies_after: Option<u32>) {
