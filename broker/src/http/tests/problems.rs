@@ -150,7 +150,7 @@ fn an_offline_partition_is_seen_everywhere_and_holds_up_no_other_promotion() {
         let (source, rig) = mirroring().await;
         let Rig { running, _dir: dir } = rig;
         running.shutdown().await;
-        std::fs::remove_dir_all(dir.path().join("a-0")).unwrap();
+        std::fs::remove_dir_all(dir.path().join("data/a-0")).unwrap();
         let rig = Rig::start_in(dir).await;
         let words = error_of(&rig, "a", "UNKNOWN").await;
         assert!(
