@@ -2,8 +2,10 @@
 
 use carrick_protocol::ids::TopicName;
 
+use crate::config::ConfigError;
 use crate::ports::{CatalogError, StoreError, TargetError};
 use crate::record::LinkName;
+use crate::source::{FaultKind, SourceError};
 use crate::state::{LinkErrorCode, MirrorStatus};
 
 /// A refusal or failure, as a fact. Its text names the cause and, where there is one, the way out.
@@ -183,6 +185,55 @@ pub enum LinkError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ConfigError> for LinkError {
+    fn from(error: ConfigError) -> Self {
+        Self::InvalidConfig {
+            name: error.name,
+            reason: error.reason,
+        }
+    }
+}
+
+impl From<SourceError> for LinkError {
+    fn from(error: SourceError) -> Self {
+        let fault = Fault::from(&error);
+        Self::SourceUnavailable {
+            code: fault.code,
+            detail: fault.detail,
+        }
+    }
+}
+
+/// Why the source doesn't answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The kind, under Confluent's name.
+    pub(crate) code: LinkErrorCode,
+    /// Whether a later attempt may succeed without anybody's help.
+    pub(crate) is_retriable: bool,
+    /// The cause in words.
+    pub(crate) detail: String,
+}
+
+impl From<&SourceError> for Fault {
+    fn from(error: &SourceError) -> Self {
+        let code = match error.kind() {
+            FaultKind::Authentication => LinkErrorCode::AuthenticationError,
+            FaultKind::UnresolvableBootstrap => LinkErrorCode::UnresolvableBootstrapError,
+            FaultKind::BootstrapTcpConnectionFailed => {
+                LinkErrorCode::BootstrapTcpConnectionFailedError
+            }
+            FaultKind::Timeout => LinkErrorCode::TimeoutError,
+            FaultKind::Unknown => LinkErrorCode::Unknown,
+        };
+        Self {
+            code,
+            is_retriable: error.is_retriable(),
+            detail: error.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]

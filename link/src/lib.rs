@@ -3,26 +3,29 @@
 mod backoff;
 pub mod clock;
 pub mod config;
+mod creation;
 pub mod cut;
 pub mod description;
 pub mod error;
 mod fetcher;
 pub mod groups;
-mod link;
+mod lookup;
 pub mod manager;
 pub mod naming;
-mod port_error;
 pub mod ports;
 pub mod properties;
 pub mod record;
 mod replicator;
 pub mod report;
+mod shared;
 pub mod source;
 pub mod state;
+mod supervisor;
 mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod throttle;
+mod topic_configs;
 pub mod verb;
 pub mod verify;
 

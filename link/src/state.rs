@@ -154,7 +154,10 @@ pub enum TaskErrorCode {
     UnknownError,
 }
 
-/// A task that failed since the source is not there says what its link says.
+/// Why a task's run failed: the code, and the cause in words.
+pub(crate) type TaskError = (TaskErrorCode, String);
+
+/// A task that failed because the source is not there has its link's error.
 impl From<LinkErrorCode> for TaskErrorCode {
     fn from(code: LinkErrorCode) -> Self {
         match code {

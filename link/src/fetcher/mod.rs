@@ -15,9 +15,11 @@
 //! - A fetcher never judges records; it only reads their headers.
 
 mod apart;
-pub(crate) mod budget;
+mod budget;
+mod event;
+mod heartbeat;
 mod serve;
-pub(crate) mod slots;
+mod slots;
 mod stretches;
 mod window;
 
@@ -33,14 +35,15 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::ports::Clock;
 use crate::record::LinkName;
-use crate::replicator::lag::Heartbeat;
 use crate::source::fetch::{FetchLimits, FetchPosition, FetchSession};
 use crate::source::{FetchConnection, SourceCluster, SourceError};
 use crate::throttle::Throttle;
 use apart::Apart;
-use budget::Share;
-pub(crate) use budget::{Budget, InFlight};
-use slots::{Slot, Slots};
+pub(crate) use budget::{Budget, Share};
+pub(crate) use event::{FetchEvent, Fetched, Listener};
+pub(crate) use heartbeat::Heartbeat;
+pub(crate) use slots::Slot;
+use slots::Slots;
 
 /// What a fetcher is told.
 #[derive(Debug)]

@@ -14,13 +14,10 @@ use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicPartition;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::budget::{InFlight, Share};
+use super::event::{FetchEvent, Fetched, Listener, predict};
 use super::stretches::{Answer, Next, Stretches};
-use crate::replicator::intake::predict;
-use crate::replicator::task::Message;
-use crate::replicator::{Event, Fetched};
 use crate::source::fetch::{FetchPosition, FetchedData, FetchedPartition};
 
 /// A partition leaves its stretches for the session once it is behind by this part of what made it leave the session.
@@ -32,7 +29,7 @@ pub(crate) struct Slot {
     /// Names this slot: a later one for the same partition has another.
     pub(crate) id: u64,
     /// Its replicator.
-    pub(crate) events: UnboundedSender<Message>,
+    pub(crate) listener: Box<dyn Listener>,
     /// Its bytes in flight.
     pub(crate) share: Arc<Share>,
     /// Where it is: the generation that its replicator gave, and the next position.
@@ -45,10 +42,10 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Without a position.
-    pub(crate) fn new(id: u64, events: UnboundedSender<Message>, share: Arc<Share>) -> Self {
+    pub(crate) fn new(id: u64, listener: Box<dyn Listener>, share: Arc<Share>) -> Self {
         Self {
             id,
-            events,
+            listener,
             share,
             at: None,
             stretches: None,
@@ -56,12 +53,8 @@ impl Slot {
         }
     }
 
-    /// Tells the replicator. One that has ended doesn't listen; its slot is removed soon.
-    fn tell(&self, event: Event) {
-        let _ = self.events.send(Message::Event {
-            slot: self.id,
-            event,
-        });
+    fn tell(&self, event: FetchEvent) {
+        self.listener.hear(self.id, event);
     }
 
     fn hand_on(
@@ -72,7 +65,7 @@ impl Slot {
         data: FetchedData,
         in_flight: Option<InFlight>,
     ) {
-        self.tell(Event::Fetched(Fetched {
+        self.tell(FetchEvent::Fetched(Fetched {
             generation,
             position,
             asked_at_ms,
@@ -180,14 +173,14 @@ impl Slots {
     pub(crate) fn connected(&mut self, fetch_version: i16) {
         for slot in self.slots.values_mut() {
             slot.at = None;
-            slot.tell(Event::Connected { fetch_version });
+            slot.tell(FetchEvent::Connected { fetch_version });
         }
     }
 
     /// The same for one partition that came later.
     pub(crate) fn greet(&self, partition: &TopicPartition, fetch_version: i16) {
         if let Some(slot) = self.slots.get(partition) {
-            slot.tell(Event::Connected { fetch_version });
+            slot.tell(FetchEvent::Connected { fetch_version });
         }
     }
 
@@ -203,7 +196,7 @@ impl Slots {
         self.all_back_to_session();
         for slot in self.slots.values_mut() {
             slot.at = None;
-            slot.tell(Event::Disconnected {
+            slot.tell(FetchEvent::Disconnected {
                 detail: detail.to_owned(),
             });
         }
@@ -413,7 +406,7 @@ mod tests {
     use bytes::Bytes;
     use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
     use tokio::sync::Notify;
-    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
     use crate::fetcher::budget::Budget;
@@ -451,8 +444,14 @@ mod tests {
         }
     }
 
+    impl Listener for UnboundedSender<FetchEvent> {
+        fn hear(&self, _slot: u64, event: FetchEvent) {
+            let _ = self.send(event);
+        }
+    }
+
     /// Two partitions at offset 0, and what their replicators are sent.
-    fn two() -> (Slots, Vec<UnboundedReceiver<Message>>) {
+    fn two() -> (Slots, Vec<UnboundedReceiver<FetchEvent>>) {
         let budget = Budget::new(1_000_000);
         let fetcher = Arc::new(Notify::new());
         let mut slots = Slots::default();
@@ -460,7 +459,7 @@ mod tests {
         for index in 0..2 {
             let (events, receiver) = unbounded_channel();
             let share = Share::new(Arc::clone(&budget), Arc::clone(&fetcher));
-            slots.add(partition(index), Slot::new(1, events, share));
+            slots.add(partition(index), Slot::new(1, Box::new(events), share));
             slots.place(&partition(index), 1, Some((1, at(0))));
             receivers.push(receiver);
         }

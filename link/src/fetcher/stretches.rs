@@ -21,7 +21,7 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 
 use super::budget::InFlight;
-use crate::replicator::intake::predict;
+use super::event::predict;
 use crate::source::fetch::{FetchPosition, FetchedData};
 
 /// Earlier measurements count half once this many bytes have come.

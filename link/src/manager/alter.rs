@@ -1,20 +1,20 @@
 //! Pause, resume, promote, fail over: which mirrors, and what becomes of each.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use carrick_protocol::ids::TopicName;
 use regex::Regex;
 
-use super::word::Words;
-use super::{CancelSignal, LinkManager, Selection, cut, promote, rpo, show, waiting};
+use super::outcome::{Outcomes, all_failed};
+use super::{CancelSignal, LinkManager, Selection, failover, promote, rpo, show, waiting};
 use crate::description::MirrorOutcome;
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
+use crate::lookup::Answers;
 use crate::naming::some_of;
 use crate::record::MirrorRecord;
 use crate::report::RpoReport;
+use crate::shared::{LinkShared, detached};
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::groups::readers::Readers;
 use crate::verb::{CutKind, Verb};
@@ -22,11 +22,47 @@ use crate::verb::{CutKind, Verb};
 /// A pattern longer than this is refused, bytes.
 const PATTERN_MAX_BYTES: usize = 1_000;
 
-/// What became of each topic, by name.
-pub(super) type Outcomes = BTreeMap<TopicName, Result<Option<RpoReport>, LinkError>>;
-
 impl LinkManager {
-    pub(super) async fn do_alter_mirrors(
+    /// Promotes, fails over, pauses or resumes mirrors of a link. The outer error is about the
+    /// whole request; each topic has an outcome of its own. Failover is one atomic write for all;
+    /// so is promote for those that reach lag 0.
+    ///
+    /// A promotion waits, for ever if the source goes on writing: `cancel` gives it up, dropping
+    /// the future leaves it running, and `Resume` or `Failover` end it. A dry run changes nothing.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `InvalidName` (a pattern that isn't a regular expression, or matches nothing).
+    pub async fn alter_mirrors(
+        &self,
+        link: &str,
+        verb: Verb,
+        selection: Selection,
+        dry_run: bool,
+        cancel: Option<CancelSignal>,
+    ) -> Result<Vec<MirrorOutcome>, LinkError> {
+        self.alter(link, verb, selection, dry_run, cancel, None)
+            .await
+    }
+
+    /// The same, but waits no longer than `wait` for mirrors to be cut: those still under way go on and
+    /// are answered as they are, `PENDING_STOPPED`. Later, [`Self::mirror`] shows how they ended:
+    /// `STOPPED`, or with a [`MirrorDescription::stop_error`].
+    ///
+    /// # Errors
+    /// As [`Self::alter_mirrors`]. A failover that is not stored after `wait` is `UnderWay`.
+    pub async fn alter_mirrors_within(
+        &self,
+        link: &str,
+        verb: Verb,
+        selection: Selection,
+        dry_run: bool,
+        wait: Duration,
+    ) -> Result<Vec<MirrorOutcome>, LinkError> {
+        self.alter(link, verb, selection, dry_run, None, Some(wait))
+            .await
+    }
+
+    async fn alter(
         &self,
         link: &str,
         verb: Verb,
@@ -57,7 +93,11 @@ impl LinkManager {
             (Verb::Promote, true) => reports(&shared, &chosen, CutKind::Promote).await,
             (Verb::Failover, false) => {
                 let names = topics(&chosen);
-                let cutting = run(cut::failover(Arc::clone(&shared), names.clone(), false));
+                let cutting = detached(failover::failover(
+                    Arc::clone(&shared),
+                    names.clone(),
+                    false,
+                ));
                 tokio::select! {
                     // First of all it is begun, however short the wait.
                     biased;
@@ -255,23 +295,6 @@ fn all_ok(records: &[MirrorRecord]) -> Outcomes {
         .collect()
 }
 
-/// The same error for every topic.
-pub(super) fn all_failed(topics: &[TopicName], error: &LinkError) -> Outcomes {
-    topics
-        .iter()
-        .map(|topic| (topic.clone(), Err(error.clone())))
-        .collect()
-}
-
-/// Goes on to its end whether or not anybody still waits for it.
-pub(super) async fn run<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, LinkError> {
-    tokio::spawn(work)
-        .await
-        .map_err(|_| LinkError::ShuttingDown)
-}
-
 /// Pauses or resumes, all in one write.
 async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], verb: Verb) -> Outcomes {
     let _change = shared.change.lock().await;
@@ -355,10 +378,10 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: CutKi
         CutKind::Promote => {
             let now_ms = shared.now_ms();
             match promote::asked(shared, &names).await {
-                Ok(words) => {
-                    refuse(&mut outcomes, &words);
+                Ok(answers) => {
+                    refuse(&mut outcomes, &answers);
                     outcomes.extend(waiting::blocked(shared, &names));
-                    rpo::Sight::new(now_ms, words)
+                    rpo::Sight::new(now_ms, answers)
                 }
                 Err(error) => return all_failed(&names, &error),
             }
@@ -373,9 +396,9 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: CutKi
 }
 
 /// Refuses what can't be promoted by what the source says.
-fn refuse(outcomes: &mut Outcomes, words: &Words) {
-    for (topic, word) in words {
-        if let Some(error) = word.refusal() {
+fn refuse(outcomes: &mut Outcomes, answers: &Answers) {
+    for (topic, answer) in answers {
+        if let Some(error) = answer.refusal() {
             outcomes.insert(topic.clone(), Err(error));
         }
     }

@@ -9,32 +9,25 @@
 //! mirrored no more ([`Mirror::is_cut_begun`]), and is cut by the next call or the next start,
 //! whether or not the source can be asked: that all of it is here has been seen before.
 //!
-//! [`Mirror::is_cut_begun`]: crate::link::shared::Mirror::is_cut_begun
+//! [`Mirror::is_cut_begun`]: crate::shared::Mirror::is_cut_begun
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use carrick_protocol::ids::TopicName;
 
-use super::alter::{Outcomes, all_failed};
-use super::rpo::{self, Draft};
-use super::waiting;
-use crate::cut::CutStep;
-use crate::cut::{CutOrder, PartitionCut};
+use super::outcome::{Outcomes, all_failed};
+use super::rpo::Draft;
+use crate::cut::{CutOrder, CutStep, PartitionCut};
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
-use crate::naming::some_of;
+use crate::lookup::SourceEnds;
 use crate::ports::{CatalogError, LinkStore, Ports, StoreError, TargetError};
 use crate::record::MirrorRecord;
 use crate::report::RpoReport;
+use crate::shared::LinkShared;
 use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::groups::readers::Readers;
 use crate::verb::CutKind;
-
-/// Where the partitions of a topic end at the source, by topic.
-pub(super) type SourceEnds = BTreeMap<TopicName, Vec<i64>>;
 
 /// What the source has said before a cut.
 #[derive(Debug, Default)]
@@ -43,87 +36,6 @@ pub(super) struct Told {
     pub(super) ends: SourceEnds,
     /// Just before that; `None` if it was not asked.
     pub(super) readers: Option<Readers>,
-}
-
-/// Fails mirrors over, all at once, in whatever state they are.
-///
-/// A topic with a partition whose disk has failed is refused, unless `is_forced`.
-pub(super) async fn failover(
-    shared: Arc<LinkShared>,
-    topics: Vec<TopicName>,
-    is_forced: bool,
-) -> Outcomes {
-    if topics.is_empty() {
-        return Outcomes::new();
-    }
-    let _change = shared.change.lock().await;
-    let mut took = Took::begin();
-    let mut outcomes = Outcomes::new();
-    let mut records = Vec::new();
-    for topic in &topics {
-        match begun(&shared, topic, CutKind::Failover) {
-            Ok(record) => records.push(record),
-            Err(error) => {
-                outcomes.insert(topic.clone(), Err(error));
-            }
-        }
-    }
-    let names: Vec<TopicName> = records.iter().map(|record| record.topic.clone()).collect();
-    hold(&shared, &names, true);
-    match shared.store_mirrors(records).await {
-        Ok(()) => {
-            CutStep::FailoverStored.reached();
-            took.step("stored_ms");
-            shared.settled().await;
-            CutStep::FailoverHeld.reached();
-            took.step("held_ms");
-            let told = Told::default();
-            let mut done = cut(&shared, &names, CutKind::Failover, &told, is_forced).await;
-            took.step("cut_ms");
-            rpo::make_exact(&shared, &mut done).await;
-            took.step("source_asked_ms");
-            let (link, count, topics) = (&shared.name, done.len(), some_of(done.keys()));
-            tracing::info!(%link, count, topics, took = %took, "failed over");
-            outcomes.extend(done);
-        }
-        Err(error) => {
-            let (link, topics) = (&shared.name, some_of(&names));
-            tracing::error!(%link, topics, %error, "the failover did not begin; it can be requested again");
-            outcomes.extend(all_failed(&names, &error));
-        }
-    }
-    waiting::note(&shared, &outcomes);
-    hold(&shared, &names, false);
-    shared.reconcile();
-    outcomes
-}
-
-/// What the steps of a failover took.
-struct Took {
-    last: Instant,
-    steps: Vec<(&'static str, u128)>,
-}
-
-impl Took {
-    fn begin() -> Self {
-        Self {
-            last: Instant::now(),
-            steps: Vec::new(),
-        }
-    }
-
-    fn step(&mut self, name: &'static str) {
-        self.steps.push((name, self.last.elapsed().as_millis()));
-        self.last = Instant::now();
-    }
-}
-
-impl fmt::Display for Took {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let steps = self.steps.iter();
-        let all: Vec<String> = steps.map(|(name, ms)| format!("{name}={ms}")).collect();
-        f.write_str(&all.join(" "))
-    }
 }
 
 /// The record of a mirror whose stop has begun.
@@ -171,7 +83,7 @@ pub(super) fn hold(shared: &LinkShared, topics: &[TopicName], is_held: bool) {
 }
 
 /// The mirrors among these whose cut was broken off: its report is kept, its end isn't stored.
-pub(super) fn broken_off(
+pub(super) fn unfinished(
     store: &dyn LinkStore,
     mirrors: &[MirrorRecord],
 ) -> Result<BTreeSet<TopicName>, StoreError> {

@@ -7,25 +7,29 @@ use carrick_protocol::ids::TopicName;
 use super::LinkManager;
 use crate::error::LinkError;
 use crate::groups::{GroupSync, GroupSyncDescription};
-use crate::link::shared::LinkShared;
+use crate::shared::LinkShared;
 use crate::state::MirrorStatus;
 
 /// Where the mirrored data of topics end, by partition.
 type Ends = HashMap<TopicName, Vec<i64>>;
 
 impl LinkManager {
-    pub(super) fn do_groups(&self, link: &str) -> Result<Vec<GroupSyncDescription>, LinkError> {
+    /// What became of the groups whose offsets a link syncs, by their ids at the source.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `Store`.
+    pub fn groups(&self, link: &str) -> Result<Vec<GroupSyncDescription>, LinkError> {
         let shared = self.shared(link)?;
         let ends = self.ends(&shared)?;
         let groups = shared.groups.all().into_iter();
         Ok(groups.map(|sync| describe(sync, &ends)).collect())
     }
 
-    pub(super) fn do_group(
-        &self,
-        link: &str,
-        source_group: &str,
-    ) -> Result<GroupSyncDescription, LinkError> {
+    /// The same of one group, by its id at the source.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `NoSuchGroup`, `Store`.
+    pub fn group(&self, link: &str, source_group: &str) -> Result<GroupSyncDescription, LinkError> {
         let shared = self.shared(link)?;
         let sync = shared.groups.get(source_group);
         let sync = sync.ok_or_else(|| LinkError::NoSuchGroup {

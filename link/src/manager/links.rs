@@ -1,59 +1,73 @@
-//! Links: create, alter, delete.
+//! Links: create, show, alter, delete.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use carrick_protocol::ids::TopicName;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::alter::run;
-use super::{AlterLink, LinkManager, NewLink, Selection, cut, show};
-use crate::config::{ConfigError, LinkConfig};
+use super::{LinkManager, Selection, cut, failover, show};
+use crate::config::{ConfigEntry, ConfigError, LinkConfig};
 use crate::description::{LinkDescription, MirrorOutcome};
 use crate::error::LinkError;
-use crate::link;
-use crate::link::health::Fault;
-use crate::link::shared::{Ask, LinkShared};
+use crate::lookup::within;
 use crate::record::{LinkName, LinkRecord};
 use crate::report::RpoReport;
-use crate::source::{ClusterInfo, SourceCluster, SourceError, tls};
-use crate::state::{LinkErrorCode, MirrorStatus};
+use crate::shared::{Ask, LinkShared, Mirror, Setup, detached};
+use crate::source::{ClusterInfo, SourceCluster, tls};
+use crate::state::MirrorStatus;
 use crate::verb::Verb;
+use crate::{supervisor, tasks};
 
-impl From<ConfigError> for LinkError {
-    fn from(error: ConfigError) -> Self {
-        Self::InvalidConfig {
-            name: error.name,
-            reason: error.reason,
+/// How configs of a link are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlterLink {
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+    /// If it changes how the source is reached: connect to it first, and refuse the change if that fails or another
+    /// cluster answers.
+    pub validate_link: bool,
+}
+
+impl Default for AlterLink {
+    fn default() -> Self {
+        Self {
+            validate_only: false,
+            validate_link: true,
         }
     }
 }
 
-impl From<SourceError> for LinkError {
-    fn from(error: SourceError) -> Self {
-        let fault = Fault::from(&error);
-        Self::SourceUnavailable {
-            code: fault.code,
-            detail: fault.detail,
-        }
-    }
+/// A link that is to be created.
+#[derive(Clone, Default)]
+pub struct NewLink {
+    /// Its name.
+    pub name: String,
+    /// Its configs by name (linking.md's table).
+    pub configs: BTreeMap<String, String>,
+    /// Refuse a source of another cluster id.
+    pub expected_source_cluster_id: Option<String>,
+    /// Check everything, create nothing.
+    pub validate_only: bool,
+    /// Connect to the source first and refuse the link if that fails.
+    pub validate_link: bool,
 }
 
-/// An answer of the source, or that there was none in the link's `request.timeout.ms`.
-pub(super) async fn in_time<T>(
-    config: &LinkConfig,
-    asking: impl Future<Output = Result<T, SourceError>>,
-) -> Result<T, LinkError> {
-    let limit_ms = config.request_timeout_ms;
-    match tokio::time::timeout(Duration::from_millis(limit_ms), asking).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(LinkError::SourceUnavailable {
-            code: LinkErrorCode::TimeoutError,
-            detail: format!("no answer within {limit_ms} ms (request.timeout.ms)"),
-        }),
+// Values of configs may be secrets: none is printed.
+impl std::fmt::Debug for NewLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewLink")
+            .field("name", &self.name)
+            .field("configs", &self.configs.keys())
+            .field(
+                "expected_source_cluster_id",
+                &self.expected_source_cluster_id,
+            )
+            .field("validate_only", &self.validate_only)
+            .field("validate_link", &self.validate_link)
+            .finish()
     }
 }
 
@@ -93,10 +107,14 @@ impl LinkManager {
         let mut links = self.links.write();
         links.insert(shared.name.clone(), Arc::clone(shared));
         drop(links);
-        link::spawn(Arc::clone(shared), asks);
+        supervisor::spawn(Arc::clone(shared), asks);
     }
 
-    pub(super) async fn do_create_link(&self, new: NewLink) -> Result<LinkDescription, LinkError> {
+    /// Creates a link and starts it. With `validate_link` the source is connected to first.
+    ///
+    /// # Errors
+    /// `InvalidName`, `InvalidConfig`, `LinkExists`, `SourceUnavailable`, `WrongCluster`, `Store`.
+    pub async fn create_link(&self, new: NewLink) -> Result<LinkDescription, LinkError> {
         self.refuse_when_stopping()?;
         let name =
             LinkName::new(&new.name).map_err(|error| LinkError::InvalidName(error.to_string()))?;
@@ -122,10 +140,7 @@ impl LinkManager {
         };
         if new.validate_only {
             let (asks, _) = unbounded_channel();
-            let (ports, links) = (self.ports.clone(), Arc::downgrade(&self.links));
-            let (mirrors, groups) = (Vec::new(), Vec::new());
-            let shared = LinkShared::new(ports, links, record, config, mirrors, groups, asks);
-            return Ok(show::link(&shared));
+            return Ok(show::link(&self.new_link(record, config, asks)));
         }
         let _admin = self.admin().await?;
         if self.links.read().contains_key(&record.name) {
@@ -135,23 +150,54 @@ impl LinkManager {
         super::blocking(move || store.save_link(&stored)).await??;
         tracing::info!(link = %record.name, "link created");
         let (asks, receiver) = unbounded_channel();
-        let (ports, links) = (self.ports.clone(), Arc::downgrade(&self.links));
-        let (mirrors, groups) = (Vec::new(), Vec::new());
-        let shared = LinkShared::new(ports, links, record, config, mirrors, groups, asks);
+        let shared = self.new_link(record, config, asks);
         self.run_link(&shared, receiver);
         Ok(show::link(&shared))
     }
 
-    pub(super) async fn do_alter_link(
+    /// Every link, by name.
+    pub fn links(&self) -> Vec<LinkDescription> {
+        self.links
+            .read()
+            .values()
+            .map(|link| show::link(link))
+            .collect()
+    }
+
+    /// One link.
+    ///
+    /// # Errors
+    /// `NoSuchLink`.
+    pub fn link(&self, name: &str) -> Result<LinkDescription, LinkError> {
+        Ok(show::link(&*self.shared(name)?))
+    }
+
+    /// Every config of a link, secrets masked.
+    ///
+    /// # Errors
+    /// `NoSuchLink`.
+    pub fn link_configs(&self, name: &str) -> Result<Vec<ConfigEntry>, LinkError> {
+        let shared = self.shared(name)?;
+        let config = Arc::clone(&shared.inner().config);
+        Ok(config.entries())
+    }
+
+    /// Sets (`Some`) or resets (`None`) configs of a live link, all or none. A link that has
+    /// failed starts again.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `InvalidConfig`, `Store`; with `validate_link` `SourceUnavailable`, `WrongCluster`.
+    pub async fn alter_link_configs(
         &self,
         name: &str,
-        changes: &[(String, Option<String>)],
+        changes: Vec<(String, Option<String>)>,
         how: AlterLink,
     ) -> Result<(), LinkError> {
+        self.refuse_when_stopping()?;
         let shared = self.shared(name)?;
         let (config, found, _change) = loop {
             let present = Arc::clone(&shared.inner().config);
-            let config = named(&shared.name, present.altered(changes)?);
+            let config = named(&shared.name, present.altered(&changes)?);
             check_files(&config).await?;
             let found = match how.validate_link && !config.connects_as(&present) {
                 true => self.reach_with(&shared, &config).await?,
@@ -186,6 +232,24 @@ impl LinkManager {
         let _ = shared.asks.send(Ask::Restart);
         shared.settled().await;
         Ok(())
+    }
+
+    /// A link without mirrors and groups; it does not run yet.
+    fn new_link(
+        &self,
+        record: LinkRecord,
+        config: LinkConfig,
+        asks: UnboundedSender<Ask>,
+    ) -> Arc<LinkShared> {
+        let setup = Setup {
+            record,
+            config,
+            mirrors: Vec::new(),
+            groups: Vec::new(),
+            jobs: tasks::plans(),
+        };
+        let (ports, links) = (self.ports.clone(), Arc::downgrade(&self.links));
+        LinkShared::new(ports, links, setup, asks)
     }
 
     /// The id of the cluster that a link would have as its source with other configs.
@@ -230,7 +294,7 @@ impl LinkManager {
                 Err(other) => return Err(other),
             }
         }
-        let forced = run(cut::failover(Arc::clone(shared), faulted, true)).await?;
+        let forced = detached(failover::failover(Arc::clone(shared), faulted, true)).await?;
         for outcome in forced.into_values() {
             match outcome {
                 Err(error) if !cut::is_gone(&error) => return Err(error),
@@ -241,19 +305,17 @@ impl LinkManager {
         Ok(reports)
     }
 
-    pub(super) async fn do_delete_link(
-        &self,
-        name: &str,
-        force: bool,
-    ) -> Result<Vec<RpoReport>, LinkError> {
+    /// Deletes a link. With `force` its mirrors are failed over first, whose reports are answered; a
+    /// partition whose disk has failed is let go as it is. Kept reports stay.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`; with `force` whatever kept a mirror from
+    /// being failed over.
+    pub async fn delete_link(&self, name: &str, force: bool) -> Result<Vec<RpoReport>, LinkError> {
         let mut reports = Vec::new();
         let shared = self.shared(name)?;
-        let live = {
-            let inner = shared.inner();
-            let is_live =
-                |mirror: &&link::shared::Mirror| mirror.record.status != MirrorStatus::Stopped;
-            inner.mirrors.values().filter(is_live).count()
-        };
+        let is_live = |mirror: &&Mirror| mirror.record.status != MirrorStatus::Stopped;
+        let live = shared.inner().mirrors.values().filter(is_live).count();
         if live > 0 {
             if !force {
                 return Err(LinkError::LinkHasMirrors {
@@ -268,14 +330,8 @@ impl LinkManager {
         }
         let _admin = self.admin().await?;
         let _change = shared.change.lock().await;
-        // A mirror may have come between the count and the lock.
-        let is_live = |mirror: &link::shared::Mirror| mirror.record.status != MirrorStatus::Stopped;
-        let count = shared
-            .inner()
-            .mirrors
-            .values()
-            .filter(|mirror| is_live(mirror))
-            .count();
+        // A mirror may have been created between the count and the lock.
+        let count = shared.inner().mirrors.values().filter(is_live).count();
         if count > 0 {
             return Err(LinkError::LinkHasMirrors {
                 link: shared.name.clone(),
@@ -309,7 +365,7 @@ pub(super) async fn reach(
     config: &LinkConfig,
     expected: Option<&str>,
 ) -> Result<ClusterInfo, LinkError> {
-    let cluster = in_time(config, source.describe()).await?;
+    let cluster = within(config, source.describe()).await?;
     match (expected, &cluster.cluster_id) {
         (Some(expected), Some(found)) if expected != found => Err(LinkError::WrongCluster {
             expected: expected.to_owned(),

@@ -1,23 +1,52 @@
-//! Mirrors: creation, by name, by pattern, or all that the source has.
+//! Mirrors: create (by name, by pattern, or all that the source has), show, forget.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
 
 use super::alter::whole_name;
-use super::creation::{Each, Wish, create, mirrored_by, named_here, topic_name, topics_at_source};
-use super::{LinkManager, MirrorCreation, NewMirror, NewMirrors, Selection, show};
-use crate::description::MirrorDescription;
+use super::{LinkManager, Selection, show};
+use crate::creation::{Each, Wish, create, mirrored_by, named_here, topic_name, topics_at_source};
+use crate::description::{MirrorCreation, MirrorDescription};
 use crate::error::LinkError;
-use crate::link::shared::{LinkShared, Mirror};
 use crate::record::MirrorRecord;
+use crate::shared::{LinkShared, Mirror};
+use crate::state::MirrorStatus;
 
 /// Most topics that one request may name.
 const TOPICS_MAX: usize = 10_000;
 
+/// A mirror topic that is to be created.
+#[derive(Debug, Clone, Default)]
+pub struct NewMirror {
+    /// The topic at the source.
+    pub source_topic: String,
+    /// Its name here; as at the source if not given.
+    pub mirror_topic: Option<String>,
+    /// `mirror.start.offset.spec`, and topic configs that are not synced from the source.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// Mirror topics that are to be created together.
+#[derive(Debug, Clone)]
+pub struct NewMirrors {
+    /// Which topics of the source. `All`, and a pattern, leave out those that are internal to the
+    /// source or begin with `__`, and those that the link mirrors already.
+    pub topics: Selection,
+    /// As [`NewMirror::configs`], for each.
+    pub configs: BTreeMap<String, String>,
+    /// Check everything, create nothing.
+    pub validate_only: bool,
+}
+
 impl LinkManager {
-    pub(super) async fn do_create_mirror(
+    /// Creates a mirror topic and starts to fill it.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `LinkState`, `SourceUnavailable`, `NoSuchSourceTopic`, `SourceTopic`,
+    /// `MirrorExists`, `TopicExists`, `InvalidName`, `InvalidConfig`, `Catalog`.
+    pub async fn create_mirror(
         &self,
         link: &str,
         new: NewMirror,
@@ -38,7 +67,14 @@ impl LinkManager {
         ))
     }
 
-    pub(super) async fn do_create_mirrors(
+    /// Creates mirror topics together, and starts to fill them. The outer error is about the whole
+    /// request; each topic has an outcome of its own, and one that is refused doesn't stop the
+    /// others.
+    ///
+    /// # Errors
+    /// `NoSuchLink`, `LinkState`, `InvalidConfig`, `InvalidName` (a pattern that isn't a regular
+    /// expression, or matches nothing); `SourceUnavailable` when its topics have to be listed.
+    pub async fn create_mirrors(
         &self,
         link: &str,
         new: NewMirrors,
@@ -76,6 +112,79 @@ impl LinkManager {
             }
         };
         Ok(names.into_iter().zip(named).map(outcome).collect())
+    }
+
+    /// The mirrors of a link or of all, with that status or any, by link and name.
+    ///
+    /// # Errors
+    /// `NoSuchLink`.
+    pub fn mirrors(
+        &self,
+        link: Option<&str>,
+        status: Option<MirrorStatus>,
+    ) -> Result<Vec<MirrorDescription>, LinkError> {
+        let links = match link {
+            Some(name) => vec![self.shared(name)?],
+            None => self.links.read().values().cloned().collect(),
+        };
+        let mut found = Vec::new();
+        for link in links {
+            let now_ms = link.now_ms();
+            let inner = link.inner();
+            let all = inner
+                .mirrors
+                .values()
+                .map(|mirror| show::mirror(&inner, mirror, now_ms));
+            found.extend(all.filter(|mirror| status.is_none_or(|status| mirror.status == status)));
+        }
+        let found = found.into_iter();
+        Ok(found
+            .map(|mirror| show::with_configs(mirror, &*self.ports.catalog))
+            .collect())
+    }
+
+    /// One mirror, stopped ones included.
+    ///
+    /// # Errors
+    /// `NotAMirror`.
+    pub fn mirror(&self, topic: &str) -> Result<MirrorDescription, LinkError> {
+        let name = TopicName::new(topic).map_err(|_| LinkError::NotAMirror(topic.to_owned()))?;
+        let shown = self.links.read().values().find_map(|link| {
+            let inner = link.inner();
+            let mirror = inner.mirrors.get(&name)?;
+            Some(show::mirror(&inner, mirror, link.now_ms()))
+        });
+        let shown = shown.ok_or_else(|| LinkError::NotAMirror(topic.to_owned()))?;
+        Ok(show::with_configs(shown, &*self.ports.catalog))
+    }
+
+    /// The broker has deleted that topic, and its mirror record with it, in one write. Blocks on
+    /// disk.
+    ///
+    /// By now a mirror of that name may have been created again: only what was known before the store
+    /// was read, and isn't in it, is gone.
+    pub fn topic_deleted(&self, topic: &TopicName) {
+        let links: Vec<Arc<LinkShared>> = self.links.read().values().cloned().collect();
+        let record = |link: &LinkShared| Some(link.inner().mirrors.get(topic)?.record.clone());
+        let known: Vec<_> = links.iter().map(|link| record(link)).collect();
+        let stored = self.ports.store.load_mirror(topic).ok().flatten();
+        for (link, known) in links.iter().zip(known) {
+            let is_gone = |record: &MirrorRecord| {
+                !stored
+                    .as_ref()
+                    .is_some_and(|stored| stored.is_of_same(record))
+            };
+            let Some(gone) = known.filter(is_gone) else {
+                continue;
+            };
+            let mut inner = link.inner();
+            let mirror = inner.mirrors.get(topic);
+            if mirror.is_some_and(|mirror| mirror.record.is_of_same(&gone)) {
+                inner.mirrors.remove(topic);
+                drop(inner);
+                link.reconcile();
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Promotion: refused without the source, waits for lag 0, then cuts.
 //!
-//! Lag 0 is the source's word: where its partitions end is asked, mirrored up to there, and asked
+//! Lag 0 is the source's answer: where its partitions end is asked, mirrored up to there, and asked
 //! again once nothing of the mirror runs any more. Only if it is still the same topic, with no
 //! partition more, and has not grown then is the mirror cut; so nothing is lost but what is written
 //! after that.
@@ -11,19 +11,19 @@ use std::time::Duration;
 use carrick_protocol::ids::TopicName;
 
 use super::CancelSignal;
-use super::alter::{Outcomes, all_failed, run};
-use super::cut::{self, SourceEnds, Told};
+use super::cut::{self, Told};
+use super::outcome::{Outcomes, all_failed};
 use super::waiting::{self, Pursuit};
-use super::word::{self, Word, Words};
 use crate::cut::CutStep;
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
-use crate::link::watch;
+use crate::lookup::verdict::{self, Verdict};
+use crate::lookup::{self, Answer, Answers, SourceEnds};
 use crate::naming::some_of;
 use crate::replicator::lag::StatusCell;
+use crate::shared::{LinkShared, detached};
 use crate::state::{LinkState, MirrorEvent, MirrorStatus};
+use crate::supervisor::watch;
 use crate::tasks::groups::readers::Readers;
-use crate::tasks::topics::{self, Verdict};
 use crate::tasks::{configs, groups};
 use crate::verb::{CutKind, Verb};
 
@@ -59,9 +59,9 @@ pub(super) async fn promote(
         .filter(|topic| !outcomes.contains_key(topic))
         .collect();
     match asked(shared, &anew).await {
-        Ok(words) => {
-            for (topic, word) in words {
-                match word.refusal() {
+        Ok(answers) => {
+            for (topic, answer) in answers {
+                match answer.refusal() {
                     None => topics.push(topic),
                     Some(error) => {
                         outcomes.insert(topic, Err(error));
@@ -71,13 +71,13 @@ pub(super) async fn promote(
         }
         Err(error) => outcomes.extend(all_failed(&anew, &error)),
     }
-    let (waiting, refused) = run(begin(Arc::clone(shared), topics)).await?;
+    let (waiting, refused) = detached(begin(Arc::clone(shared), topics)).await?;
     outcomes.extend(refused);
     if waiting.is_empty() {
         return Ok(outcomes);
     }
     waiting::forget(shared, &waiting);
-    let running = run(finish(Arc::clone(shared), waiting.clone()));
+    let running = detached(finish(Arc::clone(shared), waiting.clone()));
     tokio::pin!(running);
     let done = tokio::select! {
         // First of all it is begun, however short the wait.
@@ -266,9 +266,9 @@ async fn wait_and_cut(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> O
 /// all of them.
 async fn target_of(shared: &Arc<LinkShared>, waiting: &[TopicName]) -> Option<SourceEnds> {
     match asked(shared, waiting).await {
-        Ok(words) => {
-            let ends = word::whole(&words);
-            act_on(shared, words).await;
+        Ok(answers) => {
+            let ends = lookup::whole(&answers);
+            act_on(shared, answers).await;
             ends
         }
         Err(error) => {
@@ -351,7 +351,7 @@ async fn try_cut(
     cut::hold(shared, topics, true);
     shared.settled().await;
     CutStep::PromotionHeld.reached();
-    let asked = tokio::time::timeout(LAST_ANSWER_MAX, word::confirm(shared, topics)).await;
+    let asked = tokio::time::timeout(LAST_ANSWER_MAX, lookup::confirm(shared, topics)).await;
     let cut = match asked {
         Ok(Ok(Some(ends))) if are_reached(shared, &ends) => {
             CutStep::Confirmed.reached();
@@ -395,44 +395,44 @@ async fn sync_configs(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
 }
 
-/// The source's word on mirrors that are to be promoted.
-pub(super) async fn asked(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
+/// The source's answer on mirrors that are to be promoted.
+pub(super) async fn asked(shared: &LinkShared, topics: &[TopicName]) -> Result<Answers, LinkError> {
     if matches!(shared.inner().state, LinkState::Paused | LinkState::Failed) {
         return Err(LinkError::LinkState {
             link: shared.name.clone(),
             reason: "is paused or has failed: resume it first, or fail over".into(),
         });
     }
-    word::ask(shared, topics).await
+    lookup::ask(shared, topics).await
 }
 
 /// Acts on what the source says of topics that are not as they were: partitions that came are
 /// mirrored, too; a topic that is gone or another one makes its mirror fail. Notes what each
 /// promotion waits for.
-async fn act_on(shared: &Arc<LinkShared>, words: Words) {
-    for (topic, word) in words {
-        let problem = word.problem().or_else(|| behind(shared, &topic, &word));
+async fn act_on(shared: &Arc<LinkShared>, answers: Answers) {
+    for (topic, answer) in answers {
+        let problem = answer.problem().or_else(|| behind(shared, &topic, &answer));
         let mut waits_for = problem.map(|problem| format!("the source: {problem}"));
-        let is_missing = word.verdict == Verdict::Missing;
+        let is_missing = answer.verdict == Verdict::Missing;
         let missing_for_ms = shared.missing_for_ms(&topic, is_missing).unwrap_or(0);
-        let failure = match word.verdict {
+        let failure = match answer.verdict {
             Verdict::Grown(count) => {
-                let grown = watch::grow(Arc::clone(shared), word.record.clone(), count).await;
+                let grown = watch::grow(Arc::clone(shared), answer.record.clone(), count).await;
                 if let Err(error) = grown {
                     waits_for = Some(format!("new partitions that can't be added here: {error}"));
                 }
                 None
             }
             Verdict::Failed(error, detail) => Some((error, detail)),
-            Verdict::Missing if missing_for_ms >= topics::MISSING_MAX_MS => {
-                Some(topics::missing(&word.record))
+            Verdict::Missing if missing_for_ms >= verdict::MISSING_MAX_MS => {
+                Some(verdict::missing(&answer.record))
             }
             Verdict::Missing | Verdict::Same | Verdict::Unclear(_) => None,
         };
         match failure {
             Some((error, detail)) => {
                 let shared = Arc::clone(shared);
-                shared.fail_mirror(word.record, error, detail).await;
+                shared.fail_mirror(answer.record, error, detail).await;
             }
             None => note_wait(shared, &[topic], waits_for),
         }
@@ -440,11 +440,11 @@ async fn act_on(shared: &Arc<LinkShared>, words: Words) {
 }
 
 /// Why a mirror that has come further than its source can't be cut.
-fn behind(shared: &LinkShared, topic: &TopicName, word: &Word) -> Option<String> {
+fn behind(shared: &LinkShared, topic: &TopicName, answer: &Answer) -> Option<String> {
     let inner = shared.inner();
     let statuses = inner.mirrors.get(topic)?.statuses.iter();
     let ours = statuses.map(|cell| cell.with(|status| status.mirror_end.0));
-    let mut all = (0..).zip(ours.zip(word.ends.iter().flatten()));
+    let mut all = (0..).zip(ours.zip(answer.ends.iter().flatten()));
     let (partition, (ours, end)) = all.find(|(_, (ours, end))| ours > *end)?;
     Some(format!(
         "partition {partition} ends at {end} at the source, before its mirror, which ends at {ours}"

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use carrick_protocol::ids::{TopicName, TopicPartition};
 
-use super::alter::Outcomes;
-use super::word::{self, Words};
+use super::outcome::Outcomes;
 use crate::cut::CutStep;
-use crate::link::shared::LinkShared;
+use crate::lookup::{self, Answers};
 use crate::ports::{LocalBatches, LocalEnds, TargetError};
 use crate::record::MirrorRecord;
 use crate::replicator::lag::{LATELY_MS, StatusCell};
 use crate::report::{PartitionRpo, RpoReport, SourceReaders, SourceWrites};
+use crate::shared::LinkShared;
 use crate::state::LinkState;
 use crate::tasks::groups::readers::Readers;
 use crate::verb::CutKind;
@@ -142,39 +142,42 @@ fn last_known(status: &StatusCell) -> LocalEnds {
     })
 }
 
-/// The source's word on mirrors, said after `asked_at_ms`.
+/// The source's answer on mirrors, said after `asked_at_ms`.
 pub(crate) struct Sight {
     asked_at_ms: i64,
-    words: Words,
+    answers: Answers,
 }
 
 impl Sight {
     /// What it has said just now.
-    pub(super) fn new(asked_at_ms: i64, words: Words) -> Self {
-        Self { asked_at_ms, words }
+    pub(super) fn new(asked_at_ms: i64, answers: Answers) -> Self {
+        Self {
+            asked_at_ms,
+            answers,
+        }
     }
 
     /// Asks a source that was well a moment ago, and waits for no other.
     pub(crate) async fn of(shared: &LinkShared, topics: &[TopicName]) -> Self {
         let asked_at_ms = shared.now_ms();
         let is_well = shared.inner().state == LinkState::Active;
-        let asking = tokio::time::timeout(LOOK_MAX, word::ask(shared, topics));
-        let words = match is_well {
+        let asking = tokio::time::timeout(LOOK_MAX, lookup::ask(shared, topics));
+        let answers = match is_well {
             true => asking.await.ok().and_then(Result::ok),
             false => None,
         };
-        Self::new(asked_at_ms, words.unwrap_or_default())
+        Self::new(asked_at_ms, answers.unwrap_or_default())
     }
 
     /// Puts what was seen into a mirror's report; it is exact if the mirror had come to its end
     /// before the source was asked. False if nothing of it was seen.
     pub(crate) fn tell(&self, topic: &TopicName, report: &mut RpoReport, is_at_end: bool) -> bool {
-        let Some(word) = self.words.get(topic) else {
+        let Some(answer) = self.answers.get(topic) else {
             return false;
         };
-        report.source_problem = word.problem();
-        report.unmirrored.clone_from(&word.unmirrored);
-        for (partition, end) in report.partitions.iter_mut().zip(&word.ends) {
+        report.source_problem = answer.problem();
+        report.unmirrored.clone_from(&answer.unmirrored);
+        for (partition, end) in report.partitions.iter_mut().zip(&answer.ends) {
             let Some(end) = end else { continue };
             if *end < partition.mirror_end {
                 report.source_problem.get_or_insert_with(|| {

@@ -5,11 +5,11 @@ use carrick_protocol::ids::TopicName;
 use crate::description::{
     BeyondCuts, LagSummary, LinkDescription, MirrorDescription, PartitionLag,
 };
-use crate::link::shared::{Inner, LinkShared, Mirror};
 use crate::ports::TopicCatalog;
 use crate::report::AfterCut;
+use crate::shared::{Inner, LinkShared, Mirror};
 use crate::state::{LinkState, MirrorError, MirrorStatus};
-use crate::tasks::configs;
+use crate::topic_configs;
 use crate::verb::CutKind;
 
 /// Beyond two long polls and this, a silent source's figures are no longer current, milliseconds.
@@ -126,7 +126,7 @@ pub(crate) fn with_configs(
     catalog: &dyn TopicCatalog,
 ) -> MirrorDescription {
     if let Ok(topic) = TopicName::new(&mirror.topic) {
-        mirror.kept_configs = configs::kept(catalog, &topic);
+        mirror.kept_configs = topic_configs::kept(catalog, &topic);
     }
     mirror
 }

@@ -22,13 +22,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carrick_protocol::ids::TopicPartition;
+
 use super::*;
+use crate::description::{LinkDescription, MirrorCreation, MirrorDescription, MirrorOutcome};
 use crate::ports::{LinkStore, TopicCatalog};
-use crate::state::{LinkErrorCode, LinkState, MirrorError, TaskErrorCode, TaskState};
+use crate::report::RpoReport;
+use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorStatus, TaskErrorCode, TaskState};
 use crate::testing::batches::{batch, joined};
 use crate::testing::here::FakeHere;
 use crate::testing::source::FakeSource;
-use crate::verify::VerifyOutcome;
+use crate::verb::{CutKind, Verb};
+use crate::verify::{VerifyOptions, VerifyOutcome};
 
 /// A source, this cluster, and a manager of its links.
 struct World {

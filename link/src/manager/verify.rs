@@ -7,13 +7,13 @@ use carrick_protocol::batch::{Batch, BatchHeader, Batches};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
-use super::links::in_time;
-use super::offsets::list;
 use super::{LinkManager, cleaned};
 use crate::config::LinkConfig;
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
+use crate::lookup::offsets::list;
+use crate::lookup::within;
 use crate::record::MirrorRecord;
+use crate::shared::LinkShared;
 use crate::source::fetch::{FetchLimits, FetchPosition, FetchRequest};
 use crate::source::{FetchConnection, OffsetSpec, SourceCluster, SourceTopic, TopicSelection};
 use crate::verify::{
@@ -34,7 +34,11 @@ const EMPTY_READS_MAX: u32 = 3;
 const FETCH_VERSION_WITH_NAMES: i16 = 12;
 
 impl LinkManager {
-    pub(super) async fn do_verify(
+    /// Compares a mirror with its source, batch by batch. Works while it mirrors.
+    ///
+    /// # Errors
+    /// `NotAMirror`, `SourceUnavailable`, `SourceTopic`, `Target`.
+    pub async fn verify(
         &self,
         topic: &str,
         options: VerifyOptions,
@@ -135,7 +139,7 @@ async fn describe(
 ) -> Result<SourceTopic, LinkError> {
     let name = &record.source_topic;
     let asking = source.metadata(TopicSelection::Names(vec![name.clone()]));
-    let metadata = in_time(config, asking).await?;
+    let metadata = within(config, asking).await?;
     let topic = metadata
         .topics
         .into_iter()
@@ -181,7 +185,7 @@ async fn connect(
             error: format!("no leader for partition {partition}"),
         });
     };
-    in_time(config, source.fetch_connection(leader, u32::MAX)).await
+    within(config, source.fetch_connection(leader, u32::MAX)).await
 }
 
 /// One partition on both sides.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use carrick_protocol::ids::TopicName;
 
-use super::alter::Outcomes;
+use super::outcome::Outcomes;
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
 use crate::ports::Obstacle;
+use crate::shared::LinkShared;
 use crate::state::MirrorStatus;
 
 /// How long the answer to a failover may wait for that to be stored.

@@ -9,8 +9,9 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use super::intake::{self, Expected, Intake};
 use super::lag::StatusCell;
-use super::{Effect, Event, Fetched, Outcome, Wait, truncation};
+use super::{Effect, Event, Outcome, Wait, truncation};
 use crate::backoff::Backoff;
+use crate::fetcher::{FetchEvent, Fetched};
 use crate::ports::{Clock, LocalBatches, MirrorPartition, TargetError};
 use crate::source::fetch::FetchPosition;
 use crate::state::MirrorError;
@@ -138,13 +139,15 @@ impl Machine {
                 self.show(|status| status.problem = Some("the source has no leader for it".into()));
                 vec![Effect::Halt]
             }
-            Event::Connected { fetch_version } => self.on_connected(fetch_version),
-            Event::Disconnected { detail } => {
+            Event::Fetcher(FetchEvent::Connected { fetch_version }) => {
+                self.on_connected(fetch_version)
+            }
+            Event::Fetcher(FetchEvent::Disconnected { detail }) => {
                 self.phase = Phase::Idle;
                 self.show(|status| status.problem = Some(detail));
                 Vec::new()
             }
-            Event::Fetched(fetched) => self.on_fetched(fetched),
+            Event::Fetcher(FetchEvent::Fetched(fetched)) => self.on_fetched(fetched),
             Event::Waited(outcome) => self.on_waited(outcome),
         }
     }

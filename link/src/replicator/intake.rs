@@ -145,17 +145,3 @@ impl Run {
         None
     }
 }
-
-/// Where a fetched run ends, by its headers alone: the next offset and the last epoch, if its
-/// batches look whole. The next request is made with it while the run itself is still to be judged.
-pub(crate) fn predict(records: &[u8]) -> Option<(Offset, LeaderEpoch)> {
-    let mut end = None;
-    for batch in Batches::new(records) {
-        let header = batch.ok()?.header;
-        if end.is_some_and(|(next, _)| header.base_offset < next) {
-            return None;
-        }
-        end = Some((header.next_offset(), header.leader_epoch));
-    }
-    end
-}

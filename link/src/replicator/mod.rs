@@ -32,8 +32,8 @@ use std::time::Duration;
 
 use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId};
 
-use crate::fetcher::InFlight;
-use crate::source::fetch::{FetchPosition, FetchedData};
+use crate::fetcher::FetchEvent;
+use crate::source::fetch::FetchPosition;
 use crate::state::MirrorError;
 
 /// Something that happened to the partition.
@@ -50,35 +50,10 @@ pub(crate) enum Event {
     },
     /// It has no leader for now.
     NoLeader,
-    /// The fetcher has a connection, of this Fetch version, and waits for a position.
-    Connected {
-        /// Fetch version.
-        fetch_version: i16,
-    },
-    /// The fetcher has lost its connection, or can't get one.
-    Disconnected {
-        /// Why.
-        detail: String,
-    },
-    /// A fetch was answered.
-    Fetched(Fetched),
+    /// From the partition's fetcher.
+    Fetcher(FetchEvent),
     /// What was waited for is here.
     Waited(Outcome),
-}
-
-/// An answer to a fetch.
-#[derive(Debug)]
-pub(crate) struct Fetched {
-    /// Of the `Fetch` effect that it answers.
-    pub(crate) generation: u64,
-    /// What was asked for.
-    pub(crate) position: FetchPosition,
-    /// When, milliseconds since the epoch: what came was true then, or later.
-    pub(crate) asked_at_ms: i64,
-    /// What came.
-    pub(crate) data: FetchedData,
-    /// Counts the bytes as in flight until it is dropped.
-    pub(crate) in_flight: Option<InFlight>,
 }
 
 /// What [`Wait`] has led to. An error is in words, and is retried.

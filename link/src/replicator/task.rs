@@ -11,8 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::apply::Machine;
 use super::lag::StatusCell;
 use super::{Effect, Event, Outcome, Probe, Wait};
-use crate::fetcher::slots::Slot;
-use crate::fetcher::{Command, FetcherHandle};
+use crate::fetcher::{Command, FetchEvent, FetcherHandle, Listener, Slot};
 use crate::ports::TargetError;
 use crate::source::fetch::{FetchLimits, FetchPosition, FetchRequest};
 use crate::source::{BoxFuture, EpochQuery, OffsetSpec, SourceCluster, SourceError};
@@ -47,11 +46,17 @@ pub(crate) struct Leader {
 #[derive(Debug)]
 pub(crate) enum Message {
     /// From the fetcher, for a slot that it was given.
-    Event { slot: u64, event: Event },
+    Fetcher { slot: u64, event: FetchEvent },
     /// From the supervisor.
     Lead(Option<Leader>),
     /// From the supervisor: end.
     Stop,
+}
+
+impl Listener for UnboundedSender<Message> {
+    fn hear(&self, slot: u64, event: FetchEvent) {
+        let _ = self.send(Message::Fetcher { slot, event });
+    }
 }
 
 /// What a partition tells its link.
@@ -148,14 +153,14 @@ impl Task {
                 self.lead(leader);
                 true
             }
-            Some(Message::Event { slot, event }) => {
+            Some(Message::Fetcher { slot, event }) => {
                 if self.leader.as_ref().is_none_or(|(id, _)| *id != slot) {
                     return true;
                 }
-                if matches!(event, Event::Connected { .. } | Event::Disconnected { .. }) {
+                if !matches!(event, FetchEvent::Fetched(_)) {
                     self.waiting = None;
                 }
-                let effects = self.setup.machine.apply(event);
+                let effects = self.setup.machine.apply(Event::Fetcher(event));
                 self.perform(effects)
             }
         }
@@ -184,7 +189,7 @@ impl Task {
             status.share = Some(Arc::clone(&share));
         });
         let id = NEXT_SLOT.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot::new(id, self.setup.own.clone(), share);
+        let slot = Slot::new(id, Box::new(self.setup.own.clone()), share);
         let partition = self.setup.source_partition.clone();
         leader.fetcher.tell(Command::Add { partition, slot });
         self.leader = Some((id, leader));

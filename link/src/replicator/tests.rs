@@ -11,8 +11,10 @@ use super::apply::{Machine, Setup};
 use super::lag::StatusCell;
 use super::*;
 use crate::backoff::Backoff;
+use crate::fetcher::{FetchEvent, Fetched};
 use crate::ports::{Clock, Lease, MirrorTarget, TargetError};
 use crate::record::LinkName;
+use crate::source::fetch::FetchedData;
 use crate::testing::batches::{batch, damaged, joined};
 use crate::testing::here::FakeHere;
 
@@ -87,7 +89,7 @@ impl Bench {
             topic_id: TopicId::ZERO,
             is_follower,
         });
-        self.apply(Event::Connected { fetch_version: 12 });
+        self.apply(Event::Fetcher(FetchEvent::Connected { fetch_version: 12 }));
     }
 
     fn apply(&mut self, event: Event) {
@@ -115,13 +117,13 @@ impl Bench {
         let Some((generation, position)) = self.fetching else {
             return false;
         };
-        self.apply(Event::Fetched(Fetched {
+        self.apply(Event::Fetcher(FetchEvent::Fetched(Fetched {
             generation,
             asked_at_ms: 1,
             position,
             data,
             in_flight: None,
-        }));
+        })));
         true
     }
 
@@ -247,19 +249,19 @@ fn send(bench: &mut Bench, source: &[Bytes], from: i64, count: usize, twist: Twi
             };
             let generation = generation - 1;
             let data = records(batch(from, 50, 9), end);
-            bench.apply(Event::Fetched(Fetched {
+            bench.apply(Event::Fetcher(FetchEvent::Fetched(Fetched {
                 generation,
                 asked_at_ms: 1,
                 position,
                 data,
                 in_flight: None,
-            }));
+            })));
             return;
         }
         Twist::Reconnected => {
-            bench.apply(Event::Disconnected {
+            bench.apply(Event::Fetcher(FetchEvent::Disconnected {
                 detail: "reset".into(),
-            });
+            }));
             bench.fetching = None;
             bench.lead(9);
             return;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
 
-use super::{Job, Note, Run, TaskError};
+use super::{Job, Run};
 use crate::config::LinkConfig;
+use crate::creation::{Wish, create, named_here, topics_at_source};
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
-use crate::manager::creation::{Wish, create, named_here, topics_at_source};
-use crate::state::TaskErrorCode;
+use crate::shared::{JobPlan, LinkShared, Note};
+use crate::state::{TaskError, TaskErrorCode};
 
 /// As often as known topics are looked at, but not oftener than this.
 const INTERVAL_MIN_MS: u64 = 1_000;
@@ -23,8 +23,10 @@ const NAMED_MAX: usize = 5;
 
 /// While `auto.create.mirror.topics.enable` is set.
 pub(crate) const JOB: Job = Job {
-    name: "AutoCreateMirror",
-    interval_ms,
+    plan: JobPlan {
+        name: "AutoCreateMirror",
+        interval_ms,
+    },
     run: |link| {
         let link = Arc::clone(link);
         let run: Run = Box::pin(async move { mirror_new(link).await.map(|()| Note::new()) });

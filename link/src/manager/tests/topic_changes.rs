@@ -61,10 +61,10 @@ async fn no_promotion_says_exact_and_leaves_records_behind() {
         for questions in 0..9 {
             let world = World::mirroring("orders", 1).await;
             let was_in_time = Arc::new(AtomicBool::new(false));
-            let (in_time, here) = (Arc::clone(&was_in_time), world.here.clone());
+            let (within, here) = (Arc::clone(&was_in_time), world.here.clone());
             world.source.happens_after(questions, move |source| {
                 let stored = here.stored_mirror("orders").unwrap().status;
-                in_time.store(stored != MirrorStatus::Stopped, Ordering::Relaxed);
+                within.store(stored != MirrorStatus::Stopped, Ordering::Relaxed);
                 change(source);
             });
             let done = act(&world, Verb::Promote, false).await;

@@ -7,12 +7,12 @@
 
 use carrick_protocol::ids::{Offset, TopicName, TopicPartition};
 
-use crate::link::shared::LinkShared;
-use crate::manager::word;
+use crate::lookup;
+use crate::lookup::verdict::Verdict;
 use crate::ports::Ports;
 use crate::record::MirrorRecord;
+use crate::shared::LinkShared;
 use crate::state::MirrorStatus;
-use crate::tasks::topics::Verdict;
 
 /// A mirror that was cut.
 #[derive(Debug, Clone)]
@@ -35,10 +35,10 @@ pub(super) async fn cut_mirrors(link: &LinkShared, only: Option<&[TopicName]>) -
             .filter(|topic| only.is_none_or(|only| only.contains(topic)))
             .collect()
     };
-    let words = word::judged(link, &stopped).await.unwrap_or_default();
-    let same = words.into_values().filter_map(|word| {
-        let is_same = matches!(word.verdict, Verdict::Same | Verdict::Grown(_));
-        is_same.then_some(word.record)
+    let answers = lookup::judged(link, &stopped).await.unwrap_or_default();
+    let same = answers.into_values().filter_map(|answer| {
+        let is_same = matches!(answer.verdict, Verdict::Same | Verdict::Grown(_));
+        is_same.then_some(answer.record)
     });
     let records: Vec<MirrorRecord> = same.collect();
     let read = link.blocking(move |ports| {

@@ -2,7 +2,7 @@
 //!
 //! Groups that `consumer.offset.group.filters` means are listed, their offsets fetched from their
 //! coordinators, clamped to what the mirrors hold ([`plan`]) and committed through the port
-//! [`GroupOffsets`]. What became of each is kept in the link's [`ledger`].
+//! [`GroupOffsets`]. What became of each is kept in the link's [`crate::groups::ledger`].
 //!
 //! Invariants:
 //! - One sync of a link at a time ([`Ledger::turn`]), from the first question to the last commit: an
@@ -16,10 +16,9 @@
 //!   it expires as every group without members does.
 //!
 //! [`GroupOffsets`]: crate::ports::GroupOffsets
-//! [`Ledger::turn`]: ledger::Ledger::turn
+//! [`Ledger::turn`]: crate::groups::ledger::Ledger::turn
 
 mod after_cut;
-pub(crate) mod ledger;
 mod plan;
 pub(crate) mod readers;
 
@@ -31,24 +30,26 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{GroupId, TopicName};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Job, Note, Run};
+use super::{Job, Run};
 use crate::config::LinkConfig;
+use crate::groups::ledger::{self, Fault, Outcome, Planned};
 use crate::groups::{GroupCommit, GroupCommitted};
-use crate::link::shared::{LinkShared, Mirror};
 use crate::ports::{GroupRefusal, StoreError};
+use crate::shared::{JobPlan, LinkShared, Mirror, Note};
 use crate::source::{Backoff, GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup};
 use crate::state::{MirrorStatus, TaskErrorCode};
 use crate::tasks::source_code;
 use after_cut::cut_mirrors;
-use ledger::{Fault, Outcome};
-use plan::{Planned, Scope};
+use plan::Scope;
 
 /// Every `consumer.offset.sync.ms`, once it is switched on.
 pub(crate) const JOB: Job = Job {
-    name: "ConsumerOffsetSync",
-    interval_ms: |config| {
-        let interval_ms = config.consumer_offset_sync_ms;
-        config.consumer_offset_sync_enable.then_some(interval_ms)
+    plan: JobPlan {
+        name: "ConsumerOffsetSync",
+        interval_ms: |config| {
+            let interval_ms = config.consumer_offset_sync_ms;
+            config.consumer_offset_sync_enable.then_some(interval_ms)
+        },
     },
     run: |link| {
         let is_meant =

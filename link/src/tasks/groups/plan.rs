@@ -6,12 +6,10 @@ use std::sync::Arc;
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName, TopicPartition};
 
 use super::after_cut::CutMirror;
+use crate::groups::ledger::{NOT_TOLD, Planned};
 use crate::groups::{AfterCut, GroupCommit, GroupOffset, GroupSync, PartitionSync, clamped};
-use crate::link::shared::Inner;
+use crate::shared::Inner;
 use crate::source::GroupCommits;
-
-/// The source's offset of a partition that it does not tell.
-pub(super) const NOT_TOLD: Offset = Offset(-1);
 
 /// The mirrors whose offsets are synced.
 pub(super) struct Scope {
@@ -25,18 +23,6 @@ struct Mirrored {
     /// Log start and end of each partition.
     ends: Vec<(Offset, Offset)>,
     is_cut: bool,
-}
-
-/// What is to be committed for a group, and what is to be noted of it.
-pub(super) struct Planned {
-    /// The group's id at the source.
-    pub(super) source_group: GroupId,
-    /// What is to be committed.
-    pub(super) commit: GroupCommit,
-    /// The topics that were looked at: what was noted of them before is replaced.
-    pub(super) topics: Arc<HashSet<TopicName>>,
-    /// What is to be noted once it is committed.
-    pub(super) partitions: Vec<PartitionSync>,
 }
 
 impl Scope {
@@ -162,23 +148,6 @@ impl Mirrored {
             synced_offset: None,
             skipped: Some(why.into()),
         }
-    }
-}
-
-impl Planned {
-    /// Apart from what the port gets, which is left empty but for the group.
-    pub(super) fn into_parts(mut self) -> (Self, GroupCommit) {
-        let commit = GroupCommit {
-            group: self.commit.group.clone(),
-            offsets: std::mem::take(&mut self.commit.offsets),
-            after_cut: std::mem::take(&mut self.commit.after_cut),
-        };
-        (self, commit)
-    }
-
-    /// Whether there is nothing to commit.
-    pub(super) fn is_empty(&self) -> bool {
-        self.commit.offsets.is_empty() && self.commit.after_cut.is_empty()
     }
 }
 

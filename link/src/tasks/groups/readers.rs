@@ -7,8 +7,8 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{GroupId, TopicName};
 
 use super::{GROUPS_MAX, GROUPS_PER_STEP, SHARE, ask};
-use crate::link::shared::LinkShared;
 use crate::report::SourceReaders;
+use crate::shared::LinkShared;
 use crate::source::SourceError;
 
 /// The source gets this much time to say who reads.

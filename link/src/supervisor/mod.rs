@@ -1,9 +1,9 @@
-//! One link: a supervisor task that makes what runs what is wanted.
+//! The supervisor of one link: a task that starts what should run and stops what should not.
 //!
-//! The supervisor waits for whatever comes first (an ask of the manager, a report of a replicator,
-//! a check, metadata, a job's end) and acts on it; what may wait for a disk runs beside it. Wanted
-//! is what the records say ([`shared`]); what runs is in [`running`]; whether the source is there
-//! is judged by [`health`].
+//! It waits for whatever comes first (a request of the manager, a report of a replicator, a check,
+//! metadata, the end of a job) and acts on it; work that may wait for a disk runs in tasks of its own.
+//! The records say what should run ([`crate::shared`]); [`running`] holds what does run; [`health`]
+//! judges whether the source is there.
 //!
 //! Invariant: no replicator runs for a mirror that isn't `ACTIVE` or being promoted, nor on a link
 //! that is paused or failed. A link that has failed only asks, now and then, whether its source is
@@ -12,10 +12,9 @@
 mod after_cut;
 mod checks;
 mod closest;
-pub(crate) mod health;
+mod health;
 mod jobs;
-pub(crate) mod running;
-pub(crate) mod shared;
+mod running;
 mod sights;
 pub(crate) mod watch;
 
@@ -30,15 +29,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::error::Fault;
 use crate::ports::TargetError;
 use crate::record::MirrorRecord;
 use crate::replicator::task::Report;
+use crate::shared::{Ask, Inner, LinkShared};
 use crate::source::{BoxFuture, ClusterInfo, ClusterMetadata, FaultKind, SourceError};
 use crate::state::{MirrorError, MirrorStatus};
-use health::{Fault, Health};
+use health::Health;
 use jobs::Jobs;
 use running::{Lead, Running, Wanted};
-use shared::{Ask, Inner, LinkShared};
 
 /// Replicators that ended by themselves are started anew this often.
 const RECONCILE_EVERY: Duration = Duration::from_secs(1);

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use super::running::Lead;
-use super::shared::LinkShared;
 use crate::error::LinkError;
+use crate::lookup::verdict::{self, Verdict};
 use crate::record::MirrorRecord;
 use crate::replicator::lag::StatusCell;
+use crate::shared::LinkShared;
 use crate::source::{ClusterMetadata, SourceError, SourceTopic, TopicSelection};
 use crate::state::MirrorError;
-use crate::tasks::topics::{self, Verdict};
 
 /// The metadata of mirrored topics are looked at this often at least.
 const WATCH_MAX_MS: u64 = 30_000;
@@ -77,7 +77,7 @@ impl Supervisor {
         let mut unsettled = Vec::new();
         for record in records {
             let topic = metadata.topic(&record.source_topic);
-            let verdict = topics::judge(&record, topic);
+            let verdict = verdict::judge(&record, topic);
             let is_clear = self.on_verdict(&record, verdict);
             let leads = is_clear && topic.is_some_and(|topic| self.learn_leads(&record, topic));
             is_settled &= leads;
@@ -140,8 +140,8 @@ impl Supervisor {
                 self.beside.spawn(async move { drop(grown.await) });
                 true
             }
-            Verdict::Missing if missing_for_ms >= topics::MISSING_MAX_MS => {
-                let (error, detail) = topics::missing(record);
+            Verdict::Missing if missing_for_ms >= verdict::MISSING_MAX_MS => {
+                let (error, detail) = verdict::missing(record);
                 self.fail_mirror(record.clone(), error, detail);
                 false
             }

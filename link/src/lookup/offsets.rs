@@ -3,13 +3,13 @@
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{Offset, TopicPartition};
 
-use super::links::in_time;
+use super::within;
 use crate::config::LinkConfig;
 use crate::error::LinkError;
 use crate::source::{OffsetSpec, SourceCluster};
 
 /// Offsets of partitions, in the order of the questions.
-pub(super) async fn list(
+pub(crate) async fn list(
     source: &dyn SourceCluster,
     config: &LinkConfig,
     partitions: &[TopicPartition],
@@ -23,14 +23,14 @@ pub(super) async fn list(
 }
 
 /// As [`list`], with an error for each partition whose offset the source does not give.
-pub(super) async fn list_each(
+pub(crate) async fn list_each(
     source: &dyn SourceCluster,
     config: &LinkConfig,
     partitions: Vec<TopicPartition>,
     spec: OffsetSpec,
 ) -> Result<Vec<(TopicPartition, Result<Option<Offset>, LinkError>)>, LinkError> {
     let queries = partitions.into_iter().map(|partition| (partition, spec));
-    let answers = in_time(config, source.list_offsets(queries.collect())).await?;
+    let answers = within(config, source.list_offsets(queries.collect())).await?;
     let answers = answers.into_iter().map(|answer| {
         let offset = match answer.error {
             ErrorCode::NONE => Ok(answer.offset),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use super::health::{Fault, HealthLimits};
+use super::health::HealthLimits;
+use crate::error::Fault;
 use crate::record::LinkFailure;
 use crate::source::ClusterInfo;
 use crate::state::{LinkErrorCode, LinkState};

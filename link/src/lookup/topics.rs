@@ -1,4 +1,4 @@
-//! The source's word on topics that are mirrored, asked now.
+//! What the source says now about mirrored topics.
 //!
 //! Metadata comes first: is it still the mirrored topic, and are all its partitions mirrored? Then
 //! come the ends of all partitions, mirrored or not. Before a cut the metadata is fetched once more:
@@ -9,45 +9,47 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::{TopicName, TopicPartition};
 
-use super::cut::SourceEnds;
-use super::links::in_time;
 use super::offsets::list_each;
+use super::verdict::{self, Verdict};
+use super::within;
 use crate::config::LinkConfig;
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
 use crate::record::MirrorRecord;
 use crate::report::UnmirroredPartition;
+use crate::shared::LinkShared;
 use crate::source::{OffsetSpec, SourceCluster, TopicSelection};
-use crate::tasks::topics::{self, Verdict};
 
-/// What the source says of each of some mirrors.
-pub(crate) type Words = BTreeMap<TopicName, Word>;
+/// Where the partitions of a topic end at the source, by topic.
+pub(crate) type SourceEnds = BTreeMap<TopicName, Vec<i64>>;
 
-/// What the source says of one mirrored topic.
+/// The source's answer about each of some mirrors, by the mirror's name here.
+pub(crate) type Answers = BTreeMap<TopicName, Answer>;
+
+/// The source's answer about one mirrored topic.
 #[derive(Debug, Clone)]
-pub(crate) struct Word {
-    /// The mirror when the source was asked.
+pub(crate) struct Answer {
+    /// The mirror as it was when the source was asked.
     pub(crate) record: MirrorRecord,
     /// Is it still that topic?
     pub(crate) verdict: Verdict,
-    /// Where its partitions end, mirrored or not, in their order; `None` where it didn't tell.
-    /// Empty unless it is that topic.
+    /// Where its partitions end, mirrored or not, in their order; `None` where the source gave no
+    /// offset. Empty unless it is that topic.
     pub(crate) ends: Vec<Option<i64>>,
     /// What partitions without a mirror hold.
     pub(crate) unmirrored: Vec<UnmirroredPartition>,
-    /// Why it told nothing of a partition.
+    /// Why it gave no offset for a partition.
     untold: Option<LinkError>,
 }
 
-impl Word {
-    /// Where the partitions end, if it is the topic that is mirrored, with no partition more, and
-    /// nothing is missing from the answer.
-    pub(super) fn whole(&self) -> Option<Vec<i64>> {
+impl Answer {
+    /// Where the partitions end, if it is the mirrored topic, has no new partition, and nothing is
+    /// missing from the answer.
+    pub(crate) fn whole(&self) -> Option<Vec<i64>> {
         let is_same = self.verdict == Verdict::Same;
         is_same.then(|| self.ends.iter().copied().collect())?
     }
 
-    /// Why there is nothing to be known, or not all.
+    /// Why the answer says nothing, or not everything.
     pub(crate) fn problem(&self) -> Option<String> {
         let name = &self.record.source_topic;
         match &self.verdict {
@@ -61,7 +63,7 @@ impl Word {
     }
 
     /// Why the mirror can't be promoted as things are.
-    pub(super) fn refusal(&self) -> Option<LinkError> {
+    pub(crate) fn refusal(&self) -> Option<LinkError> {
         Some(LinkError::NotPromotable {
             topic: self.record.topic.clone(),
             reason: self.problem()?,
@@ -69,51 +71,51 @@ impl Word {
     }
 }
 
-/// Asks the source, of the right cluster even if the link has not got round to looking who answers
-/// there.
+/// Asks the source. Checks the cluster id too: the link may not have checked it yet.
 ///
 /// # Errors
 /// `SourceUnavailable`, `WrongCluster`, `NotAMirror`.
-pub(crate) async fn ask(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
-    let mut words = judged(shared, topics).await?;
+pub(crate) async fn ask(shared: &LinkShared, topics: &[TopicName]) -> Result<Answers, LinkError> {
+    let mut answers = judged(shared, topics).await?;
     let (source, config) = client(shared);
     // Kafka refuses a partition that one request names twice: ends first, then starts.
-    let all = |word: &Word| 0..count_of(word);
-    let ends = list(&*source, &config, &words, OffsetSpec::Latest, all).await?;
-    let beyond = |word: &Word| word.record.partitions..count_of(word);
-    let starts = list(&*source, &config, &words, OffsetSpec::Earliest, beyond).await?;
+    let all = |answer: &Answer| 0..count_of(answer);
+    let ends = list(&*source, &config, &answers, OffsetSpec::Latest, all).await?;
+    let beyond = |answer: &Answer| answer.record.partitions..count_of(answer);
+    let starts = list(&*source, &config, &answers, OffsetSpec::Earliest, beyond).await?;
     let (mut ends, mut starts) = (ends.into_iter(), starts.into_iter());
-    for word in words.values_mut() {
-        let told: Vec<_> = ends.by_ref().take(all(word).len()).collect();
-        word.untold = told.iter().find_map(|end| end.as_ref().err().cloned());
-        word.ends = told.into_iter().map(Result::ok).collect();
-        let unmirrored = beyond(word).map(|partition| {
+    for answer in answers.values_mut() {
+        let told: Vec<_> = ends.by_ref().take(all(answer).len()).collect();
+        answer.untold = told.iter().find_map(|end| end.as_ref().err().cloned());
+        answer.ends = told.into_iter().map(Result::ok).collect();
+        let unmirrored = beyond(answer).map(|partition| {
             let end = usize::try_from(partition)
                 .ok()
-                .and_then(|at| *word.ends.get(at)?);
+                .and_then(|at| *answer.ends.get(at)?);
             let start = starts.next().and_then(Result::ok);
             UnmirroredPartition {
                 partition,
                 records: start.zip(end).map(|(start, end)| (end - start).max(0)),
             }
         });
-        word.unmirrored = unmirrored.collect();
+        answer.unmirrored = unmirrored.collect();
     }
-    Ok(words)
+    Ok(answers)
 }
 
-/// Offsets of some partitions of all these topics, in their order; an error where one is not told.
+/// Offsets of some partitions of all these topics, in their order; an error for a partition whose
+/// offset the source does not give.
 async fn list(
     source: &dyn SourceCluster,
     config: &LinkConfig,
-    words: &Words,
+    topics: &Answers,
     spec: OffsetSpec,
-    partitions: impl Fn(&Word) -> std::ops::Range<i32>,
+    partitions: impl Fn(&Answer) -> std::ops::Range<i32>,
 ) -> Result<Vec<Result<i64, LinkError>>, LinkError> {
     let mut asked = Vec::new();
-    for word in words.values() {
-        let name = &word.record.source_topic;
-        asked.extend(partitions(word).map(|index| TopicPartition::new(name.clone(), index)));
+    for topic in topics.values() {
+        let name = &topic.record.source_topic;
+        asked.extend(partitions(topic).map(|index| TopicPartition::new(name.clone(), index)));
     }
     if asked.is_empty() {
         return Ok(Vec::new());
@@ -125,33 +127,33 @@ async fn list(
     Ok(told.collect())
 }
 
-/// Where all of these end, if every one of them is the topic that is mirrored, with all partitions.
-/// To be asked while the mirrors stand still.
-pub(super) async fn confirm(
+/// Where all of these end, if every one of them is the mirrored topic, with all partitions mirrored.
+/// Call it while the mirrors are held.
+pub(crate) async fn confirm(
     shared: &LinkShared,
     topics: &[TopicName],
 ) -> Result<Option<SourceEnds>, LinkError> {
-    let words = ask(shared, topics).await?;
-    let Some(ends) = whole(&words) else {
+    let answers = ask(shared, topics).await?;
+    let Some(ends) = whole(&answers) else {
         return Ok(None);
     };
     let again = judged(shared, topics).await?;
-    let are_same = again.values().all(|word| word.verdict == Verdict::Same);
+    let are_same = again.values().all(|answer| answer.verdict == Verdict::Same);
     Ok(are_same.then_some(ends))
 }
 
-/// Where all of these end, if each word is whole.
-pub(super) fn whole(words: &Words) -> Option<SourceEnds> {
-    let ends = words
+/// Where all of these end, if no answer is incomplete.
+pub(crate) fn whole(answers: &Answers) -> Option<SourceEnds> {
+    let ends = answers
         .iter()
-        .map(|(topic, word)| Some((topic.clone(), word.whole()?)));
+        .map(|(topic, answer)| Some((topic.clone(), answer.whole()?)));
     ends.collect()
 }
 
-/// How many partitions the source has of the topic that is mirrored.
-fn count_of(word: &Word) -> i32 {
-    match word.verdict {
-        Verdict::Same => word.record.partitions,
+/// How many partitions the mirrored topic has at the source; 0 if it is not that topic.
+fn count_of(answer: &Answer) -> i32 {
+    match answer.verdict {
+        Verdict::Same => answer.record.partitions,
         Verdict::Grown(count) => count,
         _ => 0,
     }
@@ -162,10 +164,13 @@ fn client(shared: &LinkShared) -> (Arc<dyn SourceCluster>, Arc<LinkConfig>) {
     (Arc::clone(&inner.source), Arc::clone(&inner.config))
 }
 
-/// Fresh metadata of these mirrors' topics, judged; nothing is known of their ends yet.
-pub(crate) async fn judged(shared: &LinkShared, topics: &[TopicName]) -> Result<Words, LinkError> {
+/// Fresh metadata of these mirrors' topics, with the verdict on each. Ends are not asked for.
+pub(crate) async fn judged(
+    shared: &LinkShared,
+    topics: &[TopicName],
+) -> Result<Answers, LinkError> {
     if topics.is_empty() {
-        return Ok(Words::new());
+        return Ok(Answers::new());
     }
     let (source, config) = client(shared);
     let (records, expected) = {
@@ -180,7 +185,7 @@ pub(crate) async fn judged(shared: &LinkShared, topics: &[TopicName]) -> Result<
     };
     let names = records.iter().map(|record| record.source_topic.clone());
     let selection = TopicSelection::Names(names.collect());
-    let metadata = in_time(&config, source.metadata(selection)).await?;
+    let metadata = within(&config, source.metadata(selection)).await?;
     if let (Some(expected), Some(found)) = (expected, &metadata.cluster.cluster_id)
         && expected != *found
     {
@@ -188,16 +193,16 @@ pub(crate) async fn judged(shared: &LinkShared, topics: &[TopicName]) -> Result<
         return Err(LinkError::WrongCluster { expected, found });
     }
     let told: BTreeMap<_, _> = metadata.topics.iter().map(|it| (&it.name, it)).collect();
-    let words = records.into_iter().map(|record| {
-        let verdict = topics::judge(&record, told.get(&record.source_topic).copied());
-        let word = Word {
+    let answers = records.into_iter().map(|record| {
+        let verdict = verdict::judge(&record, told.get(&record.source_topic).copied());
+        let answer = Answer {
             verdict,
             ends: Vec::new(),
             unmirrored: Vec::new(),
             untold: None,
             record,
         };
-        (word.record.topic.clone(), word)
+        (answer.record.topic.clone(), answer)
     });
-    Ok(words.collect())
+    Ok(answers.collect())
 }

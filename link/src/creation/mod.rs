@@ -1,8 +1,8 @@
-//! Mirrors come: what the source says of the topics is asked ([`plan`]), and stored.
+//! Creation of mirrors: asks the source about the topics ([`plan`]), then creates them.
 //!
-//! Any number of topics at once: so many at a time ([`TOPICS_PER_STEP`]) are asked for, and created
-//! in one atomic write. A topic that is refused doesn't stop the others. The source may take its
-//! time to answer: `change` is held for the writing only.
+//! Any number of topics at once: [`TOPICS_PER_STEP`] at a time are looked up at the source and created
+//! in one atomic write. A topic that is refused doesn't stop the others. The source may be slow to
+//! answer, so `change` is held for the write only.
 
 mod plan;
 
@@ -12,15 +12,15 @@ use std::sync::Arc;
 use carrick_protocol::ids::TopicName;
 
 use crate::error::LinkError;
-use crate::link::shared::{LinkShared, Mirror};
 use crate::ports::CatalogError;
 use crate::record::{MirrorRecord, NewMirrorTopic};
+use crate::shared::{LinkShared, Mirror, detached};
 use crate::state::MirrorStatus;
-use crate::tasks::configs;
+use crate::topic_configs;
 use plan::Asking;
 pub(crate) use plan::topics_at_source;
 
-/// So many topics are asked for, and created in one write, at a time.
+/// Topics that are looked up, and created in one write, at a time.
 const TOPICS_PER_STEP: usize = 200;
 
 /// A topic that is to be mirrored.
@@ -49,7 +49,7 @@ pub(crate) async fn create(
 ) -> Result<Each<MirrorRecord>, LinkError> {
     let asking = Asking::of(shared, configs)?;
     let shared = Arc::clone(shared);
-    super::alter::run(async move {
+    detached(async move {
         let mut created = Each::with_capacity(wishes.len());
         for part in wishes.chunks(TOPICS_PER_STEP) {
             created.extend(create_part(&shared, &asking, part, validate_only).await);
@@ -126,7 +126,7 @@ pub(crate) fn named_here(
     }
 }
 
-pub(super) fn topic_name(name: &str) -> Result<TopicName, LinkError> {
+pub(crate) fn topic_name(name: &str) -> Result<TopicName, LinkError> {
     TopicName::new(name).map_err(|error| LinkError::InvalidName(error.to_string()))
 }
 
@@ -148,7 +148,7 @@ fn free_here(shared: &LinkShared, wishes: &[Wish]) -> Each<Wish> {
 }
 
 /// The topics that the link mirrors at present: name at the source, name here.
-pub(super) fn mirrored_by(shared: &LinkShared) -> HashMap<TopicName, TopicName> {
+pub(crate) fn mirrored_by(shared: &LinkShared) -> HashMap<TopicName, TopicName> {
     let inner = shared.inner();
     let records = inner.mirrors.values().map(|mirror| &mirror.record);
     records
@@ -229,7 +229,7 @@ fn show(
     }
     let (link, topic, partitions) = (&shared.name, &record.topic, record.partitions);
     tracing::info!(%link, %topic, partitions, "mirror created");
-    for kept in configs::kept(&*shared.ports.catalog, topic) {
+    for kept in topic_configs::kept(&*shared.ports.catalog, topic) {
         tracing::info!(%link, %topic, config = %kept, "has the source's value as its own config");
     }
     let mut inner = shared.inner();

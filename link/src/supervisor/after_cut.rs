@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
 
-use super::shared::LinkShared;
-use crate::manager::word::{self, Word};
+use crate::lookup::{self, Answer};
 use crate::ports::Ports;
 use crate::report::{AfterCut, BeyondCut, RpoReport};
+use crate::shared::LinkShared;
 use crate::state::{LinkState, MirrorStatus};
 
 /// With nothing new but the time it is stored this often, milliseconds.
@@ -42,8 +42,8 @@ impl LinkShared {
             return;
         }
         let now_ms = self.now_ms();
-        let words = match word::ask(&self, &stopped).await {
-            Ok(words) => words,
+        let answers = match lookup::ask(&self, &stopped).await {
+            Ok(answers) => answers,
             Err(error) => {
                 tracing::debug!(link = %self.name, %error, "the source was not checked for records beyond the cuts");
                 return;
@@ -52,7 +52,9 @@ impl LinkShared {
         // So that no report is changed that somebody else makes exact at this moment.
         let _change = self.change.lock().await;
         let looked = self.blocking(move |ports| {
-            let looks = words.values().filter_map(|word| look(ports, word, now_ms));
+            let looks = answers
+                .values()
+                .filter_map(|answer| look(ports, answer, now_ms));
             let looks: Vec<Look> = looks.collect();
             let changed = looks.iter().filter(|it| is_worth_storing(it));
             let changed: Vec<RpoReport> = changed
@@ -92,21 +94,21 @@ impl LinkShared {
 }
 
 /// What the source says, against what the report says; `None` without a report.
-fn look(ports: &Ports, word: &Word, now_ms: i64) -> Option<Look> {
-    let report = ports.store.load_report(&word.record.topic).ok()??;
+fn look(ports: &Ports, answer: &Answer, now_ms: i64) -> Option<Look> {
+    let report = ports.store.load_report(&answer.record.topic).ok()??;
     let mut seen = AfterCut {
-        problem: word.problem(),
+        problem: answer.problem(),
         ..report.after_cut.clone().unwrap_or_default()
     };
-    if !word.ends.is_empty() {
-        let mirrored = report.partitions.iter().zip(&word.ends);
+    if !answer.ends.is_empty() {
+        let mirrored = report.partitions.iter().zip(&answer.ends);
         let mirrored = mirrored.filter_map(|(part, end)| {
             Some(BeyondCut {
                 partition: part.partition,
                 records: (*end)? - part.mirror_end,
             })
         });
-        let unmirrored = word.unmirrored.iter().filter_map(|part| {
+        let unmirrored = answer.unmirrored.iter().filter_map(|part| {
             Some(BeyondCut {
                 partition: part.partition,
                 records: part.records?,

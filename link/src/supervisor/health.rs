@@ -1,6 +1,6 @@
 //! Is the source there? What a row of checks says about the link.
 
-use crate::source::{FaultKind, SourceError};
+use crate::error::Fault;
 use crate::state::{LinkErrorCode, LinkState};
 
 /// What checks are judged by.
@@ -10,36 +10,6 @@ pub(crate) struct HealthLimits {
     pub(crate) failures_max: u32,
     /// Unavailable for so long, it fails, milliseconds.
     pub(crate) retry_timeout_ms: u64,
-}
-
-/// Why the source doesn't answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// The kind.
-    pub(crate) code: LinkErrorCode,
-    /// It may pass by itself.
-    pub(crate) is_retriable: bool,
-    /// In words.
-    pub(crate) detail: String,
-}
-
-impl From<&SourceError> for Fault {
-    fn from(error: &SourceError) -> Self {
-        let code = match error.kind() {
-            FaultKind::Authentication => LinkErrorCode::AuthenticationError,
-            FaultKind::UnresolvableBootstrap => LinkErrorCode::UnresolvableBootstrapError,
-            FaultKind::BootstrapTcpConnectionFailed => {
-                LinkErrorCode::BootstrapTcpConnectionFailedError
-            }
-            FaultKind::Timeout => LinkErrorCode::TimeoutError,
-            FaultKind::Unknown => LinkErrorCode::Unknown,
-        };
-        Self {
-            code,
-            is_retriable: error.is_retriable(),
-            detail: error.to_string(),
-        }
-    }
 }
 
 /// The checks of one link since it was started or resumed.

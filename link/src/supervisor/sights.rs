@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::{Offset, TopicName};
 
-use super::shared::{LinkShared, Mirror};
 use crate::record::{PartitionSight, SourceSight};
 use crate::replicator::lag::StatusCell;
+use crate::shared::{LinkShared, Mirror};
 use crate::state::MirrorStatus;
 
 /// A sight with nothing new in it but its time is stored when it is older by this, milliseconds.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::shared::LinkShared;
+use crate::shared::LinkShared;
 use crate::state::LinkState;
 use crate::tasks::{JOBS, Job};
 
@@ -77,7 +77,7 @@ impl Jobs {
             if scheduled.next > now || scheduled.is_running() {
                 continue;
             }
-            let interval_ms = (scheduled.job.interval_ms)(&config);
+            let interval_ms = (scheduled.job.plan.interval_ms)(&config);
             let wait = interval_ms.map_or(NOT_CONFIGURED_EVERY, |interval_ms| {
                 Duration::from_millis(interval_ms.max(1))
             });
@@ -89,7 +89,7 @@ impl Jobs {
                 let (shared, job) = (Arc::clone(shared), scheduled.job);
                 scheduled.run = Some(self.runs.spawn(async move {
                     let result = run.await;
-                    shared.job_ran(job, result);
+                    shared.job_ran(job.plan.name, result);
                 }));
             }
         }

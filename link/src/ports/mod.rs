@@ -14,6 +14,8 @@
 //! - What a method of [`TopicCatalog`] or [`LinkStore`] has returned survives kill -9, and each is
 //!   one atomic write.
 
+mod error;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,10 +25,11 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use crate::config::LinkConfig;
 use crate::cut::{CutOrder, PartitionCut};
 use crate::groups::{GroupCommit, GroupCommitted, GroupSync};
-pub use crate::port_error::{CatalogError, GroupRefusal, StoreError, TargetError};
 use crate::record::{LinkName, LinkRecord, MirrorRecord, NewMirrorTopic, SourceSight};
 use crate::report::RpoReport;
 use crate::source::SourceCluster;
+
+pub use error::{CatalogError, GroupRefusal, StoreError, TargetError};
 
 /// Everything a [`crate::manager::LinkManager`] is started with.
 #[derive(Clone)]

@@ -4,6 +4,8 @@
 //! from what the source said last; how far the group has read since nobody here knows, and
 //! [`PartitionSyncDescription::reads_again_at_most`] is the bound.
 
+pub(crate) mod ledger;
+
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicPartition};
 use serde::{Deserialize, Serialize};
 

@@ -4,17 +4,15 @@
 //! the sync; the time alone, for a group of which nothing else changes, every
 //! [`TIME_STORED_EVERY_MS`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use carrick_protocol::ids::{GroupId, TopicPartition};
+use carrick_protocol::ids::{GroupId, Offset, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
-use super::plan::{NOT_TOLD, Planned};
-use crate::groups::{GroupCommitted, GroupCounts, GroupSync, GroupSyncState, PartitionSync};
-use crate::state::TaskErrorCode;
-use crate::tasks::TaskError;
+use super::{GroupCommit, GroupCommitted, GroupCounts, GroupSync, GroupSyncState, PartitionSync};
+use crate::state::{TaskError, TaskErrorCode};
 
 /// After a restart the time of a group's last sync may be this much too early, milliseconds.
 const TIME_STORED_EVERY_MS: i64 = 300_000;
@@ -34,28 +32,28 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(super) fn lasting(code: TaskErrorCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn lasting(code: TaskErrorCode, detail: impl Into<String>) -> Self {
         Self {
             error: (code, detail.into()),
             may_pass: false,
         }
     }
 
-    pub(super) fn passing(code: TaskErrorCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn passing(code: TaskErrorCode, detail: impl Into<String>) -> Self {
         Self {
             error: (code, detail.into()),
             may_pass: true,
         }
     }
 
-    pub(super) fn shutting_down() -> Self {
+    pub(crate) fn shutting_down() -> Self {
         Self::lasting(TaskErrorCode::UnknownError, "the broker is shutting down")
     }
 }
 
 /// The faults of one sync.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     first: Option<Fault>,
     named: Vec<String>,
     count: usize,
@@ -64,7 +62,7 @@ pub(super) struct Faults {
 
 impl Faults {
     /// `whose` had that fault.
-    pub(super) fn add(&mut self, whose: &str, fault: Fault) {
+    pub(crate) fn add(&mut self, whose: &str, fault: Fault) {
         self.count += 1;
         self.may_pass |= fault.may_pass;
         if self.named.len() < NAMES_MAX {
@@ -81,7 +79,7 @@ impl Faults {
     }
 
     /// All of them as one.
-    pub(super) fn into_result(self) -> Result<(), Fault> {
+    pub(crate) fn into_result(self) -> Result<(), Fault> {
         let Some(first) = self.first else {
             return Ok(());
         };
@@ -96,8 +94,40 @@ impl Faults {
     }
 }
 
+/// Stands for the source's offset of a partition that the source gave no offset for.
+pub(crate) const NOT_TOLD: Offset = Offset(-1);
+
+/// What is to be committed for a group, and what is to be noted of it.
+pub(crate) struct Planned {
+    /// The group's id at the source.
+    pub(crate) source_group: GroupId,
+    /// What is to be committed.
+    pub(crate) commit: GroupCommit,
+    /// The topics that were looked at: what was noted of them before is replaced.
+    pub(crate) topics: Arc<HashSet<TopicName>>,
+    /// What is to be noted once it is committed.
+    pub(crate) partitions: Vec<PartitionSync>,
+}
+
+impl Planned {
+    /// The plan, and the commit to hand to the port: the plan keeps only the name of its group.
+    pub(crate) fn into_parts(mut self) -> (Self, GroupCommit) {
+        let commit = GroupCommit {
+            group: self.commit.group.clone(),
+            offsets: std::mem::take(&mut self.commit.offsets),
+            after_cut: std::mem::take(&mut self.commit.after_cut),
+        };
+        (self, commit)
+    }
+
+    /// Whether there is nothing to commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.commit.offsets.is_empty() && self.commit.after_cut.is_empty()
+    }
+}
+
 /// What became of one group in a sync.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     source_group: String,
     group: String,
     /// The source's answer, if it gave one.
@@ -115,7 +145,7 @@ enum Taken {
 
 impl Outcome {
     /// The source didn't tell.
-    pub(super) fn untold(source_group: &GroupId, group: &GroupId, fault: Fault) -> Self {
+    pub(crate) fn untold(source_group: &GroupId, group: &GroupId, fault: Fault) -> Self {
         Self {
             source_group: source_group.to_string(),
             group: group.to_string(),
@@ -125,7 +155,7 @@ impl Outcome {
     }
 
     /// There is nothing to ask for, and that is no fault.
-    pub(super) fn skipped(source_group: &GroupId, group: &GroupId, why: &'static str) -> Self {
+    pub(crate) fn skipped(source_group: &GroupId, group: &GroupId, why: &'static str) -> Self {
         Self {
             source_group: source_group.to_string(),
             group: group.to_string(),
@@ -135,7 +165,7 @@ impl Outcome {
     }
 
     /// The source told, and it was committed or refused here.
-    pub(super) fn told(answer: Planned, result: Result<GroupCommitted, Fault>) -> Self {
+    pub(crate) fn told(answer: Planned, result: Result<GroupCommitted, Fault>) -> Self {
         Self {
             source_group: answer.source_group.to_string(),
             group: answer.commit.group.to_string(),
@@ -188,7 +218,7 @@ impl Ledger {
     }
 
     /// Waits until no other sync of this link is under way.
-    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+    pub(crate) async fn turn(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.turn).lock_owned().await
     }
 
@@ -227,7 +257,7 @@ impl Ledger {
     }
 
     /// Notes what became of groups; what went wrong is added to `faults`.
-    pub(super) fn note(&self, outcomes: Vec<Outcome>, now_ms: i64, faults: &mut Faults) {
+    pub(crate) fn note(&self, outcomes: Vec<Outcome>, now_ms: i64, faults: &mut Faults) {
         let mut state = self.state.lock();
         for outcome in outcomes {
             if let Err(fault) = &outcome.result {
@@ -246,7 +276,7 @@ impl Ledger {
     }
 
     /// Groups that aren't `kept` are gone at the source.
-    pub(super) fn note_gone(&self, is_kept: impl Fn(&str) -> bool, now_ms: i64) {
+    pub(crate) fn note_gone(&self, is_kept: impl Fn(&str) -> bool, now_ms: i64) {
         let mut state = self.state.lock();
         let mut forgotten = Vec::new();
         for (source_group, known) in &mut state.known {
@@ -265,7 +295,7 @@ impl Ledger {
     }
 
     /// Topics that are no mirrors of the link any more are none of its groups' business.
-    pub(super) fn keep_topics(&self, is_kept: impl Fn(&str) -> bool) {
+    pub(crate) fn keep_topics(&self, is_kept: impl Fn(&str) -> bool) {
         let mut state = self.state.lock();
         let mut forgotten = Vec::new();
         for (source_group, known) in &mut state.known {
@@ -283,7 +313,7 @@ impl Ledger {
     }
 
     /// What is to be stored: groups that have changed, and those to be forgotten.
-    pub(super) fn unstored(&self, now_ms: i64) -> (Vec<GroupSync>, Vec<String>) {
+    pub(crate) fn unstored(&self, now_ms: i64) -> (Vec<GroupSync>, Vec<String>) {
         let state = self.state.lock();
         let is_due =
             |known: &&Known| known.is_changed || now_ms - known.stored_ms > TIME_STORED_EVERY_MS;
@@ -293,7 +323,7 @@ impl Ledger {
     }
 
     /// That was stored.
-    pub(super) fn stored(&self, syncs: &[GroupSync], now_ms: i64) {
+    pub(crate) fn stored(&self, syncs: &[GroupSync], now_ms: i64) {
         let mut state = self.state.lock();
         state.forgotten.clear();
         for sync in syncs {

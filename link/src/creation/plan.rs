@@ -9,14 +9,14 @@ use carrick_protocol::ids::{Offset, TopicName, TopicPartition};
 use super::{Each, Wish, all_failed, ok, then};
 use crate::config::{LinkConfig, StartOffset};
 use crate::error::LinkError;
-use crate::link::shared::LinkShared;
-use crate::manager::links::in_time;
-use crate::manager::offsets::list_each;
+use crate::lookup::offsets::list_each;
+use crate::lookup::within;
 use crate::ports::TopicCatalog;
 use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
+use crate::shared::LinkShared;
 use crate::source::{OffsetSpec, SourceCluster, SourceTopic, TopicConfigs, TopicSelection};
 use crate::state::{LinkState, MirrorError, MirrorStatus};
-use crate::tasks::configs;
+use crate::topic_configs;
 
 /// The one config of a mirror that is not a topic config.
 const START_OFFSET: &str = "mirror.start.offset.spec";
@@ -124,7 +124,7 @@ impl Asking {
     async fn describe(&self, wishes: &[Wish]) -> Result<Each<SourceTopic>, LinkError> {
         let names = wishes.iter().map(|wish| wish.source_topic.clone());
         let asking = self.source.metadata(TopicSelection::Names(names.collect()));
-        let metadata = in_time(&self.config, asking).await?;
+        let metadata = within(&self.config, asking).await?;
         if let (Some(expected), Some(found)) =
             (&self.expected_cluster_id, metadata.cluster.cluster_id)
             && *expected != found
@@ -193,7 +193,7 @@ impl Asking {
     ) -> Result<Each<Vec<(String, String)>>, LinkError> {
         let names = topics.iter().map(|(topic, _)| topic.name.clone());
         let asking = self.source.topic_configs(names.collect());
-        let answers = in_time(&self.config, asking).await?.into_iter();
+        let answers = within(&self.config, asking).await?.into_iter();
         let mut by_name: HashMap<TopicName, TopicConfigs> = answers
             .map(|answer| (answer.topic.clone(), answer))
             .collect();
@@ -204,7 +204,7 @@ impl Asking {
             match answer.error {
                 ErrorCode::NONE => {
                     let include = &self.config.topic_config_sync_include;
-                    let wanted = configs::wanted(&answer.entries, include, &*self.catalog);
+                    let wanted = topic_configs::wanted(&answer.entries, include, &*self.catalog);
                     Ok(wanted.into_iter().collect())
                 }
                 _ => Err(not_described(answer)),
@@ -249,7 +249,7 @@ fn own_configs(
             name: name.clone(),
             reason: reason.to_owned(),
         };
-        if configs::ALWAYS.contains(&name.as_str()) {
+        if topic_configs::ALWAYS.contains(&name.as_str()) {
             return Err(refused("a mirror always has its source's value"));
         }
         if config.topic_config_sync_include.contains(name) {
@@ -303,7 +303,7 @@ pub(crate) async fn topics_at_source(shared: &LinkShared) -> Result<Vec<TopicNam
         let inner = shared.inner();
         (Arc::clone(&inner.source), Arc::clone(&inner.config))
     };
-    let metadata = in_time(&config, source.metadata(TopicSelection::All)).await?;
+    let metadata = within(&config, source.metadata(TopicSelection::All)).await?;
     let topics = metadata.topics.into_iter().filter(|topic| {
         let is_internal = topic.is_internal || topic.name.as_str().starts_with(INTERNAL_PREFIX);
         !is_internal && topic.error == ErrorCode::NONE

@@ -1,8 +1,10 @@
-//! What a link's supervisor and the manager both hold of a link.
+//! The state of one link, shared by its supervisor, its tasks and the manager.
 //!
 //! Lock order: `change` (awaited, held while a record is stored and then set) → `inner` (short,
 //! never across an await or a port). The supervisor never awaits `change` in its loop: who holds it
 //! may be waiting for the supervisor.
+
+mod task_log;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -15,26 +17,28 @@ use tokio::sync::oneshot;
 use crate::config::{ConfigError, LinkConfig};
 use crate::error::LinkError;
 use crate::groups::GroupSync;
+use crate::groups::ledger::Ledger;
 use crate::ports::{Obstacle, Ports};
 use crate::record::{LinkFailure, LinkName, LinkRecord, MirrorRecord, SourceSight};
 use crate::replicator::lag::StatusCell;
 use crate::report::AfterCut;
 use crate::source::SourceCluster;
-use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus};
-use crate::tasks::groups::ledger::Ledger;
-use crate::tasks::{Job, Note, TaskError, TaskLog};
+use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorEvent, MirrorStatus, TaskError};
 use crate::throttle::Throttle;
 use crate::verb::CutKind;
 
-/// What the supervisor is asked.
+use task_log::TaskLog;
+pub(crate) use task_log::{JobPlan, Note};
+
+/// What the supervisor is asked to do.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    /// Make what runs what is wanted. Answered when everything that isn't wanted any more has
-    /// ended.
+    /// Start what should run and stop what should not. Answered when everything that should not run
+    /// has stopped.
     Reconcile(Option<oneshot::Sender<()>>),
-    /// The configs have changed: begin anew with them.
+    /// The configs have changed: stop everything and start again with them.
     Restart,
-    /// End, and answer when nothing runs any more.
+    /// Stop, and answer when nothing runs any more.
     Stop(oneshot::Sender<()>),
 }
 
@@ -47,19 +51,19 @@ pub(crate) struct Mirror {
     pub(crate) statuses: Vec<StatusCell>,
     /// Its owner has consented to a truncation by resuming it.
     pub(crate) may_truncate: bool,
-    /// It is about to be cut: nothing of it may run.
+    /// It is about to be cut: its replicators must not run.
     pub(crate) is_cutting: bool,
-    /// A cut was broken off when its partitions may have been fenced already, and their logs may
-    /// hold markers that the source doesn't: only another cut leads on.
+    /// A cut did not finish: its partitions may be fenced, and their logs may hold markers that the
+    /// source does not have. Only another cut leads on.
     pub(crate) is_cut_begun: bool,
-    /// Since when every answer of the source was that it doesn't know the topic.
+    /// Since when the source has answered every time that it doesn't know the topic.
     pub(crate) missing_since_ms: Option<i64>,
     /// It has failed, and that could not be stored when it happened.
     pub(crate) is_unstored: bool,
     /// What its promotion waits for besides lag 0, if anything: the source to give all answers, or
     /// partitions to be added here.
     pub(crate) waits_for: Option<String>,
-    /// A task brings its promotion to its end.
+    /// A task is running its promotion.
     pub(crate) is_pursued: bool,
     /// Why the last promotion or failover didn't cut it; `None` while one is under way.
     pub(crate) not_cut: Option<LinkError>,
@@ -96,7 +100,7 @@ impl Mirror {
         self.statuses.resize_with(count, StatusCell::default);
     }
 
-    /// Whether its replicators are to run, if the link lets them.
+    /// Whether its replicators should run while the link runs.
     pub(crate) fn is_wanted(&self) -> bool {
         let is_promoting = self.record.status == MirrorStatus::PendingStopped
             && self.record.pending_cut == Some(CutKind::Promote);
@@ -114,7 +118,6 @@ pub(crate) struct Inner {
     pub(crate) config: Arc<LinkConfig>,
     /// The client for the source, of those configs.
     pub(crate) source: Arc<dyn SourceCluster>,
-    /// State, error, detail, since when.
     pub(crate) state: LinkState,
     pub(crate) error: LinkErrorCode,
     pub(crate) error_detail: String,
@@ -123,27 +126,38 @@ pub(crate) struct Inner {
     pub(crate) seen_at_ms: Option<i64>,
     /// Why the metadata of what is mirrored can't be had.
     pub(crate) no_metadata: Option<String>,
-    /// What of the stored configs this version doesn't understand: the link has failed until that
-    /// is changed.
+    /// The stored config that this version doesn't understand: the link has failed until that is
+    /// changed.
     pub(crate) misconfigured: Option<String>,
     /// Why it has failed, if that could not be stored when it happened.
     pub(crate) unstored_failure: Option<LinkFailure>,
-    /// By topic.
     pub(crate) mirrors: BTreeMap<TopicName, Mirror>,
-    /// How the periodic jobs go, in the order of [`crate::tasks::JOBS`].
+    /// How the periodic jobs go, in the order in which they are listed.
     pub(crate) tasks: Vec<TaskLog>,
-    /// The link is deleted or stopped for good, and no mirror may come any more: why. Set under
-    /// `change`.
+    /// Why no mirror may be created any more: the link is deleted, or the broker is stopping. Set
+    /// under `change`.
     pub(crate) over: Option<LinkError>,
 }
 
 /// All links of this broker. Locked before any link's inner part.
 pub(crate) type Links = RwLock<BTreeMap<LinkName, Arc<LinkShared>>>;
 
-/// A link.
+/// What a link starts with.
+pub(crate) struct Setup {
+    pub(crate) record: LinkRecord,
+    pub(crate) config: LinkConfig,
+    /// Its mirrors as stored; the cut ones included.
+    pub(crate) mirrors: Vec<MirrorRecord>,
+    /// What is stored of its groups' syncs.
+    pub(crate) groups: Vec<GroupSync>,
+    /// Its periodic jobs.
+    pub(crate) jobs: Vec<JobPlan>,
+}
+
+/// One link.
 pub(crate) struct LinkShared {
     pub(crate) name: LinkName,
-    /// It, and its neighbours.
+    /// All links of this broker, this one included.
     links: Weak<Links>,
     pub(crate) ports: Ports,
     /// Held while records of this link or its mirrors are changed.
@@ -162,16 +176,20 @@ pub(crate) struct LinkShared {
 }
 
 impl LinkShared {
-    /// A link as stored; it is not connected to.
+    /// Connects to nothing and starts nothing.
     pub(crate) fn new(
         ports: Ports,
         links: Weak<Links>,
-        record: LinkRecord,
-        config: LinkConfig,
-        mirrors: Vec<MirrorRecord>,
-        groups: Vec<GroupSync>,
+        setup: Setup,
         asks: UnboundedSender<Ask>,
     ) -> Arc<Self> {
+        let Setup {
+            record,
+            config,
+            mirrors,
+            groups,
+            jobs,
+        } = setup;
         let now_ms = ports.clock.now_ms();
         let name = record.name.clone();
         let source = ports.sources.connect(&name, &config);
@@ -180,7 +198,10 @@ impl LinkShared {
             .map(|record| (record.topic.clone(), Mirror::new(record)))
             .collect();
         let mut inner = Inner {
-            tasks: TaskLog::all(&config, now_ms),
+            tasks: jobs
+                .into_iter()
+                .map(|job| TaskLog::new(job, &config, now_ms))
+                .collect(),
             config: Arc::new(config),
             source,
             state: LinkState::Active,
@@ -220,12 +241,12 @@ impl LinkShared {
         self.ports.clock.now_ms()
     }
 
-    /// Has the supervisor make what runs what is wanted.
+    /// Asks the supervisor to start what should run and stop what should not.
     pub(crate) fn reconcile(&self) {
         let _ = self.asks.send(Ask::Reconcile(None));
     }
 
-    /// The same, and waits until what isn't wanted any more has ended.
+    /// The same, and waits until everything that should not run has stopped.
     pub(crate) async fn settled(&self) {
         let (done, answer) = oneshot::channel();
         let _ = self.asks.send(Ask::Reconcile(Some(done)));
@@ -300,11 +321,11 @@ impl LinkShared {
         Ok(())
     }
 
-    /// Notes how a run of a job went.
-    pub(crate) fn job_ran(&self, job: &Job, result: Result<Note, TaskError>) {
+    /// Notes how a run of the job of that name went.
+    pub(crate) fn job_ran(&self, job: &str, result: Result<Note, TaskError>) {
         let now_ms = self.now_ms();
         let mut inner = self.inner();
-        if let Some(log) = inner.tasks.iter_mut().find(|log| log.is_of(job)) {
+        if let Some(log) = inner.tasks.iter_mut().find(|log| log.name() == job) {
             log.ran(result, now_ms);
         }
     }
@@ -549,4 +570,16 @@ impl Inner {
         mirror.fit_statuses();
         Some(mirror)
     }
+}
+
+/// Runs `work` to completion, even if the caller stops waiting for it.
+///
+/// # Errors
+/// `ShuttingDown` if the runtime stops first.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, LinkError> {
+    tokio::spawn(work)
+        .await
+        .map_err(|_| LinkError::ShuttingDown)
 }

@@ -12,7 +12,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::closest::{Closest, ReadFrom};
-use super::shared::{LinkShared, Mirror};
 use crate::backoff::Backoff;
 use crate::config::LinkConfig;
 use crate::fetcher::{self, Budget, FetcherHandle};
@@ -20,6 +19,7 @@ use crate::ports::Lease;
 use crate::replicator::apply::{self, Machine};
 use crate::replicator::lag::StatusCell;
 use crate::replicator::task::{self, Leader, Message, Report};
+use crate::shared::{LinkShared, Mirror};
 use crate::source::fetch::FetchLimits;
 use crate::source::{SourceCluster, SourceError};
 
