@@ -5,8 +5,9 @@
 
 mod client_only;
 mod filters;
-mod jaas;
+mod reader;
 pub mod security;
+mod synced;
 mod table;
 mod value;
 
@@ -17,22 +18,14 @@ use serde::Serialize;
 
 pub use client_only::is_client_only;
 pub use filters::NameFilters;
+pub use reader::ConfigError;
+use reader::Reader;
 use security::Security;
+pub use synced::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 use table::{Definition, TABLE};
-pub use table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
+pub use value::StartOffset;
 
 const GROUP_PREFIX: &str = "consumer.group.prefix.enable";
-
-/// Where a mirror begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartOffset {
-    /// At the source's log start.
-    Earliest,
-    /// At the source's high watermark.
-    Latest,
-    /// At the first record at or after this time, milliseconds since the epoch.
-    Timestamp(i64),
-}
 
 /// A link's configs, checked and typed.
 #[derive(Clone, PartialEq, Eq)]
@@ -137,16 +130,6 @@ pub enum ConfigSource {
     Default,
     /// Set on the link.
     Dynamic,
-}
-
-/// Why a config was refused. The message holds the name, never a sensitive value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name}: {reason}")]
-pub struct ConfigError {
-    /// The config's name.
-    pub name: String,
-    /// What is wrong with it, and what would be right.
-    pub reason: String,
 }
 
 impl LinkConfig {
@@ -293,7 +276,7 @@ impl LinkConfig {
         values: BTreeMap<String, String>,
         unreadable: BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
-        let of = Reader { values: &values };
+        let of = Reader::new(&values);
         let config = Self {
             bootstrap_servers: of.read("bootstrap.servers", value::host_ports)?,
             client_id: of.read("client.id", |text| Ok(text.to_owned()))?,
@@ -366,15 +349,6 @@ impl fmt::Debug for LinkConfig {
     }
 }
 
-impl ConfigError {
-    pub(crate) fn new(name: &str, reason: impl Into<String>) -> Self {
-        Self {
-            name: name.to_owned(),
-            reason: reason.into(),
-        }
-    }
-}
-
 /// Whether a config's value is a secret: never shown, encrypted where it is stored, not for command lines. Of a name that
 /// no link knows nobody can tell.
 pub fn is_sensitive(name: &str) -> bool {
@@ -405,54 +379,6 @@ fn unknown(name: &str) -> ConfigError {
         None => "see the list of link configs for the names".to_owned(),
     };
     ConfigError::new(name, format!("is not a link config; {near}"))
-}
-
-/// Typed access to values that [`check`] has let pass, or to their defaults.
-struct Reader<'a> {
-    values: &'a BTreeMap<String, String>,
-}
-
-impl Reader<'_> {
-    fn read<T>(
-        &self,
-        name: &'static str,
-        reader: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<T, ConfigError> {
-        let set = self.values.get(name).map(String::as_str);
-        let value = set.or_else(|| table::find(name).and_then(|row| row.default));
-        let missing = || ConfigError::new(name, "has no value");
-        reader(value.ok_or_else(missing)?).map_err(|reason| ConfigError::new(name, reason))
-    }
-
-    fn text(&self, name: &'static str) -> Result<String, ConfigError> {
-        self.read(name, |text| Ok(text.to_owned()))
-    }
-
-    /// The value, if it is set and not empty.
-    fn given(&self, name: &str) -> Option<String> {
-        self.values
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .cloned()
-    }
-
-    fn number<T: TryFrom<i64>>(&self, name: &'static str) -> Result<T, ConfigError> {
-        let out_of_range = |_| "is out of range".to_owned();
-        self.read(name, |text| {
-            T::try_from(value::integer(text, i64::MIN, i64::MAX)?).map_err(out_of_range)
-        })
-    }
-
-    /// `None` for −1.
-    fn number_or_none<T: TryFrom<i64>>(
-        &self,
-        name: &'static str,
-    ) -> Result<Option<T>, ConfigError> {
-        match self.number::<i64>(name)? {
-            -1 => Ok(None),
-            _ => self.number(name).map(Some),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ mod lookup;
 pub mod manager;
 pub mod naming;
 pub mod ports;
-pub mod properties;
 pub mod record;
 mod replicator;
 pub mod report;

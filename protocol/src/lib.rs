@@ -1,5 +1,5 @@
-//! The vocabulary of Kafka's wire: ids, record batches, frames, versions, error codes, and the
-//! sans-I/O client side.
+//! The vocabulary of Kafka's wire and configs: ids, record batches, frames, versions, error codes,
+//! credentials, and the sans-I/O client side.
 //!
 //! Pure: no I/O, no clock, no runtime. Everything that reads bytes treats them as a stranger's:
 //! it returns errors, never panics, and allocates by no length that it has not checked.
@@ -10,14 +10,17 @@
 //! - [`client`]: the other side.
 //! - [`shapes`]: preflight of bodies, before the codec allocates by what they say.
 //! - [`newer`]: versions that the codec lacks.
+//! - [`credentials`]: JAAS lines, PEM, SCRAM, secrets. [`properties`]: Java's `.properties` files.
 //! - [`versions`]: what is really supported. [`error_code`]: Kafka's codes by name.
 
 pub mod batch;
 pub mod client;
+pub mod credentials;
 pub mod error_code;
 pub mod frame;
 pub mod ids;
 pub mod newer;
+pub mod properties;
 pub mod shapes;
 pub mod versions;
 

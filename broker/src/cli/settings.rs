@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use carrick_link::config::{is_client_only, is_sensitive};
-use carrick_link::properties;
+use carrick_protocol::properties;
 
 use super::error::{CliError, CliResult};
 use crate::http::model::ConfigData;

@@ -28,7 +28,7 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
         path: path.to_owned(),
         source,
     })?;
-    carrick_link::properties::parse(&text).map_err(|error| ConfigError::Malformed {
+    carrick_protocol::properties::parse(&text).map_err(|error| ConfigError::Malformed {
         path: path.to_owned(),
         reason: error.to_string(),
     })

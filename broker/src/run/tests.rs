@@ -76,7 +76,7 @@ const STOCK: &[(&str, &str, &[&str], &[&str])] = &[
 #[test]
 fn stock_files_are_taken_as_they_are() {
     for (file, text, opened, unopened) in STOCK {
-        let set = carrick_link::properties::parse(text).unwrap();
+        let set = carrick_protocol::properties::parse(text).unwrap();
         let config = Values::new(set)
             .and_then(Config::of)
             .unwrap_or_else(|e| panic!("{file}: {e}"));
@@ -109,7 +109,7 @@ fn advertised(file: &str) -> &'static str {
 #[test]
 fn the_tls_listener_between_brokers_of_such_a_file_is_refused_by_name() {
     let text = include_str!("../config/testdata/strimzi-style.properties");
-    let mut set = carrick_link::properties::parse(text).unwrap();
+    let mut set = carrick_protocol::properties::parse(text).unwrap();
     for (name, extra) in [
         ("listeners", ",REPLICATION-9091://0.0.0.0:9091"),
         ("advertised.listeners", ",REPLICATION-9091://localhost:9091"),

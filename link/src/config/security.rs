@@ -4,10 +4,13 @@
 //! as it is. What cannot be done is refused by name, with the way out. Configs that `security.protocol` makes no use of
 //! are not looked at, as in Kafka.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use super::{ConfigError, Reader, jaas, value};
+use carrick_protocol::credentials::{Mechanism, Secret, jaas};
+
+use super::reader::{ConfigError, Reader};
+pub use super::value::TlsVersions;
+use super::value::{self, checks_host, versions};
 
 /// How the source is spoken to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,28 +21,6 @@ pub struct Security {
     pub sasl: Option<Sasl>,
     /// Why it can't be spoken to: a secret that is stored here could not be read.
     pub fault: Option<String>,
-}
-
-/// A value that shows nowhere.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The value, for use.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[hidden]")
-    }
 }
 
 /// Where PEM text is.
@@ -66,15 +47,6 @@ pub struct Tls {
     pub cipher_suites: Vec<String>,
 }
 
-/// Which versions of TLS may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TlsVersions {
-    /// TLS 1.2
-    pub v1_2: bool,
-    /// TLS 1.3
-    pub v1_3: bool,
-}
-
 /// A client's certificate and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStore {
@@ -97,35 +69,6 @@ pub struct Sasl {
     pub password: Secret,
     /// User and password are a delegation token's (KIP-48); SCRAM only.
     pub is_token: bool,
-}
-
-/// SASL mechanisms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mechanism {
-    /// RFC 4616
-    Plain,
-    /// RFC 7677
-    ScramSha256,
-    /// RFC 7677 with SHA-512, as Kafka has it
-    ScramSha512,
-}
-
-impl Mechanism {
-    /// Its registered name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
-
-    fn login_module(self) -> &'static str {
-        match self {
-            Self::Plain => "PlainLoginModule",
-            Self::ScramSha256 | Self::ScramSha512 => "ScramLoginModule",
-        }
-    }
 }
 
 impl Security {
@@ -190,21 +133,15 @@ impl Sasl {
         let token = module.options.get("tokenauth");
         Ok(Self {
             mechanism,
-            username: Secret(username),
-            password: Secret(password),
+            username: Secret::new(username),
+            password: Secret::new(password),
             is_token: token.is_some_and(|value| value.eq_ignore_ascii_case("true")),
         })
     }
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, String> {
-    let known = [
-        Mechanism::Plain,
-        Mechanism::ScramSha256,
-        Mechanism::ScramSha512,
-    ];
-    let found = known.into_iter().find(|known| known.name() == name);
-    found.ok_or_else(|| match name {
+    Mechanism::named(name).ok_or_else(|| match name {
         "GSSAPI" => {
             "GSSAPI (Kafka's default) is not supported: use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
                 .into()
@@ -230,38 +167,6 @@ impl Tls {
     }
 }
 
-/// `https`, or nothing at all.
-pub(super) fn checks_host(text: &str) -> Result<bool, String> {
-    match text {
-        "" => Ok(false),
-        _ if text.eq_ignore_ascii_case("https") => Ok(true),
-        _ => Err("must be https, or empty to trust certificates of any host".into()),
-    }
-}
-
-/// Those of the list that are safe to use; older ones are left out.
-pub(super) fn versions(text: &str) -> Result<TlsVersions, String> {
-    let names = |wanted: &str| value::split_list(text).any(|name| name == wanted);
-    let versions = TlsVersions {
-        v1_2: names("TLSv1.2"),
-        v1_3: names("TLSv1.3"),
-    };
-    let known = [
-        "TLSv1.3",
-        "TLSv1.2",
-        "TLSv1.1",
-        "TLSv1",
-        "SSLv3",
-        "SSLv2Hello",
-    ];
-    if value::split_list(text).any(|name| !known.contains(&name))
-        || !(versions.v1_2 || versions.v1_3)
-    {
-        return Err("must name TLSv1.2, TLSv1.3 or both; older versions are not spoken".into());
-    }
-    Ok(versions)
-}
-
 fn truststore(of: &Reader<'_>) -> Result<Option<Pem>, ConfigError> {
     const TYPE: &str = "ssl.truststore.type";
     const LOCATION: &str = "ssl.truststore.location";
@@ -280,7 +185,7 @@ fn truststore(of: &Reader<'_>) -> Result<Option<Pem>, ConfigError> {
         }
         (None, Some(_)) if kind != "PEM" => return Err(needs_pem(TYPE, INLINE)),
         (Some(path), None) => Pem::File(path.into()),
-        (None, Some(pem)) => Pem::Inline(Secret(pem)),
+        (None, Some(pem)) => Pem::Inline(Secret::new(pem)),
     };
     no_store_password(of, "ssl.truststore.password")?;
     Ok(Some(pem))
@@ -311,13 +216,16 @@ fn keystore(of: &Reader<'_>) -> Result<Option<KeyStore>, ConfigError> {
         (Some(path), None, None) if kind != "PEM" => return Err(not_pem(TYPE, &kind, &path)),
         (None, Some(_), Some(_)) if kind != "PEM" => return Err(needs_pem(TYPE, KEY)),
         (Some(path), None, None) => (Pem::File(path.clone().into()), Pem::File(path.into())),
-        (None, Some(key), Some(chain)) => (Pem::Inline(Secret(key)), Pem::Inline(Secret(chain))),
+        (None, Some(key), Some(chain)) => (
+            Pem::Inline(Secret::new(key)),
+            Pem::Inline(Secret::new(chain)),
+        ),
     };
     no_store_password(of, "ssl.keystore.password")?;
     Ok(Some(KeyStore {
         key,
         chain,
-        key_password: of.given("ssl.key.password").map(Secret),
+        key_password: of.given("ssl.key.password").map(Secret::new),
     }))
 }
 

@@ -1,6 +1,7 @@
 //! THE list of link configs: name, default, what a value looks like, what it does. Everything else about
 //! configs (reading, listing, refusing) derives from it.
 
+use super::synced::TOPIC_CONFIGS_SYNCED_BY_DEFAULT;
 use super::value::Kind;
 
 /// One row.
@@ -28,23 +29,6 @@ pub(super) enum Flags {
     /// As [`Live`](Self::Live), and the value is a secret: never shown, encrypted where it is stored.
     Secret,
 }
-
-/// Topic configs that are synced whatever `topic.config.sync.include` says, and immutable on a mirror.
-pub const TOPIC_CONFIGS_ALWAYS_SYNCED: &[&str] = &[
-    "cleanup.policy",
-    "max.message.bytes",
-    "message.timestamp.after.max.ms",
-    "message.timestamp.before.max.ms",
-    "message.timestamp.type",
-];
-
-/// Topic configs that `topic.config.sync.include` may name, and does by default. Those that are always synced
-/// may be named too, to no effect.
-pub const TOPIC_CONFIGS_SYNCED_BY_DEFAULT: &str = "compression.type,delete.retention.ms,\
-     file.delete.delay.ms,flush.messages,flush.ms,index.interval.bytes,max.compaction.lag.ms,\
-     min.cleanable.dirty.ratio,min.compaction.lag.ms,min.insync.replicas,preallocate,retention.bytes,\
-     retention.ms,segment.bytes,segment.index.bytes,segment.jitter.ms,segment.ms,\
-     unclean.leader.election.enable";
 
 const INT_MAX: i64 = i32::MAX as i64;
 /// The longest time that a config may name: 100 years of milliseconds.

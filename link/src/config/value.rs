@@ -1,8 +1,8 @@
 //! Readers of single config values. Errors say what would be right, never what was given: the value may be
 //! a secret, and whoever set it can look.
 
-use super::table::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
-use super::{NameFilters, StartOffset, security};
+use super::filters::NameFilters;
+use super::synced::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 
 /// Most characters a config's value may have.
 pub const VALUE_MAX_CHARS: usize = 32 * 1024;
@@ -13,6 +13,26 @@ const BOOTSTRAP_SERVERS_MAX: usize = 64;
 
 /// Most characters of `cluster.link.prefix`, Confluent's limit.
 const PREFIX_MAX_CHARS: usize = 12;
+
+/// Where a mirror begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartOffset {
+    /// At the source's log start.
+    Earliest,
+    /// At the source's high watermark.
+    Latest,
+    /// At the first record at or after this time, milliseconds since the epoch.
+    Timestamp(i64),
+}
+
+/// Which versions of TLS may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsVersions {
+    /// TLS 1.2
+    pub v1_2: bool,
+    /// TLS 1.3
+    pub v1_3: bool,
+}
 
 /// What a value must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +88,8 @@ impl Kind {
             Self::StartOffset => start_offset(value).map(drop),
             Self::Prefix => prefix(value).map(drop),
             Self::NameFilters { list } => NameFilters::parse(value, list).map(drop),
-            Self::EndpointIdentification => security::checks_host(value).map(drop),
-            Self::TlsVersions => security::versions(value).map(drop),
+            Self::EndpointIdentification => checks_host(value).map(drop),
+            Self::TlsVersions => versions(value).map(drop),
         }
     }
 }
@@ -188,6 +208,36 @@ pub(super) fn prefix(value: &str) -> Result<String, String> {
         ));
     }
     Ok(value.to_owned())
+}
+
+/// `https`, or nothing at all.
+pub(super) fn checks_host(text: &str) -> Result<bool, String> {
+    match text {
+        "" => Ok(false),
+        _ if text.eq_ignore_ascii_case("https") => Ok(true),
+        _ => Err("must be https, or empty to trust certificates of any host".into()),
+    }
+}
+
+/// Those of the list that are safe to use; older ones are left out.
+pub(super) fn versions(text: &str) -> Result<TlsVersions, String> {
+    let names = |wanted: &str| split_list(text).any(|name| name == wanted);
+    let versions = TlsVersions {
+        v1_2: names("TLSv1.2"),
+        v1_3: names("TLSv1.3"),
+    };
+    let known = [
+        "TLSv1.3",
+        "TLSv1.2",
+        "TLSv1.1",
+        "TLSv1",
+        "SSLv3",
+        "SSLv2Hello",
+    ];
+    if split_list(text).any(|name| !known.contains(&name)) || !(versions.v1_2 || versions.v1_3) {
+        return Err("must name TLSv1.2, TLSv1.3 or both; older versions are not spoken".into());
+    }
+    Ok(versions)
 }
 
 pub(super) fn split_list(value: &str) -> impl Iterator<Item = &str> {

@@ -10,6 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use carrick_protocol::credentials::pem;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
@@ -26,7 +27,7 @@ use tokio_rustls::TlsConnector;
 
 use super::tls_words::words;
 use super::transport::{Io, Transport};
-use super::{BoxFuture, SourceError, pem};
+use super::{BoxFuture, SourceError};
 use crate::config::ConfigError;
 use crate::config::security::{KeyStore, Pem, Tls};
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use carrick_protocol::credentials::{Mechanism, scram};
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
@@ -16,10 +17,9 @@ use kafka_protocol::messages::{
 use tokio::time::Instant;
 
 use super::{Inner, Lane};
-use crate::config::security::{Mechanism, Sasl};
+use crate::config::security::Sasl;
 use crate::source::SourceError;
 use crate::source::api::{Api, wire_text};
-use crate::source::scram;
 
 /// v0 would be followed by bare tokens instead of SaslAuthenticate, before Kafka 1.0.
 pub(in crate::source) const HANDSHAKE: RangeInclusive<i16> = 1..=1;
@@ -61,9 +61,13 @@ async fn authenticate(inner: &Arc<Inner>) -> Result<Option<Instant>, SourceError
     };
     let exchange = Exchange { inner, sasl };
     exchange.agree().await?;
-    let last = match scram::Client::new(sasl, nonce()) {
+    let last = match scram::Hash::of(sasl.mechanism) {
         None => exchange.tell(plain(sasl)).await?,
-        Some(client) => exchange.prove(client).await?,
+        Some(hash) => {
+            let (username, password) = (&sasl.username, sasl.password.clone());
+            let client = scram::Client::new(hash, username, password, sasl.is_token, nonce());
+            exchange.prove(client).await?
+        }
     };
     let lifetime_ms = u64::try_from(last.session_lifetime_ms).unwrap_or(0);
     let part = rand::random_range(RENEWED_AFTER);

@@ -1,5 +1,6 @@
 //! TLS against a server of our own, with certificates made here.
 
+use carrick_protocol::credentials::Secret;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -11,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::config::security::{Secret, TlsVersions};
+use crate::config::security::TlsVersions;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 

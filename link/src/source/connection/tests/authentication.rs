@@ -1,5 +1,6 @@
 //! SASL against a scripted peer.
 
+use carrick_protocol::credentials::{Mechanism, Secret};
 use kafka_protocol::messages::{
     RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse,
@@ -7,7 +8,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, HeaderVersion};
 
 use super::*;
-use crate::config::security::{Mechanism, Sasl, Secret};
+use crate::config::security::Sasl;
 use crate::source::FaultKind;
 use crate::source::api::wire_text;
 

@@ -27,7 +27,7 @@ struct Section<'a> {
 }
 
 /// Every certificate, in order; none is an error.
-pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found = sections(text)?.into_iter();
     let certificates: Vec<_> = found
         .filter(|section| section.label == "CERTIFICATE")
@@ -40,10 +40,7 @@ pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, S
 }
 
 /// The first private key, decrypted if it is encrypted.
-pub(super) fn private_key(
-    text: &str,
-    password: Option<&str>,
-) -> Result<PrivateKeyDer<'static>, String> {
+pub fn private_key(text: &str, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
     let key = sections(text)?
         .into_iter()
         .find(|section| section.label.ends_with("PRIVATE KEY"));
@@ -73,7 +70,7 @@ fn decrypted(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static
 
 /// `key`, with the public half that the certificate has, if it is an elliptic curve's without one: Java's keytool
 /// writes it so, and `ring` takes it with both halves only.
-pub(super) fn with_public_half(
+pub fn with_public_half(
     key: PrivateKeyDer<'static>,
     certificate: &CertificateDer<'_>,
 ) -> PrivateKeyDer<'static> {

@@ -8,15 +8,15 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// The login module that a JAAS line names. Its options are secrets: it has no `Debug`.
-pub(super) struct LoginModule {
+pub struct LoginModule {
     /// The Java class.
-    pub(super) class: String,
+    pub class: String,
     /// Its options; the last of equal names wins.
-    pub(super) options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
 }
 
 /// Reads `CLASS FLAG name="value" …;`
-pub(super) fn parse(text: &str) -> Result<LoginModule, String> {
+pub fn parse(text: &str) -> Result<LoginModule, String> {
     let mut tokens = Tokens(text.chars().peekable());
     let first = tokens.next();
     let class = match first {

@@ -1,0 +1,14 @@
+//! Credentials as Kafka's configs and SASL messages hold them, for both sides of a connection: a link
+//! shows them to its source, a listener checks those of its clients.
+//!
+//! Pure: text and bytes in, text and bytes out. Nothing here reads a file, a clock or random numbers.
+//! Invariant: no error and no `Debug` output shows a secret.
+
+pub mod jaas;
+mod mechanism;
+pub mod pem;
+pub mod scram;
+mod secret;
+
+pub use mechanism::Mechanism;
+pub use secret::Secret;
