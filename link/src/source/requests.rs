@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages as wire;
-use kafka_protocol::protocol::Request;
 
 use super::api::Api;
 
@@ -19,7 +18,7 @@ macro_rules! apis {
 
         #[cfg(test)]
         const ALL: &[(i16, RangeInclusive<i16>)] =
-            &[$((<wire::$request as Request>::KEY, $versions),)*];
+            &[$((<wire::$request as kafka_protocol::protocol::Request>::KEY, $versions),)*];
     };
 }
 
