@@ -6,9 +6,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use carrick_protocol::batch::{
-    BatchError, BatchHeader, Batches, CheckedBatches, ParsedBatches, Verified,
-};
+use carrick_protocol::batch::{BatchError, BatchHeader, CheckedBatches, ParsedBatches, Verified};
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 
 /// What the run is judged by.
