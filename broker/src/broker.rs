@@ -10,18 +10,18 @@ use carrick_link::LinkManager;
 use carrick_protocol::ids::NodeId;
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
-use carrick_storage::meta::MetaStore;
 use tokio::sync::watch;
 
 use crate::config::Properties;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::heavy::Heavy;
+use crate::journal::Journal;
+use crate::metadata::Metadata;
 use crate::pool::FairPool;
 use crate::problems::Problems;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
-use crate::store::Store;
 use crate::topic::{Catalog, OnDemand, TopicRules};
 use crate::transaction;
 
@@ -44,7 +44,7 @@ pub struct Broker {
     /// The properties in force. Fields that were read from properties are as they were at start.
     pub properties: Arc<Properties>,
     /// Metadata.
-    pub meta: Arc<MetaStore>,
+    pub metadata: Metadata,
     /// Topics.
     pub catalog: Arc<Catalog>,
     /// How topics are created, and whether they may go.
@@ -58,7 +58,7 @@ pub struct Broker {
     /// Transactions.
     pub transactions: Arc<transaction::Coordinator>,
     /// Makes changes of groups and transactions durable.
-    pub store: Arc<Store>,
+    pub journal: Journal,
     /// Fetch sessions (KIP-227).
     pub fetch_sessions: Sessions,
     /// Who creates topics on demand.
@@ -84,7 +84,7 @@ pub struct Broker {
 impl Broker {
     /// How many changes metadata has had.
     pub fn metadata_changes(&self) -> i64 {
-        i64::try_from(self.meta.changes()).unwrap_or(i64::MAX)
+        i64::try_from(self.metadata.version().0).unwrap_or(i64::MAX)
     }
 
     /// Host and port that clients of a listener are told.

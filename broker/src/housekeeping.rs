@@ -1,5 +1,5 @@
-//! What happens to partitions without a client asking: retention and the expiry of idempotent
-//! producers.
+//! What happens without a client asking: retention, the expiry of idempotent producers, and
+//! following what others change in cluster metadata.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::clock;
+use crate::metadata::Metadata;
 use crate::partition::{Partition, PartitionConfig, ProblemKind};
 use crate::topic::Catalog;
 
@@ -31,6 +32,21 @@ pub fn producer_expiry(catalog: &Arc<Catalog>, config: &PartitionConfig) -> Join
         "producer expiry",
         Partition::expire_producers,
     )
+}
+
+/// Keeps what is copied from cluster metadata up to date with what others change there: `catch_up`
+/// runs after every change, on a thread that may block.
+pub fn follow(metadata: &Metadata, catch_up: impl Fn() + Send + Sync + 'static) -> JoinHandle<()> {
+    let mut changed = metadata.watch();
+    let catch_up = Arc::new(catch_up);
+    tokio::spawn(async move {
+        while changed.changed().await.is_ok() {
+            let catch_up = Arc::clone(&catch_up);
+            if let Err(error) = tokio::task::spawn_blocking(move || catch_up()).await {
+                tracing::error!(%error, "changes of metadata are not followed");
+            }
+        }
+    })
 }
 
 /// Does `work` on every partition, again and again, on a thread that may block. It holds the

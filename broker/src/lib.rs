@@ -16,6 +16,8 @@ mod group;
 mod heavy;
 mod housekeeping;
 mod http;
+mod journal;
+mod metadata;
 mod mirror;
 mod parallel;
 mod partition;
@@ -28,7 +30,6 @@ mod records;
 mod run;
 mod server;
 mod starting;
-mod store;
 #[cfg(test)]
 mod testing;
 mod topic;

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use carrick_storage::disk::DataDir;
-use carrick_storage::meta::MetaStore;
 use tokio::task::JoinHandle;
 
+use crate::journal::Journal;
+use crate::metadata::Metadata;
 use crate::partition::ProblemKind;
 use crate::topic::Catalog;
 
@@ -36,7 +37,8 @@ const FREE_MIN_BYTES: u64 = 16 << 20;
 /// Looks for problems.
 pub struct Problems {
     catalog: Arc<Catalog>,
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
+    journal: Journal,
     data_dir: Arc<DataDir>,
     free_bytes: AtomicU64,
 }
@@ -75,10 +77,16 @@ impl Tally {
 
 impl Problems {
     /// Of these.
-    pub fn new(catalog: Arc<Catalog>, meta: Arc<MetaStore>, data_dir: Arc<DataDir>) -> Arc<Self> {
+    pub fn new(
+        catalog: Arc<Catalog>,
+        metadata: Metadata,
+        journal: Journal,
+        data_dir: Arc<DataDir>,
+    ) -> Arc<Self> {
         Arc::new(Problems {
             catalog,
-            meta,
+            metadata,
+            journal,
             data_dir,
             free_bytes: AtomicU64::new(u64::MAX),
         })
@@ -95,7 +103,8 @@ impl Problems {
                 }
             }
         }
-        if let Some(error) = self.meta.failure() {
+        let failure = self.metadata.failure().or_else(|| self.journal.failure());
+        if let Some(error) = failure {
             let tally = all.entry(ProblemKind::Metadata).or_default();
             tally.add(|| "metadata".to_owned(), error);
         }
@@ -133,7 +142,8 @@ pub fn watch(problems: &Arc<Problems>) -> JoinHandle<()> {
             let looked = tokio::task::spawn_blocking(move || {
                 problems.look_at_disk();
                 // Else it would show until somebody changes something. What fails again shows.
-                let _ = problems.meta.try_again();
+                problems.metadata.try_again();
+                problems.journal.try_again();
                 problems.now()
             });
             match looked.await {

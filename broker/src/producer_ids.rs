@@ -6,17 +6,16 @@
 //! go on in the range of the cluster that gave the mirrored id out, which may do so still.
 //!
 //! Invariant: `next` ≤ `reserved` ≤ what is persisted. Ids are reserved in persisted blocks, so
-//! that after a crash the rest of a block is never given out.
-
-use std::sync::Arc;
+//! that after a crash the rest of a block is never given out. A block is reserved only while the record
+//! is as it was last read: two allocators over the same metadata never reserve the same ids.
 
 use carrick_protocol::ids::ProducerId;
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 use parking_lot::Mutex;
 
+use crate::metadata::{Metadata, MetadataError, Stored, Transaction, Version};
 use crate::records::producer_id_block::ProducerIdBlockKeyspace;
 
-/// Ids reserved by one write to RocksDB (Kafka's `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`).
+/// Ids reserved by one write (Kafka's `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`).
 const BLOCK_IDS: i64 = 1000;
 
 /// Ids below the tag: room for 2^40 producers.
@@ -27,7 +26,7 @@ const TAGS: i64 = 1 << 22;
 
 /// The allocator.
 pub struct ProducerIds {
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
     state: Mutex<State>,
 }
 
@@ -36,6 +35,8 @@ struct State {
     next: i64,
     /// The first id that isn't reserved.
     reserved: i64,
+    /// Of the record as it was last read or written.
+    version: Version,
 }
 
 /// No producer id can be given out.
@@ -44,26 +45,27 @@ pub enum ProducerIdError {
     /// All ids up to 2^63 are used up.
     #[error("no producer ids are left")]
     Exhausted,
-    /// RocksDB failed.
+    /// Metadata could not be read or written.
     #[error(transparent)]
-    Meta(#[from] MetaError),
+    Meta(#[from] MetadataError),
 }
 
 impl ProducerIds {
     /// Goes on after the last reserved block, or draws the tag.
     ///
     /// # Errors
-    /// RocksDB failed.
-    pub fn open(meta: Arc<MetaStore>) -> Result<Self, MetaError> {
-        let next = match meta.get::<ProducerIdBlockKeyspace>(&())? {
-            Some(next) => next.0,
-            None => draw_first(),
+    /// Metadata could not be read or written.
+    pub fn open(metadata: Metadata) -> Result<Self, MetadataError> {
+        let (next, version) = match metadata.get_versioned::<ProducerIdBlockKeyspace>(&())? {
+            Some(Stored { value, version }) => (value.0, version),
+            None => (draw_first(), Version::ABSENT),
         };
         Ok(Self {
-            meta,
+            metadata,
             state: Mutex::new(State {
                 next,
                 reserved: next,
+                version,
             }),
         })
     }
@@ -71,16 +73,15 @@ impl ProducerIds {
     /// A producer id that was never given out here. Blocks on disk once per thousand.
     ///
     /// # Errors
-    /// `Exhausted`, or RocksDB failed.
+    /// `Exhausted`, or metadata failed.
     pub fn allocate(&self) -> Result<ProducerId, ProducerIdError> {
         let mut state = self.state.lock();
-        if state.next >= state.reserved {
+        while state.next >= state.reserved {
             let until = state
                 .next
                 .checked_add(BLOCK_IDS)
                 .ok_or(ProducerIdError::Exhausted)?;
-            self.persist(until)?;
-            state.reserved = until;
+            self.reserve(&mut state, until)?;
         }
         let id = state.next;
         state.next += 1;
@@ -90,25 +91,43 @@ impl ProducerIds {
     /// From now on only ids above `id` are given out. Durable on return.
     ///
     /// # Errors
-    /// `Exhausted`, or RocksDB failed.
+    /// `Exhausted`, or metadata failed.
     pub fn lift_above(&self, id: ProducerId) -> Result<(), ProducerIdError> {
         let mut state = self.state.lock();
-        if id.0 < state.next {
-            return Ok(());
+        while id.0 >= state.next {
+            let next = first_above(id, state.next).ok_or(ProducerIdError::Exhausted)?;
+            if next <= state.reserved || self.reserve(&mut state, next)? {
+                state.next = next;
+            }
         }
-        let next = first_above(id, state.next).ok_or(ProducerIdError::Exhausted)?;
-        if next > state.reserved {
-            self.persist(next)?;
-            state.reserved = next;
-        }
-        state.next = next;
         Ok(())
     }
 
-    fn persist(&self, reserved: i64) -> Result<(), MetaError> {
-        let mut batch = MetaBatch::new();
-        batch.put::<ProducerIdBlockKeyspace>(&(), &ProducerId(reserved));
-        self.meta.commit(batch)
+    /// Persists that all ids below `until` are reserved. False if somebody else has reserved some
+    /// meanwhile: then `state` goes on after theirs, and nothing is reserved.
+    fn reserve(&self, state: &mut State, until: i64) -> Result<bool, MetadataError> {
+        let mut block = Transaction::new();
+        block.expect::<ProducerIdBlockKeyspace>(&(), state.version);
+        block.put::<ProducerIdBlockKeyspace>(&(), &ProducerId(until));
+        match self.metadata.commit(block) {
+            Ok(version) => {
+                state.reserved = until;
+                state.version = version;
+                Ok(true)
+            }
+            Err(MetadataError::Conflict(_)) => {
+                let stored = self
+                    .metadata
+                    .get_versioned::<ProducerIdBlockKeyspace>(&())?;
+                if let Some(Stored { value, version }) = stored {
+                    state.next = state.next.max(value.0);
+                    state.reserved = state.next;
+                    state.version = version;
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -128,16 +147,19 @@ fn first_above(id: ProducerId, next: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn open(dir: &tempfile::TempDir) -> ProducerIds {
-        ProducerIds::open(Arc::new(MetaStore::open(dir.path()).unwrap())).unwrap()
+    use super::*;
+    use crate::metadata::memory::MemoryMetadata;
+
+    fn open(store: &Arc<MemoryMetadata>) -> ProducerIds {
+        ProducerIds::open(store.metadata()).unwrap()
     }
 
     #[test]
     fn ids_are_never_given_out_twice_even_over_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let ids = open(&dir);
+        let store = MemoryMetadata::new();
+        let ids = open(&store);
         let mut last = ids.allocate().unwrap();
         assert!(last.0 >= 1 << TAG_SHIFT);
         for _ in 0..1500 {
@@ -146,25 +168,55 @@ mod tests {
             last = next;
         }
         drop(ids);
-        assert!(open(&dir).allocate().unwrap() > last);
+        assert!(open(&store).allocate().unwrap() > last);
+    }
+
+    #[test]
+    fn two_allocators_never_give_out_the_same_id() {
+        let store = MemoryMetadata::new();
+        let first = open(&store);
+        let mut given = std::collections::HashSet::from([first.allocate().unwrap()]);
+        let second = open(&store);
+        for _ in 0..1500 {
+            for ids in [&first, &second] {
+                assert!(given.insert(ids.allocate().unwrap()));
+            }
+        }
+        let mirrored = ProducerId(given.iter().max().unwrap().0 + 10_000);
+        first.lift_above(mirrored).unwrap();
+        second.lift_above(mirrored).unwrap();
+        let (one, other) = (first.allocate().unwrap(), second.allocate().unwrap());
+        assert!(one > mirrored && other > mirrored && one != other);
+    }
+
+    #[test]
+    fn nothing_is_given_out_that_could_not_be_reserved() {
+        let store = MemoryMetadata::new();
+        let ids = open(&store);
+        store.fail_next();
+        assert!(ids.allocate().is_err());
+        store.fail_next();
+        assert!(ids.lift_above(ProducerId(i64::MAX - 1)).is_err());
+        let id = ids.allocate().unwrap();
+        assert!(open(&store).allocate().unwrap() > id);
     }
 
     #[test]
     fn the_barrier_lifts_and_survives_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let ids = open(&dir);
+        let store = MemoryMetadata::new();
+        let ids = open(&store);
         let mirrored = ProducerId(ids.allocate().unwrap().0 + 5_000_000);
         ids.lift_above(mirrored).unwrap();
         ids.lift_above(ProducerId(3)).unwrap();
         assert_eq!(ids.allocate().unwrap(), ProducerId(mirrored.0 + 1));
         drop(ids);
-        assert!(open(&dir).allocate().unwrap() > mirrored);
+        assert!(open(&store).allocate().unwrap() > mirrored);
     }
 
     #[test]
     fn the_barrier_leaves_the_range_of_the_cluster_that_gave_the_id_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let ids = open(&dir);
+        let store = MemoryMetadata::new();
+        let ids = open(&store);
         ids.state.lock().next = 5 << TAG_SHIFT;
         let foreign = ProducerId((1000 << TAG_SHIFT) + 17);
         ids.lift_above(foreign).unwrap();
@@ -175,8 +227,8 @@ mod tests {
 
     #[test]
     fn an_exhausted_range_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let ids = open(&dir);
+        let store = MemoryMetadata::new();
+        let ids = open(&store);
         assert!(matches!(
             ids.lift_above(ProducerId(i64::MAX)),
             Err(ProducerIdError::Exhausted)

@@ -19,7 +19,6 @@ use std::time::Duration;
 use carrick_link::LinkManager;
 use carrick_protocol::ids::NodeId;
 use carrick_storage::disk::DiskError;
-use carrick_storage::meta::MetaError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -30,7 +29,10 @@ use crate::fetch_session::Sessions;
 use crate::group::coordinator::GroupStartError;
 use crate::http::server::HttpListeners;
 use crate::http::{App, HttpServer, Ready};
+use crate::journal::JournalError;
+use crate::metadata::MetadataError;
 use crate::pool::FairPool;
+use crate::quota::Quotas;
 use crate::server::{Bound, Listener, Server};
 use crate::starting::Starting;
 use crate::topic::{OnDemand, TopicError};
@@ -61,7 +63,10 @@ pub enum StartError {
     Disk(#[from] DiskError),
     /// The metadata can't be opened.
     #[error(transparent)]
-    Meta(#[from] MetaError),
+    Meta(#[from] MetadataError),
+    /// The transactions can't be loaded.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The properties that were set at run time can't be read.
     #[error(transparent)]
     Properties(#[from] StoreError),
@@ -133,6 +138,7 @@ pub async fn start(
         problems::watch(&broker.problems),
         housekeeping::retention(&broker.catalog, &config.partitions),
         housekeeping::producer_expiry(&broker.catalog, &config.partitions),
+        housekeeping::follow(&broker.metadata, follower(&broker.quotas)),
     ];
     let cleaners = cleaner::start(
         &config.cleaner,
@@ -158,6 +164,16 @@ pub async fn start(
     })
 }
 
+/// Puts changed quotas in force, as long as there is a broker.
+fn follower(quotas: &Arc<Quotas>) -> impl Fn() + Send + Sync + 'static {
+    let quotas = Arc::downgrade(quotas);
+    move || {
+        if let Some(quotas) = quotas.upgrade() {
+            quotas.catch_up();
+        }
+    }
+}
+
 fn assembled(
     config: &Config,
     opened: Opened,
@@ -172,19 +188,20 @@ fn assembled(
         endpoints,
         problems: problems::Problems::new(
             Arc::clone(&opened.catalog),
-            Arc::clone(&opened.meta),
+            opened.metadata.clone(),
+            opened.journal.clone(),
             Arc::clone(&opened.data_dir),
         ),
         data_dir: opened.data_dir,
         properties: opened.properties,
-        meta: opened.meta,
+        metadata: opened.metadata,
         catalog: opened.catalog,
         topic_rules: config.topics,
         producer_ids: opened.producer_ids,
         flusher: opened.flusher,
         groups: opened.groups,
         transactions: opened.transactions,
-        store: opened.store,
+        journal: opened.journal,
         fetch_sessions: Sessions::of(&config.values),
         on_demand: OnDemand::default(),
         limits,
@@ -249,7 +266,7 @@ impl RunningBroker {
         }
         let closing = Arc::clone(&broker);
         let closed = tokio::task::spawn_blocking(move || {
-            closing.store.stop();
+            closing.journal.stop();
             closing.flusher.stop();
             closing.catalog.close();
         });

@@ -20,7 +20,11 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::config::{self, Values};
+use crate::journal::rocks::RocksJournal;
+use crate::journal::{Journal, Table};
+use crate::metadata::rocks::RocksMetadata;
 use crate::partition::{Admission, Partition, PartitionError, Produced};
+use crate::records::{OfCoordinators, Records};
 use crate::run::{self, Config, RunningBroker};
 use crate::topic::{NewTopic, Topic};
 
@@ -35,6 +39,19 @@ pub fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
 pub fn values(overrides: &[&str]) -> Values {
     let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
     config::read(None, &overrides).unwrap()
+}
+
+/// The journal of a broker that does not run, whose metadata lie in that folder.
+pub fn journal_in(meta_dir: &Path) -> Journal {
+    let opened = RocksMetadata::open(meta_dir).unwrap();
+    Journal::new(Arc::new(RocksJournal::start(opened.database()).unwrap()))
+}
+
+/// What a journal holds of a keyspace.
+pub fn noted<K: OfCoordinators>(journal: &Journal) -> Records<K> {
+    let mut table = Table::<K>::default();
+    journal.replay(&mut [&mut table]).unwrap();
+    table.into_records().unwrap()
 }
 
 /// A broker on free ports, with a folder of its own unless one is given.

@@ -247,6 +247,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes of a key for an error message: printable ASCII as it is, the rest escaped, cut at 200.
+pub fn printable(key: &[u8]) -> String {
+    const SHOWN_BYTES: usize = 200;
+    let shown = &key[..key.len().min(SHOWN_BYTES)];
+    let more = if key.len() > SHOWN_BYTES { "…" } else { "" };
+    format!("\"{}{more}\"", shown.escape_ascii())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

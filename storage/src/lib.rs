@@ -3,10 +3,11 @@
 //! - [`log`]: one partition's log of segments, mapped into memory.
 //! - [`flush`]: group commit of logs on flusher threads.
 //! - [`disk`]: the data folder, and the few things done to files beside reading and writing.
-//! - [`meta`]: typed keyspaces over RocksDB, for metadata only.
+//! - [`meta`]: keys and values in RocksDB, for metadata only.
+//! - [`codec`]: the fields of records and checkpoints as bytes.
 //! - [`testing`]: damage to files, for tests.
 
-mod codec;
+pub mod codec;
 pub mod disk;
 pub mod flush;
 pub mod log;

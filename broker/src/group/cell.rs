@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, ProducerId, TopicName};
-use carrick_storage::meta::MetaBatch;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -20,6 +19,7 @@ use super::coordinator::Inner;
 use super::error::GroupError;
 use super::kind::Kind;
 use super::offsets::{CommittedOffset, Offsets, Pending};
+use crate::journal::Entry;
 use crate::records::group::Groups;
 
 pub(super) use self::consumer::delete_consumer;
@@ -210,12 +210,12 @@ impl CellState {
     }
 
     /// Hands a change to the store; gives `then` back if the store refuses it.
-    pub fn submit(&mut self, inner: &Inner, batch: MetaBatch, then: Then) -> Result<(), Then> {
-        let Some(slot) = inner.store.slot() else {
+    pub fn submit(&mut self, inner: &Inner, batch: Entry, then: Then) -> Result<(), Then> {
+        let Some(room) = inner.journal.room() else {
             return Err(then);
         };
         let inner = inner.me.clone();
-        slot.submit(batch, move |result| {
+        room.append(batch, move |result| {
             if let Some(inner) = inner.upgrade() {
                 then.run(&inner, result.map_err(|_| GroupError::NotStored));
             }

@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use carrick_protocol::ids::GroupId;
-use carrick_storage::meta::{MetaError, MetaStore};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -53,15 +52,15 @@ use super::{load, sweep};
 use crate::budget::Budget;
 use crate::group::config::GroupConfig;
 use crate::heavy::Heavy;
+use crate::journal::{Journal, JournalError, Table};
 use crate::records::group_config::GroupConfigKeyspace;
-use crate::store::Store;
 
 /// Why the coordinator can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupStartError {
     /// The stored groups can't be read.
     #[error("groups cannot be loaded: {0}")]
-    Load(#[from] MetaError),
+    Load(#[from] JournalError),
 }
 
 /// The group coordinator.
@@ -70,11 +69,11 @@ pub struct Coordinator {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What the coordinator's tasks and its store's thread share.
+/// What the coordinator's tasks and the journal's thread share.
 pub(super) struct Inner {
     pub config: Arc<GroupConfig>,
     pub clock: Clock,
-    pub store: Arc<Store>,
+    pub journal: Journal,
     /// Itself, for what goes on when a change is durable.
     pub me: Weak<Inner>,
     pub wakeups: Arc<Wakeups>,
@@ -98,19 +97,21 @@ impl Coordinator {
     /// Stored groups that can't be read.
     pub fn start(
         config: GroupConfig,
-        meta: &MetaStore,
-        store: Arc<Store>,
+        journal: Journal,
         topics: Arc<dyn TopicIds>,
         heavy: Heavy,
     ) -> Result<Arc<Self>, GroupStartError> {
         let config = Arc::new(config);
-        let configs = GroupConfigs::new(config.clone(), meta.scan::<GroupConfigKeyspace>()?);
+        let mut configs = Table::<GroupConfigKeyspace>::default();
+        journal.replay(&mut [&mut configs])?;
+        let configs = configs.into_records().map_err(JournalError::from)?;
+        let configs = GroupConfigs::new(config.clone(), configs);
         let inner = Arc::new_cyclic(|me| Inner {
             budget: Budget::new(config.max_bytes),
             config,
             configs,
             clock: Clock::start(),
-            store,
+            journal,
             me: me.clone(),
             wakeups: Arc::default(),
             topics,
@@ -120,7 +121,7 @@ impl Coordinator {
             groups: RwLock::default(),
             stopped: AtomicBool::new(false),
         });
-        *inner.groups.write() = load::load(&inner, meta)?;
+        *inner.groups.write() = load::load(&inner)?;
         let weak = Arc::downgrade(&inner);
         let tasks = vec![
             tokio::spawn(wake::run(weak.clone(), inner.wakeups.clone())),
@@ -141,7 +142,7 @@ impl Coordinator {
             let effects = state.kind.close(self.inner.clock.now());
             state.perform(&self.inner, &cell, effects);
         }
-        self.inner.store.barrier().await;
+        self.inner.journal.barrier().await;
     }
 
     /// A member joins; answered when the rebalance has come to its generation.
@@ -317,7 +318,7 @@ impl Drop for Coordinator {
         for task in &self.tasks {
             task.abort();
         }
-        self.inner.store.stop();
+        self.inner.journal.stop();
     }
 }
 

@@ -7,9 +7,9 @@ use carrick_link::cut::CutOrder;
 use carrick_link::ports::{CatalogError, Clock, TopicAnswer, TopicCatalog, TopicCut};
 use carrick_link::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::cut::Cutter;
+use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -19,22 +19,22 @@ use crate::topic::{Catalog, NewTopic, Topic, TopicError, config};
 /// The catalog as links see it.
 pub struct MirrorCatalog {
     topics: Arc<Catalog>,
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
     cutter: Cutter,
 }
 
 impl MirrorCatalog {
-    /// On `topics`; mirror records are kept in `meta`.
+    /// On `topics`; mirror records are kept in `metadata`.
     pub fn new(
         topics: Arc<Catalog>,
-        meta: Arc<MetaStore>,
+        metadata: Metadata,
         producer_ids: Arc<ProducerIds>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let cutter = Cutter::new(Arc::clone(&topics), Arc::clone(&meta), producer_ids, clock);
+        let cutter = Cutter::new(Arc::clone(&topics), metadata.clone(), producer_ids, clock);
         MirrorCatalog {
             topics,
-            meta,
+            metadata,
             cutter,
         }
     }
@@ -81,20 +81,20 @@ impl TopicCatalog for MirrorCatalog {
     }
 
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
-        let storage = |error: MetaError| CatalogError::Storage(error.to_string());
+        let storage = |error: MetadataError| CatalogError::Storage(error.to_string());
         let topic = self.mirror(&record.topic)?;
         // Read after the topic: the record of this mirror is no older than the topic.
-        let stored = self.meta.get::<MirrorKeyspace>(&record.topic);
+        let stored = self.metadata.get::<MirrorKeyspace>(&record.topic);
         let stored = stored.map_err(storage)?;
         if !stored.is_some_and(|stored| stored.is_of_same(record)) {
             return Err(CatalogError::NoSuchTopic(record.topic.clone()));
         }
-        let mut batch = MetaBatch::new();
+        let mut batch = Transaction::new();
         batch.put::<MirrorKeyspace>(&record.topic, record);
         if usize::try_from(count).is_ok_and(|count| count <= topic.partitions().len()) {
             let _still = self.topics.hold_still();
             return match self.topics.is_there(&topic) {
-                true => self.meta.commit(batch).map_err(storage),
+                true => self.metadata.commit(batch).map(drop).map_err(storage),
                 false => Err(CatalogError::NoSuchTopic(record.topic.clone())),
             };
         }
@@ -151,7 +151,7 @@ fn own_configs(spec: &MirrorTopicSpec) -> Result<(), CatalogError> {
     own.try_for_each(|(name, value)| config::check(name, value).map_err(CatalogError::Invalid))
 }
 
-fn new_topic(new: &NewMirrorTopic) -> (NewTopic, MetaBatch) {
+fn new_topic(new: &NewMirrorTopic) -> (NewTopic, Transaction) {
     let NewMirrorTopic { spec, record } = new;
     // Clients that move over keep the id they know. The catalog draws another one where it is
     // taken: by a second mirror of that topic, or because the source is this very cluster.
@@ -164,7 +164,7 @@ fn new_topic(new: &NewMirrorTopic) -> (NewTopic, MetaBatch) {
         configs: configs.cloned().collect(),
         is_mirror: true,
     };
-    let mut batch = MetaBatch::new();
+    let mut batch = Transaction::new();
     batch.put::<MirrorKeyspace>(&record.topic, record);
     batch.delete::<RpoReportKeyspace>(&record.topic);
     batch.delete::<SourceSightKeyspace>(&record.topic);

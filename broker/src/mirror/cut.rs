@@ -33,9 +33,9 @@ use carrick_link::cut::{CutOrder, PartitionCut};
 use carrick_link::ports::{CatalogError, Clock, TopicCut};
 use carrick_protocol::ids::{ProducerId, TopicPartition};
 use carrick_storage::log::LogError;
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::catalog::refused;
+use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::parallel;
 use crate::partition::cut::breaks;
 use crate::partition::{Cut, Partition, PartitionError};
@@ -52,7 +52,7 @@ const FLUSH_THREADS: usize = 16;
 /// Makes mirrors writable.
 pub struct Cutter {
     topics: Arc<Catalog>,
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
     producer_ids: Arc<ProducerIds>,
     clock: Arc<dyn Clock>,
 }
@@ -67,13 +67,13 @@ impl Cutter {
     /// With what the cut needs.
     pub fn new(
         topics: Arc<Catalog>,
-        meta: Arc<MetaStore>,
+        metadata: Metadata,
         producer_ids: Arc<ProducerIds>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Cutter {
             topics,
-            meta,
+            metadata,
             producer_ids,
             clock,
         }
@@ -106,7 +106,7 @@ impl Cutter {
         let gone = || CatalogError::NoSuchTopic(name.clone());
         let topic = self.topics.topic(name).ok_or_else(gone)?;
         // Read after the topic: the record of this mirror is no older than the topic.
-        let stored = self.meta.get::<MirrorKeyspace>(name).map_err(storage)?;
+        let stored = self.metadata.get::<MirrorKeyspace>(name).map_err(storage)?;
         if !stored.is_some_and(|stored| stored.is_of_same(&order.record)) {
             return Err(gone());
         }
@@ -131,18 +131,21 @@ impl Cutter {
         topics: &[Result<Arc<Topic>, CatalogError>],
     ) -> Result<(), CatalogError> {
         let still = self.topics.hold_still();
-        let mut batch = MetaBatch::new();
+        let mut batch = Transaction::new();
         for (order, topic) in orders.iter().zip(topics) {
             let Some(topic) = topic.as_ref().ok().filter(|it| self.topics.is_there(it)) else {
                 continue;
             };
             let name = topic.name();
-            let kept = self.meta.get::<RpoReportKeyspace>(name).map_err(storage)?;
+            let kept = self
+                .metadata
+                .get::<RpoReportKeyspace>(name)
+                .map_err(storage)?;
             if topic.is_mirror() && kept.is_none() {
                 batch.put::<RpoReportKeyspace>(name, &order.report);
             }
         }
-        self.meta.commit(batch).map_err(storage)?;
+        self.metadata.commit(batch).map_err(storage)?;
         drop(still);
         breaks::here(CutStep::ReportStored)
             .map_err(|error| CatalogError::Storage(error.to_string()))
@@ -205,7 +208,7 @@ impl Cutter {
         let mut done = Vec::new();
         for (order, cuts) in orders.iter().zip(&*cut) {
             let Ok(cuts) = cuts else { continue };
-            let mut batch = MetaBatch::new();
+            let mut batch = Transaction::new();
             batch.put::<MirrorKeyspace>(&order.record.topic, &order.record);
             batch.delete::<SourceSightKeyspace>(&order.record.topic);
             done.push((Arc::clone(&cuts.topic), batch));
@@ -247,7 +250,7 @@ fn is_fault(error: &PartitionError) -> bool {
     )
 }
 
-fn storage(error: MetaError) -> CatalogError {
+fn storage(error: MetadataError) -> CatalogError {
     CatalogError::Storage(error.to_string())
 }
 

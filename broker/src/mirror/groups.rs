@@ -6,25 +6,25 @@ use carrick_link::groups::{AfterCut, GroupCommit, GroupCommitted, GroupOffset, G
 use carrick_link::ports::{GroupOffsets, GroupRefusal, StoreError};
 use carrick_link::record::LinkName;
 use carrick_protocol::ids::{LeaderEpoch, TopicPartition};
-use carrick_storage::meta::{MetaError, MetaStore};
 
 use crate::group::coordinator::{NewOffset, Present, SyncedCommit};
 use crate::group::{Coordinator, GroupError};
+use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::records::group_sync::GroupSyncKeyspace;
 use crate::topic::{Catalog, Topic};
 
 /// The groups of this broker as links see them.
 pub struct Groups {
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
     topics: Arc<Catalog>,
     coordinator: Arc<Coordinator>,
 }
 
 impl Groups {
     /// On the groups of `coordinator` and the mirrors among `topics`.
-    pub fn new(meta: Arc<MetaStore>, topics: Arc<Catalog>, coordinator: Arc<Coordinator>) -> Self {
+    pub fn new(metadata: Metadata, topics: Arc<Catalog>, coordinator: Arc<Coordinator>) -> Self {
         Groups {
-            meta,
+            metadata,
             topics,
             coordinator,
         }
@@ -145,7 +145,7 @@ impl GroupOffsets for Groups {
 
     fn load_syncs(&self, link: &LinkName) -> Result<Vec<GroupSync>, StoreError> {
         let prefix = GroupSyncKeyspace::link_prefix(link);
-        let syncs = self.meta.scan_prefix::<GroupSyncKeyspace>(&prefix);
+        let syncs = self.metadata.scan_prefix::<GroupSyncKeyspace>(&prefix);
         let syncs = syncs.map_err(failed)?.into_iter();
         Ok(syncs.map(|(_, sync)| sync).collect())
     }
@@ -156,7 +156,7 @@ impl GroupOffsets for Groups {
         syncs: &[GroupSync],
         gone: &[String],
     ) -> Result<(), StoreError> {
-        let mut batch = self.meta.batch();
+        let mut batch = Transaction::new();
         for group in gone {
             batch.delete::<GroupSyncKeyspace>(&(link.clone(), group.clone()));
         }
@@ -164,11 +164,11 @@ impl GroupOffsets for Groups {
             let key = (link.clone(), sync.source_group.clone());
             batch.put::<GroupSyncKeyspace>(&key, sync);
         }
-        self.meta.commit(batch).map_err(failed)
+        self.metadata.commit(batch).map(drop).map_err(failed)
     }
 }
 
-fn failed(error: MetaError) -> StoreError {
+fn failed(error: MetadataError) -> StoreError {
     StoreError(error.to_string())
 }
 

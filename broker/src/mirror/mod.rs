@@ -31,9 +31,9 @@ use carrick_link::clock::SystemClock;
 use carrick_link::manager::KafkaSources;
 use carrick_link::ports::{Clock, Ports};
 use carrick_protocol::ids::TopicName;
-use carrick_storage::meta::{MetaBatch, MetaStore};
 
 use crate::group::Coordinator;
+use crate::metadata::{Metadata, Transaction};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -43,28 +43,28 @@ use crate::topic::{Catalog, Topic, TopicError};
 /// The ports that the link manager of this broker is started with. The key of links' secrets is in `data_dir`.
 pub fn ports(
     data_dir: &Path,
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
     topics: Arc<Catalog>,
     producer_ids: Arc<ProducerIds>,
     groups: Arc<Coordinator>,
 ) -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ports {
-        target: Arc::new(target::Target::new(Arc::clone(&topics), Arc::clone(&meta))),
+        target: Arc::new(target::Target::new(Arc::clone(&topics), metadata.clone())),
         local: Arc::new(local::Local::new(Arc::clone(&topics))),
         groups: Arc::new(groups::Groups::new(
-            Arc::clone(&meta),
+            metadata.clone(),
             Arc::clone(&topics),
             groups,
         )),
         store: Arc::new(store::Store::new(
-            Arc::clone(&meta),
+            metadata.clone(),
             Arc::clone(&topics),
             data_dir,
         )),
         catalog: Arc::new(catalog::MirrorCatalog::new(
             topics,
-            meta,
+            metadata,
             producer_ids,
             Arc::clone(&clock),
         )),
@@ -99,8 +99,8 @@ pub fn delete_topic(
 }
 
 /// The end of all that is kept of a topic's mirror.
-fn end_of_mirror(topic: &TopicName) -> MetaBatch {
-    let mut batch = MetaBatch::new();
+fn end_of_mirror(topic: &TopicName) -> Transaction {
+    let mut batch = Transaction::new();
     batch.delete::<MirrorKeyspace>(topic);
     batch.delete::<RpoReportKeyspace>(topic);
     batch.delete::<SourceSightKeyspace>(topic);

@@ -12,9 +12,9 @@ use carrick_link::record::{LinkName, LinkRecord, MirrorRecord, SourceSight};
 use carrick_link::report::RpoReport;
 use carrick_link::state::MirrorStatus;
 use carrick_protocol::ids::TopicName;
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::secrets::{Owner, Vault};
+use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::records::group_sync::GroupSyncKeyspace;
 use crate::records::link::LinkKeyspace;
 use crate::records::link_secret::{LinkSecretKeyspace, Sealed, of_link};
@@ -26,16 +26,16 @@ use crate::topic::Catalog;
 /// Links, mirrors and reports as they survive a restart. What is written of a mirror is written while
 /// no topic can be deleted: of one that is gone nothing comes back.
 pub struct Store {
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
     topics: Arc<Catalog>,
     vault: Vault,
 }
 
 impl Store {
-    /// The store in `meta`, with the key of secrets in the folder `data_dir`.
-    pub fn new(meta: Arc<MetaStore>, topics: Arc<Catalog>, data_dir: &Path) -> Self {
+    /// The store in `metadata`, with the key of secrets in the folder `data_dir`.
+    pub fn new(metadata: Metadata, topics: Arc<Catalog>, data_dir: &Path) -> Self {
         Store {
-            meta,
+            metadata,
             topics,
             vault: Vault::new(data_dir),
         }
@@ -60,7 +60,7 @@ impl Store {
 
     fn sealed(&self, link: &LinkName) -> Result<BTreeMap<String, Sealed>, StoreError> {
         let found = self
-            .meta
+            .metadata
             .scan_prefix::<LinkSecretKeyspace>(&of_link(link))
             .map_err(failed)?;
         let named = found.into_iter();
@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// Has the batch replace the secrets of a link by those of `link`. What could not be read stays.
-    fn put_secrets(&self, link: &LinkRecord, batch: &mut MetaBatch) -> Result<(), StoreError> {
+    fn put_secrets(&self, link: &LinkRecord, batch: &mut Transaction) -> Result<(), StoreError> {
         let stored = self.sealed(&link.name)?;
         let key = |config: &str| (link.name.clone(), config.to_owned());
         for config in stored.keys() {
@@ -102,13 +102,13 @@ fn owner<'a>(link: &LinkRecord, config: &'a str) -> Owner<'a> {
     }
 }
 
-fn failed(error: MetaError) -> StoreError {
+fn failed(error: MetadataError) -> StoreError {
     StoreError(error.to_string())
 }
 
 impl LinkStore for Store {
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError> {
-        let stored = self.meta.scan::<LinkKeyspace>().map_err(failed)?;
+        let stored = self.metadata.scan::<LinkKeyspace>().map_err(failed)?;
         let has_plain = |link: &LinkRecord| link.configs.keys().any(|name| is_sensitive(name));
         let mut was_plain = false;
         let mut links = Vec::new();
@@ -126,31 +126,31 @@ impl LinkStore for Store {
             links.push(self.with_secrets(link)?);
         }
         if was_plain {
-            self.meta.purge::<LinkKeyspace>().map_err(failed)?;
+            self.metadata.purge::<LinkKeyspace>().map_err(failed)?;
         }
         Ok(links)
     }
 
     fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError> {
-        let mirrors = self.meta.scan::<MirrorKeyspace>().map_err(failed)?;
+        let mirrors = self.metadata.scan::<MirrorKeyspace>().map_err(failed)?;
         Ok(mirrors.into_iter().map(|(_, mirror)| mirror).collect())
     }
 
     fn load_mirror(&self, topic: &TopicName) -> Result<Option<MirrorRecord>, StoreError> {
-        self.meta.get::<MirrorKeyspace>(topic).map_err(failed)
+        self.metadata.get::<MirrorKeyspace>(topic).map_err(failed)
     }
 
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
-        let mut batch = self.meta.batch();
+        let mut batch = Transaction::new();
         self.put_secrets(link, &mut batch)?;
         let mut open = link.clone();
         open.configs.retain(|name, _| !is_sensitive(name));
         batch.put::<LinkKeyspace>(&link.name, &open);
-        self.meta.commit(batch).map_err(failed)
+        self.metadata.commit(batch).map(drop).map_err(failed)
     }
 
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
-        let mut batch = self.meta.batch();
+        let mut batch = Transaction::new();
         batch.delete::<LinkKeyspace>(link);
         for config in self.sealed(link)?.into_keys() {
             batch.delete::<LinkSecretKeyspace>(&(link.clone(), config));
@@ -162,12 +162,12 @@ impl LinkStore for Store {
                 batch.delete::<SourceSightKeyspace>(&mirror.topic);
             }
         }
-        self.meta.commit(batch).map_err(failed)
+        self.metadata.commit(batch).map(drop).map_err(failed)
     }
 
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
         let _still = self.topics.hold_still();
-        let mut batch = self.meta.batch();
+        let mut batch = Transaction::new();
         for mirror in mirrors {
             let stored = self.load_mirror(&mirror.topic)?;
             if !stored.is_some_and(|stored| stored.is_of_same(mirror)) {
@@ -183,34 +183,42 @@ impl LinkStore for Store {
                 batch.delete::<RpoReportKeyspace>(&mirror.topic);
             }
         }
-        self.meta.commit(batch).map_err(failed)
+        self.metadata.commit(batch).map(drop).map_err(failed)
     }
 
     fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
         let _still = self.topics.hold_still();
-        let mut batch = self.meta.batch();
+        let mut batch = Transaction::new();
         for report in reports {
             let topic =
                 TopicName::new(&report.topic).map_err(|error| StoreError(error.to_string()))?;
-            let mirror = self.meta.get::<MirrorKeyspace>(&topic).map_err(failed)?;
+            let mirror = self
+                .metadata
+                .get::<MirrorKeyspace>(&topic)
+                .map_err(failed)?;
             if mirror.is_some() {
                 batch.put::<RpoReportKeyspace>(&topic, report);
             }
         }
-        self.meta.commit(batch).map_err(failed)
+        self.metadata.commit(batch).map(drop).map_err(failed)
     }
 
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
-        self.meta.get::<RpoReportKeyspace>(topic).map_err(failed)
+        self.metadata
+            .get::<RpoReportKeyspace>(topic)
+            .map_err(failed)
     }
 
     fn load_reports(&self) -> Result<Vec<RpoReport>, StoreError> {
-        let reports = self.meta.scan::<RpoReportKeyspace>().map_err(failed)?;
+        let reports = self.metadata.scan::<RpoReportKeyspace>().map_err(failed)?;
         Ok(reports.into_iter().map(|(_, report)| report).collect())
     }
 
     fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError> {
-        let sights = self.meta.scan::<SourceSightKeyspace>().map_err(failed)?;
+        let sights = self
+            .metadata
+            .scan::<SourceSightKeyspace>()
+            .map_err(failed)?;
         let sights = sights.into_iter();
         Ok(sights
             .map(|(topic, partitions)| SourceSight { topic, partitions })
@@ -219,16 +227,16 @@ impl LinkStore for Store {
 
     fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError> {
         let _still = self.topics.hold_still();
-        let mut batch = self.meta.batch();
+        let mut batch = Transaction::new();
         for sight in sights {
             let mirror = self
-                .meta
+                .metadata
                 .get::<MirrorKeyspace>(&sight.topic)
                 .map_err(failed)?;
             if mirror.is_some_and(|mirror| mirror.status != MirrorStatus::Stopped) {
                 batch.put::<SourceSightKeyspace>(&sight.topic, &sight.partitions);
             }
         }
-        self.meta.commit(batch).map_err(failed)
+        self.metadata.commit(batch).map(drop).map_err(failed)
     }
 }

@@ -8,8 +8,8 @@ use carrick_link::ports::{Lease, MirrorPartition, MirrorTarget, Obstacle, Target
 use carrick_protocol::batch::CheckedBatches;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use carrick_storage::log::LogError;
-use carrick_storage::meta::MetaStore;
 
+use crate::metadata::Metadata;
 use crate::partition::{Partition, PartitionError, Problem};
 use crate::records::mirror::MirrorKeyspace;
 use crate::topic::Catalog;
@@ -17,13 +17,13 @@ use crate::topic::Catalog;
 /// Hands out this broker's mirror partitions.
 pub struct Target {
     topics: Arc<Catalog>,
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
 }
 
 impl Target {
-    /// On the partitions of `topics`, whose mirror records are in `meta`.
-    pub fn new(topics: Arc<Catalog>, meta: Arc<MetaStore>) -> Self {
-        Target { topics, meta }
+    /// On the partitions of `topics`, whose mirror records are in `metadata`.
+    pub fn new(topics: Arc<Catalog>, metadata: Metadata) -> Self {
+        Target { topics, metadata }
     }
 }
 
@@ -55,7 +55,7 @@ impl MirrorTarget for Target {
             .topics
             .partition(&partition.topic, partition.partition)
             .ok_or(TargetError::NoSuchPartition)?;
-        let record = self.meta.get::<MirrorKeyspace>(&partition.topic);
+        let record = self.metadata.get::<MirrorKeyspace>(&partition.topic);
         let record = record.map_err(|error| TargetError::Storage(error.to_string()))?;
         let record = record.ok_or(TargetError::NotAMirror)?;
         if record.link != lease.link {

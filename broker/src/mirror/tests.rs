@@ -27,6 +27,10 @@ use uuid::Uuid;
 use super::*;
 use crate::config::Properties;
 use crate::group::GroupConfig;
+use crate::journal::Journal;
+use crate::journal::rocks::RocksJournal;
+use crate::metadata::Transaction;
+use crate::metadata::rocks::RocksMetadata;
 use crate::partition::{Mode, PartitionConfig};
 use crate::starting::Starting;
 use crate::testing::checked;
@@ -34,7 +38,7 @@ use crate::testing::checked;
 /// A broker's topics and metadata, without the broker.
 struct Rig {
     topics: Arc<Catalog>,
-    meta: Arc<MetaStore>,
+    metadata: Metadata,
     producer_ids: Arc<ProducerIds>,
     flusher: Arc<Flusher>,
     ports: Ports,
@@ -58,13 +62,16 @@ impl Rig {
         let values = crate::testing::values(&["group.initial.rebalance.delay.ms=0"]);
         let group_config = GroupConfig::of(&values).unwrap();
         let data_dir = Arc::new(DataDir::open(dir.path()).unwrap());
-        let meta = Arc::new(MetaStore::open(&data_dir.meta_dir()).unwrap());
+        let opened = RocksMetadata::open(&data_dir.meta_dir()).unwrap();
+        let journal = Journal::new(Arc::new(RocksJournal::start(opened.database()).unwrap()));
+        let metadata = Metadata::new(Arc::new(opened));
         let flusher = Arc::new(Flusher::start(1).unwrap());
-        let properties = Properties::open(meta.clone(), &values, 1, |_| Ok(())).unwrap();
+        let properties =
+            Properties::open(Arc::new(metadata.clone()), &values, 1, |_| Ok(())).unwrap();
         let topics = Catalog::open(
             PartitionConfig::of(&values),
             Arc::new(properties),
-            Arc::clone(&meta),
+            metadata.clone(),
             data_dir,
             Arc::clone(&flusher),
             &Starting::default(),
@@ -72,7 +79,7 @@ impl Rig {
         .unwrap()
         .unwrap();
         let topics = Arc::new(topics);
-        let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta)).unwrap());
+        let producer_ids = Arc::new(ProducerIds::open(metadata.clone()).unwrap());
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_time()
@@ -80,13 +87,12 @@ impl Rig {
             .unwrap();
         let groups = {
             let _inside = runtime.enter();
-            let store = crate::store::Store::start(Arc::clone(&meta)).unwrap();
             let heavy = crate::heavy::Heavy::default();
-            Coordinator::start(group_config, &meta, store, topics.clone(), heavy).unwrap()
+            Coordinator::start(group_config, journal, topics.clone(), heavy).unwrap()
         };
         let ports = ports(
             dir.path(),
-            Arc::clone(&meta),
+            metadata.clone(),
             Arc::clone(&topics),
             Arc::clone(&producer_ids),
             Arc::clone(&groups),
@@ -95,7 +101,7 @@ impl Rig {
             groups,
             runtime: Some(runtime),
             topics,
-            meta,
+            metadata,
             producer_ids,
             flusher,
             ports,
@@ -457,9 +463,9 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
             .append(checked(&transactional(0, 77, 0)), Offset(3))
             .unwrap();
         // The process dies here: report and markers are written, nothing says that it is done.
-        let mut batch = MetaBatch::new();
+        let mut batch = Transaction::new();
         batch.put::<RpoReportKeyspace>(&tp(0).topic, &order(1).report);
-        rig.meta.commit(batch).unwrap();
+        rig.metadata.commit(batch).unwrap();
         rig.topics
             .topic("orders")
             .unwrap()
@@ -490,9 +496,9 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
 fn a_cut_that_is_given_up_leaves_no_report() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::with_mirror(&dir);
-    let mut batch = MetaBatch::new();
+    let mut batch = Transaction::new();
     batch.put::<RpoReportKeyspace>(&tp(0).topic, &order(1).report);
-    rig.meta.commit(batch).unwrap();
+    rig.metadata.commit(batch).unwrap();
     let pending = MirrorRecord {
         status: MirrorStatus::PendingStopped,
         ..record()
@@ -568,7 +574,7 @@ fn links_are_stored_and_a_deleted_one_takes_its_mirrors_records_with_it() {
     assert!(rig.ports.store.load_links().unwrap().is_empty());
     assert_eq!(rig.ports.store.load_mirrors().unwrap(), [other]);
     assert!(
-        rig.meta
+        rig.metadata
             .get::<crate::records::link::LinkKeyspace>(&link.name)
             .unwrap()
             .is_none()

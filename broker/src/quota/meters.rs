@@ -7,23 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use carrick_storage::meta::{MetaError, MetaStore};
 use parking_lot::Mutex;
 
 use super::bucket::Bucket;
 use super::rate::{Rate, Window};
 use super::table::{InForce, Kind, Payer, Table};
 use crate::config::Values;
-use crate::records::client_quota::ClientQuotaKeyspace;
+use crate::metadata::{Metadata, MetadataError, Version};
 
 /// Meters of one kind, below which nobody looks for idle ones.
 const SWEEP_FROM: usize = 1_024;
 
 /// Client quotas, and what is used of them.
 pub struct Quotas {
-    pub(super) meta: Arc<MetaStore>,
-    /// One change at a time.
-    pub(super) changes: Mutex<()>,
+    pub(super) metadata: Metadata,
+    /// Up to where `in_force` follows what is stored. One change at a time holds it.
+    pub(super) seen: Mutex<Version>,
     in_force: ArcSwap<Installed>,
     window: Window,
     mutation_window: Window,
@@ -96,13 +95,12 @@ impl Quotas {
     ///
     /// # Errors
     /// RocksDB cannot be read.
-    pub fn open(meta: Arc<MetaStore>, config: &Values) -> Result<Self, MetaError> {
-        let table = Table::new(meta.scan::<ClientQuotaKeyspace>()?);
+    pub fn open(metadata: Metadata, config: &Values) -> Result<Self, MetadataError> {
         let window = |samples, seconds| Window::new(config.size(samples), config.long(seconds));
-        Ok(Self {
-            meta,
-            changes: Mutex::default(),
-            in_force: ArcSwap::from_pointee(Installed::new(table)),
+        let quotas = Self {
+            metadata,
+            seen: Mutex::default(),
+            in_force: ArcSwap::from_pointee(Installed::new(Table::default())),
             window: window("quota.window.num", "quota.window.size.seconds"),
             mutation_window: window(
                 "controller.quota.window.num",
@@ -111,10 +109,12 @@ impl Quotas {
             rates: Mutex::default(),
             buckets: Mutex::default(),
             connections: Mutex::default(),
-        })
+        };
+        quotas.follow(&mut quotas.seen.lock())?;
+        Ok(quotas)
     }
 
-    /// The quotas that are set.
+    /// The quotas in force.
     pub(super) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.in_force.load().table)
     }

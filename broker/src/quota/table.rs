@@ -112,11 +112,6 @@ impl Table {
         }
     }
 
-    /// The quotas of an entity.
-    pub fn of(&self, entity: &Entity) -> Values {
-        self.by_entity.get(entity).cloned().unwrap_or_default()
-    }
-
     /// Replaces the quotas of an entity.
     pub fn set(&mut self, entity: Entity, values: Values) {
         match values.is_empty() {

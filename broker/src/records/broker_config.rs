@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use carrick_storage::meta::{DecodeError, Keyspace, MetaBatch, MetaStore, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::topic_config::TopicConfigKeyspace;
-use crate::config::properties::{PropertyStore, Scope, StoreError};
+use crate::config::properties::Scope;
 
 /// The keyspace.
 pub struct BrokerConfigKeyspace;
@@ -46,22 +47,6 @@ impl Keyspace for BrokerConfigKeyspace {
 
     fn decode_value(bytes: &[u8]) -> Result<BTreeMap<String, String>, DecodeError> {
         TopicConfigKeyspace::decode_value(bytes)
-    }
-}
-
-impl PropertyStore for MetaStore {
-    fn load(&self, scope: Scope) -> Result<BTreeMap<String, String>, StoreError> {
-        let stored = self.get::<BrokerConfigKeyspace>(&scope);
-        Ok(stored.map_err(StoreError::new)?.unwrap_or_default())
-    }
-
-    fn save(&self, scope: Scope, set: &BTreeMap<String, String>) -> Result<(), StoreError> {
-        let mut batch = MetaBatch::new();
-        match set.is_empty() {
-            true => batch.delete::<BrokerConfigKeyspace>(&scope),
-            false => batch.put::<BrokerConfigKeyspace>(&scope, set),
-        }
-        self.commit(batch).map_err(StoreError::new)
     }
 }
 

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use crate::quota::{Entity, Part};
 
 /// The keyspace.

@@ -3,7 +3,9 @@
 //! Key: empty.
 //! Value, version 1: version u8 = 1 · cluster id string (22 characters of base64url, as Kafka's).
 
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
+
+use super::Keyspace;
 
 /// The keyspace.
 pub struct ClusterKeyspace;

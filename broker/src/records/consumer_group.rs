@@ -9,8 +9,9 @@
 //! by its protocol.
 
 use carrick_protocol::ids::GroupId;
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::group::Groups;
 use crate::group::consumer::EpochsRecord;
 

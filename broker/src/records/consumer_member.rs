@@ -14,9 +14,10 @@
 
 use bytes::Bytes;
 use carrick_protocol::ids::{GroupId, TopicId};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 use uuid::Uuid;
 
+use super::Keyspace;
 use crate::group::classic::Protocol;
 use crate::group::consumer::{ClassicMember, Epochs, Member, MemberState};
 use crate::group::ids::{InstanceId, MemberId};

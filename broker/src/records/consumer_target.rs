@@ -5,8 +5,9 @@
 //! value  version u8 = 1 · topics u32 × (topic id 16 bytes · partitions u32 × i32)
 //! ```
 
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::consumer_member::{ConsumerMemberKey, ConsumerMembers, put_topic_id, topic_id};
 use crate::group::consumer::Partitions;
 

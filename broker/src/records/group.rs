@@ -12,8 +12,9 @@
 
 use bytes::Bytes;
 use carrick_protocol::ids::GroupId;
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use crate::group::classic::{GroupRecord, MemberRecord};
 
 /// Keyspace of groups.

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use carrick_protocol::ids::GroupId;
-use carrick_storage::meta::{DecodeError, Keyspace};
+use carrick_storage::codec::DecodeError;
 
+use super::Keyspace;
 use super::group::Groups;
 use super::topic_config::TopicConfigKeyspace;
 

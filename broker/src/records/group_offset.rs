@@ -8,9 +8,10 @@
 //! All offsets of a group share the prefix that [`GroupOffsets::group_prefix`] gives.
 
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 use uuid::Uuid;
 
+use super::Keyspace;
 use crate::group::offsets::CommittedOffset;
 
 /// Keyspace of committed offsets.

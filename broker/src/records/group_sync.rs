@@ -5,7 +5,9 @@
 
 use carrick_link::groups::GroupSync;
 use carrick_link::record::LinkName;
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
+
+use super::Keyspace;
 
 /// The keyspace.
 pub struct GroupSyncKeyspace;

@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 
 use carrick_link::record::{LinkFailure, LinkName, LinkRecord};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 use uuid::Uuid;
 
+use super::Keyspace;
 use super::names::{name, parse};
 
 /// The keyspace.

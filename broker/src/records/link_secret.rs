@@ -7,7 +7,9 @@
 //! comes from, is in [`crate::mirror::secrets`].
 
 use carrick_link::record::LinkName;
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
+
+use super::Keyspace;
 
 /// Bytes of a key's id.
 pub const KEY_ID_BYTES: usize = 8;

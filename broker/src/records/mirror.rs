@@ -13,9 +13,10 @@
 use carrick_link::record::{LinkName, MirrorRecord};
 use carrick_link::state::{MirrorError, MirrorStatus};
 use carrick_protocol::ids::{Offset, TopicId, TopicName};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 use uuid::Uuid;
 
+use super::Keyspace;
 use super::names::{name, parse};
 
 /// The keyspace.

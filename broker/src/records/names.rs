@@ -1,6 +1,6 @@
 //! Enums in records: by the name they have in the API, so that the order in code means nothing.
 
-use carrick_storage::meta::DecodeError;
+use carrick_storage::codec::DecodeError;
 use serde::de::DeserializeOwned;
 
 pub(super) use crate::http::model::name_of as name;

@@ -8,8 +8,9 @@
 //! transaction moves or removes them, in the write that completes it.
 
 use carrick_protocol::ids::{GroupId, ProducerId, TopicName};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::group_offset::GroupOffsets;
 use crate::group::offsets::CommittedOffset;
 

@@ -4,7 +4,9 @@
 //! Value, version 1: version u8 = 1 · next i64, the first id that was never reserved.
 
 use carrick_protocol::ids::ProducerId;
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
+
+use super::Keyspace;
 
 /// The keyspace.
 pub struct ProducerIdBlockKeyspace;

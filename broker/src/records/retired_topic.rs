@@ -5,9 +5,10 @@
 //! Value, version 1: version u8 = 1 · topic id 16 bytes · partitions u32.
 
 use carrick_protocol::ids::{TopicId, TopicName};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 use uuid::Uuid;
 
+use super::Keyspace;
 use super::topic::TopicKeyspace;
 
 /// The keyspace.

@@ -5,8 +5,9 @@
 
 use carrick_link::report::RpoReport;
 use carrick_protocol::ids::TopicName;
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::mirror::MirrorKeyspace;
 
 /// The keyspace.

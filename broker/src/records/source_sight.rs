@@ -6,8 +6,9 @@
 
 use carrick_link::record::PartitionSight;
 use carrick_protocol::ids::{Offset, TopicName};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::mirror::MirrorKeyspace;
 
 /// The keyspace. The topic of a value is that of its key.

@@ -5,8 +5,10 @@
 //! leader epoch i32 per partition.
 
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 use uuid::Uuid;
+
+use super::Keyspace;
 
 /// The keyspace.
 pub struct TopicKeyspace;

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use carrick_protocol::ids::TopicName;
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::topic::TopicKeyspace;
 
 /// The keyspace.

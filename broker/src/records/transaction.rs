@@ -12,8 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use carrick_protocol::ids::{GroupId, ProducerId, TopicName, TopicPartition, TransactionalId};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use crate::transaction::metadata::{Metadata, State, Version};
 
 /// Keyspace of transactional ids.

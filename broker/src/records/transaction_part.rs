@@ -11,8 +11,9 @@
 //! removes these. A record of another producer or epoch than that one's is ignored.
 
 use carrick_protocol::ids::{ProducerId, TransactionalId};
-use carrick_storage::meta::{DecodeError, Keyspace, Reader, Writer};
+use carrick_storage::codec::{DecodeError, Reader, Writer};
 
+use super::Keyspace;
 use super::transaction::{
     decode_groups, decode_partitions, decode_version, encode_groups, encode_partitions,
     version_code,

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use carrick_protocol::ids::TopicId;
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::{Config, StartError};
 use crate::config::Properties;
 use crate::group::Coordinator;
 use crate::heavy::Heavy;
+use crate::journal::Journal;
+use crate::journal::rocks::RocksJournal;
+use crate::metadata::rocks::RocksMetadata;
+use crate::metadata::{Metadata, MetadataError, Transaction, Version};
 use crate::mirror;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::starting::Starting;
-use crate::store::Store;
 use crate::topic::{Catalog, TopicConfig};
 use crate::transaction;
 
@@ -26,7 +28,7 @@ const FLUSH_THREADS: usize = 4;
 /// The parts of a broker that are on the disk, in the order in which they are opened.
 pub(super) struct Opened {
     pub data_dir: Arc<DataDir>,
-    pub meta: Arc<MetaStore>,
+    pub metadata: Metadata,
     pub cluster_id: Arc<str>,
     pub properties: Arc<Properties>,
     pub producer_ids: Arc<ProducerIds>,
@@ -34,7 +36,7 @@ pub(super) struct Opened {
     pub catalog: Arc<Catalog>,
     pub groups: Arc<Coordinator>,
     pub transactions: Arc<transaction::Coordinator>,
-    pub store: Arc<Store>,
+    pub journal: Journal,
     pub quotas: Arc<Quotas>,
     pub heavy: Heavy,
 }
@@ -42,11 +44,13 @@ pub(super) struct Opened {
 impl Opened {
     pub fn open(config: &Config, starting: &Starting) -> Result<Self, StartError> {
         let data_dir = Arc::new(DataDir::open(&config.log_dir)?);
-        let meta = Arc::new(MetaStore::open(&data_dir.meta_dir())?);
-        let cluster_id = cluster_id(&meta)?;
-        let producer_ids = Arc::new(ProducerIds::open(Arc::clone(&meta))?);
+        let opened = RocksMetadata::open(&data_dir.meta_dir())?;
+        let database = opened.database();
+        let metadata = Metadata::new(Arc::new(opened));
+        let cluster_id = cluster_id(&metadata)?;
+        let producer_ids = Arc::new(ProducerIds::open(metadata.clone())?);
         let properties = Arc::new(Properties::open(
-            meta.clone(),
+            Arc::new(metadata.clone()),
             &config.values,
             config.node_id,
             |values| TopicConfig::defaults(values).map(drop),
@@ -55,7 +59,7 @@ impl Opened {
         let catalog = Catalog::open(
             config.partitions,
             Arc::clone(&properties),
-            Arc::clone(&meta),
+            metadata.clone(),
             Arc::clone(&data_dir),
             Arc::clone(&flusher),
             starting,
@@ -65,27 +69,25 @@ impl Opened {
             return Err(StartError::GivenUp);
         };
         starting.step("loading groups and transactions", 0);
-        let store = Store::start(Arc::clone(&meta))?;
+        let journal = Journal::new(Arc::new(RocksJournal::start(database)?));
         let heavy = Heavy::default();
         let groups = Coordinator::start(
             config.groups.clone(),
-            &meta,
-            Arc::clone(&store),
+            journal.clone(),
             catalog.clone(),
             heavy.clone(),
         )?;
-        let quotas = Arc::new(Quotas::open(Arc::clone(&meta), &config.values)?);
+        let quotas = Arc::new(Quotas::open(metadata.clone(), &config.values)?);
         let transactions = transaction::Coordinator::start(transaction::coordinator::Parts {
             config: config.transactions.clone(),
-            meta: Arc::clone(&meta),
-            store: Arc::clone(&store),
+            journal: journal.clone(),
             catalog: Arc::clone(&catalog),
             producer_ids: Arc::clone(&producer_ids),
             groups: Arc::clone(&groups),
         })?;
         Ok(Self {
             data_dir,
-            meta,
+            metadata,
             cluster_id,
             properties,
             producer_ids,
@@ -93,7 +95,7 @@ impl Opened {
             catalog,
             groups,
             transactions,
-            store,
+            journal,
             quotas,
             heavy,
         })
@@ -103,7 +105,7 @@ impl Opened {
     pub fn link_ports(&self) -> carrick_link::ports::Ports {
         mirror::ports(
             self.data_dir.path(),
-            Arc::clone(&self.meta),
+            self.metadata.clone(),
             Arc::clone(&self.catalog),
             Arc::clone(&self.producer_ids),
             Arc::clone(&self.groups),
@@ -112,18 +114,23 @@ impl Opened {
 }
 
 /// The cluster's id: Kafka's form of a random UUID, drawn once.
-fn cluster_id(meta: &MetaStore) -> Result<Arc<str>, MetaError> {
-    if let Some(record) = meta.get::<ClusterKeyspace>(&())? {
-        return Ok(record.cluster_id.into());
-    }
-    let cluster_id = TopicId::random().to_string();
-    let mut batch = MetaBatch::new();
-    batch.put::<ClusterKeyspace>(
-        &(),
-        &ClusterRecord {
+fn cluster_id(metadata: &Metadata) -> Result<Arc<str>, MetadataError> {
+    loop {
+        if let Some(record) = metadata.get::<ClusterKeyspace>(&())? {
+            return Ok(record.cluster_id.into());
+        }
+        let cluster_id = TopicId::random().to_string();
+        let mut drawn = Transaction::new();
+        drawn.expect::<ClusterKeyspace>(&(), Version::ABSENT);
+        let record = ClusterRecord {
             cluster_id: cluster_id.clone(),
-        },
-    );
-    meta.commit(batch)?;
-    Ok(cluster_id.into())
+        };
+        drawn.put::<ClusterKeyspace>(&(), &record);
+        match metadata.commit(drawn) {
+            Ok(_) => return Ok(cluster_id.into()),
+            // Another broker has drawn one.
+            Err(MetadataError::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -7,7 +7,6 @@ use carrick_link::cut::CutStep;
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
-use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::{Mutex, RwLock};
 
 use super::claims::Claims;
@@ -16,6 +15,7 @@ use super::index::Index;
 use super::remover::Remover;
 use super::{Topic, TopicConfig, TopicError, TopicState, config};
 use crate::config::Properties;
+use crate::metadata::{Metadata, Transaction};
 use crate::partition::Partition;
 use crate::partition::cut::breaks;
 use crate::records::topic::{TopicKeyspace, TopicRecord};
@@ -53,7 +53,7 @@ pub struct NewTopic {
 /// All topics.
 pub struct Catalog {
     pub(super) properties: Arc<Properties>,
-    pub(super) meta: Arc<MetaStore>,
+    pub(super) metadata: Metadata,
     pub(super) data_dir: Arc<DataDir>,
     pub(super) flusher: Arc<Flusher>,
     pub(super) topics: RwLock<Index>,
@@ -68,14 +68,14 @@ pub struct Catalog {
 impl Catalog {
     pub(super) fn empty(
         properties: Arc<Properties>,
-        meta: Arc<MetaStore>,
+        metadata: Metadata,
         data_dir: Arc<DataDir>,
         flusher: Arc<Flusher>,
     ) -> Self {
         let (topics, changes) = (RwLock::default(), Mutex::default());
         Self {
             properties,
-            meta,
+            metadata,
             data_dir,
             flusher,
             topics,
@@ -142,7 +142,7 @@ impl Catalog {
         name: &str,
         total: i32,
         by_link: bool,
-        extra: MetaBatch,
+        extra: Transaction,
     ) -> Result<Arc<Topic>, TopicError> {
         let topic = self.existing(name)?;
         self.grow(&topic, total, by_link, extra)?;
@@ -158,7 +158,7 @@ impl Catalog {
         &self,
         topic: &Arc<Topic>,
         total: i32,
-        extra: MetaBatch,
+        extra: Transaction,
     ) -> Result<(), TopicError> {
         self.grow(topic, total, true, extra)
     }
@@ -168,7 +168,7 @@ impl Catalog {
         topic: &Arc<Topic>,
         total: i32,
         by_link: bool,
-        extra: MetaBatch,
+        extra: Transaction,
     ) -> Result<(), TopicError> {
         let name = topic.name();
         let _claim = self.claims.of([name]);
@@ -206,7 +206,7 @@ impl Catalog {
         topic: &Arc<Topic>,
         before: &TopicState,
         added: &[Arc<Partition>],
-        extra: MetaBatch,
+        extra: Transaction,
     ) -> Result<(), TopicError> {
         let _one_at_a_time = self.changes.lock();
         let state = topic.state();
@@ -221,7 +221,7 @@ impl Catalog {
         let all: Vec<_> = state.partitions.iter().chain(added).cloned().collect();
         let mut batch = extra;
         batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &all, state.is_mirror));
-        self.meta.commit(batch)?;
+        self.metadata.commit(batch)?;
         topic.update(|state| state.partitions = all.clone().into());
         self.images.put([topic]);
         Ok(())
@@ -270,12 +270,12 @@ impl Catalog {
         if validate_only || overrides == state.overrides {
             return Ok(());
         }
-        let mut batch = MetaBatch::new();
+        let mut batch = Transaction::new();
         match overrides.is_empty() {
             true => batch.delete::<TopicConfigKeyspace>(topic.name()),
             false => batch.put::<TopicConfigKeyspace>(topic.name(), &overrides),
         }
-        self.meta.commit(batch)?;
+        self.metadata.commit(batch)?;
         let config = Arc::new(TopicConfig::resolve(&overrides, &self.properties.values()));
         for partition in state.partitions.iter() {
             partition.set_config(&config);
@@ -319,11 +319,11 @@ impl Catalog {
         if raised.is_empty() {
             return Ok(());
         }
-        let mut batch = MetaBatch::new();
+        let mut batch = Transaction::new();
         for (name, record) in &records {
             batch.put::<TopicKeyspace>(name, record);
         }
-        self.meta.commit(batch)?;
+        self.metadata.commit(batch)?;
         for (partition, epoch) in raised {
             partition.raise_leader_epoch(epoch);
         }
@@ -337,9 +337,9 @@ impl Catalog {
     ///
     /// # Errors
     /// Nothing was persisted and all stay fenced; it may be called again.
-    pub fn finish_cut(&self, cut: Vec<(Arc<Topic>, MetaBatch)>) -> Result<Vec<bool>, TopicError> {
+    pub fn finish_cut(&self, cut: Vec<(Arc<Topic>, Transaction)>) -> Result<Vec<bool>, TopicError> {
         let _one_at_a_time = self.changes.lock();
-        let mut batch = MetaBatch::new();
+        let mut batch = Transaction::new();
         let mut topics = Vec::new();
         let mut are_there = Vec::new();
         for (topic, extra) in cut {
@@ -357,7 +357,7 @@ impl Catalog {
             }
         }
         breaks::here(CutStep::CutReady)?;
-        self.meta.commit(batch)?;
+        self.metadata.commit(batch)?;
         breaks::here(CutStep::CutStored)?;
         for topic in &topics {
             topic.update(|state| state.is_mirror = false);

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 use carrick_storage::log::LogError;
-use carrick_storage::meta::MetaBatch;
 
 use super::catalog::{Catalog, NewTopic, check_count, check_overrides, supported};
 use super::index::{collision, folded};
 use super::{Topic, TopicConfig, TopicError};
 use crate::clock;
 use crate::config::Values;
+use crate::metadata::Transaction;
 use crate::parallel;
 use crate::partition::{Opening, Partition};
 use crate::records::retired_topic::RetiredTopicKeyspace;
@@ -52,7 +52,7 @@ impl Catalog {
     ///
     /// # Errors
     /// Nothing is left of the topic.
-    pub fn create(&self, new: NewTopic, extra: MetaBatch) -> Result<Arc<Topic>, TopicError> {
+    pub fn create(&self, new: NewTopic, extra: Transaction) -> Result<Arc<Topic>, TopicError> {
         let name = new.name.to_string();
         let mut created = self.create_all(vec![(new, extra)])?;
         created.pop().unwrap_or(Err(TopicError::Unknown(name)))
@@ -64,8 +64,8 @@ impl Catalog {
     ///
     /// # Errors
     /// The batch could not be written: nothing is left of any topic.
-    pub fn create_all(&self, new: Vec<(NewTopic, MetaBatch)>) -> Result<EachTopic, TopicError> {
-        let (new, extras): (Vec<NewTopic>, Vec<MetaBatch>) = new.into_iter().unzip();
+    pub fn create_all(&self, new: Vec<(NewTopic, Transaction)>) -> Result<EachTopic, TopicError> {
+        let (new, extras): (Vec<NewTopic>, Vec<Transaction>) = new.into_iter().unzip();
         let _claim = self.claims.of(new.iter().map(|new| &new.name));
         let values = self.properties.values();
         let planned = self.plan(new, &values);
@@ -112,12 +112,12 @@ impl Catalog {
     fn show_new(
         &self,
         opened: Vec<Opened>,
-        extras: Vec<MetaBatch>,
+        extras: Vec<Transaction>,
         values: &Arc<Values>,
     ) -> Result<EachTopic, TopicError> {
         let _one_at_a_time = self.changes.lock();
         let now = self.properties.values();
-        let mut batch = MetaBatch::new();
+        let mut batch = Transaction::new();
         let mut ids = HashSet::new();
         let mut outcomes: EachTopic = Vec::with_capacity(opened.len());
         for (opened, extra) in opened.into_iter().zip(extras) {
@@ -149,12 +149,12 @@ impl Catalog {
     fn persist<'a>(
         &self,
         created: impl Iterator<Item = &'a Arc<Topic>> + Clone,
-        batch: MetaBatch,
+        batch: Transaction,
     ) -> Result<(), TopicError> {
         if created.clone().next().is_none() {
             return Ok(());
         }
-        if let Err(error) = self.meta.commit(batch) {
+        if let Err(error) = self.metadata.commit(batch) {
             for topic in created {
                 let partitions = topic.partitions().to_vec();
                 self.undo(topic.name(), all_of(&partitions), partitions);
@@ -234,7 +234,7 @@ fn new_topic(
     planned: Planned,
     id: TopicId,
     partitions: Vec<Arc<Partition>>,
-    batch: &mut MetaBatch,
+    batch: &mut Transaction,
 ) -> Arc<Topic> {
     let Planned { new, config } = planned;
     let record = TopicRecord {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::{TopicName, TopicPartition};
 use carrick_storage::disk::{DiskError, Retired};
-use carrick_storage::meta::MetaBatch;
 
 use super::claims::Claim;
 use super::{Catalog, Topic, TopicError};
+use crate::metadata::Transaction;
 use crate::partition::Partition;
 use crate::records::retired_topic::{RetiredTopic, RetiredTopicKeyspace};
 use crate::records::topic::TopicKeyspace;
@@ -35,7 +35,7 @@ impl Catalog {
     /// # Errors
     /// As [`take_out`](Self::take_out).
     #[cfg(test)]
-    pub fn delete(&self, topic: &Topic, extra: MetaBatch) -> Result<(), TopicError> {
+    pub fn delete(&self, topic: &Topic, extra: Transaction) -> Result<(), TopicError> {
         self.take_out(topic, extra)?.finish();
         Ok(())
     }
@@ -46,7 +46,7 @@ impl Catalog {
     ///
     /// # Errors
     /// `Unknown`, `Meta`: nothing is deleted.
-    pub fn take_out(&self, topic: &Topic, extra: MetaBatch) -> Result<Removal<'_>, TopicError> {
+    pub fn take_out(&self, topic: &Topic, extra: Transaction) -> Result<Removal<'_>, TopicError> {
         let claim = self.claims.of([topic.name()]);
         let _one_at_a_time = self.changes.lock();
         let name = topic.name();
@@ -58,7 +58,7 @@ impl Catalog {
         let (id, partitions) = (topic.id(), topic.partitions().len());
         let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
         batch.put::<RetiredTopicKeyspace>(name, &RetiredTopic { id, partitions });
-        self.meta.commit(batch)?;
+        self.metadata.commit(batch)?;
         self.topics.write().remove(&topic);
         self.images.remove(&topic);
         tracing::info!(topic = %name, %id, "deleted");
@@ -105,9 +105,9 @@ impl Catalog {
     /// # Errors
     /// RocksDB failed.
     pub(super) fn finish_removals(&self) -> Result<(), TopicError> {
-        let mut done = MetaBatch::new();
-        for (name, retired) in self.meta.scan::<RetiredTopicKeyspace>()? {
-            let is_gone = self.meta.get::<TopicKeyspace>(&name)?.is_none();
+        let mut done = Transaction::new();
+        for (name, retired) in self.metadata.scan::<RetiredTopicKeyspace>()? {
+            let is_gone = self.metadata.get::<TopicKeyspace>(&name)?.is_none();
             let partitions = i32::try_from(retired.partitions).unwrap_or(i32::MAX);
             let folders: Vec<_> = (0..partitions)
                 .map(|number| TopicPartition::new(name.clone(), number))
@@ -125,7 +125,7 @@ impl Catalog {
                 Err(error) => tracing::error!(topic = %name, %error, "{REMAIN}"),
             }
         }
-        Ok(self.meta.commit(done)?)
+        Ok(self.metadata.commit(done).map(drop)?)
     }
 }
 
@@ -142,9 +142,9 @@ impl Removal<'_> {
             tracing::error!(topic = %name, %error, "{REMAIN}");
             return;
         }
-        let mut done = MetaBatch::new();
+        let mut done = Transaction::new();
         done.delete::<RetiredTopicKeyspace>(name);
-        if let Err(error) = self.catalog.meta.commit(done) {
+        if let Err(error) = self.catalog.metadata.commit(done) {
             tracing::warn!(topic = %name, %error, "the topic's deletion is tried again at the next start");
         }
     }

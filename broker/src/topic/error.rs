@@ -2,9 +2,9 @@
 
 use carrick_storage::disk::DiskError;
 use carrick_storage::log::LogError;
-use carrick_storage::meta::MetaError;
 
 use crate::config::change::ChangeError;
+use crate::metadata::MetadataError;
 use crate::partition::PartitionError;
 
 /// Why a topic change is refused. Facts; Kafka's codes for them stand in `api::error`.
@@ -66,7 +66,7 @@ pub enum TopicError {
     Log(#[from] LogError),
     /// RocksDB failed.
     #[error(transparent)]
-    Meta(#[from] MetaError),
+    Meta(#[from] MetadataError),
 }
 
 impl From<ChangeError> for TopicError {

@@ -13,12 +13,12 @@ use carrick_link::naming::some_of;
 use carrick_protocol::ids::{TopicName, TopicPartition};
 use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
-use carrick_storage::meta::{MetaBatch, MetaStore};
 use parking_lot::Mutex;
 
 use super::{Catalog, Topic, TopicConfig, TopicError};
 use crate::clock;
 use crate::config::Properties;
+use crate::metadata::{Metadata, Transaction};
 use crate::partition::{Opening, Partition, PartitionConfig};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
@@ -74,18 +74,18 @@ impl Catalog {
     pub fn open(
         config: PartitionConfig,
         properties: Arc<Properties>,
-        meta: Arc<MetaStore>,
+        metadata: Metadata,
         data_dir: Arc<DataDir>,
         flusher: Arc<Flusher>,
         starting: &Starting,
     ) -> Result<Option<Self>, TopicError> {
         let started = Instant::now();
-        let catalog = Catalog::empty(properties, meta, data_dir, flusher);
+        let catalog = Catalog::empty(properties, metadata, data_dir, flusher);
         catalog.finish_removals()?;
         let stored = catalog.stored()?;
         let tally = Tally::default();
         let opened = catalog.open_all(&stored, &tally, config.recovery_threads, starting);
-        let mut epochs = MetaBatch::new();
+        let mut epochs = Transaction::new();
         for (topic, mut partitions) in stored.into_iter().zip(opened) {
             partitions.sort_by_key(|partition| partition.id().partition);
             let Stored {
@@ -108,7 +108,7 @@ impl Catalog {
             catalog.topics.write().insert(Arc::new(topic));
         }
         catalog.images.put(catalog.list().iter());
-        catalog.meta.commit(epochs)?;
+        catalog.metadata.commit(epochs)?;
         if starting.is_given_up() {
             tracing::info!("the start was cancelled at: {starting}");
             catalog.close();
@@ -130,11 +130,11 @@ impl Catalog {
 
     fn stored(&self) -> Result<Vec<Stored>, TopicError> {
         let mut configs: BTreeMap<_, _> = self
-            .meta
+            .metadata
             .scan::<TopicConfigKeyspace>()?
             .into_iter()
             .collect();
-        let records = self.meta.scan::<TopicKeyspace>()?;
+        let records = self.metadata.scan::<TopicKeyspace>()?;
         let values = self.properties.values();
         let stored = records.into_iter().map(|(name, record)| {
             let overrides = configs.remove(&name).unwrap_or_default();

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use carrick_protocol::ids::TransactionalId;
-use carrick_storage::meta::MetaBatch;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -16,6 +15,7 @@ use super::coordinator::Inner;
 use super::error::TxnError;
 use super::machine::{Added, Transaction};
 use super::metadata::Metadata;
+use crate::journal::Entry;
 use crate::records::transaction::Transactions;
 use crate::records::transaction_part::{Part, PartKey, TransactionParts};
 
@@ -87,7 +87,7 @@ impl CellState {
 
     /// Has the batch store an addition: with all that is known where the transaction begins, else
     /// by itself.
-    pub fn record(&self, cell: &Cell, added: &Added, batch: &mut MetaBatch) {
+    pub fn record(&self, cell: &Cell, added: &Added, batch: &mut Entry) {
         if added.begins || self.is_incomplete {
             batch.put::<Transactions>(&cell.id, &self.machine.with(added));
             return;
@@ -126,15 +126,15 @@ impl CellState {
         added: Option<Added>,
         told: Told<()>,
     ) -> Result<(), TxnError> {
-        let slot = inner.store.slot().ok_or(TxnError::NotStored)?;
-        let mut batch = MetaBatch::new();
+        let room = inner.journal.room().ok_or(TxnError::NotStored)?;
+        let mut batch = Entry::new();
         if let Some(added) = added {
             self.record(cell, &added, &mut batch);
             self.add(inner, cell, added);
         }
         self.additions_in_flight += 1;
         let cell = Arc::clone(cell);
-        slot.submit(batch, move |result| {
+        room.append(batch, move |result| {
             let mut state = cell.state.lock();
             state.additions_in_flight -= 1;
             state.is_incomplete |= result.is_err();
@@ -157,8 +157,8 @@ impl CellState {
         next: Metadata,
         then: impl FnOnce(&Arc<Inner>, &Arc<Cell>, Result<(), TxnError>) + Send + 'static,
     ) -> Result<(), TxnError> {
-        let slot = inner.store.slot().ok_or(TxnError::NotStored)?;
-        let mut batch = MetaBatch::new();
+        let room = inner.journal.room().ok_or(TxnError::NotStored)?;
+        let mut batch = Entry::new();
         batch.put::<Transactions>(&cell.id, &next);
         // No addition is made until this is durable.
         for number in 0..self.parts {
@@ -166,7 +166,7 @@ impl CellState {
         }
         self.machine.begin(next);
         let (cell, me) = (Arc::clone(cell), inner.me.clone());
-        slot.submit(batch, move |result| {
+        room.append(batch, move |result| {
             let inner = me.upgrade();
             let mut state = cell.state.lock();
             state.machine.stored(result.is_ok());

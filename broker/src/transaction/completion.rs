@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use carrick_protocol::batch::ControlKind;
 use carrick_protocol::ids::TopicPartition;
-use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::cell::Cell;
@@ -23,6 +22,7 @@ use super::coordinator::Inner;
 use super::limits::{COORDINATOR_EPOCH, MARKER_RETRY};
 use super::metadata::{Metadata, Outcome, Version};
 use crate::clock;
+use crate::journal::Entry;
 use crate::partition::{Marker, PartitionError, Pending};
 use crate::records::transaction::Transactions;
 
@@ -94,7 +94,7 @@ impl Inner {
             let Some(next) = state.machine.plan_complete(clock::now_ms()) else {
                 return true;
             };
-            let mut batch = MetaBatch::new();
+            let mut batch = Entry::new();
             batch.put::<Transactions>(&cell.id, &next);
             let (ended, me) = (Arc::clone(cell), self.me.clone());
             let commits = prepared.outcome() == Some(Outcome::Commit);

@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use carrick_protocol::ids::{ProducerId, TransactionalId};
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -34,9 +33,9 @@ use super::{load, sweep};
 use crate::budget::Budget;
 use crate::clock;
 use crate::group;
+use crate::journal::{Entry, Journal, JournalError};
 use crate::producer_ids::ProducerIds;
 use crate::records::transaction::Transactions;
-use crate::store::Store;
 use crate::topic::Catalog;
 
 /// The transaction coordinator.
@@ -49,10 +48,8 @@ pub struct Coordinator {
 pub struct Parts {
     /// Its configuration.
     pub config: TransactionConfig,
-    /// Metadata, to load from.
-    pub meta: Arc<MetaStore>,
-    /// Makes changes durable.
-    pub store: Arc<Store>,
+    /// Where transactions are noted, and read from at the start.
+    pub journal: Journal,
     /// The partitions.
     pub catalog: Arc<Catalog>,
     /// New producer ids.
@@ -65,7 +62,7 @@ pub struct Parts {
 pub(super) struct Inner {
     pub config: TransactionConfig,
     pub budget: Budget,
-    pub store: Arc<Store>,
+    pub journal: Journal,
     pub catalog: Arc<Catalog>,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<group::Coordinator>,
@@ -93,11 +90,11 @@ impl Coordinator {
     ///
     /// # Errors
     /// What is stored can't be read.
-    pub fn start(parts: Parts) -> Result<Arc<Self>, MetaError> {
+    pub fn start(parts: Parts) -> Result<Arc<Self>, JournalError> {
         let inner = Arc::new_cyclic(|me| Inner {
             budget: Budget::new(parts.config.max_bytes),
             config: parts.config,
-            store: parts.store,
+            journal: parts.journal,
             catalog: parts.catalog,
             producer_ids: parts.producer_ids,
             groups: parts.groups,
@@ -107,7 +104,7 @@ impl Coordinator {
             ids: RwLock::default(),
             stopped: AtomicBool::new(false),
         });
-        *inner.ids.write() = load::load(&inner, &parts.meta)?;
+        *inner.ids.write() = load::load(&inner)?;
         for cell in inner.cells() {
             let mut state = cell.state.lock();
             state.settle(&inner, &cell);
@@ -132,7 +129,7 @@ impl Coordinator {
     pub async fn shutdown(&self) {
         self.inner.stopped.store(true, Ordering::Release);
         self.stop_tasks();
-        self.inner.store.barrier().await;
+        self.inner.journal.barrier().await;
     }
 
     fn stop_tasks(&self) {
@@ -201,7 +198,7 @@ impl Coordinator {
 impl Drop for Coordinator {
     fn drop(&mut self) {
         self.stop_tasks();
-        self.inner.store.stop();
+        self.inner.journal.stop();
     }
 }
 
@@ -404,10 +401,10 @@ impl Inner {
         if state.is_dead || !state.machine.has_expired(now_ms, expiration_ms) {
             return Ok(false);
         }
-        let slot = self.store.slot().ok_or(TxnError::NotStored)?;
-        let mut batch = MetaBatch::new();
+        let room = self.journal.room().ok_or(TxnError::NotStored)?;
+        let mut batch = Entry::new();
         batch.delete::<Transactions>(&cell.id);
-        slot.submit(batch, |_| {});
+        room.append(batch, |_| {});
         state.is_dead = true;
         state.settle(self, cell);
         ids.remove(&cell.id);

@@ -12,26 +12,28 @@ use std::sync::Arc;
 use carrick_protocol::batch::ControlKind;
 use carrick_protocol::ids::{ProducerId, TransactionalId};
 use carrick_storage::log::OpenTransaction;
-use carrick_storage::meta::{MetaBatch, MetaError, MetaStore};
 
 use super::cell::Cell;
 use super::coordinator::Inner;
 use super::limits::COORDINATOR_EPOCH;
 use super::metadata::{Producer, State, Version};
 use crate::clock;
+use crate::journal::{Entry, JournalError, Table};
 use crate::partition::{Marker, Mode, Partition};
 use crate::records::transaction::Transactions;
 use crate::records::transaction_part::{Part, TransactionParts};
 
 /// Reads all transactional ids and makes them agree with what is open in the partitions.
-pub(super) fn load(
-    inner: &Inner,
-    meta: &MetaStore,
-) -> Result<BTreeMap<TransactionalId, Arc<Cell>>, MetaError> {
+pub(super) fn load(inner: &Inner) -> Result<BTreeMap<TransactionalId, Arc<Cell>>, JournalError> {
     let mut ids = BTreeMap::new();
     let mut owners = HashMap::new();
-    let mut parts = parts(meta)?;
-    for (id, mut metadata) in meta.scan::<Transactions>()? {
+    let (mut stored, mut added) = (
+        Table::<Transactions>::default(),
+        Table::<TransactionParts>::default(),
+    );
+    inner.journal.replay(&mut [&mut stored, &mut added])?;
+    let mut parts = parts(added)?;
+    for (id, mut metadata) in stored.into_records()? {
         let producer_id = metadata.producer_id;
         let found = parts.remove(&id).unwrap_or_default();
         let count = found.last().map_or(0, |(number, _)| number + 1);
@@ -46,7 +48,7 @@ pub(super) fn load(
         owners.insert(producer_id, Arc::clone(&cell));
         ids.insert(id, cell);
     }
-    let mut adopted = MetaBatch::new();
+    let mut adopted = Entry::new();
     for topic in inner.catalog.list() {
         for partition in topic.partitions().iter() {
             if partition.mode() == Mode::Writable {
@@ -54,7 +56,9 @@ pub(super) fn load(
             }
         }
     }
-    meta.commit(adopted)?;
+    if !adopted.is_empty() {
+        inner.journal.append_now(adopted)?;
+    }
     tracing::info!(transactional_ids = ids.len(), "transactions loaded");
     Ok(ids)
 }
@@ -62,9 +66,9 @@ pub(super) fn load(
 /// What was added to the transaction of each id, in order.
 type Parts = HashMap<TransactionalId, Vec<(u32, Part)>>;
 
-fn parts(meta: &MetaStore) -> Result<Parts, MetaError> {
+fn parts(added: Table<TransactionParts>) -> Result<Parts, JournalError> {
     let mut parts = Parts::new();
-    for (key, part) in meta.scan::<TransactionParts>()? {
+    for (key, part) in added.into_records()? {
         parts.entry(key.id).or_default().push((key.number, part));
     }
     Ok(parts)
@@ -73,7 +77,7 @@ fn parts(meta: &MetaStore) -> Result<Parts, MetaError> {
 fn reconcile(
     partition: &Arc<Partition>,
     owners: &HashMap<ProducerId, Arc<Cell>>,
-    adopted: &mut MetaBatch,
+    adopted: &mut Entry,
 ) {
     let open = partition.with_log(|log| log.producers().open_transactions());
     for open in open.unwrap_or_default() {
@@ -89,7 +93,7 @@ fn is_known(
     cell: &Arc<Cell>,
     partition: &Partition,
     open: &OpenTransaction,
-    adopted: &mut MetaBatch,
+    adopted: &mut Entry,
 ) -> bool {
     let mut state = cell.state.lock();
     let metadata = state.machine.metadata();

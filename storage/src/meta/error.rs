@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::codec::DecodeError;
-
 /// Errors of the metadata store.
 #[derive(Debug, thiserror::Error)]
 pub enum MetaError {
@@ -38,10 +36,8 @@ pub enum MetaError {
         source: rocksdb::Error,
     },
     /// RocksDB could not read.
-    #[error("cannot read metadata of keyspace {keyspace}, key {key}: {source}")]
+    #[error("cannot read metadata at {key}: {source}")]
     Read {
-        /// [`Keyspace::NAME`](super::Keyspace::NAME).
-        keyspace: &'static str,
         /// The key (or prefix), printable.
         key: String,
         /// RocksDB's own words.
@@ -52,27 +48,9 @@ pub enum MetaError {
     Commit {
         /// How many changes the batch held.
         changes: usize,
-        /// Keyspace prefix and key of the first change, printable.
+        /// The key of the first change, printable.
         first: String,
         /// RocksDB's own words.
         source: rocksdb::Error,
     },
-    /// A stored record does not decode.
-    #[error("metadata of keyspace {keyspace}, key {key} is corrupt: {source}")]
-    Corrupt {
-        /// [`Keyspace::NAME`](super::Keyspace::NAME).
-        keyspace: &'static str,
-        /// The key, printable.
-        key: String,
-        /// What is wrong with it.
-        source: DecodeError,
-    },
-}
-
-/// Raw key bytes for an error message: printable ASCII as it is, the rest escaped, cut at 200.
-pub(super) fn printable(key: &[u8]) -> String {
-    const SHOWN_BYTES: usize = 200;
-    let shown = &key[..key.len().min(SHOWN_BYTES)];
-    let more = if key.len() > SHOWN_BYTES { "…" } else { "" };
-    format!("\"{}{more}\"", shown.escape_ascii())
 }

@@ -1,8 +1,8 @@
-//! Metadata on RocksDB: typed keyspaces, atomic synced batches, a schema version.
+//! Metadata on RocksDB: sorted keys and values of bytes, atomic synced batches, a schema version.
 //!
 //! Invariants:
-//! - A key is a prefix byte, unique to its [`Keyspace`], then the keyspace's own bytes. Byte 0 is
-//!   the store's: it holds the schema version. Byte 255 is never used.
+//! - The first byte of a key says what kind of record it is. Byte 0 is the store's: it holds the
+//!   schema version. Byte 255 is never used, so that every prefix has a successor.
 //! - All changes of one operation are one [`MetaBatch`], written as one RocksDB `WriteBatch` whose
 //!   log is synced before [`MetaStore::commit`] returns: all of it survives a crash or nothing.
 //! - What is read from disk may be anything: it is decoded with errors, never with panics.
@@ -11,23 +11,20 @@
 
 mod batch;
 mod error;
-mod keyspace;
 
 use std::path::{Path, PathBuf};
 
-pub use crate::codec::{DecodeError, Reader, Writer};
-use batch::Change;
 pub use batch::MetaBatch;
+use batch::{Change, successor};
 pub use error::MetaError;
-use error::printable;
-pub use keyspace::{Keyspace, Records};
-use keyspace::{stored_key, stored_prefix, successor};
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompressionType,
     DBIteratorWithThreadMode, Direction, IteratorMode, Options, ReadOptions, WriteBatch,
     WriteOptions,
 };
+
+use crate::codec::printable;
 
 /// The schema version that this program writes, and the newest it reads.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -40,6 +37,9 @@ const WRITE_BUFFER_BYTES: usize = 8 << 20;
 const MAX_WAL_BYTES: u64 = 16 << 20;
 const MAX_OPEN_FILES: i32 = 64;
 const MAX_INFO_LOG_BYTES: usize = 1 << 20;
+
+/// A stored key and its value.
+pub type Record = (Box<[u8]>, Box<[u8]>);
 
 /// The metadata store. Share it behind an `Arc`; all methods take `&self`.
 pub struct MetaStore {
@@ -110,43 +110,20 @@ impl MetaStore {
     }
 
     /// The value of `key`, if there is one.
-    pub fn get<K: Keyspace>(&self, key: &K::Key) -> Result<Option<K::Value>, MetaError> {
-        let stored = stored_key::<K>(key);
-        let found = self
-            .db
-            .get_pinned(&stored)
-            .map_err(|source| read_error::<K>(&stored, source))?;
-        found
-            .map(|bytes| decode_value::<K>(&stored, &bytes))
-            .transpose()
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        self.db.get(key).map_err(|source| read_error(key, source))
     }
 
-    /// Every record of the keyspace, in key order.
-    pub fn scan<K: Keyspace>(&self) -> Result<Records<K>, MetaError> {
-        self.scan_prefix::<K>(&[])
-    }
-
-    /// Every record whose encoded key starts with `key_prefix`, in key order.
-    pub fn scan_prefix<K: Keyspace>(&self, key_prefix: &[u8]) -> Result<Records<K>, MetaError> {
-        let from = stored_prefix::<K>(key_prefix);
-        let mut records = Vec::new();
-        for item in self.iterate(&from) {
-            let (stored, value) = item.map_err(|source| read_error::<K>(&from, source))?;
-            let key =
-                K::decode_key(&stored[1..]).map_err(|source| corrupt::<K>(&stored, source))?;
-            records.push((key, decode_value::<K>(&stored, &value)?));
-        }
-        Ok(records)
+    /// Every key that starts with `prefix`, with its value, in key order.
+    pub fn scan(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Record, MetaError>> + '_ {
+        let from = prefix.to_vec();
+        self.iterate(prefix)
+            .map(move |item| item.map_err(|source| read_error(&from, source)))
     }
 
     /// The number of changes that were ever stored here: it grows with each.
     pub fn changes(&self) -> u64 {
         self.db.latest_sequence_number()
-    }
-
-    /// An empty batch, the same as [`MetaBatch::new`].
-    pub fn batch(&self) -> MetaBatch {
-        MetaBatch::new()
     }
 
     /// Stores all changes of `batch` or none, and returns once they are on disk.
@@ -174,17 +151,17 @@ impl MetaStore {
         written
     }
 
-    /// Rewrites the files that hold the keyspace: what was replaced or deleted in it before is in none of them
-    /// any more. For secrets that were stored as they are. Takes a moment, as there is little metadata.
-    pub fn purge<K: Keyspace>(&self) -> Result<(), MetaError> {
-        let from = stored_prefix::<K>(&[]);
+    /// Rewrites the files that hold keys with this prefix: what was replaced or deleted there
+    /// before is in none of them any more. For secrets that were stored as they are. Takes a
+    /// moment, as there is little metadata.
+    pub fn purge(&self, prefix: &[u8]) -> Result<(), MetaError> {
         self.db
             .flush()
-            .map_err(|source| read_error::<K>(&from, source))?;
+            .map_err(|source| read_error(prefix, source))?;
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        let to = successor(from.clone());
-        self.db.compact_range_opt(Some(from), Some(to), &options);
+        let to = successor(prefix.to_vec());
+        self.db.compact_range_opt(Some(prefix), Some(to), &options);
         Ok(())
     }
 
@@ -195,7 +172,7 @@ impl MetaStore {
     }
 
     /// Iterates over the stored keys that start with `prefix`, bounded by RocksDB itself so that
-    /// tombstones of the next keyspace are never walked.
+    /// tombstones behind it are never walked.
     fn iterate(&self, prefix: &[u8]) -> DBIteratorWithThreadMode<'_, DB> {
         let mut bounds = ReadOptions::default();
         bounds.set_iterate_upper_bound(successor(prefix.to_vec()));
@@ -268,22 +245,9 @@ fn options() -> Options {
     options
 }
 
-fn decode_value<K: Keyspace>(stored: &[u8], value: &[u8]) -> Result<K::Value, MetaError> {
-    K::decode_value(value).map_err(|source| corrupt::<K>(stored, source))
-}
-
-fn corrupt<K: Keyspace>(stored: &[u8], source: DecodeError) -> MetaError {
-    MetaError::Corrupt {
-        keyspace: K::NAME,
-        key: printable(&stored[1..]),
-        source,
-    }
-}
-
-fn read_error<K: Keyspace>(stored: &[u8], source: rocksdb::Error) -> MetaError {
+fn read_error(key: &[u8], source: rocksdb::Error) -> MetaError {
     MetaError::Read {
-        keyspace: K::NAME,
-        key: printable(&stored[1..]),
+        key: printable(key),
         source,
     }
 }

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use carrick_protocol::ids::GroupId;
-use carrick_storage::meta::MetaBatch;
 
 use super::{Cell, CellState, Reply, Settling, Then};
 use crate::group::classic::ClassicGroup;
@@ -16,6 +15,7 @@ use crate::group::consumer::{
 use crate::group::coordinator::{Inner, World};
 use crate::group::error::GroupError;
 use crate::group::kind::Kind;
+use crate::journal::Entry;
 use crate::records::consumer_group::ConsumerGroups;
 use crate::records::consumer_member::{ConsumerMemberKey, ConsumerMembers};
 use crate::records::consumer_target::ConsumerTargets;
@@ -139,8 +139,8 @@ impl CellState {
     }
 
     /// The removal of what is stored of the kind that the group was before.
-    pub(super) fn leftovers(&mut self, id: &GroupId) -> MetaBatch {
-        let mut batch = MetaBatch::new();
+    pub(super) fn leftovers(&mut self, id: &GroupId) -> Entry {
+        let mut batch = Entry::new();
         if std::mem::take(&mut self.leftover) {
             match self.kind {
                 Kind::Classic(_) => delete_consumer(&mut batch, id),
@@ -166,7 +166,7 @@ impl CellState {
     }
 }
 
-fn put_changes(batch: &mut MetaBatch, group: &GroupId, changes: &Changes) {
+fn put_changes(batch: &mut Entry, group: &GroupId, changes: &Changes) {
     if let Some(epochs) = &changes.epochs {
         batch.put::<ConsumerGroups>(group, epochs);
     }
@@ -189,7 +189,7 @@ fn put_changes(batch: &mut MetaBatch, group: &GroupId, changes: &Changes) {
 }
 
 /// Removes all records of a consumer group.
-pub(in crate::group) fn delete_consumer(batch: &mut MetaBatch, group: &GroupId) {
+pub(in crate::group) fn delete_consumer(batch: &mut Entry, group: &GroupId) {
     let members = ConsumerMembers::group_prefix(group);
     batch.delete::<ConsumerGroups>(group);
     batch.delete_prefix::<ConsumerMembers>(&members);

@@ -6,13 +6,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, TopicId, TopicName};
-use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::{Coordinator, check_id};
 use crate::group::cell::{Cell, CellState, Outcome, Then, delete_consumer};
 use crate::group::classic::{DescribedMember, GroupState};
 use crate::group::error::GroupError;
+use crate::journal::Entry;
 use crate::records::group::Groups;
 use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
 use crate::records::pending_offset::{PendingOffsetKey, PendingOffsets};
@@ -235,7 +235,7 @@ impl super::Inner {
         forgotten: Vec<(TopicName, i32)>,
         outcome: Option<Outcome>,
     ) -> Result<(), GroupError> {
-        let mut batch = MetaBatch::new();
+        let mut batch = Entry::new();
         for (topic, partition) in &forgotten {
             batch.delete::<GroupOffsets>(&GroupOffsetKey {
                 group: cell.id.clone(),
@@ -259,8 +259,8 @@ impl super::Inner {
 }
 
 /// The change that removes all that is stored of a group.
-pub(in crate::group) fn removal(group: &GroupId) -> MetaBatch {
-    let mut batch = MetaBatch::new();
+pub(in crate::group) fn removal(group: &GroupId) -> Entry {
+    let mut batch = Entry::new();
     batch.delete::<Groups>(group);
     delete_consumer(&mut batch, group);
     batch.delete_prefix::<GroupOffsets>(&GroupOffsets::group_prefix(group));

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use carrick_protocol::ids::GroupId;
-use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::{Coordinator, Inner};
@@ -16,6 +15,7 @@ use crate::group::consumer::{
 };
 use crate::group::error::GroupError;
 use crate::group::overrides::{GroupConfigError, Overrides};
+use crate::journal::Entry;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::topic::TopicImage;
 
@@ -188,14 +188,14 @@ impl Inner {
         before: Overrides,
         outcome: oneshot::Sender<Result<(), GroupConfigError>>,
     ) -> Result<(), GroupConfigError> {
-        let slot = self.store.slot().ok_or(GroupConfigError::NotStored)?;
-        let mut batch = MetaBatch::new();
+        let room = self.journal.room().ok_or(GroupConfigError::NotStored)?;
+        let mut batch = Entry::new();
         match after.is_empty() {
             true => batch.delete::<GroupConfigKeyspace>(group),
             false => batch.put::<GroupConfigKeyspace>(group, after),
         }
         let (inner, group, after) = (self.me.clone(), group.clone(), after.clone());
-        slot.submit(batch, move |result| {
+        room.append(batch, move |result| {
             if let (Err(_), Some(inner)) = (result, inner.upgrade()) {
                 inner.configs.take_back(&group, &after, before);
             }

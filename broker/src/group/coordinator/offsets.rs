@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName};
-use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::{Coordinator, Inner};
@@ -13,6 +12,7 @@ use crate::group::classic::CommitFence;
 use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
 use crate::group::offsets::{CommittedOffset, FetchedOffset};
+use crate::journal::Entry;
 use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
 
 /// An OffsetCommit request, for partitions that exist.
@@ -209,11 +209,8 @@ fn begin_commit_to(
 }
 
 /// The change that stores a group's offsets.
-pub(super) fn to_batch(
-    group: &GroupId,
-    offsets: &[(TopicName, i32, CommittedOffset)],
-) -> MetaBatch {
-    let mut batch = MetaBatch::new();
+pub(super) fn to_batch(group: &GroupId, offsets: &[(TopicName, i32, CommittedOffset)]) -> Entry {
+    let mut batch = Entry::new();
     for (topic, partition, offset) in offsets {
         let key = GroupOffsetKey {
             group: group.clone(),

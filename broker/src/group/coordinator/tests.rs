@@ -1,12 +1,10 @@
-//! The coordinator on a real metadata store: durability, restarts, parked requests.
+//! The coordinator on a journal in memory: durability, restarts, parked requests.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use bytes::Bytes;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 use parking_lot::Mutex;
-use tempfile::TempDir;
 
 mod consumer;
 mod limits;
@@ -15,7 +13,7 @@ use super::*;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
 use crate::group::config::ConsumerGroupConfig;
 use crate::group::ids::MemberId;
-use crate::store::Store;
+use crate::journal::memory::Disk;
 use crate::topic::TopicImage;
 
 /// Topics by name, and what the next look-up of any is answered instead.
@@ -41,7 +39,7 @@ impl TopicIds for Topics {
 
 /// A coordinator whose data outlives it.
 struct World {
-    dir: TempDir,
+    disk: Arc<Disk>,
     config: GroupConfig,
     topics: Arc<Topics>,
     groups: Option<Arc<Coordinator>>,
@@ -64,11 +62,9 @@ fn config() -> GroupConfig {
     }
 }
 
-fn open(path: &Path, config: &GroupConfig, topics: &Arc<Topics>) -> Arc<Coordinator> {
-    let meta = Arc::new(MetaStore::open(path).unwrap());
-    let store = Store::start(meta.clone()).unwrap();
+fn open(disk: &Arc<Disk>, config: &GroupConfig, topics: &Arc<Topics>) -> Arc<Coordinator> {
     let heavy = Heavy::default();
-    Coordinator::start(config.clone(), &meta, store, topics.clone(), heavy).unwrap()
+    Coordinator::start(config.clone(), disk.journal(), topics.clone(), heavy).unwrap()
 }
 
 impl World {
@@ -77,14 +73,14 @@ impl World {
     }
 
     fn with(config: GroupConfig) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::<Disk>::default();
         let topics = Arc::new(Topics::default());
         for topic in ["orders", "bills"] {
             topics.0.lock().insert(topic.to_owned(), TopicId::random());
         }
-        let groups = Some(open(dir.path(), &config, &topics));
+        let groups = Some(open(&disk, &config, &topics));
         Self {
-            dir,
+            disk,
             config,
             topics,
             groups,
@@ -99,7 +95,7 @@ impl World {
         if let Some(groups) = self.groups.take() {
             groups.shutdown().await;
         }
-        self.groups = Some(open(self.dir.path(), &self.config, &self.topics));
+        self.groups = Some(open(&self.disk, &self.config, &self.topics));
     }
 
     fn new_offset(&self, topic: &str, partition: i32, offset: i64) -> NewOffset {

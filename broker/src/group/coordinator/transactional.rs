@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, ProducerId, TopicName};
-use carrick_storage::meta::MetaBatch;
 use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
 
@@ -17,9 +16,9 @@ use super::{CommitRequest, Coordinator, check_id};
 use crate::group::cell::{Cell, CellState, Then};
 use crate::group::error::GroupError;
 use crate::group::offsets::CommittedOffset;
+use crate::journal::{Entry, NotStored};
 use crate::records::group_offset::{GroupOffsetKey, GroupOffsets};
 use crate::records::pending_offset::{PendingOffsetKey, PendingOffsets};
-use crate::store::NotStored;
 
 /// A commit in a transaction that the group has taken.
 pub struct PendingCommit {
@@ -39,7 +38,7 @@ impl Coordinator {
         group: &GroupId,
         producer_id: ProducerId,
         request: CommitRequest,
-        extra: MetaBatch,
+        extra: Entry,
     ) -> Result<PendingCommit, GroupError> {
         check_id(group)?;
         let has_generation = request.fence.generation >= 0;
@@ -89,7 +88,7 @@ impl Coordinator {
         groups: &BTreeSet<GroupId>,
         producer_id: ProducerId,
         is_committed: bool,
-        extra: MetaBatch,
+        extra: Entry,
         then: impl FnOnce(Result<(), NotStored>) + Send + 'static,
     ) -> Result<(), NotStored> {
         let cells: Vec<Arc<Cell>> = {
@@ -100,7 +99,7 @@ impl Coordinator {
         // The only place where more than one group is locked, in the order of their ids.
         let mut locked: Vec<MutexGuard<'_, CellState>> =
             cells.iter().map(|cell| cell.state.lock()).collect();
-        let slot = self.inner.store.slot().ok_or(NotStored)?;
+        let room = self.inner.journal.room().ok_or(NotStored)?;
         let mut batch = extra;
         let mut moved = Vec::with_capacity(cells.len());
         for (cell, state) in cells.iter().zip(&mut locked) {
@@ -109,7 +108,7 @@ impl Coordinator {
         }
         let ended: Vec<_> = cells.iter().cloned().zip(moved).collect();
         let inner = self.inner.me.clone();
-        slot.submit(batch, move |result| {
+        room.append(batch, move |result| {
             for (cell, offsets) in ended {
                 let mut state = cell.state.lock();
                 state.changes_in_flight -= 1;
@@ -144,7 +143,7 @@ fn end(
     state: &CellState,
     producer_id: ProducerId,
     is_committed: bool,
-    batch: &mut MetaBatch,
+    batch: &mut Entry,
 ) -> Vec<(TopicName, i32, CommittedOffset)> {
     let mut moved = Vec::new();
     let Some(pending) = state.pending.of(producer_id).filter(|_| !state.is_dead()) else {

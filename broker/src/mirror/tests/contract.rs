@@ -6,6 +6,7 @@ use carrick_link::ports::{LinkStore, TopicCatalog};
 use carrick_link::testing::contract::{Harness, all};
 
 use super::*;
+use crate::metadata::Transaction;
 use crate::topic::NewTopic;
 
 pub(super) struct Real {
@@ -83,7 +84,7 @@ impl Harness for Real {
             configs: BTreeMap::new(),
             is_mirror: false,
         };
-        self.rig.topics.create(new, MetaBatch::new()).unwrap();
+        self.rig.topics.create(new, Transaction::new()).unwrap();
         TopicPartition {
             topic,
             partition: 0,

@@ -165,7 +165,7 @@ async fn until(mut has: impl FnMut() -> bool) {
 /// Whether the last task of an earlier life has let go of the folder: as good as the process's end.
 fn is_free(dir: &TempDir) -> bool {
     let data_dir = DataDir::open(dir.path());
-    data_dir.is_ok_and(|data_dir| MetaStore::open(&data_dir.meta_dir()).is_ok())
+    data_dir.is_ok_and(|data_dir| RocksMetadata::open(&data_dir.meta_dir()).is_ok())
 }
 
 /// Breaks a cut off at every place, one world each; `resume` then brings it to its end.

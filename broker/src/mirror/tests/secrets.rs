@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::metadata::Transaction;
 use crate::mirror::secrets::KEY_FILE;
 use crate::records::link::LinkKeyspace;
 use crate::records::link_secret::LinkSecretKeyspace;
@@ -73,7 +74,12 @@ fn secrets_are_on_disk_only_encrypted_and_go_with_their_link() {
     rig.ports.store.save_link(&without).unwrap();
     assert_eq!(rig.ports.store.load_links().unwrap(), [without]);
     rig.ports.store.delete_link(&link.name).unwrap();
-    assert!(rig.meta.scan::<LinkSecretKeyspace>().unwrap().is_empty());
+    assert!(
+        rig.metadata
+            .scan::<LinkSecretKeyspace>()
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -82,9 +88,9 @@ fn what_was_stored_as_it_is_is_encrypted_at_the_next_start_and_leaves_no_trace()
     let link = link("west");
     {
         let rig = Rig::open(&dir);
-        let mut batch = rig.meta.batch();
+        let mut batch = Transaction::new();
         batch.put::<LinkKeyspace>(&link.name, &link);
-        rig.meta.commit(batch).unwrap();
+        rig.metadata.commit(batch).unwrap();
         assert!(!files_with(dir.path(), "open sesame").is_empty());
     }
     let rig = Rig::open(&dir);

@@ -481,7 +481,7 @@ async fn a_topic_that_is_deleted_meanwhile_does_not_hold_up_the_end() {
     written.unwrap();
     let catalog = &world.broker.broker().catalog;
     let topic = catalog.topic("gone").unwrap();
-    tokio::task::block_in_place(|| catalog.delete(&topic, MetaBatch::new())).unwrap();
+    tokio::task::block_in_place(|| catalog.delete(&topic, Default::default())).unwrap();
     let ended = transactions.end("t", producer, Outcome::Commit, Version::V2);
     ended.await.unwrap();
     world.settle().await;

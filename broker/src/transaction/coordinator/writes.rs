@@ -5,12 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, TopicPartition};
-use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::{Coordinator, check_id};
 use crate::clock;
 use crate::group::coordinator::{CommitRequest, PendingCommit};
+use crate::journal::Entry;
 use crate::transaction::cell::{Cell, CellState};
 use crate::transaction::coordinator::Inner;
 use crate::transaction::error::{OffsetsError, TxnError};
@@ -122,7 +122,7 @@ impl Coordinator {
             }
         };
         check_room(inner, &state, next.as_ref())?;
-        let mut batch = MetaBatch::new();
+        let mut batch = Entry::new();
         if let Some(next) = &next {
             state.record(&cell, next, &mut batch);
         }

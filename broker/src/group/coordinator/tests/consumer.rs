@@ -2,13 +2,13 @@
 //! what administrators see.
 
 use carrick_protocol::ids::ProducerId;
-use carrick_storage::meta::MetaBatch;
 
 use super::*;
 use crate::group::consumer::{
     HeartbeatAnswer, HeartbeatRequest as ConsumerHeartbeat, LEAVE_EPOCH, Partitions,
 };
 use crate::group::error::Obstacle;
+use crate::journal::Entry;
 
 /// A heartbeat of a member that subscribes to `orders`.
 fn beat(member: &str, epoch: i32) -> ConsumerHeartbeat {
@@ -302,7 +302,7 @@ async fn a_transaction_with_an_old_epoch_hears_illegal_generation() {
         let begun =
             world
                 .groups()
-                .begin_pending_commit(&group, ProducerId(1), commit, MetaBatch::new());
+                .begin_pending_commit(&group, ProducerId(1), commit, Entry::new());
         begun.map(|taken| taken.results)
     };
     // The member is in epoch 2, and has its partitions since then.

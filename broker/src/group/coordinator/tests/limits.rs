@@ -1,10 +1,10 @@
 //! What bounds the memory of groups, and what of it is kept for how long.
 
 use carrick_protocol::ids::ProducerId;
-use carrick_storage::meta::MetaBatch;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::journal::Entry;
 
 fn with(change: impl FnOnce(&mut GroupConfig)) -> World {
     let mut config = config();
@@ -75,7 +75,7 @@ async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
             &group,
             ProducerId(producer),
             request,
-            MetaBatch::new(),
+            Entry::new(),
         );
         async move {
             let taken = begun.unwrap();
@@ -102,7 +102,7 @@ async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
     };
     world
         .groups()
-        .complete_transaction(&groups, ProducerId(1), false, MetaBatch::new(), end)
+        .complete_transaction(&groups, ProducerId(1), false, Entry::new(), end)
         .unwrap();
     ended.await.unwrap().unwrap();
     assert_eq!(world.groups().inner.budget.used_bytes(), at_rest);

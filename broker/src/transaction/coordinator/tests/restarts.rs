@@ -6,8 +6,10 @@
 use carrick_protocol::batch::ControlKind;
 
 use super::*;
+use crate::journal::Entry;
 use crate::partition::Marker;
 use crate::records::transaction_part::TransactionParts;
+use crate::testing::{journal_in, noted};
 use crate::transaction::limits::COORDINATOR_EPOCH;
 
 impl World {
@@ -16,17 +18,16 @@ impl World {
         let TestBroker { running, dir } = self.broker;
         running.shutdown().await;
         {
-            let meta = MetaStore::open(&dir.path().join("data/__carrick_meta")).unwrap();
-            let id = TransactionalId::new("t");
-            let mut metadata = meta.get::<Transactions>(&id).unwrap().unwrap();
-            let mut batch = MetaBatch::new();
-            for (key, part) in meta.scan::<TransactionParts>().unwrap() {
+            let journal = journal_in(&dir.path().join("data/__carrick_meta"));
+            let (id, mut metadata) = noted::<Transactions>(&journal).remove(0);
+            let mut entry = Entry::new();
+            for (key, part) in noted::<TransactionParts>(&journal) {
                 part.added.apply(&mut metadata);
-                batch.delete::<TransactionParts>(&key);
+                entry.delete::<TransactionParts>(&key);
             }
             change(&mut metadata);
-            batch.put::<Transactions>(&id, &metadata);
-            meta.commit(batch).unwrap();
+            entry.put::<Transactions>(&id, &metadata);
+            journal.append_now(entry).unwrap();
         }
         let broker = TestBroker::start_in(dir, QUIET).await;
         Self { broker }
@@ -106,10 +107,7 @@ async fn an_end_with_some_of_its_markers_written_is_driven_through() {
 #[tokio::test(flavor = "multi_thread")]
 async fn additions_are_kept_one_by_one_until_the_end() {
     let (world, producer) = ongoing().await;
-    let stored = |world: &World| {
-        let parts = world.broker.broker().meta.scan::<TransactionParts>();
-        parts.unwrap().len()
-    };
+    let stored = |world: &World| noted::<TransactionParts>(&world.broker.broker().journal).len();
     assert_eq!(stored(&world), 2, "the first is in the record of the id");
     let world = world.restart().await;
     let described = world.transactions().describe("t").unwrap();
