@@ -12,6 +12,7 @@ use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::config::Properties;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
@@ -69,6 +70,8 @@ pub struct Broker {
     pub large_answers: LargeAnswers,
     /// Memory of fetches that wait for data.
     pub waiting_fetches: FairPool,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
     /// Current problems.

@@ -1,6 +1,7 @@
 //! Carrick's broker: the one crate that knows storage, link and protocol. Its only door is the
 //! command line; how a broker starts and stops is in `run`.
 
+mod access;
 mod api;
 mod broker;
 mod budget;
@@ -23,6 +24,7 @@ mod parallel;
 mod partition;
 mod pattern;
 mod pool;
+mod principal;
 mod problems;
 mod producer_ids;
 mod quota;

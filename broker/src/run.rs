@@ -192,6 +192,7 @@ fn assembled(
             opened.journal.clone(),
             Arc::clone(&opened.data_dir),
         ),
+        access: Arc::default(),
         data_dir: opened.data_dir,
         properties: opened.properties,
         metadata: opened.metadata,

@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::api::{Connection, Context};
 use crate::broker::Broker;
 use crate::config::{self, Values};
 use crate::journal::rocks::RocksJournal;
@@ -82,6 +83,12 @@ impl TestBroker {
 
     pub fn broker(&self) -> &Arc<Broker> {
         &self.running.broker
+    }
+
+    /// What a handler is given for a connection that has sent nothing yet.
+    pub fn context(&self) -> Context {
+        let connection = Connection::new(self.broker().endpoints[0].bound, 0);
+        Context::new(self.broker().clone(), Arc::new(connection))
     }
 
     pub async fn client(&self) -> TestClient {

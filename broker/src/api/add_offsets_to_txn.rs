@@ -11,10 +11,11 @@ use std::ops::RangeInclusive;
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, ApiKey};
 
-use super::error::txn_code;
+use super::error::{door_code, txn_code};
 use super::groups::group_id;
 use super::transactions::{fenced_since, producer};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::transaction::Version;
 
 /// AddOffsetsToTxn.
@@ -29,10 +30,17 @@ impl Api for AddOffsetsToTxn {
         let who = producer(request.producer_id, request.producer_epoch);
         let groups = [group_id(&request.group_id)];
         let id = &request.transactional_id;
-        let added = ctx
-            .broker
-            .transactions
-            .add(id, who, &[], &groups, Version::V1);
+        let transactions = ctx
+            .transactional_id(id, Operation::Write)
+            .and_then(|transactions| ctx.group(&groups[0], Operation::Read).map(|_| transactions));
+        let transactions = match transactions {
+            Ok(transactions) => transactions,
+            Err(error) => {
+                let code = door_code(error).0;
+                return Reply::Now(AddOffsetsToTxnResponse::default().with_error_code(code));
+            }
+        };
+        let added = transactions.add(id, who, &[], &groups, Version::V1);
         Reply::Later(Box::pin(async move {
             let code = added.await.map_or_else(txn_code, |()| ErrorCode::NONE);
             AddOffsetsToTxnResponse::default().with_error_code(fenced_since(version, 2, code).0)

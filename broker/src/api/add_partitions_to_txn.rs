@@ -22,9 +22,11 @@ use kafka_protocol::messages::add_partitions_to_txn_response::{
 };
 use kafka_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiKey};
 
-use super::error::txn_code;
+use super::door::Cluster;
+use super::error::{door_code, txn_code};
 use super::transactions::{fenced_since, producer, writable_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::transaction::{TxnError, Version};
 
 /// AddPartitionsToTxn.
@@ -101,8 +103,26 @@ impl Begun {
     }
 }
 
+/// Up to v3 a client asks for itself; later a broker does, for any id and any topic.
 fn begin(ctx: &Context, version: i16, transaction: &AddPartitionsToTxnTransaction) -> Outcome {
-    let found = resolve(ctx, &transaction.topics);
+    let id = &transaction.transactional_id;
+    let transactions = match version {
+        4.. => ctx
+            .cluster(Operation::ClusterAction)
+            .map(Cluster::transactions),
+        _ => ctx.transactional_id(id, Operation::Write),
+    };
+    let transactions = match transactions {
+        Ok(transactions) => transactions,
+        Err(error) => {
+            let partitions = transaction
+                .topics
+                .iter()
+                .map(|topic| topic.partitions.len());
+            return Outcome::Codes(vec![door_code(error); partitions.sum()]);
+        }
+    };
+    let found = resolve(ctx, version, &transaction.topics);
     if found.iter().any(Result::is_err) {
         let codes = found.into_iter().map(|found| match found {
             Ok(_) => ErrorCode::OPERATION_NOT_ATTEMPTED,
@@ -112,7 +132,6 @@ fn begin(ctx: &Context, version: i16, transaction: &AddPartitionsToTxnTransactio
     }
     let partitions: Vec<TopicPartition> = found.into_iter().flatten().collect();
     let who = producer(transaction.producer_id, transaction.producer_epoch);
-    let (id, transactions) = (&transaction.transactional_id, &ctx.broker.transactions);
     if transaction.verify_only {
         let verified = transactions.verify(id, who, &partitions).into_iter();
         let codes = verified.map(|verified| verified.map_or_else(txn_code, |()| ErrorCode::NONE));
@@ -134,11 +153,19 @@ fn begin(ctx: &Context, version: i16, transaction: &AddPartitionsToTxnTransactio
 
 fn resolve(
     ctx: &Context,
+    version: i16,
     topics: &[AddPartitionsToTxnTopic],
 ) -> Vec<Result<TopicPartition, ErrorCode>> {
-    let all = topics.iter().flat_map(|topic| {
-        let numbers = topic.partitions.iter();
-        numbers.map(|number| writable_id(ctx, &topic.name, *number))
+    let all = topics.iter().flat_map(|asked| {
+        let topic = match version {
+            4.. => ctx
+                .cluster(Operation::ClusterAction)
+                .and_then(|cluster| cluster.topic(&asked.name)),
+            _ => ctx.topic(&asked.name, Operation::Write),
+        };
+        let numbers = asked.partitions.iter();
+        numbers
+            .map(move |number| writable_id(ctx, topic.as_deref().map_err(|error| *error), *number))
     });
     all.collect()
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::{partition_code, properties_code, quota_code, topic_code};
+use super::door::DoorError;
+use super::error::{door_code, partition_code, properties_code, quota_code, topic_code};
 use super::groups::text;
 use crate::config::PropertiesError;
 use crate::partition::PartitionError;
@@ -41,6 +42,22 @@ impl Refusal {
     /// The message as responses hold it.
     pub fn wire_message(&self) -> Option<StrBytes> {
         Some(text(&self.message))
+    }
+}
+
+impl From<DoorError> for Refusal {
+    fn from(error: DoorError) -> Self {
+        Self::new(door_code(error), error.to_string())
+    }
+}
+
+impl DoorError {
+    /// The refusal; with its own words, if what was asked for is not there.
+    pub(super) fn or(self, not_there: impl Into<Refusal>) -> Refusal {
+        match self.is_not_there() {
+            true => not_there.into(),
+            false => self.into(),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasRespon
 
 use super::admin::{Refusal, blocking, outcome};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::Operation;
 use crate::quota::{Alteration, Entity, Part, PartKind, QuotaOp};
 
 /// AlterClientQuotas.
@@ -29,9 +29,9 @@ impl Api for AlterClientQuotas {
     type Request = AlterClientQuotasRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+        let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
-            let outcomes = alter(broker, &request.entries, request.validate_only).await;
+            let outcomes = alter(&ctx, &request.entries, request.validate_only).await;
             let entries = request.entries.into_iter().zip(outcomes);
             let entries = entries.map(|(entry, altered)| {
                 let (code, message) = outcome(&altered);
@@ -51,12 +51,13 @@ impl Api for AlterClientQuotas {
 }
 
 /// One outcome per entry.
-async fn alter(
-    broker: Arc<Broker>,
-    entries: &[Asked],
-    validate_only: bool,
-) -> Vec<Result<(), Refusal>> {
+async fn alter(ctx: &Context, entries: &[Asked], validate_only: bool) -> Vec<Result<(), Refusal>> {
+    let allowed = ctx.cluster(Operation::AlterConfigs);
+    if let Err(error) = allowed {
+        return entries.iter().map(|_| Err(error.into())).collect();
+    }
     let asked: Vec<_> = entries.iter().map(alteration).collect();
+    let broker = Arc::clone(&ctx.broker);
     let valid: Vec<_> = asked
         .iter()
         .filter_map(|asked| asked.clone().ok())

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -29,10 +28,10 @@ impl Api for AlterConfigs {
     type Request = AlterConfigsRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+        let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
             let alterations = request.resources.into_iter().map(alteration).collect();
-            let answers = alter_all(&broker, alterations, request.validate_only)
+            let answers = alter_all(&ctx, alterations, request.validate_only)
                 .await
                 .into_iter()
                 .map(|altered| {

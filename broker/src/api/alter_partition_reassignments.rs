@@ -19,9 +19,10 @@ use kafka_protocol::messages::{
 };
 
 use super::admin::{Refusal, outcome, short};
+use super::door::Cluster;
 use super::placement::check_replicas;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::Operation;
 
 /// AlterPartitionReassignments.
 pub struct AlterPartitionReassignments;
@@ -33,9 +34,19 @@ impl Api for AlterPartitionReassignments {
     type Request = AlterPartitionReassignmentsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let cluster = match ctx.cluster(Operation::Alter) {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                let response = AlterPartitionReassignmentsResponse::default()
+                    .with_error_code(refusal.code.0)
+                    .with_error_message(refusal.wire_message());
+                return Reply::Now(response);
+            }
+        };
         let topics = request.topics.into_iter();
         let topics = topics
-            .map(|topic| reassigned(ctx, version, topic))
+            .map(|topic| reassigned(ctx, cluster, version, topic))
             .collect();
         let response = AlterPartitionReassignmentsResponse::default()
             .with_error_message(None)
@@ -50,7 +61,12 @@ impl Api for AlterPartitionReassignments {
     }
 }
 
-fn reassigned(ctx: &Context, version: i16, topic: ReassignableTopic) -> ReassignableTopicResponse {
+fn reassigned(
+    ctx: &Context,
+    cluster: Cluster<'_>,
+    version: i16,
+    topic: ReassignableTopic,
+) -> ReassignableTopicResponse {
     let partitions = topic.partitions.iter().map(|partition| {
         let answer = |(code, message)| {
             ReassignablePartitionResponse::default()
@@ -58,7 +74,7 @@ fn reassigned(ctx: &Context, version: i16, topic: ReassignableTopic) -> Reassign
                 .with_error_code(code)
                 .with_error_message(message)
         };
-        let reassign = || answer(outcome(&reassign(&ctx.broker, &topic.name, partition)));
+        let reassign = || answer(outcome(&reassign(ctx, cluster, &topic.name, partition)));
         ctx.room
             .item(version, reassign, |refusal| answer((refusal.code.0, None)))
     });
@@ -68,18 +84,21 @@ fn reassigned(ctx: &Context, version: i16, topic: ReassignableTopic) -> Reassign
         .with_partitions(partitions)
 }
 
-fn reassign(broker: &Broker, name: &str, asked: &ReassignablePartition) -> Result<(), Refusal> {
+fn reassign(
+    ctx: &Context,
+    cluster: Cluster<'_>,
+    name: &str,
+    asked: &ReassignablePartition,
+) -> Result<(), Refusal> {
     let unknown = |message| Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message);
-    let topic = broker
-        .catalog
+    let topic = cluster
         .topic(name)
-        .ok_or_else(|| unknown(format!("Unable to find a topic named {}.", short(name))))?;
+        .map_err(|_| unknown(format!("Unable to find a topic named {}.", short(name))))?;
     let number = asked.partition_index;
-    topic
-        .partition(number)
-        .ok_or_else(|| unknown(format!("Unable to find partition {name}:{number}.")))?;
+    ctx.partition(&topic, number)
+        .map_err(|_| unknown(format!("Unable to find partition {name}:{number}.")))?;
     match &asked.replicas {
-        Some(replicas) => check_replicas(broker.node_id, replicas),
+        Some(replicas) => check_replicas(ctx.broker.node_id, replicas),
         None => Err(Refusal::new(
             ErrorCode::NO_REASSIGNMENT_IN_PROGRESS,
             "No partition reassignment is in progress.",

@@ -14,8 +14,9 @@ use kafka_protocol::messages::alter_replica_log_dirs_response::{
 use kafka_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, ApiKey};
 
 use super::describe_log_dirs::folder;
+use super::error::door_code;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::Operation;
 
 /// AlterReplicaLogDirs.
 pub struct AlterReplicaLogDirs;
@@ -29,12 +30,11 @@ impl Api for AlterReplicaLogDirs {
         let here = folder(&ctx.broker);
         let results = request.dirs.into_iter().flat_map(|dir| {
             let is_here = here.to_str() == Some(dir.path.as_str());
-            let broker = &ctx.broker;
             dir.topics.into_iter().map(move |topic| {
                 let partitions = topic.partitions.iter().map(|number| {
                     AlterReplicaLogDirPartitionResult::default()
                         .with_partition_index(*number)
-                        .with_error_code(moved(broker, is_here, &topic.name, *number).0)
+                        .with_error_code(moved(ctx, is_here, &topic.name, *number).0)
                 });
                 let partitions = partitions.collect();
                 AlterReplicaLogDirTopicResult::default()
@@ -46,13 +46,18 @@ impl Api for AlterReplicaLogDirs {
     }
 }
 
-fn moved(broker: &Broker, is_here: bool, topic: &str, number: i32) -> ErrorCode {
+fn moved(ctx: &Context, is_here: bool, topic: &str, number: i32) -> ErrorCode {
+    let cluster = match ctx.cluster(Operation::Alter) {
+        Ok(cluster) => cluster,
+        Err(error) => return door_code(error),
+    };
     if !is_here {
         return ErrorCode::LOG_DIR_NOT_FOUND;
     }
-    match broker.catalog.partition(topic, number) {
-        None => ErrorCode::REPLICA_NOT_AVAILABLE,
-        Some(partition) if partition.is_offline() => ErrorCode::KAFKA_STORAGE_ERROR,
-        Some(_) => ErrorCode::NONE,
+    let topic = cluster.topic(topic);
+    match topic.and_then(|topic| ctx.partition(&topic, number)) {
+        Err(_) => ErrorCode::REPLICA_NOT_AVAILABLE,
+        Ok(partition) if partition.is_offline() => ErrorCode::KAFKA_STORAGE_ERROR,
+        Ok(_) => ErrorCode::NONE,
     }
 }

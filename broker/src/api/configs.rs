@@ -8,10 +8,11 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::Context;
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::error::group_config_code;
+use crate::access::Operation;
 use crate::broker::Broker;
-use crate::config::PropertiesError;
 use crate::config::change::Change;
 use crate::topic::config::words_of;
 
@@ -134,7 +135,7 @@ pub(super) struct Altered {
 
 /// Alters one resource after the other, in the order of the request.
 pub(super) async fn alter_all(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     alterations: Vec<Alteration>,
     validate_only: bool,
 ) -> Vec<Altered> {
@@ -151,7 +152,7 @@ pub(super) async fn alter_all(
         let altered = match asked {
             Ok(change) => {
                 let resource = Resource::of(resource_type);
-                alter(broker, resource, &resource_name, validate_only, change).await
+                alter(ctx, resource, &resource_name, validate_only, change).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -166,28 +167,28 @@ pub(super) async fn alter_all(
 
 /// The seam for kinds of resources: each has its own owner, which checks, stores and puts in force.
 async fn alter(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     resource: Resource,
     name: &str,
     validate_only: bool,
     change: Change,
 ) -> Result<(), Refusal> {
     match resource {
-        Resource::Topic => alter_topic(broker, name, validate_only, change).await,
-        Resource::Broker => alter_broker(broker, name, validate_only, change).await,
+        Resource::Topic => alter_topic(ctx, name, validate_only, change).await,
+        Resource::Broker => alter_broker(ctx, name, validate_only, change).await,
         Resource::BrokerLogger => Err(Refusal::invalid(
             "The levels of loggers cannot be changed while the broker runs.",
         )),
         Resource::ClientMetrics => Err(Refusal::invalid(
             "Client metrics subscriptions are not supported by this broker.",
         )),
-        Resource::Group => alter_group(broker, name, validate_only, change).await,
+        Resource::Group => alter_group(ctx, name, validate_only, change).await,
         Resource::Unknown(code) => Err(Refusal::invalid(format!("Unknown resource type {code}"))),
     }
 }
 
 async fn alter_topic(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     topic: &str,
     validate_only: bool,
     change: Change,
@@ -197,41 +198,38 @@ async fn alter_topic(
     }
     TopicName::new(topic)
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
-    let (broker, topic) = (Arc::clone(broker), topic.to_owned());
+    let topics = Arc::clone(ctx.changing(topic, Operation::AlterConfigs)?);
+    let (properties, topic) = (Arc::clone(&ctx.broker.properties), topic.to_owned());
     let altered = blocking(move || {
-        let values = broker.properties.values();
+        let values = properties.values();
         let change = |overrides: &mut BTreeMap<_, _>| {
             Ok(change.apply(overrides, |name| words_of(name, &values))?)
         };
-        broker
-            .catalog
-            .alter_configs(&topic, false, validate_only, change)
+        topics.alter_configs(&topic, false, validate_only, change)
     });
     altered.await
 }
 
 async fn alter_broker(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     name: &str,
     validate_only: bool,
     change: Change,
 ) -> Result<(), Refusal> {
     let own = !name.is_empty();
     if own {
-        check_broker(broker, name, ",")?;
+        check_broker(&ctx.broker, name, ",")?;
     }
-    let broker = Arc::clone(broker);
-    let altered = blocking(move || -> Result<(), PropertiesError> {
-        if broker.properties.alter(own, change, validate_only)? {
-            broker.catalog.defaults_changed();
-        }
-        Ok(())
+    let ctx = ctx.clone();
+    let altered = blocking(move || -> Result<(), Refusal> {
+        let cluster = ctx.cluster(Operation::AlterConfigs)?;
+        Ok(cluster.alter_properties(own, change, validate_only)?)
     });
     altered.await
 }
 
 async fn alter_group(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     name: &str,
     validate_only: bool,
     change: Change,
@@ -239,9 +237,8 @@ async fn alter_group(
     // No config of a group is a list.
     let change = |overrides: &mut BTreeMap<_, _>| Ok(change.apply(overrides, |_| None)?);
     let group = GroupId::new(name);
-    let altered = broker
-        .groups
-        .alter_group_configs(&group, validate_only, change);
+    let groups = ctx.group(&group, Operation::AlterConfigs)?;
+    let altered = groups.alter_group_configs(&group, validate_only, change);
     altered
         .await
         .map_err(|error| Refusal::new(group_config_code(&error), error.to_string()))

@@ -16,10 +16,11 @@ use kafka_protocol::messages::{
     ApiKey, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, TopicName,
 };
 
-use super::describe_groups::ALL_GROUP_OPERATIONS;
+use super::admin::Refusal;
 use super::error::group_code;
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::{Operation, Resource};
 use crate::group::GroupError;
 use crate::group::consumer::{self, Partitions};
 use crate::topic::TopicImage;
@@ -34,32 +35,39 @@ impl Api for ConsumerGroupDescribe {
     type Request = ConsumerGroupDescribeRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let groups = &ctx.broker.groups;
-        let topics = groups.topics();
+        let topics = ctx.topics_of_groups();
         let mut seen = HashSet::new();
         let asked = request.group_ids.iter().filter(|name| seen.insert(*name));
         let described = asked.map(|name| {
             let group = group_id(name);
             let describe = || {
-                let found = match groups.offers_consumer_protocol() {
+                let groups = match ctx.group(&group, Operation::Describe) {
+                    Ok(groups) => groups,
+                    Err(error) => return refused(&group, &error.into()),
+                };
+                let found = match ctx.offers_consumer_protocol() {
                     true => groups.describe_consumer(&group),
                     false => Err(GroupError::UnsupportedVersion),
                 };
                 let mut described = described(version, &group, found, &topics);
                 if request.include_authorized_operations && described.error_code == 0 {
-                    described.authorized_operations = ALL_GROUP_OPERATIONS;
+                    let operations = ctx.operations(Resource::Group(group.as_str()));
+                    described.authorized_operations = operations;
                 }
                 described
             };
-            ctx.room.item(version, describe, |refusal| {
-                DescribedGroup::default()
-                    .with_group_id(wire_group_id(&group))
-                    .with_error_code(refusal.code.0)
-                    .with_error_message(refusal.wire_message())
-            })
+            let no_room = |refusal| refused(&group, &refusal);
+            ctx.room.item(version, describe, no_room)
         });
         Reply::Now(ConsumerGroupDescribeResponse::default().with_groups(described.collect()))
     }
+}
+
+fn refused(group: &GroupId, refusal: &Refusal) -> DescribedGroup {
+    DescribedGroup::default()
+        .with_group_id(wire_group_id(group))
+        .with_error_code(refusal.code.0)
+        .with_error_message(refusal.wire_message())
 }
 
 fn described(

@@ -16,9 +16,10 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, instance_id, text};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::group::GroupError;
 use crate::group::consumer::{
     HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, LEAVE_EPOCH, Partitions, STATIC_LEAVE_EPOCH,
@@ -36,14 +37,22 @@ impl Api for ConsumerGroupHeartbeat {
     type Request = ConsumerGroupHeartbeatRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let groups = &ctx.broker.groups;
-        if !groups.offers_consumer_protocol() {
+        if !ctx.offers_consumer_protocol() {
             return Reply::Now(refused(ErrorCode::UNSUPPORTED_VERSION, None));
         }
+        let group = group_id(&request.group_id);
+        let groups = match ctx.group(&group, Operation::Read) {
+            Ok(groups) => groups,
+            Err(error) => return Reply::Now(refused(door_code(error), None)),
+        };
         if let Err((code, message)) = check(version, &request, &groups.assignors()) {
             return Reply::Now(refused(code, Some(&message)));
         }
-        let group = group_id(&request.group_id);
+        let mut names = request.subscribed_topic_names.iter().flatten();
+        let hidden = names.find_map(|name| ctx.hides_topic(name));
+        if let Some(error) = hidden {
+            return Reply::Now(refused(door_code(error), None));
+        }
         let answer = groups.consumer_heartbeat(&group, heartbeat(ctx, request));
         Reply::Later(Box::pin(async move { response(&group, answer.await) }))
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
 
+use super::door::Door;
 use super::room::Room;
 use crate::broker::Broker;
+use crate::principal::Principal;
 use crate::quota::Hold;
 
 /// One client connection, as far as handlers care.
@@ -16,6 +18,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Index into `Broker::endpoints` of the listener that accepted it.
     pub listener: usize,
+    /// Who the client is.
+    pub principal: Principal,
     /// Until when it is not read, for its client went over a quota.
     pub held: Hold,
 }
@@ -26,6 +30,7 @@ impl Connection {
         Self {
             peer,
             listener,
+            principal: Principal::anonymous(),
             held: Hold::default(),
         }
     }
@@ -42,17 +47,21 @@ pub struct Context {
     pub client_id: Option<StrBytes>,
     /// How large the answer may become, where it is listed or described.
     pub room: Arc<Room>,
+    /// By which the request's names are looked up, as `ctx.topic(…)`.
+    pub(super) door: Arc<Door>,
 }
 
 impl Context {
     /// The context of a connection that has sent nothing yet.
     pub fn new(broker: Arc<Broker>, connection: Arc<Connection>) -> Self {
         let room = Arc::new(Room::new(broker.limits.request_max_bytes));
+        let door = Arc::new(Door::of(&broker, connection.principal.clone()));
         Self {
             broker,
             connection,
             client_id: None,
             room,
+            door,
         }
     }
 
@@ -67,6 +76,11 @@ impl Context {
     /// The client id, or the empty string (what Kafka shows for a client that sent none).
     pub fn client_id(&self) -> &str {
         self.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// Who the client is, as quotas call it.
+    pub fn user(&self) -> &str {
+        self.connection.principal.name()
     }
 
     /// The client's host as Kafka writes it in group descriptions: `/127.0.0.1`.

@@ -23,7 +23,7 @@ use super::admin::{Refusal, blocking, outcome, repeated};
 use super::placement::check_new_replicas;
 use super::throttle::Mutations;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::Operation;
 use crate::topic::TopicError;
 
 /// CreatePartitions.
@@ -35,7 +35,7 @@ impl Api for CreatePartitions {
     type Request = CreatePartitionsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+        let ctx = ctx.clone();
         let mut mutations = ctx.mutations(version >= 3);
         Reply::Later(Box::pin(async move {
             let doubles = repeated(request.topics.iter().map(|topic| topic.name.clone()));
@@ -48,7 +48,7 @@ impl Api for CreatePartitions {
                 let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
                 let grown = match doubles.contains(&topic.name) {
                     true => Err(Refusal::invalid("Duplicate topic name.")),
-                    false => grow(&broker, topic, request.validate_only, &mut mutations).await,
+                    false => grow(&ctx, topic, request.validate_only, &mut mutations).await,
                 };
                 let (code, message) = outcome(&grown);
                 let result = result.with_error_code(code).with_error_message(message);
@@ -60,18 +60,18 @@ impl Api for CreatePartitions {
 }
 
 async fn grow(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     topic: CreatePartitionsTopic,
     validate_only: bool,
     mutations: &mut Mutations,
 ) -> Result<(), Refusal> {
     let (name, count) = (topic.name.to_string(), topic.count);
     // Before the assignment: how many partitions it must have follows from the count.
-    broker.catalog.check_add_partitions(&name, count)?;
-    check_assignments(broker, &topic)?;
-    let before = broker
-        .catalog
-        .topic(&name)
+    let topics = ctx.changing(&name, Operation::Alter)?;
+    topics.check_add_partitions(&name, count)?;
+    check_assignments(ctx, &topic)?;
+    let before = ctx
+        .topic(&*name, Operation::Alter)
         .map_or(0, |topic| topic.partitions().len());
     mutations.take(
         usize::try_from(count)
@@ -81,21 +81,18 @@ async fn grow(
     if validate_only {
         return Ok(());
     }
-    let broker = Arc::clone(broker);
-    let grown = blocking(move || {
-        broker
-            .catalog
-            .add_partitions(&name, count, false, Default::default())
-    });
+    let topics = Arc::clone(topics);
+    let grown = blocking(move || topics.add_partitions(&name, count, false, Default::default()));
     grown.await.map(drop)
 }
 
-fn check_assignments(broker: &Broker, topic: &CreatePartitionsTopic) -> Result<(), Refusal> {
+fn check_assignments(ctx: &Context, topic: &CreatePartitionsTopic) -> Result<(), Refusal> {
     let Some(assignments) = &topic.assignments else {
         return Ok(());
     };
-    let known = broker.catalog.topic(&topic.name);
-    let known = known.ok_or_else(|| TopicError::Unknown(topic.name.to_string()))?;
+    let known = ctx
+        .topic(&topic.name, Operation::Alter)
+        .map_err(|error| error.or(TopicError::Unknown(topic.name.to_string())))?;
     let now = i32::try_from(known.partitions().len()).unwrap_or(i32::MAX);
     let additional = topic.count.saturating_sub(now);
     if usize::try_from(additional).is_ok_and(|additional| additional != assignments.len()) {
@@ -108,5 +105,5 @@ fn check_assignments(broker: &Broker, topic: &CreatePartitionsTopic) -> Result<(
     }
     assignments
         .iter()
-        .try_for_each(|assignment| check_new_replicas(broker, &assignment.broker_ids))
+        .try_for_each(|assignment| check_new_replicas(&ctx.broker, &assignment.broker_ids))
 }

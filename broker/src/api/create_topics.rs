@@ -33,6 +33,7 @@ use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, CreateTopicsResponse
 use kafka_protocol::protocol::StrBytes;
 
 use super::admin::{Refusal, blocking, repeated};
+use super::error::door_code;
 use super::groups::text;
 use super::placement::partitions;
 use super::room::Room;
@@ -41,7 +42,7 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::broker::Broker;
 use crate::topic::describe::describe;
 use crate::topic::replicas::{REPLICAS, Shortfall};
-use crate::topic::{NewTopic, TopicError};
+use crate::topic::{Catalog, NewTopic, TopicError};
 
 /// Partitions that one request may create; Kafka's `MAX_PARTITIONS_PER_BATCH`.
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
@@ -55,10 +56,10 @@ impl Api for CreateTopics {
     type Request = CreateTopicsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+        let ctx = ctx.clone();
         let mut mutations = ctx.mutations(version >= 6);
         Reply::Later(Box::pin(async move {
-            let topics = create_all(&broker, version, request, &mut mutations).await;
+            let topics = create_all(&ctx, version, request, &mut mutations).await;
             CreateTopicsResponse::default()
                 .with_topics(topics)
                 .with_throttle_time_ms(mutations.wait_ms())
@@ -67,12 +68,12 @@ impl Api for CreateTopics {
 }
 
 async fn create_all(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     version: i16,
     request: CreateTopicsRequest,
     mutations: &mut Mutations,
 ) -> Vec<CreatableTopicResult> {
-    let too_many = partitions_asked_for(broker, &request) > PARTITIONS_PER_REQUEST_MAX;
+    let too_many = partitions_asked_for(&ctx.broker, &request) > PARTITIONS_PER_REQUEST_MAX;
     let mut repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
     let mut answered = repeated.clone();
     let room = Room::for_defaults();
@@ -90,7 +91,7 @@ async fn create_all(
             continue;
         } else {
             let shown = (version, &room);
-            create(broker, shown, topic, request.validate_only, mutations).await
+            create(ctx, shown, topic, request.validate_only, mutations).await
         };
         let result = created.unwrap_or_else(|refusal| {
             CreatableTopicResult::default()
@@ -112,28 +113,24 @@ fn partitions_asked_for(broker: &Broker, request: &CreateTopicsRequest) -> i64 {
 }
 
 async fn create(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     (version, room): (i16, &Room),
     topic: CreatableTopic,
     validate_only: bool,
     mutations: &mut Mutations,
 ) -> Result<CreatableTopicResult, Refusal> {
-    let (new, shortfall) = plan(broker, topic)?;
-    broker.catalog.check_new(&new)?;
+    let topics = ctx.creating(&topic.name)?;
+    let (new, shortfall) = plan(ctx, topics, topic)?;
+    topics.check_new(&new)?;
     mutations.take(usize::try_from(new.partitions).unwrap_or_default())?;
     let mut result = CreatableTopicResult::default().with_error_message(None);
     if version >= 5 {
-        result.num_partitions = new.partitions;
-        result.replication_factor = REPLICAS;
-        match configs(broker, &new, version, room) {
-            Ok(configs) => result.configs = Some(configs),
-            Err(refusal) => result.topic_config_error_code = refusal.code.0,
-        }
+        describe_into(&mut result, ctx, &new, (version, room));
     }
-    let broker = Arc::clone(broker);
+    let topics = Arc::clone(topics);
     let id = blocking(move || match validate_only {
-        true => broker.catalog.check_new(&new).map(|()| TopicId::ZERO),
-        false => broker.catalog.create(new, Default::default()).map(|topic| {
+        true => topics.check_new(&new).map(|()| TopicId::ZERO),
+        false => topics.create(new, Default::default()).map(|topic| {
             shortfall.log(topic.name());
             topic.id()
         }),
@@ -142,17 +139,21 @@ async fn create(
 }
 
 /// What is to be created, as far as the request alone tells.
-fn plan(broker: &Broker, topic: CreatableTopic) -> Result<(NewTopic, Shortfall), Refusal> {
+fn plan(
+    ctx: &Context,
+    topics: &Catalog,
+    topic: CreatableTopic,
+) -> Result<(NewTopic, Shortfall), Refusal> {
     let name = TopicName::new(topic.name.as_str())
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
     if name.is_prohibited() {
         return Err(TopicError::Internal(name.to_string()).into());
     }
     // The counts of a topic that is there don't matter: some clients create on every start.
-    if broker.catalog.topic(&name).is_some() {
+    if topics.topic(&name).is_some() {
         return Err(TopicError::Exists(name.to_string()).into());
     }
-    let (partitions, shortfall) = partitions(broker, &topic)?;
+    let (partitions, shortfall) = partitions(&ctx.broker, &topic)?;
     let configs = overrides(topic.configs)?;
     let new = NewTopic {
         name,
@@ -174,6 +175,27 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
         overrides.insert(name.to_string(), value.to_string());
     }
     Ok(overrides)
+}
+
+/// Tells what the topic has: its counts and configs, unless the client may not see those, or the
+/// answer has no room for them.
+fn describe_into(
+    result: &mut CreatableTopicResult,
+    ctx: &Context,
+    new: &NewTopic,
+    (version, room): (i16, &Room),
+) {
+    if let Some(error) = ctx.hides_configs(&new.name) {
+        result.topic_config_error_code = door_code(error).0;
+        result.configs = None;
+        return;
+    }
+    result.num_partitions = new.partitions;
+    result.replication_factor = REPLICAS;
+    match configs(&ctx.broker, new, version, room) {
+        Ok(configs) => result.configs = Some(configs),
+        Err(refusal) => result.topic_config_error_code = refusal.code.0,
+    }
 }
 
 /// All configs of a new topic, as far as the answer has room.

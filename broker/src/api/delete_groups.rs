@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::{ApiKey, DeleteGroupsRequest, DeleteGroupsResponse};
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 
 /// DeleteGroups.
 pub struct DeleteGroups;
@@ -26,18 +28,20 @@ impl Api for DeleteGroups {
         let deletions: Vec<_> = groups
             .into_iter()
             .map(|group| {
-                let deleted = ctx.broker.groups.delete(&group);
+                let groups = ctx.group(&group, Operation::Delete);
+                let deleted = groups.map(|groups| groups.delete(&group));
                 (group, deleted)
             })
             .collect();
         Reply::Later(Box::pin(async move {
             let mut response = DeleteGroupsResponse::default();
             for (group, deleted) in deletions {
-                let code = deleted
-                    .await
-                    .map_or_else(|error| group_code(error).0, |()| 0);
+                let code = match deleted {
+                    Ok(deleted) => deleted.await.map_or_else(group_code, |()| ErrorCode::NONE),
+                    Err(error) => door_code(error),
+                };
                 let result = DeletableGroupResult::default().with_group_id(wire_group_id(&group));
-                response.results.push(result.with_error_code(code));
+                response.results.push(result.with_error_code(code.0));
             }
             response
         }))

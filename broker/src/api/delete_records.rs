@@ -11,7 +11,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::Offset;
@@ -25,7 +24,7 @@ use kafka_protocol::messages::{ApiKey, DeleteRecordsRequest, DeleteRecordsRespon
 
 use super::admin::{Refusal, blocking};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::Operation;
 
 /// DeleteRecords.
 pub struct DeleteRecords;
@@ -42,11 +41,11 @@ impl Api for DeleteRecords {
     type Request = DeleteRecordsRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+        let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
             let mut response = DeleteRecordsResponse::default();
             for topic in once_each(request.topics) {
-                response.topics.push(delete_of_topic(&broker, topic).await);
+                response.topics.push(delete_of_topic(&ctx, topic).await);
             }
             response
         }))
@@ -70,13 +69,10 @@ fn once_each(topics: Vec<DeleteRecordsTopic>) -> Vec<DeleteRecordsTopic> {
     topics.collect()
 }
 
-async fn delete_of_topic(
-    broker: &Arc<Broker>,
-    topic: DeleteRecordsTopic,
-) -> DeleteRecordsTopicResult {
+async fn delete_of_topic(ctx: &Context, topic: DeleteRecordsTopic) -> DeleteRecordsTopicResult {
     let mut result = DeleteRecordsTopicResult::default();
     for asked in topic.partitions {
-        let deleted = delete(broker, &topic.name, asked.partition_index, asked.offset).await;
+        let deleted = delete(ctx, &topic.name, asked.partition_index, asked.offset).await;
         let (code, low_watermark) = match deleted {
             Ok(log_start) => (ErrorCode::NONE, log_start.0),
             Err(refusal) => {
@@ -100,24 +96,19 @@ async fn delete_of_topic(
 }
 
 async fn delete(
-    broker: &Arc<Broker>,
+    ctx: &Context,
     topic: &str,
     partition: i32,
     offset: i64,
 ) -> Result<Offset, Refusal> {
-    let found = broker.catalog.topic(topic);
-    if found.as_ref().is_some_and(|t| t.is_internal()) {
+    let found = ctx.topic(topic, Operation::Delete);
+    if found.as_ref().is_ok_and(|t| t.is_internal()) {
         return Err(Refusal::new(
             ErrorCode::INVALID_TOPIC_EXCEPTION,
             "an internal topic",
         ));
     }
-    let Some(partition) = found.and_then(|t| t.partition(partition)) else {
-        return Err(Refusal::new(
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-            "no such partition",
-        ));
-    };
+    let partition = found.and_then(|topic| ctx.partition(&topic, partition))?;
     let to = (offset != HIGH_WATERMARK).then_some(Offset(offset));
     blocking(move || partition.delete_records(to)).await
 }

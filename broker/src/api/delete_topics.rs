@@ -24,8 +24,8 @@ use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::broker::Broker;
-use crate::mirror::delete_topic;
 use crate::topic::Topic;
 
 /// DeleteTopics.
@@ -40,14 +40,14 @@ impl Api for DeleteTopics {
     type Request = DeleteTopicsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+        let ctx = ctx.clone();
         let mut mutations = ctx.mutations(version >= 5);
         Reply::Later(Box::pin(async move {
             let mut response = DeleteTopicsResponse::default();
-            for (asked, found) in resolve(&broker, version, request) {
+            for (asked, found) in resolve(&ctx, version, request) {
                 let deleted = match &found {
                     Ok(topic) => match mutations.take(topic.partitions().len()) {
-                        Ok(()) => delete(&broker, topic).await,
+                        Ok(()) => delete(&ctx, topic).await,
                         Err(refusal) => Err(refusal),
                     },
                     Err(refusal) => Err(refusal.clone()),
@@ -63,7 +63,7 @@ impl Api for DeleteTopics {
 
 /// Each topic that is asked for, once, and whether it may be deleted.
 fn resolve(
-    broker: &Broker,
+    ctx: &Context,
     version: i16,
     request: DeleteTopicsRequest,
 ) -> Vec<(Asked, Result<Arc<Topic>, Refusal>)> {
@@ -81,7 +81,7 @@ fn resolve(
         .map(|asked| {
             let topic = match doubles.contains(&asked) {
                 true => Err(double(&asked)),
-                false => allowed(broker, version).and_then(|()| find(broker, &asked)),
+                false => allowed(&ctx.broker, version).and_then(|()| find(ctx, &asked)),
             };
             (asked, topic)
         })
@@ -126,15 +126,13 @@ fn double(asked: &Asked) -> Refusal {
     })
 }
 
-fn find(broker: &Broker, asked: &Asked) -> Result<Arc<Topic>, Refusal> {
+fn find(ctx: &Context, asked: &Asked) -> Result<Arc<Topic>, Refusal> {
     let unknown =
         |code, what: &str| Refusal::new(code, format!("This server has no topic {what}."));
     match asked {
-        (Some(name), TopicId::ZERO) => broker.catalog.topic(name).ok_or_else(|| {
-            unknown(
-                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-                &format!("'{}'", name.as_str()),
-            )
+        (Some(name), TopicId::ZERO) => ctx.topic(name, Operation::Delete).map_err(|error| {
+            let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+            error.or(unknown(code, &format!("'{}'", name.as_str())))
         }),
         (Some(_), _) => Err(Refusal::invalid(
             "You may not specify both topic name and topic id.",
@@ -142,17 +140,15 @@ fn find(broker: &Broker, asked: &Asked) -> Result<Arc<Topic>, Refusal> {
         (None, TopicId::ZERO) => Err(Refusal::invalid(
             "Neither topic name nor id were specified.",
         )),
-        (None, id) => broker
-            .catalog
-            .by_id(*id)
-            .ok_or_else(|| unknown(ErrorCode::UNKNOWN_TOPIC_ID, &format!("of id {id}"))),
+        (None, id) => ctx.topic(*id, Operation::Delete).map_err(|error| {
+            error.or(unknown(ErrorCode::UNKNOWN_TOPIC_ID, &format!("of id {id}")))
+        }),
     }
 }
 
-async fn delete(broker: &Arc<Broker>, topic: &Arc<Topic>) -> Result<(), Refusal> {
-    let (broker, topic) = (Arc::clone(broker), Arc::clone(topic));
-    let forgotten =
-        blocking(move || delete_topic(&broker.catalog, &broker.links, &broker.groups, &topic));
+async fn delete(ctx: &Context, topic: &Arc<Topic>) -> Result<(), Refusal> {
+    let (ctx, topic) = (ctx.clone(), Arc::clone(topic));
+    let forgotten = blocking(move || ctx.delete(&topic));
     forgotten.await?.await;
     Ok(())
 }

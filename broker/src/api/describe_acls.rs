@@ -7,9 +7,10 @@ use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::{ApiKey, DescribeAclsRequest, DescribeAclsResponse};
-use kafka_protocol::protocol::StrBytes;
 
+use super::admin::Refusal;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 
 /// DescribeAcls.
 pub struct DescribeAcls;
@@ -19,11 +20,17 @@ impl Api for DescribeAcls {
     const VERSIONS: RangeInclusive<i16> = 1..=3;
     type Request = DescribeAclsRequest;
 
-    fn handle(_ctx: &Context, _version: i16, _request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let message = StrBytes::from_static_str("No Authorizer is configured on the broker");
+    fn handle(ctx: &Context, _version: i16, _request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let refusal = match ctx.cluster(Operation::Describe) {
+            Ok(_) => Refusal::new(
+                ErrorCode::SECURITY_DISABLED,
+                "No Authorizer is configured on the broker",
+            ),
+            Err(error) => error.into(),
+        };
         let response = DescribeAclsResponse::default()
-            .with_error_code(ErrorCode::SECURITY_DISABLED.0)
-            .with_error_message(Some(message));
+            .with_error_code(refusal.code.0)
+            .with_error_message(refusal.wire_message());
         Reply::Now(response)
     }
 }

@@ -13,6 +13,7 @@ use kafka_protocol::messages::{ApiKey, DescribeClientQuotasRequest, DescribeClie
 use super::admin::Refusal;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::quota::{Entity, Match, PartKind};
 
 /// DescribeClientQuotas.
@@ -45,6 +46,7 @@ fn described(
     version: i16,
     request: &DescribeClientQuotasRequest,
 ) -> Result<Vec<EntryData>, Refusal> {
+    ctx.cluster(Operation::DescribeConfigs)?;
     let filter = request.components.iter().map(component);
     let filter = filter.collect::<Result<Vec<_>, _>>()?;
     let found = ctx.broker.quotas.describe(&filter, request.strict)?;

@@ -4,7 +4,7 @@
 //!
 //! - v1 (KIP-919): only brokers can be asked for; controllers: MISMATCHED_ENDPOINT_TYPE.
 //! - v2 (KIP-1073): fenced brokers; there is never one.
-//! - Authorized operations: without authorization all of them, if asked for.
+//! - Authorized operations, if asked for.
 
 use std::ops::RangeInclusive;
 
@@ -14,7 +14,7 @@ use kafka_protocol::messages::{ApiKey, BrokerId, DescribeClusterRequest, Describ
 
 use super::admin::Refusal;
 use super::groups::text;
-use super::metadata::{CLUSTER_OPERATIONS, NO_OPERATIONS};
+use super::metadata::{NO_OPERATIONS, cluster_operations};
 use super::{Api, Context, Reply, ResponseOf};
 
 /// DescribeCluster.
@@ -44,7 +44,7 @@ impl Api for DescribeCluster {
             .with_port(i32::from(port))
             .with_rack(broker.rack.as_deref().map(text));
         let operations = match request.include_cluster_authorized_operations {
-            true => CLUSTER_OPERATIONS,
+            true => cluster_operations(ctx),
             false => NO_OPERATIONS,
         };
         let mut response = DescribeClusterResponse::default()

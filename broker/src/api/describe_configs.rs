@@ -28,6 +28,7 @@ use super::admin::{Refusal, outcome, repeated};
 use super::configs::{Resource, check_broker, check_once, identity};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::broker::Broker;
 use crate::config::describe::{self, Described};
 use crate::group;
@@ -51,11 +52,11 @@ impl Api for DescribeConfigs {
             let show = || {
                 let described =
                     check_once(&doubles, resource.resource_type, &resource.resource_name)
-                        .and_then(|()| described(&ctx.broker, resource));
+                        .and_then(|()| described(ctx, resource));
                 result(resource, described, synonyms, documentation)
             };
             let refused = |refusal| result(resource, Err(refusal), synonyms, documentation);
-            match is_there(&ctx.broker, resource) {
+            match is_there(ctx, resource) {
                 true => ctx.room.item(version, show, refused),
                 false => ctx.room.item_of_defaults(version, show, refused),
             }
@@ -88,27 +89,40 @@ fn result(
 }
 
 /// Whether what is asked for is more than a name. A group has configs whether there is one or not.
-fn is_there(broker: &Broker, asked: &DescribeConfigsResource) -> bool {
+fn is_there(ctx: &Context, asked: &DescribeConfigsResource) -> bool {
     let group = match Resource::of(asked.resource_type) {
         Resource::Group => GroupId::new(asked.resource_name.as_str()),
         _ => return true,
     };
-    broker.groups.exists(&group) || !broker.groups.group_configs(&group).is_empty()
+    let groups = ctx.group(&group, Operation::DescribeConfigs);
+    groups.is_ok_and(|groups| groups.exists(&group) || !groups.group_configs(&group).is_empty())
 }
 
-fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Described>, Refusal> {
+fn described(ctx: &Context, asked: &DescribeConfigsResource) -> Result<Vec<Described>, Refusal> {
     let name = asked.resource_name.as_str();
+    let broker = &ctx.broker;
     match Resource::of(asked.resource_type) {
-        Resource::Topic => described_topic(broker, name),
-        Resource::Broker => described_broker(broker, name),
-        Resource::BrokerLogger => described_loggers(broker, name),
+        Resource::Topic => described_topic(ctx, name),
+        Resource::Broker => {
+            ctx.cluster(Operation::DescribeConfigs)?;
+            described_broker(broker, name)
+        }
+        Resource::BrokerLogger => {
+            ctx.cluster(Operation::DescribeConfigs)?;
+            described_loggers(broker, name)
+        }
         Resource::ClientMetrics if name.is_empty() => Err(Refusal::invalid(
             "Client metrics subscription name must not be empty",
         )),
-        Resource::ClientMetrics => Ok(Vec::new()),
+        Resource::ClientMetrics => {
+            ctx.cluster(Operation::DescribeConfigs)?;
+            Ok(Vec::new())
+        }
         Resource::Group if name.is_empty() => Err(Refusal::invalid("Group name must not be empty")),
         Resource::Group => {
-            let overrides = broker.groups.group_configs(&GroupId::new(name));
+            let group = GroupId::new(name);
+            let groups = ctx.group(&group, Operation::DescribeConfigs)?;
+            let overrides = groups.group_configs(&group);
             Ok(group::overrides::describe(
                 &overrides,
                 &broker.properties.values(),
@@ -120,16 +134,15 @@ fn described(broker: &Broker, asked: &DescribeConfigsResource) -> Result<Vec<Des
     }
 }
 
-fn described_topic(broker: &Broker, name: &str) -> Result<Vec<Described>, Refusal> {
+fn described_topic(ctx: &Context, name: &str) -> Result<Vec<Described>, Refusal> {
     let name = TopicName::new(name)
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
-    let topic = broker
-        .catalog
-        .topic(&name)
-        .ok_or_else(|| TopicError::Unknown(name.to_string()))?;
+    let topic = ctx
+        .topic(&name, Operation::DescribeConfigs)
+        .map_err(|error| error.or(TopicError::Unknown(name.to_string())))?;
     Ok(describe(
         &topic.state().overrides,
-        &broker.properties.values(),
+        &ctx.broker.properties.values(),
     ))
 }
 

@@ -18,15 +18,12 @@ use super::admin::Refusal;
 use super::error::group_code;
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::{Operation, Resource};
 use crate::group::classic::{DescribedMember, GroupState};
 use crate::group::{GroupError, coordinator};
 
 /// DescribeGroups.
 pub struct DescribeGroups;
-
-/// What anybody may do with a group while there are no ACLs: READ, DELETE, DESCRIBE,
-/// DESCRIBE_CONFIGS and ALTER_CONFIGS, as bits by their `AclOperation` codes.
-pub(super) const ALL_GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 impl Api for DescribeGroups {
     const KEY: ApiKey = ApiKey::DescribeGroups;
@@ -39,12 +36,17 @@ impl Api for DescribeGroups {
         let describe = |name| {
             let group = group_id(name);
             let describe = || {
-                let mut described = match ctx.broker.groups.describe(&group) {
+                let groups = match ctx.group(&group, Operation::Describe) {
+                    Ok(groups) => groups,
+                    Err(error) => return refused(version, &group, &error.into()),
+                };
+                let mut described = match groups.describe(&group) {
                     Ok(found) => found_group(&group, found),
                     Err(error) => missing_group(version, &group, error),
                 };
                 if with_operations && described.error_code == 0 {
-                    described.authorized_operations = ALL_GROUP_OPERATIONS;
+                    let operations = ctx.operations(Resource::Group(group.as_str()));
+                    described.authorized_operations = operations;
                 }
                 described
             };

@@ -24,6 +24,7 @@ use kafka_protocol::messages::{
 use super::admin::{Refusal, blocking};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::broker::Broker;
 use crate::partition::Partition;
 use crate::topic::Topic;
@@ -91,7 +92,7 @@ fn topics(
     version: i16,
     asked: Option<Vec<DescribableLogDirTopic>>,
 ) -> Result<Vec<DescribeLogDirsTopic>, Refusal> {
-    let catalog = &ctx.broker.catalog;
+    let cluster = ctx.cluster(Operation::Describe)?;
     let mut shown_topics = Vec::new();
     let mut show = |topic: &Topic, partitions: &mut dyn Iterator<Item = Arc<Partition>>| {
         let sizes: Vec<_> = partitions
@@ -103,7 +104,7 @@ fn topics(
         Ok::<(), Refusal>(())
     };
     let Some(asked) = asked else {
-        for topic in catalog.list() {
+        for topic in cluster.topics() {
             show(&topic, &mut topic.partitions().iter().cloned())?;
         }
         return Ok(shown_topics);
@@ -116,14 +117,14 @@ fn topics(
             .extend(topic.partitions);
     }
     for (name, numbers) in by_topic {
-        let Some(topic) = catalog.topic(&name) else {
+        let Ok(topic) = cluster.topic(&name) else {
             continue;
         };
         show(
             &topic,
             &mut numbers
                 .into_iter()
-                .filter_map(|number| topic.partition(number)),
+                .filter_map(|number| ctx.partition(&topic, number).ok()),
         )?;
     }
     shown_topics.retain(|topic| !topic.partitions.is_empty());

@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 
 use super::admin::{Refusal, outcome};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::Operation;
 use crate::topic::TopicError;
 
 /// DescribeProducers.
@@ -40,7 +40,7 @@ impl Api for DescribeProducers {
             let numbers = topic.partition_indexes.iter().copied();
             let first = |number: &i32| answered.insert((topic.name.clone(), *number));
             let partitions = numbers.filter(first).map(|number| {
-                let show = || shown_of(number, producers(&ctx.broker, &topic.name, number));
+                let show = || shown_of(number, producers(ctx, &topic.name, number));
                 let refused = |refusal| shown_of(number, Err(refusal));
                 ctx.room.item(version, show, refused)
             });
@@ -62,11 +62,13 @@ fn shown_of(number: i32, producers: Result<Vec<ProducerState>, Refusal>) -> Part
         .with_active_producers(producers.unwrap_or_default())
 }
 
-fn producers(broker: &Broker, topic: &str, partition: i32) -> Result<Vec<ProducerState>, Refusal> {
+fn producers(ctx: &Context, topic: &str, partition: i32) -> Result<Vec<ProducerState>, Refusal> {
     TopicName::new(topic)
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
-    let known = broker.catalog.partition(topic, partition);
-    let partition = known.ok_or_else(|| TopicError::Unknown(format!("{topic}-{partition}")))?;
+    let known = ctx.topic(topic, Operation::Read);
+    let partition = known
+        .and_then(|topic| ctx.partition(&topic, partition))
+        .map_err(|error| error.or(TopicError::Unknown(format!("{topic}-{partition}"))))?;
     let entries = |log: &Log| log.producers().entries().map(shown).collect();
     Ok(partition.with_log(entries)?)
 }

@@ -18,8 +18,10 @@ use kafka_protocol::messages::describe_quorum_response::{
 };
 use kafka_protocol::messages::{ApiKey, BrokerId, DescribeQuorumRequest, DescribeQuorumResponse};
 
+use super::error::door_code;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::broker::Broker;
 use crate::clock;
 
@@ -41,6 +43,10 @@ impl Api for DescribeQuorum {
     type Request = DescribeQuorumRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        if let Err(error) = ctx.cluster(Operation::Describe) {
+            let code = door_code(error).0;
+            return Reply::Now(DescribeQuorumResponse::default().with_error_code(code));
+        }
         let asked = request.topics.iter().map(|topic| topic.partitions.len());
         if asked.sum::<usize>() > PARTITIONS_MAX {
             let response = DescribeQuorumResponse::default()

@@ -19,10 +19,11 @@ use kafka_protocol::messages::{
     ApiKey, BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
 };
 
+use super::error::door_code;
 use super::groups::text;
-use super::metadata::{NO_LEADER, NO_OPERATIONS, TOPIC_OPERATIONS};
+use super::metadata::{NO_LEADER, NO_OPERATIONS};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::{Operation, Resource};
 use crate::partition::Partition;
 use crate::topic::Topic;
 
@@ -42,9 +43,7 @@ impl Api for DescribeTopicPartitions {
         });
         let names: BTreeSet<String> = match all_topics {
             true => ctx
-                .broker
-                .catalog
-                .list()
+                .topics(Operation::Describe)
                 .iter()
                 .map(|topic| topic.name().to_string())
                 .collect(),
@@ -60,13 +59,14 @@ impl Api for DescribeTopicPartitions {
         };
         let limit = usize::try_from(request.response_partition_limit).unwrap_or_default();
         let mut page = Page {
+            ctx,
             here: BrokerId(ctx.broker.node_id.0),
             room: limit.min(ctx.broker.limits.partitions_max).max(1),
             response: DescribeTopicPartitionsResponse::default(),
         };
         for name in names.iter().filter(|name| name.as_str() >= from) {
             let start = if name == from { start } else { 0 };
-            if !page.add(&ctx.broker, name, start, all_topics) {
+            if !page.add(name, start, all_topics) {
                 break;
             }
         }
@@ -92,27 +92,28 @@ fn failed(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
 }
 
 /// The page as it fills.
-struct Page {
+struct Page<'a> {
+    ctx: &'a Context,
     here: BrokerId,
     /// Partitions that still fit.
     room: usize,
     response: DescribeTopicPartitionsResponse,
 }
 
-impl Page {
+impl Page<'_> {
     /// Adds a topic from partition `start` on; false when the page is full and has its cursor.
-    fn add(&mut self, broker: &Broker, name: &str, start: usize, skip_unknown: bool) -> bool {
+    fn add(&mut self, name: &str, start: usize, skip_unknown: bool) -> bool {
         if self.room == 0 {
             self.end_before(name, 0);
             return false;
         }
-        match broker.catalog.topic(name) {
-            Some(topic) => return self.add_topic(&topic, start),
-            None if skip_unknown => {}
-            None => {
+        match self.ctx.topic(name, Operation::Describe) {
+            Ok(topic) => return self.add_topic(&topic, start),
+            Err(_) if skip_unknown => {}
+            Err(error) => {
                 let code = match TopicName::new(name) {
-                    Ok(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-                    Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                    Err(_) if error.is_not_there() => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                    _ => door_code(error),
                 };
                 self.response.topics.push(failed(name, code));
             }
@@ -129,12 +130,13 @@ impl Page {
             .iter()
             .map(|partition| self.shown(partition))
             .collect();
+        let operations = self.ctx.operations(Resource::Topic(topic.name()));
         self.response.topics.push(
             DescribeTopicPartitionsResponseTopic::default()
                 .with_name(Some(text(topic.name()).into()))
                 .with_topic_id(topic.id().0)
                 .with_is_internal(topic.is_internal())
-                .with_topic_authorized_operations(TOPIC_OPERATIONS)
+                .with_topic_authorized_operations(operations)
                 .with_partitions(partitions),
         );
         if fitting.len() == rest.len() {

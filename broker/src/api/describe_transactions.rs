@@ -14,9 +14,10 @@ use kafka_protocol::messages::{
     ApiKey, DescribeTransactionsRequest, DescribeTransactionsResponse, ProducerId, TransactionalId,
 };
 
-use super::error::txn_code;
+use super::error::{door_code, txn_code};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::transaction::metadata::Metadata;
 
 /// DescribeTransactions.
@@ -37,9 +38,12 @@ impl Api for DescribeTransactions {
                     .with_transactional_id(id.clone())
                     .with_error_code(code.0)
             };
-            let describe = || match ctx.broker.transactions.describe(id) {
-                Ok(metadata) => described_as(id.clone(), &metadata),
-                Err(error) => failed(txn_code(error)),
+            let describe = || match ctx.transactional_id(id, Operation::Describe) {
+                Ok(transactions) => match transactions.describe(id) {
+                    Ok(metadata) => described_as(ctx, id.clone(), &metadata),
+                    Err(error) => failed(txn_code(error)),
+                },
+                Err(error) => failed(door_code(error)),
             };
             ctx.room
                 .item(version, describe, |refusal| failed(refusal.code))
@@ -49,9 +53,12 @@ impl Api for DescribeTransactions {
     }
 }
 
-fn described_as(id: TransactionalId, metadata: &Metadata) -> TransactionState {
+fn described_as(ctx: &Context, id: TransactionalId, metadata: &Metadata) -> TransactionState {
     let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for partition in &metadata.partitions {
+        if ctx.hides_topic(&partition.topic).is_some() {
+            continue;
+        }
         let numbers = by_topic.entry(partition.topic.as_ref()).or_default();
         numbers.push(partition.partition);
     }

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
 
 use super::admin::{Refusal, repeated};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 
 /// DescribeUserScramCredentials.
 pub struct DescribeUserScramCredentials;
@@ -23,7 +24,13 @@ impl Api for DescribeUserScramCredentials {
     const VERSIONS: RangeInclusive<i16> = 0..=0;
     type Request = DescribeUserScramCredentialsRequest;
 
-    fn handle(_ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+    fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let response = DescribeUserScramCredentialsResponse::default();
+        if let Err(error) = ctx.cluster(Operation::Describe) {
+            let refusal = Refusal::from(error);
+            let response = response.with_error_code(refusal.code.0);
+            return Reply::Now(response.with_error_message(refusal.wire_message()));
+        }
         let asked = request.users.unwrap_or_default();
         let mut twice = repeated(asked.iter().map(|user| user.name.clone()));
         let mut once: Vec<_> = asked.into_iter().map(|user| user.name).collect();
@@ -45,7 +52,10 @@ impl Api for DescribeUserScramCredentials {
                 .with_error_code(refusal.code.0)
                 .with_error_message(refusal.wire_message())
         });
-        let response = DescribeUserScramCredentialsResponse::default().with_error_message(None);
-        Reply::Now(response.with_results(results.collect()))
+        Reply::Now(
+            response
+                .with_error_message(None)
+                .with_results(results.collect()),
+        )
     }
 }

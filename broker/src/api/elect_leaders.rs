@@ -15,10 +15,11 @@ use kafka_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaE
 use kafka_protocol::messages::{ApiKey, ElectLeadersRequest, ElectLeadersResponse};
 
 use super::admin::{Refusal, short};
+use super::door::{Cluster, DoorError};
+use super::error::door_code;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
-use crate::partition::Partition;
+use crate::access::Operation;
 
 /// ElectLeaders.
 pub struct ElectLeaders;
@@ -43,11 +44,17 @@ impl Api for ElectLeaders {
             1 => Election::Unclean,
             _ => return Reply::Now(response.with_error_code(ErrorCode::INVALID_REQUEST.0)),
         };
-        let results = match request.topic_partitions {
-            None => all(ctx, version, election),
-            Some(asked) => asked
+        let cluster = ctx.cluster(Operation::Alter);
+        let response = match cluster {
+            Err(error) if version >= 1 => response.with_error_code(door_code(error).0),
+            _ => response,
+        };
+        let results = match (request.topic_partitions, cluster) {
+            (None, Ok(cluster)) => all(ctx, cluster, version, election),
+            (None, Err(_)) => Vec::new(),
+            (Some(asked), cluster) => asked
                 .into_iter()
-                .map(|topic| one(ctx, version, election, topic))
+                .map(|topic| one(ctx, cluster, version, election, topic))
                 .collect(),
         };
         Reply::Now(response.with_replica_election_results(results))
@@ -55,8 +62,13 @@ impl Api for ElectLeaders {
 }
 
 /// Of all partitions, those that have no leader.
-fn all(ctx: &Context, version: i16, election: Election) -> Vec<ReplicaElectionResult> {
-    let offline = ctx.broker.catalog.offline();
+fn all(
+    ctx: &Context,
+    cluster: Cluster<'_>,
+    version: i16,
+    election: Election,
+) -> Vec<ReplicaElectionResult> {
+    let offline = cluster.leaderless();
     let topics: BTreeSet<_> = offline.iter().map(|id| &id.topic).collect();
     let results = topics.into_iter().map(|topic| {
         let partitions = offline.iter().filter(|id| id.topic == *topic);
@@ -71,13 +83,17 @@ fn all(ctx: &Context, version: i16, election: Election) -> Vec<ReplicaElectionRe
 
 fn one(
     ctx: &Context,
+    cluster: Result<Cluster<'_>, DoorError>,
     version: i16,
     election: Election,
     asked: TopicPartitions,
 ) -> ReplicaElectionResult {
     let partitions: BTreeSet<_> = asked.partitions.into_iter().collect();
     let results = partitions.into_iter().map(|number| {
-        let refusal = || elect(&ctx.broker, election, &asked.topic, number);
+        let refusal = || match cluster {
+            Ok(cluster) => elect(ctx, cluster, election, &asked.topic, number),
+            Err(error) => error.into(),
+        };
         result(ctx, version, number, refusal)
     });
     let results = results.collect();
@@ -87,15 +103,21 @@ fn one(
 }
 
 /// Why no leader is elected, which is always so.
-fn elect(broker: &Broker, election: Election, name: &str, number: i32) -> Refusal {
+fn elect(
+    ctx: &Context,
+    cluster: Cluster<'_>,
+    election: Election,
+    name: &str,
+    number: i32,
+) -> Refusal {
     let unknown = |what| Refusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, what);
-    let Some(topic) = broker.catalog.topic(name) else {
+    let Ok(topic) = cluster.topic(name) else {
         return unknown(format!("No such topic as {}", short(name)));
     };
-    match topic.partition(number) {
-        None => unknown(format!("No such partition as {name}-{number}")),
-        Some(partition) if Partition::is_offline(&partition) => unavailable(election),
-        Some(_) => Refusal::new(
+    match ctx.partition(&topic, number) {
+        Err(_) => unknown(format!("No such partition as {name}-{number}")),
+        Ok(partition) if partition.is_offline() => unavailable(election),
+        Ok(_) => Refusal::new(
             ErrorCode::ELECTION_NOT_NEEDED,
             "Leader election not needed for topic partition.",
         ),

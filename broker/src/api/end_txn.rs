@@ -14,9 +14,10 @@ use std::ops::RangeInclusive;
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::{ApiKey, EndTxnRequest, EndTxnResponse, ProducerId};
 
-use super::error::txn_code;
+use super::error::{door_code, txn_code};
 use super::transactions::{fenced_since, producer};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::transaction::{Outcome, Producer, TxnError, Version};
 
 /// EndTxn.
@@ -39,7 +40,14 @@ impl Api for EndTxn {
             Version::V1
         };
         let id = &request.transactional_id;
-        let ended = ctx.broker.transactions.end(id, who, outcome, speaks);
+        let transactions = match ctx.transactional_id(id, Operation::Write) {
+            Ok(transactions) => transactions,
+            Err(error) => {
+                let code = door_code(error).0;
+                return Reply::Now(EndTxnResponse::default().with_error_code(code));
+            }
+        };
+        let ended = transactions.end(id, who, outcome, speaks);
         Reply::Later(Box::pin(async move { response(version, ended.await) }))
     }
 }

@@ -4,14 +4,42 @@ use carrick_protocol::batch::{BatchError, ProducedBatchError};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_storage::log::{LogError, SequenceError};
 
+use super::door::DoorError;
+use crate::access::ResourceKind;
 use crate::config::PropertiesError;
 use crate::config::dynamic::DynamicError;
+use crate::fetch_session::SessionError;
 use crate::group::GroupError;
 use crate::group::overrides::GroupConfigError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
 use crate::topic::TopicError;
 use crate::transaction::{OffsetsError, TxnError};
+
+/// The code for what the door does not let through.
+pub fn door_code(error: DoorError) -> ErrorCode {
+    match error {
+        DoorError::NoSuchTopic | DoorError::NoSuchPartition => {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        }
+        DoorError::NoSuchTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
+        DoorError::NotAllowed(ResourceKind::Cluster) => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+        DoorError::NotAllowed(ResourceKind::Topic) => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        DoorError::NotAllowed(ResourceKind::Group) => ErrorCode::GROUP_AUTHORIZATION_FAILED,
+        DoorError::NotAllowed(ResourceKind::TransactionalId) => {
+            ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        }
+    }
+}
+
+/// The code for a fetch session that does not go on.
+pub(super) fn session_code(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::NotFound => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+        SessionError::Epoch => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+        SessionError::OtherNaming => ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
+    }
+}
 
 /// The code for a partition's refusal.
 pub fn partition_code(error: &PartitionError) -> ErrorCode {

@@ -21,6 +21,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::frame::FrameError;
 use kafka_protocol::messages::fetch_response::{
     FetchableTopicResponse, NodeEndpoint, PartitionData,
@@ -28,13 +29,14 @@ use kafka_protocol::messages::fetch_response::{
 use kafka_protocol::messages::{ApiKey, BrokerId, FetchRequest, FetchResponse};
 use tokio::time::Instant;
 
+use super::error::session_code;
 use super::groups::text;
 use super::throttle::saturated;
 use super::{Api, Context, Frame, Reply, ResponseOf};
 use crate::clock;
 use crate::fetch_session::{Answer, Scope, Wanted};
 use crate::partition::{Partition, Watch};
-use crate::quota::{ANONYMOUS, Kind};
+use crate::quota::Kind;
 use read::{Bounds, Pass, Reading};
 
 /// Fetch.
@@ -49,7 +51,10 @@ impl Api for Fetch {
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let (scope, wanted) = match ctx.broker.fetch_sessions.begin(version, &request) {
             Ok(begun) => begun,
-            Err(code) => return Reply::Now(FetchResponse::default().with_error_code(code.0)),
+            Err(error) => {
+                let code = session_code(error).0;
+                return Reply::Now(FetchResponse::default().with_error_code(code));
+            }
         };
         let max_bytes = bytes(request.max_bytes)
             .min(ctx.broker.limits.fetch_max_bytes)
@@ -129,7 +134,7 @@ impl Fetching {
     }
 
     fn pass(&self) -> Pass {
-        self.reading.pass(&self.ctx.broker.catalog, &self.wanted)
+        self.reading.pass(&self.ctx, &self.wanted)
     }
 
     /// Reads again whenever something moved, until it is enough or too late.
@@ -166,7 +171,8 @@ impl Fetching {
         let sessions = &self.ctx.broker.fetch_sessions;
         if let Err(wait_ms) = self.record(&pass) {
             // As in Kafka: nothing now, and the session stands where it stood.
-            let (code, session_id) = sessions.empty_answer(&self.scope);
+            let (error, session_id) = sessions.empty_answer(&self.scope);
+            let code = error.map_or(ErrorCode::NONE, session_code);
             return FetchResponse::default()
                 .with_error_code(code.0)
                 .with_session_id(session_id)
@@ -209,9 +215,9 @@ impl Fetching {
             .iter()
             .filter_map(|(_, data)| data.records.as_ref());
         let bytes: usize = records.map(bytes::Bytes::len).sum();
-        let (client, now_ms) = (self.ctx.client_id(), clock::now_ms());
+        let (user, client, now_ms) = (self.ctx.user(), self.ctx.client_id(), clock::now_ms());
         quotas
-            .record_or_wait(Kind::Fetch, ANONYMOUS, client, bytes as f64, now_ms)
+            .record_or_wait(Kind::Fetch, user, client, bytes as f64, now_ms)
             .map_err(saturated)
     }
 }
@@ -219,7 +225,7 @@ impl Fetching {
 /// More than this could never be answered within the client's quota.
 fn most_by_quota(ctx: &Context) -> usize {
     let quotas = &ctx.broker.quotas;
-    let most = quotas.most_at_once(Kind::Fetch, ANONYMOUS, ctx.client_id());
+    let most = quotas.most_at_once(Kind::Fetch, ctx.user(), ctx.client_id());
     // A cast from float saturates.
     most.map_or(usize::MAX, |most| most as usize)
 }
@@ -250,7 +256,7 @@ fn respond(answer: Answer) -> FetchResponse {
     }
     metrics::counter!("carrick_fetched_bytes_total").increment(total_bytes as u64);
     FetchResponse::default()
-        .with_error_code(answer.code.0)
+        .with_error_code(answer.error.map_or(ErrorCode::NONE, session_code).0)
         .with_session_id(answer.session_id)
         .with_responses(topics)
 }

@@ -9,12 +9,15 @@
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::GroupId;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::error::door_code;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 
 /// FindCoordinator.
 pub struct FindCoordinator;
@@ -38,15 +41,25 @@ impl Api for FindCoordinator {
     type Request = FindCoordinatorRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let found = find(ctx, version, request.key_type);
-        Reply::Now(response(version, &found, request.coordinator_keys))
+        // Up to v3 there is one key, in a field of its own.
+        let mut keys = request.coordinator_keys;
+        if version < 4 {
+            keys = vec![request.key];
+        }
+        let found = |key: &StrBytes| find(ctx, version, request.key_type, key);
+        Reply::Now(response(version, keys, found))
     }
 }
 
-/// The same answer for each key, or the only one up to v3.
-fn response(version: i16, found: &Found, keys: Vec<StrBytes>) -> FindCoordinatorResponse {
+/// An answer for each key; up to v3 there is only one.
+fn response(
+    version: i16,
+    keys: Vec<StrBytes>,
+    find: impl Fn(&StrBytes) -> Found,
+) -> FindCoordinatorResponse {
     let response = FindCoordinatorResponse::default();
     if version < 4 {
+        let found = find(&keys.into_iter().next().unwrap_or_default());
         return response
             .with_node_id(BrokerId(found.node_id))
             .with_host(text(&found.host))
@@ -55,6 +68,7 @@ fn response(version: i16, found: &Found, keys: Vec<StrBytes>) -> FindCoordinator
             .with_error_message(Some(text(found.message)));
     }
     let coordinators = keys.into_iter().map(|key| {
+        let found = find(&key);
         Coordinator::default()
             .with_key(key)
             .with_node_id(BrokerId(found.node_id))
@@ -66,7 +80,15 @@ fn response(version: i16, found: &Found, keys: Vec<StrBytes>) -> FindCoordinator
     response.with_coordinators(coordinators.collect())
 }
 
-fn find(ctx: &Context, version: i16, key_type: i8) -> Found {
+fn find(ctx: &Context, version: i16, key_type: i8, key: &str) -> Found {
+    let allowed = match key_type {
+        GROUP => ctx.group(&GroupId::new(key), Operation::Describe).map(drop),
+        TRANSACTION => ctx.transactional_id(key, Operation::Describe).map(drop),
+        _ => Ok(()),
+    };
+    if let Err(error) = allowed {
+        return nobody(door_code(error), "");
+    }
     match key_type {
         GROUP | TRANSACTION => {
             let (host, port) = ctx.broker.advertised(ctx.connection.listener);
@@ -103,12 +125,12 @@ mod tests {
 
     #[test]
     fn every_version_can_be_answered() {
-        let refused = nobody(ErrorCode::UNSUPPORTED_VERSION, "no");
+        let refused = |_: &StrBytes| nobody(ErrorCode::UNSUPPORTED_VERSION, "no");
         assert_encodes::<FindCoordinator>(FindCoordinator::VERSIONS, |version| {
-            response(version, &refused, vec!["key".into()])
+            response(version, vec!["key".into()], refused)
         });
-        let several = response(4, &refused, vec!["a".into(), "b".into()]);
+        let several = response(4, vec!["a".into(), "b".into()], refused);
         assert_eq!(several.coordinators.len(), 2);
-        assert_eq!(response(3, &refused, vec![]).node_id, BrokerId(-1));
+        assert_eq!(response(3, vec![], refused).node_id, BrokerId(-1));
     }
 }

@@ -5,11 +5,13 @@
 
 use std::ops::RangeInclusive;
 
+use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::{self, ApiKey, HeartbeatResponse};
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, instance_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::group::classic::HeartbeatRequest;
 
 /// Heartbeat.
@@ -26,11 +28,14 @@ impl Api for Heartbeat {
             instance_id: instance_id(request.group_instance_id.as_ref()),
             generation: request.generation_id,
         };
-        let result = ctx
-            .broker
-            .groups
-            .heartbeat(&group_id(&request.group_id), &beat);
-        let code = result.map_or_else(|error| group_code(error).0, |()| 0);
-        Reply::Now(HeartbeatResponse::default().with_error_code(code))
+        let group = group_id(&request.group_id);
+        let code = match ctx.group(&group, Operation::Read) {
+            Ok(groups) => match groups.heartbeat(&group, &beat) {
+                Ok(()) => ErrorCode::NONE,
+                Err(error) => group_code(error),
+            },
+            Err(error) => door_code(error),
+        };
+        Reply::Now(HeartbeatResponse::default().with_error_code(code.0))
     }
 }

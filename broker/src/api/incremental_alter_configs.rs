@@ -12,7 +12,6 @@
 //! `alter.config.policy.class.name`.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
@@ -41,10 +40,10 @@ impl Api for IncrementalAlterConfigs {
     type Request = IncrementalAlterConfigsRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let broker = Arc::clone(&ctx.broker);
+        let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
             let alterations = request.resources.into_iter().map(alteration).collect();
-            let answers = alter_all(&broker, alterations, request.validate_only)
+            let answers = alter_all(&ctx, alterations, request.validate_only)
                 .await
                 .into_iter()
                 .map(|altered| {

@@ -16,9 +16,10 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TransactionalId;
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
-use super::error::txn_code;
+use super::error::{door_code, txn_code};
 use super::transactions::{fenced_since, producer};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::transaction::Producer;
 use crate::transaction::coordinator::InitRequest;
 
@@ -49,7 +50,11 @@ impl Api for InitProducerId {
             expected,
         };
         let id = TransactionalId::new(id.as_str());
-        let initialized = ctx.broker.transactions.init(id, init);
+        let transactions = match ctx.transactional_id(id.as_str(), Operation::Write) {
+            Ok(transactions) => transactions,
+            Err(error) => return Reply::Now(refused(door_code(error))),
+        };
+        let initialized = transactions.init(id, init);
         Reply::Later(Box::pin(async move {
             match initialized.await {
                 Ok(producer) => accepted(producer),
@@ -59,7 +64,12 @@ impl Api for InitProducerId {
     }
 }
 
+/// Kafka lets those have a producer id, too, who may write to any topic at all (KIP-679).
 fn without_transactions(ctx: &Context) -> Reply<InitProducerIdResponse> {
+    let allowed = ctx.cluster(Operation::IdempotentWrite);
+    if let Some(error) = allowed.err().filter(|_| !ctx.may_write_somewhere()) {
+        return Reply::Now(refused(door_code(error)));
+    }
     let producer_ids = Arc::clone(&ctx.broker.producer_ids);
     Reply::Later(Box::pin(async move {
         // Every thousandth id is a write to disk.

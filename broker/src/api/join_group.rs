@@ -11,14 +11,16 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{ApiKey, JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, instance_id, text};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::group::classic::{JoinAnswer, JoinRequest, JoinedMember, MemberInfo, Protocol};
 use crate::group::ids::MemberId;
 
@@ -36,10 +38,11 @@ impl Api for JoinGroup {
         if let Some(reason) = &request.reason {
             tracing::debug!(group = group.as_str(), member = %request.member_id, %reason, "joins");
         }
-        let answer = ctx
-            .broker
-            .groups
-            .join(&group, join_request(ctx, version, request));
+        let groups = match ctx.group(&group, Operation::Read) {
+            Ok(groups) => groups,
+            Err(error) => return Reply::Now(refused(version, door_code(error))),
+        };
+        let answer = groups.join(&group, join_request(ctx, version, request));
         Reply::Later(Box::pin(async move { response(version, answer.await) }))
     }
 }
@@ -89,6 +92,14 @@ fn response(version: i16, answer: JoinAnswer) -> JoinGroupResponse {
         .with_skip_assignment(answer.skip_assignment)
         .with_member_id(text(answer.member_id.as_str()))
         .with_members(answer.members.into_iter().map(member).collect())
+}
+
+fn refused(version: i16, code: ErrorCode) -> JoinGroupResponse {
+    let protocol_name = (version < 7).then(StrBytes::default);
+    JoinGroupResponse::default()
+        .with_error_code(code.0)
+        .with_generation_id(-1)
+        .with_protocol_name(protocol_name)
 }
 
 fn member(member: JoinedMember) -> JoinGroupResponseMember {

@@ -11,9 +11,10 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{ApiKey, LeaveGroupRequest, LeaveGroupResponse};
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, instance_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::group::GroupError;
 use crate::group::classic::Leaving;
 
@@ -37,7 +38,14 @@ impl Api for LeaveGroup {
             tracing::debug!(group = group.as_str(), member = %id, ?instance, ?reason, "leaves");
         }
         let leaving: Vec<Leaving> = members.iter().map(leaving).collect();
-        let left = ctx.broker.groups.leave(&group, &leaving);
+        let groups = match ctx.group(&group, Operation::Read) {
+            Ok(groups) => groups,
+            Err(error) => {
+                let code = door_code(error).0;
+                return Reply::Now(LeaveGroupResponse::default().with_error_code(code));
+            }
+        };
+        let left = groups.leave(&group, &leaving);
         Reply::Later(Box::pin(async move {
             match left.await {
                 Ok(results) => response(version, members, results.into_iter().map(code)),

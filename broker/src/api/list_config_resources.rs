@@ -11,9 +11,11 @@ use kafka_protocol::messages::list_config_resources_response::ConfigResource;
 use kafka_protocol::messages::{ApiKey, ListConfigResourcesRequest, ListConfigResourcesResponse};
 
 use super::configs::Resource;
+use super::door::Cluster;
+use super::error::door_code;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::Operation;
 
 /// ListConfigResources.
 pub struct ListConfigResources;
@@ -47,13 +49,17 @@ impl Api for ListConfigResources {
         {
             return Reply::Now(response.with_error_code(ErrorCode::UNSUPPORTED_VERSION.0));
         }
+        let cluster = match ctx.cluster(Operation::DescribeConfigs) {
+            Ok(cluster) => cluster,
+            Err(error) => return Reply::Now(response.with_error_code(door_code(error).0)),
+        };
         let wanted = ALL.into_iter().filter(|resource| match version {
             0 => *resource == Resource::ClientMetrics,
             _ => asked.is_empty() || asked.contains(resource),
         });
         let mut resources = Vec::new();
         for resource in wanted {
-            for name in names(&ctx.broker, resource) {
+            for name in names(ctx, cluster, resource) {
                 let mut listed = ConfigResource::default().with_resource_name(text(&name));
                 if version >= 1 {
                     listed.resource_type = resource.code();
@@ -69,18 +75,18 @@ impl Api for ListConfigResources {
 }
 
 /// The resources of a type.
-fn names(broker: &Broker, resource: Resource) -> Vec<String> {
+fn names(ctx: &Context, cluster: Cluster<'_>, resource: Resource) -> Vec<String> {
     match resource {
         Resource::Topic => {
-            let topics = broker.catalog.list();
+            let topics = cluster.topics();
             topics
                 .iter()
                 .map(|topic| topic.name().to_string())
                 .collect()
         }
-        Resource::Broker | Resource::BrokerLogger => vec![broker.node_id.to_string()],
+        Resource::Broker | Resource::BrokerLogger => vec![ctx.broker.node_id.to_string()],
         Resource::Group => {
-            let groups = broker.groups.groups_with_configs();
+            let groups = cluster.groups_with_configs();
             groups
                 .iter()
                 .map(|group| group.as_str().to_owned())

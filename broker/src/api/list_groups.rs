@@ -27,7 +27,7 @@ impl Api for ListGroups {
         let states = Filter::new(&request.states_filter);
         let types = Filter::new(&request.types_filter);
         let mut response = ListGroupsResponse::default();
-        for group in ctx.broker.groups.list() {
+        for group in ctx.groups() {
             if !states.passes(group.state) || !types.passes(group.group_type) {
                 continue;
             }

@@ -21,8 +21,9 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 use kafka_protocol::messages::{ApiKey, ListOffsetsRequest, ListOffsetsResponse};
 
-use super::error::{log_code, partition_code};
+use super::error::{door_code, log_code, partition_code};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::partition::Partition;
 
 const LATEST: i64 = -1;
@@ -56,7 +57,7 @@ impl Api for ListOffsets {
             }
         }
         let topics = request.topics.into_iter().map(|asked| {
-            let topic = ctx.broker.catalog.topic(&asked.name);
+            let topic = ctx.topic(&asked.name, Operation::Describe);
             let partitions = asked.partitions.iter().map(|wanted| {
                 let index = wanted.partition_index;
                 let found = if twice.contains(&(asked.name.clone(), index)) {
@@ -64,8 +65,9 @@ impl Api for ListOffsets {
                 } else {
                     topic
                         .as_ref()
-                        .and_then(|topic| topic.partition(index))
-                        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+                        .map_err(|error| *error)
+                        .and_then(|topic| ctx.partition(topic, index))
+                        .map_err(door_code)
                         .and_then(|partition| find(&partition, version, wanted, committed_only))
                 };
                 respond(version, index, found)

@@ -9,7 +9,9 @@ use kafka_protocol::messages::{
     ApiKey, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 
+use super::admin::Refusal;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 
 /// ListPartitionReassignments.
 pub struct ListPartitionReassignments;
@@ -19,7 +21,15 @@ impl Api for ListPartitionReassignments {
     const VERSIONS: RangeInclusive<i16> = 0..=0;
     type Request = ListPartitionReassignmentsRequest;
 
-    fn handle(_ctx: &Context, _version: i16, _request: Self::Request) -> Reply<ResponseOf<Self>> {
-        Reply::Now(ListPartitionReassignmentsResponse::default().with_error_message(None))
+    fn handle(ctx: &Context, _version: i16, _request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let response = ListPartitionReassignmentsResponse::default();
+        Reply::Now(match ctx.cluster(Operation::Describe) {
+            Ok(_) => response.with_error_message(None),
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                let response = response.with_error_code(refusal.code.0);
+                response.with_error_message(refusal.wire_message())
+            }
+        })
     }
 }

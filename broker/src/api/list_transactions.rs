@@ -23,7 +23,6 @@ use super::error::txn_code;
 use super::groups::text;
 use super::room::Room;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
 use crate::heavy::{Busy, TimeBudget};
 use crate::pattern::Pattern;
 use crate::transaction::coordinator::{ListFilter, Listed};
@@ -50,16 +49,16 @@ impl Api for ListTransactions {
             pattern: None,
         };
         let pattern = request.transactional_id_pattern;
-        let broker = Arc::clone(&ctx.broker);
         let Some(pattern) = pattern.filter(|pattern| !pattern.is_empty()) else {
-            let listed = broker.transactions.list(&filter);
+            let listed = ctx.transactional_ids(&filter);
             return Reply::Now(answer(&ctx.room, version, listed, unknown));
         };
-        let heavy = broker.heavy.clone();
+        let heavy = ctx.broker.heavy.clone();
+        let ctx = ctx.clone();
         let room = Arc::clone(&ctx.room);
         let host = ctx.client_host().into();
         Reply::Later(Box::pin(async move {
-            let work = move |budget| matching(&broker, filter, &pattern, budget);
+            let work = move |budget| matching(&ctx, filter, &pattern, budget);
             match heavy.run(&host, work).await {
                 Ok(Ok(listed)) => answer(&room, version, listed, unknown),
                 Ok(Err(NotMatched)) => failed(ErrorCode::INVALID_REGULAR_EXPRESSION),
@@ -73,7 +72,7 @@ impl Api for ListTransactions {
 struct NotMatched;
 
 fn matching(
-    broker: &Broker,
+    ctx: &Context,
     filter: ListFilter,
     pattern: &str,
     budget: TimeBudget,
@@ -82,7 +81,7 @@ fn matching(
         pattern: Some(Pattern::compile(pattern).map_err(|_| NotMatched)?),
         ..filter
     };
-    match broker.transactions.list(&filter) {
+    match ctx.transactional_ids(&filter) {
         Ok(listed) => Ok(Ok(filter.named(listed, budget).map_err(|_| NotMatched)?)),
         Err(error) => Ok(Err(error)),
     }

@@ -16,7 +16,7 @@
 //!   answer without bounds.
 //! - v13 (KIP-1102): top-level error code, never set: a client has nowhere else to bootstrap from.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
@@ -28,10 +28,10 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{self, ApiKey, BrokerId, MetadataRequest, MetadataResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::topic_code;
-use super::room::Room;
+use super::door::DoorError;
+use super::error::{door_code, topic_code};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::broker::Broker;
+use crate::access::{Operation, Resource};
 use crate::topic::Topic;
 
 /// "Not asked for" among authorized operations.
@@ -46,15 +46,6 @@ const PARTITION_BYTES: usize = 48;
 /// Who leads an offline partition.
 pub const NO_LEADER: BrokerId = BrokerId(-1);
 
-/// Bits of `AclOperation` that exist on a topic: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE,
-/// DESCRIBE_CONFIGS, ALTER_CONFIGS.
-pub const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-
-/// Bits of `AclOperation` that exist on a cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION,
-/// DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
-pub const CLUSTER_OPERATIONS: i32 =
-    (1 << 5) | (1 << 7) | (1 << 8) | (1 << 9) | (1 << 10) | (1 << 11) | (1 << 12);
-
 /// Metadata.
 pub struct Metadata;
 
@@ -65,22 +56,18 @@ impl Api for Metadata {
     type Request = MetadataRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        let creates = missing(&ctx.broker, version, &request);
+        let creates = missing(ctx, version, &request);
         if creates.is_empty() {
             return Reply::Now(respond(ctx, version, &request));
         }
         let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
-            let broker = &ctx.broker;
-            let created = broker
-                .on_demand
-                .create(&broker.catalog, broker.topic_rules, creates);
-            let refused = created.await;
+            let refused = create(&ctx, creates).await;
             let mut response = respond(&ctx, version, &request);
             for topic in &mut response.topics {
                 let name = topic.name.as_ref().map(|name| name.0.as_str());
                 if let Some(error) = name.and_then(|name| refused.get(name)) {
-                    topic.error_code = topic_code(error).0;
+                    topic.error_code = error.0;
                 }
             }
             response
@@ -89,19 +76,47 @@ impl Api for Metadata {
 }
 
 /// The topics that this request creates.
-fn missing(broker: &Broker, version: i16, request: &MetadataRequest) -> BTreeSet<TopicName> {
+fn missing(ctx: &Context, version: i16, request: &MetadataRequest) -> BTreeSet<TopicName> {
     let allowed = version < 4 || request.allow_auto_topic_creation;
-    if !allowed || !broker.topic_rules.auto_create {
+    if !allowed || !ctx.broker.topic_rules.auto_create {
         return BTreeSet::new();
     }
     let asked = request.topics.iter().flatten();
     asked
         .filter_map(name)
-        .filter(|name| broker.catalog.topic(name).is_none())
+        .filter(|name| is_unknown(ctx, name))
         .filter_map(|name| TopicName::new(name.as_str()).ok())
         .filter(|name| !name.is_internal())
         .take(CREATED_MAX)
         .collect()
+}
+
+/// Creates topics on demand; answers which could not be, and why.
+async fn create(ctx: &Context, mut names: BTreeSet<TopicName>) -> BTreeMap<TopicName, ErrorCode> {
+    let mut refused = BTreeMap::new();
+    let mut topics = None;
+    names.retain(|name| match ctx.creating(name) {
+        Ok(there) => {
+            topics = Some(there);
+            true
+        }
+        Err(error) => {
+            refused.insert(name.clone(), door_code(error));
+            false
+        }
+    });
+    if let Some(topics) = topics {
+        let rules = ctx.broker.topic_rules;
+        let created = ctx.broker.on_demand.create(topics, rules, names).await;
+        let failed = created.into_iter();
+        refused.extend(failed.map(|(name, error)| (name, topic_code(&error))));
+    }
+    refused
+}
+
+fn is_unknown(ctx: &Context, name: &messages::TopicName) -> bool {
+    let found = ctx.topic(name, Operation::Describe);
+    found.is_err_and(|error| error == DoorError::NoSuchTopic)
 }
 
 /// The name of a topic that is asked for by name. Where there is an id, the name means nothing:
@@ -113,13 +128,9 @@ fn name(asked: &MetadataRequestTopic) -> Option<&messages::TopicName> {
 fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataResponse {
     let broker = &ctx.broker;
     let show = Show {
-        broker,
-        room: &ctx.room,
+        ctx,
         version,
-        operations: operations(
-            request.include_topic_authorized_operations,
-            TOPIC_OPERATIONS,
-        ),
+        with_operations: request.include_topic_authorized_operations,
     };
     let mut seen = HashSet::new();
     let topics = match &request.topics {
@@ -130,7 +141,7 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
             .map(|asked| show.asked(asked))
             .collect(),
         _ => {
-            let topics = broker.catalog.list();
+            let topics = ctx.topics(Operation::Describe);
             topics.iter().map(|topic| show.topic(topic)).collect()
         }
     };
@@ -144,16 +155,21 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
         response.cluster_id = Some(StrBytes::from_string(broker.cluster_id.to_string()));
     }
     if (8..=10).contains(&version) {
-        response.cluster_authorized_operations = operations(
-            request.include_cluster_authorized_operations,
-            CLUSTER_OPERATIONS,
-        );
+        response.cluster_authorized_operations = match request.include_cluster_authorized_operations
+        {
+            true => cluster_operations(ctx),
+            false => NO_OPERATIONS,
+        };
     }
     response
 }
 
-fn operations(asked_for: bool, bits: i32) -> i32 {
-    if asked_for { bits } else { NO_OPERATIONS }
+/// What the client may do with the cluster; nothing, if it may not even ask.
+pub(super) fn cluster_operations(ctx: &Context) -> i32 {
+    match ctx.cluster(Operation::Describe) {
+        Ok(_) => ctx.operations(Resource::Cluster),
+        Err(_) => 0,
+    }
 }
 
 fn this_broker(ctx: &Context, version: i16) -> MetadataResponseBroker {
@@ -168,26 +184,25 @@ fn this_broker(ctx: &Context, version: i16) -> MetadataResponseBroker {
 
 /// How topics are shown in this version.
 struct Show<'a> {
-    broker: &'a Broker,
-    room: &'a Room,
+    ctx: &'a Context,
     version: i16,
-    operations: i32,
+    with_operations: bool,
 }
 
 impl Show<'_> {
     fn asked(&self, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
         if let Some(name) = name(asked) {
-            return match self.broker.catalog.topic(name) {
-                Some(topic) => self.topic(&topic),
-                None if TopicName::new(name.as_str()).is_ok() => {
-                    self.error(asked, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            return match self.ctx.topic(name, Operation::Describe) {
+                Ok(topic) => self.topic(&topic),
+                Err(error) if error.is_not_there() && TopicName::new(name.as_str()).is_err() => {
+                    self.error(asked, ErrorCode::INVALID_TOPIC_EXCEPTION)
                 }
-                None => self.error(asked, ErrorCode::INVALID_TOPIC_EXCEPTION),
+                Err(error) => self.error(asked, door_code(error)),
             };
         }
-        match self.broker.catalog.by_id(TopicId(asked.topic_id)) {
-            Some(topic) => self.topic(&topic),
-            None => self.error(asked, ErrorCode::UNKNOWN_TOPIC_ID),
+        match self.ctx.topic(TopicId(asked.topic_id), Operation::Describe) {
+            Ok(topic) => self.topic(&topic),
+            Err(error) => self.error(asked, door_code(error)),
         }
     }
 
@@ -211,7 +226,7 @@ impl Show<'_> {
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
         let partitions = topic.partitions();
         let bytes = topic.name().len() + (1 + partitions.len()) * PARTITION_BYTES;
-        if let Err(refusal) = self.room.take(bytes) {
+        if let Err(refusal) = self.ctx.room.take(bytes) {
             let asked = MetadataRequestTopic::default()
                 .with_name(Some(StrBytes::from_string(topic.name().to_string()).into()));
             let mut refused = self.error(&asked, refusal.code);
@@ -232,7 +247,10 @@ impl Show<'_> {
             shown.is_internal = topic.is_internal();
         }
         if self.version >= 8 {
-            shown.topic_authorized_operations = self.operations;
+            shown.topic_authorized_operations = match self.with_operations {
+                true => self.ctx.operations(Resource::Topic(topic.name())),
+                false => NO_OPERATIONS,
+            };
         }
         if self.version >= 10 {
             shown.topic_id = topic.id().0;
@@ -245,7 +263,7 @@ impl Show<'_> {
         number: i32,
         partition: &crate::partition::Partition,
     ) -> MetadataResponsePartition {
-        let here = BrokerId(self.broker.node_id.0);
+        let here = BrokerId(self.ctx.broker.node_id.0);
         let mut shown = MetadataResponsePartition::default()
             .with_partition_index(number)
             .with_replica_nodes(vec![here]);

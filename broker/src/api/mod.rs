@@ -1,6 +1,9 @@
 //! The Kafka protocol: one file per API key, all of them listed once, in [`table`].
 
 pub mod context;
+pub mod door;
+#[cfg(test)]
+mod door_tests;
 pub mod error;
 pub mod table;
 

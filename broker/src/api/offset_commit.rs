@@ -18,9 +18,10 @@ use kafka_protocol::messages::offset_commit_response::{
 };
 use kafka_protocol::messages::{ApiKey, OffsetCommitRequest, OffsetCommitResponse};
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, instance_id, new_offset};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::group::GroupError;
 use crate::group::classic::CommitFence;
 use crate::group::coordinator::{CommitRequest, NewOffset};
@@ -34,7 +35,16 @@ impl Api for OffsetCommit {
     type Request = OffsetCommitRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let group = group_id(&request.group_id);
         let (mut answered, offsets) = resolve(ctx, version, request.topics);
+        let groups = match ctx.group(&group, Operation::Read) {
+            Ok(groups) => groups,
+            Err(error) => {
+                let partitions = answered.iter_mut().flat_map(|topic| &mut topic.partitions);
+                partitions.for_each(|partition| partition.error_code = door_code(error).0);
+                return Reply::Now(OffsetCommitResponse::default().with_topics(answered));
+            }
+        };
         if offsets.is_empty() {
             return Reply::Now(OffsetCommitResponse::default().with_topics(answered));
         }
@@ -49,10 +59,7 @@ impl Api for OffsetCommit {
             knows_group_not_found: version >= 9,
             offsets,
         };
-        let committed = ctx
-            .broker
-            .groups
-            .commit(&group_id(&request.group_id), commit);
+        let committed = groups.commit(&group, commit);
         Reply::Later(Box::pin(async move {
             fill_in(&mut answered, committed.await);
             OffsetCommitResponse::default().with_topics(answered)
@@ -69,29 +76,20 @@ fn resolve(
 ) -> (Vec<OffsetCommitResponseTopic>, Vec<NewOffset>) {
     let (mut answered, mut offsets) = (Vec::with_capacity(topics.len()), Vec::new());
     for topic in topics {
-        let catalog = &ctx.broker.catalog;
-        let (found, missing) = match version {
-            10.. => (
-                catalog.by_id(TopicId(topic.topic_id)),
-                ErrorCode::UNKNOWN_TOPIC_ID,
-            ),
-            _ => (
-                catalog.topic(topic.name.as_str()),
-                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-            ),
+        let found = match version {
+            10.. => ctx.topic(TopicId(topic.topic_id), Operation::Read),
+            _ => ctx.topic(&topic.name, Operation::Read),
         };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let at = asked.partition_index;
-            let known = found.as_ref().filter(|found| found.partition(at).is_some());
-            let code = match known {
-                Some(found) => {
+            let code = match ctx.has(&found, at) {
+                Ok(found) => {
                     let place = (asked.committed_offset, asked.committed_leader_epoch);
                     offsets.push(new_offset(found, at, place, asked.committed_metadata));
                     ErrorCode::NONE
                 }
-                None if found.is_none() => missing,
-                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                Err(error) => door_code(error),
             };
             let partition = OffsetCommitResponsePartition::default()
                 .with_partition_index(at)

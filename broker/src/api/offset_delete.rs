@@ -13,9 +13,10 @@ use kafka_protocol::messages::offset_delete_response::{
 };
 use kafka_protocol::messages::{ApiKey, OffsetDeleteRequest, OffsetDeleteResponse};
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::group_id;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 
 /// OffsetDelete.
 pub struct OffsetDelete;
@@ -32,6 +33,14 @@ impl Api for OffsetDelete {
     type Request = OffsetDeleteRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let group = group_id(&request.group_id);
+        let groups = match ctx.group(&group, Operation::Delete) {
+            Ok(groups) => groups,
+            Err(error) => {
+                let code = door_code(error).0;
+                return Reply::Now(OffsetDeleteResponse::default().with_error_code(code));
+            }
+        };
         let mut topics: Vec<Resolved> = request
             .topics
             .into_iter()
@@ -41,10 +50,7 @@ impl Api for OffsetDelete {
             .iter()
             .filter_map(|topic| topic.found.clone())
             .collect();
-        let deleted = ctx
-            .broker
-            .groups
-            .delete_offsets(&group_id(&request.group_id), found);
+        let deleted = groups.delete_offsets(&group, found);
         Reply::Later(Box::pin(async move {
             let results = match deleted.await {
                 Ok(results) => results,
@@ -70,23 +76,22 @@ impl Api for OffsetDelete {
 }
 
 fn resolve(ctx: &Context, asked: OffsetDeleteRequestTopic) -> Resolved {
-    let topic = ctx.broker.catalog.topic(asked.name.as_str());
+    let topic = ctx.topic(&asked.name, Operation::Read);
     let (mut known, mut partitions) = (Vec::new(), Vec::with_capacity(asked.partitions.len()));
     for partition in asked.partitions {
         let at = partition.partition_index;
-        let exists = topic
-            .as_ref()
-            .is_some_and(|topic| topic.partition(at).is_some());
-        let code = if exists {
-            known.push(at);
-            ErrorCode::NONE
-        } else {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        let code = match ctx.has(&topic, at) {
+            Ok(_) => {
+                known.push(at);
+                ErrorCode::NONE
+            }
+            Err(error) => door_code(error),
         };
         let answer = OffsetDeleteResponsePartition::default().with_partition_index(at);
         partitions.push(answer.with_error_code(code.0));
     }
     let found = topic
+        .ok()
         .filter(|_| !known.is_empty())
         .map(|topic| (topic.name().clone(), known));
     let answer = OffsetDeleteResponseTopic::default().with_name(asked.name);

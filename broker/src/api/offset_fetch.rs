@@ -24,9 +24,11 @@ use kafka_protocol::messages::offset_fetch_response::{
 use kafka_protocol::messages::{self, ApiKey, OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use uuid::Uuid;
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
+use crate::group::Coordinator;
 use crate::group::GroupError;
 use crate::group::ids::MemberId;
 use crate::group::offsets::FetchedOffset;
@@ -128,15 +130,18 @@ impl Fetching<'_> {
         epoch: i32,
     ) -> OffsetFetchResponseGroup {
         let response = OffsetFetchResponseGroup::default().with_group_id(wire_group_id(group));
-        let allowed = self.ctx.broker.groups.fence_fetch(group, member, epoch);
-        let topics = allowed.and_then(|()| match &asked {
-            Some(asked) => self.offsets(group, asked, true),
-            None => self.all(group),
+        let topics = self.ctx.group(group, Operation::Describe);
+        let topics = topics.map_err(door_code).and_then(|groups| {
+            let allowed = groups.fence_fetch(group, member, epoch);
+            let topics = allowed.and_then(|()| match &asked {
+                Some(asked) => self.offsets(groups, group, asked, true),
+                None => self.all(groups, group),
+            });
+            topics.map_err(group_code)
         });
         match topics {
             Ok(topics) => response.with_topics(topics),
-            Err(error) => {
-                let code = group_code(error);
+            Err(code) => {
                 let topics = asked.iter().flatten().map(|topic| {
                     let failed = |at: &i32| failed(*at, code);
                     OffsetFetchResponseTopics::default()
@@ -158,25 +163,25 @@ impl Fetching<'_> {
         member: Option<&MemberId>,
         epoch: i32,
     ) -> OffsetFetchResponseGroup {
-        let catalog = &self.ctx.broker.catalog;
         let Some(asked) = asked else {
             let mut fetched = self.group(group, None, member, epoch);
             // A topic that is deleted meanwhile has no id to be named with.
             fetched.topics.retain_mut(|topic| {
-                let found = catalog.topic(std::mem::take(&mut topic.name).as_str());
+                let name = std::mem::take(&mut topic.name);
+                let found = self.ctx.topic(&name, Operation::Describe);
                 topic.topic_id = found.as_ref().map_or(Uuid::nil(), |found| found.id().0);
-                found.is_some()
+                found.is_ok()
             });
             return fetched;
         };
         let (mut found, mut ids, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for topic in asked {
-            match catalog.by_id(TopicId(topic.topic_id)) {
-                Some(there) => {
+            match self.ctx.topic(TopicId(topic.topic_id), Operation::Describe) {
+                Ok(there) => {
                     ids.push(topic.topic_id);
                     found.push(topic.with_name(TopicName(text(there.name().as_str()))));
                 }
-                None => missing.push(topic),
+                Err(error) => missing.push((topic, door_code(error))),
             }
         }
         let mut fetched = self.group(group, Some(found), member, epoch);
@@ -184,28 +189,34 @@ impl Fetching<'_> {
             topic.name = TopicName::default();
             topic.topic_id = id;
         }
-        let code = match fetched.error_code {
-            0 => ErrorCode::UNKNOWN_TOPIC_ID,
-            refused => ErrorCode(refused),
-        };
-        fetched.topics.extend(missing.into_iter().map(|topic| {
-            let failed = |at: &i32| failed(*at, code);
-            OffsetFetchResponseTopics::default()
-                .with_topic_id(topic.topic_id)
-                .with_partitions(topic.partition_indexes.iter().map(failed).collect())
-        }));
+        let refused = ErrorCode(fetched.error_code);
+        fetched
+            .topics
+            .extend(missing.into_iter().map(|(topic, missing)| {
+                let code = if refused.is_err() { refused } else { missing };
+                let failed = |at: &i32| failed(*at, code);
+                OffsetFetchResponseTopics::default()
+                    .with_topic_id(topic.topic_id)
+                    .with_partitions(topic.partition_indexes.iter().map(failed).collect())
+            }));
         fetched
     }
 
-    fn all(&self, group: &GroupId) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
-        let committed = self.ctx.broker.groups.committed(group)?.into_iter();
+    fn all(
+        &self,
+        groups: &Coordinator,
+        group: &GroupId,
+    ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
+        let mut committed = groups.committed(group)?;
+        committed.retain(|(topic, _)| self.ctx.hides_topic(topic).is_none());
+        let committed = committed.into_iter();
         let asked = committed.map(|(topic, partitions)| {
             OffsetFetchRequestTopics::default()
                 .with_name(TopicName(text(topic.as_str())))
                 .with_partition_indexes(partitions)
         });
         let asked: Vec<_> = asked.collect();
-        let mut topics = self.offsets(group, &asked, false)?;
+        let mut topics = self.offsets(groups, group, &asked, false)?;
         topics.retain(|topic| !topic.partitions.is_empty());
         Ok(topics)
     }
@@ -214,6 +225,7 @@ impl Fetching<'_> {
     /// them in the answer.
     fn offsets(
         &self,
+        groups: &Coordinator,
         group: &GroupId,
         asked: &[OffsetFetchRequestTopics],
         tells_nothing: bool,
@@ -222,6 +234,8 @@ impl Fetching<'_> {
             OffsetFetchResponseTopics::default().with_name(topic.name.clone())
         };
         let mut answered: Vec<_> = asked.iter().map(named).collect();
+        let hidden = asked.iter().map(|topic| self.ctx.hides_topic(&topic.name));
+        let hidden: Vec<Option<ErrorCode>> = hidden.map(|error| error.map(door_code)).collect();
         let topics = asked.iter().enumerate();
         let places: Vec<(usize, i32)> = topics
             .flat_map(|(at, topic)| topic.partition_indexes.iter().map(move |p| (at, *p)))
@@ -229,14 +243,17 @@ impl Fetching<'_> {
         for batch in places.chunks(BATCH_PARTITIONS) {
             let offsets = match self.ctx.room.is_over() {
                 true => vec![FetchedOffset::Nothing; batch.len()],
-                false => self.batch(group, asked, batch)?,
+                false => self.batch(groups, group, asked, batch)?,
             };
             for ((at, number), offset) in batch.iter().zip(offsets) {
                 if tells_nothing || self.ctx.room.is_over() || offset != FetchedOffset::Nothing {
                     let told = self.ctx.room.item(
                         // The form of older answers is made of this one.
                         self.version.max(8),
-                        || partition(*number, offset),
+                        || match hidden[*at] {
+                            Some(code) => failed(*number, code),
+                            None => partition(*number, offset),
+                        },
                         |refusal| failed(*number, refusal.code),
                     );
                     answered[*at].partitions.push(told);
@@ -248,6 +265,7 @@ impl Fetching<'_> {
 
     fn batch(
         &self,
+        groups: &Coordinator,
         group: &GroupId,
         asked: &[OffsetFetchRequestTopics],
         batch: &[(usize, i32)],
@@ -263,7 +281,6 @@ impl Fetching<'_> {
             .iter()
             .map(|(name, numbers)| (*name, numbers.as_slice()))
             .collect();
-        let groups = &self.ctx.broker.groups;
         let fetched = groups.fetch_some(group, &wanted, self.stable)?;
         Ok(fetched.into_iter().flatten().collect())
     }

@@ -7,7 +7,6 @@
 
 use std::ops::RangeInclusive;
 
-use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::LeaderEpoch;
 use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use kafka_protocol::messages::offset_for_leader_epoch_response::{
@@ -15,8 +14,10 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{
 };
 use kafka_protocol::messages::{ApiKey, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
-use super::error::partition_code;
+use super::door::DoorError;
+use super::error::{door_code, partition_code};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::topic::Topic;
 
 /// OffsetForLeaderEpoch.
@@ -29,11 +30,11 @@ impl Api for OffsetForLeaderEpoch {
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let topics = request.topics.into_iter().map(|asked| {
-            let topic = ctx.broker.catalog.topic(&asked.topic);
+            let topic = ctx.topic(&asked.topic, Operation::Describe);
             let partitions = asked
                 .partitions
                 .iter()
-                .map(|wanted| find(topic.as_deref(), wanted))
+                .map(|wanted| find(ctx, topic.as_deref(), wanted))
                 .collect();
             OffsetForLeaderTopicResult::default()
                 .with_topic(asked.topic)
@@ -43,13 +44,19 @@ impl Api for OffsetForLeaderEpoch {
     }
 }
 
-fn find(topic: Option<&Topic>, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
+fn find(
+    ctx: &Context,
+    topic: Result<&Topic, &DoorError>,
+    wanted: &OffsetForLeaderPartition,
+) -> EpochEndOffset {
     let response = EpochEndOffset::default()
         .with_partition(wanted.partition)
         .with_leader_epoch(-1)
         .with_end_offset(-1);
-    let Some(partition) = topic.and_then(|topic| topic.partition(wanted.partition)) else {
-        return response.with_error_code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0);
+    let found = topic.map_err(|error| *error);
+    let partition = match found.and_then(|topic| ctx.partition(topic, wanted.partition)) {
+        Ok(partition) => partition,
+        Err(error) => return response.with_error_code(door_code(error).0),
     };
     let known = LeaderEpoch(wanted.current_leader_epoch);
     if let Err(error) = partition.check_reader(known) {

@@ -35,9 +35,10 @@ use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use self::transactional::{Intent, Verdicts};
-use super::error::{partition_code, produce_txn_code};
+use super::error::{door_code, partition_code, produce_txn_code};
 use super::groups::text;
 use super::{Api, Context, Order, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::clock;
 use crate::partition::{Appended, PartitionError, Pending, Produced};
 use crate::quota::Kind;
@@ -78,12 +79,14 @@ impl Api for Produce {
             Ok(intent) => intent,
             Err(code) => return Reply::Now(all_failed(request, code)),
         };
-        let admitted = intent.as_ref().map(|intent| {
-            let (id, producer) = (&intent.id, intent.producer);
-            let partitions = &intent.partitions;
-            let transactions = &ctx.broker.transactions;
-            transactions.admit(id, producer, partitions, intent.speaks)
-        });
+        let admitted = match intent
+            .as_ref()
+            .map(|intent| intent.admitted(ctx))
+            .transpose()
+        {
+            Ok(admitted) => admitted,
+            Err(error) => return Reply::Now(all_failed(request, door_code(error))),
+        };
         let verdicts = match (&intent, &admitted) {
             (Some(intent), Some(admitted)) => intent.verdicts(admitted),
             _ => Verdicts::default(),
@@ -135,6 +138,7 @@ fn append_all(
     let mut waiting = Vec::new();
     for (t, data) in request.topic_data.into_iter().enumerate() {
         let appending = Appending {
+            ctx,
             version,
             now_ms,
             topic: resolve(ctx, version, &data),
@@ -178,14 +182,11 @@ fn acks(acks: i16) -> Option<Acks> {
 }
 
 fn resolve(ctx: &Context, version: i16, data: &TopicProduceData) -> Result<Arc<Topic>, ErrorCode> {
-    let catalog = &ctx.broker.catalog;
-    let topic = if version >= 13 {
-        let topic = catalog.by_id(TopicId(data.topic_id));
-        topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?
-    } else {
-        let topic = catalog.topic(&data.name);
-        topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?
+    let topic = match version {
+        13.. => ctx.topic(TopicId(data.topic_id), Operation::Write),
+        _ => ctx.topic(&data.name, Operation::Write),
     };
+    let topic = topic.map_err(door_code)?;
     if topic.is_internal() && ctx.client_id() != MAY_WRITE_INTERNAL_TOPICS {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
@@ -200,6 +201,7 @@ struct Outcome {
 
 /// The appends to one topic.
 struct Appending<'a> {
+    ctx: &'a Context,
     version: i16,
     now_ms: i64,
     topic: Result<Arc<Topic>, ErrorCode>,
@@ -217,8 +219,9 @@ impl Appending<'_> {
             Ok(topic) => topic,
             Err(code) => return refused(*code),
         };
-        let Some(partition) = topic.partition(index) else {
-            return refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        let partition = match self.ctx.partition(topic, index) {
+            Ok(partition) => partition,
+            Err(error) => return refused(door_code(error)),
         };
         let records = data.records.unwrap_or_default();
         if self.version < 7 && is_zstd(&records) {

@@ -13,9 +13,10 @@ use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::{ApiKey, SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::error::group_code;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, instance_id, text};
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::group::classic::{SyncAnswer, SyncRequest};
 use crate::group::ids::MemberId;
 
@@ -33,7 +34,11 @@ impl Api for SyncGroup {
             return Reply::Now(refused(ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
         }
         let group = group_id(&request.group_id);
-        let answer = ctx.broker.groups.sync(&group, sync_request(request));
+        let groups = match ctx.group(&group, Operation::Read) {
+            Ok(groups) => groups,
+            Err(error) => return Reply::Now(refused(door_code(error))),
+        };
+        let answer = groups.sync(&group, sync_request(request));
         Reply::Later(Box::pin(async move { response(answer.await) }))
     }
 }

@@ -17,7 +17,7 @@ use super::Context;
 use super::admin::Refusal;
 use super::reply::BoxFuture;
 use crate::clock;
-use crate::quota::{ANONYMOUS, Kind};
+use crate::quota::Kind;
 
 /// An answer that may tell its client to wait.
 pub trait Throttled {
@@ -136,7 +136,7 @@ impl Context {
         }
         let wait_ms = quotas.record(
             kind,
-            ANONYMOUS,
+            self.user(),
             self.client_id(),
             bytes() as f64,
             clock::now_ms(),
@@ -170,7 +170,7 @@ impl Context {
         let by_time = busy.map_or(0, |busy| {
             let quotas = &self.broker.quotas;
             let now_ms = clock::now_ms();
-            saturated(quotas.record_request(ANONYMOUS, self.client_id(), busy, now_ms))
+            saturated(quotas.record_request(self.user(), self.client_id(), busy, now_ms))
         });
         if by_time > response.wait_ms() {
             response.set_wait_ms(by_time);
@@ -194,8 +194,8 @@ impl Mutations {
     /// THROTTLING_QUOTA_EXCEEDED.
     pub fn take(&mut self, partitions: usize) -> Result<(), Refusal> {
         let quotas = &self.ctx.broker.quotas;
-        let (client, now_ms) = (self.ctx.client_id(), clock::now_ms());
-        match quotas.take_mutations(ANONYMOUS, client, partitions, self.strict, now_ms) {
+        let (user, client, now_ms) = (self.ctx.user(), self.ctx.client_id(), clock::now_ms());
+        match quotas.take_mutations(user, client, partitions, self.strict, now_ms) {
             Ok(wait_ms) => {
                 self.wait_ms = self.wait_ms.max(saturated(wait_ms));
                 Ok(())

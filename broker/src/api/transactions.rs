@@ -8,7 +8,10 @@ use carrick_protocol::ids::{ProducerId, TopicPartition};
 use kafka_protocol::messages;
 
 use super::Context;
+use super::door::DoorError;
+use super::error::door_code;
 use crate::partition::{Mode, Partition};
+use crate::topic::Topic;
 use crate::transaction::Producer;
 
 /// The producer that a request names.
@@ -17,17 +20,17 @@ pub(super) fn producer(id: messages::ProducerId, epoch: i16) -> Producer {
     Producer { id, epoch }
 }
 
-/// The partition, if clients write to it.
+/// A partition of a topic, if clients write to it.
 ///
 /// # Errors
-/// UNKNOWN_TOPIC_OR_PARTITION, and INVALID_REQUEST for a mirror.
+/// That of the door, and INVALID_REQUEST for a mirror.
 pub(super) fn writable(
     ctx: &Context,
-    topic: &str,
+    topic: Result<&Topic, DoorError>,
     number: i32,
 ) -> Result<Arc<Partition>, ErrorCode> {
-    let partition = ctx.broker.catalog.partition(topic, number);
-    let partition = partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let partition = topic.and_then(|topic| ctx.partition(topic, number));
+    let partition = partition.map_err(door_code)?;
     match partition.mode() {
         Mode::Mirror { .. } | Mode::Fenced => Err(ErrorCode::INVALID_REQUEST),
         Mode::Writable | Mode::Faulted | Mode::Closed => Ok(partition),
@@ -40,7 +43,7 @@ pub(super) fn writable(
 /// As [`writable`].
 pub(super) fn writable_id(
     ctx: &Context,
-    topic: &str,
+    topic: Result<&Topic, DoorError>,
     number: i32,
 ) -> Result<TopicPartition, ErrorCode> {
     writable(ctx, topic, number).map(|partition| partition.id().clone())

@@ -18,10 +18,11 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 };
 use kafka_protocol::messages::{ApiKey, TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
-use super::error::{group_code, txn_offsets_code};
+use super::error::{door_code, group_code, txn_offsets_code};
 use super::groups::{group_id, instance_id, new_offset};
 use super::transactions::producer;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::group::GroupError;
 use crate::group::classic::CommitFence;
 use crate::group::coordinator::{CommitRequest, NewOffset, PendingCommit};
@@ -36,7 +37,20 @@ impl Api for TxnOffsetCommit {
     type Request = TxnOffsetCommitRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let group = group_id(&request.group_id);
+        let id = &request.transactional_id;
+        let transactions = ctx
+            .transactional_id(id, Operation::Write)
+            .and_then(|transactions| ctx.group(&group, Operation::Read).map(|_| transactions));
         let (mut answered, offsets) = resolve(ctx, request.topics);
+        let transactions = match transactions {
+            Ok(transactions) => transactions,
+            Err(error) => {
+                let partitions = answered.iter_mut().flat_map(|topic| &mut topic.partitions);
+                partitions.for_each(|partition| partition.error_code = door_code(error).0);
+                return Reply::Now(TxnOffsetCommitResponse::default().with_topics(answered));
+            }
+        };
         if offsets.is_empty() {
             return Reply::Now(TxnOffsetCommitResponse::default().with_topics(answered));
         }
@@ -51,15 +65,15 @@ impl Api for TxnOffsetCommit {
             knows_group_not_found: false,
             offsets,
         };
-        let begun = ctx.broker.transactions.commit_offsets(
-            &request.transactional_id,
+        let begun = transactions.commit_offsets(
+            id,
             producer(request.producer_id, request.producer_epoch),
             if version >= 5 {
                 Version::V2
             } else {
                 Version::V1
             },
-            &group_id(&request.group_id),
+            &group,
             commit,
         );
         Reply::Later(Box::pin(async move {
@@ -97,18 +111,17 @@ fn resolve(
 ) -> (Vec<TxnOffsetCommitResponseTopic>, Vec<NewOffset>) {
     let (mut answered, mut offsets) = (Vec::with_capacity(topics.len()), Vec::new());
     for topic in topics {
-        let found = ctx.broker.catalog.topic(topic.name.as_str());
+        let found = ctx.topic(&topic.name, Operation::Read);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let at = asked.partition_index;
-            let known = found.as_ref().filter(|found| found.partition(at).is_some());
-            let code = match known {
-                Some(found) => {
+            let code = match ctx.has(&found, at) {
+                Ok(found) => {
                     let place = (asked.committed_offset, asked.committed_leader_epoch);
                     offsets.push(new_offset(found, at, place, asked.committed_metadata));
                     ErrorCode::NONE
                 }
-                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                Err(error) => door_code(error),
             };
             let partition = TxnOffsetCommitResponsePartition::default()
                 .with_partition_index(at)

@@ -24,6 +24,7 @@ use kafka_protocol::messages::{
 use super::error::partition_code;
 use super::transactions::writable;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::clock;
 use crate::partition::{Marker, Pending};
 
@@ -71,8 +72,12 @@ fn write(ctx: &Context, wanted: WritableTxnMarker) -> Written {
         coordinator_epoch: wanted.coordinator_epoch,
         raised: transaction_version(&wanted) >= FIRST_WITH_RAISED_EPOCHS,
     };
+    // Brokers may, and administrators (KIP-1037).
+    let cluster = ctx.cluster(Operation::ClusterAction);
+    let cluster = cluster.or_else(|_| ctx.cluster(Operation::Alter));
     let append = |topic: &str, number| {
-        let partition = writable(ctx, topic, number)?;
+        let topic = cluster.and_then(|cluster| cluster.topic(topic));
+        let partition = writable(ctx, topic.as_deref().map_err(|error| *error), number)?;
         let appended = partition.append_marker(&marker, clock::now_ms());
         appended.map_err(|error| partition_code(&error))
     };

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -47,6 +46,17 @@ pub(crate) struct Wanted {
     pub(crate) max_bytes: i32,
     pub(crate) current_leader_epoch: i32,
     pub(crate) last_fetched_epoch: i32,
+}
+
+/// Why a session does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionError {
+    /// There is none with that id, or no room for what is added to it.
+    NotFound,
+    /// The request is not the one that follows: an answer was lost, or a request came twice.
+    Epoch,
+    /// Its topics were named by id and now are by name, or the other way round.
+    OtherNaming,
 }
 
 /// All fetch sessions.
@@ -96,7 +106,7 @@ pub(crate) type Answers = Vec<(Wanted, PartitionData)>;
 
 /// What is told.
 pub(crate) struct Answer {
-    pub(crate) code: ErrorCode,
+    pub(crate) error: Option<SessionError>,
     pub(crate) session_id: i32,
     pub(crate) partitions: Answers,
 }
@@ -138,7 +148,7 @@ impl Sessions {
         &self,
         version: i16,
         request: &FetchRequest,
-    ) -> Result<(Scope, Vec<Wanted>), ErrorCode> {
+    ) -> Result<(Scope, Vec<Wanted>), SessionError> {
         let (id, epoch) = (request.session_id, request.session_epoch);
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
             self.by_id.lock().remove(&id);
@@ -150,19 +160,19 @@ impl Sessions {
             return Ok((scope, wanted_once(request)));
         }
         let found = self.by_id.lock().get(&id).cloned();
-        let session = found.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let session = found.ok_or(SessionError::NotFound)?;
         let mut open = session.lock();
         if open.epoch != epoch {
-            return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+            return Err(SessionError::Epoch);
         }
         if open.uses_topic_ids != (version >= 13) {
-            return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+            return Err(SessionError::OtherNaming);
         }
         if !open.update(request) {
             // Its client begins anew, without a session if there is no room for one.
             drop(open);
             self.by_id.lock().remove(&id);
-            return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+            return Err(SessionError::NotFound);
         }
         if open.line.is_empty() {
             drop(open);
@@ -181,11 +191,11 @@ impl Sessions {
         Ok((Scope::Open(session, epoch), all))
     }
 
-    /// The code, the session id and the partitions that an answer carries, when all of a request's
+    /// The error, the session id and the partitions that an answer carries, when all of a request's
     /// partitions were read as `answers` say.
     pub(crate) fn answer(&self, version: i16, scope: &Scope, answers: Answers) -> Answer {
         let answer = |session_id, partitions| Answer {
-            code: ErrorCode::NONE,
+            error: None,
             session_id,
             partitions,
         };
@@ -197,15 +207,15 @@ impl Sessions {
         }
     }
 
-    /// The code and the session id of an answer that tells nothing, for its client has to wait.
-    pub(crate) fn empty_answer(&self, scope: &Scope) -> (ErrorCode, i32) {
+    /// The error and the session id of an answer that tells nothing, for its client has to wait.
+    pub(crate) fn empty_answer(&self, scope: &Scope) -> (Option<SessionError>, i32) {
         match scope {
-            Scope::Sessionless | Scope::Opening => (ErrorCode::NONE, 0),
+            Scope::Sessionless | Scope::Opening => (None, 0),
             Scope::Open(session, epoch) => {
                 let session = session.lock();
                 match session.epoch == *epoch {
-                    true => (ErrorCode::NONE, session.id),
-                    false => (ErrorCode::INVALID_FETCH_SESSION_EPOCH, session.id),
+                    true => (None, session.id),
+                    false => (Some(SessionError::Epoch), session.id),
                 }
             }
         }
@@ -332,15 +342,15 @@ impl Drop for Share {
 impl Session {
     /// Answers the request that made the epoch `epoch`, unless another one has come since.
     fn answer(&mut self, epoch: i32, mut answers: Answers) -> Answer {
-        let code = if self.epoch == epoch {
+        let error = if self.epoch == epoch {
             answers.retain(|(wanted, data)| self.is_news(&wanted.key, data));
-            ErrorCode::NONE
+            None
         } else {
             answers.clear();
-            ErrorCode::INVALID_FETCH_SESSION_EPOCH
+            Some(SessionError::Epoch)
         };
         Answer {
-            code,
+            error,
             session_id: self.id,
             partitions: answers,
         }

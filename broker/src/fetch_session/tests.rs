@@ -101,21 +101,15 @@ fn a_wrong_session_epoch_or_way_of_naming_is_told_apart() {
     let error = |version, request: &FetchRequest| sessions.begin(version, request).err();
     assert_eq!(
         error(12, &request(id + 1, 1, &[])),
-        Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+        Some(SessionError::NotFound)
     );
-    assert_eq!(
-        error(12, &request(id, 2, &[])),
-        Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH)
-    );
+    assert_eq!(error(12, &request(id, 2, &[])), Some(SessionError::Epoch));
     assert_eq!(
         error(13, &request(id, 1, &[])),
-        Some(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR)
+        Some(SessionError::OtherNaming)
     );
     assert_eq!(error(12, &request(id, 1, &[])), None);
-    assert_eq!(
-        error(12, &request(id, 1, &[])),
-        Some(ErrorCode::INVALID_FETCH_SESSION_EPOCH)
-    );
+    assert_eq!(error(12, &request(id, 1, &[])), Some(SessionError::Epoch));
 }
 
 #[test]
@@ -196,7 +190,7 @@ fn sessions_share_room_for_partitions_and_who_finds_none_goes_on_without_a_sessi
     let second = open(&sessions, &[0, 1]);
     assert_ne!(second, 0);
     let grows = sessions.begin(12, &request(first, 1, &[3]));
-    assert_eq!(grows.err(), Some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+    assert_eq!(grows.err(), Some(SessionError::NotFound));
     assert_ne!(open(&sessions, &[0, 1, 2]), 0, "what it had is free");
     let forgotten = ForgottenTopic::default()
         .with_topic(name("t"))

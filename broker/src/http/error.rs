@@ -10,6 +10,7 @@ use carrick_link::LinkError;
 use carrick_link::ports::CatalogError;
 
 use super::model::ErrorBody;
+use crate::api::door::DoorError;
 use crate::topic::TopicError;
 
 /// A request that can't be served as it is.
@@ -135,6 +136,22 @@ impl From<CatalogError> for ApiError {
             CatalogError::TopicExists(_) | CatalogError::Invalid(_) => Self::bad_request(message),
             CatalogError::Storage(_) => Self::internal(message),
         }
+    }
+}
+
+impl From<DoorError> for ApiError {
+    fn from(error: DoorError) -> Self {
+        let status = match error {
+            DoorError::NotAllowed(_) => StatusCode::FORBIDDEN,
+            DoorError::NoSuchTopic | DoorError::NoSuchTopicId | DoorError::NoSuchPartition => {
+                StatusCode::NOT_FOUND
+            }
+        };
+        Self::new(
+            status,
+            i32::from(status.as_u16()) * 100 + 3,
+            error.to_string(),
+        )
     }
 }
 

@@ -5,7 +5,7 @@
 //! - A web page that an operator happens to have open can do nothing here: see [`guard`].
 //! - What a client may use is bounded before it is used: see [`limits`], [`connections`], [`gate`].
 //!   Health, readiness, promotions and failovers find room whatever else is asked.
-//! - Handlers resolve, call one method of the link manager or the catalog, and map the answer. What
+//! - Handlers resolve, call one method of the link manager or of what the door gives, and map the answer. What
 //!   blocks on a disk runs on the blocking pool.
 //!
 //! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`], [`groups`]), `mirrors`
@@ -49,11 +49,12 @@ use carrick_link::LinkManager;
 use carrick_link::verb::Verb;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::api::door::Door;
 use crate::broker::Broker;
-use crate::group::Coordinator;
+use crate::principal::Principal;
 use crate::problems::Problems;
 use crate::starting::Starting;
-use crate::topic::{Catalog, TopicRules};
+use crate::topic::TopicRules;
 use crate::transaction;
 use error::ApiError;
 use gate::{Gate, pass};
@@ -68,10 +69,8 @@ pub struct App {
     pub cluster_id: Arc<str>,
     /// Links and mirrors.
     pub links: Arc<LinkManager>,
-    /// Topics.
-    pub catalog: Arc<Catalog>,
-    /// Groups, whose offsets go with a deleted topic.
-    pub groups: Arc<Coordinator>,
+    /// By which topics are looked up.
+    pub door: Arc<Door>,
     /// Transactions, which `/metrics` counts.
     pub transactions: Arc<transaction::Coordinator>,
     /// Current problems.
@@ -90,8 +89,7 @@ impl App {
         Self {
             cluster_id: Arc::clone(&broker.cluster_id),
             links: Arc::clone(&broker.links),
-            catalog: Arc::clone(&broker.catalog),
-            groups: Arc::clone(&broker.groups),
+            door: Arc::new(Door::of(broker, Principal::rest())),
             transactions: Arc::clone(&broker.transactions),
             problems: Arc::clone(&broker.problems),
             topic_rules: broker.topic_rules,

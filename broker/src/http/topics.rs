@@ -1,5 +1,7 @@
 //! `/topics`: list, create, read, delete.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +13,7 @@ use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query, to_map};
 use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
-use crate::mirror::delete_topic;
+use crate::access::Operation;
 use crate::partition::Partition;
 use crate::topic::replicas::REPLICAS;
 use crate::topic::{NewTopic, Topic};
@@ -24,9 +26,8 @@ pub struct TopicPath {
 
 /// All topics.
 pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<TopicData>> {
-    let data = app
-        .catalog
-        .list()
+    let topics = app.door.topics(Operation::Describe);
+    let data = topics
         .iter()
         .map(|topic| to_data(&app, &base, topic))
         .collect();
@@ -58,8 +59,8 @@ pub async fn create(
         configs: to_map(body.configs)?,
         is_mirror: false,
     };
-    let catalog = app.catalog.clone();
-    let topic = blocking(move || catalog.create(new, Default::default())).await??;
+    let topics = Arc::clone(app.door.creating(&new.name)?);
+    let topic = blocking(move || topics.create(new, Default::default())).await??;
     shortfall.log(topic.name());
     Ok((StatusCode::CREATED, Json(to_data(&app, &base, &topic))))
 }
@@ -73,9 +74,7 @@ pub async fn read(
     base: Base,
     Path(path): Path<TopicPath>,
 ) -> Result<Json<TopicData>, ApiError> {
-    let Some(topic) = app.catalog.topic(&path.topic) else {
-        return Err(ApiError::no_such_topic(&path.topic));
-    };
+    let topic = find(&app, &path.topic, Operation::Describe)?;
     let mut data = to_data(&app, &base, &topic);
     let state = topic.state();
     data.partition_offsets = state
@@ -109,9 +108,7 @@ pub async fn delete(
     Path(path): Path<TopicPath>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let Some(topic) = app.catalog.topic(&path.topic) else {
-        return Err(ApiError::no_such_topic(&path.topic));
-    };
+    let topic = find(&app, &path.topic, Operation::Delete)?;
     if !app.topic_rules.may_delete {
         return Err(ApiError::bad_request(
             "topics can't be deleted: delete.topic.enable is false",
@@ -120,10 +117,17 @@ pub async fn delete(
     if query.refuse_mirror && topic.is_mirror() {
         return Err(ApiError::bad_request(active_mirror(&app, &topic)));
     }
-    let deleted =
-        blocking(move || delete_topic(&app.catalog, &app.links, &app.groups, &topic)).await??;
+    let deleted = blocking(move || app.door.delete(&topic)).await??;
     deleted.await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn find(app: &App, name: &str, operation: Operation) -> Result<Arc<Topic>, ApiError> {
+    let found = app.door.topic(name, operation);
+    found.map_err(|error| match error.is_not_there() {
+        true => ApiError::no_such_topic(name),
+        false => error.into(),
+    })
 }
 
 /// Why a mirror is not deleted as any topic, and what does it.

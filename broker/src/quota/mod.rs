@@ -22,9 +22,6 @@ pub use meters::Quotas;
 pub use set::{Alteration, QuotaOp};
 pub use table::{Kind, Match};
 
-/// The user of connections without authentication (`KafkaPrincipal.ANONYMOUS`).
-pub const ANONYMOUS: &str = "ANONYMOUS";
-
 /// Why quotas cannot be described or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum QuotaError {

@@ -57,7 +57,9 @@ pub(super) async fn serve(
             writer.abort();
         }
         Ended::Refused(reason) => {
-            tracing::warn!(%peer, client_id = context.client_id(), reason, "connection closed");
+            let principal = &context.connection.principal;
+            let client_id = context.client_id();
+            tracing::warn!(%peer, %principal, client_id, reason, "connection closed");
             finish(queue, writer).await;
         }
         Ended::Stopped => finish(queue, writer).await,

@@ -12,10 +12,12 @@ use kafka_protocol::messages::fetch_response::{
 };
 use kafka_protocol::messages::{BrokerId, ProducerId};
 
-use crate::api::error::{log_code, partition_code};
+use crate::access::Operation;
+use crate::api::Context;
+use crate::api::door::DoorError;
+use crate::api::error::{door_code, log_code, partition_code};
 use crate::fetch_session::{Answers, Wanted};
 use crate::partition::Partition;
-use crate::topic::Catalog;
 
 /// Limits and isolation of one Fetch.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +67,7 @@ impl Bounds {
 
 impl Reading {
     /// Reads every partition once.
-    pub(super) fn pass(&self, catalog: &Catalog, wanted: &[Wanted]) -> Pass {
+    pub(super) fn pass(&self, ctx: &Context, wanted: &[Wanted]) -> Pass {
         let mut pass = Pass {
             answers: Vec::with_capacity(wanted.len()),
             partitions: Vec::with_capacity(wanted.len()),
@@ -73,9 +75,9 @@ impl Reading {
         };
         let mut total_bytes = 0;
         for wanted in wanted {
-            let data = match self.partition(catalog, wanted) {
+            let data = match self.partition(ctx, wanted) {
                 Ok(partition) => self.read(&mut pass, partition, wanted, &mut total_bytes),
-                Err(code) => failed(code),
+                Err(error) => failed(door_code(error)),
             };
             pass.is_enough |= data.error_code != 0 || data.diverging_epoch.epoch != -1;
             pass.answers
@@ -85,20 +87,14 @@ impl Reading {
         pass
     }
 
-    fn partition(&self, catalog: &Catalog, wanted: &Wanted) -> Result<Arc<Partition>, ErrorCode> {
+    fn partition(&self, ctx: &Context, wanted: &Wanted) -> Result<Arc<Partition>, DoorError> {
         let (id, name, number) = &wanted.key;
         let topic = if self.by_id {
-            catalog
-                .by_id(TopicId(*id))
-                .ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?
+            ctx.topic(TopicId(*id), Operation::Read)?
         } else {
-            catalog
-                .topic(name)
-                .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?
+            ctx.topic(name, Operation::Read)?
         };
-        topic
-            .partition(*number)
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        ctx.partition(&topic, *number)
     }
 
     fn read(

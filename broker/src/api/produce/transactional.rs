@@ -8,9 +8,11 @@ use carrick_protocol::ids::TopicPartition;
 use kafka_protocol::messages::{ProduceRequest, TransactionalId};
 
 use super::super::Context;
+use super::super::door::DoorError;
 use super::super::error::produce_txn_code;
 use super::super::transactions::writable_id;
 use super::resolve;
+use crate::access::Operation;
 use crate::partition::Admission;
 use crate::transaction::coordinator::Admitted;
 use crate::transaction::{Producer, Version};
@@ -61,7 +63,7 @@ impl Intent {
                 let id = topic
                     .as_ref()
                     .ok()
-                    .and_then(|topic| writable_id(ctx, topic.name(), partition.index).ok());
+                    .and_then(|topic| writable_id(ctx, Ok(topic), partition.index).ok());
                 partitions.extend(id);
             }
         }
@@ -84,6 +86,15 @@ impl Intent {
                 Version::V1
             },
         }))
+    }
+
+    /// Asks the coordinator.
+    ///
+    /// # Errors
+    /// The client may not use the transactional id.
+    pub fn admitted(&self, ctx: &Context) -> Result<Admitted, DoorError> {
+        let transactions = ctx.transactional_id(&self.id, Operation::Write)?;
+        Ok(transactions.admit(&self.id, self.producer, &self.partitions, self.speaks))
     }
 
     /// What the coordinator's word for the partitions means for the request.

@@ -1,8 +1,6 @@
 //! No request gets an answer out of proportion: what is requested many times is answered once, and an
 //! answer has a bound that is checked while it is built.
 
-use std::sync::Arc;
-
 use carrick_protocol::shapes::repeated_request;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -14,7 +12,7 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 
 use super::*;
 use crate::api::table::{APIS, Entry};
-use crate::api::{Connection, Context, Reply};
+use crate::api::{Context, Reply};
 use crate::testing::TestClient;
 
 const PARTITIONS: i32 = 200;
@@ -86,8 +84,7 @@ async fn begin_transaction(client: &mut TestClient) {
 }
 
 fn context(it: &TestBroker) -> Context {
-    let connection = Arc::new(Connection::new(it.broker().endpoints[0].bound, 0));
-    Context::new(it.broker().clone(), connection)
+    it.context()
 }
 
 /// Bytes of a request with copies, and of its answer; `None` if it waits for others.

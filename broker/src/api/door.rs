@@ -1,0 +1,375 @@
+//! The door: how handlers reach what a request names.
+//!
+//! Topics, partitions, groups, transactional ids and the cluster are looked up here and nowhere else
+//! in the APIs. A caller says what it is going to do, as Kafka's ACLs call it, and gets the thing, or
+//! why not: it is not there, or its principal may not.
+//!
+//! Whether something may be done with a name is asked before the name is looked up, so that a refusal
+//! does not tell whether the thing is there. Ids of topics are no secret, as in Kafka.
+//!
+//! Lists hold what their reader may see: nothing is refused by name.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use carrick_link::LinkManager;
+use carrick_protocol::ids::{GroupId, TopicId, TopicName, TopicPartition};
+use kafka_protocol::messages;
+
+use super::Context;
+use crate::access::{Access, Operation, Resource, ResourceKind};
+use crate::broker::Broker;
+use crate::config::PropertiesError;
+use crate::config::change::Change;
+use crate::group::Coordinator;
+use crate::group::coordinator::ListedGroup;
+use crate::mirror::delete_topic;
+use crate::partition::Partition;
+use crate::principal::Principal;
+use crate::topic::{Catalog, Topic, TopicError};
+use crate::transaction::TxnError;
+use crate::transaction::coordinator::{ListFilter, Listed};
+use crate::{topic, transaction};
+
+/// How a request names a topic.
+#[derive(Debug, Clone, Copy)]
+pub enum TopicRef<'a> {
+    /// Before ids, and where people write it.
+    Name(&'a str),
+    /// Since KIP-516: a topic made again under the name is another one.
+    Id(TopicId),
+}
+
+impl<'a> From<&'a str> for TopicRef<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl<'a> From<&'a TopicName> for TopicRef<'a> {
+    fn from(name: &'a TopicName) -> Self {
+        Self::Name(name.as_str())
+    }
+}
+
+impl<'a> From<&'a messages::TopicName> for TopicRef<'a> {
+    fn from(name: &'a messages::TopicName) -> Self {
+        Self::Name(name.as_str())
+    }
+}
+
+impl From<TopicId> for TopicRef<'_> {
+    fn from(id: TopicId) -> Self {
+        Self::Id(id)
+    }
+}
+
+/// Why the door stays shut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DoorError {
+    /// No topic has that name.
+    #[error("This server does not host this topic-partition.")]
+    NoSuchTopic,
+    /// No topic has that id.
+    #[error("This server does not host this topic ID.")]
+    NoSuchTopicId,
+    /// The topic has fewer partitions.
+    #[error("This server does not host this topic-partition.")]
+    NoSuchPartition,
+    /// The principal may not do that with a resource of this kind.
+    #[error("{} authorization failed.", name_of(*.0))]
+    NotAllowed(ResourceKind),
+}
+
+impl DoorError {
+    /// Whether what was asked for does not exist, as far as the asker may know.
+    pub fn is_not_there(self) -> bool {
+        !matches!(self, Self::NotAllowed(_))
+    }
+}
+
+fn name_of(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Cluster => "Cluster",
+        ResourceKind::Topic => "Topic",
+        ResourceKind::Group => "Group",
+        ResourceKind::TransactionalId => "Transactional Id",
+    }
+}
+
+/// The cluster, for a principal that may do with it what it asked to do. That needs no permission on
+/// single topics.
+#[derive(Clone, Copy)]
+pub struct Cluster<'a> {
+    door: &'a Door,
+}
+
+impl<'a> Cluster<'a> {
+    /// A topic by name.
+    ///
+    /// # Errors
+    /// `NoSuchTopic`.
+    pub fn topic(self, name: &str) -> Result<Arc<Topic>, DoorError> {
+        self.door.catalog.topic(name).ok_or(DoorError::NoSuchTopic)
+    }
+
+    /// All topics, by name.
+    pub fn topics(self) -> Vec<Arc<Topic>> {
+        self.door.catalog.list()
+    }
+
+    /// The partitions that nobody leads.
+    pub fn leaderless(self) -> Vec<TopicPartition> {
+        self.door.catalog.offline()
+    }
+
+    /// The coordinator of transactional ids.
+    pub fn transactions(self) -> &'a Arc<transaction::Coordinator> {
+        &self.door.transactions
+    }
+
+    /// The groups that have configs of their own.
+    pub fn groups_with_configs(self) -> Vec<GroupId> {
+        self.door.groups.groups_with_configs()
+    }
+
+    /// Changes the broker's properties; topics that do not override them follow. Blocks on disk.
+    ///
+    /// # Errors
+    /// Nothing is changed.
+    pub fn alter_properties(
+        self,
+        own: bool,
+        change: Change,
+        validate_only: bool,
+    ) -> Result<(), PropertiesError> {
+        let topics = &self.door.catalog;
+        if topics.properties().alter(own, change, validate_only)? {
+            topics.defaults_changed();
+        }
+        Ok(())
+    }
+}
+
+/// What one connection, or the REST API, reaches by name.
+pub struct Door {
+    catalog: Arc<Catalog>,
+    groups: Arc<Coordinator>,
+    transactions: Arc<transaction::Coordinator>,
+    links: Arc<LinkManager>,
+    access: Arc<Access>,
+    principal: Principal,
+}
+
+/// `ctx.topic(name, Operation::Read)`.
+impl Deref for Context {
+    type Target = Door;
+
+    fn deref(&self) -> &Door {
+        &self.door
+    }
+}
+
+impl Door {
+    /// The door of a broker, as it opens for this principal.
+    pub fn of(broker: &Broker, principal: Principal) -> Self {
+        Self {
+            catalog: Arc::clone(&broker.catalog),
+            groups: Arc::clone(&broker.groups),
+            transactions: Arc::clone(&broker.transactions),
+            links: Arc::clone(&broker.links),
+            access: Arc::clone(&broker.access),
+            principal,
+        }
+    }
+
+    fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
+        self.access.allows(&self.principal, operation, resource)
+    }
+
+    fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), DoorError> {
+        match self.may(operation, resource) {
+            true => Ok(()),
+            false => Err(DoorError::NotAllowed(resource.kind())),
+        }
+    }
+
+    /// The operations that the principal may do with a resource, as bits by their codes.
+    pub fn operations(&self, resource: Resource<'_>) -> i32 {
+        let all = resource.kind().operations().iter();
+        let allowed = all.filter(|operation| self.may(**operation, resource));
+        allowed.fold(0, |bits, operation| bits | 1 << *operation as i32)
+    }
+
+    /// The cluster as a whole, to do something with it.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub fn cluster(&self, operation: Operation) -> Result<Cluster<'_>, DoorError> {
+        self.check(operation, Resource::Cluster)?;
+        Ok(Cluster { door: self })
+    }
+
+    /// A topic by name or id, to do something with it.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NoSuchTopic`, `NoSuchTopicId`.
+    pub fn topic<'a>(
+        &self,
+        asked: impl Into<TopicRef<'a>>,
+        operation: Operation,
+    ) -> Result<Arc<Topic>, DoorError> {
+        match asked.into() {
+            TopicRef::Name(name) => {
+                self.check(operation, Resource::Topic(name))?;
+                self.catalog.topic(name).ok_or(DoorError::NoSuchTopic)
+            }
+            TopicRef::Id(id) => {
+                let topic = self.catalog.by_id(id).ok_or(DoorError::NoSuchTopicId)?;
+                self.check(operation, Resource::Topic(topic.name()))?;
+                Ok(topic)
+            }
+        }
+    }
+
+    /// Why the principal may not see a topic of that name, whether there is one or not.
+    pub fn hides_topic(&self, name: &str) -> Option<DoorError> {
+        self.check(Operation::Describe, Resource::Topic(name)).err()
+    }
+
+    /// Why the principal may not see the configs of a topic of that name.
+    pub fn hides_configs(&self, name: &str) -> Option<DoorError> {
+        let resource = Resource::Topic(name);
+        self.check(Operation::DescribeConfigs, resource).err()
+    }
+
+    /// A partition of a topic that the door has let through.
+    ///
+    /// # Errors
+    /// `NoSuchPartition`.
+    pub fn partition(&self, topic: &Topic, number: i32) -> Result<Arc<Partition>, DoorError> {
+        topic.partition(number).ok_or(DoorError::NoSuchPartition)
+    }
+
+    /// The topic that the door was asked for, if it has a partition of that number, wherever that is.
+    ///
+    /// # Errors
+    /// The topic's, and `NoSuchPartition`.
+    pub fn has<'t>(
+        &self,
+        topic: &'t Result<Arc<Topic>, DoorError>,
+        number: i32,
+    ) -> Result<&'t Arc<Topic>, DoorError> {
+        let topic = topic.as_ref().map_err(|error| *error)?;
+        self.partition(topic, number)?;
+        Ok(topic)
+    }
+
+    /// The topics with which something may be done, by name.
+    pub fn topics(&self, operation: Operation) -> Vec<Arc<Topic>> {
+        let mut topics = self.catalog.list();
+        topics.retain(|topic| self.may(operation, Resource::Topic(topic.name())));
+        topics
+    }
+
+    /// Whether the principal may write to any topic at all.
+    pub fn may_write_somewhere(&self) -> bool {
+        let topics = self.catalog.list();
+        let mut names = topics.iter().map(|topic| topic.name());
+        names.any(|name| self.may(Operation::Write, Resource::Topic(name)))
+    }
+
+    /// Where a topic of that name may be created. The topics themselves say whether it can be.
+    ///
+    /// # Errors
+    /// `NotAllowed`: neither any topic nor this one.
+    pub fn creating(&self, name: &str) -> Result<&Arc<Catalog>, DoorError> {
+        if !self.may(Operation::Create, Resource::Cluster) {
+            self.check(Operation::Create, Resource::Topic(name))?;
+        }
+        Ok(&self.catalog)
+    }
+
+    /// Where the topic of that name may be changed. The topics themselves say whether it is there.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub fn changing(&self, name: &str, operation: Operation) -> Result<&Arc<Catalog>, DoorError> {
+        self.check(operation, Resource::Topic(name))?;
+        Ok(&self.catalog)
+    }
+
+    /// Deletes a topic that the door has let through, mirror or not. Blocks on disk. The future ends
+    /// when its committed offsets are gone, too.
+    ///
+    /// # Errors
+    /// Nothing is deleted.
+    pub fn delete(
+        &self,
+        topic: &Topic,
+    ) -> Result<impl Future<Output = ()> + Send + 'static + use<>, TopicError> {
+        delete_topic(&self.catalog, &self.links, &self.groups, topic)
+    }
+
+    /// The coordinator of a group, to do something with the group.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub fn group(
+        &self,
+        group: &GroupId,
+        operation: Operation,
+    ) -> Result<&Arc<Coordinator>, DoorError> {
+        self.check(operation, Resource::Group(group.as_str()))?;
+        Ok(&self.groups)
+    }
+
+    /// The groups that the principal may see.
+    pub fn groups(&self) -> Vec<ListedGroup> {
+        let mut groups = self.groups.list();
+        if !self.may(Operation::Describe, Resource::Cluster) {
+            groups
+                .retain(|it| self.may(Operation::Describe, Resource::Group(it.group_id.as_str())));
+        }
+        groups
+    }
+
+    /// Whether groups of the consumer protocol are served (KIP-848).
+    pub fn offers_consumer_protocol(&self) -> bool {
+        self.groups.offers_consumer_protocol()
+    }
+
+    /// The topics that groups know, as they are now.
+    pub fn topics_of_groups(&self) -> Arc<topic::TopicImage> {
+        self.groups.topics()
+    }
+
+    /// The coordinator of a transactional id, to do something with the id.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub fn transactional_id(
+        &self,
+        id: &str,
+        operation: Operation,
+    ) -> Result<&Arc<transaction::Coordinator>, DoorError> {
+        self.check(operation, Resource::TransactionalId(id))?;
+        Ok(&self.transactions)
+    }
+
+    /// The transactional ids that pass the filter and that the principal may see.
+    ///
+    /// # Errors
+    /// As the coordinator.
+    pub fn transactional_ids(&self, filter: &ListFilter) -> Result<Vec<Listed>, TxnError> {
+        let mut listed = self.transactions.list(filter)?;
+        listed.retain(|it| {
+            self.may(
+                Operation::Describe,
+                Resource::TransactionalId(it.id.as_str()),
+            )
+        });
+        Ok(listed)
+    }
+}

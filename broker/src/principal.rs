@@ -1,0 +1,51 @@
+//! Who a connection is: quotas, logs and the decision what it may do go by it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A type and a name, as `User:alice` (`KafkaPrincipal`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    kind: &'static str,
+    name: Arc<str>,
+}
+
+impl Principal {
+    /// A connection that did not authenticate (`KafkaPrincipal.ANONYMOUS`).
+    pub fn anonymous() -> Self {
+        Self {
+            kind: "User",
+            name: "ANONYMOUS".into(),
+        }
+    }
+
+    /// Whoever calls the REST API: it asks for no credentials.
+    pub fn rest() -> Self {
+        Self {
+            kind: "Rest",
+            name: "ANONYMOUS".into(),
+        }
+    }
+
+    /// The name without the type: what quotas call the user.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_are_written_as_kafka_writes_them() {
+        assert_eq!(Principal::anonymous().to_string(), "User:ANONYMOUS");
+        assert_ne!(Principal::anonymous(), Principal::rest());
+    }
+}
