@@ -108,7 +108,6 @@ pub struct LinkConfig {
 /// One config as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConfigEntry {
-    /// Its name.
     pub name: String,
     /// Its value; `None` for sensitive ones and for those without a value.
     pub value: Option<String>,
@@ -118,7 +117,6 @@ pub struct ConfigEntry {
     pub is_sensitive: bool,
     /// Can't be changed once the link exists.
     pub is_read_only: bool,
-    /// What it does.
     pub doc: &'static str,
 }
 

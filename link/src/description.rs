@@ -11,15 +11,11 @@ use crate::state::{LinkErrorCode, LinkState, MirrorError, MirrorStatus, TaskErro
 /// A link, as `describe` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LinkDescription {
-    /// Its name.
     pub name: String,
-    /// Its id.
     pub link_id: String,
     /// The source's cluster id, `None` until it was reached for the first time.
     pub source_cluster_id: Option<String>,
-    /// `bootstrap.servers`.
     pub bootstrap: String,
-    /// State.
     pub state: LinkState,
     /// Why it is `UNAVAILABLE` or `FAILED`.
     pub error: LinkErrorCode,
@@ -40,7 +36,6 @@ pub struct LinkDescription {
     pub topics: Vec<String>,
     /// The groups whose offsets it syncs, or has synced.
     pub groups: GroupCounts,
-    /// Its periodic tasks.
     pub tasks: Vec<TaskDescription>,
     /// The partitions of all its mirrors that are not stopped, together.
     pub lag: LagSummary,
@@ -54,7 +49,6 @@ pub struct LinkDescription {
 pub struct BeyondCuts {
     /// The topic here.
     pub topic: String,
-    /// Records.
     pub records: i64,
     /// When that was true, milliseconds since the epoch.
     pub seen_at_ms: i64,
@@ -65,7 +59,6 @@ pub struct BeyondCuts {
 pub struct TaskDescription {
     /// `TopicConfigsSync`, …
     pub name: String,
-    /// State.
     pub state: TaskState,
     /// Why it is `IN_ERROR`.
     pub error: TaskErrorCode,
@@ -82,7 +75,6 @@ pub struct TaskDescription {
 /// A mirror, as `describe` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MirrorDescription {
-    /// Its link.
     pub link: String,
     /// The topic here.
     pub topic: String,
@@ -90,9 +82,7 @@ pub struct MirrorDescription {
     pub source_topic: String,
     /// The source topic's id, `None` if the source has none.
     pub source_topic_id: Option<String>,
-    /// How many partitions.
     pub num_partitions: i32,
-    /// Status.
     pub status: MirrorStatus,
     /// Since when, milliseconds since the epoch.
     pub status_since_ms: i64,
@@ -122,9 +112,7 @@ pub struct MirrorDescription {
 /// A config that is set on a topic here so that its value is the source's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeptConfig {
-    /// Its name.
     pub name: String,
-    /// The value.
     pub value: String,
     /// The value that it would have otherwise.
     pub default: String,
@@ -147,7 +135,6 @@ impl fmt::Display for KeptConfig {
 /// `is_current` is false. The same is true of `lag_bytes_estimate`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartitionLag {
-    /// Partition index.
     pub partition: i32,
     /// Source high watermark − mirror end, in offsets; `None` if the source was not seen since the
     /// start.
@@ -194,7 +181,6 @@ pub struct PartitionLag {
 /// none. They are lower bounds unless `unknown_partitions` is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LagSummary {
-    /// How many partitions.
     pub partitions: usize,
     /// Of those, how many whose lag is not known at present.
     pub unknown_partitions: usize,

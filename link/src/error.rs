@@ -23,7 +23,6 @@ pub enum LinkError {
     /// A config that can't be: which, and why.
     #[error("config '{name}': {reason}")]
     InvalidConfig {
-        /// The config.
         name: String,
         /// Why it was refused.
         reason: String,
@@ -33,20 +32,10 @@ pub enum LinkError {
         "link '{link}' still has {count} mirror topic(s): promote or fail them over first, or \
          delete it with --fail-over-mirrors (in REST force=true), which fails them over"
     )]
-    LinkHasMirrors {
-        /// The link.
-        link: LinkName,
-        /// How many.
-        count: usize,
-    },
+    LinkHasMirrors { link: LinkName, count: usize },
     /// The source can't be reached, or doesn't answer as Kafka does.
     #[error("the source cluster can't be reached ({code}): {detail}")]
-    SourceUnavailable {
-        /// Which kind.
-        code: LinkErrorCode,
-        /// The details.
-        detail: String,
-    },
+    SourceUnavailable { code: LinkErrorCode, detail: String },
     /// The source is another cluster than the link was made for.
     #[error("the source's cluster id is '{found}', not '{expected}'")]
     WrongCluster {
@@ -77,20 +66,13 @@ pub enum LinkError {
         "TOPIC_EXISTS_ERROR: topic '{topic}' is already a mirror of link '{link}': mirror under \
          another name (mirror_topic_name, or over a link with another cluster.link.prefix)"
     )]
-    MirrorExists {
-        /// The topic.
-        topic: TopicName,
-        /// Its link.
-        link: LinkName,
-    },
+    MirrorExists { topic: TopicName, link: LinkName },
     /// The link mirrors that source topic already, under another name.
     #[error("link '{link}' already mirrors the source's topic '{source_topic}', as '{topic}'")]
     SourceMirrored {
         /// The topic at the source.
         source_topic: TopicName,
-        /// The link.
         link: LinkName,
-        /// Its mirror.
         topic: TopicName,
     },
     /// That is not a mirror topic.
@@ -99,9 +81,7 @@ pub enum LinkError {
     /// The mirror belongs to another link.
     #[error("'{topic}' is a mirror of link '{owner}', not of '{link}'")]
     OtherLink {
-        /// The topic.
         topic: TopicName,
-        /// Its link.
         owner: LinkName,
         /// The link that was named.
         link: LinkName,
@@ -112,7 +92,6 @@ pub enum LinkError {
          the source, is not meant by consumer.offset.group.filters, or the sync is off"
     )]
     NoSuchGroup {
-        /// The link.
         link: LinkName,
         /// The group at the source.
         group: String,
@@ -123,7 +102,6 @@ pub enum LinkError {
          Partition {partition}: {detail}"
     )]
     Blocked {
-        /// The topic.
         topic: TopicName,
         /// The first such partition.
         partition: i32,
@@ -135,16 +113,11 @@ pub enum LinkError {
         "the change of '{topic}' is under way and not stored yet: the disk, or another change of \
          its link, delays it. It goes on: check the mirror again"
     )]
-    UnderWay {
-        /// The topic.
-        topic: TopicName,
-    },
+    UnderWay { topic: TopicName },
     /// The state doesn't allow that: which, and what does.
     #[error("mirror '{topic}' is {status}: {reason}")]
     IllegalState {
-        /// The topic.
         topic: TopicName,
-        /// Its status.
         status: MirrorStatus,
         /// Why that doesn't go, and what does.
         reason: String,
@@ -152,37 +125,24 @@ pub enum LinkError {
     /// The link's state doesn't allow that.
     #[error("link '{link}' {reason}")]
     LinkState {
-        /// The link.
         link: LinkName,
         /// Why that doesn't go, and what does.
         reason: String,
     },
     /// The source's topic is not, or not surely, the one that is mirrored.
     #[error("mirror '{topic}' can't be promoted: {reason}")]
-    NotPromotable {
-        /// The topic.
-        topic: TopicName,
-        /// Why.
-        reason: String,
-    },
+    NotPromotable { topic: TopicName, reason: String },
     /// A promotion didn't reach lag 0 and was given up; the mirror goes on mirroring.
     #[error("the promotion of '{topic}' was given up: {reason}")]
-    PromotionAborted {
-        /// The topic.
-        topic: TopicName,
-        /// Why.
-        reason: String,
-    },
+    PromotionAborted { topic: TopicName, reason: String },
     /// The link manager is stopping.
     #[error("the broker is shutting down")]
     ShuttingDown,
-    /// The catalog refused.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     /// A log could not be read or written.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

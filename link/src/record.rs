@@ -1,4 +1,4 @@
-//! What is kept of links and mirrors, and handed over the ports.
+//! Links and mirrors as they are stored and passed through the ports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ pub const LINK_NAME_MAX_BYTES: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkName(Arc<str>);
 
-/// That is no name for a link.
+/// Not a valid name of a link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a link name: 1 to {LINK_NAME_MAX_BYTES} of letters, digits, '.', '_' and '-', \
@@ -28,7 +28,6 @@ pub struct LinkName(Arc<str>);
 pub struct InvalidLinkName(pub String);
 
 impl LinkName {
-    /// Checks the name.
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidLinkName> {
         let name = name.as_ref();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -44,7 +43,6 @@ impl LinkName {
         Ok(Self(name.into()))
     }
 
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -78,7 +76,6 @@ impl<'de> Deserialize<'de> for LinkName {
 /// A link as stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkRecord {
-    /// Its name.
     pub name: LinkName,
     /// Its id, made at creation.
     pub id: Uuid,
@@ -87,8 +84,8 @@ pub struct LinkRecord {
     pub source_cluster_id: Option<String>,
     /// The configs that were set, by name. May hold secrets.
     pub configs: BTreeMap<String, String>,
-    /// Secrets that are stored and could not be read: by name, why. They are none of `configs`, and stay stored as they
-    /// are until they are set anew.
+    /// Secrets that are stored and could not be read: by name, why. They are not in `configs`, and stay stored as they
+    /// are until they are set again.
     pub unreadable: BTreeMap<String, String>,
     /// When it was created, milliseconds since the epoch.
     pub created_ms: i64,
@@ -115,7 +112,6 @@ impl fmt::Debug for LinkRecord {
 /// Why a link is `FAILED`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkFailure {
-    /// The kind.
     pub error: LinkErrorCode,
     /// What happened, and what can be done.
     pub detail: String,
@@ -128,7 +124,6 @@ pub struct LinkFailure {
 pub struct MirrorRecord {
     /// The topic here.
     pub topic: TopicName,
-    /// Its link.
     pub link: LinkName,
     /// The topic at the source.
     pub source_topic: TopicName,
@@ -136,14 +131,14 @@ pub struct MirrorRecord {
     pub source_topic_id: TopicId,
     /// How many partitions are mirrored.
     pub partitions: i32,
-    /// `ACTIVE`, `PAUSED`, `FAILED`, `PENDING_STOPPED` or `STOPPED`: what is wanted, or final. The
-    /// other states follow from the link's and are not stored.
+    /// `ACTIVE`, `PAUSED`, `FAILED`, `PENDING_STOPPED` or `STOPPED`: what the operator wants, or
+    /// final. The other states follow from the link's and are not stored.
     pub status: MirrorStatus,
     /// Since when, milliseconds since the epoch.
     pub status_since_ms: i64,
     /// Why it is `FAILED`.
     pub error: MirrorError,
-    /// The same in words; empty without an error.
+    /// The reason in words; empty without an error.
     pub error_detail: String,
     /// Set while `PENDING_STOPPED`: the cut that is under way, which the next start takes up after a crash.
     pub pending_cut: Option<CutKind>,
@@ -165,8 +160,8 @@ impl MirrorRecord {
     }
 }
 
-/// What was last seen of the source of a mirror, kept so that a restart with the source away knows
-/// no less.
+/// What the link last saw of a mirror's source, stored so that it is still known after a restart while the source
+/// is away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSight {
     /// The topic here.
@@ -178,7 +173,6 @@ pub struct SourceSight {
 /// One partition of a [`SourceSight`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionSight {
-    /// Partition index.
     pub partition: i32,
     /// The source's high watermark.
     pub high_watermark: Offset,
@@ -196,7 +190,6 @@ pub struct MirrorTopicSpec {
     pub topic: TopicName,
     /// The source topic's id, `TopicId::ZERO` if it has none.
     pub source_topic_id: TopicId,
-    /// How many partitions.
     pub partitions: i32,
     /// Kafka's topic configs, as chosen from the source's: those that this broker doesn't know are
     /// left out.
@@ -208,8 +201,6 @@ pub struct MirrorTopicSpec {
 /// A mirror topic that is to be created, and the mirror record that comes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMirrorTopic {
-    /// The topic.
     pub spec: MirrorTopicSpec,
-    /// The record.
     pub record: MirrorRecord,
 }

@@ -14,7 +14,6 @@ use crate::verb::CutKind;
 pub struct RpoReport {
     /// The topic here.
     pub topic: String,
-    /// Its link.
     pub link: LinkName,
     /// The topic at the source.
     pub source_topic: String,
@@ -69,7 +68,6 @@ pub struct AfterCut {
 /// One partition of [`AfterCut`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeyondCut {
-    /// Partition index.
     pub partition: i32,
     /// Records between the cut and the source's high watermark; of a partition without a mirror, all
     /// of them.
@@ -88,7 +86,6 @@ impl AfterCut {
 /// reading, and what they read after the last sync they read here again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReaders {
-    /// How many.
     pub count: usize,
     /// Their ids there, the first hundred of them.
     pub groups: Vec<String>,
@@ -119,7 +116,6 @@ impl RpoReport {
 /// A partition of the source's topic that has no mirror: all that it holds is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnmirroredPartition {
-    /// Partition index.
     pub partition: i32,
     /// Records between its log start and its high watermark; `None` if the source didn't tell.
     pub records: Option<i64>,
@@ -128,7 +124,6 @@ pub struct UnmirroredPartition {
 /// One partition of an [`RpoReport`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionRpo {
-    /// Partition index.
     pub partition: i32,
     /// The end of the mirrored data: the first offset that may hold something else.
     #[serde(default)]

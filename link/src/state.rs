@@ -1,4 +1,4 @@
-//! The states of mirrors and links under Confluent's names, and which may follow which.
+//! The states of mirrors and links under Confluent's names, and the legal transitions.
 //!
 //! Invariant: a status changes only along [`MIRROR_TRANSITIONS`]; anything else is `ILLEGAL_STATE`.
 
@@ -20,13 +20,13 @@ pub enum MirrorStatus {
     LinkPaused,
     /// Its link has failed.
     LinkFailed,
-    /// The source can't be reached for the moment.
+    /// The source can't be reached at the moment.
     SourceUnavailable,
     /// It has failed, for the reason in [`MirrorError`].
     Failed,
     /// It is being created.
     PendingMirror,
-    /// It is being promoted, and copies what is missing.
+    /// It is being promoted, and copies missing records.
     PendingSynchronize,
     /// It is being promoted or failed over.
     PendingStopped,
@@ -35,7 +35,6 @@ pub enum MirrorStatus {
 }
 
 impl MirrorStatus {
-    /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Active,
         Self::Paused,
@@ -56,7 +55,7 @@ impl MirrorStatus {
 pub enum MirrorError {
     /// Nothing is wrong.
     NoError,
-    /// The source doesn't know the topic any more.
+    /// The source no longer knows the topic.
     SourceTopicMayBeDeleted,
     /// The source has another topic of that name now.
     SourceTopicIdChanged,
@@ -74,7 +73,7 @@ pub enum MirrorError {
     IllegalState,
     /// A stored state that this version doesn't know.
     UnsupportedMirrorState,
-    /// Another reason, in words only.
+    /// Another reason: see the detail.
     Unknown,
 }
 
@@ -86,7 +85,7 @@ pub enum LinkState {
     Active,
     /// Paused by `cluster.link.paused`.
     Paused,
-    /// The source doesn't answer for the moment.
+    /// The source doesn't answer at the moment.
     Unavailable,
     /// It has failed for good.
     Failed,
@@ -106,7 +105,7 @@ pub enum LinkErrorCode {
     BootstrapTcpConnectionFailedError,
     /// The source accepted a connection and didn't answer in time.
     TimeoutError,
-    /// Another reason, in words only.
+    /// Another reason: see the detail.
     Unknown,
 }
 
@@ -134,7 +133,7 @@ pub enum TaskState {
 pub enum TaskErrorCode {
     /// Nothing is wrong.
     NoError,
-    /// The source refused to tell.
+    /// The source refused the request.
     AuthorizationError,
     /// As the link's error of that name.
     AuthenticationError,
@@ -150,7 +149,7 @@ pub enum TaskErrorCode {
     MisconfigurationError,
     /// A topic that should be mirrored can't get its name here: another topic has it.
     TopicExistsError,
-    /// Another reason, in words only.
+    /// Another reason: see the detail.
     UnknownError,
 }
 
@@ -309,7 +308,6 @@ impl MirrorStatus {
 pub enum MirrorEvent {
     /// An operator asked for it. `Promote` counts once the source was reached.
     Asked(Verb),
-    /// It has failed.
     Fail,
     /// The cut is stored.
     Cut,
@@ -321,7 +319,7 @@ pub enum MirrorEvent {
 pub struct IllegalTransition {
     /// The status as it is.
     pub from: MirrorStatus,
-    /// What was to happen.
+    /// The event that was refused.
     pub event: MirrorEvent,
 }
 
@@ -350,7 +348,7 @@ impl MirrorStatus {
         Ok(next)
     }
 
-    /// What is shown of a stored status while the link is in `link`.
+    /// The status to show for a stored one while the link is in state `link`.
     pub fn under(self, link: LinkState) -> MirrorStatus {
         match (self, link) {
             (Active, LinkState::Paused) => LinkPaused,

@@ -19,7 +19,6 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Every verb.
     pub const ALL: [Self; 5] = [
         Self::Promote,
         Self::Failover,

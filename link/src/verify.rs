@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What to compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyOptions {
     /// Compare this many spots per partition, spread evenly, instead of everything.
     pub sample: Option<u32>,
-    /// Only this partition.
     pub partition: Option<i32>,
     /// From this offset on.
     pub from: Option<i64>,
@@ -18,7 +16,6 @@ pub struct VerifyOptions {
 /// How far a verification is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyProgress {
-    /// Partition being compared.
     pub partition: i32,
     /// The next offset to compare.
     pub offset: i64,
@@ -52,7 +49,6 @@ impl VerifyOutcome {
     }
 }
 
-/// The outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// The mirror topic.
@@ -63,9 +59,7 @@ pub struct VerifyReport {
     pub outcome: VerifyOutcome,
     /// Something was compared and no difference was found: the outcome is `IDENTICAL`.
     pub identical: bool,
-    /// Batches compared.
     pub batches: u64,
-    /// Bytes compared.
     pub bytes: u64,
     /// Every partition, ascending.
     pub partitions: Vec<PartitionVerify>,
@@ -74,15 +68,12 @@ pub struct VerifyReport {
 /// One partition of a [`VerifyReport`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionVerify {
-    /// Partition index.
     pub partition: i32,
     /// First offset of the compared range.
     pub from: i64,
     /// The offset after it.
     pub to: i64,
-    /// Batches compared.
     pub batches: u64,
-    /// Bytes compared.
     pub bytes: u64,
     /// Batches of a compacted topic that one side has cleaned: it lacks them, or holds other bytes.
     /// Not a difference, as long as the records that both still hold are equal.
@@ -94,7 +85,7 @@ pub struct PartitionVerify {
 }
 
 impl PartitionVerify {
-    /// What its comparison has shown.
+    /// The result of its comparison.
     pub fn outcome(&self) -> VerifyOutcome {
         if self.difference.is_some() {
             VerifyOutcome::Different
@@ -122,14 +113,11 @@ pub struct Difference {
 /// A batch in a [`Difference`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchSummary {
-    /// Base offset.
     pub base_offset: i64,
-    /// Last offset.
     pub last_offset: i64,
     /// Length, bytes, header included.
     pub length_bytes: u64,
     /// CRC-32C as stored.
     pub crc: u32,
-    /// Leader epoch.
     pub leader_epoch: i32,
 }

@@ -27,9 +27,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use carrick_link::LinkManager;
-use carrick_link::clock::SystemClock;
 use carrick_link::manager::KafkaSources;
-use carrick_link::ports::{Clock, Ports};
+use carrick_link::ports::{Clock, Ports, SystemClock};
 use carrick_protocol::ids::TopicName;
 
 use crate::group::Coordinator;

@@ -64,9 +64,7 @@ impl NameFilters {
                 return Err(format!("a name is empty; every name is {example}"));
             }
             if filter.name == EVERY_NAME && filter.pattern_type == PatternType::Prefixed {
-                return Err(
-                    "the name * is every name by itself: its patternType is LITERAL".into(),
-                );
+                return Err("the name * means every name: its patternType is LITERAL".into());
             }
         }
         Ok(Self(filters))

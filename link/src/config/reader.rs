@@ -8,7 +8,6 @@ use super::{table, value};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {reason}")]
 pub struct ConfigError {
-    /// The config's name.
     pub name: String,
     /// What is wrong with it, and what would be right.
     pub reason: String,

@@ -1,4 +1,4 @@
-//! What the link says to its source about itself and asks of it: TLS (`ssl.*`) and SASL (`sasl.*`).
+//! TLS (`ssl.*`) and SASL (`sasl.*`) to the source.
 //!
 //! Follows Kafka's `DefaultSslEngineFactory`, `JaasContext` and KIP-651 (PEM), so that a client's properties file works
 //! as it is. What cannot be done is refused by name, with the way out. Configs that `security.protocol` makes no use of
@@ -12,21 +12,21 @@ use super::reader::{ConfigError, Reader};
 pub use super::value::TlsVersions;
 use super::value::{self, checks_host, versions};
 
-/// How the source is spoken to.
+/// TLS and SASL, as configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Security {
     /// TLS, if it is used.
     pub tls: Option<Tls>,
     /// SASL, if it is used.
     pub sasl: Option<Sasl>,
-    /// Why it can't be spoken to: a secret that is stored here could not be read.
+    /// Why no connection is possible: a stored secret could not be read.
     pub fault: Option<String>,
 }
 
 /// Where PEM text is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pem {
-    /// In a file, which is read anew for each connection.
+    /// In a file, which is read again for each connection.
     File(PathBuf),
     /// In the config itself.
     Inline(Secret),
@@ -50,7 +50,6 @@ pub struct Tls {
 /// A client's certificate and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStore {
-    /// The private key.
     pub key: Pem,
     /// The certificate and those that signed it; in one file with the key if it is a file.
     pub chain: Pem,
@@ -61,11 +60,8 @@ pub struct KeyStore {
 /// SASL to the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sasl {
-    /// How.
     pub mechanism: Mechanism,
-    /// Who.
     pub username: Secret,
-    /// The proof.
     pub password: Secret,
     /// User and password are a delegation token's (KIP-48); SCRAM only.
     pub is_token: bool,

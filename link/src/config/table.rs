@@ -4,7 +4,6 @@
 use super::synced::TOPIC_CONFIGS_SYNCED_BY_DEFAULT;
 use super::value::Kind;
 
-/// One row.
 #[derive(Debug)]
 pub(super) struct Definition {
     pub(super) name: &'static str,
@@ -22,7 +21,7 @@ pub(super) enum Flags {
     Live,
     /// Must be given at creation.
     Required,
-    /// Given at creation or not at all: it can't be changed any more.
+    /// Given at creation or not at all: it can't be changed later.
     Fixed,
     /// Not built yet: any value but the default is refused by name.
     NotBuilt,

@@ -28,9 +28,7 @@ pub enum StartOffset {
 /// Which versions of TLS may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsVersions {
-    /// TLS 1.2
     pub v1_2: bool,
-    /// TLS 1.3
     pub v1_3: bool,
 }
 

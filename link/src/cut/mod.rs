@@ -28,7 +28,6 @@ pub struct CutOrder {
 /// What the cut did to one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionCut {
-    /// Which partition.
     pub partition: TopicPartition,
     /// The end of the mirrored data: the first offset that may hold a local marker or record.
     pub mirror_end: Offset,

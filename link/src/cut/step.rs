@@ -60,7 +60,6 @@ pub enum CutStep {
 static CRASH_AT: AtomicU8 = AtomicU8::new(0);
 
 impl CutStep {
-    /// Every step.
     pub const ALL: [CutStep; 21] = [
         Self::PromotionStored,
         Self::CaughtUp,

@@ -54,7 +54,6 @@ pub(super) struct Answered {
     pub(super) parts: Vec<Part>,
     /// When, milliseconds since the epoch.
     pub(super) asked_at_ms: i64,
-    /// What came.
     pub(super) answer: Result<FetchResponse, SourceError>,
 }
 
@@ -98,7 +97,6 @@ impl Apart {
         self.window.asked(Instant::now())
     }
 
-    /// It was answered.
     pub(super) fn session_answered(&mut self, sent: Sent, bytes: usize) {
         self.window
             .session_answered(sent, bytes as u64, Instant::now());

@@ -74,7 +74,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// None in flight; `fetcher` is told when that is so again.
+    /// None in flight; `fetcher` is notified whenever that becomes true again.
     pub(crate) fn new(budget: Arc<Budget>, fetcher: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             in_flight_bytes: AtomicUsize::new(0),

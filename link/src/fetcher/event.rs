@@ -17,10 +17,7 @@ pub(crate) enum FetchEvent {
         fetch_version: i16,
     },
     /// The fetcher has lost its connection, or can't get one.
-    Disconnected {
-        /// Why.
-        detail: String,
-    },
+    Disconnected { detail: String },
     /// A fetch was answered.
     Fetched(Fetched),
 }
@@ -40,7 +37,6 @@ pub(crate) struct Fetched {
     pub(crate) position: FetchPosition,
     /// When, milliseconds since the epoch: what came was true then, or later.
     pub(crate) asked_at_ms: i64,
-    /// What came.
     pub(crate) data: FetchedData,
     /// Counts the bytes as in flight until it is dropped.
     pub(crate) in_flight: Option<InFlight>,

@@ -45,7 +45,7 @@ pub(crate) use heartbeat::Heartbeat;
 pub(crate) use slots::Slot;
 use slots::Slots;
 
-/// What a fetcher is told.
+/// An instruction to a fetcher.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Fetch this partition too, once its replicator says from where.
@@ -53,7 +53,6 @@ pub(crate) enum Command {
         partition: TopicPartition,
         slot: Slot,
     },
-    /// Forget it.
     Remove {
         partition: TopicPartition,
         slot: u64,
@@ -65,7 +64,7 @@ pub(crate) enum Command {
         generation: u64,
         position: FetchPosition,
     },
-    /// Don't fetch it until told.
+    /// Don't fetch it until the next `Fetch`.
     Halt {
         partition: TopicPartition,
         slot: u64,
@@ -75,15 +74,13 @@ pub(crate) enum Command {
 /// What a fetcher is made with.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    /// For the log.
     pub(crate) link: LinkName,
-    /// The source.
     pub(crate) source: Arc<dyn SourceCluster>,
-    /// Whom to fetch from.
+    /// The broker to fetch from.
     pub(crate) broker: NodeId,
     /// Which of several connections to it.
     pub(crate) lane: u32,
-    /// What it is told of where we stand.
+    /// Our rack, which requests carry; empty for none.
     pub(crate) rack: Arc<str>,
     /// Limits of each request.
     pub(crate) limits: FetchLimits,
@@ -91,15 +88,13 @@ pub(crate) struct Setup {
     pub(crate) partition_max_bytes: u32,
     /// A partition with more in flight is left out, bytes.
     pub(crate) share_max_bytes: usize,
-    /// Between attempts.
     pub(crate) backoff: Backoff,
     /// The link's bytes in flight.
     pub(crate) budget: Arc<Budget>,
     /// The link's bytes per second.
     pub(crate) throttle: Arc<Throttle>,
-    /// The time.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Whom to tell that this broker doesn't answer.
+    /// Gets the error when the broker doesn't answer.
     pub(crate) trouble: UnboundedSender<(NodeId, SourceError)>,
 }
 
@@ -114,7 +109,7 @@ pub(crate) struct FetcherHandle {
 }
 
 impl FetcherHandle {
-    /// Tells it something. Never waits; a fetcher that has ended doesn't listen.
+    /// Sends it an instruction. Never waits; a fetcher that has stopped ignores it.
     pub(crate) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
     }
@@ -125,7 +120,6 @@ impl FetcherHandle {
     }
 }
 
-/// Starts a fetcher.
 pub(crate) fn spawn(setup: Setup) -> (FetcherHandle, JoinHandle<()>) {
     let (commands, receiver) = unbounded_channel();
     let heartbeat = Arc::new(Heartbeat::default());
@@ -152,7 +146,7 @@ pub(crate) fn spawn(setup: Setup) -> (FetcherHandle, JoinHandle<()>) {
 enum Left {
     /// Every handle is gone.
     Ended,
-    /// It doesn't work any more.
+    /// The connection has failed.
     Failed(SourceError),
 }
 
@@ -197,7 +191,7 @@ impl Fetcher {
         }
     }
 
-    /// A connection; `None` if nobody wants one any more.
+    /// A connection; `None` if nobody wants one.
     async fn connect(&mut self) -> Result<Option<Arc<dyn FetchConnection>>, SourceError> {
         let source = Arc::clone(&self.setup.source);
         let mut connecting = source.fetch_connection(self.setup.broker, self.setup.lane);
@@ -212,7 +206,7 @@ impl Fetcher {
         }
     }
 
-    /// Takes commands for that long; false if nobody listens any more.
+    /// Takes commands for that long; false if nobody is left to send any.
     async fn listen_for(&mut self, time: Duration, version: Option<i16>) -> bool {
         let over = tokio::time::sleep(time);
         tokio::pin!(over);

@@ -40,7 +40,7 @@ enum Happened {
 }
 
 impl Fetcher {
-    /// Fetches over one connection until it fails or nobody listens any more.
+    /// Fetches over one connection until it fails or nobody listens.
     pub(super) async fn serve(
         &mut self,
         session: &mut FetchSession,
@@ -80,7 +80,7 @@ impl Fetcher {
         if matches!(left, Left::Ended)
             && let Some(request) = session.close_request()
         {
-            // The source forgets it by itself if this doesn't arrive.
+            // If this doesn't arrive, the source drops the session after a while.
             drop(connection.fetch(request));
         }
         left
@@ -158,7 +158,7 @@ impl Fetcher {
         })
     }
 
-    /// Takes the answer to the session's request. An error is that of a connection which is of no more use.
+    /// Takes the answer to the session's request. After an error the connection is unusable.
     fn on_answer(
         &mut self,
         session: &mut FetchSession,
@@ -219,7 +219,7 @@ impl Fetcher {
         }
     }
 
-    /// Takes an answer from outside the session. An error means that the connection can't be used any more.
+    /// Takes an answer from outside the session. After an error the connection is unusable.
     fn on_answer_apart(&mut self, mut answered: Answered) -> Result<(), SourceError> {
         let answer = std::mem::replace(&mut answered.answer, Err(SourceError::ShutDown));
         let (response, failure) = match answer {

@@ -87,13 +87,11 @@ pub(crate) struct Wanted {
 /// A part of a request outside the session.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// Which partition.
     pub(crate) partition: TopicPartition,
-    /// From where.
     pub(crate) position: FetchPosition,
     slot: u64,
     stretch: u64,
-    /// What is requested counts as in flight.
+    /// The bytes asked for count as in flight.
     in_flight: InFlight,
 }
 
@@ -184,7 +182,7 @@ impl Slots {
         }
     }
 
-    /// Nothing is fetched in stretches any more.
+    /// Puts every partition back into the session.
     pub(crate) fn all_back_to_session(&mut self) {
         while let Some(partition) = self.far_behind.first().cloned() {
             self.back_to_session(&partition);

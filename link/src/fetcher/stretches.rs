@@ -43,9 +43,7 @@ pub(crate) struct Answer {
     pub(crate) position: FetchPosition,
     /// When, milliseconds since the epoch.
     pub(crate) asked_at_ms: i64,
-    /// What came.
     pub(crate) data: FetchedData,
-    /// Its bytes.
     pub(crate) in_flight: InFlight,
 }
 

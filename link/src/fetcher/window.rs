@@ -30,7 +30,7 @@ const SAMPLE_MIN_BYTES: u64 = 64 << 10;
 /// The largest rate of a time between one and two of these counts.
 const RATE_HOLDS: Duration = Duration::from_secs(5);
 
-/// So many round trips are remembered; the shortest counts.
+/// Round trips that are remembered; the shortest counts.
 const ROUND_TRIPS: usize = 16;
 
 const LANES_MIN: usize = 4;
@@ -50,16 +50,15 @@ const REST_MAX: Duration = Duration::from_secs(480);
 /// What a link allows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// One request asks for no more.
+    /// The most that one request asks for.
     pub(crate) request_max_bytes: u32,
-    /// All requests together ask for no more.
+    /// The most that all requests together ask for.
     pub(crate) window_max_bytes: u64,
 }
 
 /// What may be asked at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// How many requests.
     pub(crate) requests: usize,
     /// Bytes of each.
     pub(crate) request_bytes: u32,
@@ -173,7 +172,6 @@ impl Window {
     }
 }
 
-/// Bytes a second.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn rate(bytes: u64, time: Duration) -> Option<f64> {
     (!time.is_zero()).then(|| bytes as f64 / time.as_secs_f64())

@@ -99,7 +99,6 @@ pub struct GroupSync {
 pub struct PartitionSync {
     /// The topic here.
     pub topic: String,
-    /// Partition index.
     pub partition: i32,
     /// What the group had committed at the source when that was last asked; −1 if the source never
     /// answered.
@@ -114,7 +113,6 @@ pub struct PartitionSync {
 /// The sync of one group, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSyncDescription {
-    /// What is kept.
     pub sync: GroupSync,
     /// Its partitions, of topics that are or were mirrors of the link.
     pub partitions: Vec<PartitionSyncDescription>,
@@ -123,7 +121,6 @@ pub struct GroupSyncDescription {
 /// The sync of one partition, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionSyncDescription {
-    /// What is kept.
     pub sync: PartitionSync,
     /// The end of the mirrored data: of now, or at the cut of a mirror that was stopped.
     pub mirror_end: i64,

@@ -43,7 +43,6 @@ impl Default for AlterLink {
 /// A link that is to be created.
 #[derive(Clone, Default)]
 pub struct NewLink {
-    /// Its name.
     pub name: String,
     /// Its configs by name (linking.md's table).
     pub configs: BTreeMap<String, String>,

@@ -20,7 +20,6 @@ pub(crate) fn fresh_ms(inner: &Inner) -> i64 {
     2 * i64::from(inner.config.fetch_wait_max_ms) + FRESH_BEYOND_POLLS_MS
 }
 
-/// A link, for showing.
 pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
     let inner = shared.inner();
     let is_live = |mirror: &&Mirror| mirror.record.status != MirrorStatus::Stopped;

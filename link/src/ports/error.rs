@@ -22,7 +22,6 @@ pub enum TargetError {
     /// Offsets went back.
     #[error("offset {offset} is below {bound}")]
     NonMonotonic {
-        /// What was given.
         offset: Offset,
         /// What it must not be below.
         bound: Offset,
@@ -30,7 +29,6 @@ pub enum TargetError {
     /// Batch leader epochs went back.
     #[error("leader epoch {epoch} is below {last}")]
     NonMonotonicEpoch {
-        /// What was given.
         epoch: LeaderEpoch,
         /// What was stored before.
         last: LeaderEpoch,

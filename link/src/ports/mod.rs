@@ -14,6 +14,7 @@
 //! - What a method of [`TopicCatalog`] or [`LinkStore`] has returned survives kill -9, and each is
 //!   one atomic write.
 
+mod clock;
 mod error;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::record::{LinkName, LinkRecord, MirrorRecord, NewMirrorTopic, SourceSi
 use crate::report::RpoReport;
 use crate::source::SourceCluster;
 
+pub use clock::SystemClock;
 pub use error::{CatalogError, GroupRefusal, StoreError, TargetError};
 
 /// Everything a [`crate::manager::LinkManager`] is started with.
@@ -44,7 +46,6 @@ pub struct Ports {
     pub groups: Arc<dyn GroupOffsets>,
     /// Links and mirrors as stored.
     pub store: Arc<dyn LinkStore>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
     /// How a source cluster is reached: [`crate::manager::KafkaSources`], but in tests.
     pub sources: Arc<dyn SourceConnector>,
@@ -142,7 +143,6 @@ pub struct LocalEnds {
     pub log_start: Offset,
     /// The offset after the last stored batch.
     pub end: Offset,
-    /// The high watermark.
     pub high_watermark: Offset,
     /// The largest timestamp of the last stored batch, milliseconds since the epoch; `None` if
     /// there is none, or it can't be read.
@@ -301,7 +301,6 @@ pub trait SourceConnector: Send + Sync {
     fn connect(&self, link: &LinkName, config: &LinkConfig) -> Arc<dyn SourceCluster>;
 }
 
-/// The time.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;

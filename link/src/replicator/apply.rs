@@ -29,7 +29,6 @@ pub(crate) struct Setup {
     pub(crate) max_bytes: u32,
     /// Removing records that the source has lost was consented to.
     pub(crate) may_truncate: bool,
-    /// Between retries.
     pub(crate) backoff: Backoff,
     /// Reads what is stored.
     pub(crate) local: Arc<dyn LocalBatches>,
@@ -55,16 +54,17 @@ pub(super) enum Phase {
 /// What is to be done when the wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Back off.
     BackOff,
-    /// Fetch.
     Fetch,
     /// Ask for the source's range.
     Range,
     /// Ask where our last epoch ends there.
     EpochEnd,
     /// Cut by what the source has said.
-    Cut { epoch: LeaderEpoch, end: Offset },
+    Cut {
+        epoch: LeaderEpoch,
+        end: Offset,
+    },
 }
 
 /// One mirrored partition.

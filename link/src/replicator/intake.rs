@@ -23,7 +23,6 @@ pub(crate) struct Expected {
 /// What to do with a fetched run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Intake {
-    /// Append it.
     Append(CheckedBatches),
     /// All of it is stored already.
     NothingNew,
@@ -37,23 +36,19 @@ pub(crate) enum Intake {
         good: Option<CheckedBatches>,
         /// The offset at which the damaged batch is, as far as can be told.
         at: Offset,
-        /// What is wrong.
         error: BatchError,
     },
     /// A batch of a newer leader than the one that was asked (KAFKA-18723): ask the new one.
     EpochAbove(LeaderEpoch),
     /// A batch with an older leader epoch than the one before it.
     EpochBelow {
-        /// Where.
         at: Offset,
-        /// The batch's.
         epoch: LeaderEpoch,
         /// The one before it.
         last: LeaderEpoch,
     },
     /// A batch that begins below the end and goes on above it.
     Straddles {
-        /// Its base offset.
         base: Offset,
     },
 }

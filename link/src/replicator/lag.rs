@@ -102,7 +102,6 @@ impl RecentEnds {
 pub(crate) struct Status {
     /// The mirror's log start.
     pub(crate) mirror_start: Offset,
-    /// The mirror's end.
     pub(crate) mirror_end: Offset,
     /// The source's high watermark as last seen.
     pub(crate) source_high_watermark: Option<Offset>,

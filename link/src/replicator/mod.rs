@@ -90,7 +90,6 @@ pub(crate) enum Effect {
     Fetch {
         /// Names this order.
         generation: u64,
-        /// From where.
         position: FetchPosition,
     },
     /// Don't fetch until told.
@@ -103,12 +102,7 @@ pub(crate) enum Effect {
         to: Option<NodeId>,
     },
     /// The mirror has failed.
-    Fail {
-        /// Why, by name.
-        error: MirrorError,
-        /// Why, in words.
-        detail: String,
-    },
+    Fail { error: MirrorError, detail: String },
     /// The right to write is gone: end quietly.
     LostLease {
         /// What the target said.

@@ -30,13 +30,10 @@ static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
 /// The leader of a partition and the fetcher that fetches from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Leader {
-    /// Its node.
     pub(crate) node: NodeId,
     /// Whom the fetcher fetches from: the leader, or a follower.
     pub(crate) read_from: NodeId,
-    /// Its epoch.
     pub(crate) epoch: LeaderEpoch,
-    /// The topic's id.
     pub(crate) topic_id: TopicId,
     /// Who fetches.
     pub(crate) fetcher: FetcherHandle,
@@ -97,13 +94,10 @@ pub(crate) struct Setup {
     pub(crate) partition: TopicPartition,
     /// Its name at the source.
     pub(crate) source_partition: TopicPartition,
-    /// The source.
     pub(crate) source: Arc<dyn SourceCluster>,
-    /// The machine.
     pub(crate) machine: Machine,
     /// What is shown.
     pub(crate) status: StatusCell,
-    /// Whom to tell.
     pub(crate) reports: UnboundedSender<Report>,
     /// For fetchers to answer to.
     pub(crate) own: UnboundedSender<Message>,

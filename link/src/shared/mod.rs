@@ -42,34 +42,31 @@ pub(crate) enum Ask {
     Stop(oneshot::Sender<()>),
 }
 
-/// A mirror of the link.
 #[derive(Debug)]
 pub(crate) struct Mirror {
-    /// As stored.
     pub(crate) record: MirrorRecord,
-    /// Every partition.
     pub(crate) statuses: Vec<StatusCell>,
     /// Its owner has consented to a truncation by resuming it.
     pub(crate) may_truncate: bool,
     /// It is about to be cut: its replicators must not run.
     pub(crate) is_cutting: bool,
     /// A cut did not finish: its partitions may be fenced, and their logs may hold markers that the
-    /// source does not have. Only another cut leads on.
+    /// source does not have. Only another cut can finish it.
     pub(crate) is_cut_begun: bool,
     /// Since when the source has answered every time that it doesn't know the topic.
     pub(crate) missing_since_ms: Option<i64>,
     /// It has failed, and that could not be stored when it happened.
     pub(crate) is_unstored: bool,
-    /// What its promotion waits for besides lag 0, if anything: the source to give all answers, or
-    /// partitions to be added here.
+    /// What its promotion waits for besides lag 0, if anything: answers that the source still owes,
+    /// or partitions that must be added here.
     pub(crate) waits_for: Option<String>,
     /// A task is running its promotion.
     pub(crate) is_pursued: bool,
     /// Why the last promotion or failover didn't cut it; `None` while one is under way.
     pub(crate) not_cut: Option<LinkError>,
-    /// What is stored of what was last seen of its source.
+    /// The sight of its source that is stored.
     pub(crate) stored_sight: Option<SourceSight>,
-    /// What its source was last seen to hold beyond the cut.
+    /// The records that its source was last seen to hold beyond the cut.
     pub(crate) after_cut: Option<AfterCut>,
 }
 
@@ -112,9 +109,7 @@ impl Mirror {
 
 /// The changing part of a link.
 pub(crate) struct Inner {
-    /// As stored.
     pub(crate) record: LinkRecord,
-    /// The configs, typed.
     pub(crate) config: Arc<LinkConfig>,
     /// The client for the source, of those configs.
     pub(crate) source: Arc<dyn SourceCluster>,
@@ -124,7 +119,7 @@ pub(crate) struct Inner {
     pub(crate) since_ms: i64,
     /// When the source last answered.
     pub(crate) seen_at_ms: Option<i64>,
-    /// Why the metadata of what is mirrored can't be had.
+    /// Why the source gives no metadata for the mirrored topics.
     pub(crate) no_metadata: Option<String>,
     /// The stored config that this version doesn't understand: the link has failed until that is
     /// changed.
@@ -150,11 +145,9 @@ pub(crate) struct Setup {
     pub(crate) mirrors: Vec<MirrorRecord>,
     /// What is stored of its groups' syncs.
     pub(crate) groups: Vec<GroupSync>,
-    /// Its periodic jobs.
     pub(crate) jobs: Vec<JobPlan>,
 }
 
-/// One link.
 pub(crate) struct LinkShared {
     pub(crate) name: LinkName,
     /// All links of this broker, this one included.
@@ -162,11 +155,10 @@ pub(crate) struct LinkShared {
     pub(crate) ports: Ports,
     /// Held while records of this link or its mirrors are changed.
     pub(crate) change: tokio::sync::Mutex<()>,
-    /// Held while what was seen of the source is stored.
+    /// Held while sights of the source are stored.
     pub(crate) sights: tokio::sync::Mutex<()>,
     /// Held while the sources of cut mirrors are checked.
     pub(crate) looks: tokio::sync::Mutex<()>,
-    /// The supervisor.
     pub(crate) asks: UnboundedSender<Ask>,
     /// Of everything that is fetched over the link.
     pub(crate) throttle: Arc<Throttle>,
@@ -236,7 +228,6 @@ impl LinkShared {
         self.inner.lock()
     }
 
-    /// The time.
     pub(crate) fn now_ms(&self) -> i64 {
         self.ports.clock.now_ms()
     }
@@ -459,7 +450,7 @@ impl LinkShared {
     pub(crate) fn misconfigure(&self, error: &ConfigError) {
         tracing::error!(link = %self.name, %error, "a stored config is not understood");
         let detail = format!(
-            "the stored config {error}. Set it anew or put it back to its default, or fail the \
+            "the stored config {error}. Set it again or reset it to its default, or fail the \
              mirrors over"
         );
         let now_ms = self.now_ms();
@@ -468,7 +459,7 @@ impl LinkShared {
         inner.begin(now_ms);
     }
 
-    /// Remembers whom the link is connected to.
+    /// Stores the id of the cluster that the link is connected to.
     pub(crate) async fn learn_cluster_id(self: Arc<Self>, cluster_id: String) {
         let _change = self.change.lock().await;
         let mut record = self.inner().record.clone();
@@ -483,7 +474,7 @@ impl LinkShared {
 }
 
 impl Inner {
-    /// The state to begin with, by what is stored and configured.
+    /// The state to start in, from what is stored and configured.
     pub(crate) fn begin(&mut self, now_ms: i64) {
         for task in &mut self.tasks {
             task.configure(&self.config, now_ms);
@@ -547,7 +538,7 @@ impl Inner {
 
     /// Whether the source is asked if it is there: also by a link that has failed, which goes on
     /// once it is. Only credentials that were refused are not shown again: that may lock an account.
-    /// Whom a link would ask whose configs are not understood nobody knows.
+    /// A link whose configs are not understood asks nobody.
     pub(crate) fn is_probing(&self) -> bool {
         let may_recover = self.state == LinkState::Failed
             && self.error != LinkErrorCode::AuthenticationError

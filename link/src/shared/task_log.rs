@@ -40,7 +40,6 @@ impl TaskLog {
         }
     }
 
-    /// The job's name.
     pub(super) fn name(&self) -> &'static str {
         self.job.name
     }

@@ -9,7 +9,6 @@ use kafka_protocol::protocol::{Request, StrBytes};
 
 /// A request that the link sends: its name and the versions that we speak of it.
 pub(super) trait Api: Request {
-    /// Kafka's name.
     const NAME: &'static str;
     /// Versions that our code handles, within those of the codec.
     const SPOKEN: RangeInclusive<i16>;

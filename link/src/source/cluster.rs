@@ -24,7 +24,6 @@ use kafka_protocol::messages as wire;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::backoff::Backoff;
 use super::connection::{Connection, FRAME_BASE_MAX_BYTES, Patience, Settings};
 use super::tls::TlsTransport;
 use super::transport::{DialError, Plaintext, SocketOptions, Transport, dial};
@@ -34,6 +33,7 @@ use super::{
     SourceCluster, SourceError, SourceTopic, TopicConfigs, TopicSelection, describe_cluster,
     describe_configs, fetch, metadata,
 };
+use crate::backoff::Curve;
 use crate::config::LinkConfig;
 use state::{Endpoint, State};
 
@@ -47,8 +47,8 @@ struct Inner {
     bootstrap: Vec<(String, u16)>,
     socket: SocketOptions,
     /// Time limits for connecting grow as back-off does.
-    setup_timeout: Backoff,
-    reconnect: Backoff,
+    setup_timeout: Curve,
+    reconnect: Curve,
     metadata_max_age: Duration,
     transport: Box<dyn Transport>,
     state: Mutex<State>,
@@ -83,11 +83,11 @@ impl KafkaCluster {
                 send_buffer_bytes: config.send_buffer_bytes,
                 receive_buffer_bytes: config.receive_buffer_bytes,
             },
-            setup_timeout: Backoff::new(
+            setup_timeout: Curve::new(
                 config.connection_setup_timeout_ms,
                 config.connection_setup_timeout_max_ms,
             ),
-            reconnect: Backoff::new(config.reconnect_backoff_ms, config.reconnect_backoff_max_ms),
+            reconnect: Curve::new(config.reconnect_backoff_ms, config.reconnect_backoff_max_ms),
             metadata_max_age: Duration::from_millis(config.metadata_max_age_ms),
             transport: match &config.security.tls {
                 Some(tls) => Box::new(TlsTransport::new(tls.clone())),

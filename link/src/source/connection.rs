@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Requests are answered in the order in which they went out; anything else is a broken protocol.
-//! - While the link authenticates itself, at first or anew (KIP-368), nothing but that goes out: other requests are
-//!   held back, and follow in their order.
+//! - While the link authenticates, at first or again (KIP-368), no other requests go out: they are held back, and
+//!   follow in their order.
 //! - Whatever goes wrong closes the connection, and everyone who waits on it gets that one reason. A closed
 //!   connection never comes back.
 //! - Nothing is allocated by a length that is beyond the limit for frames; before the peer has shown that it
@@ -59,7 +59,7 @@ pub(super) struct Settings {
     pub(super) handshake_timeout: Duration,
     pub(super) idle_max: Option<Duration>,
     pub(super) frame_max_bytes: usize,
-    /// How the source is spoken to, and as whom.
+    /// TLS, SASL and credentials.
     pub(super) security: Arc<Security>,
     pub(super) patience: Patience,
 }
@@ -125,7 +125,7 @@ enum Session {
     Renewing(Vec<(Pending, Bytes)>),
 }
 
-/// What may go out while the link authenticates itself anew.
+/// Which requests may go out while the link authenticates again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     /// Nothing of it.
@@ -373,7 +373,7 @@ impl Inner {
         let _ = self.writer.send(frame);
     }
 
-    /// The peer knows who we are; what was held back follows.
+    /// The peer knows who we are: requests that were held back follow.
     fn authenticated(&self, renew_at: Option<Instant>) {
         let mut state = self.state.lock();
         let next = renew_at.map_or(Session::Endless, Session::RenewAt);
@@ -426,7 +426,7 @@ impl Inner {
         }
     }
 
-    /// Closes if an answer is late that nobody waits for any more: a dead peer must not be kept for ever by
+    /// Closes if an answer is late that nobody waits for: a dead peer must not be kept forever by
     /// callers that are less patient than the time limit.
     fn close_if_late(&self) {
         let oldest = self
@@ -479,7 +479,7 @@ impl Inner {
             Some(pending) if pending.correlation_id == correlation_id => {
                 state.is_proven = self.versions.get().is_some();
                 drop(state);
-                // Nobody waits any more? Then nobody needs it.
+                // Nobody waits: nobody needs it.
                 let _ = pending.reply.send(Ok(frame));
                 Ok(())
             }

@@ -30,7 +30,6 @@ pub enum SourceError {
          that its advertised.listeners can be reached from here"
     )]
     BrokerConnectFailed {
-        /// The broker.
         broker: NodeId,
         /// `host:port`, as the source advertises it.
         peer: String,
@@ -46,7 +45,6 @@ pub enum SourceError {
         peer: String,
         /// What was waited for ("the TCP connect", "Fetch").
         what: String,
-        /// The limit, milliseconds.
         limit_ms: u64,
     },
     /// The connection ended while an answer was awaited.
@@ -62,9 +60,7 @@ pub enum SourceError {
     NotKafka {
         /// `host:port`.
         peer: String,
-        /// What it sent.
         seen: String,
-        /// The next step.
         hint: &'static str,
     },
     /// The peer doesn't accept who we are, or isn't who it should be; or we can't say who we are. TLS or SASL.
@@ -80,7 +76,6 @@ pub enum SourceError {
     Protocol {
         /// `host:port`.
         peer: String,
-        /// What was wrong.
         detail: String,
     },
     /// No version of an API that both sides know.
@@ -94,7 +89,6 @@ pub enum SourceError {
         api: &'static str,
         /// The peer's range, or "none".
         theirs: String,
-        /// Our range.
         ours: String,
     },
     /// An answer with an error for the request as a whole.
@@ -104,12 +98,11 @@ pub enum SourceError {
         peer: String,
         /// Kafka's name of the API.
         api: &'static str,
-        /// The code.
         code: ErrorCode,
         /// The source's own words, if it sent any.
         message: Option<String>,
     },
-    /// The source's metadata doesn't list that broker (any more).
+    /// The source's metadata doesn't list that broker.
     #[error("the source has no broker {0} at the moment; refresh the metadata")]
     UnknownBroker(NodeId),
     /// The request can't be sent as asked: our own limits or a version too old for it.

@@ -63,7 +63,6 @@ pub struct FetchLimits {
 pub struct FetchRequest {
     /// Version to send, at most the connection's.
     pub version: i16,
-    /// Limits.
     pub limits: FetchLimits,
     /// Session id, 0 for none yet.
     pub session_id: i32,
@@ -99,7 +98,6 @@ pub struct RawFetchedPartition {
     pub topic: Option<TopicName>,
     /// The topic's id (v13+).
     pub topic_id: TopicId,
-    /// Partition index.
     pub partition: i32,
     /// What came for it.
     pub data: FetchedData,
@@ -108,7 +106,6 @@ pub struct RawFetchedPartition {
 /// What a response says about one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchedPartition {
-    /// Which partition.
     pub partition: TopicPartition,
     /// The offset that the answered request (or the session) asked for.
     pub fetch_offset: Offset,

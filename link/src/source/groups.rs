@@ -8,7 +8,6 @@ use super::SourceError;
 /// One group as its coordinator lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceGroup {
-    /// Its id.
     pub id: GroupId,
     /// `consumer`, `connect`, `share`, …; empty for a group of offsets alone.
     pub protocol_type: String,
@@ -39,7 +38,6 @@ pub struct GroupListing {
 /// What one group has committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupCommits {
-    /// The group.
     pub group: GroupId,
     /// `NONE`, or why there is nothing more: `GROUP_AUTHORIZATION_FAILED`, `NOT_COORDINATOR`,
     /// `COORDINATOR_NOT_AVAILABLE`, `COORDINATOR_LOAD_IN_PROGRESS`, …
@@ -66,7 +64,6 @@ impl GroupCommits {
 /// An offset that a group has committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceCommit {
-    /// Of which partition.
     pub partition: TopicPartition,
     /// Where the group continues to read. Kafka accepts negative offsets from its clients, too.
     pub offset: Offset,

@@ -1,4 +1,4 @@
-//! The Kafka client of a link: what is asked of the source cluster, and nothing more.
+//! The Kafka client of a link: the requests that a link sends to its source, and nothing more.
 //!
 //! [`SourceCluster`] is the seam that the fetcher, the replicator, the tasks and the manager use;
 //! [`cluster::KafkaCluster`] implements it over TCP, a scripted fake replaces it in tests. No type of
@@ -12,7 +12,6 @@
 //! - Requests on one [`FetchConnection`] are written in the order of the calls to `fetch`.
 
 mod api;
-pub(crate) mod backoff;
 mod by_topic;
 mod cluster;
 mod connection;
@@ -42,7 +41,6 @@ use carrick_protocol::ids::{
     GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition,
 };
 
-pub use backoff::Backoff;
 pub use cluster::KafkaCluster;
 pub(crate) use connection::THROTTLE_MAX;
 pub use error::{FaultKind, SourceError};
@@ -55,11 +53,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// One broker as the source advertises it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceBroker {
-    /// Its node id.
     pub id: NodeId,
     /// Advertised host name or address.
     pub host: String,
-    /// Advertised port.
     pub port: u16,
     /// Its rack, when set.
     pub rack: Option<String>,
@@ -104,7 +100,6 @@ impl ClusterMetadata {
 /// One topic of a Metadata answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTopic {
-    /// Its name.
     pub name: TopicName,
     /// Its id; [`TopicId::ZERO`] when the source is older than topic ids (Metadata < v10).
     pub id: TopicId,
@@ -119,7 +114,6 @@ pub struct SourceTopic {
 /// One partition of a Metadata answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePartition {
-    /// Partition index.
     pub partition: i32,
     /// `NONE`, `LEADER_NOT_AVAILABLE`, `LISTENER_NOT_FOUND` or `REPLICA_NOT_AVAILABLE`.
     pub error: ErrorCode,
@@ -134,7 +128,6 @@ pub struct SourcePartition {
 pub enum OffsetSpec {
     /// The log start offset.
     Earliest,
-    /// The high watermark.
     Latest,
     /// The first record whose timestamp is at or after this one, milliseconds since the epoch.
     Timestamp(i64),
@@ -143,7 +136,6 @@ pub enum OffsetSpec {
 /// One partition's answer to ListOffsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedOffset {
-    /// Which partition.
     pub partition: TopicPartition,
     /// `NONE`, or why there is no offset.
     pub error: ErrorCode,
@@ -158,7 +150,6 @@ pub struct ListedOffset {
 /// A question for OffsetForLeaderEpoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochQuery {
-    /// Which partition.
     pub partition: TopicPartition,
     /// The leader epoch that we believe in, for fencing; `NONE` switches that check off.
     pub current_leader_epoch: LeaderEpoch,
@@ -169,7 +160,6 @@ pub struct EpochQuery {
 /// One partition's answer to OffsetForLeaderEpoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochEnd {
-    /// Which partition.
     pub partition: TopicPartition,
     /// `NONE`, `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `NOT_LEADER_OR_FOLLOWER`, …
     pub error: ErrorCode,
@@ -181,7 +171,6 @@ pub struct EpochEnd {
 /// The configs of one source topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfigs {
-    /// Which topic.
     pub topic: TopicName,
     /// `NONE`, or why there are none.
     pub error: ErrorCode,
@@ -194,7 +183,6 @@ pub struct TopicConfigs {
 /// One config of a source topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfigEntry {
-    /// Kafka's name.
     pub name: String,
     /// Its value; `None` if sensitive or unset.
     pub value: Option<String>,
@@ -295,6 +283,6 @@ pub trait FetchConnection: Send + Sync {
         request: FetchRequest,
     ) -> BoxFuture<'static, Result<FetchResponse, SourceError>>;
 
-    /// True once the connection is of no more use.
+    /// True once the connection is unusable.
     fn is_closed(&self) -> bool;
 }

@@ -1,6 +1,6 @@
 //! `security.protocol=SSL` and `SASL_SSL`: TLS between TCP and Kafka, with certificates from PEM.
 //!
-//! Follows Kafka's `DefaultSslEngineFactory` and `SslTransportLayer`. Files are read anew for each connection, so that a
+//! Follows Kafka's `DefaultSslEngineFactory` and `SslTransportLayer`. Files are read for each connection, so that a
 //! certificate that was renewed on disk is used from the next connection on.
 //!
 //! Invariant: a certificate is trusted because it is signed by, or is, one of the trust store's, and is valid now;
@@ -34,7 +34,7 @@ use crate::config::security::{KeyStore, Pem, Tls};
 /// The largest PEM file that is read.
 const FILE_MAX_BYTES: u64 = 4 << 20;
 
-/// TLS as a link's configs have it.
+/// TLS as a link's configs say.
 pub(super) struct TlsTransport {
     tls: Arc<Tls>,
 }
@@ -217,7 +217,7 @@ fn read(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Whom a link trusts.
+/// The certificates that a link trusts.
 #[derive(Debug)]
 struct Verifier {
     roots: RootCertStore,

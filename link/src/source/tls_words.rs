@@ -1,4 +1,4 @@
-//! What TLS says when it fails, in words that name the next step.
+//! Errors of TLS in words that name the next step.
 
 use std::io;
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{BoxFuture, SourceError};
 
-/// A connection without traffic for so long is probed, so that a peer that vanished is noticed.
+/// A connection without traffic for this long is probed, to notice a peer that vanished.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// More addresses of one host than this are not tried.

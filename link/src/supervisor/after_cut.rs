@@ -1,8 +1,8 @@
-//! Records that are written at the source after the cut, checked as long as the link exists: what a
-//! forgotten writer writes there is lost, and nothing else would report it.
+//! Records that are written at the source after the cut, checked as long as the link exists: records of a
+//! forgotten writer are lost here, and nothing else would report them.
 //!
-//! What was seen shows at once. It is stored in the kept report when it has changed, and otherwise
-//! every [`STORED_EVERY_MS`].
+//! A new result is shown at once. It is stored in the report when it has changed, and otherwise every
+//! [`STORED_EVERY_MS`].
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::report::{AfterCut, BeyondCut, RpoReport};
 use crate::shared::LinkShared;
 use crate::state::{LinkState, MirrorStatus};
 
-/// With nothing new but the time it is stored this often, milliseconds.
+/// How often a result is stored in which only the time has changed, milliseconds.
 const STORED_EVERY_MS: i64 = 60_000;
 
-/// What was seen of one topic, and the report that says where its mirror was cut.
+/// The present result for one topic, and the report that says where its mirror was cut.
 struct Look {
     report: RpoReport,
     seen: AfterCut,

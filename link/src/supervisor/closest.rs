@@ -1,26 +1,31 @@
 //! Where each partition is read: at its leader, or at a replica nearby that the leader has named (KIP-392).
 //!
-//! A leader that is asked by somebody of another rack may name a follower instead of sending records. Its word holds for
-//! `metadata.max.age.ms`, as in the Java consumer; then the leader is asked again. A follower that can't be reached, or
-//! refuses, is left for as long: the leader is read meanwhile, and asked without a rack, because it would only name the
-//! same follower again.
+//! A leader that is asked by somebody of another rack may name a follower instead of sending records. The choice is valid
+//! for `metadata.max.age.ms`, as in the Java consumer; then the leader is asked again. A follower that can't be reached, or
+//! refuses, is avoided for the same time: the partition is read at its leader, which is asked without a rack, because it
+//! would only name the same follower again.
 //!
 //! Invariant: a follower is read in the leader epoch in which it was named, and in no other.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use carrick_protocol::ids::{LeaderEpoch, NodeId, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, NodeId, TopicId, TopicPartition};
 use tokio::time::Instant;
 
-use super::running::Lead;
+/// Who leads a partition at the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lead {
+    pub(crate) node: NodeId,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) topic_id: TopicId,
+}
 
-/// Whom to fetch a partition from.
+/// The broker to fetch a partition from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ReadFrom {
-    /// The broker.
     pub(crate) node: NodeId,
-    /// Our rack is told, so that a leader may name a replica nearby.
+    /// Send our rack, so that the leader may name a replica nearby.
     pub(crate) tells_rack: bool,
 }
 
@@ -68,7 +73,7 @@ impl Closest {
         self.choices.insert(partition, choice);
     }
 
-    /// The follower that a partition was read at didn't do.
+    /// The follower that a partition was read at failed or refused.
     pub(crate) fn left(&mut self, partition: &TopicPartition, now: Instant) {
         if let Some(choice) = self.choices.get_mut(partition) {
             choice.follower = None;
@@ -90,7 +95,7 @@ impl Closest {
         was_read
     }
 
-    /// Whom to read a partition from that is led like this.
+    /// The broker to read a partition from that has this leader.
     pub(crate) fn read_from(
         &mut self,
         partition: &TopicPartition,
@@ -116,7 +121,7 @@ impl Closest {
 
 #[cfg(test)]
 mod tests {
-    use carrick_protocol::ids::{TopicId, TopicName};
+    use carrick_protocol::ids::TopicName;
 
     use super::*;
 

@@ -1,14 +1,14 @@
-//! Is the source there? What a row of checks says about the link.
+//! Is the source there? Turns the results of checks into the state of the link.
 
 use crate::error::Fault;
 use crate::state::{LinkErrorCode, LinkState};
 
-/// What checks are judged by.
+/// The limits that checks are judged by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HealthLimits {
-    /// So many failures in a row make the link `UNAVAILABLE`.
+    /// Consecutive failures that make the link `UNAVAILABLE`.
     pub(crate) failures_max: u32,
-    /// Unavailable for so long, it fails, milliseconds.
+    /// How long it may be unavailable before it fails, milliseconds.
     pub(crate) retry_timeout_ms: u64,
 }
 
@@ -21,7 +21,6 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// The source answered.
     pub(crate) fn reached(&mut self) -> LinkState {
         self.was_reached = true;
         self.failures = 0;

@@ -54,7 +54,7 @@ impl Jobs {
         due.unwrap_or_else(|| Instant::now() + NOT_CONFIGURED_EVERY)
     }
 
-    /// Waits for the end of a run; for ever, if none is under way.
+    /// Waits until a run ends; never returns if none is under way.
     pub(super) async fn ended(&mut self) {
         if self.runs.join_next().await.is_none() {
             std::future::pending().await
@@ -66,8 +66,7 @@ impl Jobs {
         self.runs.shutdown().await;
     }
 
-    /// Starts what is due. Without the source nothing runs, and what was due waits for its next
-    /// turn.
+    /// Starts the jobs that are due. Without the source no job runs; each waits for its next turn.
     pub(super) fn start_due(&mut self, shared: &Arc<LinkShared>, now: Instant) {
         let (config, state) = {
             let inner = shared.inner();

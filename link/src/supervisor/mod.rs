@@ -36,14 +36,15 @@ use crate::replicator::task::Report;
 use crate::shared::{Ask, Inner, LinkShared};
 use crate::source::{BoxFuture, ClusterInfo, ClusterMetadata, FaultKind, SourceError};
 use crate::state::{MirrorError, MirrorStatus};
+use closest::Lead;
 use health::Health;
 use jobs::Jobs;
-use running::{Lead, Running, Wanted};
+use running::{Running, Wanted};
 
-/// Replicators that ended by themselves are started anew this often.
+/// How often replicators that have stopped on their own are started again.
 const RECONCILE_EVERY: Duration = Duration::from_secs(1);
 
-/// What was seen of the source is stored this often.
+/// How often sights of the source are stored.
 const SIGHTS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the sources of cut mirrors are checked.
@@ -140,7 +141,7 @@ impl Supervisor {
             Happened::Ask(ask) => return self.on_ask(ask).await,
             Happened::Report(report) => self.on_report(report),
             Happened::Trouble(broker, error) => {
-                tracing::debug!(link = %self.shared.name, %broker, "looking for the leaders anew");
+                tracing::debug!(link = %self.shared.name, %broker, "looking for the leaders again");
                 self.running.lost(broker, &self.leads);
                 if error.kind() == FaultKind::Authentication {
                     self.on_refused(Fault::from(&error));
@@ -212,7 +213,7 @@ impl Supervisor {
         }
     }
 
-    /// Everything anew, with the configs of now.
+    /// Stops everything and starts again with the present configs.
     async fn restart(&mut self) {
         self.running.stop().await;
         let (_, asks) = unbounded_channel();
@@ -338,8 +339,7 @@ impl Supervisor {
     }
 }
 
-/// Of a topic that isn't mirrored any more nothing is known: if it is mirrored again later, it may be
-/// another one.
+/// Forgets topics that are no longer mirrored: if one is mirrored again later, it may be another topic.
 fn forget_unmirrored(leads: &mut HashMap<TopicPartition, Lead>, inner: &Inner) {
     let live = inner
         .mirrors

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicName, TopicPartition};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::closest::{Closest, ReadFrom};
+use super::closest::{Closest, Lead, ReadFrom};
 use crate::backoff::Backoff;
 use crate::config::LinkConfig;
 use crate::fetcher::{self, Budget, FetcherHandle};
@@ -33,14 +33,6 @@ const LINK_IN_FLIGHT_BYTES_MIN: usize = 64 << 20;
 
 /// Grows with every lease of this process.
 static NEXT_LEASE: AtomicU64 = AtomicU64::new(1);
-
-/// Who leads a partition at the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lead {
-    pub(crate) node: NodeId,
-    pub(crate) epoch: LeaderEpoch,
-    pub(crate) topic_id: TopicId,
-}
 
 struct Partition {
     source_partition: TopicPartition,
@@ -77,7 +69,6 @@ impl Wanted {
     }
 }
 
-/// Everything that runs.
 pub(crate) struct Running {
     shared: Arc<LinkShared>,
     config: Arc<LinkConfig>,
@@ -124,8 +115,8 @@ impl Running {
         }
     }
 
-    /// Starts what is wanted and doesn't run, ends what runs and isn't wanted, and waits for those
-    /// ends.
+    /// Starts wanted replicators that don't run, stops those that run and are not wanted, and waits until
+    /// those have stopped.
     pub(crate) async fn reconcile(&mut self, wanted: &[Wanted]) {
         let mut missing: BTreeMap<TopicPartition, (&Wanted, &StatusCell)> = BTreeMap::new();
         for mirror in wanted {
@@ -195,7 +186,7 @@ impl Running {
         }
     }
 
-    /// Tells every partition who leads now and whom to read from, if that has changed.
+    /// Tells every partition its leader and the broker to read from, if either has changed.
     pub(crate) fn assign(&mut self, leads: &HashMap<TopicPartition, Lead>) {
         let now = Instant::now();
         let mut changed = Vec::new();
@@ -224,8 +215,8 @@ impl Running {
         self.drop_idle_fetchers();
     }
 
-    /// What a partition's source has said of whom to read it from: a replica nearby, or not the one that it is read
-    /// at.
+    /// The source wants a partition to be read elsewhere: at a replica nearby, or no longer at the follower that it
+    /// is read at.
     pub(crate) fn redirect(
         &mut self,
         partition: TopicPartition,
@@ -239,7 +230,7 @@ impl Running {
         }
     }
 
-    /// A broker can't be reached: what was read there as at a follower is read at its leader.
+    /// A broker can't be reached: partitions that were read there as from a follower are read at their leaders.
     pub(crate) fn lost(&mut self, broker: NodeId, leads: &HashMap<TopicPartition, Lead>) {
         if self.closest.lost(broker, Instant::now()) {
             tracing::info!(link = %self.shared.name, %broker, "replica out of reach, reading at the leaders");
@@ -297,7 +288,7 @@ impl Running {
         handle
     }
 
-    /// A fetcher ends by itself once nobody holds its handle.
+    /// A fetcher stops once nobody holds its handle.
     fn drop_idle_fetchers(&mut self) {
         let lanes = self.config.fetchers_per_broker;
         let used: HashSet<FetcherKey> = self

@@ -1,8 +1,8 @@
-//! What was last seen of the source, kept over restarts: with the source away it is all that can be
-//! known of what is missing.
+//! Sights: what the link last saw of the source, kept over restarts. While the source is away, nothing else
+//! tells what is missing.
 //!
-//! Stored is a lower bound with the time at which it was true: it may be some seconds older than
-//! what was seen, never newer.
+//! A stored sight is a lower bound with the time at which it was true. It may be some seconds older than the
+//! latest one, never newer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::state::MirrorStatus;
 const AGE_MAX_MS: i64 = 30_000;
 
 impl LinkShared {
-    /// At start: shows what was seen before, where nothing has been seen yet.
+    /// At start: fills in stored sights where nothing has been seen yet.
     pub(crate) fn recall(&self, sights: &HashMap<TopicName, SourceSight>) {
         let mut inner = self.inner();
         let mut seen_at_ms = None;
@@ -64,7 +64,7 @@ impl LinkShared {
                 }
             }
             Ok(Err(error)) => {
-                tracing::warn!(link = %self.name, %error, "what was seen of the source is not stored");
+                tracing::warn!(link = %self.name, %error, "the sights of the source could not be stored");
             }
             Err(_) => {}
         }

@@ -8,7 +8,7 @@ use carrick_protocol::ids::{LeaderEpoch, TopicName, TopicPartition};
 use tokio::time::Instant;
 
 use super::Supervisor;
-use super::running::Lead;
+use super::closest::Lead;
 use crate::error::LinkError;
 use crate::lookup::verdict::{self, Verdict};
 use crate::record::MirrorRecord;
@@ -17,11 +17,11 @@ use crate::shared::LinkShared;
 use crate::source::{ClusterMetadata, SourceError, SourceTopic, TopicSelection};
 use crate::state::MirrorError;
 
-/// The metadata of mirrored topics are looked at this often at least.
+/// The longest time between two looks at the metadata of mirrored topics.
 const WATCH_MAX_MS: u64 = 30_000;
 const WATCH_MIN_MS: u64 = 1_000;
 
-/// A leader epoch that is lower than before in so many answers in a row is no stale answer.
+/// A leader epoch that stays lower in this many consecutive answers is not a stale answer.
 const STALE_EPOCHS_MAX: u32 = 20;
 
 impl Supervisor {
@@ -106,7 +106,7 @@ impl Supervisor {
         }
     }
 
-    /// Shows, and logs once, that metadata can't be had, or can again.
+    /// Shows, and logs once, that the source gives no metadata, or gives it again.
     fn note_metadata(&self, error: Option<&SourceError>) {
         let link = &self.shared.name;
         let mut inner = self.shared.inner();
@@ -173,7 +173,7 @@ impl Supervisor {
                 continue;
             };
             let epoch = partition.leader_epoch;
-            // A topic made anew begins with epoch 0 again.
+            // A topic that was created again starts with epoch 0.
             let known = self
                 .leads
                 .get(&key)
@@ -196,7 +196,7 @@ impl Supervisor {
         has_all && !is_stale
     }
 
-    /// Clients are told no smaller epoch than the source's, durably.
+    /// Makes sure, durably, that clients never get a smaller epoch than the source's.
     fn tell_epochs(&mut self) {
         let mut news = Vec::new();
         for mirror in self.shared.inner().mirrors.values() {

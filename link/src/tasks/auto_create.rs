@@ -1,8 +1,7 @@
-//! `AutoCreateMirror`: source topics that the filters include are mirrored by themselves, those of
-//! now and those to come.
+//! `AutoCreateMirror`: mirrors every source topic that the filters include, now and when it is created.
 //!
-//! A topic that the link knows is left alone, also once its mirror was promoted. One that can't be
-//! mirrored shows in the task's error and is tried again at each turn; it doesn't stop the others.
+//! A topic that the link knows is left alone, even after its mirror was promoted. A topic that can't be
+//! mirrored appears in the task's error and is tried again at each run; it doesn't stop the others.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,9 +15,9 @@ use crate::error::LinkError;
 use crate::shared::{JobPlan, LinkShared, Note};
 use crate::state::{TaskError, TaskErrorCode};
 
-/// As often as known topics are looked at, but not oftener than this.
+/// It runs as often as known topics are looked at, but never more often than this.
 const INTERVAL_MIN_MS: u64 = 1_000;
-/// So many topics are named in an error.
+/// Topics that an error names.
 const NAMED_MAX: usize = 5;
 
 /// While `auto.create.mirror.topics.enable` is set.
@@ -79,7 +78,7 @@ fn known_to(link: &LinkShared) -> HashSet<TopicName> {
 
 /// What the task says of the topics that could not be mirrored.
 fn summary(mut refused: Vec<LinkError>) -> Result<(), TaskError> {
-    // Mirrored by somebody's request meanwhile, or gone meanwhile: as it should be.
+    // Mirrored by a request meanwhile, or gone meanwhile: no error.
     refused.retain(|error| {
         !matches!(
             error,

@@ -24,7 +24,6 @@ fn source_code(error: &SourceError) -> TaskErrorCode {
 /// One run of a job.
 pub(crate) type Run = BoxFuture<'static, Result<Note, TaskError>>;
 
-/// A periodic job.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// Its name, and when it is due.

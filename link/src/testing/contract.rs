@@ -20,11 +20,9 @@ use crate::record::{LinkName, PartitionSight, SourceSight};
 
 /// What the suite needs of an implementation.
 pub trait Harness {
-    /// The target.
     fn target(&self) -> Arc<dyn MirrorTarget>;
     /// What is stored in it.
     fn local(&self) -> Arc<dyn LocalBatches>;
-    /// The topics.
     fn catalog(&self) -> Arc<dyn TopicCatalog>;
     /// Links, mirrors and reports.
     fn store(&self) -> Arc<dyn LinkStore>;

@@ -65,7 +65,6 @@ struct Topic {
 pub struct Asked {
     /// DescribeCluster: availability checks.
     pub describes: u64,
-    /// Metadata.
     pub metadata: u64,
     /// DescribeConfigs.
     pub configs: u64,

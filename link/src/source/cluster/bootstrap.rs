@@ -17,9 +17,9 @@ use crate::source::SourceError;
 use crate::source::connection::Connection;
 use crate::source::transport::DialError;
 
-/// So many known brokers are tried before the bootstrap list is.
+/// Known brokers that are tried before the bootstrap list.
 const KNOWN_TRIED_MAX: usize = 3;
-/// A server that hasn't answered for so long gets company by the next one of the list.
+/// If a server hasn't answered for this long, the next one of the list is tried as well.
 const HEAD_START: Duration = Duration::from_millis(500);
 
 /// Who may be connected to.

@@ -133,7 +133,7 @@ impl Inner {
         Ok(lost)
     }
 
-    /// Which question goes to whom, and the answers to those that go nowhere.
+    /// Which broker gets which question, and the answers to questions that no broker gets.
     fn route(
         &self,
         groups: &[GroupId],

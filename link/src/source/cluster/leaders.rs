@@ -131,7 +131,7 @@ pub(super) async fn ask<Q: LeaderQuery>(
     Ok(answers.into_values().collect())
 }
 
-/// Which question goes to whom, and the answers to those that go nowhere.
+/// Which broker gets which question, and the answers to questions that no broker gets.
 fn route<Q: LeaderQuery>(
     cluster: &Inner,
     queries: &[Q],

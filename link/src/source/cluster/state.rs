@@ -10,11 +10,11 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Slot;
-use crate::source::backoff::Backoff;
+use crate::backoff::Curve;
 use crate::source::connection::Closer;
 use crate::source::{ClusterInfo, SourceBroker, SourceError, SourceTopic};
 
-/// Whom a connection is tried to.
+/// A server to try to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Endpoint {
     /// A broker of the metadata.
@@ -190,7 +190,7 @@ impl State {
         coordinator.filter(|id| self.brokers.contains_key(id))
     }
 
-    /// What all brokers have said takes the place of what was known.
+    /// Replaces what was known by an answer that covers all brokers.
     pub(super) fn learn_all_coordinators(&mut self, all: Vec<(GroupId, NodeId)>) {
         self.coordinators = all.into_iter().collect();
     }
@@ -216,7 +216,7 @@ impl State {
     }
 
     /// Notes how an attempt to connect ended.
-    pub(super) fn settle(&mut self, endpoint: &Endpoint, is_ok: bool, backoff: &Backoff) {
+    pub(super) fn settle(&mut self, endpoint: &Endpoint, is_ok: bool, backoff: &Curve) {
         if is_ok {
             self.failures.remove(endpoint);
             return;
@@ -239,7 +239,7 @@ impl State {
     }
 
     /// Notes how an attempt at the bootstrap list ended.
-    pub(super) fn settle_bootstrap(&mut self, failure: Option<&SourceError>, backoff: &Backoff) {
+    pub(super) fn settle_bootstrap(&mut self, failure: Option<&SourceError>, backoff: &Curve) {
         self.settle(&Endpoint::Bootstrap, failure.is_none(), backoff);
         self.bootstrap_failure = failure.cloned();
     }

@@ -30,7 +30,7 @@ impl PeerVersions {
     }
 }
 
-/// Asks the peer what it speaks.
+/// Asks the peer which versions it supports.
 pub(super) async fn api_versions(connection: &Connection) -> Result<PeerVersions, SourceError> {
     let first = *VERSIONS.end();
     let response = ask(connection, first).await?;

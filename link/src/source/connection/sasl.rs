@@ -1,4 +1,4 @@
-//! SASL: who we are, said in SaslHandshake (17) and SaslAuthenticate (36) before anything else but ApiVersions, and said
+//! SASL: SaslHandshake (17) and SaslAuthenticate (36) say who we are, before any other request but ApiVersions, and
 //! again before a session ends that the broker has limited (`connections.max.reauth.ms`, KIP-368).
 //!
 //! Invariant: after a refusal the connection is closed; nothing of user, password or proofs shows in an error.
@@ -45,11 +45,11 @@ pub(super) async fn begin(inner: &Arc<Inner>) -> Result<(), SourceError> {
     }
 }
 
-/// Authenticates a connection anew; if that fails it is closed.
+/// Authenticates a connection again; if that fails it is closed.
 pub(super) async fn renew(inner: Arc<Inner>) {
     match begin(&inner).await {
-        Ok(()) => tracing::debug!(peer = inner.peer, "authenticated anew"),
-        Err(error) => tracing::debug!(peer = inner.peer, %error, "not authenticated anew"),
+        Ok(()) => tracing::debug!(peer = inner.peer, "authenticated again"),
+        Err(error) => tracing::debug!(peer = inner.peer, %error, "not authenticated again"),
     }
 }
 

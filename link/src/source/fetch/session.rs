@@ -14,7 +14,6 @@ use super::{
     RawFetchedPartition, VERSIONS,
 };
 
-/// No session.
 const NO_SESSION: i32 = 0;
 /// The epoch of a request that opens a session.
 const INITIAL_EPOCH: i32 = 0;
@@ -204,7 +203,7 @@ impl FetchSession {
                 request.forgotten.push((gone.clone(), was.topic_id));
             }
             let before = sent.next_if(|(sent, _)| *sent == tp).map(|(_, was)| was);
-            // A topic made anew under the same name is another topic: the old one must be forgotten by its id.
+            // A topic created again under the same name is another topic: the old one must be forgotten by its id.
             if let Some(was) = before
                 && self.uses_topic_ids
                 && was.topic_id != now.topic_id
@@ -219,7 +218,7 @@ impl FetchSession {
         request.forgotten.extend(rest);
     }
 
-    /// Makes what was sent what is being sent.
+    /// The request is accepted: its partitions are now the session's.
     fn note_changes(&mut self, request: &FetchRequest) {
         for (tp, topic_id) in &request.forgotten {
             self.sent.remove(tp);

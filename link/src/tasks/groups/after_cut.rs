@@ -1,9 +1,9 @@
 //! Groups of mirrors that were cut.
 //!
-//! A group may go on reading at the source after the cut, up to it and beyond. Below the cut offsets
-//! are the same on both sides, so that what it commits there is right here, clamped to the cut. It is
-//! taken only as long as the group has here what a sync gave it; once it has committed itself, its
-//! offsets are its own.
+//! A group may continue to read at the source after the cut, up to it and beyond. Below the cut, offsets
+//! are the same on both sides, so an offset that it commits there is valid here, clamped to the cut. It is
+//! used only while the group still has here the offset of the last sync; once the group commits here
+//! itself, its offsets are its own.
 
 use carrick_protocol::ids::{Offset, TopicName, TopicPartition};
 
@@ -25,7 +25,7 @@ pub(super) struct CutMirror {
 
 /// The mirrors of the link that were cut, or those of `only`, whose topic at the source is still the
 /// one that was mirrored. None if the source doesn't say.
-pub(super) async fn cut_mirrors(link: &LinkShared, only: Option<&[TopicName]>) -> Vec<CutMirror> {
+pub(super) async fn already_cut(link: &LinkShared, only: Option<&[TopicName]>) -> Vec<CutMirror> {
     let stopped: Vec<TopicName> = {
         let inner = link.inner();
         let stopped = inner.mirrors.values().map(|mirror| &mirror.record);
@@ -50,7 +50,7 @@ pub(super) async fn cut_mirrors(link: &LinkShared, only: Option<&[TopicName]>) -
     read.await.unwrap_or_default()
 }
 
-/// What its report says of its ends; `None` without one.
+/// The ends in its report; `None` without a report.
 fn cut_mirror(ports: &Ports, record: &MirrorRecord) -> Option<CutMirror> {
     let report = ports.store.load_report(&record.topic).ok()??;
     let ends = report.partitions.iter().map(|part| {

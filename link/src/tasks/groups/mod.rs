@@ -1,8 +1,8 @@
 //! `ConsumerOffsetSync`: what groups have committed at the source is committed here.
 //!
-//! Groups that `consumer.offset.group.filters` means are listed, their offsets fetched from their
+//! Groups that `consumer.offset.group.filters` includes are listed, their offsets fetched from their
 //! coordinators, clamped to what the mirrors hold ([`plan`]) and committed through the port
-//! [`GroupOffsets`]. What became of each is kept in the link's [`crate::groups::ledger`].
+//! [`GroupOffsets`]. The result of each is kept in the link's [`crate::groups::ledger`].
 //!
 //! Invariants:
 //! - One sync of a link at a time ([`Ledger::turn`]), from the first question to the last commit: an
@@ -10,7 +10,7 @@
 //! - Only offsets of mirrors that run are synced, and of those that were cut as long as the clients
 //!   here have committed none themselves ([`after_cut`]). A mirror that failed may be another topic at
 //!   the source by now.
-//! - What is left out has a row in the ledger that says why, unless the filters don't mean it or it
+//! - Whatever is left out has a row in the ledger that says why, unless the filters exclude it or it
 //!   has nothing to do with a mirror.
 //! - Nothing here is ever deleted: a group or an offset that is gone at the source stays here, until
 //!   it expires as every group without members does.
@@ -31,15 +31,16 @@ use carrick_protocol::ids::{GroupId, TopicName};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Job, Run};
+use crate::backoff::Curve;
 use crate::config::LinkConfig;
 use crate::groups::ledger::{self, Fault, Outcome, Planned};
 use crate::groups::{GroupCommit, GroupCommitted};
 use crate::ports::{GroupRefusal, StoreError};
 use crate::shared::{JobPlan, LinkShared, Mirror, Note};
-use crate::source::{Backoff, GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup};
+use crate::source::{GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup};
 use crate::state::{MirrorStatus, TaskErrorCode};
 use crate::tasks::source_code;
-use after_cut::cut_mirrors;
+use after_cut::already_cut;
 use plan::Scope;
 
 /// Every `consumer.offset.sync.ms`, once it is switched on.
@@ -70,7 +71,7 @@ pub(crate) const JOB: Job = Job {
 const GROUPS_PER_STEP: usize = 500;
 /// Groups of one link that are synced.
 const GROUPS_MAX: usize = 100_000;
-/// A group whose coordinator moves or loads is asked for so often in one sync.
+/// Attempts per sync for a group whose coordinator moves or loads.
 const ATTEMPTS_MAX: u32 = 5;
 /// The sync that follows a cut takes no longer.
 const AFTER_CUT_MAX: Duration = Duration::from_secs(5);
@@ -79,8 +80,8 @@ const SHARE: &str = "share";
 
 /// The last sync of these topics, before they are promoted; false if it should be tried again.
 ///
-/// A group that is in use here, or that the source doesn't tell of for a reason that stays, holds
-/// up no promotion: the report says so.
+/// A group that is in use here, or for which the source gives a lasting error, does not delay the
+/// promotion: the report says so.
 pub(crate) async fn last_sync(link: &Arc<LinkShared>, topics: &[TopicName]) -> bool {
     let config = Arc::clone(&link.inner().config);
     if !config.consumer_offset_sync_enable {
@@ -140,7 +141,7 @@ async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), 
         );
     }
     let Meant { groups, skipped } = meant(&listing, &config, &mut faults);
-    let cuts = cut_mirrors(link, only).await;
+    let cuts = already_cut(link, only).await;
     for step in groups.chunks(GROUPS_PER_STEP) {
         let answers = ask(&*source, &config, step).await.map_err(of_source)?;
         let scope = Scope::of(&link.inner(), only, &cuts);
@@ -162,7 +163,8 @@ async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), 
     faults.into_result()
 }
 
-/// Notes what is gone at the source, or here. `meant` are all groups that the filters mean, ascending.
+/// Notes groups that are gone at the source, and topics that are gone here. `meant` are all groups that the filters
+/// include, ascending.
 fn note_gone(link: &LinkShared, config: &LinkConfig, meant: &[GroupId]) {
     let mirrors: BTreeSet<TopicName> = link.inner().mirrors.keys().cloned().collect();
     link.groups.keep_topics(|topic| mirrors.contains(topic));
@@ -174,7 +176,7 @@ fn note_gone(link: &LinkShared, config: &LinkConfig, meant: &[GroupId]) {
     link.groups.note_gone(is_there, link.now_ms());
 }
 
-/// The groups that the filters mean.
+/// The groups that the filters include.
 struct Meant {
     /// The groups to sync, ascending.
     groups: Vec<GroupId>,
@@ -208,7 +210,7 @@ fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Fault
     meant
 }
 
-/// Why a group has nothing to be synced.
+/// Why a group has nothing to sync.
 fn obstacle(group: &SourceGroup) -> Option<&'static str> {
     if group.id.is_empty() {
         return Some(
@@ -229,13 +231,13 @@ fn named_here(config: &LinkConfig, group: &GroupId) -> GroupId {
     GroupId::new(format!("{prefix}{group}"))
 }
 
-/// What groups have committed. Those whose coordinator moves or loads are asked for again.
+/// The committed offsets of groups. Groups whose coordinator moves or loads are asked for again.
 async fn ask(
     source: &dyn SourceCluster,
     config: &LinkConfig,
     groups: &[GroupId],
 ) -> Result<Vec<GroupCommits>, SourceError> {
-    let backoff = Backoff::new(config.retry_backoff_ms, config.retry_backoff_max_ms);
+    let backoff = Curve::new(config.retry_backoff_ms, config.retry_backoff_max_ms);
     let mut answers: BTreeMap<GroupId, GroupCommits> = BTreeMap::new();
     let mut wanted = groups.to_vec();
     for attempt in 1..=ATTEMPTS_MAX {
@@ -260,7 +262,7 @@ async fn ask(
     Ok(answers.into_values().collect())
 }
 
-/// Commits what the source has answered, and what became of each group.
+/// Commits the source's answers; the outcome of each group.
 async fn commit(
     link: &Arc<LinkShared>,
     config: &LinkConfig,

@@ -1,4 +1,4 @@
-//! Groups that read at the source while their topics' mirrors end.
+//! Groups that read at the source while the mirrors of their topics are cut.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::report::SourceReaders;
 use crate::shared::LinkShared;
 use crate::source::SourceError;
 
-/// The source gets this much time to say who reads.
+/// How long the source may take to say who reads.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Groups that a report names.
 const NAMED_MAX: usize = 100;
 
-/// Who reads the topics of some mirrors at the source.
+/// The groups that read the topics of some mirrors at the source.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Readers {
     by_topic: BTreeMap<TopicName, Vec<GroupId>>,

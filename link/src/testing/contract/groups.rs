@@ -13,7 +13,6 @@ use crate::state::TaskErrorCode;
 
 /// What the suite needs of an implementation. Groups that it names were not there before.
 pub trait Harness {
-    /// The port.
     fn groups(&self) -> Arc<dyn GroupOffsets>;
     /// A partition of a new mirror topic, of which clients are told leader epoch 3.
     fn mirror(&self) -> TopicPartition;

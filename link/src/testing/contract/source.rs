@@ -23,7 +23,6 @@ const ASKED_MAX: u32 = 3_000;
 
 /// What the suite needs of a source: at least two brokers, nothing in it, and somebody who writes.
 pub trait Harness {
-    /// The client.
     fn source(&self) -> Arc<dyn SourceCluster>;
     /// A new topic, whose leaders answer, with `retention.ms=-1` set on itself.
     fn topic(&self, name: &str, partitions: i32);

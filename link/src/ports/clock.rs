@@ -1,6 +1,6 @@
 //! The machine's clock.
 
-use crate::ports::Clock;
+use super::Clock;
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
