@@ -35,8 +35,22 @@ struct State {
     next: i64,
     /// The first id that isn't reserved.
     reserved: i64,
+    /// The first id that isn't reserved in the record; 0 if there is no record.
+    persisted: i64,
     /// Of the record as it was last read or written.
     version: Version,
+}
+
+impl State {
+    /// Called when an id is given out or passed over. A broken order would give an id out twice, now
+    /// or after a crash: better none at all.
+    fn check(&self) {
+        assert!(self.next <= self.reserved, "an id that is not reserved");
+        assert!(
+            self.reserved <= self.persisted,
+            "a block that is not stored"
+        );
+    }
 }
 
 /// No producer id can be given out.
@@ -65,6 +79,7 @@ impl ProducerIds {
             state: Mutex::new(State {
                 next,
                 reserved: next,
+                persisted: if version == Version::ABSENT { 0 } else { next },
                 version,
             }),
         })
@@ -85,6 +100,7 @@ impl ProducerIds {
         }
         let id = state.next;
         state.next += 1;
+        state.check();
         Ok(ProducerId(id))
     }
 
@@ -98,6 +114,7 @@ impl ProducerIds {
             let next = first_above(id, state.next).ok_or(ProducerIdError::Exhausted)?;
             if next <= state.reserved || self.reserve(&mut state, next)? {
                 state.next = next;
+                state.check();
             }
         }
         Ok(())
@@ -111,7 +128,9 @@ impl ProducerIds {
         block.put::<ProducerIdBlockKeyspace>(&(), &ProducerId(until));
         match self.metadata.commit(block) {
             Ok(version) => {
+                assert!(until > state.persisted, "the record never falls");
                 state.reserved = until;
+                state.persisted = until;
                 state.version = version;
                 Ok(true)
             }
@@ -122,6 +141,7 @@ impl ProducerIds {
                 if let Some(Stored { value, version }) = stored {
                     state.next = state.next.max(value.0);
                     state.reserved = state.next;
+                    state.persisted = value.0;
                     state.version = version;
                 }
                 Ok(false)
@@ -217,12 +237,23 @@ mod tests {
     fn the_barrier_leaves_the_range_of_the_cluster_that_gave_the_id_out() {
         let store = MemoryMetadata::new();
         let ids = open(&store);
-        ids.state.lock().next = 5 << TAG_SHIFT;
+        {
+            let mut state = ids.state.lock();
+            (state.next, state.reserved) = (5 << TAG_SHIFT, 5 << TAG_SHIFT);
+        }
         let foreign = ProducerId((1000 << TAG_SHIFT) + 17);
         ids.lift_above(foreign).unwrap();
         let next = ids.allocate().unwrap();
         assert!(next.0 >> TAG_SHIFT > 1000);
         assert_eq!(next.0 % (1 << TAG_SHIFT), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a block that is not stored")]
+    fn a_block_that_is_not_stored_is_not_used() {
+        let ids = open(&MemoryMetadata::new());
+        ids.state.lock().reserved += BLOCK_IDS;
+        drop(ids.allocate());
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Partition {
                 Err(PartitionError::LeaseFenced)
             }
             Mode::Mirror { lease: held } => {
-                *held = Some(lease.clone());
+                hand_over(held, lease);
                 drop(core);
                 Ok(self.mirror_position())
             }
@@ -211,5 +211,33 @@ impl Partition {
         }
         let log = log.as_mut().ok_or(PartitionError::Closed)?;
         change(log).inspect_err(|error| self.note_failure(mode, error))
+    }
+}
+
+/// The lease's epoch never falls: a link that was fenced would write again.
+fn hand_over(held: &mut Option<Lease>, to: &Lease) {
+    if let Some(from) = held.replace(to.clone()) {
+        assert!(from.epoch <= to.epoch, "lease {from:?} went back to {to:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carrick_link::record::LinkName;
+
+    use super::*;
+
+    fn lease(epoch: u64) -> Lease {
+        let link = LinkName::new("west").unwrap();
+        Lease { link, epoch }
+    }
+
+    #[test]
+    #[should_panic(expected = "went back")]
+    fn an_older_lease_is_never_handed_a_partition() {
+        let mut held = None;
+        hand_over(&mut held, &lease(7));
+        hand_over(&mut held, &lease(7));
+        hand_over(&mut held, &lease(6));
     }
 }
