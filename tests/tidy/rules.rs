@@ -299,7 +299,7 @@ fn past_the_door(text: &str) -> Vec<usize> {
         let own = BEHIND_THE_DOOR
             .iter()
             .filter(|field| code.contains(**field));
-        if own.clone().any(|field| reaches(&field)) {
+        if own.clone().any(|field| reaches(field)) {
             broken.push(number);
         }
         before = chain;

@@ -334,7 +334,7 @@ fn markers_are_read_back() {
     for kind in [ControlKind::Abort, ControlKind::Commit] {
         let marker = build_marker(kind, ProducerId(7), 3, 11, 1234);
         let bytes = marker.bytes();
-        let marker = parsed(&bytes);
+        let marker = parsed(bytes);
         marker.verify_crc().unwrap();
         assert!(marker.header.is_control() && marker.header.is_transactional());
         assert_eq!(
