@@ -296,10 +296,10 @@ fn past_the_door(text: &str) -> Vec<usize> {
             let mut places = chain.match_indices("broker.");
             places.any(|(at, found)| starts_with_name(&chain[at + found.len()..], field))
         };
-        let own = BEHIND_THE_DOOR
+        let mut own = BEHIND_THE_DOOR
             .iter()
             .filter(|field| code.contains(**field));
-        if own.clone().any(|field| reaches(field)) {
+        if own.any(reaches) {
             broken.push(number);
         }
         before = chain;
