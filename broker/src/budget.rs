@@ -35,7 +35,8 @@ impl Budget {
             self.used_bytes.fetch_add(growth_bytes, Ordering::Relaxed);
         } else {
             let freed_bytes = before_bytes - now_bytes;
-            self.used_bytes.fetch_sub(freed_bytes, Ordering::Relaxed);
+            let used_bytes = self.used_bytes.fetch_sub(freed_bytes, Ordering::Relaxed);
+            assert!(used_bytes >= freed_bytes, "more is freed than was taken");
         }
     }
 

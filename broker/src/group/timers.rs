@@ -1,6 +1,7 @@
 //! Timers as data: what is due when. Nothing here waits or reads a clock.
 //!
-//! Invariant: `by_key` and `by_deadline` hold the same timers; a key has at most one.
+//! Invariant: `by_key` and `by_deadline` hold the same timers; a key has at most one. That they are
+//! equally many is asserted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -27,6 +28,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
         self.cancel(&key);
         self.by_key.insert(key.clone(), deadline_ms);
         self.by_deadline.insert((deadline_ms, key));
+        self.check();
     }
 
     /// Takes the key's timer away, if it has one.
@@ -34,6 +36,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
         if let Some(deadline_ms) = self.by_key.remove(key) {
             self.by_deadline.remove(&(deadline_ms, key.clone()));
         }
+        self.check();
     }
 
     /// When the next timer is due.
@@ -50,7 +53,13 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
         }
         let (_, key) = self.by_deadline.pop_first()?;
         self.by_key.remove(&key);
+        self.check();
         Some(key)
+    }
+
+    fn check(&self) {
+        let (by_key, by_deadline) = (self.by_key.len(), self.by_deadline.len());
+        assert_eq!(by_key, by_deadline, "a timer has one key and one deadline");
     }
 
     /// Whether the key has a timer.

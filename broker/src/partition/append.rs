@@ -187,8 +187,13 @@ impl Partition {
                 has_rolled: false,
             });
         }
+        let leader_epoch = self.leader_epoch();
+        assert!(
+            log.epochs().latest() <= Some(leader_epoch),
+            "clients are told at least every epoch in the log"
+        );
         let placement = Placement::Next {
-            leader_epoch: self.leader_epoch(),
+            leader_epoch,
             log_append_time_ms: stamp,
         };
         let done = log.append(&checked.batch, placement, now_ms)?;

@@ -1,13 +1,14 @@
 //! One partition: its log, who may write to it, and who waits for it.
 //!
 //! Invariants:
-//! - log start ≤ last stable offset ≤ high watermark ≤ end.
+//! - log start ≤ last stable offset ≤ high watermark ≤ end (asserted by the log).
 //! - [`Mode`] is read and changed only under the lock of `Core`, in the same critical section as
 //!   the append it decides about. A mirror's lease is checked the same way.
 //! - The lock is never held across an await, and never two partitions' locks at once.
 //! - The high watermark of a writable partition is its durable end (or its end, when flushing in
 //!   the background is configured); of a mirror it is min(its end, the source's high watermark).
-//! - The leader epoch that clients are told is at least every epoch in the log.
+//! - The leader epoch that clients are told is at least every epoch in the log (asserted when a
+//!   client appends).
 //! - Readers never take the lock: they read from the log's last published snapshot.
 
 pub mod append;

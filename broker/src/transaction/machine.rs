@@ -14,6 +14,8 @@
 //! - An epoch that a client was told is never told to another one, and never goes down but with a
 //!   new producer id.
 //! - From the moment an end is planned nothing is added, and no write is verified.
+//!
+//! What a change does to them is asserted where it begins.
 
 use std::collections::BTreeSet;
 
@@ -120,12 +122,21 @@ impl Transaction {
 
     /// Takes an addition into force.
     pub fn advance(&mut self, added: Added) {
+        assert!(
+            !self.is_pending() && !self.now.state.is_prepared(),
+            "nothing is added once an end is planned"
+        );
         self.held_bytes += added.held_bytes();
         added.apply(&mut self.now);
     }
 
     /// A change is on its way to the disk.
     pub fn begin(&mut self, next: Metadata) {
+        assert!(!self.is_pending(), "one change at a time");
+        assert!(
+            next.producer_id != self.now.producer_id || next.epoch >= self.now.epoch,
+            "an epoch never goes down"
+        );
         self.pending = Some(next);
     }
 

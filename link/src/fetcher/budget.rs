@@ -1,7 +1,7 @@
 //! Fetched bytes that are not yet stored: bounded for each partition and for the whole link.
 //!
 //! The bound is soft: a request is only sent below it, and its answer may exceed it by one answer
-//! per connection.
+//! per connection. Never is more given back than was taken (asserted).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -145,7 +145,7 @@ impl InFlight {
         for count in counts {
             // Up first: in between it must not look as if nothing were in flight.
             count.fetch_add(bytes, Ordering::AcqRel);
-            count.fetch_sub(self.bytes, Ordering::AcqRel);
+            take_back(count, self.bytes);
         }
         self.bytes = bytes;
         share.budget.drained.notify_waiters();
@@ -153,16 +153,19 @@ impl InFlight {
     }
 }
 
+fn take_back(count: &AtomicUsize, bytes: usize) {
+    let before = count.fetch_sub(bytes, Ordering::AcqRel);
+    assert!(
+        before >= bytes,
+        "{bytes} bytes are given back, {before} were taken"
+    );
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         let share = &self.share;
-        share
-            .in_flight_bytes
-            .fetch_sub(self.bytes, Ordering::AcqRel);
-        share
-            .budget
-            .in_flight_bytes
-            .fetch_sub(self.bytes, Ordering::AcqRel);
+        take_back(&share.in_flight_bytes, self.bytes);
+        take_back(&share.budget.in_flight_bytes, self.bytes);
         share.budget.drained.notify_waiters();
         share.fetcher.notify_one();
     }

@@ -254,6 +254,7 @@ impl Stretches {
         let Some((next, epoch)) = predict(&answer.data.records) else {
             return true;
         };
+        assert!(next > at, "no batch is handed on twice: {next} after {at}");
         answer.data.high_watermark = self.high_watermark;
         answer.data.log_start_offset = self.log_start;
         self.at.fetch_offset = next;

@@ -7,7 +7,7 @@
 //! Each request has a connection of its own, because socket buffers may limit one connection to less than the path's
 //! rate. More connections are tried now and then, and kept if they help.
 //!
-//! Pure: times come from outside. Invariants: a plan's requests together are at most the larger of the limit in bytes
+//! Pure: times come from outside. Invariants, asserted of every plan: a plan's requests together are at most the larger of the limit in bytes
 //! and one request; a request is never above the limit for a request. Requests of earlier plans are counted by the
 //! link's budget.
 
@@ -165,8 +165,14 @@ impl Window {
         let each = window / lanes as u64;
         let request_bytes = u32::try_from(each).unwrap_or(max).clamp(min, max);
         let fit = self.limits.window_max_bytes / u64::from(request_bytes);
+        let requests = usize::try_from(fit).unwrap_or(lanes).clamp(1, lanes);
+        let limit = self.limits.window_max_bytes.max(request_bytes.into());
+        assert!(
+            request_bytes <= max && requests as u64 * u64::from(request_bytes) <= limit,
+            "{requests} requests of {request_bytes} bytes"
+        );
         Plan {
-            requests: usize::try_from(fit).unwrap_or(lanes).clamp(1, lanes),
+            requests,
             request_bytes,
         }
     }

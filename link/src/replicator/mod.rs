@@ -6,8 +6,8 @@
 //! [`lag`] keeps what is shown of it.
 //!
 //! Invariants:
-//! - Offsets: mirror log start ≤ mirror end ≤ fetch position. The position is above the end only
-//!   where the source holds nothing between the two.
+//! - Offsets: mirror log start ≤ mirror end ≤ fetch position (asserted when the position is given).
+//!   The position is above the end only where the source holds nothing between the two.
 //! - Every `Fetch` effect has a new generation. An answer to an older one is dropped: what the
 //!   fetcher predicted from bytes that were refused never reaches the log.
 //! - At most one thing is waited for besides answers to fetches (a back-off, a question to the

@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - base offset, last offset, leader epoch, producer id, epoch and sequence, the transactional and
-//!   the control bit stay, whatever becomes of the records;
+//!   the control bit stay, whatever becomes of the records (asserted);
 //! - a record that is kept keeps its offset, timestamp, key, value and headers byte by byte: only
 //!   its timestamp delta changes, and only where the base timestamp moves.
 
@@ -166,7 +166,7 @@ impl<'a> Unpacked<'a> {
                 &kept.max_timestamp_ms.to_be_bytes(),
             );
         }
-        sealed(out)
+        sealed(out, header)
     }
 
     /// The batch with all of its records under another codec.
@@ -177,7 +177,7 @@ impl<'a> Unpacked<'a> {
         let bits = self.batch.header.attributes.0 & !Attributes::CODEC;
         let bits = bits | codec.compression.code();
         put(&mut out, ATTRIBUTES_AT, &bits.to_be_bytes());
-        sealed(out)
+        sealed(out, &self.batch.header)
     }
 }
 
@@ -192,7 +192,7 @@ pub fn emptied(batch: &Batch<'_>) -> Result<CheckedBatches, BatchError> {
     put(&mut out, ATTRIBUTES_AT, &bits.to_be_bytes());
     put(&mut out, BASE_TIMESTAMP_AT, &NO_TIMESTAMP.to_be_bytes());
     put(&mut out, RECORD_COUNT_AT, &0_i32.to_be_bytes());
-    sealed(out)
+    sealed(out, &batch.header)
 }
 
 fn view<'a>(header: &BatchHeader, raw: &RawRecord<'a>) -> StoredRecord<'a> {
@@ -257,10 +257,28 @@ fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
 }
 
 /// Sets the CRC: the batch is whole now.
-fn sealed(mut out: Vec<u8>) -> Result<CheckedBatches, BatchError> {
+fn sealed(mut out: Vec<u8>, before: &BatchHeader) -> Result<CheckedBatches, BatchError> {
     let crc = crc_of(&out);
     put(&mut out, CRC_AT, &crc.to_be_bytes());
-    CheckedBatches::sealed(out.into())
+    let sealed = CheckedBatches::sealed(out.into())?;
+    assert_eq!(
+        kept_of(before),
+        kept_of(sealed.first()),
+        "a rewritten batch keeps what its producer and its readers know it by"
+    );
+    Ok(sealed)
+}
+
+/// What a rewritten batch keeps of its header.
+fn kept_of(header: &BatchHeader) -> impl PartialEq + std::fmt::Debug + use<> {
+    let offsets = (header.base_offset, header.last_offset_delta);
+    let producer = (
+        header.producer_id,
+        header.producer_epoch,
+        header.base_sequence,
+    );
+    let bits = (header.is_transactional(), header.is_control());
+    (offsets, header.leader_epoch, producer, bits)
 }
 
 #[cfg(test)]

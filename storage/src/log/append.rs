@@ -180,6 +180,7 @@ impl Log {
             .write(parts, piece.bytes.len(), config, &durability)?;
         let Noted {
             next_offset,
+            size,
             epochs_changed,
             aborted_changed,
         } = match self.note_piece(piece) {
@@ -196,6 +197,11 @@ impl Log {
             self.durability.aborted_changed(self.aborted.file());
         }
         self.active.log.publish();
+        assert_eq!(
+            self.active.size(),
+            size,
+            "what was indexed is what is published"
+        );
         self.end = next_offset;
         if epochs_changed || aborted_changed || !self.shape_is_current() {
             self.publish_shape();
@@ -210,10 +216,11 @@ impl Log {
     fn note_piece(&mut self, piece: Run<'_>) -> Result<Noted, LogError> {
         let mut noted = Noted {
             next_offset: self.end,
+            size: self.active.size(),
             epochs_changed: false,
             aborted_changed: false,
         };
-        let (mut at, mut rest) = (self.active.size(), piece.bytes);
+        let mut rest = piece.bytes;
         for header in piece.headers {
             let (bytes, after) = rest.split_at(header.size_bytes());
             let marker = read_marker(header, &bytes[HEADER_BYTES..]);
@@ -230,8 +237,9 @@ impl Log {
                 });
             }
             noted.epochs_changed |= self.epochs.assign(header.leader_epoch, header.base_offset);
-            self.active.note(header, at, &self.config);
-            (at, rest) = (at + bytes.len(), after);
+            self.active.note(header, noted.size, &self.config);
+            noted.size += bytes.len();
+            rest = after;
         }
         Ok(noted)
     }
@@ -239,6 +247,11 @@ impl Log {
     /// Seals the active segment and begins a new one at `base`, the end or past it. An active
     /// segment without batches is replaced. On an error the log goes on with the old segment.
     pub(super) fn roll(&mut self, base: Offset) -> Result<(), LogError> {
+        assert!(
+            base >= self.end,
+            "a segment begins at {base}, before the end {}",
+            self.end
+        );
         if self.active.size() == 0 {
             return self.replace_empty(base);
         }
@@ -303,6 +316,8 @@ impl<'a> Run<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Noted {
     next_offset: Offset,
+    /// Of the active segment, with the piece.
+    size: usize,
     epochs_changed: bool,
     aborted_changed: bool,
 }

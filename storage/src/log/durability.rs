@@ -3,7 +3,8 @@
 //! The writer tells which files it wrote to ([`Durability::sealed`], …) and goes on; a flush syncs
 //! them on its own thread. Invariants, with durable end D and end E of the current snapshot:
 //!
-//! - recovery point on the disk ≤ D ≤ E, and everything below D is in files that were synced;
+//! - recovery point on the disk ≤ D ≤ E (asserted where they move), and everything below D is in
+//!   files that were synced;
 //! - a flush reads E and the list of files under one lock: whatever is below E lies in one of
 //!   them, since a roll adds the new file under that lock before its bytes are published;
 //! - D goes back only by truncation, which counts up `generation` when it begins and again after
@@ -280,6 +281,10 @@ impl Durability {
         if state.truncating || state.generation != generation {
             return Ok(self.durable_end());
         }
+        assert!(
+            self.durable_end() <= end && end <= self.reader.snapshot().end(),
+            "what is durable only grows, and is not more than there is"
+        );
         let marks = Marks {
             recovery_point: end,
             ..state.checkpoint.marks()
@@ -369,6 +374,10 @@ impl Durability {
     /// error that passes the marks are as before: those of a truncation that does not come about
     /// would empty the log at the next start.
     pub fn begin_truncation(&self, end: Offset, log_start: Offset) -> Result<(), LogError> {
+        assert!(
+            log_start <= end,
+            "a log that is cut to {end} starts at {log_start}"
+        );
         self.check()?;
         let (file, written) = {
             let mut state = self.state.lock();
@@ -384,6 +393,10 @@ impl Durability {
             state.generation += 1;
             state.truncating = true;
             let durable = end.min(self.durable_end());
+            assert!(
+                marks.recovery_point <= durable,
+                "recovery begins at or below the durable end"
+            );
             self.durable_end.store(durable.0, Ordering::Release);
             (file, state.marks_written)
         };

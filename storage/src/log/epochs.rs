@@ -9,7 +9,8 @@
 //! 5 120
 //! ```
 //!
-//! Invariants: epochs and start offsets both increase strictly from entry to entry. The history is
+//! Invariants: epochs and start offsets both increase strictly from entry to entry (asserted at
+//! every change; in a file it is an error). The history is
 //! written before batches of a new epoch count as durable, so the file lacks nothing; it may have
 //! too much after a crash, which truncation to the log's real bounds removes.
 
@@ -98,6 +99,7 @@ impl EpochHistory {
             entries.pop();
         }
         entries.push(EpochStart { epoch, start });
+        self.check_around(self.entries.len() - 1);
         true
     }
 
@@ -164,7 +166,17 @@ impl EpochHistory {
         let entries = Arc::make_mut(&mut self.entries);
         entries.drain(..last);
         entries[0].start = start;
+        self.check_around(0);
         true
+    }
+
+    /// The entry that changed still fits those beside it. The others were checked before.
+    fn check_around(&self, at: usize) {
+        let near = &self.entries[at.saturating_sub(1)..self.entries.len().min(at + 2)];
+        assert!(
+            near.is_sorted_by(|a, b| a.epoch < b.epoch && a.start < b.start),
+            "epochs and their starts increase: {near:?}"
+        );
     }
 
     /// Forgets everything: the log is empty.

@@ -45,9 +45,7 @@ impl Indexes {
         let sane = index.is_sane(offsets.len() as u64, log_bytes as u64)
             && time_index.is_sane(times.len() as u64);
         if sane {
-            let indexed = index
-                .entry(index.len().wrapping_sub(1))
-                .map_or(0, |e| e.position);
+            let indexed = index.last().map_or(0, |e| e.position);
             self.bytes_since_entry = log_bytes - indexed;
             self.max_time = time_index.last().unwrap_or(TimeEntry::none(self.base));
             push(&mut self.offsets, offsets);
@@ -66,6 +64,11 @@ impl Indexes {
             };
         }
         if self.bytes_since_entry > config.index_interval_bytes as usize {
+            let before = self.offset_index().last();
+            assert!(
+                before.is_none_or(|before| before.position < position),
+                "an index entry for byte {position} after {before:?}"
+            );
             if let Some(entry) = offset_index::encode(self.base, last_offset, position) {
                 push(&mut self.offsets, &entry);
             }

@@ -352,10 +352,13 @@ impl FileTail {
     /// Makes what was written last readable; it never changes any more.
     ///
     /// # Panics
-    /// When it is not mapped.
+    /// When it is not mapped, or not in the file.
     pub fn publish(&mut self) {
         let published = self.len() + std::mem::take(&mut self.written);
-        assert!(published <= self.capacity(), "only mapped bytes are read");
+        assert!(
+            published <= self.capacity().min(self.file_len),
+            "only bytes of the file that are mapped are read"
+        );
         self.region.published.store(published, Ordering::Release);
     }
 

@@ -3,7 +3,8 @@
 //! One writer ([`Log`], `&mut self`), any number of readers ([`LogReader`]) and flushes
 //! ([`FlushHandle`]) on other threads; nobody waits for anybody. Invariants, in offsets:
 //!
-//! log start ≤ last stable ≤ high watermark ≤ end, and recovery point ≤ durable end ≤ end.
+//! log start ≤ last stable ≤ high watermark ≤ end, and recovery point ≤ durable end ≤ end, asserted
+//! in `reader.rs` and `durability.rs`.
 //!
 //! - Bytes are stored as they were given but for what [`Placement::Next`] sets. Offsets of batches
 //!   grow; gaps between batches, and between a segment and the next, are allowed.
@@ -231,7 +232,11 @@ impl Log {
         let mut written = self.active.settle(&self.durability)?;
         written.push(self.producers.write_snapshot(&self.dir, self.end)?);
         self.durability.written(written);
-        self.durability.flush()?;
+        let durable_end = self.durability.flush()?;
+        assert_eq!(
+            durable_end, self.end,
+            "a flush covers all that was appended"
+        );
         self.durability.note_clean_end(self.end)?;
         self.durability.sync_marks()
     }
@@ -298,6 +303,7 @@ impl Log {
             offsets_bytes: self.active.indexes.offsets.len(),
             times_bytes: self.active.indexes.times.len(),
             max_time: self.active.indexes.max_time,
+            history: self.history,
         }
     }
 }

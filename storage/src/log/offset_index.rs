@@ -1,7 +1,9 @@
 //! The offset index of a segment: sparse, byte-compatible with Kafka's `OffsetIndex`.
 //!
 //! Entry: relative offset i32 · position i32, big endian. An entry names the **last** offset of a
-//! batch and where that batch begins. Both grow from entry to entry.
+//! batch and where that batch begins. Both grow from entry to entry: of the positions the writer
+//! asserts it. Offsets come after those of an index file, of which only the ends were looked at, so
+//! every look-up checks that its entry points at a batch with that offset.
 
 use carrick_protocol::ids::Offset;
 
@@ -41,6 +43,11 @@ impl<'a> OffsetIndex<'a> {
     /// The entry at `at`, if there is one.
     pub fn entry(&self, at: usize) -> Option<OffsetEntry> {
         self.entries.get(at).map(|bytes| self.decode(bytes))
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> Option<OffsetEntry> {
+        self.entry(self.len().checked_sub(1)?)
     }
 
     fn decode(&self, [o0, o1, o2, o3, p0, p1, p2, p3]: &[u8; ENTRY_BYTES]) -> OffsetEntry {

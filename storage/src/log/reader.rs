@@ -1,8 +1,10 @@
 //! Reading a log without its writer's lock.
 //!
-//! Invariants of a snapshot: log start ≤ last stable ≤ high watermark ≤ end; the sealed segments
-//! and the active one follow each other by base offset; every byte and index entry it covers is
-//! published. Nothing of it changes, whatever becomes of the log.
+//! Invariants of a snapshot, asserted when it is made: log start ≤ last stable ≤ high watermark ≤
+//! end; the sealed segments and the active one follow each other by base offset. Every byte and
+//! index entry it covers is published: slices past a region's mark are refused. A snapshot never
+//! changes, whatever happens to the log. From one snapshot to the next, log start, high watermark
+//! and end never fall, except by truncation: asserted when it is published.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -58,7 +60,13 @@ impl LogReader {
         LogReader::new(Snapshot::new(Arc::new(shape), extent))
     }
 
+    /// Shows readers the log as it is now. There is one writer.
     pub(super) fn publish(&self, snapshot: Snapshot) {
+        let (before, now) = (self.current.load().extent, snapshot.extent);
+        assert!(
+            now.follows(&before),
+            "bounds go back by truncation only: {before:?}, then {now:?}"
+        );
         self.current.store(Arc::new(snapshot));
     }
 }
@@ -76,7 +84,7 @@ pub struct SegmentInfo {
     pub path: PathBuf,
 }
 
-/// What of a snapshot changes rarely: shared from one to the next.
+/// The slowly changing part of a snapshot, shared between successive ones.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub dir: Arc<Path>,
@@ -102,6 +110,11 @@ impl Shape {
         aborted: &AbortedIndex,
         epochs: &EpochHistory,
     ) -> Shape {
+        let bases = sealed.iter().map(|segment| segment.base);
+        assert!(
+            bases.chain([active.base]).is_sorted_by(|a, b| a < b),
+            "segments follow each other"
+        );
         Shape {
             dir: Arc::clone(dir),
             sealed: Arc::clone(sealed),
@@ -116,7 +129,7 @@ impl Shape {
     }
 }
 
-/// What of a snapshot changes with every append or move of a bound.
+/// The part of a snapshot that changes with every append or move of a bound.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     pub log_start: Offset,
@@ -129,6 +142,8 @@ pub(super) struct Extent {
     pub times_bytes: usize,
     /// Largest timestamp in the active segment.
     pub max_time: TimeEntry,
+    /// How often the log was truncated.
+    pub history: u64,
 }
 
 impl Extent {
@@ -143,7 +158,26 @@ impl Extent {
             offsets_bytes: 0,
             times_bytes: 0,
             max_time: TimeEntry::none(start),
+            history: 0,
         }
+    }
+
+    fn is_ordered(&self) -> bool {
+        [
+            self.log_start,
+            self.last_stable,
+            self.high_watermark,
+            self.end,
+        ]
+        .is_sorted()
+    }
+
+    /// Whether the log may be like this after `before`.
+    fn follows(&self, before: &Extent) -> bool {
+        let goes_on = self.log_start >= before.log_start
+            && self.high_watermark >= before.high_watermark
+            && self.end >= before.end;
+        goes_on || self.history > before.history
     }
 }
 
@@ -157,6 +191,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(shape: Arc<Shape>, extent: Extent) -> Snapshot {
+        assert!(extent.is_ordered(), "bounds are in order: {extent:?}");
         Snapshot { shape, extent }
     }
 

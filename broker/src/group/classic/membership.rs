@@ -33,6 +33,16 @@ impl ClassicGroup {
         self.remove_pending(&id);
         let replaced = self.members.insert(id, member);
         assert!(replaced.is_none(), "a member was added twice");
+        self.check_leader();
+    }
+
+    /// The leader is a member, or there are none.
+    fn check_leader(&self) {
+        let has_leader = match &self.leader {
+            Some(leader) => self.members.contains_key(leader),
+            None => self.members.is_empty(),
+        };
+        assert!(has_leader, "the leader is a member, or there are none");
     }
 
     /// Notes an id that is given out.
@@ -63,6 +73,7 @@ impl ClassicGroup {
         if self.leader.as_ref() == Some(id) {
             self.leader = self.members.keys().next().cloned();
         }
+        self.check_leader();
         self.remove_pending(id);
         self.pending_syncs.remove(id);
         self.timers.cancel(&TimerKey::Session(id.clone()));
@@ -90,6 +101,7 @@ impl ClassicGroup {
         if self.leader.as_ref() == Some(old) {
             self.leader = Some(new.clone());
         }
+        self.check_leader();
         self.static_members.insert(instance.clone(), new.clone());
     }
 

@@ -11,7 +11,7 @@
 //!   phase ends, or with an error when its member goes or sends the request anew.
 //! - An assignment is handed out only in the generation whose leader gave it.
 //! - The group is `Stable` only once the assignment is stored; members that see it are on disk.
-//! - `leader` is a member, or `None` exactly when there are no members.
+//! - `leader` is a member, or `None` exactly when there are no members (asserted).
 //! - All members share the protocol type and support the protocol of the generation.
 //!
 //! Files: `membership` (who is in), `join`, `rebalance` (phases and their timers), `sync`,

@@ -126,7 +126,12 @@ impl ClassicGroup {
     }
 
     pub(super) fn weigh_out(&mut self, member: &Member) {
-        self.weight.members -= member_bytes(&member.info);
-        self.weight.assigned -= member.assignment.len();
+        let (bytes, assigned) = (member_bytes(&member.info), member.assignment.len());
+        assert!(
+            bytes <= self.weight.members && assigned <= self.weight.assigned,
+            "a member weighs no more than all"
+        );
+        self.weight.members -= bytes;
+        self.weight.assigned -= assigned;
     }
 }

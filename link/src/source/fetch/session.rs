@@ -111,6 +111,11 @@ impl FetchSession {
             self.add_changes(wanted, &mut request);
             self.note_changes(&request);
         }
+        assert_eq!(
+            self.sent.len(),
+            wanted.len(),
+            "the session holds what is wanted"
+        );
         if by_id {
             let named = request.partitions.iter();
             self.names

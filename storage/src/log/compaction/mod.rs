@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - the active segment, and what is not stable or not on the disk for sure, is never touched;
-//! - offsets never change: a batch that stays keeps its first and last offset;
+//! - offsets never change: a batch that stays keeps its first and last offset (asserted);
 //! - readers go on in the mappings they have; a segment is swapped whole, or not at all
 //!   (`swap.rs`), and not if the log lost any of its segments meanwhile;
 //! - memory is bounded: 24 bytes a key within the limit given, and one batch at a time, unpacked.
@@ -241,6 +241,12 @@ impl Pass {
         let Some(kept) = outcome.batch else {
             return Ok(0);
         };
+        let (before, after) = (batch.first(), kept.first());
+        assert_eq!(
+            (before.base_offset, before.last_offset()),
+            (after.base_offset, after.last_offset()),
+            "offsets never change"
+        );
         output.push(&kept, &self.config)?;
         Ok(kept.bytes().len())
     }
@@ -397,6 +403,10 @@ impl Log {
             .and_then(|()| new.swap.finish(&self.dir))
             .map_err(|error| self.durability.fault(io::Error::other(error)))?;
         let Swap { base, end } = new.swap;
+        assert!(
+            end <= self.active.base,
+            "the active segment is never cleaned"
+        );
         let cleaned = (new.size > 0).then(|| Arc::new(Sealed::new(&self.dir, base, new.size)));
         let (before, after) = (&self.sealed[..at], &self.sealed[at + new.replaced.len()..]);
         let sealed = before
