@@ -40,9 +40,7 @@ pub enum FrameError {
     /// The codec refuses the body.
     #[error("API key {api_key} version {version}: {detail}")]
     Decode {
-        /// The API.
         api_key: i16,
-        /// Its version.
         version: i16,
         /// What the codec says.
         detail: String,
@@ -50,18 +48,14 @@ pub enum FrameError {
     /// Bytes after the body.
     #[error("API key {api_key} version {version}: {bytes} bytes after the body")]
     TrailingBytes {
-        /// The API.
         api_key: i16,
-        /// Its version.
         version: i16,
-        /// How many.
         bytes: usize,
     },
     /// The codec refuses to write the message: a field is set that the version lacks, or it is
     /// larger than a frame can be.
     #[error("version {version} cannot be written: {detail}")]
     Encode {
-        /// The version.
         version: i16,
         /// What the codec says.
         detail: String,
@@ -71,13 +65,11 @@ pub enum FrameError {
 /// The header of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
-    /// The API's number.
     pub api_key: i16,
     /// The version of request and response.
     pub api_version: i16,
     /// Repeated in the response.
     pub correlation_id: i32,
-    /// Who sends it.
     pub client_id: Option<StrBytes>,
 }
 

@@ -153,7 +153,6 @@ impl fmt::Display for NodeId {
 /// Why a string is no topic name (Kafka's `Topic.validate`).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidTopicName {
-    /// The empty string.
     #[error("topic name is empty")]
     Empty,
     /// `.` or `..`, which are folders.
@@ -191,7 +190,6 @@ impl TopicName {
         }
     }
 
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -319,7 +317,6 @@ impl FromStr for TopicId {
 /// One partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
-    /// The topic.
     pub topic: TopicName,
     /// The partition's number, from 0.
     pub partition: i32,
@@ -350,7 +347,6 @@ impl GroupId {
         GroupId(name.as_ref().into())
     }
 
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -391,7 +387,6 @@ impl TransactionalId {
         TransactionalId(name.as_ref().into())
     }
 
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -15,7 +15,6 @@ use std::str::Chars;
 pub struct PropertiesError {
     /// Line number, from 1.
     pub line: usize,
-    /// What is wrong.
     pub reason: String,
 }
 

@@ -24,17 +24,13 @@ impl DecodeError {
 
 /// Appends fields to a record. Integers are big-endian, so that unsigned keys sort.
 pub trait Writer {
-    /// One byte.
     fn put_u8(&mut self, value: u8);
-    /// Two bytes.
     fn put_u16(&mut self, value: u16);
     /// Two bytes, two's complement.
     fn put_i16(&mut self, value: i16);
-    /// Four bytes.
     fn put_u32(&mut self, value: u32);
     /// Four bytes, two's complement (negative values sort after positive ones).
     fn put_i32(&mut self, value: i32);
-    /// Eight bytes.
     fn put_u64(&mut self, value: u64);
     /// Eight bytes, two's complement (negative values sort after positive ones).
     fn put_i64(&mut self, value: i64);
@@ -145,12 +141,10 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    /// One byte.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(u8::from_be_bytes(self.array()?))
     }
 
-    /// Two bytes.
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_be_bytes(self.array()?))
     }
@@ -160,7 +154,6 @@ impl<'a> Reader<'a> {
         Ok(i16::from_be_bytes(self.array()?))
     }
 
-    /// Four bytes.
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -170,7 +163,6 @@ impl<'a> Reader<'a> {
         Ok(i32::from_be_bytes(self.array()?))
     }
 
-    /// Eight bytes.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_be_bytes(self.array()?))
     }

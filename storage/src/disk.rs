@@ -14,6 +14,8 @@
 //!   that [`DataDir::open`] sweeps away. A crash never leaves half a partition to be opened.
 //! - A folder of a newer format, or of another program, is left untouched; so is one without a
 //!   stamp that holds anything ([`foreign`]).
+//!
+//! They are about other processes and crashes, so nothing here can assert them.
 
 mod error;
 mod files;

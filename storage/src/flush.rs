@@ -11,6 +11,9 @@
 //! - A failed flush is told to everybody who waited for it and is not tried again. That later
 //!   submissions fail as well is up to the [`Flushable`].
 //!
+//! They are about the order of events on several threads: tests with gates check them. That a
+//! callback runs once is its type.
+//!
 //! There is no limit here on waiting submissions: each belongs to a request or to a fetched run of
 //! batches whose bytes were counted before the work began.
 

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - Batches are handed on in order and without a gap that the source doesn't have: an answer to a request from offset
 //!   `f` is only handed on once everything below `f` was, or below its first batch, which may begin before `f`.
-//! - No batch is handed on twice, and none in part. Where batches of two stretches don't meet, the later ones are
+//! - No batch is handed on twice (asserted), and none in part. Where batches of two stretches don't meet, the later ones are
 //!   dropped and fetched again.
 //! - Held answers never block the first stretch, however large they are ([`Stretches::is_blocked`]).
 //! - A wrong guess costs bytes, never correctness. The source guarantees that the log didn't change between the requests:

@@ -40,7 +40,6 @@ impl Default for BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// An empty batch.
     pub fn new() -> Self {
         BatchBuilder {
             base_offset: Offset::ZERO,
@@ -59,19 +58,16 @@ impl BatchBuilder {
         }
     }
 
-    /// Sets the base offset.
     pub fn base_offset(mut self, offset: Offset) -> Self {
         self.base_offset = offset;
         self
     }
 
-    /// Sets the partition leader epoch.
     pub fn leader_epoch(mut self, epoch: LeaderEpoch) -> Self {
         self.leader_epoch = epoch;
         self
     }
 
-    /// Sets the codec.
     pub fn compression(mut self, codec: Compression) -> Self {
         self.compression = codec;
         self
@@ -148,7 +144,6 @@ impl BatchBuilder {
         self.record_count += 1;
     }
 
-    /// Records pushed so far.
     pub fn record_count(&self) -> i32 {
         self.record_count
     }

@@ -168,7 +168,6 @@ impl CheckedBatches {
         Ok(CheckedBatches::new(bytes, Headers::One([header])))
     }
 
-    /// The header of each batch.
     pub fn headers(&self) -> &[BatchHeader] {
         match &self.headers {
             Headers::One(header) => header,
@@ -176,17 +175,14 @@ impl CheckedBatches {
         }
     }
 
-    /// All bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The header of the first batch.
     pub fn first(&self) -> &BatchHeader {
         &self.headers()[0]
     }
 
-    /// The header of the last batch.
     pub fn last(&self) -> &BatchHeader {
         let headers = self.headers();
         &headers[headers.len() - 1]

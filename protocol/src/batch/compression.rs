@@ -1,7 +1,7 @@
 //! Compressing and, within a limit, decompressing the records of a batch.
 //!
-//! Invariant: output never exceeds the caller's limit, and no buffer is sized by a number found in
-//! the data before that number was checked.
+//! Invariant: output never exceeds the caller's limit (asserted), and no buffer is sized by a number
+//! found in the data before that number was checked.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -97,7 +97,7 @@ pub(crate) fn decompress(
         codec,
         detail: error.to_string(),
     };
-    match codec {
+    let out = match codec {
         Compression::None if data.len() > limit_bytes => Err(BatchError::TooLarge { limit_bytes }),
         Compression::None => Ok(data.to_vec()),
         Compression::Gzip => read_limited(
@@ -117,7 +117,13 @@ pub(crate) fn decompress(
             let reader = zstd::stream::read::Decoder::with_buffer(data).map_err(failed)?;
             read_limited(reader, codec, data, limit_bytes)
         }
-    }
+    }?;
+    assert!(
+        out.len() <= limit_bytes,
+        "{} bytes of {codec} data",
+        out.len()
+    );
+    Ok(out)
 }
 
 fn read_limited(
@@ -251,7 +257,6 @@ fn snappy_block(block: &[u8], out: &mut Vec<u8>, limit_bytes: usize) -> Result<(
 /// A codec to compress with, and how hard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Codec {
-    /// The codec.
     pub compression: Compression,
     /// Kafka's `compression.gzip.level` (-1 to 9) or `compression.zstd.level`; `None` for the
     /// codec's default. Other codecs have none here.

@@ -46,7 +46,6 @@ impl From<i16> for ControlKind {
 /// A control record, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlMarker {
-    /// What it says.
     pub kind: ControlKind,
     /// Epoch of the transaction coordinator that wrote it; -1 for [`ControlKind::Other`].
     pub coordinator_epoch: i32,

@@ -6,7 +6,8 @@
 //! i64 @43 · producer epoch i16 @51 · base sequence i32 @53 · record count i32 @57 · records @61.
 //!
 //! Invariants of a parsed header: magic is 2, the length covers the header, base offset and last
-//! offset delta and record count are not negative, and the next offset fits an i64.
+//! offset delta and record count are not negative, and the next offset fits an i64. Anything else is
+//! an error of [`BatchHeader::parse`].
 
 use super::{BatchError, Compression};
 use crate::ids::{LeaderEpoch, Offset, ProducerId};
@@ -95,7 +96,6 @@ pub struct BatchHeader {
     pub magic: i8,
     /// CRC-32C as stored.
     pub crc: u32,
-    /// Attribute bits.
     pub attributes: Attributes,
     /// Last offset minus base offset; compaction keeps it even when the last record is gone.
     pub last_offset_delta: i32,

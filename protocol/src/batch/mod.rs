@@ -9,6 +9,7 @@
 //!   patched in place and nothing else can;
 //! - the next offset of a batch is `base + last_offset_delta + 1`, whatever its records say;
 //! - all lengths come from a peer: no slice is taken and nothing is allocated by an unchecked one.
+//!   What a peer gets wrong is an error, never a panic: property tests feed arbitrary bytes.
 
 mod builder;
 mod checked;
@@ -48,12 +49,7 @@ use crate::ids::Offset;
 pub enum BatchError {
     /// Fewer bytes than a header or than the batch says it has.
     #[error("{have} bytes where {need} are needed")]
-    TooShort {
-        /// Bytes needed.
-        need: usize,
-        /// Bytes there are.
-        have: usize,
-    },
+    TooShort { need: usize, have: usize },
     /// A length field that does not cover the header.
     #[error("batch length {0} is smaller than a header")]
     Length(i32),
@@ -62,18 +58,11 @@ pub enum BatchError {
     Magic(i8),
     /// The content does not match its checksum.
     #[error("CRC is {computed:08x}, the batch says {stored:08x}")]
-    Crc {
-        /// As the batch says.
-        stored: u32,
-        /// As computed.
-        computed: u32,
-    },
+    Crc { stored: u32, computed: u32 },
     /// Offsets that are negative or overflow.
     #[error("offsets from {base} with last delta {last_offset_delta} are no range")]
     OffsetRange {
-        /// The batch's base offset.
         base: Offset,
-        /// The batch's last offset delta.
         last_offset_delta: i32,
     },
     /// A negative record count.
@@ -84,7 +73,6 @@ pub enum BatchError {
     NonMonotonic {
         /// Smallest base offset it could have.
         expected: Offset,
-        /// Its base offset.
         found: Offset,
     },
     /// A codec that does not exist.
@@ -92,20 +80,10 @@ pub enum BatchError {
     Codec(i16),
     /// Compressed data that cannot be read.
     #[error("{codec} data cannot be read: {detail}")]
-    Decompress {
-        /// The codec.
-        codec: Compression,
-        /// What the codec said.
-        detail: String,
-    },
+    Decompress { codec: Compression, detail: String },
     /// Records that cannot be compressed.
     #[error("records cannot be compressed with {codec}: {detail}")]
-    Compress {
-        /// The codec.
-        codec: Compression,
-        /// What the codec said.
-        detail: String,
-    },
+    Compress { codec: Compression, detail: String },
     /// Records that are larger than the reader allows.
     #[error("records are larger than {limit_bytes} bytes")]
     TooLarge {
@@ -117,7 +95,6 @@ pub enum BatchError {
     Record {
         /// Its place in the batch, from 0.
         index: i32,
-        /// What is wrong.
         problem: &'static str,
     },
     /// Bytes after the last record.
@@ -132,7 +109,6 @@ pub enum BatchError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Batch<'a> {
-    /// The parsed header.
     pub header: BatchHeader,
     /// The whole batch, exactly [`BatchHeader::size_bytes`] long.
     pub bytes: &'a [u8],

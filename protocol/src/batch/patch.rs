@@ -41,7 +41,6 @@ pub fn set_max_timestamp(batch: &mut [u8], kind: TimestampType, max_timestamp_ms
 /// The header that a batch gets in the log of a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderInLog {
-    /// The header.
     pub header: BatchHeader,
     /// Its bytes. In the log, the bytes of the batch behind its own header follow.
     pub bytes: [u8; HEADER_BYTES],

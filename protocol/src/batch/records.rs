@@ -14,18 +14,15 @@ use crate::ids::Offset;
 pub struct RecordHeader {
     /// Its key, UTF-8 by agreement.
     pub key: Bytes,
-    /// Its value.
     pub value: Option<Bytes>,
 }
 
 /// A decoded record; keys and values share the decompressed buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordView {
-    /// Its offset.
     pub offset: Offset,
     /// Its timestamp in ms: the batch's max timestamp under LogAppendTime.
     pub timestamp_ms: i64,
-    /// Its key.
     pub key: Option<Bytes>,
     /// Its value; none is a tombstone in a compacted topic.
     pub value: Option<Bytes>,

@@ -26,11 +26,9 @@ const RECORD_COUNT_AT: usize = 57;
 /// A record inside of an [`Unpacked`] batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredRecord<'a> {
-    /// Its offset.
     pub offset: Offset,
     /// Its timestamp in ms.
     pub timestamp_ms: i64,
-    /// Its key.
     pub key: Option<&'a [u8]>,
     /// Its value; none is a tombstone.
     pub value: Option<&'a [u8]>,
@@ -58,12 +56,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// How many records stay.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether none stays.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }

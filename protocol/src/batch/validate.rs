@@ -27,20 +27,15 @@ pub enum ProducedBatchError {
     /// Record count and offset range disagree.
     #[error("{record_count} records, but the last offset delta is {last_offset_delta}")]
     Count {
-        /// As the header says.
         record_count: i32,
-        /// As the header says.
         last_offset_delta: i32,
     },
     /// An idempotent producer's batch with a negative sequence or epoch, or a transactional batch
     /// without producer.
     #[error("producer {producer_id} with epoch {producer_epoch} and sequence {base_sequence}")]
     Producer {
-        /// As the header says.
         producer_id: i64,
-        /// As the header says.
         producer_epoch: i16,
-        /// As the header says.
         base_sequence: i32,
     },
     /// Records that are refused, and with them the batch. At most [`BAD_RECORDS_MAX`] are named.
@@ -57,7 +52,6 @@ const BAD_RECORDS_MAX: usize = 10_000;
 pub struct BadRecord {
     /// Its place in the batch, from 0.
     pub index: i32,
-    /// Why.
     pub problem: RecordProblem,
 }
 
@@ -69,17 +63,13 @@ pub enum RecordProblem {
     NoKey,
     /// Offset deltas must be 0, 1, 2, …
     #[error("Offset delta {found} instead of the record's place in the batch")]
-    OffsetDelta {
-        /// Its delta.
-        found: i32,
-    },
+    OffsetDelta { found: i32 },
     /// Its timestamp lies outside of `message.timestamp.{before,after}.max.ms`.
     #[error(
         "Timestamp {timestamp_ms} is out of range. The timestamp should be within \
          [{earliest_ms}, {latest_ms}]"
     )]
     Timestamp {
-        /// Its timestamp.
         timestamp_ms: i64,
         /// The earliest that is accepted.
         earliest_ms: i64,

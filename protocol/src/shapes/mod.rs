@@ -11,6 +11,8 @@
 //! - all arrays and tagged fields together have at most [`REQUEST_ELEMENTS_MAX`] (or
 //!   [`RESPONSE_ELEMENTS_MAX`]) elements;
 //! - the body ends where the last field does.
+//!
+//! All of it comes from the wire, so a body that breaks one is an error.
 
 mod parse;
 mod requests;
@@ -38,18 +40,11 @@ const HEADER_TAGS_MAX: usize = 64;
 pub enum ShapeError {
     /// There is no description: the API or this version is not read here.
     #[error("API key {api_key} version {version} is not supported")]
-    Unsupported {
-        /// The API.
-        api_key: i16,
-        /// Its version.
-        version: i16,
-    },
+    Unsupported { api_key: i16, version: i16 },
     /// A length, count or tag that the body cannot have.
     #[error("API key {api_key} version {version}, byte {at} of the body: {problem}")]
     Malformed {
-        /// The API.
         api_key: i16,
-        /// Its version.
         version: i16,
         /// Where in the body the walk stopped.
         at: usize,

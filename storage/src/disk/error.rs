@@ -18,7 +18,6 @@ pub enum DiskError {
         action: &'static str,
         /// What it was done to.
         path: PathBuf,
-        /// The system's answer.
         source: io::Error,
     },
     /// The file system is full (or the quota used up).
@@ -50,19 +49,13 @@ pub enum DiskError {
     /// The folder is somebody else's, Kafka's for instance.
     #[error("{} is not a data folder of Carrick: {reason}", .path.display())]
     Foreign {
-        /// The folder.
         path: PathBuf,
         /// What gave it away.
         reason: String,
     },
     /// `meta.properties` makes no sense.
     #[error("{} is damaged: {reason}", .path.display())]
-    BadProperties {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    BadProperties { path: PathBuf, reason: String },
 }
 
 impl DiskError {

@@ -41,7 +41,6 @@ pub(super) struct Incoming {
     pub bytes: usize,
     pub last_offset: Offset,
     pub max_timestamp_ms: i64,
-    /// How many batches.
     pub batches: usize,
 }
 

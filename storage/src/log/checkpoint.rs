@@ -10,6 +10,8 @@
 //! - where it goes **back** (truncation), where the log start moves, and where the clean mark is
 //!   set or removed, `durability.rs` syncs the write before anything depends on it.
 //!
+//! What is on the disk cannot be asserted: the tests of damage and of crashes check it.
+//!
 //! The file is open only while it is read or written.
 
 use std::fs::File;

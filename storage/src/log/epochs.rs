@@ -30,9 +30,7 @@ const FILE_VERSION: &str = "0";
 /// One epoch and the offset of its first batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochStart {
-    /// The epoch.
     pub epoch: LeaderEpoch,
-    /// Where it begins.
     pub start: Offset,
 }
 

@@ -14,11 +14,8 @@ pub enum LogError {
     /// A read outside of the log.
     #[error("offset {offset} is outside of the log, which has {log_start} to {end}")]
     OutOfRange {
-        /// The offset asked for.
         offset: Offset,
-        /// First offset of the log.
         log_start: Offset,
-        /// Offset after the last one.
         end: Offset,
     },
     /// An append or a move of the end that would go back.
@@ -31,10 +28,7 @@ pub enum LogError {
     },
     /// A batch larger than a segment file can be (2 GiB).
     #[error("a batch of {bytes} bytes is larger than a segment can be")]
-    BatchTooLarge {
-        /// Its size.
-        bytes: usize,
-    },
+    BatchTooLarge { bytes: usize },
     /// No offsets are left.
     #[error("the offsets of this log are used up")]
     OffsetOverflow,
@@ -50,7 +44,6 @@ pub enum LogError {
     Exhausted {
         /// The file that could not be opened or mapped.
         path: PathBuf,
-        /// What the system said.
         source: Arc<io::Error>,
     },
     /// A flush failed before: what was written since then may be lost, so the log takes no more
@@ -59,18 +52,11 @@ pub enum LogError {
     Faulted(Arc<io::Error>),
     /// A stored batch, index or checkpoint is damaged.
     #[error("{path} is damaged: {problem}")]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Corrupt { path: PathBuf, problem: String },
     /// Another failure of the file system.
     #[error("{path}: {source}")]
     Io {
-        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         source: Arc<io::Error>,
     },
 }

@@ -12,13 +12,9 @@ use super::LogError;
 /// What a file of a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Record batches.
     Log,
-    /// Offset index.
     Offsets,
-    /// Time index.
     Times,
-    /// Aborted transactions.
     Aborted,
     /// Producer state before the segment's first batch.
     Producers,

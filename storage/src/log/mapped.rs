@@ -2,11 +2,12 @@
 //!
 //! A [`Region`] is a mapped file or heap memory with a *published* mark. Invariants:
 //!
-//! - published ≤ capacity, and a region's mark only grows (`Release`; readers load `Acquire`);
+//! - published ≤ capacity (asserted), and a region's mark only grows (`Release`; readers load
+//!   `Acquire`): nothing but `publish` moves it, by what was written;
 //! - bytes below the mark never change and stay mapped as long as anyone holds the region or
 //!   [`Bytes`] of it: readers may take `&[u8]` of them at any time, on any thread;
 //! - bytes from the mark on are touched by the one [`Tail`] or [`FileTail`] of the region only;
-//! - a mapping may be longer than its file. The mark is not, nor is what a `FileTail` copies into a
+//! - a mapping may be longer than its file. The mark is not (asserted), nor is what a `FileTail` copies into a
 //!   mapping: nobody touches a page that is not there (SIGBUS). Bytes get into a file by `write`,
 //!   which every mapping of it shows, or by a copy over zeros that were so written before;
 //! - a file has at most one `FileTail` at a time, and a new one starts at or above every mark that

@@ -128,7 +128,6 @@ pub struct Appended {
     pub next_offset: Offset,
     /// Largest timestamp of the batches, -1 if none.
     pub max_timestamp_ms: i64,
-    /// Bytes appended.
     pub bytes: usize,
     /// Whether a segment was full, or too old, and another one was begun.
     pub has_rolled: bool,

@@ -35,7 +35,6 @@ impl<'a> OffsetIndex<'a> {
         }
     }
 
-    /// Entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -45,7 +44,6 @@ impl<'a> OffsetIndex<'a> {
         self.entries.get(at).map(|bytes| self.decode(bytes))
     }
 
-    /// The last entry.
     pub fn last(&self) -> Option<OffsetEntry> {
         self.entry(self.len().checked_sub(1)?)
     }

@@ -14,6 +14,9 @@
 //!   bears: a replay of old records is no silence.
 //! - The largest producer id ever applied is kept for good: through expiry, truncation, snapshots.
 //!
+//! None of these is asserted: whatever the log holds is applied, and it may be damaged. Tests
+//! compare with a model and with a replay.
+//!
 //! Whether a batch belongs to a transaction that its coordinator knows (KIP-890) is decided by who
 //! appends it.
 
@@ -56,7 +59,6 @@ pub enum SequenceError {
     /// Records before it are missing (OUT_OF_ORDER_SEQUENCE_NUMBER).
     #[error("producer {producer_id} sent sequence {found} where {expected} was due")]
     OutOfOrder {
-        /// The producer.
         producer_id: ProducerId,
         /// The batch's first sequence.
         found: i32,
@@ -66,7 +68,6 @@ pub enum SequenceError {
     /// A newer instance of the producer has written (INVALID_PRODUCER_EPOCH).
     #[error("epoch {found} of producer {producer_id} is older than {current}")]
     Fenced {
-        /// The producer.
         producer_id: ProducerId,
         /// The batch's epoch.
         found: i16,
@@ -76,7 +77,6 @@ pub enum SequenceError {
     /// A newer coordinator has written a marker (TRANSACTION_COORDINATOR_FENCED).
     #[error("coordinator epoch {found} for producer {producer_id} is older than {current}")]
     CoordinatorFenced {
-        /// The producer.
         producer_id: ProducerId,
         /// The marker's coordinator epoch.
         found: i32,
@@ -89,7 +89,6 @@ pub enum SequenceError {
          of which those before {oldest} are forgotten"
     )]
     DuplicateOutsideWindow {
-        /// The producer.
         producer_id: ProducerId,
         /// The batch's last sequence.
         last: i32,
@@ -99,7 +98,6 @@ pub enum SequenceError {
     /// A batch outside of the transaction that its producer has open (INVALID_TXN_STATE).
     #[error("producer {producer_id} has a transaction open since offset {first_offset}")]
     TransactionOpen {
-        /// The producer.
         producer_id: ProducerId,
         /// First offset of the transaction.
         first_offset: Offset,
@@ -109,7 +107,6 @@ pub enum SequenceError {
 /// A transaction that has neither a COMMIT nor an ABORT marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenTransaction {
-    /// The producer.
     pub producer_id: ProducerId,
     /// Its newest epoch.
     pub producer_epoch: i16,

@@ -363,7 +363,6 @@ impl Snapshot {
         found.unwrap_or_default().to_vec()
     }
 
-    /// The log's folder.
     pub(super) fn dir(&self) -> &Arc<Path> {
         &self.shape.dir
     }

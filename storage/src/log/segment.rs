@@ -2,7 +2,8 @@
 //! the active segment up to a snapshot's end.
 //!
 //! Invariants of a sealed segment: its file has exactly `size` bytes, all whole batches, and never
-//! changes; it is only ever deleted. Its mappings are opened when first needed, and before the
+//! changes; it is only ever deleted. A file that is shorter, or holds no batch where one should be,
+//! is an error: the disk may have lost it. Its mappings are opened when first needed, and before the
 //! file is unlinked, so that a snapshot can read on whatever happens to the files.
 
 use std::fs::File;
@@ -69,7 +70,6 @@ impl Sealed {
         self.map(&self.times, Kind::Times, None)
     }
 
-    /// Its aborted transactions.
     pub fn aborted(&self) -> Result<&AbortedView, LogError> {
         if let Some(view) = self.aborted.get() {
             return Ok(view);

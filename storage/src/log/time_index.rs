@@ -44,7 +44,6 @@ impl<'a> TimeIndex<'a> {
         }
     }
 
-    /// Entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -15,7 +15,6 @@ const RECORDS_LIMIT_BYTES: usize = 1 << 30;
 pub struct TimestampOffset {
     /// Timestamp of the record, in ms.
     pub timestamp_ms: i64,
-    /// Its offset.
     pub offset: Offset,
     /// Leader epoch of its batch.
     pub leader_epoch: LeaderEpoch,

@@ -9,7 +9,8 @@
 //! Invariants:
 //! - A transaction is indexed in the segment that holds its ABORT marker, when the marker is
 //!   appended. Committed and empty transactions are not indexed.
-//! - Last offsets increase strictly; first offset ≤ last offset; last stable ≤ last offset + 1.
+//! - Last offsets increase strictly; first offset ≤ last offset; last stable ≤ last offset + 1. An
+//!   entry that breaks this is an error: it may come from batches that are damaged on the disk.
 //! - The active segment has a file only once there is an entry. It is rebuilt from the log where
 //!   recovery scans.
 
@@ -32,7 +33,6 @@ const ENTRY_VERSION: i16 = 0;
 /// An aborted transaction of one producer in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AbortedTxn {
-    /// The producer.
     pub producer_id: ProducerId,
     /// First offset of the transaction.
     pub first_offset: Offset,
@@ -271,7 +271,6 @@ impl AbortedView {
         read(&self.aborted.read().entries()[..self.len])
     }
 
-    /// Number of entries.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.len

@@ -38,7 +38,6 @@ pub struct MetaBatch {
 }
 
 impl MetaBatch {
-    /// An empty batch.
     pub fn new() -> Self {
         Self::default()
     }
@@ -62,7 +61,6 @@ impl MetaBatch {
         self.changes.push(Change::DeleteRange { from: prefix, to });
     }
 
-    /// Number of changes.
     pub fn len(&self) -> usize {
         self.changes.len()
     }

@@ -32,7 +32,6 @@ pub enum MetaError {
     Open {
         /// The store's folder.
         path: PathBuf,
-        /// RocksDB's own words.
         source: rocksdb::Error,
     },
     /// RocksDB could not read.
@@ -40,7 +39,6 @@ pub enum MetaError {
     Read {
         /// The key (or prefix), printable.
         key: String,
-        /// RocksDB's own words.
         source: rocksdb::Error,
     },
     /// RocksDB could not commit a batch; nothing of it is stored.
@@ -50,7 +48,6 @@ pub enum MetaError {
         changes: usize,
         /// The key of the first change, printable.
         first: String,
-        /// RocksDB's own words.
         source: rocksdb::Error,
     },
 }

@@ -56,7 +56,6 @@ pub enum CleanError {
     /// [`Pace`] said so, or the log lost segments meanwhile.
     #[error("the cleaning was stopped")]
     Stopped,
-    /// It failed.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -151,11 +150,9 @@ pub struct Setting {
     pub config: LogConfig,
     /// When and what to clean.
     pub rules: CleanRules,
-    /// Memory.
     pub limits: CleanLimits,
     /// Of [`Log::last_records`], asked for after [`Log::to_clean`].
     pub last_records: LastRecords,
-    /// Now.
     pub now_ms: i64,
 }
 

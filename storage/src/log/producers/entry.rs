@@ -32,7 +32,6 @@ pub struct KeptBatch {
 /// What is known of one producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerEntry {
-    /// Its id.
     pub producer_id: ProducerId,
     /// Epoch of its newest batch or marker.
     pub producer_epoch: i16,

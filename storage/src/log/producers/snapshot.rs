@@ -18,6 +18,7 @@
 //! written.
 //!
 //! Invariant: the file named by offset `n` is the state of all batches below `n` and nothing else.
+//! Only a replay of the log could check that: the model test does it.
 
 use std::fs;
 use std::io::ErrorKind;
