@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod config;
 mod control;
+mod coordination;
 #[cfg(test)]
 mod documented;
 mod fetch_session;

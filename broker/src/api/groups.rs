@@ -5,7 +5,7 @@ use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset};
 use kafka_protocol::messages;
 use kafka_protocol::protocol::StrBytes;
 
-use crate::group::coordinator::NewOffset;
+use crate::group::NewOffset;
 use crate::group::ids::InstanceId;
 use crate::topic::Topic;
 

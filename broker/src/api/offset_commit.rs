@@ -24,7 +24,7 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::group::GroupError;
 use crate::group::classic::CommitFence;
-use crate::group::coordinator::{CommitRequest, NewOffset};
+use crate::group::{CommitRequest, NewOffset};
 
 /// OffsetCommit.
 pub struct OffsetCommit;

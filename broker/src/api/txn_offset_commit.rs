@@ -23,9 +23,8 @@ use super::groups::{group_id, instance_id, new_offset};
 use super::transactions::producer;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
-use crate::group::GroupError;
 use crate::group::classic::CommitFence;
-use crate::group::coordinator::{CommitRequest, NewOffset, PendingCommit};
+use crate::group::{CommitRequest, NewOffset, TakenCommit};
 use crate::transaction::Version;
 
 /// TxnOffsetCommit.
@@ -90,9 +89,9 @@ impl Api for TxnOffsetCommit {
 }
 
 /// The codes, in order, once they hold.
-async fn finished(commit: PendingCommit) -> Vec<ErrorCode> {
+async fn finished(commit: TakenCommit) -> Vec<ErrorCode> {
     let stored = match commit.stored {
-        Some(stored) => stored.await.unwrap_or(Err(GroupError::ShuttingDown)),
+        Some(stored) => stored.result().await,
         None => Ok(()),
     };
     let results = commit.results.into_iter();

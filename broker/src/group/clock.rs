@@ -1,8 +1,9 @@
 //! The coordinator's clock: monotonic for timers, wall for what is stored.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::classic::Now;
+use crate::clock;
 
 /// Measures [`Now::tick_ms`] from its own start.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +19,9 @@ impl Clock {
     }
 
     pub fn now(&self) -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         Now {
-            tick_ms: whole_ms(self.started.elapsed()),
-            wall_ms: whole_ms(wall),
+            tick_ms: i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX),
+            wall_ms: clock::now_ms(),
         }
     }
 
@@ -31,8 +29,4 @@ impl Clock {
     pub fn instant(&self, tick_ms: i64) -> Instant {
         self.started + Duration::from_millis(u64::try_from(tick_ms).unwrap_or(0))
     }
-}
-
-fn whole_ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

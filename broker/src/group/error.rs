@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+use crate::coordination::Refusal;
+use crate::journal::NotStored;
+
 /// Why a classic group cannot become a consumer group, in Kafka's words.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Obstacle {
@@ -109,4 +112,20 @@ pub enum GroupError {
     /// The group was removed while the request was on its way: look for the coordinator again.
     #[error("the group was removed meanwhile")]
     Gone,
+}
+
+impl From<Refusal> for GroupError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown => Self::GroupNotFound,
+            Refusal::Full => Self::GroupFull,
+            Refusal::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+impl From<NotStored> for GroupError {
+    fn from(NotStored: NotStored) -> Self {
+        Self::NotStored
+    }
 }

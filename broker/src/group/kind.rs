@@ -1,4 +1,4 @@
-//! The protocol that a group follows, with its members: what a cell holds beside the offsets.
+//! The protocol that a group follows, with its members: what a group holds beside the offsets.
 //!
 //! Offsets, the store and the timers are the same for every kind. What they have to know of the
 //! members they ask here; what only one protocol has is asked of that protocol's own type.
@@ -7,8 +7,8 @@ use super::classic::{
     CONSUMER_PROTOCOL_TYPE, ClassicGroup, CommitFence, Effect, ExpireFrom, GroupState, JoinRequest,
     Now,
 };
+use super::commit::CommitRequest;
 use super::consumer::{ConsumerGroup, ConsumerGroupState};
-use super::coordinator::CommitRequest;
 use super::error::GroupError;
 use super::ids::MemberId;
 

@@ -6,60 +6,77 @@ use std::sync::Arc;
 use carrick_link::naming::some_of;
 use carrick_protocol::ids::{GroupId, TopicId, TopicName};
 
-use super::cell::Cell;
 use super::classic::ClassicGroup;
 use super::consumer::{ConsumerGroup, Stored};
-use super::coordinator::Inner;
+use super::content::GroupContent;
 use super::limits::LOAD_PATTERNS_TIME;
+use super::offsets::CommittedOffset;
+use super::services::Services;
 use crate::heavy::TimeBudget;
 use crate::journal::{Entry, JournalError, Table};
 use crate::records::consumer_group::ConsumerGroups;
 use crate::records::consumer_member::ConsumerMembers;
 use crate::records::consumer_target::ConsumerTargets;
-use crate::records::group::Groups;
+use crate::records::group::Groups as GroupRecords;
 use crate::records::group_offset::GroupOffsets;
 use crate::records::pending_offset::PendingOffsets;
 
+/// What is stored of groups.
+#[derive(Default)]
+struct Tables {
+    classic: Table<GroupRecords>,
+    epochs: Table<ConsumerGroups>,
+    members: Table<ConsumerMembers>,
+    targets: Table<ConsumerTargets>,
+    offsets: Table<GroupOffsets>,
+    pending: Table<PendingOffsets>,
+}
+
 /// Reads all groups. Offsets of topics that are gone (the broker died while it deleted them) are
 /// removed.
-pub(super) fn load(inner: &Inner) -> Result<BTreeMap<GroupId, Arc<Cell>>, JournalError> {
-    let now = inner.clock.now();
-    let (mut classic, mut epochs) = (
-        Table::<Groups>::default(),
-        Table::<ConsumerGroups>::default(),
-    );
-    let (mut members, mut targets) = (
-        Table::<ConsumerMembers>::default(),
-        Table::<ConsumerTargets>::default(),
-    );
-    let mut offsets = StoredOffsets::default();
-    inner.journal.replay(&mut [
-        &mut classic,
-        &mut epochs,
-        &mut members,
-        &mut targets,
-        &mut offsets.own,
-        &mut offsets.pending,
+pub(super) fn load(services: &Services) -> Result<BTreeMap<GroupId, GroupContent>, JournalError> {
+    let mut tables = Tables::default();
+    services.journal.replay(&mut [
+        &mut tables.classic,
+        &mut tables.epochs,
+        &mut tables.members,
+        &mut tables.targets,
+        &mut tables.offsets,
+        &mut tables.pending,
     ])?;
+    let (config, now) = (&services.config, services.clock.now());
     let mut groups = BTreeMap::new();
-    for (id, record) in classic.into_records()? {
-        let classic = ClassicGroup::restore(inner.config.clone(), record, now);
-        groups.insert(id.clone(), Cell::new(id, classic));
+    for (id, record) in tables.classic.into_records()? {
+        let classic = ClassicGroup::restore(config.clone(), record, now);
+        groups.insert(id, GroupContent::new(classic));
     }
     let budget = TimeBudget::of(LOAD_PATTERNS_TIME);
-    for (id, stored) in consumer_groups(epochs, members, targets)? {
-        let world = inner.world(&id);
+    for (id, stored) in consumer_groups(tables.epochs, tables.members, tables.targets)? {
+        let world = services.world(&id);
         let (env, topics) = (world.env(), world.topics());
-        let resolve = |texts: &[Arc<str>]| inner.patterns.resolve(texts, &topics, budget);
-        let group = ConsumerGroup::restore(inner.config.clone(), stored, &env, resolve);
-        groups.insert(id.clone(), Cell::new(id, group));
+        let resolve = |texts: &[Arc<str>]| services.patterns.resolve(texts, &topics, budget);
+        let group = ConsumerGroup::restore(config.clone(), stored, &env, resolve);
+        groups.insert(id, GroupContent::new(group));
     }
-    load_offsets(inner, offsets, &mut groups)?;
-    for cell in groups.values() {
-        let mut state = cell.state.lock();
-        state.settle(inner, cell);
-        state.queue_wakeup(inner, cell);
+    let mut topics = Topics::new(services);
+    for (key, offset) in tables.offsets.into_records()? {
+        if topics.have(&key.topic, &offset) {
+            let group = group(&mut groups, services, key.group);
+            group.offsets.put(key.topic, key.partition, offset);
+        } else {
+            topics.gone.delete::<GroupOffsets>(&key);
+        }
     }
+    for (key, offset) in tables.pending.into_records()? {
+        if topics.have(&key.topic, &offset) {
+            let group = group(&mut groups, services, key.group);
+            let (producer_id, partition) = (key.producer_id, key.partition);
+            group.pending.put(producer_id, key.topic, partition, offset);
+        } else {
+            topics.gone.delete::<PendingOffsets>(&key);
+        }
+    }
+    topics.finish()?;
     tracing::info!(groups = groups.len(), "groups loaded");
     Ok(groups)
 }
@@ -85,67 +102,61 @@ fn consumer_groups(
     Ok(groups)
 }
 
-/// All offsets, the groups' own and those of open transactions.
-#[derive(Default)]
-struct StoredOffsets {
-    own: Table<GroupOffsets>,
-    pending: Table<PendingOffsets>,
+/// The group, which has offsets alone if it isn't there yet.
+fn group<'a>(
+    groups: &'a mut BTreeMap<GroupId, GroupContent>,
+    services: &Services,
+    id: GroupId,
+) -> &'a mut GroupContent {
+    let offsets_alone = || GroupContent::new(services.empty_group());
+    groups.entry(id).or_insert_with(offsets_alone)
 }
 
-fn load_offsets(
-    inner: &Inner,
-    stored: StoredOffsets,
-    groups: &mut BTreeMap<GroupId, Arc<Cell>>,
-) -> Result<(), JournalError> {
-    let mut topic_ids: HashMap<TopicName, Option<TopicId>> = HashMap::new();
-    let mut gone = Entry::new();
-    let mut gone_topics = BTreeSet::new();
-    for (key, offset) in stored.own.into_records()? {
-        let topic_id = *topic_ids
-            .entry(key.topic.clone())
-            .or_insert_with(|| inner.topics.topic_id(key.topic.as_str()));
-        if !topic_id.is_some_and(|topic_id| offset.is_of(topic_id)) {
-            gone.delete::<GroupOffsets>(&key);
-            gone_topics.insert(key.topic);
-            continue;
-        }
-        let cell = groups
-            .entry(key.group.clone())
-            .or_insert_with(|| offsets_alone(inner, &key.group));
-        cell.state
-            .lock()
-            .offsets
-            .put(key.topic, key.partition, offset);
-    }
-    for (key, offset) in stored.pending.into_records()? {
-        let topic_id = *topic_ids
-            .entry(key.topic.clone())
-            .or_insert_with(|| inner.topics.topic_id(key.topic.as_str()));
-        if !topic_id.is_some_and(|topic_id| offset.is_of(topic_id)) {
-            gone.delete::<PendingOffsets>(&key);
-            gone_topics.insert(key.topic);
-            continue;
-        }
-        let cell = groups
-            .entry(key.group.clone())
-            .or_insert_with(|| offsets_alone(inner, &key.group));
-        let mut state = cell.state.lock();
-        let (producer_id, partition) = (key.producer_id, key.partition);
-        state.pending.put(producer_id, key.topic, partition, offset);
-    }
-    if gone.is_empty() {
-        return Ok(());
-    }
-    tracing::info!(
-        offsets = gone.len(),
-        topics = some_of(&gone_topics),
-        "removed offsets of topics that no longer exist"
-    );
-    Ok(inner.journal.append_now(gone)?)
+/// Tells offsets of topics that exist from those that a broken deletion left.
+struct Topics<'a> {
+    services: &'a Services,
+    ids: HashMap<TopicName, Option<TopicId>>,
+    /// Removes what was left.
+    gone: Entry,
+    gone_topics: BTreeSet<TopicName>,
 }
 
-/// A group without members.
-fn offsets_alone(inner: &Inner, id: &GroupId) -> Arc<Cell> {
-    let classic = ClassicGroup::new(inner.config.clone(), inner.clock.now());
-    Cell::new(id.clone(), classic)
+impl<'a> Topics<'a> {
+    fn new(services: &'a Services) -> Self {
+        Self {
+            services,
+            ids: HashMap::new(),
+            gone: Entry::new(),
+            gone_topics: BTreeSet::new(),
+        }
+    }
+
+    fn have(&mut self, topic: &TopicName, offset: &CommittedOffset) -> bool {
+        let topics = &self.services.topics;
+        let id = match self.ids.get(topic) {
+            Some(id) => *id,
+            None => {
+                let id = topics.topic_id(topic.as_str());
+                self.ids.insert(topic.clone(), id);
+                id
+            }
+        };
+        let is_there = id.is_some_and(|id| offset.is_of(id));
+        if !is_there {
+            self.gone_topics.insert(topic.clone());
+        }
+        is_there
+    }
+
+    fn finish(self) -> Result<(), JournalError> {
+        if self.gone.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(
+            offsets = self.gone.len(),
+            topics = some_of(&self.gone_topics),
+            "removed offsets of topics that no longer exist"
+        );
+        Ok(self.services.journal.append_now(self.gone)?)
+    }
 }

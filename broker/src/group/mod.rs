@@ -1,27 +1,33 @@
 //! Consumer groups: who reads what, and how far they have read.
 //!
+//! - [`coordinator`]: all groups of this broker: finds or makes the group of a request, and answers.
+//! - `sweep`, `load`: what expires, and what an earlier life of the broker left.
+//! - `content`: one group under its lock, with its parked requests.
+//! - `kind`: the protocol that a group follows.
 //! - [`classic`]: one group of the classic protocol as a pure, synchronous state machine.
 //! - [`consumer`]: the same for the consumer protocol (KIP-848).
-//! - [`offsets`]: committed offsets.
-//! - [`coordinator`]: all groups of this broker: the locks, the clock, parked requests.
-//! - `cell`: one group with its lock and its parked requests.
-//! - `kind`: the protocol that a group follows.
+//! - [`offsets`]: committed offsets. [`commit`]: requests to commit some.
+//! - `services`: what all groups work with: clock, journal, memory, timers, topics, settings.
 //! - [`config`]: what the broker's properties say of groups.
 //! - [`overrides`]: what a group may have its own values of.
 //! - `topic_patterns`: which topics match what groups subscribe with.
-//! - `wake`: one task that wakes groups when a timer of theirs is due.
+//! - `wake`: which group wants to be woken when.
 //!
-//! Locks: the index of groups, then one group; never two groups, nothing across an await. Changes
-//! are handed to the store under the group's lock, so their order on disk is the order in memory.
+//! Imports go down this list. The index, the
+//! locks and their order, and the budget are those of [`crate::coordination`]. Only the end of a
+//! transaction locks more than one group, in the order of their ids. Nothing is locked across an
+//! await. Changes are handed to the journal under the group's lock, so their order on disk is the order
+//! in memory.
 //!
 //! The protocol of a group and its offsets are apart: both kinds of group are state machines over
-//! the same offsets, store and timers, and a group may change from one to the other.
+//! the same offsets, journal and timers, and a group may change from one to the other.
 
-mod cell;
 pub mod classic;
 mod clock;
+pub mod commit;
 pub mod config;
 pub mod consumer;
+mod content;
 pub mod coordinator;
 pub mod error;
 pub mod ids;
@@ -30,12 +36,15 @@ pub mod limits;
 mod load;
 pub mod offsets;
 pub mod overrides;
+mod services;
 mod sweep;
 mod timers;
 mod topic_patterns;
 pub mod topics;
 mod wake;
 
+pub use commit::{CommitRequest, NewOffset, SyncedCommit, TakenCommit};
 pub use config::GroupConfig;
+pub use content::Present;
 pub use coordinator::Coordinator;
 pub use error::GroupError;

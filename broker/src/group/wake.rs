@@ -1,84 +1,61 @@
-//! Wakes groups when a timer of theirs is due: one queue and one task for all groups.
+//! When groups want to be woken: one queue for all of them.
 //!
 //! A group is queued for its earliest deadline only. Deadlines mostly move away (each heartbeat
-//! moves one), and then the group is woken for nothing and queued anew: far cheaper than to requeue
-//! it with every heartbeat.
+//! moves one). Then the group is woken for nothing and queued again, which is far cheaper than to
+//! requeue it with every heartbeat. A group that is gone stays queued until its deadline.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::collections::BTreeSet;
 
+use carrick_protocol::ids::GroupId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::cell::Cell;
-use super::coordinator::Inner;
+use super::clock::Clock;
 
 /// Who is to be woken when.
 #[derive(Default)]
 pub(super) struct Wakeups {
-    queue: Mutex<Queue>,
+    queue: Mutex<BTreeSet<(i64, GroupId)>>,
     earlier: Notify,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// By deadline and a number that makes the key unique.
-    cells: BTreeMap<(i64, u64), Weak<Cell>>,
-    next_number: u64,
 }
 
 impl Wakeups {
     /// Queues the group for `deadline_ms`.
-    pub fn add(&self, deadline_ms: i64, cell: &Arc<Cell>) {
+    pub fn add(&self, deadline_ms: i64, group: &GroupId) {
         let mut queue = self.queue.lock();
-        let number = queue.next_number;
-        queue.next_number += 1;
-        let is_first = queue
-            .cells
-            .keys()
-            .next()
-            .is_none_or(|first| deadline_ms < first.0);
-        queue
-            .cells
-            .insert((deadline_ms, number), Arc::downgrade(cell));
+        let first = queue.first();
+        let is_first = first.is_none_or(|(first_ms, _)| deadline_ms < *first_ms);
+        queue.insert((deadline_ms, group.clone()));
         if is_first {
             self.earlier.notify_one();
         }
     }
 
-    fn next_ms(&self) -> Option<i64> {
-        self.queue.lock().cells.keys().next().map(|first| first.0)
-    }
-
-    /// Takes the groups whose deadline has come.
-    fn take_due(&self, now_ms: i64) -> Vec<Weak<Cell>> {
-        let mut queue = self.queue.lock();
-        let later = queue.cells.split_off(&(now_ms.saturating_add(1), 0));
-        let due = std::mem::replace(&mut queue.cells, later);
-        due.into_values().collect()
-    }
-}
-
-/// Wakes groups until the coordinator is gone.
-pub(super) async fn run(inner: Weak<Inner>, wakeups: Arc<Wakeups>) {
-    loop {
-        let Some(clock) = inner.upgrade().map(|inner| inner.clock) else {
-            return;
-        };
-        match wakeups.next_ms() {
+    /// Waits until a deadline may have come, and takes the groups whose deadline has.
+    pub async fn due(&self, clock: Clock) -> Vec<GroupId> {
+        let next_ms = self.queue.lock().first().map(|(next_ms, _)| *next_ms);
+        match next_ms {
             Some(next_ms) => {
                 let due = tokio::time::sleep_until(clock.instant(next_ms).into());
                 tokio::select! {
                     () = due => {}
-                    () = wakeups.earlier.notified() => {}
+                    () = self.earlier.notified() => {}
                 }
             }
-            None => wakeups.earlier.notified().await,
+            None => self.earlier.notified().await,
         }
-        for cell in wakeups.take_due(clock.now().tick_ms) {
-            if let (Some(inner), Some(cell)) = (inner.upgrade(), cell.upgrade()) {
-                inner.wake(&cell);
-            }
+        self.take_due(clock.now().tick_ms)
+    }
+
+    fn take_due(&self, now_ms: i64) -> Vec<GroupId> {
+        let mut queue = self.queue.lock();
+        let mut due = Vec::new();
+        while queue
+            .first()
+            .is_some_and(|(deadline_ms, _)| *deadline_ms <= now_ms)
+        {
+            due.extend(queue.pop_first().map(|(_, group)| group));
         }
+        due
     }
 }

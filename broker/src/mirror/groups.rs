@@ -7,8 +7,7 @@ use carrick_link::ports::{GroupOffsets, GroupRefusal, StoreError};
 use carrick_link::record::LinkName;
 use carrick_protocol::ids::{LeaderEpoch, TopicPartition};
 
-use crate::group::coordinator::{NewOffset, Present, SyncedCommit};
-use crate::group::{Coordinator, GroupError};
+use crate::group::{Coordinator, GroupError, NewOffset, Present, SyncedCommit};
 use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::records::group_sync::GroupSyncKeyspace;
 use crate::topic::{Catalog, Topic};
@@ -134,9 +133,7 @@ impl GroupOffsets for Groups {
         let ended = begun.into_iter().map(|begun| {
             let (commit, committed) = begun?;
             if let Some(stored) = commit.stored {
-                stored
-                    .blocking_recv()
-                    .unwrap_or(Err(GroupError::ShuttingDown))?;
+                stored.blocking_result()?;
             }
             Ok(committed)
         });

@@ -15,114 +15,137 @@ use std::sync::Arc;
 
 use carrick_protocol::batch::ControlKind;
 use carrick_protocol::ids::TopicPartition;
-use tokio::sync::oneshot;
 
-use super::cell::Cell;
-use super::coordinator::Inner;
+use super::content::{LockedTransaction, TransactionContent};
+use super::error::TxnError;
 use super::limits::{COORDINATOR_EPOCH, MARKER_RETRY};
-use super::metadata::{Metadata, Outcome, Version};
+use super::metadata::{Metadata, Outcome, Producer, Version};
 use crate::clock;
+use crate::coordination::{Answer, Cell, answer};
 use crate::journal::Entry;
 use crate::partition::{Marker, PartitionError, Pending};
 use crate::records::transaction::Transactions;
 
-impl Inner {
-    /// Lets a prepared transaction come to its end, in the background. To be called once for each.
-    pub(super) fn complete(self: &Arc<Self>, cell: &Arc<Cell>, prepared: Metadata) {
-        let (weak, cell) = (Arc::downgrade(self), Arc::clone(cell));
-        let mut completions = self.completions.lock();
-        while completions.try_join_next().is_some() {}
-        let driven = async move {
-            let mut missing = prepared.partitions.clone();
-            loop {
-                let Some(inner) = weak.upgrade() else { return };
-                if inner.write_markers(&cell, &prepared, &mut missing).await
-                    && inner.write_completion(&cell, &prepared).await
-                {
-                    return;
-                }
-                drop(inner);
-                tokio::time::sleep(MARKER_RETRY).await;
+impl LockedTransaction<'_> {
+    /// Stores a decided end. When it is durable the markers follow, and `asker` gets `reply`.
+    ///
+    /// # Errors
+    /// `NotStored`: nothing happens.
+    pub(super) fn prepare(
+        &mut self,
+        next: Metadata,
+        reply: Result<Producer, TxnError>,
+        asker: Answer<Result<Producer, TxnError>>,
+    ) -> Result<(), TxnError> {
+        let prepared = next.clone();
+        self.change(next, move |transaction, result| {
+            match result {
+                Ok(()) => complete(transaction.cell(), prepared),
+                // Nobody waits for an end that does not come.
+                Err(_) => transaction.waiting.clear(),
             }
-        };
-        completions.spawn_on(driven, &self.runtime);
+            transaction.give(asker, result.and(reply));
+        })
     }
+}
 
-    /// Writes the markers that are missing; true when none is.
-    async fn write_markers(
-        &self,
-        cell: &Cell,
-        prepared: &Metadata,
-        missing: &mut BTreeSet<TopicPartition>,
-    ) -> bool {
-        let Some(marker) = marker(prepared) else {
+/// Drives a prepared transaction to its end, in the background. To be called once for each.
+pub(super) fn complete(cell: &Arc<Cell<TransactionContent>>, prepared: Metadata) {
+    let (services, weak) = (cell.services(), Arc::downgrade(cell));
+    let mut completions = services.completions.lock();
+    while completions.try_join_next().is_some() {}
+    let driven = async move {
+        let mut missing = prepared.partitions.clone();
+        loop {
+            let Some(cell) = weak.upgrade() else { return };
+            if write_markers(&cell, &prepared, &mut missing).await
+                && write_completion(&cell, &prepared).await
+            {
+                return;
+            }
+            drop(cell);
+            tokio::time::sleep(MARKER_RETRY).await;
+        }
+    };
+    completions.spawn_on(driven, &services.runtime);
+}
+
+/// Writes the markers that are missing; true when none is.
+async fn write_markers(
+    cell: &Cell<TransactionContent>,
+    prepared: &Metadata,
+    missing: &mut BTreeSet<TopicPartition>,
+) -> bool {
+    let Some(marker) = marker(prepared) else {
+        return true;
+    };
+    let catalog = &cell.services().catalog;
+    let mut written: Vec<(TopicPartition, Pending)> = Vec::new();
+    missing.retain(|id| {
+        let Some(partition) = catalog.partition(id.topic.as_ref(), id.partition) else {
+            return false;
+        };
+        match partition.append_marker(&marker, clock::now_ms()) {
+            Ok(pending) => {
+                written.push((id.clone(), pending));
+                false
+            }
+            Err(error) => is_retriable(cell, id, &error),
+        }
+    });
+    for (id, pending) in written {
+        if let Err(error) = pending.durable().await
+            && is_retriable(cell, &id, &error)
+        {
+            missing.insert(id);
+        }
+    }
+    missing.is_empty()
+}
+
+/// Stores that the transaction has ended, with what it means for groups; true when that is
+/// durable, or another transaction is there by now.
+pub(super) async fn write_completion(
+    cell: &Arc<Cell<TransactionContent>>,
+    prepared: &Metadata,
+) -> bool {
+    let (told, stored) = answer();
+    {
+        let Some(mut transaction) = cell.lock() else {
             return true;
         };
-        let mut written: Vec<(TopicPartition, Pending)> = Vec::new();
-        missing.retain(|id| {
-            let partition = self.catalog.partition(id.topic.as_ref(), id.partition);
-            let Some(partition) = partition else {
-                return false;
-            };
-            match partition.append_marker(&marker, clock::now_ms()) {
-                Ok(pending) => {
-                    written.push((id.clone(), pending));
-                    false
+        if transaction.machine.metadata() != prepared {
+            return true;
+        }
+        let Some(next) = transaction.machine.plan_complete(clock::now_ms()) else {
+            return true;
+        };
+        let mut batch = Entry::new();
+        batch.put::<Transactions>(cell.id(), &next);
+        let ended = Arc::clone(cell);
+        let commits = prepared.outcome() == Some(Outcome::Commit);
+        let begun = cell.services().groups.complete_transaction(
+            &prepared.groups,
+            prepared.producer_id,
+            commits,
+            batch,
+            move |result| {
+                if result.is_ok() {
+                    count(commits);
                 }
-                Err(error) => is_retriable(cell, id, &error),
-            }
-        });
-        for (id, pending) in written {
-            if let Err(error) = pending.durable().await
-                && is_retriable(cell, &id, &error)
-            {
-                missing.insert(id);
-            }
+                // It cannot have been forgotten: a change of it was under way.
+                if let Some(mut transaction) = ended.lock() {
+                    transaction.completed(result.is_ok());
+                }
+                told.give(result.is_ok());
+            },
+        );
+        if begun.is_err() {
+            return false;
         }
-        missing.is_empty()
+        transaction.machine.begin(next);
     }
-
-    /// Stores that the transaction has ended, with what it means for groups; true when that is
-    /// durable, or another transaction is there by now.
-    pub(super) async fn write_completion(&self, cell: &Arc<Cell>, prepared: &Metadata) -> bool {
-        let (told, stored) = oneshot::channel();
-        {
-            let mut state = cell.state.lock();
-            if state.machine.metadata() != prepared {
-                return true;
-            }
-            let Some(next) = state.machine.plan_complete(clock::now_ms()) else {
-                return true;
-            };
-            let mut batch = Entry::new();
-            batch.put::<Transactions>(&cell.id, &next);
-            let (ended, me) = (Arc::clone(cell), self.me.clone());
-            let commits = prepared.outcome() == Some(Outcome::Commit);
-            let begun = self.groups.complete_transaction(
-                &prepared.groups,
-                prepared.producer_id,
-                commits,
-                batch,
-                move |result| {
-                    if result.is_ok() {
-                        count(commits);
-                    }
-                    let mut state = ended.state.lock();
-                    state.completed(result.is_ok());
-                    if let Some(inner) = me.upgrade() {
-                        state.settle(&inner, &ended);
-                    }
-                    drop(state);
-                    let _ = told.send(result.is_ok());
-                },
-            );
-            if begun.is_err() {
-                return false;
-            }
-            state.machine.begin(next);
-        }
-        stored.await.unwrap_or(false)
-    }
+    stored.received().await.unwrap_or(false)
 }
 
 /// Counts a transaction that has ended.
@@ -146,8 +169,12 @@ fn marker(metadata: &Metadata) -> Option<Marker> {
 }
 
 /// Whether the marker is still to be written to that partition.
-fn is_retriable(cell: &Cell, partition: &TopicPartition, error: &PartitionError) -> bool {
-    let id = cell.id.as_str();
+fn is_retriable(
+    cell: &Cell<TransactionContent>,
+    partition: &TopicPartition,
+    error: &PartitionError,
+) -> bool {
+    let id = cell.id().as_str();
     match error {
         // Closed is also what a broker that stops says: next time the catalog knows better.
         PartitionError::Faulted | PartitionError::Log(_) | PartitionError::Closed => {

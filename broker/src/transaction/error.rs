@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
+use crate::coordination::Refusal;
 use crate::group::GroupError;
+use crate::journal::NotStored;
 
 /// A refusal of offsets that a transaction is to commit.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -54,4 +56,26 @@ pub enum TxnError {
     /// The coordinator is shutting down.
     #[error("the coordinator is shutting down")]
     ShuttingDown,
+}
+
+impl From<Refusal> for TxnError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown => Self::NotMapped,
+            Refusal::Full => Self::TooMany,
+            Refusal::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+impl From<NotStored> for TxnError {
+    fn from(NotStored: NotStored) -> Self {
+        Self::NotStored
+    }
+}
+
+impl From<Refusal> for OffsetsError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Transaction(refusal.into())
+    }
 }

@@ -13,25 +13,27 @@ use carrick_protocol::batch::ControlKind;
 use carrick_protocol::ids::{ProducerId, TransactionalId};
 use carrick_storage::log::OpenTransaction;
 
-use super::cell::Cell;
-use super::coordinator::Inner;
+use super::content::TransactionContent;
 use super::limits::COORDINATOR_EPOCH;
 use super::metadata::{Producer, State, Version};
 use crate::clock;
-use crate::journal::{Entry, JournalError, Table};
+use crate::journal::{Entry, Journal, JournalError, Table};
 use crate::partition::{Marker, Mode, Partition};
 use crate::records::transaction::Transactions;
 use crate::records::transaction_part::{Part, TransactionParts};
+use crate::topic::Catalog;
 
 /// Reads all transactional ids and makes them agree with what is open in the partitions.
-pub(super) fn load(inner: &Inner) -> Result<BTreeMap<TransactionalId, Arc<Cell>>, JournalError> {
-    let mut ids = BTreeMap::new();
-    let mut owners = HashMap::new();
+pub(super) fn load(
+    journal: &Journal,
+    catalog: &Catalog,
+) -> Result<BTreeMap<TransactionalId, TransactionContent>, JournalError> {
+    let mut loaded = Loaded::default();
     let (mut stored, mut added) = (
         Table::<Transactions>::default(),
         Table::<TransactionParts>::default(),
     );
-    inner.journal.replay(&mut [&mut stored, &mut added])?;
+    journal.replay(&mut [&mut stored, &mut added])?;
     let mut parts = parts(added)?;
     for (id, mut metadata) in stored.into_records()? {
         let producer_id = metadata.producer_id;
@@ -43,24 +45,23 @@ pub(super) fn load(inner: &Inner) -> Result<BTreeMap<TransactionalId, Arc<Cell>>
                 part.added.apply(&mut metadata);
             }
         }
-        let cell = Cell::new(id.clone(), metadata);
-        cell.state.lock().parts = count;
-        owners.insert(producer_id, Arc::clone(&cell));
-        ids.insert(id, cell);
+        loaded.owners.insert(producer_id, id.clone());
+        loaded
+            .ids
+            .insert(id, TransactionContent::new(metadata, count));
     }
-    let mut adopted = Entry::new();
-    for topic in inner.catalog.list() {
+    for topic in catalog.list() {
         for partition in topic.partitions().iter() {
             if partition.mode() == Mode::Writable {
-                reconcile(partition, &owners, &mut adopted);
+                loaded.reconcile(partition);
             }
         }
     }
-    if !adopted.is_empty() {
-        inner.journal.append_now(adopted)?;
+    if !loaded.adopted.is_empty() {
+        journal.append_now(loaded.adopted)?;
     }
-    tracing::info!(transactional_ids = ids.len(), "transactions loaded");
-    Ok(ids)
+    tracing::info!(transactional_ids = loaded.ids.len(), "transactions loaded");
+    Ok(loaded.ids)
 }
 
 /// What was added to the transaction of each id, in order.
@@ -74,49 +75,51 @@ fn parts(added: Table<TransactionParts>) -> Result<Parts, JournalError> {
     Ok(parts)
 }
 
-fn reconcile(
-    partition: &Arc<Partition>,
-    owners: &HashMap<ProducerId, Arc<Cell>>,
-    adopted: &mut Entry,
-) {
-    let open = partition.with_log(|log| log.producers().open_transactions());
-    for open in open.unwrap_or_default() {
-        let owner = owners.get(&open.producer_id);
-        if !owner.is_some_and(|cell| is_known(cell, partition, &open, adopted)) {
-            abort(partition, &open);
-        }
-    }
+#[derive(Default)]
+struct Loaded {
+    ids: BTreeMap<TransactionalId, TransactionContent>,
+    /// Whose each producer id is.
+    owners: HashMap<ProducerId, TransactionalId>,
+    /// Stores the additions that are made good.
+    adopted: Entry,
 }
 
-/// Whether the coordinator knows of that transaction, or does from now on.
-fn is_known(
-    cell: &Arc<Cell>,
-    partition: &Partition,
-    open: &OpenTransaction,
-    adopted: &mut Entry,
-) -> bool {
-    let mut state = cell.state.lock();
-    let metadata = state.machine.metadata();
-    if metadata.partitions.contains(partition.id()) {
-        return true;
+impl Loaded {
+    fn reconcile(&mut self, partition: &Arc<Partition>) {
+        let open = partition.with_log(|log| log.producers().open_transactions());
+        for open in open.unwrap_or_default() {
+            if !self.is_known(partition, &open) {
+                abort(partition, &open);
+            }
+        }
     }
-    let producer = Producer {
-        id: open.producer_id,
-        epoch: open.producer_epoch,
-    };
-    let partitions = [partition.id().clone()];
-    let now_ms = clock::now_ms();
-    let added = state
-        .machine
-        .plan_add(producer, &partitions, &[], Version::V2, now_ms);
-    let Ok(Some(next)) = added else {
-        return false;
-    };
-    let (id, partition) = (cell.id.as_str(), partition.id());
-    tracing::info!(id, %partition, "partition added to the transaction again");
-    adopted.put::<Transactions>(&cell.id, &state.machine.with(&next));
-    state.machine.advance(next);
-    true
+
+    /// Whether the coordinator knows of that transaction, or does from now on.
+    fn is_known(&mut self, partition: &Partition, open: &OpenTransaction) -> bool {
+        let owner = self.owners.get(&open.producer_id);
+        let Some((id, entry)) = owner.and_then(|id| Some((id, self.ids.get_mut(id)?))) else {
+            return false;
+        };
+        let machine = &mut entry.machine;
+        if machine.metadata().partitions.contains(partition.id()) {
+            return true;
+        }
+        let producer = Producer {
+            id: open.producer_id,
+            epoch: open.producer_epoch,
+        };
+        let partitions = [partition.id().clone()];
+        let now_ms = clock::now_ms();
+        let Ok(Some(added)) = machine.plan_add(producer, &partitions, &[], Version::V2, now_ms)
+        else {
+            return false;
+        };
+        let (name, partition) = (id.as_str(), partition.id());
+        tracing::info!(id = name, %partition, "partition added to the transaction again");
+        self.adopted.put::<Transactions>(id, &machine.with(&added));
+        machine.advance(added);
+        true
+    }
 }
 
 fn abort(partition: &Arc<Partition>, open: &OpenTransaction) {

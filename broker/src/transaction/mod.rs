@@ -3,25 +3,29 @@
 //!
 //! - [`machine`]: one transactional id as a pure, synchronous state machine over [`metadata`].
 //! - [`coordinator`]: all transactional ids of this broker: locks, requests, what is durable.
+//! - `content`: one transactional id under its lock, and how its changes get to the disk.
+//! - `services`: what all ids work with: settings, journal, memory, partitions, groups.
 //! - `completion`: drives a prepared transaction to its end: markers, flush, completion.
 //! - `load`: what is left of an earlier life of the broker.
 //! - `sweep`: transactions whose time is over, ids that nobody uses any more.
 //!
-//! Locks: the index of ids → one transaction → one partition, or the transaction's groups in order.
+//! The index, the locks and their order, and the budget are those of [`crate::coordination`]. Under a
+//! transaction's lock: one partition, or the transaction's groups in order.
 //! What is written to a partition in a transaction is written under the transaction's lock, after
 //! its verification: so nothing is written once its end is decided, and no transaction is left
-//! open that the coordinator doesn't know. Changes are handed to the store under the lock, so
+//! open that the coordinator doesn't know. Changes are handed to the journal under the lock, so
 //! their order on disk is the order in memory.
 
-mod cell;
 mod completion;
 pub mod config;
+mod content;
 pub mod coordinator;
 pub mod error;
 pub mod limits;
 mod load;
 pub mod machine;
 pub mod metadata;
+mod services;
 mod sweep;
 
 pub use config::TransactionConfig;

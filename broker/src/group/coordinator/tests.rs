@@ -11,6 +11,7 @@ mod limits;
 
 use super::*;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
+use crate::group::commit::{CommitRequest, NewOffset, unfenced};
 use crate::group::config::ConsumerGroupConfig;
 use crate::group::ids::MemberId;
 use crate::journal::memory::Disk;
@@ -111,7 +112,7 @@ impl World {
 
     /// Commits as a consumer that assigns itself.
     async fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
-        let request = simple(vec![self.new_offset(topic, partition, offset)]);
+        let request = unfenced(vec![self.new_offset(topic, partition, offset)]);
         let results = self.groups().commit(&GroupId::new(group), request).await;
         assert_eq!(results, Ok(vec![Ok(())]));
     }
@@ -161,22 +162,12 @@ impl World {
             .collect()
     }
 
-    fn now_ms(&self) -> i64 {
-        self.groups().inner.clock.now().wall_ms
+    fn sweep(&self, now_ms: i64) {
+        sweep::sweep(&self.groups().groups, now_ms);
     }
-}
 
-fn simple(offsets: Vec<NewOffset>) -> CommitRequest {
-    CommitRequest {
-        fence: CommitFence {
-            member_id: "".into(),
-            instance_id: None,
-            generation: -1,
-            knows_epochs: true,
-        },
-        retention_ms: None,
-        knows_group_not_found: true,
-        offsets,
+    fn now_ms(&self) -> i64 {
+        self.groups().services().clock.now().wall_ms
     }
 }
 
@@ -239,7 +230,7 @@ async fn commits_sent_one_after_the_other_take_effect_in_that_order() {
     let group = GroupId::new("readers");
     let commits: Vec<_> = (0..5_000)
         .map(|offset| {
-            let request = simple(vec![world.new_offset("orders", 0, offset)]);
+            let request = unfenced(vec![world.new_offset("orders", 0, offset)]);
             world.groups().commit(&group, request)
         })
         .collect();
@@ -258,7 +249,7 @@ async fn text_that_is_too_long_fails_its_own_offset_only() {
     long.metadata = "12345678901".into();
     let mut wide = world.new_offset("orders", 1, 1);
     wide.metadata = "ééééé ääää".into();
-    let request = simple(vec![long, wide]);
+    let request = unfenced(vec![long, wide]);
     let results = world
         .groups()
         .commit(&GroupId::new("readers"), request)
@@ -269,7 +260,7 @@ async fn text_that_is_too_long_fails_its_own_offset_only() {
 #[tokio::test]
 async fn a_commit_of_a_generation_nobody_has_is_refused() {
     let world = World::new();
-    let mut request = simple(vec![world.new_offset("orders", 0, 1)]);
+    let mut request = unfenced(vec![world.new_offset("orders", 0, 1)]);
     request.fence.generation = 4;
     let group = GroupId::new("readers");
     let refused = world.groups().commit(&group, request.clone()).await;
@@ -378,7 +369,7 @@ async fn shutting_down_answers_who_waits() {
         .join(&GroupId::new("others"), join_request(""))
         .await;
     assert_eq!(late.error, Some(GroupError::ShuttingDown));
-    let commit = simple(vec![world.new_offset("orders", 0, 1)]);
+    let commit = unfenced(vec![world.new_offset("orders", 0, 1)]);
     let refused = world
         .groups()
         .commit(&GroupId::new("readers"), commit)
@@ -472,7 +463,7 @@ async fn a_sweep_leaves_offsets_of_a_topic_recreated_meanwhile() {
     world.commit("readers", "orders", 0, 5).await;
     // The sweep looked the topic up, for another group, before it was recreated.
     *world.topics.1.lock() = Some(TopicId::random());
-    world.groups().inner.sweep(world.now_ms());
+    world.sweep(world.now_ms());
     world.restart().await;
     assert_eq!(world.offset("readers", "orders", 0), Some(5));
 }
@@ -505,10 +496,10 @@ async fn unused_offsets_expire_and_the_group_with_them() {
     world.commit("at-work", "orders", 0, 5).await;
     world.commit("at-work", "bills", 0, 6).await;
     world.join("at-work", "").await;
-    world.groups().inner.sweep(world.now_ms() + 30_000);
+    world.sweep(world.now_ms() + 30_000);
     world.restart().await;
     assert_eq!(world.listed(), ["at-work", "forgotten"]);
-    world.groups().inner.sweep(world.now_ms() + 120_000);
+    world.sweep(world.now_ms() + 120_000);
     world.restart().await;
     assert_eq!(world.listed(), ["at-work"]);
     assert_eq!(

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::contract::Real;
 use super::*;
 use crate::group::classic::{CommitFence, JoinRequest, Leaving, MemberInfo, Protocol};
-use crate::group::coordinator::{CommitRequest, NewOffset};
 use crate::group::ids::MemberId;
+use crate::group::{CommitRequest, NewOffset};
 
 struct RealGroups {
     real: Real,

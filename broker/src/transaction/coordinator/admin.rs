@@ -1,7 +1,6 @@
 //! What administrators ask for: DescribeTransactions, ListTransactions.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use carrick_protocol::ids::TransactionalId;
 
@@ -9,7 +8,7 @@ use super::{Coordinator, check_id};
 use crate::clock;
 use crate::heavy::{OverBudget, TimeBudget};
 use crate::pattern::Pattern;
-use crate::transaction::cell::Cell;
+use crate::transaction::content::LockedTransaction;
 use crate::transaction::error::TxnError;
 use crate::transaction::metadata::{Metadata, State};
 
@@ -44,15 +43,14 @@ impl Coordinator {
     /// # Errors
     /// `ShuttingDown`.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, TxnError> {
-        self.inner.check_running()?;
+        self.ids.check_open()?;
         let now_ms = clock::now_ms();
-        let cells = self.inner.cells().into_iter();
-        let listed = cells.filter_map(|cell| {
-            let state = cell.state.lock();
-            let metadata = state.machine.metadata();
-            let is_wanted = !state.is_dead && filter.takes(metadata, now_ms);
-            is_wanted.then(|| Listed {
-                id: cell.id.clone(),
+        let cells = self.ids.cells();
+        let listed = cells.iter().filter_map(|cell| {
+            let transaction = cell.lock()?;
+            let metadata = transaction.machine.metadata();
+            filter.takes(metadata, now_ms).then(|| Listed {
+                id: cell.id().clone(),
                 producer_id: metadata.producer_id.0,
                 state: metadata.state,
             })
@@ -62,16 +60,14 @@ impl Coordinator {
 
     /// How many transactions have begun and not ended.
     pub fn open(&self) -> usize {
-        let is_open = |cell: &Arc<Cell>| {
-            let state = cell.state.lock();
-            let now = state.machine.metadata().state;
-            !state.is_dead && (now == State::Ongoing || now.is_prepared())
-        };
-        self.inner
-            .cells()
-            .iter()
-            .filter(|cell| is_open(cell))
-            .count()
+        let cells = self.ids.cells();
+        let open = cells.iter().filter(|cell| {
+            cell.lock().is_some_and(|transaction| {
+                let now = transaction.machine.metadata().state;
+                now == State::Ongoing || now.is_prepared()
+            })
+        });
+        open.count()
     }
 
     /// One transactional id.
@@ -80,10 +76,10 @@ impl Coordinator {
     /// `NotFound`, `InvalidId`, `ShuttingDown`.
     pub fn describe(&self, id: &str) -> Result<Metadata, TxnError> {
         check_id(id)?;
-        let described = self
-            .inner
-            .with(id, |_, state| state.machine.metadata().clone());
-        described.map_err(|error| match error {
+        let describe = |transaction: &mut LockedTransaction<'_>| {
+            Ok::<_, TxnError>(transaction.machine.metadata().clone())
+        };
+        self.ids.with(id, describe).map_err(|error| match error {
             TxnError::NotMapped => TxnError::NotFound,
             other => other,
         })

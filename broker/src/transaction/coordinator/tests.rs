@@ -14,10 +14,11 @@ use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicName, TopicPartit
 
 use super::*;
 use crate::group::classic::CommitFence;
-use crate::group::coordinator::{CommitRequest, NewOffset};
 use crate::group::offsets::FetchedOffset;
+use crate::group::{CommitRequest, NewOffset};
 use crate::partition::{Admission, Partition, PartitionError, Produced};
 use crate::testing::{TestBroker, append};
+use crate::transaction::completion::write_completion;
 use crate::transaction::{State, TxnError};
 
 /// Intervals long enough never to come by themselves.
@@ -212,7 +213,7 @@ impl World {
         );
         let commit = begun.map_err(|error| error.to_string())?;
         commit.results[0].unwrap();
-        commit.stored.unwrap().await.unwrap().unwrap();
+        commit.stored.unwrap().result().await.unwrap();
         Ok(())
     }
 
@@ -385,11 +386,11 @@ async fn a_transaction_ends_when_its_time_is_over() {
     let producer = world.init("t").await;
     let written = world.write("t", producer, Version::V2, 0, (0, "a")).await;
     written.unwrap();
-    let inner = &world.transactions().inner;
+    let ids = &world.transactions().ids;
     let start_ms = world.transactions().describe("t").unwrap().start_ms;
-    inner.abort_timed_out(start_ms + 60_000).await;
+    sweep::abort_timed_out(ids, start_ms + 60_000).await;
     assert!(world.has_open_transactions(), "not yet");
-    inner.abort_timed_out(start_ms + 60_001).await;
+    sweep::abort_timed_out(ids, start_ms + 60_001).await;
     world.settle().await;
     assert!(!world.has_open_transactions());
     let late = world
@@ -406,9 +407,9 @@ async fn an_id_that_nobody_uses_is_forgotten_and_its_producer_unknown() {
     let busy = world.init("busy").await;
     let written = world.write("busy", busy, Version::V2, 0, (0, "a")).await;
     written.unwrap();
-    let inner = &world.transactions().inner;
+    let ids = &world.transactions().ids;
     let week_ms = 7 * 24 * 3_600_000;
-    inner.forget_expired(clock::now_ms() + week_ms + 1);
+    sweep::forget_expired(ids, clock::now_ms() + week_ms + 1);
     let known = |name| world.transactions().describe(name).map(|txn| txn.state);
     assert_eq!(known("idle"), Err(TxnError::NotFound));
     assert_eq!(known("busy"), Ok(State::Ongoing));
@@ -428,14 +429,14 @@ async fn an_id_that_nobody_uses_is_forgotten_and_its_producer_unknown() {
 async fn a_driver_that_is_late_does_not_end_the_next_transaction() {
     let world = World::start().await;
     let transactions = world.transactions();
-    let inner = &transactions.inner;
+    let ids = &transactions.ids;
     let commit = |producer| transactions.end("t", producer, Outcome::Commit, Version::V2);
     let first = world.init("t").await;
     let written = world.write("t", first, Version::V2, 0, (0, "a")).await;
     written.unwrap();
-    let cell = inner.find("t").unwrap();
+    let cell = ids.find("t").unwrap();
     let plan = |producer, outcome| {
-        let state = cell.state.lock();
+        let state = cell.lock().unwrap();
         let now_ms = clock::now_ms();
         match state
             .machine
@@ -452,13 +453,13 @@ async fn a_driver_that_is_late_does_not_end_the_next_transaction() {
     written.unwrap();
     let second_prepared = plan(second, Outcome::Abort);
     {
-        let mut state = cell.state.lock();
+        let mut state = cell.lock().unwrap();
         state.machine.begin(second_prepared.clone());
         state.machine.stored(true);
     }
     // The first one's driver has written its markers, and gets no further until now.
-    assert!(inner.write_completion(&cell, &first_prepared).await);
-    inner.complete(&cell, second_prepared.clone());
+    assert!(write_completion(&cell, &first_prepared).await);
+    complete(&cell, second_prepared.clone());
     world.settle().await;
     let third = second_prepared.producer();
     let written = world.write("t", third, Version::V2, 0, (0, "c")).await;

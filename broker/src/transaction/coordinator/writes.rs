@@ -5,14 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use carrick_protocol::ids::{GroupId, TopicPartition};
-use tokio::sync::oneshot;
 
 use super::{Coordinator, check_id};
 use crate::clock;
-use crate::group::coordinator::{CommitRequest, PendingCommit};
+use crate::coordination::{Awaited, Cell, answer};
+use crate::group::{CommitRequest, TakenCommit};
 use crate::journal::Entry;
-use crate::transaction::cell::{Cell, CellState};
-use crate::transaction::coordinator::Inner;
+use crate::transaction::content::{LockedTransaction, TransactionContent};
 use crate::transaction::error::{OffsetsError, TxnError};
 use crate::transaction::limits::MAX_GROUPS_PER_TRANSACTION;
 use crate::transaction::machine::Added;
@@ -21,11 +20,11 @@ use crate::transaction::metadata::{Producer, Version};
 /// An addition that is in force and perhaps not yet durable: nothing that depends on it is answered
 /// before it is.
 #[derive(Debug, Default)]
-pub struct Addition(Option<oneshot::Receiver<Result<(), TxnError>>>);
+pub struct Addition(Option<Awaited<Result<(), TxnError>>>);
 
 /// What may be written in a transaction.
 pub struct Admitted {
-    cell: Option<Arc<Cell>>,
+    cell: Option<Arc<Cell<TransactionContent>>>,
     producer: Producer,
     /// One for each requested partition, in order.
     verdicts: Vec<Result<(), TxnError>>,
@@ -45,7 +44,7 @@ impl Addition {
     /// `NotStored`, `ShuttingDown`.
     pub async fn durable(self) -> Result<(), TxnError> {
         match self.0 {
-            Some(stored) => stored.await.unwrap_or(Err(TxnError::ShuttingDown)),
+            Some(stored) => stored.result().await,
             None => Ok(()),
         }
     }
@@ -62,12 +61,10 @@ impl Coordinator {
         groups: &[GroupId],
         version: Version,
     ) -> impl Future<Output = Result<(), TxnError>> + Send + 'static + use<> {
-        let inner = &self.inner;
-        let added = check_id(id).and_then(|()| {
-            inner.with(id, |cell, state| {
-                inner.add(cell, state, producer, partitions, groups, version)
-            })?
-        });
+        let add = |transaction: &mut LockedTransaction<'_>| {
+            transaction.add(producer, partitions, groups, version)
+        };
+        let added = check_id(id).and_then(|()| self.ids.with(id, add));
         async move { added?.durable().await }
     }
 
@@ -79,9 +76,8 @@ impl Coordinator {
         partitions: &[TopicPartition],
     ) -> Vec<Result<(), TxnError>> {
         let verified = check_id(id).and_then(|()| {
-            self.inner.with(id, |_, state| {
-                let verify = |partition| state.machine.verify_partition(producer, partition);
-                partitions.iter().map(verify).collect()
+            self.ids.with(id, |transaction| {
+                Ok(transaction.verify(producer, partitions))
             })
         });
         verified.unwrap_or_else(|error| vec![Err(error); partitions.len()])
@@ -100,39 +96,11 @@ impl Coordinator {
         version: Version,
         group: &GroupId,
         request: CommitRequest,
-    ) -> Result<PendingCommit, OffsetsError> {
+    ) -> Result<TakenCommit, OffsetsError> {
         check_id(id)?;
-        let inner = &self.inner;
-        let cell = inner.find(id)?;
-        let mut state = cell.state.lock();
-        if state.is_dead {
-            return Err(TxnError::NotMapped.into());
-        }
-        let groups = std::slice::from_ref(group);
-        let next = match version {
-            Version::V1 => {
-                state.machine.verify_group(producer, group)?;
-                None
-            }
-            Version::V2 => {
-                let now_ms = clock::now_ms();
-                state
-                    .machine
-                    .plan_add(producer, &[], groups, version, now_ms)?
-            }
-        };
-        check_room(inner, &state, next.as_ref())?;
-        let mut batch = Entry::new();
-        if let Some(next) = &next {
-            state.record(&cell, next, &mut batch);
-        }
-        let commit = inner
-            .groups
-            .begin_pending_commit(group, producer.id, request, batch)?;
-        if let (Some(next), true) = (next, commit.stored.is_some()) {
-            state.add(inner, &cell, next);
-        }
-        Ok(commit)
+        self.ids.with(id, |transaction| {
+            transaction.commit_offsets(producer, version, group, request)
+        })
     }
 
     /// Which of these partitions the producer may write to in its transaction: of [`Version::V1`] those
@@ -147,38 +115,31 @@ impl Coordinator {
         partitions: &[TopicPartition],
         version: Version,
     ) -> Admitted {
-        let inner = &self.inner;
-        let refused = |error| Admitted {
+        let admit = |transaction: &mut LockedTransaction<'_>| {
+            let (verdicts, addition) = match version {
+                Version::V1 => (
+                    transaction.verify(producer, partitions),
+                    Addition::default(),
+                ),
+                Version::V2 => {
+                    let addition = transaction.add(producer, partitions, &[], version)?;
+                    (vec![Ok(()); partitions.len()], addition)
+                }
+            };
+            Ok(Admitted {
+                cell: Some(Arc::clone(transaction.cell())),
+                producer,
+                verdicts,
+                addition,
+            })
+        };
+        let admitted = check_id(id).and_then(|()| self.ids.with(id, admit));
+        admitted.unwrap_or_else(|error| Admitted {
             cell: None,
             producer,
             verdicts: vec![Err(error); partitions.len()],
             addition: Addition::default(),
-        };
-        let cell = match check_id(id).and_then(|()| inner.find(id)) {
-            Ok(cell) => cell,
-            Err(error) => return refused(error),
-        };
-        let mut state = cell.state.lock();
-        if state.is_dead {
-            return refused(TxnError::NotMapped);
-        }
-        let (verdicts, addition) = match version {
-            Version::V1 => {
-                let verify = |id| state.machine.verify_partition(producer, id);
-                (partitions.iter().map(verify).collect(), Addition::default())
-            }
-            Version::V2 => match inner.add(&cell, &mut state, producer, partitions, &[], version) {
-                Ok(addition) => (vec![Ok(()); partitions.len()], addition),
-                Err(error) => return refused(error),
-            },
-        };
-        drop(state);
-        Admitted {
-            cell: Some(cell),
-            producer,
-            verdicts,
-            addition,
-        }
+        })
     }
 }
 
@@ -187,7 +148,7 @@ impl Admitted {
     /// that is an error.
     ///
     /// The transaction does not end before `write` has returned, so its markers come after everything
-    /// that was written. The store's thread may wait for that meanwhile, so do slow work before this
+    /// that was written. The journal's thread may wait for that meanwhile, so do slow work before this
     /// call.
     pub fn write<R>(
         &self,
@@ -197,52 +158,92 @@ impl Admitted {
     ) -> R {
         let verdict = self.verdicts.get(at).copied();
         match (&self.cell, verdict) {
-            (Some(cell), Some(Ok(()))) => {
-                let state = cell.state.lock();
-                // It may have ended since.
-                write(match state.is_dead {
-                    true => Err(TxnError::NotMapped),
-                    false => state.machine.verify_partition(self.producer, partition),
-                })
-            }
+            // It may have ended since.
+            (Some(cell), Some(Ok(()))) => match cell.lock() {
+                Some(transaction) => {
+                    let machine = &transaction.machine;
+                    write(machine.verify_partition(self.producer, partition))
+                }
+                None => write(Err(TxnError::NotMapped)),
+            },
             (_, Some(Err(error))) => write(Err(error)),
             (_, _) => write(Err(TxnError::NotInTransaction)),
         }
     }
 }
 
-impl Inner {
-    fn add(
+impl LockedTransaction<'_> {
+    fn verify(
         &self,
-        cell: &Arc<Cell>,
-        state: &mut CellState,
+        producer: Producer,
+        partitions: &[TopicPartition],
+    ) -> Vec<Result<(), TxnError>> {
+        let verify = |partition| self.machine.verify_partition(producer, partition);
+        partitions.iter().map(verify).collect()
+    }
+
+    fn add(
+        &mut self,
         producer: Producer,
         partitions: &[TopicPartition],
         groups: &[GroupId],
         version: Version,
     ) -> Result<Addition, TxnError> {
         let now_ms = clock::now_ms();
-        let next = state
+        let next = self
             .machine
             .plan_add(producer, partitions, groups, version, now_ms)?;
-        check_room(self, state, next.as_ref())?;
-        if next.is_none() && state.additions_in_flight == 0 {
+        self.check_room(next.as_ref())?;
+        if next.is_none() && self.changes_in_flight() == 0 {
             return Ok(Addition::default());
         }
-        let (told, stored) = oneshot::channel();
-        state.extend(self, cell, next, told)?;
+        let (answer, stored) = answer();
+        self.extend(next, answer)?;
         Ok(Addition(Some(stored)))
     }
-}
 
-/// Whether there is room for what is added.
-fn check_room(inner: &Inner, state: &CellState, added: Option<&Added>) -> Result<(), TxnError> {
-    let Some(added) = added else {
-        return Ok(());
-    };
-    let groups = state.machine.metadata().groups.len() + added.groups.len();
-    if groups > MAX_GROUPS_PER_TRANSACTION || !inner.budget.has_room(added.held_bytes()) {
-        return Err(TxnError::TooMany);
+    fn commit_offsets(
+        &mut self,
+        producer: Producer,
+        version: Version,
+        group: &GroupId,
+        request: CommitRequest,
+    ) -> Result<TakenCommit, OffsetsError> {
+        let groups = std::slice::from_ref(group);
+        let next = match version {
+            Version::V1 => {
+                self.machine.verify_group(producer, group)?;
+                None
+            }
+            Version::V2 => {
+                let now_ms = clock::now_ms();
+                self.machine
+                    .plan_add(producer, &[], groups, version, now_ms)?
+            }
+        };
+        self.check_room(next.as_ref())?;
+        let mut batch = Entry::new();
+        if let Some(next) = &next {
+            self.record(self.id(), next, &mut batch);
+        }
+        let coordinator = &self.services().groups;
+        let taken = coordinator.begin_pending_commit(group, producer.id, request, batch)?;
+        if let (Some(next), true) = (next, taken.stored.is_some()) {
+            self.advance(next);
+        }
+        Ok(taken)
     }
-    Ok(())
+
+    /// Whether there is room for what is added.
+    fn check_room(&self, added: Option<&Added>) -> Result<(), TxnError> {
+        let Some(added) = added else {
+            return Ok(());
+        };
+        let groups = self.machine.metadata().groups.len() + added.groups.len();
+        let has_room = self.services().budget.has_room(added.held_bytes());
+        if groups > MAX_GROUPS_PER_TRANSACTION || !has_room {
+            return Err(TxnError::TooMany);
+        }
+        Ok(())
+    }
 }

@@ -172,10 +172,10 @@ async fn a_group_is_deleted_once_its_members_have_left() {
 async fn an_empty_group_without_offsets_is_swept_away() {
     let world = World::new();
     world.beat(beat("m", 0)).await.unwrap();
-    world.groups().inner.sweep(world.now_ms());
+    world.sweep(world.now_ms());
     assert_eq!(world.only(), ("consumer", "Stable"));
     world.beat(beat("m", LEAVE_EPOCH)).await.unwrap();
-    world.groups().inner.sweep(world.now_ms());
+    world.sweep(world.now_ms());
     assert!(world.listed().is_empty());
 }
 
@@ -184,7 +184,7 @@ async fn offsets_are_fenced_by_epoch() {
     let world = World::new();
     world.beat(beat("m", 0)).await.unwrap();
     let group = GroupId::new("readers");
-    let mut commit = simple(vec![world.new_offset("orders", 0, 7)]);
+    let mut commit = unfenced(vec![world.new_offset("orders", 0, 7)]);
     commit.fence.member_id = "m".into();
     for (epoch, expected) in [
         (0, Err(GroupError::StaleMemberEpoch)),
@@ -295,7 +295,7 @@ async fn a_transaction_with_an_old_epoch_hears_illegal_generation() {
     let world = World::new();
     world.beat(beat("m", 0)).await.unwrap();
     let commit = |member: &str, epoch| {
-        let mut commit = simple(vec![world.new_offset("orders", 0, 7)]);
+        let mut commit = unfenced(vec![world.new_offset("orders", 0, 7)]);
         commit.fence.member_id = member.into();
         commit.fence.generation = epoch;
         let group = GroupId::new("readers");

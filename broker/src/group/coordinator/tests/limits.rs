@@ -15,7 +15,7 @@ fn with(change: impl FnOnce(&mut GroupConfig)) -> World {
 fn noted(world: &World, partition: i32, bytes: usize) -> CommitRequest {
     let mut offset = world.new_offset("orders", partition, 1);
     offset.metadata = "x".repeat(bytes);
-    simple(vec![offset])
+    unfenced(vec![offset])
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
     });
     let group = GroupId::new("readers");
     world.commit("readers", "orders", 0, 1).await;
-    let at_rest = world.groups().inner.budget.used_bytes();
+    let at_rest = world.groups().services().budget.used_bytes();
     let pend = |world: &World, producer, bytes| {
         let request = noted(world, 0, bytes);
         let begun = world.groups().begin_pending_commit(
@@ -80,7 +80,7 @@ async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
         async move {
             let taken = begun.unwrap();
             if let Some(stored) = taken.stored {
-                stored.await.unwrap().unwrap();
+                stored.result().await.unwrap();
             }
             taken.results
         }
@@ -105,7 +105,7 @@ async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
         .complete_transaction(&groups, ProducerId(1), false, Entry::new(), end)
         .unwrap();
     ended.await.unwrap().unwrap();
-    assert_eq!(world.groups().inner.budget.used_bytes(), at_rest);
+    assert_eq!(world.groups().services().budget.used_bytes(), at_rest);
     assert_eq!(pend(&world, 2, 60_000).await, [Ok(())]);
 }
 
@@ -142,14 +142,14 @@ async fn members_past_the_memory_of_all_groups_are_refused_and_those_there_go_on
 #[tokio::test]
 async fn the_memory_that_groups_take_is_counted_alike_before_and_after_a_restart() {
     let mut world = World::new();
-    let empty = world.groups().inner.budget.used_bytes();
+    let empty = world.groups().services().budget.used_bytes();
     world.join("readers", "").await;
     for partition in 0..10 {
         world.commit("simple", "orders", partition, 5).await;
     }
-    let before = world.groups().inner.budget.used_bytes();
+    let before = world.groups().services().budget.used_bytes();
     world.restart().await;
-    assert_eq!(world.groups().inner.budget.used_bytes(), before);
+    assert_eq!(world.groups().services().budget.used_bytes(), before);
     let leaving = Leaving {
         member_id: "fresh".into(),
         instance_id: None,
@@ -159,7 +159,7 @@ async fn the_memory_that_groups_take_is_counted_alike_before_and_after_a_restart
     for group in ["readers", "simple"] {
         world.groups().delete(&GroupId::new(group)).await.unwrap();
     }
-    assert_eq!(world.groups().inner.budget.used_bytes(), empty);
+    assert_eq!(world.groups().services().budget.used_bytes(), empty);
 }
 
 /// `OffsetMetadataManagerTest.testGenericGroupOffsetCommitWithRetentionTime`
@@ -178,11 +178,11 @@ async fn a_retention_asked_for_with_a_commit_is_kept_over_a_restart() {
     world.commit("simple", "orders", 1, 5).await;
     world.restart().await;
     let now_ms = world.now_ms();
-    world.groups().inner.sweep(now_ms + 120_000);
+    world.sweep(now_ms + 120_000);
     world.restart().await;
     assert_eq!(world.offset("simple", "orders", 0), Some(1));
     assert_eq!(world.offset("simple", "orders", 1), None);
-    world.groups().inner.sweep(now_ms + 3_700_000);
+    world.sweep(now_ms + 3_700_000);
     world.restart().await;
     assert_eq!(world.offset("simple", "orders", 0), None);
 }
@@ -200,7 +200,7 @@ async fn offsets_of_a_group_of_another_protocol_stay_while_it_has_members() {
     };
     let joined = world.groups().join(&group, request).await;
     assert_eq!(joined.error, None);
-    world.groups().inner.sweep(world.now_ms() + 120_000);
+    world.sweep(world.now_ms() + 120_000);
     let deleted = world
         .groups()
         .delete_offsets(&group, vec![(TopicName::new("orders").unwrap(), vec![0])])
@@ -217,14 +217,14 @@ async fn offsets_of_a_group_of_another_protocol_stay_while_it_has_members() {
         world.groups().leave(&group, &[leaving]).await,
         Ok(vec![Ok(())])
     );
-    world.groups().inner.sweep(world.now_ms() + 30_000);
+    world.sweep(world.now_ms() + 30_000);
     world.restart().await;
     assert_eq!(
         world.offset("workers", "orders", 0),
         Some(5),
         "just emptied"
     );
-    world.groups().inner.sweep(world.now_ms() + 120_000);
+    world.sweep(world.now_ms() + 120_000);
     world.restart().await;
     assert!(world.listed().is_empty());
 }
@@ -240,7 +240,7 @@ async fn an_id_given_out_keeps_its_group_until_it_is_void() {
     let begun = std::time::Instant::now();
     let sent_away = world.groups().join(&group, request).await;
     assert_eq!(sent_away.error, Some(GroupError::MemberIdRequired));
-    world.groups().inner.sweep(world.now_ms() + 120_000);
+    world.sweep(world.now_ms() + 120_000);
     let listed = world.listed();
     // Its session is a second of real time; a machine that was busy for longer shows nothing here.
     if begun.elapsed() < std::time::Duration::from_secs(1) {
@@ -249,7 +249,7 @@ async fn an_id_given_out_keeps_its_group_until_it_is_void() {
     let swept = async {
         while !world.listed().is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            world.groups().inner.sweep(world.now_ms());
+            world.sweep(world.now_ms());
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(120), swept)

@@ -22,7 +22,7 @@ async fn a_transactional_id_too_many_is_refused_and_those_there_go_on() {
 async fn what_transactions_hold_is_counted_given_back_and_bounded() {
     let world = limited(&["transaction.coordinator.max.bytes=1048576"]).await;
     let producer = world.init("writer").await;
-    let used = || world.transactions().inner.budget.used_bytes();
+    let used = || world.transactions().ids.services().budget.used_bytes();
     let idle_bytes = used();
     let groups: Vec<GroupId> = (0..30)
         .map(|n| GroupId::new(format!("{n}{}", "g".repeat(30_000))))

@@ -146,7 +146,7 @@ impl Model {
     }
 
     async fn time_is_over(&mut self) {
-        let inner = &self.world.transactions().inner;
+        let ids = &self.world.transactions().ids;
         let is_ongoing = self
             .world
             .transactions()
@@ -155,7 +155,7 @@ impl Model {
         if is_ongoing {
             self.timed_out = self.owner.take();
         }
-        inner.abort_timed_out(clock::now_ms() + 61_000).await;
+        sweep::abort_timed_out(ids, clock::now_ms() + 61_000).await;
         self.world.settle().await;
     }
 

@@ -8,6 +8,7 @@ use carrick_protocol::batch::ControlKind;
 use super::*;
 use crate::journal::Entry;
 use crate::partition::Marker;
+use crate::records::transaction::Transactions;
 use crate::records::transaction_part::TransactionParts;
 use crate::testing::{journal_in, noted};
 use crate::transaction::limits::COORDINATOR_EPOCH;
@@ -204,10 +205,10 @@ async fn a_transaction_that_nobody_can_end_is_aborted() {
 async fn a_start_drives_only_what_is_prepared() {
     let (world, _) = ongoing().await;
     let world = world.restart().await;
-    let drivers = world.transactions().inner.completions.lock().len();
+    let drivers = world.transactions().ids.services().completions.lock().len();
     assert_eq!(drivers, 0);
     let world = world.restart_with(|txn| prepare(txn, Outcome::Abort)).await;
-    let drivers = world.transactions().inner.completions.lock().len();
+    let drivers = world.transactions().ids.services().completions.lock().len();
     assert_eq!(drivers, 1);
     assert_ended(&world, Outcome::Abort).await;
 }

@@ -7,21 +7,32 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::GroupId;
 
-use super::{Cell, CellState, Reply, Settling, Then};
-use crate::group::classic::ClassicGroup;
+use super::{LockedGroup, Stored};
 use crate::group::consumer::{
     Changes, ConsumerGroup, HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, StoredKeys,
 };
-use crate::group::coordinator::{Inner, World};
 use crate::group::error::GroupError;
 use crate::group::kind::Kind;
+use crate::group::services::World;
 use crate::journal::Entry;
 use crate::records::consumer_group::ConsumerGroups;
 use crate::records::consumer_member::{ConsumerMemberKey, ConsumerMembers};
 use crate::records::consumer_target::ConsumerTargets;
-use crate::records::group::Groups;
+use crate::records::group::Groups as GroupRecords;
 
-impl CellState {
+/// Hears whether the changes that it stands for are durable.
+pub(in crate::group) type Reply = Box<dyn FnOnce(Stored) + Send>;
+
+/// Changes of a consumer group on their way to the disk.
+struct Settling {
+    keys: StoredKeys,
+    /// How many changes had failed when these were handed over: an answer may depend on changes that
+    /// were handed over before, so it must not hold if one of those failed.
+    failures: u64,
+    reply: Reply,
+}
+
+impl LockedGroup<'_> {
     /// ConsumerGroupHeartbeat. A member that joins makes a consumer group of a classic one, if that
     /// may be.
     ///
@@ -30,28 +41,39 @@ impl CellState {
     /// and stays that.
     pub fn consumer_heartbeat(
         &mut self,
-        inner: &Inner,
-        cell: &Arc<Cell>,
+        request: HeartbeatRequest,
+        world: &World,
+        reply: Reply,
+    ) -> Result<HeartbeatAnswer, GroupError> {
+        let host = Arc::clone(&request.client_host);
+        let answer = self.beat(request, world)?;
+        self.store_changes(reply);
+        self.offload(world, &host);
+        Ok(answer)
+    }
+
+    fn beat(
+        &mut self,
         request: HeartbeatRequest,
         world: &World,
     ) -> Result<HeartbeatAnswer, GroupError> {
         let joins = request.member_epoch == JOIN_EPOCH;
+        let services = self.services();
         match &mut self.kind {
-            Kind::Consumer(group)
-                if !inner
-                    .budget
-                    .has_room(group.heartbeat_growth_bytes(&request)) =>
-            {
-                Err(GroupError::GroupFull)
+            Kind::Consumer(group) => {
+                let growth_bytes = group.heartbeat_growth_bytes(&request);
+                if !services.budget.has_room(growth_bytes) {
+                    return Err(GroupError::GroupFull);
+                }
+                group.heartbeat(request, &world.env())
             }
-            Kind::Consumer(group) => group.heartbeat(request, &world.env()),
             Kind::Classic(_) if !joins => Err(GroupError::NotConsumerGroup),
             Kind::Classic(classic) => {
                 let env = world.env();
-                let mut group = ConsumerGroup::upgraded(classic, inner.config.clone(), &env)?;
+                let mut group = ConsumerGroup::upgraded(classic, services.config.clone(), &env)?;
                 let answer = group.heartbeat(request, &env)?;
                 let effects = classic.supersede();
-                self.perform(inner, cell, effects);
+                self.perform(effects);
                 self.become_kind(group.into());
                 Ok(answer)
             }
@@ -59,13 +81,10 @@ impl CellState {
     }
 
     /// A classic member joins: a consumer group without members becomes a classic one for it.
-    pub fn make_room_for_classic(&mut self, inner: &Inner) {
-        if self
-            .kind
-            .consumer_mut()
-            .is_some_and(|group| group.is_empty())
-        {
-            let classic = ClassicGroup::new(inner.config.clone(), inner.clock.now());
+    pub(super) fn make_room_for_classic(&mut self) {
+        let consumer = self.kind.consumer_mut();
+        if consumer.is_some_and(|group| group.is_empty()) {
+            let classic = self.services().empty_group();
             self.become_kind(classic.into());
         }
     }
@@ -75,54 +94,55 @@ impl CellState {
         self.leftover = true;
     }
 
-    pub(super) fn tick_consumer(&mut self, inner: &Inner, cell: &Arc<Cell>, world: &World) {
+    pub(super) fn tick_consumer(&mut self) {
+        let world = self.services().world(self.id());
         if let Some(group) = self.kind.consumer_mut() {
             group.tick(&world.env());
         }
         // Nobody waits: what cannot be stored now is stored with the next change.
-        self.store_changes(inner, cell, Box::new(drop));
+        self.store_changes(Box::new(drop));
     }
 
     /// Stores what an event of a consumer group has changed; `reply` hears when that, and all that
     /// was handed over before, is durable. At once, if there is nothing to wait for.
-    pub fn store_changes(&mut self, inner: &Inner, cell: &Arc<Cell>, reply: Reply) {
+    pub fn store_changes(&mut self, reply: Reply) {
+        let (services, id) = (self.services(), self.id());
         let rebalance = self.succeed();
         let mut keys = StoredKeys::default();
-        let mut batch = self.leftovers(&cell.id);
+        let mut batch = self.leftovers();
         match &mut self.kind {
             Kind::Consumer(group) => {
                 if let Some(changes) = group.take_changes() {
-                    put_changes(&mut batch, &cell.id, &changes);
+                    put_changes(&mut batch, id, &changes);
                     keys = changes.keys;
                 }
             }
             Kind::Classic(classic) if !batch.is_empty() => {
-                batch.put::<Groups>(&cell.id, &classic.to_record());
+                batch.put::<GroupRecords>(id, &classic.to_record());
             }
             Kind::Classic(_) => {}
         }
-        if !batch.is_empty() {
-            self.settle(inner, cell);
-        }
-        if batch.is_empty() && self.changes_in_flight == 0 {
-            reply(Ok(()));
+        if batch.is_empty() && self.changes_in_flight() == 0 {
+            self.afterwards(|| reply(Ok(())));
         } else {
             let settling = Settling {
                 keys,
                 failures: self.failures,
                 reply,
             };
-            let then = Then::Settled(cell.clone(), settling);
-            if let Err(Then::Settled(_, settling)) = self.submit(inner, batch, then) {
-                self.settled(settling, Err(GroupError::NotStored));
+            match self.room() {
+                Ok(room) => self.submit(room, batch, |group, result| {
+                    group.settled(settling, result.map_err(GroupError::from));
+                }),
+                Err(refused) => self.settled(settling, Err(refused.into())),
             }
         }
         if rebalance && let Some(classic) = self.kind.classic_mut() {
-            let effects = classic.rebalance(inner.clock.now());
-            self.perform(inner, cell, effects);
+            let effects = classic.rebalance(services.clock.now());
+            self.perform(effects);
         }
-        self.log_change(&cell.id);
-        self.queue_wakeup(inner, cell);
+        self.log_change(id);
+        self.queue_wakeup();
     }
 
     /// Puts a group's successor in its place; says whether that shall rebalance.
@@ -139,18 +159,18 @@ impl CellState {
     }
 
     /// The removal of what is stored of the kind that the group was before.
-    pub(super) fn leftovers(&mut self, id: &GroupId) -> Entry {
-        let mut batch = Entry::new();
+    pub(super) fn leftovers(&mut self) -> Entry {
+        let (id, mut batch) = (self.id(), Entry::new());
         if std::mem::take(&mut self.leftover) {
             match self.kind {
-                Kind::Classic(_) => delete_consumer(&mut batch, id),
-                Kind::Consumer(_) => batch.delete::<Groups>(id),
+                Kind::Classic(_) => delete_records(&mut batch, id),
+                Kind::Consumer(_) => batch.delete::<GroupRecords>(id),
             }
         }
         batch
     }
 
-    pub(super) fn settled(&mut self, settling: Settling, result: Result<(), GroupError>) {
+    fn settled(&mut self, settling: Settling, result: Stored) {
         let holds = result.is_ok() && settling.failures == self.failures;
         if result.is_err() {
             self.failures += 1;
@@ -159,9 +179,11 @@ impl CellState {
                 group.give_back(settling.keys);
             }
         }
-        (settling.reply)(match holds {
-            true => Ok(()),
-            false => Err(GroupError::NotStored),
+        self.afterwards(move || {
+            (settling.reply)(match holds {
+                true => Ok(()),
+                false => Err(GroupError::NotStored),
+            });
         });
     }
 }
@@ -189,7 +211,7 @@ fn put_changes(batch: &mut Entry, group: &GroupId, changes: &Changes) {
 }
 
 /// Removes all records of a consumer group.
-pub(in crate::group) fn delete_consumer(batch: &mut Entry, group: &GroupId) {
+pub(super) fn delete_records(batch: &mut Entry, group: &GroupId) {
     let members = ConsumerMembers::group_prefix(group);
     batch.delete::<ConsumerGroups>(group);
     batch.delete_prefix::<ConsumerMembers>(&members);
