@@ -1,6 +1,5 @@
 //! What the group coordinator wants to know (`GroupCoordinatorConfig` in Kafka).
 
-use super::consumer::{Assignor, Settings};
 use crate::config::{ConfigError, Values, def};
 
 /// What the group coordinator wants to know. Times in ms unless named otherwise.
@@ -146,6 +145,27 @@ pub struct ConsumerGroupConfig {
     pub migration_policy: MigrationPolicy,
 }
 
+/// What of the configuration may differ from group to group (`GroupConfig` in Kafka).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `consumer.session.timeout.ms`
+    pub session_timeout_ms: i32,
+    /// `consumer.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: i32,
+    /// `consumer.assignment.interval.ms`
+    pub assignment_interval_ms: i32,
+}
+
+/// An assignor that runs at the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Assignor {
+    /// Even numbers of partitions, few of them moved.
+    #[default]
+    Uniform,
+    /// Of each topic a range, the same one for topics with equally many partitions.
+    Range,
+}
+
 /// Which groups may change their protocol while members are at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrationPolicy {
@@ -157,6 +177,23 @@ pub enum MigrationPolicy {
     Downgrade,
     /// Both.
     Bidirectional,
+}
+
+impl Assignor {
+    /// The assignor of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Uniform, Self::Range]
+            .into_iter()
+            .find(|assignor| assignor.name() == name)
+    }
+
+    /// Its name in `group.remote.assignor`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Range => "range",
+        }
+    }
 }
 
 impl GroupConfig {

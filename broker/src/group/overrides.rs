@@ -10,8 +10,7 @@ use std::sync::Arc;
 use carrick_protocol::ids::GroupId;
 use parking_lot::RwLock;
 
-use super::config::GroupConfig;
-use super::consumer::Settings;
+use super::config::{GroupConfig, Settings};
 use super::limits::MAX_GROUP_CONFIGS;
 use crate::config::change::ChangeError;
 use crate::config::def::{Check, ConfigDef, Kind, def};

@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 
 use super::classic::{ClassicGroup, Now};
 use super::clock::Clock;
-use super::config::GroupConfig;
-use super::consumer::{Env, Settings};
+use super::config::{GroupConfig, Settings};
+use super::consumer::Env;
 use super::error::GroupError;
 use super::overrides::GroupConfigs;
 use super::topic_patterns::TopicPatterns;

@@ -47,7 +47,6 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::TopicId;
 
-pub use self::assignor::Assignor;
 pub use self::heartbeat::{HeartbeatAnswer, HeartbeatRequest};
 pub use self::member::{ClassicMember, Epochs, Member, MemberState, Partitions};
 use self::regex::Subscriptions;
@@ -58,7 +57,7 @@ use self::target::Assignment;
 use super::classic::{ClassicGroup, Now};
 use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;
-use crate::group::config::GroupConfig;
+use crate::group::config::{GroupConfig, Settings};
 use crate::topic::TopicImage;
 
 /// The epoch with which a member joins.
@@ -72,17 +71,6 @@ pub const LEAVE_EPOCH: i32 = -1;
 
 /// The epoch with which a static member leaves that will be back, and that it has until then.
 pub const STATIC_LEAVE_EPOCH: i32 = -2;
-
-/// What of the configuration may differ from group to group (`GroupConfig` in Kafka).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// `consumer.session.timeout.ms`
-    pub session_timeout_ms: i32,
-    /// `consumer.heartbeat.interval.ms`
-    pub heartbeat_interval_ms: i32,
-    /// `consumer.assignment.interval.ms`
-    pub assignment_interval_ms: i32,
-}
 
 /// What an event may know of the world.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assignor::{Assignor, Candidate};
+use super::assignor::Candidate;
 use super::{ConsumerGroup, Env, NEW_GROUP_EPOCH, Partitions};
+use crate::group::config::Assignor;
 use crate::group::ids::MemberId;
 use crate::topic::TopicImage;
 

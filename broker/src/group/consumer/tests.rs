@@ -16,7 +16,7 @@ use carrick_protocol::ids::TopicName;
 use uuid::Uuid;
 
 use super::*;
-use crate::group::config::ConsumerGroupConfig;
+use crate::group::config::{Assignor, ConsumerGroupConfig};
 use crate::group::error::GroupError;
 use crate::group::topic_patterns::TopicPatterns;
 use crate::heavy::TimeBudget;

@@ -11,17 +11,8 @@ use std::collections::BTreeSet;
 use carrick_protocol::ids::TopicId;
 
 use super::Partitions;
+use crate::group::config::Assignor;
 use crate::group::ids::InstanceId;
-
-/// An assignor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Assignor {
-    /// Even numbers of partitions, few of them moved.
-    #[default]
-    Uniform,
-    /// Of each topic a range, the same one for topics with equally many partitions.
-    Range,
-}
 
 /// A member to be assigned to.
 #[derive(Clone, Debug, Default)]
@@ -34,21 +25,6 @@ pub(super) struct Candidate {
 }
 
 impl Assignor {
-    /// The assignor of that name.
-    pub fn of(name: &str) -> Option<Self> {
-        [Self::Uniform, Self::Range]
-            .into_iter()
-            .find(|assignor| assignor.name() == name)
-    }
-
-    /// Its name in `group.remote.assignor`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uniform => "uniform",
-            Self::Range => "range",
-        }
-    }
-
     /// What each candidate shall read, in their order; they are sorted by member id.
     pub(super) fn assign(
         self,
