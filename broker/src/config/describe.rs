@@ -4,9 +4,10 @@
 use super::def::{Check, ConfigDef, Kind};
 use super::dynamic;
 use super::ignored::IGNORED;
+use super::known::definition;
 use super::unlisted::{AUTHORIZERS, REMOVED};
 use super::used::USED;
-use super::values::{Values, definition};
+use super::values::Values;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

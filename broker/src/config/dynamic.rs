@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::properties::CheckTogether;
-use super::values::{Values, definition};
+use super::known::definition;
 
 /// Always set as a default of all brokers, as at a Kafka whose eligible leader replicas are switched
 /// on (KIP-966), which they are by default.
@@ -143,27 +142,11 @@ pub fn is_hidden(name: &str) -> bool {
     HIDDEN.contains(&name)
 }
 
-impl Values {
-    /// These properties with others set while the broker runs, all checked; `together` checks them
-    /// as a whole.
-    ///
-    /// # Errors
-    /// What is wrong with the names, then with the values, then with all together.
-    pub fn reconfigured(
-        &self,
-        dynamic: Dynamic,
-        together: CheckTogether,
-    ) -> Result<Self, DynamicError> {
-        for layer in [&dynamic.own, &dynamic.default] {
-            check(layer)?;
-        }
-        let values = self.with_dynamic(dynamic);
-        together(&values).map_err(|error| DynamicError::Impossible(error.to_string()))?;
-        Ok(values)
-    }
-}
-
-fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
+/// Checks names, then values.
+///
+/// # Errors
+/// What is wrong with the names, then with the values.
+pub fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
     let read_only = set
         .keys()
         .filter(|name| definition(name).is_some() && !is_dynamic(name));
@@ -186,68 +169,11 @@ fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ConfigError;
-    use crate::testing::map;
 
     #[test]
     fn every_dynamic_name_is_a_property() {
         for name in DYNAMIC {
             assert!(definition(name).is_some(), "{name}");
         }
-    }
-
-    #[test]
-    fn what_is_set_on_this_broker_wins_over_the_default_of_all_and_that_over_the_file() {
-        let file = Values::new(map(&[
-            ("log.retention.ms", "1"),
-            ("log.retention.hours", "9"),
-        ]));
-        let file = file.unwrap();
-        let default = map(&[("log.retention.ms", "2"), ("message.max.bytes", "7")]);
-        let own = map(&[("log.retention.ms", "3")]);
-        let with = |own: &BTreeMap<_, _>, default: &BTreeMap<_, _>| {
-            let (own, default) = (own.clone(), default.clone());
-            file.reconfigured(Dynamic { own, default }, |_| Ok(()))
-                .unwrap()
-        };
-        assert_eq!(with(&own, &default).long("log.retention.ms"), 3);
-        assert_eq!(with(&own, &default).long("message.max.bytes"), 7);
-        assert_eq!(with(&map(&[]), &default).long("log.retention.ms"), 2);
-        assert_eq!(with(&map(&[]), &map(&[])).long("log.retention.ms"), 1);
-    }
-
-    // Follows DynamicBrokerConfigTest.testConfigUpdateWithInvalidValue and
-    // DynamicConfigChangeTest.testUpdateOfNonDynamicConfig.
-    #[test]
-    fn names_and_values_are_checked_in_kafkas_order() {
-        let file = Values::new(map(&[])).unwrap();
-        fn short_retention(values: &Values) -> Result<(), ConfigError> {
-            match values.long("log.retention.ms") {
-                -1..=7 => Ok(()),
-                long => Err(ConfigError::value(
-                    "log.retention.ms",
-                    &long.to_string(),
-                    "long",
-                )),
-            }
-        }
-        let refused = |set: &[(&str, &str)]| {
-            let own = map(set);
-            let dynamic = Dynamic {
-                own,
-                ..Dynamic::default()
-            };
-            file.reconfigured(dynamic, short_retention)
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            refused(&[("node.id", "5"), ("message.max.bytes", "x")]),
-            "Cannot update these configs dynamically: [node.id]"
-        );
-        let invalid = refused(&[("message.max.bytes", "x")]);
-        assert!(invalid.starts_with("Invalid value x for configuration message.max.bytes"));
-        assert!(refused(&[("no.such.name", "1")]).contains("no.such.name"));
-        assert!(refused(&[("log.retention.ms", "9")]).contains("Invalid dynamic"));
     }
 }

@@ -1,7 +1,7 @@
 //! Names with a part that the operator chooses: a listener's, a config provider's, a plug-in's.
 //! Known, and without effect here.
 
-use super::values::definition;
+use super::known::definition;
 
 /// The prefix of a setting for one listener.
 pub const LISTENER: &str = "listener.name.";

@@ -14,6 +14,7 @@ pub mod error;
 mod families;
 pub mod file;
 pub mod ignored;
+pub mod known;
 pub mod notes;
 pub mod properties;
 #[cfg(test)]

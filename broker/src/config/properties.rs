@@ -13,11 +13,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::ConfigError;
 use super::change::{Change, ChangeError};
 use super::def::Kind;
 use super::dynamic::{Dynamic, DynamicError, MIN_IN_SYNC_REPLICAS};
-use super::values::{Values, definition};
+use super::known::definition;
+use super::values::{CheckTogether, Values};
 
 /// Whose properties are set at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +54,6 @@ impl StoreError {
         Self(Box::new(error))
     }
 }
-
-/// Whether these properties make sense together, for whoever reads them.
-pub type CheckTogether = fn(&Values) -> Result<(), ConfigError>;
 
 /// The properties in force.
 pub struct Properties {

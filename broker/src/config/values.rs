@@ -3,20 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use super::def::{Check, ConfigDef, list};
-use super::dynamic::Dynamic;
+use super::def::list;
+use super::dynamic::{self, Dynamic, DynamicError};
 use super::error::ConfigError;
 use super::families;
-use super::ignored::IGNORED;
-use super::unlisted::{AUTHORIZERS, REMOVED};
-use super::used::USED;
+use super::known::{definition, nearest, used};
 
-/// Names further away than this many edits aren't offered as what was meant.
-const SUGGESTION_MAX_EDITS: usize = 4;
+/// Whether these properties make sense together, for whoever reads them.
+pub type CheckTogether = fn(&Values) -> Result<(), ConfigError>;
 
 /// Broker properties. Every set name is known and its value checked.
 ///
-/// The typed getters take names of [`USED`]; their defaults are checked by a test.
+/// The typed getters take names of [`USED`](super::used::USED); their defaults are checked by a test.
 #[derive(Debug, Clone)]
 pub struct Values {
     set: BTreeMap<String, String>,
@@ -60,6 +58,24 @@ impl Values {
             dynamic,
             ..self.clone()
         }
+    }
+
+    /// These properties with others set while the broker runs, all checked; `together` checks them
+    /// as a whole.
+    ///
+    /// # Errors
+    /// What is wrong with the names, then with the values, then with all together.
+    pub fn reconfigured(
+        &self,
+        dynamic: Dynamic,
+        together: CheckTogether,
+    ) -> Result<Self, DynamicError> {
+        for layer in [&dynamic.own, &dynamic.default] {
+            dynamic::check(layer)?;
+        }
+        let values = self.with_dynamic(dynamic);
+        together(&values).map_err(|error| DynamicError::Impossible(error.to_string()))?;
+        Ok(values)
     }
 
     /// What was set while the broker runs.
@@ -132,29 +148,6 @@ impl Values {
     }
 }
 
-/// The definition of a broker property, used or ignored.
-pub fn definition(name: &str) -> Option<ConfigDef> {
-    if let Some(def) = used(name) {
-        return Some(*def);
-    }
-    let unlisted = AUTHORIZERS.iter().chain(REMOVED);
-    let mut known = unlisted.map(|(name, kind)| (*name, *kind, None));
-    let listed = IGNORED.iter().find(|(known, ..)| *known == name).copied();
-    let (name, kind, default) = listed.or_else(|| known.find(|(known, ..)| *known == name))?;
-    let doc = "A Kafka property without effect here.";
-    Some(ConfigDef {
-        name,
-        kind,
-        default,
-        check: Check::Any,
-        doc,
-    })
-}
-
-fn used(name: &str) -> Option<&'static ConfigDef> {
-    USED.iter().find(|def| def.name == name)
-}
-
 /// Properties that set the prefix of a plug-in's own names.
 fn chosen_prefixes(set: &BTreeMap<String, String>) -> Vec<String> {
     const CHOOSE: [&str; 2] = [
@@ -177,37 +170,63 @@ fn check_no_reference(set: &BTreeMap<String, String>, value: &str) -> Result<(),
     }
 }
 
-fn nearest(name: &str) -> Option<String> {
-    let used = USED.iter().map(|def| def.name);
-    let known = used.chain(IGNORED.iter().map(|(known, ..)| *known));
-    known
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .filter(|(edits, _)| *edits <= SUGGESTION_MAX_EDITS)
-        .min()
-        .map(|(_, known)| known.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::map;
 
     #[test]
-    fn every_default_passes_its_own_check() {
-        for def in USED {
-            if let Some(default) = def.default {
-                assert_eq!(def.check(default), Ok(()), "{}", def.name);
-            }
-        }
+    fn what_is_set_on_this_broker_wins_over_the_default_of_all_and_that_over_the_file() {
+        let file = Values::new(map(&[
+            ("log.retention.ms", "1"),
+            ("log.retention.hours", "9"),
+        ]));
+        let file = file.unwrap();
+        let default = map(&[("log.retention.ms", "2"), ("message.max.bytes", "7")]);
+        let own = map(&[("log.retention.ms", "3")]);
+        let with = |own: &BTreeMap<_, _>, default: &BTreeMap<_, _>| {
+            let (own, default) = (own.clone(), default.clone());
+            file.reconfigured(Dynamic { own, default }, |_| Ok(()))
+                .unwrap()
+        };
+        assert_eq!(with(&own, &default).long("log.retention.ms"), 3);
+        assert_eq!(with(&own, &default).long("message.max.bytes"), 7);
+        assert_eq!(with(&map(&[]), &default).long("log.retention.ms"), 2);
+        assert_eq!(with(&map(&[]), &map(&[])).long("log.retention.ms"), 1);
     }
 
+    // Follows DynamicBrokerConfigTest.testConfigUpdateWithInvalidValue and
+    // DynamicConfigChangeTest.testUpdateOfNonDynamicConfig.
     #[test]
-    fn no_name_is_listed_twice() {
-        let mut names: Vec<_> = USED.iter().map(|def| def.name).collect();
-        names.extend(IGNORED.iter().map(|(name, ..)| *name));
-        names.extend(AUTHORIZERS.iter().chain(REMOVED).map(|(name, _)| *name));
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
+    fn names_and_values_are_checked_in_kafkas_order() {
+        let file = Values::new(map(&[])).unwrap();
+        fn short_retention(values: &Values) -> Result<(), ConfigError> {
+            match values.long("log.retention.ms") {
+                -1..=7 => Ok(()),
+                long => Err(ConfigError::value(
+                    "log.retention.ms",
+                    &long.to_string(),
+                    "long",
+                )),
+            }
+        }
+        let refused = |set: &[(&str, &str)]| {
+            let own = map(set);
+            let dynamic = Dynamic {
+                own,
+                ..Dynamic::default()
+            };
+            file.reconfigured(dynamic, short_retention)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refused(&[("node.id", "5"), ("message.max.bytes", "x")]),
+            "Cannot update these configs dynamically: [node.id]"
+        );
+        let invalid = refused(&[("message.max.bytes", "x")]);
+        assert!(invalid.starts_with("Invalid value x for configuration message.max.bytes"));
+        assert!(refused(&[("no.such.name", "1")]).contains("no.such.name"));
+        assert!(refused(&[("log.retention.ms", "9")]).contains("Invalid dynamic"));
     }
 }

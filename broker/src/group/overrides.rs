@@ -15,7 +15,7 @@ use super::limits::MAX_GROUP_CONFIGS;
 use crate::config::change::ChangeError;
 use crate::config::def::{Check, ConfigDef, Kind, def};
 use crate::config::describe::{Described, Origin, Source, origins};
-use crate::config::{Values, values};
+use crate::config::{Values, known};
 
 /// The configs of one group, by name.
 pub type Overrides = BTreeMap<String, String>;
@@ -206,7 +206,7 @@ pub fn describe(overrides: &Overrides, broker: &Values) -> Vec<Described> {
             value: def.default.map(str::to_owned),
             source: Source::Default,
         };
-        let others = match values::definition(&format!("group.{}", def.name)) {
+        let others = match known::definition(&format!("group.{}", def.name)) {
             Some(property) => origins(std::iter::once(property.name), broker),
             None => vec![default()],
         };
