@@ -138,7 +138,8 @@ impl Cleaners {
             }
             // Its folder was moved away already.
             Err(CleanError::Log(error)) if partition.is_closed() => {
-                tracing::debug!(partition = %id, %error, "compaction stopped: the partition is gone");
+                tracing::debug!(partition = %id, %error, "compaction stopped: the partition no \
+                     longer exists");
                 false
             }
             Err(CleanError::Log(error)) if error.passes() => {
@@ -170,7 +171,7 @@ impl Cleaners {
                     Ok(Some(cleanable)) => cleanable.ratio(),
                     Ok(None) => continue,
                     Err(error) => {
-                        let detail = format!("it can't be looked at: {error}");
+                        let detail = format!("it can't be inspected: {error}");
                         partition.note_problem(ProblemKind::Compaction, detail, false);
                         continue;
                     }

@@ -32,7 +32,7 @@ fn row(name: &str, default: Option<&str>) -> String {
 
 fn assert_has(text: &str, rows: impl IntoIterator<Item = String>) {
     let missing: Vec<String> = rows.into_iter().filter(|row| !text.contains(row)).collect();
-    assert!(missing.is_empty(), "rows that are not there: {missing:#?}");
+    assert!(missing.is_empty(), "rows that are missing: {missing:#?}");
 }
 
 #[test]

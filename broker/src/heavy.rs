@@ -26,7 +26,7 @@ pub struct OverBudget;
 
 /// Too much waits already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too much work waits")]
+#[error("too much work is waiting")]
 pub struct Busy;
 
 /// The time that a piece of work has.

@@ -19,7 +19,7 @@ const PROGRAM_MAX_BYTES: usize = 1 << 20;
 
 /// The expression is wrong, or too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the regular expression is wrong, or too large")]
+#[error("the regular expression is invalid or too large")]
 pub struct BadPattern;
 
 /// A compiled expression.

@@ -125,7 +125,7 @@ impl Problems {
     fn look_at_disk(&self) {
         match self.data_dir.space() {
             Ok(space) => self.free_bytes.store(space.free_bytes, Ordering::Relaxed),
-            Err(error) => tracing::debug!(%error, "the free space on the disk is not known"),
+            Err(error) => tracing::debug!(%error, "the free space on the disk is unknown"),
         }
     }
 }

@@ -186,7 +186,7 @@ impl LinkConfig {
             }
             first.get_or_insert(error);
         }
-        Err(first.unwrap_or_else(|| ConfigError::new("bootstrap.servers", "is not understood")))
+        Err(first.unwrap_or_else(|| ConfigError::new("bootstrap.servers", "can't be read")))
     }
 
     /// This config with some names set (`Some`) or put back to their default (`None`).
@@ -325,7 +325,7 @@ impl LinkConfig {
             unreadable: BTreeMap::new(),
         };
         if config.consumer_group_prefix_enable && config.prefix.is_empty() {
-            let reason = "needs a cluster.link.prefix to put in front of groups' names";
+            let reason = "needs a cluster.link.prefix, which it puts in front of group names";
             return Err(ConfigError::new(GROUP_PREFIX, reason));
         }
         Ok(Self {

@@ -57,8 +57,8 @@ pub enum LinkError {
     },
     /// A local topic of that name exists.
     #[error(
-        "TOPIC_EXISTS_ERROR: topic '{0}' already exists here and is no mirror: delete it, or mirror \
-         under another name (mirror_topic_name, or over a link with a cluster.link.prefix)"
+        "TOPIC_EXISTS_ERROR: topic '{0}' already exists here and is not a mirror: delete it, or \
+         mirror under another name (mirror_topic_name, or over a link with a cluster.link.prefix)"
     )]
     TopicExists(TopicName),
     /// The topic is a mirror already.
@@ -88,8 +88,9 @@ pub enum LinkError {
     },
     /// The link syncs no offsets of such a group.
     #[error(
-        "link '{link}' has synced no offsets of a group '{group}': it has none of mirrored topics at \
-         the source, is not meant by consumer.offset.group.filters, or the sync is off"
+        "link '{link}' has synced no offsets of group '{group}': the group has no offsets for \
+         mirrored topics at the source, consumer.offset.group.filters does not include it, or the \
+         sync is off"
     )]
     NoSuchGroup {
         link: LinkName,
@@ -98,7 +99,7 @@ pub enum LinkError {
     },
     /// A partition can't be written here, so that the mirror can't be brought up to date.
     #[error(
-        "'{topic}' can't be brought up to date here and was left out; it stays a mirror. \
+        "'{topic}' was left out because it can't be brought up to date here; it stays a mirror. \
          Partition {partition}: {detail}"
     )]
     Blocked {
@@ -110,8 +111,8 @@ pub enum LinkError {
     },
     /// It was begun, and what keeps it has not let it be stored yet.
     #[error(
-        "the change of '{topic}' is under way and not stored yet: the disk, or another change of \
-         its link, delays it. It goes on: check the mirror again"
+        "the change of '{topic}' is in progress but not stored yet: the disk, or another change \
+         of its link, delays it. It continues: check the mirror again later"
     )]
     UnderWay { topic: TopicName },
     /// The state doesn't allow that: which, and what does.

@@ -131,7 +131,7 @@ impl World {
         let output = self.carrick.cli_output(&case.command())?;
         assert!(!output.status.success(), "{step}: it answered");
         self.carrick.wait_ended(LIMIT)?;
-        let crash = format!("crashing here, as was asked for step={step}");
+        let crash = format!("crashing here, as requested step={step}");
         let crashes = self.carrick.log().matches(&crash).count();
         assert!(crashes > 0, "{step}: it has ended elsewhere");
         self.carrick.restart()?;

@@ -104,10 +104,10 @@ where
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(Into::into),
         Err(error) => {
-            tracing::error!(%error, "an administrative operation did not end");
+            tracing::error!(%error, "an administrative operation failed");
             Err(Refusal::new(
                 ErrorCode::UNKNOWN_SERVER_ERROR,
-                "The operation was cut off.",
+                "The operation was interrupted.",
             ))
         }
     }

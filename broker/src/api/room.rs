@@ -69,7 +69,7 @@ impl Room {
                     ErrorCode::INVALID_REQUEST,
                     format!(
                         "The answer would be larger than {} bytes (socket.request.max.bytes): \
-                         ask for less at once.",
+                         request fewer items at a time.",
                         self.max_bytes
                     ),
                 ))
@@ -89,7 +89,7 @@ impl Room {
             Some(1..) => Ok(()),
             _ => Err(Refusal::new(
                 ErrorCode::INVALID_REQUEST,
-                "Too much of the answer is about what does not exist: ask for less at once.",
+                "Too many of the requested items do not exist: request fewer items at a time.",
             )),
         }
     }

@@ -150,7 +150,7 @@ impl Client {
             let response = self.call(Method::GET, &url, None::<&()>, Patience::Short)?;
             let clusters: Collection<ClusterData> = self.answer(response)?;
             let Some(first) = clusters.data.into_iter().next() else {
-                return Err(CliError::Failed(format!("{url} names no cluster")));
+                return Err(CliError::Failed(format!("{url} returns no cluster")));
             };
             let _ = self.cluster.set(first.cluster_id);
         }
@@ -211,7 +211,7 @@ impl Client {
             .read_json()
             .map_err(|error| match error {
                 ureq::Error::Json(error) => CliError::Failed(format!(
-                    "{} answers something this carrick does not understand: {error}",
+                    "{} returned an answer that this carrick does not understand: {error}",
                     self.base
                 )),
                 other => self.transport_error(&other),

@@ -60,7 +60,7 @@ fn render_list(groups: &[LinkGroupData]) -> String {
 fn render_group(group: &LinkGroupData) -> String {
     let state = format!("{} since {}", group.sync_state, when(group.state_time_ms));
     let again = format!(
-        "{} records, by what the source said last; at most {}",
+        "{} records, as the source last reported; at most {}",
         group.will_read_again, group.reads_again_at_most
     );
     let mut text = facts(&[
@@ -166,7 +166,7 @@ mod tests {
     fn a_group_shows_what_it_reads_again_and_why_it_was_skipped() {
         let text = render_group(&group());
         assert!(
-            text.contains("40 records, by what the source said last; at most 90"),
+            text.contains("40 records, as the source last reported; at most 90"),
             "{text}"
         );
         assert!(

@@ -22,7 +22,7 @@ use crate::http::model::{Collection, escape};
 /// What can be done with links.
 #[derive(Debug, Subcommand)]
 pub enum LinkCommand {
-    /// Connect to a source cluster
+    /// Create a link to a source cluster
     Create(Create),
     /// List the links
     List,
@@ -39,12 +39,12 @@ pub enum LinkCommand {
         /// The link's name
         name: String,
     },
-    /// Go on; clears the failure of a link that has failed
+    /// Resume a link; this also clears the failure of a link that has failed
     Resume {
         /// The link's name
         name: String,
     },
-    /// Show what the link has synced of groups' offsets
+    /// Show which group offsets the link has synced
     Groups {
         /// The link's name
         name: String,
@@ -55,7 +55,7 @@ pub enum LinkCommand {
     Delete {
         /// The link's name
         name: String,
-        /// Even if it still has mirrors: fail them over first. They become ordinary topics, and
+        /// If the link still has mirrors, fail them over first. They become ordinary topics, and
         /// records that they lack stay missing
         #[arg(long)]
         fail_over_mirrors: bool,
@@ -73,13 +73,13 @@ pub struct Create {
     /// A Kafka client's properties file for the source
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// A config of the link, no secret; wins over the file
+    /// A config of the link, but no secret; wins over the file
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
     configs: Vec<(String, String)>,
-    /// Refuse a source with another cluster id
+    /// Refuse the source if it has a different cluster id
     #[arg(long, value_name = "ID")]
     source_cluster_id: Option<String>,
-    /// Check everything, the connection included, and create nothing
+    /// Check everything, including the connection, but create nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -119,7 +119,7 @@ fn create(client: &Client, output: Output, create: Create) -> CliResult {
     }
     if !configs.contains_key("bootstrap.servers") {
         return Err(CliError::Usage(
-            "where is the source? Give --bootstrap-server HOST:PORT, or a --config-file with \
+            "no source is given: use --bootstrap-server HOST:PORT, or a --config-file with \
              bootstrap.servers"
                 .to_owned(),
         ));
@@ -139,7 +139,7 @@ fn create(client: &Client, output: Output, create: Create) -> CliResult {
         let answer = serde_json::json!({ "link_name": create.name, "valid": true });
         return output.print(&answer, |_| {
             format!(
-                "link {} can be created: its configs are right and the source answers",
+                "link {} can be created: its configs are valid and the source answers",
                 create.name
             )
         });

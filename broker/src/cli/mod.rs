@@ -37,9 +37,9 @@ use client::Client;
 use error::CliResult;
 use output::{Output, OutputFormat};
 
-const EXIT_CODES: &str = "Exit codes: 0 done (verify: identical), 1 refused or failed (verify: a \
-                          difference), 2 wrong command line, 3 server cannot be reached, 4 verify \
-                          only: nothing was compared, or the comparison failed.";
+const EXIT_CODES: &str = "Exit codes: 0 success (verify: identical), 1 refused or failed \
+     (verify: a difference), 2 invalid command line, 3 server cannot be reached, 4 verify only: \
+     nothing was compared, or the comparison failed.";
 
 /// This program's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,7 +62,7 @@ pub struct Cli {
         default_value = "http://127.0.0.1:8090"
     )]
     url: String,
-    /// Form of the output
+    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Human)]
     output: OutputFormat,
     #[command(subcommand)]

@@ -19,7 +19,7 @@ pub fn raise_limit() {
     match getrlimit(Resource::Nofile).current {
         Some(files) if files < LOW => tracing::warn!(
             files,
-            "few files may be open at once: two for each partition, one for each connection"
+            "the limit of open files is low: each partition needs two, each connection one"
         ),
         files => tracing::debug!(?files, "limit of open files"),
     }

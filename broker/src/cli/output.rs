@@ -26,7 +26,7 @@ pub fn failure(format: OutputFormat, error: &CliError, exit_code: u8) -> String 
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// Tables and sentences.
+    /// Tables and text.
     Human,
     /// One JSON document.
     Json,

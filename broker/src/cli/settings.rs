@@ -32,7 +32,9 @@ pub fn read_file(path: &Path) -> CliResult<BTreeMap<String, String>> {
         .map_err(|error| wrong(error.to_string()))?
         .len();
     if size_bytes > FILE_MAX_BYTES {
-        return Err(wrong(format!("{size_bytes} bytes is no properties file")));
+        return Err(wrong(format!(
+            "{size_bytes} bytes is too large for a properties file"
+        )));
     }
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     properties::parse(&text).map_err(|error| wrong(error.to_string()))
@@ -53,7 +55,7 @@ pub fn read_client_file(path: &Path) -> CliResult<BTreeMap<String, String>> {
     configs.retain(|name, _| !is_client_only(name));
     if !left_out.is_empty() {
         let (file, names) = (path.display(), left_out.join(", "));
-        eprintln!("carrick: {file}: left out, as a link has no use for them: {names}");
+        eprintln!("carrick: {file}: ignored, because a link does not use them: {names}");
     }
     Ok(configs)
 }
@@ -66,8 +68,8 @@ pub fn refuse_secrets(configs: &[(String, String)]) -> CliResult {
     match configs.iter().find(|(name, _)| is_sensitive(name)) {
         None => Ok(()),
         Some((name, _)) => Err(CliError::Usage(format!(
-            "{name} is a secret, and what is on a command line can be read by others: put it into a file and give \
-             --config-file"
+            "{name} is a secret, and other users can read command lines: put it into a file and \
+             use --config-file"
         ))),
     }
 }

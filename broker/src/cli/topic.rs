@@ -23,7 +23,7 @@ pub enum TopicCommand {
     Create {
         /// The new topic's name
         name: String,
-        /// How many partitions; the broker's num.partitions unless given
+        /// Number of partitions [default: the broker's num.partitions]
         #[arg(long)]
         partitions: Option<i32>,
         /// A config of the topic
@@ -34,7 +34,7 @@ pub enum TopicCommand {
     Delete {
         /// The topic's name
         name: String,
-        /// Even if it is a mirror that is not stopped: its link no longer mirrors it
+        /// Delete it even if it is an active mirror; its link stops mirroring it
         #[arg(long)]
         delete_mirror: bool,
     },

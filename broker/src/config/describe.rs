@@ -169,7 +169,7 @@ pub fn logger(name: &'static str, level: String) -> Described {
         kind: Kind::String,
         default: None,
         check: Check::Any,
-        doc: "Level of what is logged. Set at start.",
+        doc: "Log level. Set at the start.",
     };
     let origin = Origin {
         name,

@@ -53,9 +53,9 @@ pub enum ConfigError {
     },
     /// Security that is not there.
     #[error(
-        "security is asked for that Carrick does not have; it does not start as an open broker \
-         instead:{}\n  Remove these properties only if you trust the network in front of \
-         the listeners", each_on_a_line(.0)
+        "these properties ask for security that Carrick does not have; it does not start as an \
+         open broker instead:{}\n  Remove them only if you trust the network in front of the \
+         listeners", each_on_a_line(.0)
     )]
     Security(Vec<Asked>),
     /// The value doesn't fit the name.

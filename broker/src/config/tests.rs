@@ -89,7 +89,7 @@ fn a_value_that_a_config_provider_should_look_up_is_refused_where_it_would_be_us
     let error = load(&["config.providers=env", "log.dirs=${env:DATA}"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "invalid value '${env:DATA}' for 'log.dirs': config providers are not built: put the \
+        "invalid value '${env:DATA}' for 'log.dirs': config providers are not supported: put the \
          value itself into the file"
     );
     assert!(load(&["config.providers=env", "num.io.threads=${env:N}"]).is_ok());

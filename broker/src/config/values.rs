@@ -164,7 +164,7 @@ fn check_no_reference(set: &BTreeMap<String, String>, value: &str) -> Result<(),
     let providers = set.get("config.providers").map_or("", String::as_str);
     match list(providers).find(|provider| value.contains(&format!("${{{provider}:"))) {
         Some(_) => {
-            Err("config providers are not built: put the value itself into the file".to_owned())
+            Err("config providers are not supported: put the value itself into the file".to_owned())
         }
         None => Ok(()),
     }

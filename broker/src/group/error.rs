@@ -50,16 +50,16 @@ pub enum GroupError {
     #[error("the group is rebalancing")]
     RebalanceInProgress,
     /// The member shares no protocol with the group, or has another protocol type.
-    #[error("the member shares no protocol with the group")]
+    #[error("the member and the group have no protocol in common")]
     InconsistentProtocol,
     /// The member has been given an id and has to join again with it (KIP-394).
-    #[error("the member has to join again with the id it was given")]
+    #[error("the member must join again with its new id")]
     MemberIdRequired,
     /// The group, or the coordinator as a whole, is full.
-    #[error("the group has as many members as it may have")]
+    #[error("the group is full")]
     GroupFull,
     /// `session.timeout.ms` lies outside the allowed range.
-    #[error("the session timeout lies outside the allowed range")]
+    #[error("the session timeout is outside the allowed range")]
     InvalidSessionTimeout,
     /// The group has members, so it can't be deleted.
     #[error("the group has members")]
@@ -110,7 +110,7 @@ pub enum GroupError {
     #[error("the classic group cannot be upgraded because {0}")]
     NotUpgradable(Obstacle),
     /// The group was removed while the request was on its way: look for the coordinator again.
-    #[error("the group was removed meanwhile")]
+    #[error("the group was removed in the meantime")]
     Gone,
 }
 

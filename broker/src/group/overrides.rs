@@ -27,11 +27,11 @@ const NO_EFFECT: &str = "A Kafka config without effect here.";
 #[rustfmt::skip]
 pub static GROUP_CONFIGS: &[ConfigDef] = &[
     def("consumer.assignment.interval.ms", Kind::Int, Some("1000"), Check::AtLeast(0),
-        "Pause between two target assignments of the group."),
+        "Minimum time between two target assignments of the group."),
     def("consumer.heartbeat.interval.ms", Kind::Int, Some("5000"), Check::AtLeast(1),
-        "How often the group's members shall send heartbeats."),
+        "How often the group's members send heartbeats."),
     def("consumer.session.timeout.ms", Kind::Int, Some("45000"), Check::AtLeast(1),
-        "A member that is silent for this long is out."),
+        "A member is removed after it has been silent for this long."),
     def("share.assignment.interval.ms", Kind::Int, Some("1000"), Check::AtLeast(0), NO_EFFECT),
     def("share.auto.offset.reset", Kind::String, Some("latest"), Check::Any, NO_EFFECT),
     def("share.delivery.count.limit", Kind::Int, Some("5"), Check::AtLeast(2), NO_EFFECT),
@@ -65,7 +65,7 @@ pub enum GroupConfigError {
     #[error(transparent)]
     Change(#[from] ChangeError),
     /// Too many groups have configs.
-    #[error("too many groups have configs of their own")]
+    #[error("too many groups have their own configs")]
     TooMany,
     /// The disk did not take them.
     #[error("the group's configs could not be stored")]

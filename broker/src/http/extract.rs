@@ -72,7 +72,7 @@ where
         // A body that may be empty, for requests all of whose fields are optional.
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(text).map(Body).map_err(|error| {
-            let message = format!("the body is not what is expected here: {error}");
+            let message = format!("the body is invalid: {error}");
             ApiError::new(StatusCode::BAD_REQUEST, 400, message)
         })
     }

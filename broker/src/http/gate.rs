@@ -73,7 +73,7 @@ impl Gate {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(busy(format!(
-                "{} {} are being served, which is the most at once",
+                "{} {} are being served, which is the limit",
                 room.requests_max(),
                 room.name()
             ))),
@@ -93,7 +93,7 @@ impl Gate {
             // see the answer.
             Some(bytes) if bytes > BODY_MAX_BYTES => {
                 let message =
-                    format!("the body has {bytes} bytes, at most {BODY_MAX_BYTES} are read");
+                    format!("the body has {bytes} bytes, but at most {BODY_MAX_BYTES} are allowed");
                 let refusal = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, 413, message);
                 return Err(refusal.into_response());
             }
@@ -103,7 +103,7 @@ impl Gate {
                 let permit = permit.map_err(|_| {
                     busy(format!(
                         "{LARGE_BODIES_MAX} bodies above {SMALL_BODY_MAX_BYTES} bytes are being \
-                         read, which is the most at once"
+                         read, which is the limit"
                     ))
                 })?;
                 permits.push(Arc::new(permit));
@@ -123,7 +123,7 @@ impl Gate {
             }
             Err(_) => {
                 let seconds = self.times.body.as_secs();
-                let message = format!("the body has not come within {seconds} s");
+                let message = format!("the body did not arrive within {seconds} s");
                 let refusal = ApiError::new(StatusCode::REQUEST_TIMEOUT, 408, message);
                 Err(refusal.into_response())
             }
@@ -153,7 +153,7 @@ async fn serve(
         Ok(Err(error)) => Err(ApiError::internal(error.to_string()).into_response()),
         Err(_) => Err(too_long(
             limit.as_secs(),
-            "it goes on: check later what it has changed",
+            "it continues: check later what it has changed",
         )),
     }
 }

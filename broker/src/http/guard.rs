@@ -42,7 +42,9 @@ pub async fn guard(
 fn check(loopback: bool, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     let host = text(headers, &HOST).unwrap_or_default();
     if loopback && !is_local(host) {
-        return Err(forbidden(format!("this listener is not known as '{host}'")));
+        return Err(forbidden(format!(
+            "this listener does not accept the host '{host}'"
+        )));
     }
     if let Some(origin) = text(headers, &ORIGIN)
         && origin.strip_prefix("http://") != Some(host)

@@ -252,7 +252,8 @@ const LINK_LAG: SummaryFamilies = [
     (
         "carrick_link_lag_records_max_at_least",
         "gauge",
-        "Largest lag of a link's mirror partitions at least, the source being away or not.",
+        "Lower bound for the largest lag of a link's mirror partitions, also while the source is \
+         unavailable.",
     ),
     (
         "carrick_link_lag_bytes_estimate_max",
@@ -267,7 +268,7 @@ const LINK_LAG: SummaryFamilies = [
     (
         "carrick_link_lag_unknown_partitions",
         "gauge",
-        "Mirror partitions of a link whose lag nobody knows at present.",
+        "Mirror partitions of a link whose lag is unknown.",
     ),
 ];
 
@@ -280,7 +281,8 @@ const TOPIC_LAG: SummaryFamilies = [
     (
         "carrick_mirror_topic_lag_records_max_at_least",
         "gauge",
-        "Largest lag of a mirror topic's partitions at least, the source being away or not.",
+        "Lower bound for the largest lag of a mirror topic's partitions, also while the source \
+         is unavailable.",
     ),
     (
         "carrick_mirror_topic_lag_bytes_estimate_max",
@@ -295,7 +297,7 @@ const TOPIC_LAG: SummaryFamilies = [
     (
         "carrick_mirror_topic_lag_unknown_partitions",
         "gauge",
-        "Partitions of a mirror topic whose lag nobody knows at present.",
+        "Partitions of a mirror topic whose lag is unknown.",
     ),
 ];
 
@@ -350,26 +352,27 @@ fn add_lag(add: &mut dyn FnMut(About, Option<f64>), lag: &PartitionLag) {
     let about = (
         "carrick_mirror_lag_records_at_least",
         "gauge",
-        "Records that a mirror partition lacks at least, the source being away or not.",
+        "Lower bound for the records that a mirror partition lacks, also while the source is \
+         unavailable.",
     );
     add(about, records);
     let about = (
         "carrick_mirror_lag_seconds",
         "gauge",
-        "Age that the first record that a mirror partition lacks has at most.",
+        "Upper bound for the age of the first record that a mirror partition lacks.",
     );
     add(about, lag.lag_ms.map(|ms| ms as f64 / 1000.0));
     let about = (
         "carrick_mirror_lag_bytes_estimate",
         "gauge",
-        "Bytes that a mirror partition lacks, estimated by what its records took lately.",
+        "Bytes that a mirror partition lacks, estimated from the size of its recent records.",
     );
     let bytes = lag.lag_bytes_estimate.map(|bytes| bytes as f64);
     add(about, bytes.filter(|_| lag.is_current));
     let about = (
         "carrick_mirror_lag_unknown_since_timestamp_seconds",
         "gauge",
-        "Since when nobody knows a partition's lag; no sample while it is known.",
+        "Since when a partition's lag has been unknown; no sample while it is known.",
     );
     let unknown_since_ms = lag.seen_at_ms.filter(|_| !lag.is_current);
     add(about, unknown_since_ms.map(|ms| ms as f64 / 1000.0));

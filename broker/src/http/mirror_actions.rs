@@ -33,7 +33,7 @@ use super::model::{Collection, ResourceMetadata, name_of};
 /// The query of all five.
 #[derive(Debug, Deserialize)]
 pub struct ActionQuery {
-    /// Say what would happen, change nothing.
+    /// Show what would happen, but change nothing.
     #[serde(default)]
     validate_only: bool,
     /// How many seconds to wait for the cut of a promotion or failover.
@@ -148,7 +148,7 @@ pub(super) fn selection_of(
         (None, Some(pattern), false) => Ok(Selection::Pattern(pattern)),
         (None, None, true) => Ok(Selection::All),
         _ => Err(ApiError::bad_request(format!(
-            "which topics? Exactly one of {} (not empty), {}, and all",
+            "name the topics with exactly one of {} (not empty), {}, and all",
             fields[0], fields[1]
         ))),
     }

@@ -148,7 +148,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| ApiError::internal("the operation was cut off"))
+    done.map_err(|_| ApiError::internal("the operation was interrupted"))
 }
 
 fn to_data(app: &App, base: &Base, topic: &Topic) -> TopicData {

@@ -235,7 +235,7 @@ fn no_such(topic: &Topic) -> CatalogError {
 
 fn not_cut(partition: &Partition, error: &PartitionError) -> CatalogError {
     let way_out = if is_fault(error) {
-        "; repair or replace the disk, then restart the broker, which takes it up again"
+        "; repair or replace the disk, then restart the broker, which continues the cut"
     } else {
         ""
     };

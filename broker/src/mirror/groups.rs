@@ -174,7 +174,7 @@ fn refused(error: GroupError) -> GroupRefusal {
     let words = error.to_string();
     match error {
         GroupError::NonEmptyGroup => GroupRefusal::InUse(
-            "it has members, or a transaction is about to commit offsets of it".to_owned(),
+            "it has members, or a transaction is about to commit its offsets".to_owned(),
         ),
         GroupError::InvalidGroupId
         | GroupError::GroupFull

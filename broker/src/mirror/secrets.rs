@@ -33,11 +33,12 @@ const KEY_BYTES: usize = 32;
 pub enum SecretError {
     /// Somebody has removed the file, or the data folder was copied without it.
     #[error(
-        "the key's file {} is missing: put it back, restart and resume the link, or set this config anew", .0.display()
+        "the key file {} is missing: put it back, restart and resume the link, or set this \
+         config again", .0.display()
     )]
     KeyMissing(PathBuf),
     /// The file can't be read or made.
-    #[error("the key's file {} can't be {what}: {source}", .path.display())]
+    #[error("the key file {} can't be {what}: {source}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -47,19 +48,19 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The file isn't one of ours, or was cut.
-    #[error("the key's file {} holds no key: put the right one back and restart", .0.display())]
+    #[error("the key file {} contains no key: put the right one back and restart", .0.display())]
     KeyDamaged(PathBuf),
     /// The secret was encrypted with another key.
     #[error(
-        "it was encrypted with another key than that of {}: put the right one back, restart and resume the link, \
-         or set this config anew", .0.display()
+        "it was encrypted with a different key than the one in {}: put the right one back, \
+         restart and resume the link, or set this config again", .0.display()
     )]
     OtherKey(PathBuf),
     /// It isn't what was stored for this link and config.
-    #[error("it is damaged: set this config anew")]
+    #[error("it is damaged: set this config again")]
     Damaged,
     /// The system has no random numbers.
-    #[error("the system gives no random numbers")]
+    #[error("the system has no random numbers available")]
     NoRandom,
 }
 
@@ -185,7 +186,8 @@ impl Vault {
             .mode();
         if mode & 0o077 != 0 {
             let path = self.path.display();
-            tracing::warn!(%path, "others than the owner may read the key of links' secrets: chmod 600");
+            tracing::warn!(%path, "other users may read the key of links' secrets: run chmod 600 \
+                 on it");
         }
         let damaged = || SecretError::KeyDamaged(self.path.clone());
         let hex = text.trim_end().strip_prefix(HEADER).ok_or_else(damaged)?;
@@ -208,7 +210,7 @@ impl Vault {
         let temporary = self.path.with_extension("key.tmp");
         self.write_new(&temporary, &format!("{HEADER}{hex}\n"))
             .map_err(self.io("made"))?;
-        tracing::info!(path = %self.path.display(), "made a key for the secrets of links");
+        tracing::info!(path = %self.path.display(), "created a key for the secrets of links");
         Ok(())
     }
 

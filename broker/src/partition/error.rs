@@ -20,7 +20,7 @@ pub enum PartitionError {
     #[error("not a mirror")]
     NotAMirror,
     /// The partition's disk failed earlier.
-    #[error("the partition is offline since its log failed")]
+    #[error("the partition is offline because its log failed")]
     Faulted,
     /// The topic is being deleted or the broker stops.
     #[error("the partition is closed")]

@@ -138,7 +138,7 @@ impl Partition {
         if error.passes() {
             // The marks come first: that may free the space that is missing.
             self.delete_below_start();
-            let detail = format!("{error}; what is written is not on the disk yet");
+            let detail = format!("{error}; recent writes are not on the disk yet");
             return self.note_problem(ProblemKind::Flush, detail, false);
         }
         let mut core = self.core.lock();

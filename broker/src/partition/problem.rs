@@ -179,7 +179,7 @@ impl Partition {
                 "once the process may open more files",
             ),
         };
-        let detail = format!("{error}; it goes on by itself {way_out}");
+        let detail = format!("{error}; it continues automatically {way_out}");
         self.note_problem(kind, detail, false);
     }
 

@@ -28,9 +28,9 @@ pub(super) fn of_open_rest(addresses: &[SocketAddr]) {
     for address in open_to_others(addresses) {
         tracing::warn!(
             "the REST API on http://{address} can be reached from other machines and asks for no \
-             credentials: anyone who reaches it may fail mirrors over and delete topics. Set \
-             rest.listeners to a loopback address, or put a proxy that asks for credentials \
-             in front of it"
+             credentials: anyone who reaches it can fail mirrors over and delete topics. Set \
+             rest.listeners to a loopback address, or put a proxy that asks for credentials in \
+             front of it"
         );
     }
 }

@@ -46,10 +46,13 @@ pub(super) enum ReadError {
     #[error("idle for too long")]
     Idle,
     /// A frame began and did not go on, or went on too slowly.
-    #[error("a request stopped in mid-frame or came too slowly")]
+    #[error("a request stopped in the middle or arrived too slowly")]
     Stalled,
     /// The length is no request's.
-    #[error("request of {bytes} bytes, at least {MIN_FRAME_BYTES} and at most {max} are accepted")]
+    #[error(
+        "the request has {bytes} bytes, but must have at least {MIN_FRAME_BYTES} and at most \
+         {max}"
+    )]
     Length {
         /// What the frame says.
         bytes: i32,

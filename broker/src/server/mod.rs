@@ -160,7 +160,7 @@ impl Server {
                 .await
                 .is_err()
             {
-                tracing::warn!("connections were cut off: they did not finish within the limit");
+                tracing::warn!("connections were closed: they did not finish within the limit");
                 acceptor.abort();
             }
         }

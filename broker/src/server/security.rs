@@ -18,7 +18,7 @@ enum Harmless {
     Is(&'static str),
 }
 
-const ACLS: &str = "there are no ACLs: anyone who reaches a listener may do everything";
+const ACLS: &str = "there are no ACLs: anyone who reaches a listener can do anything";
 const SASL: &str = "there is no SASL: every client is ANONYMOUS";
 const TLS: &str = "there is no TLS for clients: terminate it in a proxy in front of the listeners";
 const PRINCIPAL: &str = "every client is ANONYMOUS, and Java classes are not loaded";
@@ -71,8 +71,8 @@ pub fn refuse(values: &Values) -> Result<(), ConfigError> {
             asked.push(Asked {
                 name: "listeners".to_owned(),
                 reason: format!(
-                    "listener {name} asks for {protocol}, which is not built: only PLAINTEXT is. Let a \
-                     proxy in front of it end TLS, or take it out"
+                    "listener {name} asks for {protocol}, but only PLAINTEXT is supported. \
+                     Terminate TLS in a proxy in front of it, or remove the listener"
                 ),
             });
         }
@@ -196,7 +196,7 @@ mod tests {
             "proxy",
             "authorizer.class.name: there are no ACLs",
             "sasl.jaas.config: there is no SASL",
-            "Remove these properties only if you trust the network in front of the listeners",
+            "Remove them only if you trust the network in front of the listeners",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

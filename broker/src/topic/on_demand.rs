@@ -44,7 +44,7 @@ impl OnDemand {
         let Ok(_waiting) = self.waiting.try_acquire() else {
             tracing::debug!(
                 topics = names.len(),
-                "topics not created on demand: too many requests wait"
+                "topics not created on demand: too many requests are waiting"
             );
             return BTreeMap::new();
         };

@@ -77,7 +77,7 @@ impl Shortfall {
                 topic,
                 asked_for,
                 replicas = REPLICAS,
-                "fewer replicas than asked for: there is one broker (replication.factor.clamp)"
+                "fewer replicas than requested: there is one broker (replication.factor.clamp)"
             );
         }
     }

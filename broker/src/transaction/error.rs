@@ -27,13 +27,13 @@ pub enum TxnError {
     #[error("the transactional id is not known")]
     NotFound,
     /// No such transactional id, or another producer id belongs to it: what producers are told.
-    #[error("the producer id is not that of the transactional id")]
+    #[error("the producer id does not belong to the transactional id")]
     NotMapped,
     /// A newer instance of the producer has taken over.
     #[error("a newer instance of the producer has taken over")]
     Fenced,
     /// Another change of the transaction is under way: try again.
-    #[error("another change of the transaction is under way")]
+    #[error("another change of the transaction is in progress")]
     Concurrent,
     /// The transaction's state does not allow that.
     #[error("the state of the transaction does not allow that")]
@@ -42,13 +42,13 @@ pub enum TxnError {
     #[error("the partition or group was not added to the transaction")]
     NotInTransaction,
     /// The timeout is not positive, or larger than `transaction.max.timeout.ms`.
-    #[error("the transaction timeout lies outside the allowed range")]
+    #[error("the transaction timeout is outside the allowed range")]
     InvalidTimeout,
     /// There are as many transactional ids, or groups in the transaction, as there may be.
     #[error("there are too many transactional ids, or groups in the transaction")]
     TooMany,
     /// No producer id can be given out.
-    #[error("there is no producer id to be given out")]
+    #[error("no producer ids are left")]
     NoProducerId,
     /// The broker could not store the change, or has too many changes waiting.
     #[error("the change could not be stored")]

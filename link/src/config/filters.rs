@@ -52,16 +52,19 @@ impl NameFilters {
             r#"{{"{list}":[{{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}}]}}"#
         );
         let mut lists: BTreeMap<String, Vec<Filter>> = serde_json::from_str(value)
-            .map_err(|error| format!("is no JSON such as {example}: {error}"))?;
+            .map_err(|error| format!("is not JSON of the form {example}: {error}"))?;
         let filters = lists.remove(list);
         let filters = filters.filter(|_| lists.is_empty());
-        let filters = filters.ok_or_else(|| format!("must hold {list} only, such as {example}"))?;
+        let filters =
+            filters.ok_or_else(|| format!("must contain only {list}, such as {example}"))?;
         if filters.len() > FILTERS_MAX {
-            return Err(format!("must hold at most {FILTERS_MAX} filters"));
+            return Err(format!("must contain at most {FILTERS_MAX} filters"));
         }
         for filter in &filters {
             if filter.name.is_empty() {
-                return Err(format!("a name is empty; every name is {example}"));
+                return Err(format!(
+                    "a name is empty; to match every name, use {example}"
+                ));
             }
             if filter.name == EVERY_NAME && filter.pattern_type == PatternType::Prefixed {
                 return Err("the name * means every name: its patternType is LITERAL".into());

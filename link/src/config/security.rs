@@ -117,7 +117,7 @@ impl Sasl {
         if module.class.rsplit('.').next() != Some(wanted) {
             let mechanism = mechanism.name();
             return Err(wrong(format!(
-                "names another login module than {wanted}, which is the one of sasl.mechanism={mechanism}"
+                "names the wrong login module: sasl.mechanism={mechanism} needs {wanted}"
             )));
         }
         let mut option = |name: &str| {
@@ -242,11 +242,14 @@ fn not_pem(name: &str, kind: &str, path: &str) -> ConfigError {
 }
 
 fn both(one: &str, other: &str) -> ConfigError {
-    ConfigError::new(one, format!("is set, and {other} too: one of them must go"))
+    ConfigError::new(
+        one,
+        format!("can't be set together with {other}: remove one of them"),
+    )
 }
 
 fn needs_pem(kind: &str, inline: &str) -> ConfigError {
-    ConfigError::new(kind, format!("must be PEM where {inline} is set"))
+    ConfigError::new(kind, format!("must be PEM if {inline} is set"))
 }
 
 /// Kafka refuses it with PEM, too.
@@ -255,7 +258,7 @@ fn no_store_password(of: &Reader<'_>, name: &str) -> Result<(), ConfigError> {
         None => Ok(()),
         Some(_) => Err(ConfigError::new(
             name,
-            "has no meaning for PEM; a private key's own password is ssl.key.password",
+            "is not used with PEM; a private key's own password is ssl.key.password",
         )),
     }
 }

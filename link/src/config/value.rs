@@ -233,7 +233,7 @@ pub(super) fn versions(text: &str) -> Result<TlsVersions, String> {
         "SSLv2Hello",
     ];
     if split_list(text).any(|name| !known.contains(&name)) || !(versions.v1_2 || versions.v1_3) {
-        return Err("must name TLSv1.2, TLSv1.3 or both; older versions are not spoken".into());
+        return Err("must name TLSv1.2, TLSv1.3 or both; older versions are not supported".into());
     }
     Ok(versions)
 }

@@ -114,7 +114,7 @@ pub(crate) fn named_here(
         Some(wanted) if wanted == named.as_str() => Ok(named),
         Some(_) => Err(LinkError::InvalidName(format!(
             "link '{}' has cluster.link.prefix '{prefix}': its mirror of '{source_topic}' is \
-             named '{named}', leave the name out",
+             named '{named}'; leave the name out",
             shared.name
         ))),
     }?;

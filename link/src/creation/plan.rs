@@ -286,7 +286,7 @@ fn not_described(answer: TopicConfigs) -> LinkError {
     LinkError::SourceTopic {
         topic: answer.topic,
         error: format!(
-            "{} to the question for its configs; the link needs DESCRIBE_CONFIGS on it{}",
+            "{} when asked for its configs; the link needs DESCRIBE_CONFIGS on it{}",
             answer.error,
             words.unwrap_or_default()
         ),

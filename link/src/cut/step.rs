@@ -114,7 +114,7 @@ impl CutStep {
     /// The operation passes here.
     pub fn reached(self) {
         if CRASH_AT.load(Ordering::Relaxed) == self as u8 {
-            tracing::error!(step = ?self, "crashing here, as was asked for");
+            tracing::error!(step = ?self, "crashing here, as requested");
             std::process::abort();
         }
     }

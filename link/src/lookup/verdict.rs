@@ -41,9 +41,9 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
     let (ours, theirs) = (record.source_topic_id, topic.id);
     if !ours.is_zero() && !theirs.is_zero() && ours != theirs {
         let detail = format!(
-            "the source's topic '{}' has the id {theirs} now, not {ours}: it was deleted and created \
-             anew. Fail over to keep what is mirrored, or delete the mirror topic and mirror the \
-             new one",
+            "the source's topic '{}' has the id {theirs} now, not {ours}: it was deleted and \
+             created again. Fail over to keep what is mirrored, or delete the mirror topic and \
+             mirror the new one",
             record.source_topic
         );
         return Verdict::Failed(MirrorError::SourceTopicIdChanged, detail);
@@ -59,9 +59,9 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
         )),
         std::cmp::Ordering::Less => {
             let detail = format!(
-                "the source's topic '{}' has {count} partitions, {} were mirrored: it was created \
-                 anew. Fail over to keep what is mirrored, or delete the mirror topic and mirror \
-                 the new one",
+                "the source's topic '{}' has {count} partitions, {} were mirrored: it was \
+                 created again. Fail over to keep what is mirrored, or delete the mirror topic \
+                 and mirror the new one",
                 record.source_topic, record.partitions
             );
             Verdict::Failed(MirrorError::SourcePartitionsDecreased, detail)
@@ -73,7 +73,7 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
 pub(crate) fn missing(record: &MirrorRecord) -> (MirrorError, String) {
     let detail = format!(
         "the source doesn't know the topic '{}' any more: it may have been deleted, or the link \
-         may no longer describe it. `resume` if it is there again, `failover` to keep what is \
+         may no longer describe it. `resume` if it exists again, `failover` to keep what is \
          mirrored",
         record.source_topic
     );

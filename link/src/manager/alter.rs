@@ -243,7 +243,7 @@ fn illegal(record: &MirrorRecord, verb: Verb) -> LinkError {
         }
         (MirrorStatus::Stopped, _) => "it is an ordinary topic already",
         (MirrorStatus::PendingStopped, Verb::Pause) => {
-            "it is being promoted or failed over; resume it first to give a promotion up"
+            "it is being promoted or failed over; resume it first to cancel a promotion"
         }
         (MirrorStatus::PendingStopped, _) => "it is being failed over",
         (MirrorStatus::Paused, Verb::Promote) => {
@@ -253,7 +253,7 @@ fn illegal(record: &MirrorRecord, verb: Verb) -> LinkError {
             "it has failed and can't be brought up to date: resume it once the cause is gone, \
              or fail it over"
         }
-        _ => "that is not possible now: see its description for the steps that are open",
+        _ => "that is not possible now: its description lists the possible next steps",
     };
     LinkError::IllegalState {
         topic: record.topic.clone(),
@@ -266,8 +266,7 @@ fn cut_has_begun(record: &MirrorRecord) -> LinkError {
     LinkError::IllegalState {
         topic: record.topic.clone(),
         status: record.status,
-        reason: "its end has begun and can't be given up: fail it over, which finishes what was \
-                 begun"
+        reason: "its cut has begun and can't be cancelled: fail it over to finish the cut"
             .to_owned(),
     }
 }

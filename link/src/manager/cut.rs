@@ -153,7 +153,7 @@ pub(super) async fn cut(
             }
             End::Refused { error, .. } => {
                 let link = &shared.name;
-                tracing::error!(%link, %topic, %error, "not cut; it can be asked for again");
+                tracing::error!(%link, %topic, %error, "not cut; repeat the command");
                 Err(error)
             }
         };

@@ -263,8 +263,8 @@ impl LinkManager {
             Ok(cluster) => Ok(cluster.cluster_id),
             Err(LinkError::SourceUnavailable { code, detail }) => {
                 let detail = format!(
-                    "{detail}. Nothing was changed. To change it without asking the source, use \
-                     --no-validate (in REST validate_link=false)"
+                    "{detail}. Nothing was changed. To make the change without checking the \
+                     source, use --no-validate (in REST validate_link=false)"
                 );
                 Err(LinkError::SourceUnavailable { code, detail })
             }

@@ -317,9 +317,8 @@ fn still_waits(
         }
         MirrorStatus::Failed => format!("the mirror has failed: {}", record.error_detail),
         MirrorStatus::PendingStopped => "it is being failed over instead".to_owned(),
-        _ => {
-            "it was cancelled, or the link was paused or has failed; the mirror goes on".to_owned()
-        }
+        _ => "it was cancelled, or the link was paused or has failed; the mirror continues"
+            .to_owned(),
     };
     Some(Err(LinkError::PromotionAborted {
         topic: topic.clone(),

@@ -194,16 +194,16 @@ fn next_steps(status: MirrorStatus, mirror: &Mirror, link: LinkState) -> Vec<Str
         (MirrorStatus::Paused, _) => &["resume", "failover"],
         (MirrorStatus::LinkPaused, _) => &["resume the link", "failover"],
         (MirrorStatus::LinkFailed, _) => &[
-            "mend what the link's error names",
+            "fix what the link's error describes",
             "resume the link",
             "failover",
         ],
         (MirrorStatus::SourceUnavailable, _) => &["wait for the source", "failover"],
         (MirrorStatus::PendingStopped, _) if mirror.is_cut_begun => {
-            &["failover (finishes what was begun)"]
+            &["failover (finishes the cut)"]
         }
         (MirrorStatus::PendingStopped, _) if record.pending_cut == Some(CutKind::Failover) => {
-            &["failover", "resume (gives the failover up)"]
+            &["failover", "resume (cancels the failover)"]
         }
         (MirrorStatus::PendingStopped, _) if link == LinkState::Active => {
             &["wait for lag 0", "cancel the promotion", "failover"]

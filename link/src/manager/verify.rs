@@ -125,7 +125,7 @@ fn refuse_nonsense(record: &MirrorRecord, options: &VerifyOptions) -> Result<(),
     }
     match (options.from, options.to) {
         (Some(from), Some(to)) if from >= to => Err(LinkError::InvalidName(format!(
-            "there is no offset from {from} up to before {to}"
+            "there are no offsets from {from} to before {to}"
         ))),
         _ => Ok(()),
     }

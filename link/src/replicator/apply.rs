@@ -223,7 +223,11 @@ impl Machine {
     fn on_intake(&mut self, intake: Intake, high_watermark: Offset) -> Effects {
         match intake {
             Intake::Append(batches) => self.append(batches, high_watermark),
-            Intake::NothingNew => self.retry("the source sent only what is stored".into()),
+            Intake::NothingNew => self.retry(
+                "the source sent only batches that are already \
+                 stored"
+                    .into(),
+            ),
             Intake::Incomplete => self.ask_for_more(),
             Intake::EpochAbove(epoch) => self.retry(format!(
                 "the source sent a batch of the newer leader epoch {epoch}"

@@ -107,16 +107,16 @@ impl Machine {
         };
         if holds_records && !self.setup.may_truncate {
             let detail = format!(
-                "the source has lost the records from offset {to} on that are mirrored here up to \
+                "the source has lost records that are mirrored here, from offset {to} to before \
                  {end} (an unclean leader election, or another topic). `resume` removes them here \
-                 and goes on; `failover` keeps them"
+                 and continues; `failover` keeps them"
             );
             return self.fail(MirrorError::UnexpectedTruncation, detail);
         }
         let partition = &self.setup.partition;
         tracing::warn!(
             topic = %partition.topic, partition = partition.partition, from = to.0, to = end.0,
-            "removing what the source has lost"
+            "removing the records that the source has lost"
         );
         if let Err(error) = self.target.truncate_to(to) {
             return self.on_target_error(error);

@@ -342,7 +342,7 @@ async fn epoch_end(
     match answer.error {
         ErrorCode::NONE => Ok(answer.end),
         error => Err(format!(
-            "the source answered {error} to the question for an epoch's end"
+            "the source answered {error} when asked for an epoch's end"
         )),
     }
 }

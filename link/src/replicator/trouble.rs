@@ -20,8 +20,8 @@ impl Machine {
     pub(super) fn ask_for_more(&mut self) -> Effects {
         if self.max_bytes >= PARTITION_MAX_BYTES_LIMIT {
             let detail = format!(
-                "the source's batch at offset {} can't be had whole. Repair it there and resume, \
-                 or fail over",
+                "the source's batch at offset {} can't be fetched whole. Repair it there and \
+                 resume, or fail over",
                 self.position()
             );
             return self.suspect(MirrorError::Unknown, detail);

@@ -435,7 +435,7 @@ impl LinkShared {
             tracing::error!(link = %self.name, %error, "the link's recovery could not be stored");
             return;
         }
-        tracing::info!(link = %self.name, "the source answers again: the link goes on");
+        tracing::info!(link = %self.name, "the source answers again: the link continues");
         let now_ms = self.now_ms();
         {
             let mut inner = self.inner();
@@ -448,7 +448,7 @@ impl LinkShared {
     /// Fails the link for configs that this version doesn't understand. Nothing is stored: another
     /// version may understand them.
     pub(crate) fn misconfigure(&self, error: &ConfigError) {
-        tracing::error!(link = %self.name, %error, "a stored config is not understood");
+        tracing::error!(link = %self.name, %error, "a stored config can't be read");
         let detail = format!(
             "the stored config {error}. Set it again or reset it to its default, or fail the \
              mirrors over"

@@ -31,5 +31,10 @@ pub(super) fn wire_text(text: &str) -> StrBytes {
 
 /// A topic's name from an answer; `Err` says that no topic can have it.
 pub(super) fn topic_name(name: &str) -> Result<TopicName, String> {
-    TopicName::new(name).map_err(|error| format!("it names a topic {name:?} ({error})"))
+    TopicName::new(name).map_err(|error| {
+        format!(
+            "it returned the invalid topic name {name:?} \
+         ({error})"
+        )
+    })
 }

@@ -43,7 +43,7 @@ impl<'a, T> Answers<'a, T> {
     ) -> Result<(), String> {
         match self.by_partition.insert((topic, partition), answer) {
             None => Ok(()),
-            Some(_) => Err(format!("it answers {topic}-{partition} twice")),
+            Some(_) => Err(format!("its answer contains {topic}-{partition} twice")),
         }
     }
 
@@ -52,6 +52,6 @@ impl<'a, T> Answers<'a, T> {
         let found = self.by_partition.get(&(tp.topic.as_str(), tp.partition));
         found
             .copied()
-            .ok_or_else(|| format!("it says nothing of {tp}"))
+            .ok_or_else(|| format!("its answer lacks {tp}"))
     }
 }

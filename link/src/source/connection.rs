@@ -335,7 +335,7 @@ impl Inner {
         }
         if lane == Lane::Ordinary && state.unanswered() >= IN_FLIGHT_MAX {
             let text = format!(
-                "{IN_FLIGHT_MAX} requests to {} await their answer",
+                "{IN_FLIGHT_MAX} requests to {} are waiting for answers",
                 self.peer
             );
             return Err(SourceError::Unsupported(text));
@@ -495,7 +495,7 @@ impl Inner {
     fn out_of_order(&self, got: i32, expected: Option<i32>) -> SourceError {
         let detail = match expected {
             Some(id) => format!("its response has correlation id {got} instead of {id}"),
-            None => format!("a response with correlation id {got} came that nothing had asked for"),
+            None => format!("it sent a response with correlation id {got}, which no request has"),
         };
         match self.versions.get() {
             Some(_) => SourceError::Protocol {

@@ -53,7 +53,7 @@ fn from_wire(
             result.resource_type == TOPIC && *result.resource_name == *topic.as_str()
         };
         let result = response.results.iter().find(is_it);
-        let result = result.ok_or_else(|| format!("it says nothing of topic {topic}"))?;
+        let result = result.ok_or_else(|| format!("its answer lacks topic {topic}"))?;
         Ok(TopicConfigs {
             topic: topic.clone(),
             error: ErrorCode(result.error_code),

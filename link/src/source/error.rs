@@ -16,7 +16,8 @@ pub enum SourceError {
     },
     /// Resolved, but no TCP connection came up.
     #[error(
-        "could not connect to {peer}: {detail}; check that the broker runs, the port, and the network between"
+        "could not connect to {peer}: {detail}; check that the broker runs, the port, and the \
+         network in between"
     )]
     ConnectFailed {
         /// `host:port`, or the list of bootstrap servers tried.
@@ -38,7 +39,8 @@ pub enum SourceError {
     },
     /// No connection or no answer in time.
     #[error(
-        "{peer} did not answer {what} within {limit_ms} ms; check its load and the network between, or raise request.timeout.ms"
+        "{peer} did not answer {what} within {limit_ms} ms; check its load and the network in \
+         between, or raise request.timeout.ms"
     )]
     Timeout {
         /// `host:port`.

@@ -69,7 +69,7 @@ fn from_batched(
         .collect();
     let found = |group: &GroupId| {
         let answer = answers.get(group.as_str());
-        let answer = answer.ok_or_else(|| format!("it says nothing of group '{group}'"))?;
+        let answer = answer.ok_or_else(|| format!("its answer lacks group '{group}'"))?;
         broker(
             answer.error_code,
             answer.node_id.0,

@@ -115,7 +115,7 @@ fn from_batched(
         .collect();
     let commits = |group: &GroupId| {
         let answer = answers.get(group.as_str());
-        let answer = answer.ok_or_else(|| format!("it says nothing of group '{group}'"))?;
+        let answer = answer.ok_or_else(|| format!("its answer lacks group '{group}'"))?;
         let all = answer.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| Answer {
                 topic: &topic.name.0,

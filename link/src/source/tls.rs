@@ -157,7 +157,7 @@ fn provider(names: &[String]) -> Result<CryptoProvider, ConfigError> {
             names.contains(&ours)
         });
         if provider.cipher_suites.is_empty() {
-            let reason = "names no cipher suite that is spoken here";
+            let reason = "names no supported cipher suite";
             return Err(ConfigError::new("ssl.cipher.suites", reason));
         }
     }
@@ -247,7 +247,7 @@ impl Verifier {
         if roots.is_empty() {
             let reason = match tls.truststore {
                 Some(_) => "holds no certificate that can be read",
-                None => "is not set, and this host has no certificates of authorities of its own",
+                None => "is not set, and this host has no trusted certificate authorities",
             };
             return Err(ConfigError::new(name, reason));
         }

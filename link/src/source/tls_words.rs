@@ -64,7 +64,7 @@ fn certificate(error: &CertificateError, tls: &Tls) -> String {
         } => {
             let names: Vec<String> = presented.iter().map(|name| printable(name)).collect();
             let names = match names.len() {
-                0 => "none at all (subject alternative names are what counts)".to_owned(),
+                0 => "no host at all (only subject alternative names count)".to_owned(),
                 _ => names.join(", "),
             };
             wrong_host(
@@ -78,8 +78,8 @@ fn certificate(error: &CertificateError, tls: &Tls) -> String {
 
 fn wrong_host(names: &str, not: &str) -> String {
     format!(
-        "its certificate is for {names}{not}: use a name that it has, or set ssl.endpoint.identification.algorithm to \
-         nothing to trust it for any host"
+        "its certificate is for {names}{not}: use one of its names, or set \
+         ssl.endpoint.identification.algorithm to nothing to trust it for any host"
     )
 }
 

@@ -94,8 +94,9 @@ impl Supervisor {
         match (expected, found) {
             (Some(expected), Some(found)) if expected != found => {
                 let detail = format!(
-                    "the source's cluster id is '{found}', but the link was made for '{expected}'. \
-                     Set bootstrap.servers to that cluster, or fail the mirrors over and delete the link"
+                    "the source's cluster id is '{found}', but the link was created for \
+                     '{expected}'. Set bootstrap.servers to that cluster, or fail the mirrors \
+                     over and delete the link"
                 );
                 self.is_verified = false;
                 self.fail_link(LinkErrorCode::Unknown, detail, now_ms);
@@ -143,9 +144,9 @@ impl Supervisor {
         match self.health.failed(&fault, now_ms, limits) {
             LinkState::Failed => {
                 let next = if fault.code == LinkErrorCode::AuthenticationError {
-                    "Once the source takes the credentials, resume the link"
+                    "Once the source accepts the credentials, resume the link"
                 } else {
-                    "The link goes on by itself once the source answers"
+                    "The link recovers automatically once the source answers"
                 };
                 let detail = format!("{}. {next}; or fail its mirrors over", fault.detail);
                 self.fail_link(fault.code, detail, now_ms);

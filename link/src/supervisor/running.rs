@@ -233,7 +233,8 @@ impl Running {
     /// A broker can't be reached: partitions that were read there as from a follower are read at their leaders.
     pub(crate) fn lost(&mut self, broker: NodeId, leads: &HashMap<TopicPartition, Lead>) {
         if self.closest.lost(broker, Instant::now()) {
-            tracing::info!(link = %self.shared.name, %broker, "replica out of reach, reading at the leaders");
+            tracing::info!(link = %self.shared.name, %broker, "the nearby replica can't be \
+                 reached; reading from the leaders");
             self.assign(leads);
         }
     }

@@ -112,7 +112,7 @@ impl Supervisor {
         let mut inner = self.shared.inner();
         let was_known = inner.no_metadata.is_some();
         inner.no_metadata = error.map(|error| {
-            format!("the source does not give the metadata of the mirrored topics: {error}")
+            format!("the source did not return the metadata of the mirrored topics: {error}")
         });
         drop(inner);
         match error {
@@ -226,9 +226,9 @@ impl Supervisor {
         *count += 1;
         if *count == STALE_EPOCHS_MAX {
             let detail = format!(
-                "the source's leader epochs of '{}' went back and stay there: the source was restored \
-                 from an older state. Compare source and mirror (verify); `resume` goes on, \
-                 `failover` keeps what is mirrored",
+                "the source's leader epochs of '{}' went backwards and stayed there: the source \
+                 was restored from an older state. Compare source and mirror (verify); `resume` \
+                 continues, `failover` keeps what is mirrored",
                 record.source_topic
             );
             self.leads.retain(|key, _| key.topic != record.source_topic);
@@ -251,7 +251,8 @@ async fn tell(shared: Arc<LinkShared>, news: Vec<(TopicPartition, LeaderEpoch, S
             }
         }
         Ok(Err(error)) => {
-            tracing::warn!(link = %shared.name, %error, "the source's leader epochs are not stored");
+            tracing::warn!(link = %shared.name, %error, "the source's leader epochs could not be \
+                 stored");
         }
         Err(_) => {}
     }

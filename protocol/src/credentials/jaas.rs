@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Result<LoginModule, String> {
     let module = module(class, &mut tokens)?;
     match tokens.next() {
         Token::End => Ok(module),
-        _ => Err("has something after its first ';': it must name one login module".into()),
+        _ => Err("continues after its first ';': it must contain exactly one login module".into()),
     }
 }
 
@@ -35,7 +35,7 @@ fn module(class: String, tokens: &mut Tokens<'_>) -> Result<LoginModule, String>
     const FLAGS: [&str; 4] = ["required", "requisite", "sufficient", "optional"];
     match tokens.next() {
         Token::Word(flag) if FLAGS.contains(&flag.to_ascii_lowercase().as_str()) => {}
-        _ => return Err("has no 'required' behind the login module".into()),
+        _ => return Err("has no 'required' after the login module".into()),
     }
     let mut options = BTreeMap::new();
     loop {

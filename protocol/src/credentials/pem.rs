@@ -59,11 +59,11 @@ pub fn private_key(text: &str, password: Option<&str>) -> Result<PrivateKeyDer<'
 fn decrypted(der: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
     let password = password.ok_or("holds an encrypted key: set ssl.key.password")?;
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(der).map_err(
-        |_| "holds a key whose encryption is unknown here: encrypt it with `openssl pkcs8 -topk8`",
+        |_| "holds a key with an unsupported encryption: encrypt it with `openssl pkcs8 -topk8`",
     )?;
     let key = encrypted.decrypt(password).map_err(|_| {
-        "holds a key that ssl.key.password does not decrypt, or that is encrypted otherwise than \
-         `openssl pkcs8 -topk8` does (PBES2)"
+        "holds a key that ssl.key.password does not decrypt, or whose encryption is not the one \
+         that `openssl pkcs8 -topk8` uses (PBES2)"
     })?;
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }

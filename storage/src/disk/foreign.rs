@@ -59,7 +59,7 @@ pub(super) fn foreign_stamp(path: &Path, text: &str) -> DiskError {
 
 const NEXT: &str = "Set log.dirs to a folder that is empty or does not exist yet";
 const KAFKA_NEXT: &str = "Kafka's files cannot be taken over: set log.dirs to a folder that is \
-                          empty, or not there yet, and link to that cluster";
+     empty or does not exist yet, and link to that cluster";
 
 fn reason(names: &[String]) -> String {
     let is_kafka =

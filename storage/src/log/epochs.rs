@@ -196,10 +196,10 @@ fn parse(bytes: &[u8]) -> Result<Vec<EpochStart>, String> {
     let count: usize = count
         .trim()
         .parse()
-        .map_err(|_| format!("{count:?} is no count"))?;
+        .map_err(|_| format!("{count:?} is not a count"))?;
     let mut entries: Vec<EpochStart> = Vec::new();
     for line in lines {
-        let entry = parse_entry(line).ok_or_else(|| format!("{line:?} is no entry"))?;
+        let entry = parse_entry(line).ok_or_else(|| format!("{line:?} is not an entry"))?;
         if entries
             .last()
             .is_some_and(|last| last.epoch >= entry.epoch || last.start >= entry.start)

@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error)]
 pub enum LogError {
     /// A read outside of the log.
-    #[error("offset {offset} is outside of the log, which has {log_start} to {end}")]
+    #[error("offset {offset} is outside the log, which goes from {log_start} to {end}")]
     OutOfRange {
         offset: Offset,
         log_start: Offset,

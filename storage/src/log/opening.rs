@@ -193,7 +193,7 @@ impl Opening {
         }
         if end < self.marks.recovery_point {
             let (dir, was) = (self.dir.display(), self.marks.recovery_point);
-            error!(%dir, %was, now = %end, "the disk lost the end of a log that it had for sure");
+            error!(%dir, %was, now = %end, "the disk lost the end of a log that had been synced");
             self.marks.recovery_point = end;
         }
         if !self.recovered.clean {

@@ -57,7 +57,7 @@ pub enum Sequence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SequenceError {
     /// Records before it are missing (OUT_OF_ORDER_SEQUENCE_NUMBER).
-    #[error("producer {producer_id} sent sequence {found} where {expected} was due")]
+    #[error("producer {producer_id} sent sequence {found} instead of {expected}")]
     OutOfOrder {
         producer_id: ProducerId,
         /// The batch's first sequence.
@@ -85,8 +85,8 @@ pub enum SequenceError {
     },
     /// Appended before, but so long ago that its offset is forgotten (DUPLICATE_SEQUENCE_NUMBER).
     #[error(
-        "producer {producer_id} sent sequences up to {last} again, \
-         of which those before {oldest} are forgotten"
+        "producer {producer_id} sent sequences up to {last} again, but those before {oldest} are \
+         no longer known"
     )]
     DuplicateOutsideWindow {
         producer_id: ProducerId,

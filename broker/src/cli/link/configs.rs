@@ -18,15 +18,15 @@ use crate::http::model::{AlterConfigsRequest, Collection, ConfigChange, ConfigOp
 /// What can be done with a link's configs.
 #[derive(Debug, Subcommand)]
 pub enum ConfigsCommand {
-    /// Show the configs that are set, or all
+    /// Show the configs that are set, or all configs
     Describe {
         /// The link's name
         name: String,
-        /// Defaults, too
+        /// Show defaults, too
         #[arg(long)]
         all: bool,
     },
-    /// Change configs, all or none; the link begins anew with them
+    /// Change configs, either all or none; the link restarts with them
     Alter(Alter),
 }
 
@@ -35,19 +35,19 @@ pub enum ConfigsCommand {
 pub struct Alter {
     /// The link's name
     name: String,
-    /// Give a config a value; secrets only by --config-file
+    /// Set a config; secrets only with --config-file
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_value)]
     set: Vec<(String, String)>,
-    /// Give a config back its default
+    /// Reset a config to its default
     #[arg(long, value_name = "NAME")]
     delete: Vec<String>,
-    /// Give configs the values that a properties file has
+    /// Set configs to the values in a properties file
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Check only
+    /// Only check, change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Change how the source is reached without checking that it answers
+    /// Do not check that the source answers with the new settings
     #[arg(long)]
     no_validate: bool,
 }
@@ -119,7 +119,7 @@ fn changes(alter: Alter) -> CliResult<Vec<ConfigChange>> {
     }
     if values.is_empty() && alter.delete.is_empty() {
         return Err(CliError::Usage(
-            "what is to be changed? Give --set NAME=VALUE, --delete NAME or --config-file FILE"
+            "nothing to change: use --set NAME=VALUE, --delete NAME or --config-file FILE"
                 .to_owned(),
         ));
     }

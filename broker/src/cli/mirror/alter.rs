@@ -29,7 +29,7 @@ fn done(verb: Verb, dry_run: bool) -> &'static str {
         (Verb::Pause, false) => "paused",
         (Verb::Resume, false) => "resumed",
         (Verb::Promote, false) => "promoted: clients can write to it now",
-        (Verb::CancelPromotion, false) => "is no longer being promoted: it goes on mirroring",
+        (Verb::CancelPromotion, false) => "is no longer being promoted: it continues mirroring",
         (Verb::CancelPromotion, true) => "would no longer be promoted",
         (Verb::Failover, false) => "failed over: clients can write to it now",
         (Verb::Pause, true) => "would be paused",

@@ -29,43 +29,43 @@ pub struct Create {
     /// The link to mirror over
     #[arg(long)]
     link: String,
-    /// Another name for the topic here; for one topic only
+    /// A different name for the mirror; only with a single topic
     #[arg(long, value_name = "NAME", conflicts_with_all = ["pattern", "all", "dry_run"])]
     mirror_topic: Option<String>,
     /// mirror.start.offset.spec, or a topic config that is not synced from the source
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = name_value)]
     configs: Vec<(String, String)>,
-    /// Say what would be created, create nothing
+    /// Show what would be created, but create nothing
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
-    /// Wait until the mirrors hold all that the source holds now
+    /// Wait until the mirrors hold everything that the source holds now
     #[arg(long)]
     wait: bool,
-    /// Give up waiting after so many seconds; the mirrors go on
+    /// Stop waiting after this many seconds; the mirrors continue
     #[arg(long, value_name = "SECONDS", requires = "wait")]
     wait_timeout: Option<u64>,
 }
 
-/// Exactly one way to name topics of the source.
+/// Exactly one way to select topics of the source.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Sources {
     /// Topics at the source
     topics: Vec<String>,
-    /// All at the source whose whole name matches this regular expression, and that are not
-    /// mirrored yet
+    /// All source topics that are not mirrored yet and whose whole name matches this regular
+    /// expression
     #[arg(long)]
     pattern: Option<String>,
-    /// All at the source that are not mirrored yet
+    /// All source topics that are not mirrored yet
     #[arg(long)]
     all: bool,
 }
 
-/// Creates the mirrors in one step. What is refused makes the command fail, after the others have
-/// been created.
+/// Creates the mirrors in one step. If any are refused, the command fails after it has created the
+/// others.
 ///
 /// # Errors
-/// What the server refuses, or a mirror that fails while it is waited for.
+/// The server refuses something, or a mirror fails while the command waits for it.
 pub fn run(client: &Client, output: Output, create: Create) -> CliResult {
     let (created, refused) = if create.mirror_topic.is_some() {
         (vec![create_renamed(client, &create)?], Vec::new())
@@ -115,7 +115,7 @@ fn create_all(client: &Client, create: &Create) -> CliResult<Vec<CreateMirrorsDa
 fn create_renamed(client: &Client, create: &Create) -> CliResult<CreateMirrorsData> {
     let ([topic], Some(name)) = (&*create.sources.topics, &create.mirror_topic) else {
         return Err(CliError::Usage(
-            "--mirror-topic names one topic: create one".to_owned(),
+            "--mirror-topic works only with a single topic".to_owned(),
         ));
     };
     let body = CreateMirrorRequest {
@@ -290,7 +290,8 @@ fn wait(
         if timeout.is_some_and(|timeout| begun.elapsed() >= timeout) {
             progress.abandon();
             return Err(CliError::Failed(format!(
-                "not caught up in {} s ({note}); the mirrors go on, see: carrick mirror list",
+                "not caught up within {} s ({note}); the mirrors continue, see: carrick mirror \
+                 list",
                 begun.elapsed().as_secs()
             )));
         }

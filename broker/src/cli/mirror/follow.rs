@@ -44,7 +44,7 @@ pub fn follow(
         Verb::Failover => "failing over",
         _ => {
             eprintln!(
-                "ending this command does not end the promotion; to cancel it: carrick mirror \
+                "stopping this command does not stop the promotion; to cancel it: carrick mirror \
                  promote --cancel … --link {link}"
             );
             "promoting"

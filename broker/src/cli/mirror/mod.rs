@@ -27,12 +27,12 @@ use rpo::render;
 pub enum MirrorCommand {
     /// Mirror topics of a link's source
     Create(create::Create),
-    /// List the mirrors and how far they are behind
+    /// List the mirrors and how far behind they are
     List {
-        /// Only those of this link
+        /// Only mirrors of this link
         #[arg(long)]
         link: Option<String>,
-        /// Only those in this status, for example ACTIVE or FAILED
+        /// Only mirrors in this status, for example ACTIVE or FAILED
         #[arg(long)]
         status: Option<String>,
     },
@@ -41,15 +41,15 @@ pub enum MirrorCommand {
         /// The mirror topic
         topic: String,
     },
-    /// Stop mirroring for now
+    /// Pause mirroring
     Pause(Choice),
-    /// Go on mirroring
+    /// Resume mirroring
     Resume(Choice),
-    /// Planned hand-over: wait until nothing is missing, then make the topics writable
+    /// Planned: wait until nothing is missing, then make the topics writable
     Promote(Promote),
-    /// Unplanned: make the topics writable at once with what is there, and say what is missing
+    /// Unplanned: make the topics writable immediately with what is here, and report what is missing
     Failover(Choice),
-    /// Show what promotions and failovers have lost: the reports that were kept
+    /// Show the stored reports of promotions and failovers: what was missing
     Report(report::Report),
     /// Fetch from the source again and compare batch by batch; exit code 1 on a difference
     Verify(verify::Verify),
@@ -60,10 +60,10 @@ pub enum MirrorCommand {
 pub struct Choice {
     #[command(flatten)]
     mirrors: Mirrors,
-    /// Their link
+    /// The mirrors' link
     #[arg(long)]
     link: String,
-    /// Say what would happen, change nothing
+    /// Show what would happen, but change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -73,21 +73,21 @@ pub struct Choice {
 pub struct Promote {
     #[command(flatten)]
     choice: Choice,
-    /// Cancel promotions that still wait: the mirrors keep running
+    /// Cancel promotions that are still waiting; the mirrors keep running
     #[arg(long)]
     cancel: bool,
 }
 
-/// Exactly one way to name mirrors.
+/// Exactly one way to select mirrors.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Mirrors {
     /// The mirror topics
     topics: Vec<String>,
-    /// All whose whole name matches this regular expression
+    /// All mirrors whose whole name matches this regular expression
     #[arg(long)]
     pattern: Option<String>,
-    /// All of the link that are not stopped
+    /// All mirrors of the link that are not stopped
     #[arg(long)]
     all: bool,
 }

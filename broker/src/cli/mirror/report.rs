@@ -12,9 +12,9 @@ use crate::http::model::{Collection, escape};
 /// `mirror report`
 #[derive(Debug, Args)]
 pub struct Report {
-    /// The topics [default: all that were promoted or failed over, deleted links included]
+    /// The topics [default: all that were promoted or failed over, including deleted links]
     topics: Vec<String>,
-    /// Only those of this link
+    /// Only reports of this link
     #[arg(long, conflicts_with = "topics")]
     link: Option<String>,
     /// Short for -o json

@@ -255,7 +255,7 @@ fn readers(readers: &SourceReaders, is_dry_run: bool) -> Vec<String> {
         };
         let advice = match is_dry_run {
             true => "stop the consumers before the promotion, or they read records again here",
-            false => "what they read there after the last sync they read again here",
+            false => "they read again here what they read there after the last sync",
         };
         notes.push(format!(
             "{groups} members at the source ({}): {advice}",

@@ -19,17 +19,17 @@ use carrick_link::verify::{
 pub struct Verify {
     /// The mirror topic
     topic: String,
-    /// Compare only so many spots per partition [100 unless a number is given]
+    /// Compare only this many spots per partition [100 if no number is given]
     #[arg(long, value_name = "SPOTS", num_args = 0..=1, require_equals = true,
           default_missing_value = "100")]
     sample: Option<u32>,
     /// Only this partition
     #[arg(long)]
     partition: Option<i32>,
-    /// From this offset on
+    /// From this offset
     #[arg(long, value_name = "OFFSET")]
     from: Option<i64>,
-    /// Up to before this offset
+    /// Up to this offset, not included
     #[arg(long, value_name = "OFFSET")]
     to: Option<i64>,
 }
@@ -83,7 +83,7 @@ fn follow(
     let mut progress = Progress::start("verifying");
     let cut_off = |cause: String| {
         CliError::Failed(format!(
-            "the comparison was cut off, nothing is proven: {cause}"
+            "the comparison was interrupted, nothing is proven: {cause}"
         ))
     };
     for line in lines {

@@ -138,7 +138,7 @@ impl Subscriptions {
             if !was_too_slow {
                 tracing::warn!(
                     pattern = text,
-                    "a subscription takes too long to match: its topics stay as they were"
+                    "a subscription takes too long to match: it keeps its previous topics"
                 );
             }
             return false;

@@ -185,7 +185,7 @@ async fn everywhere(verb: Verb, is_restarted: bool) {
         // No way back, and nothing is mirrored on top of the markers.
         source.append("orders", 0, &plain(6, 7));
         let resumed = world.alter(Verb::Resume).await.unwrap_err();
-        assert!(resumed.contains("can't be given up"), "{when}: {resumed}");
+        assert!(resumed.contains("can't be cancelled"), "{when}: {resumed}");
         source.set_down(true);
         if is_restarted {
             world.links.shutdown().await;

@@ -392,7 +392,7 @@ async fn a_promotion_whose_cut_broke_off_is_never_mirrored_into_again() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     let waiting = world.manager.mirror("orders").unwrap();
     assert_eq!(waiting.status, MirrorStatus::PendingStopped);
-    assert_eq!(waiting.next_steps, ["failover (finishes what was begun)"]);
+    assert_eq!(waiting.next_steps, ["failover (finishes the cut)"]);
     assert_eq!(world.here.offsets("orders", 0).1, 10);
     let resumed = world.alter(Verb::Resume, "orders").await;
     assert!(

@@ -91,7 +91,7 @@ async fn a_link_that_failed_goes_on_by_itself_once_its_source_is_back() {
     world.source.set_down(true);
     let link = world.link_state(LinkState::Failed).await;
     assert!(
-        link.error_detail.contains("goes on by itself"),
+        link.error_detail.contains("recovers automatically"),
         "{}",
         link.error_detail
     );

@@ -92,11 +92,12 @@ impl Exchange<'_> {
                 let offered: Vec<&str> = answer.mechanisms.iter().map(|name| &**name).collect();
                 let offered = printable(&offered.join(", "));
                 Err(self.refused(format!(
-                    "its listener does not take sasl.mechanism={mechanism}, it takes {offered}"
+                    "its listener does not accept sasl.mechanism={mechanism}, only {offered}"
                 )))
             }
             ErrorCode::ILLEGAL_SASL_STATE => Err(self.refused(
-                "its listener does not take SASL: set security.protocol to PLAINTEXT or SSL, or use another port"
+                "its listener does not accept SASL: set security.protocol to PLAINTEXT or SSL, \
+                 or use another port"
                     .to_owned(),
             )),
             code => Err(self.refused(format!("it answered SaslHandshake with {code}"))),
@@ -114,7 +115,8 @@ impl Exchange<'_> {
                 let words = printable(words);
                 let mechanism = self.sasl.mechanism.name();
                 Err(self.refused(format!(
-                    "it refused user and password ({mechanism}: {words}): check those of sasl.jaas.config"
+                    "it refused user and password ({mechanism}: {words}): check the ones in \
+                     sasl.jaas.config"
                 )))
             }
             code => Err(self.refused(format!("it answered SaslAuthenticate with {code}"))),

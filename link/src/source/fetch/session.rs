@@ -131,7 +131,7 @@ impl FetchSession {
     pub fn apply(&mut self, response: FetchResponse) -> SessionOutcome {
         let Some(version) = self.in_flight.take() else {
             self.forget();
-            return SessionOutcome::Restarted("an answer came that nothing had asked for".into());
+            return SessionOutcome::Restarted("it sent an answer without a request".into());
         };
         let was_full = self.epoch == INITIAL_EPOCH;
         if let Some(outcome) = self.take_error(response.error) {

@@ -108,7 +108,8 @@ pub(crate) async fn sync_after_cut(link: &Arc<LinkShared>, topics: &[TopicName])
         Ok(Err(fault)) => fault.error.1,
         Err(_) => format!("the source did not answer within {AFTER_CUT_MAX:?}"),
     };
-    tracing::warn!(link = %link.name, detail, "not all group offsets synced right after the cut");
+    tracing::warn!(link = %link.name, detail, "not all group offsets were synced right after the \
+         cut");
 }
 
 /// One sync: for all mirrors that run or were cut, or for these topics.
@@ -130,7 +131,7 @@ async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), 
     }
     let listing = source.groups().await.map_err(of_source)?;
     if expected.is_some() && listing.cluster_id.is_some() && listing.cluster_id != expected {
-        let detail = "another cluster answers than the one that the link was made for";
+        let detail = "a different cluster answers than the one that the link was created for";
         return Err(Fault::lasting(TaskErrorCode::UnknownError, detail));
     }
     let mut faults = ledger::Faults::default();
@@ -214,8 +215,8 @@ fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Fault
 fn obstacle(group: &SourceGroup) -> Option<&'static str> {
     if group.id.is_empty() {
         return Some(
-            "the group's name is empty: consumers of many applications may commit in it, and \
-             no group here can take its place",
+            "the group's name is empty: consumers of many applications may commit offsets with \
+             it, so it is not synced",
         );
     }
     let is_share = group.group_type == SHARE || group.protocol_type == SHARE;
