@@ -90,7 +90,7 @@ impl Broker {
         i64::try_from(self.metadata.version().0).unwrap_or(i64::MAX)
     }
 
-    /// Host and port that clients of a listener are told.
+    /// Host and port that clients of a listener should connect to.
     pub fn advertised(&self, listener: usize) -> (String, u16) {
         match self.endpoints.get(listener) {
             Some(endpoint) => (endpoint.host.clone(), endpoint.port),

@@ -1,12 +1,13 @@
 //! The memory that things of one kind may take together: all groups, all transactional ids.
 //!
-//! Each thing settles what it takes after every change, under its own lock. A request that would
-//! let one grow is refused when there is no room; one that doesn't is never refused, so that who is
-//! there may go on. What is on its way to the disk counts once it is there: the store bounds it.
+//! Each holder settles its memory after every change, under its own lock. A request that would make
+//! one grow is refused when there is no room; one that doesn't is never refused, so existing
+//! holders can continue. Changes that wait to be written to disk count only afterwards: the store
+//! limits them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What is there and what of it is taken.
+/// The total, and how much of it is taken.
 #[derive(Debug)]
 pub struct Budget {
     max_bytes: usize,

@@ -1,9 +1,10 @@
 //! The cleaners: they compact the dirtiest partition that is due, again and again (Kafka's
 //! `LogCleaner` and `LogCleanerManager`).
 //!
-//! Invariants: a partition is cleaned by one cleaner at a time. One that failed is left alone until
-//! the broker is restarted, unless only room was missing. Who has a partition is known to the
-//! partition itself, and forgotten with it. All cleaners share one limit of bytes.
+//! Invariants: a partition is cleaned by one cleaner at a time. A partition whose cleaning failed
+//! is skipped until the broker is restarted, unless only space was missing. Each partition itself
+//! knows which cleaner has it, so that knowledge disappears with the partition. All cleaners share
+//! one limit of bytes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -78,8 +78,8 @@ impl Heavy {
         }
     }
 
-    /// Does the work of a host on a thread of its own. It is finished even if nobody waits for it any
-    /// more.
+    /// Does the work of a host on a separate thread. It is finished even if nothing waits for it
+    /// any more.
     ///
     /// # Errors
     /// `Busy`: it is not done.
@@ -166,7 +166,7 @@ mod tests {
         begin("one");
         tokio::task::yield_now().await;
         for _ in 0..5 {
-            // The runtime goes on meanwhile: the next piece gets the thread.
+            // The runtime continues meanwhile: the next piece gets the thread.
             let release = release.clone();
             tokio::task::spawn_blocking(move || release.send(()).unwrap())
                 .await

@@ -1,8 +1,8 @@
 //! Regular expressions that clients send: the only place in the broker that compiles one.
 //!
-//! The syntax is that of the `regex` crate, which is RE2's but for a few corners: like RE2's it
-//! takes linear time, but with a factor that grows with the program. `\Q…\E` is understood too. An
-//! expression has to match the whole of a name.
+//! The syntax is the `regex` crate's, which is RE2's except for a few corners: like RE2's it takes
+//! linear time, but with a factor that grows with the program. `\Q…\E` is supported, too. An
+//! expression must match the whole of a name.
 //!
 //! Compile and match on [`crate::heavy`]: a program of the largest size takes a millisecond per
 //! name.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What was taken of a [`Pool`], given back on drop; `None` where it was too little to count.
+/// What was taken from a [`Pool`], released on drop; `None` if it was too little to count.
 pub type Charge = Option<OwnedSemaphorePermit>;
 
 /// There is no room in a [`Pool`].
@@ -33,7 +33,7 @@ impl Pool {
     /// A pool of that many bytes. Less than `uncounted_bytes` is not counted: small requests do not
     /// wait for large ones.
     pub fn new(bytes: usize, uncounted_bytes: usize) -> Self {
-        // So many that a permit may be one byte.
+        // Number of permits: so many that a permit may be one byte.
         let bytes = bytes.clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));
         Self {
             room: Arc::new(Semaphore::new(bytes)),
@@ -77,7 +77,7 @@ impl Pool {
     }
 }
 
-/// What was taken of a [`FairPool`], given back on drop; `None` where it was too little to count.
+/// What was taken from a [`FairPool`], released on drop; `None` if it was too little to count.
 pub type FairCharge = Option<Taken>;
 
 /// See [`FairCharge`].
@@ -121,7 +121,7 @@ pub struct FairPool<K = IpAddr> {
 #[derive(Debug)]
 struct Shares<K> {
     by_address: HashMap<K, Arc<Pool>>,
-    /// So many may be remembered until those without use are forgotten.
+    /// Number of addresses that are remembered before unused ones are removed.
     remembered_max: usize,
 }
 

@@ -1,9 +1,10 @@
 //! Allocation of producer ids.
 //!
-//! Ids come from a range that is this cluster's own: a random tag, drawn at first start, stands in
-//! the high bits, so that ids mirrored from elsewhere are unlikely ever to meet a local one. The
-//! barrier [`ProducerIds::lift_above`] makes it certain at promotion; it draws a new tag rather than
-//! go on in the range of the cluster that gave the mirrored id out, which may do so still.
+//! Ids come from this cluster's own range: a random tag, drawn at the first start, is in the high
+//! bits, so ids mirrored from elsewhere are very unlikely to meet a local one. The barrier
+//! [`ProducerIds::lift_above`] makes that certain at the cut. It draws a new tag instead of
+//! continuing in the range of the cluster that allocated the mirrored id, which may still allocate
+//! from it.
 //!
 //! Invariant: `next` ≤ `reserved` ≤ what is persisted. Ids are reserved in persisted blocks, so
 //! that after a crash the rest of a block is never given out. A block is reserved only while the record
@@ -65,7 +66,7 @@ pub enum ProducerIdError {
 }
 
 impl ProducerIds {
-    /// Goes on after the last reserved block, or draws the tag.
+    /// Continues after the last reserved block, or draws the tag.
     ///
     /// # Errors
     /// Metadata could not be read or written.
@@ -120,8 +121,8 @@ impl ProducerIds {
         Ok(())
     }
 
-    /// Persists that all ids below `until` are reserved. False if somebody else has reserved some
-    /// meanwhile: then `state` goes on after theirs, and nothing is reserved.
+    /// Persists that all ids below `until` are reserved. False if another caller has reserved some
+    /// in the meantime: then `state` continues after that block, and nothing is reserved.
     fn reserve(&self, state: &mut State, until: i64) -> Result<bool, MetadataError> {
         let mut block = Transaction::new();
         block.expect::<ProducerIdBlockKeyspace>(&(), state.version);

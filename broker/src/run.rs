@@ -1,10 +1,10 @@
 //! Opens a broker, starts it and stops it.
 //!
-//! Start order, each step needing the one before: configuration → ports are taken, HTTP says how far
+//! Start order, each step needs the one before: configuration → ports are taken, HTTP says how far
 //! the start is → data folder (lock, format version) → metadata (RocksDB) → cluster identity →
-//! flusher → topics and their logs → groups → links → listeners. [`RunningBroker::shutdown`] goes the
-//! other way: listeners stop accepting, requests in flight are answered, links and groups stop, logs
-//! are closed cleanly, and the data folder's lock is the last thing let go.
+//! flusher → topics and their logs → groups → links → listeners. [`RunningBroker::shutdown`] goes
+//! the other way: listeners stop accepting, requests in flight are answered, links and groups stop,
+//! logs are closed cleanly, and the data folder's lock is released last.
 
 mod config;
 mod opened;
@@ -79,7 +79,7 @@ pub enum StartError {
     /// The links can't be loaded.
     #[error(transparent)]
     Link(#[from] carrick_link::LinkError),
-    /// It was given up before the logs were open.
+    /// It was cancelled before the logs were open.
     #[error("the start was cancelled")]
     GivenUp,
     /// The system has no threads left.
@@ -101,7 +101,7 @@ pub struct RunningBroker {
 }
 
 /// Starts a broker; when this returns, clients are served. Must run inside a tokio runtime. It is
-/// given up when `stop` turns true before the logs are open. HTTP answers from the beginning; the
+/// cancelled if `stop` turns true before the logs are open. HTTP answers from the beginning; the
 /// Kafka listeners accept connections once they are served.
 ///
 /// # Errors

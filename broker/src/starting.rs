@@ -26,14 +26,14 @@ pub struct Starting {
 }
 
 impl Default for Starting {
-    /// A start that nobody gives up.
+    /// A start that is never cancelled.
     fn default() -> Self {
         Self::new(watch::channel(false).1)
     }
 }
 
 impl Starting {
-    /// A start that is given up when `stop` turns true.
+    /// A start that is cancelled when `stop` turns true.
     pub fn new(stop: watch::Receiver<bool>) -> Self {
         Self {
             step: Mutex::new("opening metadata"),
@@ -44,7 +44,7 @@ impl Starting {
         }
     }
 
-    /// Goes on to the next step, which does `total` things one by one, or does not count them (0).
+    /// Moves to the next step, which does `total` things one by one, or does not count them (0).
     pub fn step(&self, step: &'static str, total: usize) {
         let mut now = self.step.lock();
         *now = step;

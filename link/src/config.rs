@@ -85,7 +85,7 @@ pub struct LinkConfig {
     pub start_offset: StartOffset,
     /// `topic.config.sync.ms`
     pub topic_config_sync_ms: u64,
-    /// `topic.config.sync.include`: names synced beside those that always are.
+    /// `topic.config.sync.include`: names synced in addition to those that always are.
     pub topic_config_sync_include: Vec<String>,
     /// `auto.create.mirror.topics.enable`
     pub auto_create: bool,
@@ -139,8 +139,8 @@ impl LinkConfig {
         Self::stored(values, &BTreeMap::new())
     }
 
-    /// As [`LinkConfig::parse`], where some secrets could not be read from where they are stored: by name, why. With
-    /// one of those there is no way to speak to the source ([`Security::fault`]).
+    /// Like [`LinkConfig::parse`], but some stored secrets could not be read: the reason, by name.
+    /// With one of those, the link can't connect to the source ([`Security::fault`]).
     ///
     /// # Errors
     /// As [`LinkConfig::parse`].
@@ -347,8 +347,8 @@ impl fmt::Debug for LinkConfig {
     }
 }
 
-/// Whether a config's value is a secret: never shown, encrypted where it is stored, not for command lines. Of a name that
-/// no link knows nobody can tell.
+/// Whether a config's value is a secret: never shown, encrypted where it is stored, not for command
+/// lines. For an unknown name the answer is no.
 pub fn is_sensitive(name: &str) -> bool {
     table::find(name).is_some_and(Definition::is_sensitive)
 }

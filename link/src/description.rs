@@ -90,8 +90,8 @@ pub struct MirrorDescription {
     pub error: MirrorError,
     /// The same in words; empty without an error.
     pub error_detail: String,
-    /// Why the last promotion or failover since the start didn't end the mirror; `None` while one
-    /// is under way.
+    /// Why the last promotion or failover since the start didn't cut the mirror; `None` while one
+    /// is in progress.
     pub stop_error: Option<String>,
     /// What can be done from here: `resume`, `failover`, ….
     pub next_steps: Vec<String>,
@@ -177,15 +177,15 @@ pub struct PartitionLag {
 
 /// How far the partitions of a mirror, or of all mirrors of a link, are behind.
 ///
-/// Largest values and sums are over the partitions of which something is known, `None` if that is
+/// Largest values and sums cover only partitions of which something is known, `None` if there are
 /// none. They are lower bounds unless `unknown_partitions` is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LagSummary {
     pub partitions: usize,
-    /// Of those, how many whose lag is not known at present.
+    /// How many of them have an unknown lag at present.
     pub unknown_partitions: usize,
-    /// Since when the first of those is not known, milliseconds since the epoch; `None` if all are
-    /// known, or those that aren't never were.
+    /// Since when the first of them has been unknown, milliseconds since the epoch; `None` if all
+    /// are known, or if the unknown ones have never been known.
     pub unknown_since_ms: Option<i64>,
     /// The largest lag, records.
     pub records_max: Option<i64>,

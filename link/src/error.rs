@@ -133,8 +133,8 @@ pub enum LinkError {
     /// The source's topic is not, or not surely, the one that is mirrored.
     #[error("mirror '{topic}' can't be promoted: {reason}")]
     NotPromotable { topic: TopicName, reason: String },
-    /// A promotion didn't reach lag 0 and was given up; the mirror goes on mirroring.
-    #[error("the promotion of '{topic}' was given up: {reason}")]
+    /// A promotion didn't reach lag 0 and was cancelled; the mirror continues mirroring.
+    #[error("the promotion of '{topic}' was cancelled: {reason}")]
     PromotionAborted { topic: TopicName, reason: String },
     /// The link manager is stopping.
     #[error("the broker is shutting down")]
@@ -172,7 +172,7 @@ impl From<SourceError> for LinkError {
 pub(crate) struct Fault {
     /// The kind, under Confluent's name.
     pub(crate) code: LinkErrorCode,
-    /// Whether a later attempt may succeed without anybody's help.
+    /// Whether a later attempt may succeed without any intervention.
     pub(crate) is_retriable: bool,
     /// The cause in words.
     pub(crate) detail: String,

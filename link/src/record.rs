@@ -14,8 +14,8 @@ use crate::verb::CutKind;
 /// The longest name of a link, as Confluent has it.
 pub const LINK_NAME_MAX_BYTES: usize = 200;
 
-/// A link's name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not `.` or `..`, and not `-`, which stands for
-/// "every link" in URLs.
+/// A link's name: 1 to 200 of `a-z A-Z 0-9 . _ -`, not `.` or `..`, and not `-`, which means "every
+/// link" in URLs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkName(Arc<str>);
 
@@ -140,7 +140,8 @@ pub struct MirrorRecord {
     pub error: MirrorError,
     /// The reason in words; empty without an error.
     pub error_detail: String,
-    /// Set while `PENDING_STOPPED`: the cut that is under way, which the next start takes up after a crash.
+    /// Set while `PENDING_STOPPED`: the cut in progress, which the next start resumes after a
+    /// crash.
     pub pending_cut: Option<CutKind>,
     /// Where partitions began when not at the source's log start: (partition, offset).
     pub start_offsets: Vec<(i32, Offset)>,

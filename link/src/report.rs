@@ -82,8 +82,8 @@ impl AfterCut {
     }
 }
 
-/// Groups that have members at the source and have committed offsets of the topic there: they go on
-/// reading, and what they read after the last sync they read here again.
+/// Groups that have members at the source and have committed offsets of the topic there: they keep
+/// reading, and they will read again here what they read after the last sync.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReaders {
     pub count: usize,
@@ -142,8 +142,8 @@ pub struct PartitionRpo {
     /// Milliseconds for which the source's writes may be missing: since the mirror last held all of
     /// them. 0 only if `exact` and nothing is missing; `None` if it never did.
     pub missing_ms: Option<i64>,
-    /// `missing_records` is the truth, not a lower bound: the source has told its high watermark,
-    /// at `source_seen_at_ms`, when the mirror had come to its end.
+    /// `missing_records` is exact, not a lower bound: the source reported its high watermark, at
+    /// `source_seen_at_ms`, after mirroring had ended.
     pub exact: bool,
     /// Records that the source had deleted before they could be mirrored.
     pub lost_to_retention: i64,

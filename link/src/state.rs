@@ -57,13 +57,13 @@ pub enum MirrorError {
     NoError,
     /// The source no longer knows the topic.
     SourceTopicMayBeDeleted,
-    /// The source has another topic of that name now.
+    /// The source now has a different topic with that name.
     SourceTopicIdChanged,
     /// The source topic has fewer partitions than the mirror.
     SourcePartitionsDecreased,
     /// The source's leader epoch went back.
     NonMonotonicSourceEpoch,
-    /// The leader epoch of a batch is below that of the batch before it.
+    /// A batch's leader epoch is below the previous batch's.
     NonMonotonicLogAppendEpoch,
     /// The source has lost records that are mirrored here.
     UnexpectedTruncation,
@@ -135,13 +135,13 @@ pub enum TaskErrorCode {
     NoError,
     /// The source refused the request.
     AuthorizationError,
-    /// As the link's error of that name.
+    /// Like the link's error of that name.
     AuthenticationError,
-    /// As the link's error of that name.
+    /// Like the link's error of that name.
     UnresolvableBootstrapError,
-    /// As the link's error of that name.
+    /// Like the link's error of that name.
     BootstrapTcpConnectionFailedError,
-    /// As the link's error of that name.
+    /// Like the link's error of that name.
     TimeoutError,
     /// Groups have members here: their offsets are left alone.
     ConsumerGroupInUseError,
@@ -192,9 +192,9 @@ use MirrorStatus::{
 
 /// Every legal change of a mirror's status: from, and to which.
 ///
-/// `failover` leads from every state but `STOPPED` to `PENDING_STOPPED`. A promotion that is given
-/// up goes back to `ACTIVE`, or to what the link makes of it. Nothing leads out of `STOPPED`:
-/// mirroring a topic again starts with a new one.
+/// `failover` leads from every state but `STOPPED` to `PENDING_STOPPED`. A promotion that is
+/// cancelled goes back to `ACTIVE`, or to what the link's state implies. Nothing leads out of
+/// `STOPPED`: mirroring a topic again starts with a new one.
 pub const MIRROR_TRANSITIONS: &[(MirrorStatus, &[MirrorStatus])] = &[
     (
         PendingMirror,

@@ -1,7 +1,8 @@
 //! Bytes per second of a whole link: one bucket, shared by all that fetch over it.
 //!
-//! What a fetch brings is only known afterwards. So it is asked for less than a second's worth, charged when it has
-//! come, and whoever asks next waits until the debt is paid. What was not used is good for a second.
+//! How much a fetch returns is known only afterwards. So it asks for less than a second's worth and
+//! is charged when it has arrived, and the next request waits until the debt is paid. Unused bytes
+//! stay available for a second.
 //!
 //! Invariant: in any stretch of `t` seconds at most `rate · (t + 1)` bytes are charged, and on top of it once what those
 //! who were asking together had been promised; over time the rate holds exactly, however large a single batch is.
@@ -12,10 +13,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What was not used is kept for so long. A fetch asks for no more than this brings.
+/// Unused bytes are kept for this long. A fetch asks for no more than this time's worth.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Longest wait that is given at once: a limit that was lifted is noticed then.
+/// The longest single wait: after it, a removed limit is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The bucket, without a clock: times are since any fixed point.
@@ -84,7 +85,7 @@ impl Throttle {
         })
     }
 
-    /// From now on so many bytes per second; `None` for no limit. A debt stays one of so many bytes.
+    /// Sets the bytes per second; `None` for no limit. A debt stays the same number of bytes.
     pub(crate) fn set_rate(&self, bytes_per_second: Option<u64>) {
         let now = self.began.elapsed();
         self.bucket.lock().set_rate(bytes_per_second, now);
@@ -109,7 +110,7 @@ impl Throttle {
         self.bucket.lock().request_max_bytes()
     }
 
-    /// So many bytes have come.
+    /// This many bytes have arrived.
     pub(crate) fn charge(&self, bytes: usize) {
         let now = self.began.elapsed();
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);

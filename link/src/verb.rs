@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 pub enum Verb {
     /// Planned hand-over: waits for lag 0, then cuts. Loses nothing.
     Promote,
-    /// Cuts at once, with what is there.
+    /// Cuts immediately, with what is here.
     Failover,
     /// Stop mirroring for now.
     Pause,
     /// Mirror again: after a pause, after a failure, or instead of a promotion that still waits.
     Resume,
-    /// Give up a promotion that still waits: the mirror goes on. `All` and a pattern select the mirrors
-    /// that are being promoted.
+    /// Cancel a promotion that is still waiting: the mirror continues. `All` and a pattern select
+    /// the mirrors that are being promoted.
     CancelPromotion,
 }
 
@@ -59,7 +59,7 @@ impl Verb {
 pub enum CutKind {
     /// Planned, after lag 0.
     Promote,
-    /// At once, with what is there.
+    /// Immediately, with what is here.
     Failover,
 }
 

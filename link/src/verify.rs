@@ -38,7 +38,8 @@ pub enum VerifyOutcome {
 }
 
 impl VerifyOutcome {
-    /// That of the whole, by its parts: one that differs decides, then one that was compared.
+    /// The result of the whole from its parts: one that differs decides, then one that was
+    /// compared.
     pub fn of<'a>(partitions: impl IntoIterator<Item = &'a PartitionVerify>) -> Self {
         let outcomes = partitions.into_iter().map(PartitionVerify::outcome);
         outcomes.fold(Self::NothingCompared, |all, one| match (all, one) {

@@ -17,8 +17,8 @@ use uuid::Uuid;
 pub const TOPIC_NAME_MAX_BYTES: usize = 249;
 
 /// Topics in which Kafka's own brokers keep state: offsets of groups, transactions, share groups,
-/// the cluster's metadata, the index of tiered storage. A topic of such a name that somebody else
-/// makes holds nothing of that.
+/// the cluster's metadata, the index of tiered storage. A topic with such a name that a client
+/// creates holds nothing of that.
 pub const INTERNAL_TOPICS: [&str; 5] = [
     "__cluster_metadata",
     "__consumer_offsets",
@@ -199,8 +199,8 @@ impl TopicName {
         INTERNAL_TOPICS.contains(&self.as_str())
     }
 
-    /// Whether nobody may create a topic of this name, not even by asking for it. Kafka refuses this
-    /// one alone (`KafkaApis.handleCreateTopicsRequest`).
+    /// Whether this name may never be created, not even on request. Kafka refuses only this one
+    /// (`KafkaApis.handleCreateTopicsRequest`).
     pub fn is_prohibited(&self) -> bool {
         self.as_str() == "__cluster_metadata"
     }

@@ -78,7 +78,7 @@ fn boxed<M: 'static>(message: Option<M>) -> Option<Box<dyn Any>> {
 /// not know: no field on the wire has a negative one.
 const TRANSACTION_VERSION: i32 = -1;
 
-/// Of which version of transactions a marker is (WriteTxnMarkers 2); 0 where nobody says.
+/// The transaction version of a marker (WriteTxnMarkers 2); 0 if the request has none.
 pub fn transaction_version(marker: &WritableTxnMarker) -> i8 {
     let kept = marker.unknown_tagged_fields.get(&TRANSACTION_VERSION);
     let byte = kept.and_then(|kept| kept.first()).copied();

@@ -1,9 +1,10 @@
 //! Java's `.properties` format, as Kafka's own files use it: the one reader of it in Carrick, for a link's
 //! `client.properties` as well as for the broker's own file.
 //!
-//! Follows `java.util.Properties.load(Reader)`: `#` and `!` comments, `=`, `:` or blanks between name and value,
-//! `\` at the end of a line to go on in the next, the escapes `\t \n \r \f \uXXXX` (pairs of surrogates
-//! included), any other `\c` for `c`. Unlike Java, a `\u` escape that is no character is an error.
+//! Follows `java.util.Properties.load(Reader)`: `#` and `!` comments, `=`, `:` or blanks between
+//! name and value, `\` at the end of a line to continue on the next, the escapes `\t \n \r \f
+//! \uXXXX` (including surrogate pairs), any other `\c` for `c`. Unlike in Java, a `\u` escape that
+//! is not a character is an error.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -34,7 +35,7 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, PropertiesError> {
     Ok(values)
 }
 
-/// Joins continued lines and drops comments and blank lines. Numbers are those of the first line of each.
+/// Joins continued lines and drops comments and blank lines. Each has the number of its first line.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;

@@ -101,7 +101,7 @@ impl DataDir {
         self.path.join(folder_name(partition))
     }
 
-    /// Every partition that has a folder here, sorted. Other entries are passed over.
+    /// Every partition that has a folder here, sorted. Other entries are skipped.
     pub fn partitions(&self) -> Result<Vec<TopicPartition>, DiskError> {
         let mut partitions = Vec::new();
         for name in self.folders()? {
@@ -151,7 +151,7 @@ impl DataDir {
     }
 
     /// Makes creations, renames and removals of partition folders durable. Needs no new file
-    /// descriptor, so that it works when there are none left.
+    /// descriptor, so it works even when none are left.
     pub fn sync(&self) -> Result<(), DiskError> {
         self.folder
             .sync_all()
@@ -176,8 +176,8 @@ impl DataDir {
         Ok(names)
     }
 
-    /// Removes what is left of deleted partitions. What resists is left for the next start: it is in
-    /// nobody's way.
+    /// Removes what is left of deleted partitions. Files that can't be removed are left for the
+    /// next start: they do no harm.
     fn sweep(&self) -> Result<(), DiskError> {
         for name in self.folders()? {
             if is_retired_name(&name) {
@@ -222,7 +222,7 @@ impl RetiredFolder {
         &self.path
     }
 
-    /// Removes the files. Fine if somebody else was faster.
+    /// Removes the files. It is fine if they are already gone.
     pub fn remove(self) -> Result<(), DiskError> {
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -250,8 +250,8 @@ fn lock(dir: &Path) -> Result<File, DiskError> {
     }
 }
 
-/// Whether the folder has our stamp; refuses one that has another, and one that has none and is
-/// somebody else's.
+/// Whether the folder has our stamp; refuses one that has a different stamp, and one without a
+/// stamp that has other contents.
 fn check_format(dir: &Path) -> Result<bool, DiskError> {
     let path = dir.join(PROPERTIES_FILE);
     match fs::read_to_string(&path) {

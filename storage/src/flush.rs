@@ -2,14 +2,14 @@
 //!
 //! Invariants:
 //! - A submission is answered by a flush that **began after** it was submitted, so what was
-//!   appended before is covered. Whoever comes while a flush of the same log runs waits for the
-//!   next one, together with everybody else who came meanwhile.
+//!   appended before is covered. Submissions that arrive while a flush of the same log runs all
+//!   wait for the next one.
 //! - At most one flush of a log runs at a time; logs flush in parallel, in order of submission, and
 //!   a busy log goes to the back of the line each time.
 //! - Callbacks of one log run in order of submission, on a flusher thread, and exactly once. They
 //!   must be short and must not wait for a flush.
-//! - A failed flush is told to everybody who waited for it and is not tried again. That later
-//!   submissions fail as well is up to the [`Flushable`].
+//! - A failed flush is reported to every waiter and is not retried. That later submissions fail as
+//!   well is up to the [`Flushable`].
 //!
 //! They are about the order of events on several threads: tests with gates check them. That a
 //! callback runs once is its type.
@@ -56,7 +56,7 @@ impl Flushable for FlushHandle {
     }
 }
 
-/// Takes the durable end, or why there is none.
+/// Takes the durable end, or the reason why there is none.
 pub type FlushCallback<E> = Box<dyn FnOnce(Result<Offset, E>) + Send>;
 
 /// A fixed number of threads that flush logs.
@@ -78,8 +78,8 @@ struct Shared<F: Flushable> {
 }
 
 struct State<F: Flushable> {
-    /// Logs with waiters or with a flush under way. A key is in the channel exactly once while its
-    /// log waits for its turn, and not at all while its flush runs.
+    /// Logs with waiters or with a flush in progress. A key is in the channel exactly once while
+    /// its log waits for its turn, and not at all while its flush runs.
     logs: HashMap<u64, Waiting<F>>,
     /// Line of logs that wait for a thread. `None` once stopped.
     line: Option<Sender<u64>>,
@@ -116,8 +116,8 @@ impl<F: Flushable> Flusher<F> {
         Ok(flusher)
     }
 
-    /// Asks for a flush of `handle`'s log that covers everything appended up to now, and for
-    /// `callback` to be told. Never blocks.
+    /// Requests a flush of `handle`'s log that covers everything appended up to now, and calls
+    /// `callback` afterwards. Never blocks.
     ///
     /// After [`Flusher::stop`] the callback is dropped without a call.
     pub fn submit(&self, handle: F, callback: FlushCallback<F::Error>) {
@@ -236,7 +236,7 @@ mod tests {
             }
         }
 
-        /// A log, a receiver that tells when a flush began, and a sender that lets it go on.
+        /// A log, a receiver that reports when a flush began, and a sender that lets it continue.
         fn gated(key: u64) -> (Self, Receiver<()>, Sender<()>) {
             let (begun, saw_begin) = unbounded();
             let (permit, permitted) = unbounded();

@@ -2,7 +2,7 @@
 //!
 //! - [`log`]: one partition's log of segments, mapped into memory.
 //! - [`flush`]: group commit of logs on flusher threads.
-//! - [`disk`]: the data folder, and the few things done to files beside reading and writing.
+//! - [`disk`]: the data folder, and file operations other than reading and writing.
 //! - [`meta`]: keys and values in RocksDB, for metadata only.
 //! - [`codec`]: the fields of records and checkpoints as bytes.
 //! - [`testing`]: damage to files, for tests.

@@ -21,7 +21,7 @@ const TOPIC_NAME_MAX_CHARS: usize = 249;
 pub(super) struct Refusal {
     /// Kafka's code.
     pub code: ErrorCode,
-    /// What the client's user is told.
+    /// The message for the client's user.
     pub message: String,
 }
 
@@ -121,7 +121,7 @@ pub(super) fn short(name: &str) -> &str {
     }
 }
 
-/// What stands in `items` more than once.
+/// The items that occur more than once in `items`.
 pub(super) fn repeated<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let (mut once, mut repeated) = (BTreeSet::new(), BTreeSet::new());
     for item in items {

@@ -73,7 +73,8 @@ pub(super) fn check_broker(broker: &Broker, name: &str, expected: &str) -> Resul
     }
 }
 
-/// What tells one resource from another: a broker's id may be written in many ways (`1`, `+1`, `01`).
+/// What distinguishes one resource from another: a broker's id may be written in many ways (`1`,
+/// `+1`, `01`).
 pub(super) fn identity(resource_type: i8, name: &StrBytes) -> (i8, StrBytes) {
     let id = match Resource::of(resource_type) {
         Resource::Broker | Resource::BrokerLogger => name.parse::<i32>().ok(),
@@ -83,7 +84,8 @@ pub(super) fn identity(resource_type: i8, name: &StrBytes) -> (i8, StrBytes) {
     (resource_type, plain.unwrap_or_else(|| name.clone()))
 }
 
-/// Refuses a resource that stands in the request more than once: none of those is looked at.
+/// Refuses a resource that occurs more than once in the request: none of its occurrences is
+/// processed.
 pub(super) fn check_once(
     doubles: &BTreeSet<(i8, StrBytes)>,
     resource_type: i8,

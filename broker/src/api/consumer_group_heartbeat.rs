@@ -1,6 +1,7 @@
 //! ConsumerGroupHeartbeat (key 68), versions 0–1 (KIP-848).
 //!
-//! Members of consumer groups join, go on and leave; answered when what follows is on disk.
+//! Members of consumer groups join, continue and leave; the answer waits until the resulting
+//! changes are on disk.
 //!
 //! - v1: the member brings its id itself, and may subscribe by regular expression.
 //! - Without `consumer` in `group.coordinator.rebalance.protocols`: UNSUPPORTED_VERSION.

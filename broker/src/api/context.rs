@@ -1,4 +1,4 @@
-//! What a handler is given beside its request.
+//! What a handler gets in addition to its request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Connection {
     }
 }
 
-/// What a handler is given beside its request. Cheap to clone into a `Reply::Later`.
+/// What a handler gets in addition to its request. Cheap to clone into a `Reply::Later`.
 #[derive(Clone)]
 pub struct Context {
     /// The broker.

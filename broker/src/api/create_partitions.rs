@@ -8,7 +8,7 @@
 //! - v2 is flexible. v3 (KIP-599): over `controller_mutation_rate`, a topic is
 //!   THROTTLING_QUOTA_EXCEEDED; older clients are only told to wait.
 //!
-//! The timeout is not looked at: the partitions are there when the answer leaves.
+//! The timeout is ignored: the partitions exist when the answer is sent.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;

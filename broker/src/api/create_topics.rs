@@ -16,8 +16,8 @@
 //! `__cluster_metadata` is refused, as in Kafka. A client that asks for another of Kafka's internal
 //! topics gets it, as in Kafka; here it stays empty, and clients can't produce to it.
 //!
-//! Not done: `create.topic.policy.class.name`.
-//! The timeout is not looked at: the topic is there when the answer leaves.
+//! Not done: `create.topic.policy.class.name`. The timeout is ignored: the topic exists when the
+//! answer is sent.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -138,7 +138,7 @@ async fn create(
     Ok(result.with_topic_id(id.await?.0))
 }
 
-/// What is to be created, as far as the request alone tells.
+/// What is to be created, as far as the request alone shows.
 fn plan(
     ctx: &Context,
     topics: &Catalog,
@@ -149,7 +149,7 @@ fn plan(
     if name.is_prohibited() {
         return Err(TopicError::Internal(name.to_string()).into());
     }
-    // The counts of a topic that is there don't matter: some clients create on every start.
+    // The counts of a topic that already exists don't matter: some clients create on every start.
     if topics.topic(&name).is_some() {
         return Err(TopicError::Exists(name.to_string()).into());
     }
@@ -177,8 +177,8 @@ fn overrides(configs: Vec<CreatableTopicConfig>) -> Result<BTreeMap<String, Stri
     Ok(overrides)
 }
 
-/// Tells what the topic has: its counts and configs, unless the client may not see those, or the
-/// answer has no room for them.
+/// Fills in the topic's counts and configs, unless the client may not see those, or the answer has
+/// no room for them.
 fn describe_into(
     result: &mut CreatableTopicResult,
     ctx: &Context,

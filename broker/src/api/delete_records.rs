@@ -5,9 +5,9 @@
 //! in Kafka. A mirror is refused with INVALID_REQUEST: its log start is its source's. A topic that
 //! is compacted only: POLICY_VIOLATION. An internal topic: INVALID_TOPIC_EXCEPTION.
 //!
-//! Segments wholly below the log start go; a batch that holds it is still served whole.
-//! A partition that is named twice is answered once, for the last offset.
-//! The timeout is not looked at: there are no followers to wait for.
+//! Segments wholly below the log start are deleted; a batch that contains it is still served whole.
+//! A partition that is named twice is answered once, for the last offset. The timeout is ignored:
+//! there are no followers to wait for.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -9,7 +9,7 @@
 //! - v5 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
 //!   clients are only told to wait.
 //!
-//! The timeout is not looked at: the topic is gone when the answer leaves.
+//! The timeout is ignored: the topic no longer exists when the answer is sent.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;

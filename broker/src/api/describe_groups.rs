@@ -1,6 +1,6 @@
 //! DescribeGroups (key 15), versions 0–6.
 //!
-//! - Members' metadata and the protocol are told while the group is stable, as Kafka does.
+//! - Members' metadata and the protocol are shown while the group is stable, as in Kafka.
 //! - A group that is asked for twice is answered once: a short request must not get an answer
 //!   without bounds.
 //! - v3 (KIP-430): authorized operations, if asked for. v4 (KIP-345): static members.

@@ -1,8 +1,8 @@
 //! DescribeUserScramCredentials (key 50), version 0 (KIP-554).
 //!
-//! Nobody has credentials: there is no SASL. Kafka's tools ask beside the quotas of users, and
-//! would show none of them without an answer. A user that is asked for by name is
-//! RESOURCE_NOT_FOUND, one that is asked for twice DUPLICATE_RESOURCE, as in `ScramImage`.
+//! No user has credentials: there is no SASL. Kafka's tools send this request together with the one
+//! for users' quotas, and would show none of them without an answer. A user that is named is
+//! RESOURCE_NOT_FOUND, one that is named twice DUPLICATE_RESOURCE, as in `ScramImage`.
 
 use std::ops::RangeInclusive;
 

@@ -4,8 +4,8 @@
 //! in the APIs. A caller says what it is going to do, as Kafka's ACLs call it, and gets the thing, or
 //! why not: it is not there, or its principal may not.
 //!
-//! Whether something may be done with a name is asked before the name is looked up, so that a refusal
-//! does not tell whether the thing is there. Ids of topics are no secret, as in Kafka.
+//! Whether an operation on a name is allowed is checked before the name is looked up, so a refusal
+//! does not reveal whether it exists. Ids of topics are not secret, as in Kafka.
 //!
 //! Lists hold what their reader may see: nothing is refused by name.
 
@@ -291,7 +291,7 @@ impl Door {
         Ok(&self.catalog)
     }
 
-    /// Where the topic of that name may be changed. The topics themselves say whether it is there.
+    /// Access for changing the topic of that name. The topics themselves say whether it exists.
     ///
     /// # Errors
     /// `NotAllowed`.

@@ -32,7 +32,7 @@ pub fn door_code(error: DoorError) -> ErrorCode {
     }
 }
 
-/// The code for a fetch session that does not go on.
+/// The code for a fetch session that can't continue.
 pub(super) fn session_code(error: SessionError) -> ErrorCode {
     match error {
         SessionError::NotFound => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,

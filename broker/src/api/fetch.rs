@@ -9,7 +9,7 @@
 //! - v5: log start offset. v7 (KIP-227): sessions. v9 (KIP-320): current leader epoch checked.
 //! - v11 (KIP-392): always read here, no preferred replica. v12 (KIP-595): flexible;
 //!   `last_fetched_epoch` is answered with the diverging epoch, for any fetcher.
-//! - v13 (KIP-516): topic ids; a topic made anew is UNKNOWN_TOPIC_ID.
+//! - v13 (KIP-516): topic ids; a topic that was created again is UNKNOWN_TOPIC_ID.
 //! - v16 (KIP-951): FENCED_LEADER_EPOCH says who leads, in which epoch, and where that is.
 //! - v15 (KIP-903): replica state, v17 (KIP-853): directory ids, v18 (KIP-1166): high watermark of
 //!   the follower: all for replicas. There are none: every fetcher reads as a consumer.
@@ -106,8 +106,8 @@ impl Api for Fetch {
     }
 }
 
-/// Memory that a fetch takes for each of its partitions while it waits: what is wanted, in the
-/// request and beside the answer, and the answer.
+/// Memory that a fetch takes for each of its partitions while it waits: what it wants, in the
+/// request and next to the answer, and the answer.
 const WAITING_PARTITION_BYTES: usize =
     2 * size_of::<Wanted>() + size_of::<PartitionData>() + size_of::<(Arc<Partition>, Bounds)>();
 

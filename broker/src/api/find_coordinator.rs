@@ -41,7 +41,7 @@ impl Api for FindCoordinator {
     type Request = FindCoordinatorRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
-        // Up to v3 there is one key, in a field of its own.
+        // Up to v3 there is one key, in a separate field.
         let mut keys = request.coordinator_keys;
         if version < 4 {
             keys = vec![request.key];

@@ -4,7 +4,7 @@
 //! (KIP-98). With one, the instances of the producer before are fenced; a transaction that one of
 //! them left open is aborted first, and meanwhile the answer is CONCURRENT_TRANSACTIONS.
 //!
-//! - v3 (KIP-360): the producer id and epoch of a producer that goes on after an error.
+//! - v3 (KIP-360): the producer id and epoch of a producer that continues after an error.
 //! - v4: PRODUCER_FENCED; before that INVALID_PRODUCER_EPOCH. v5: TRANSACTION_ABORTABLE (KIP-890).
 //! - v6 (two-phase commit, KIP-939) is not done: unstable in Kafka 4.3, and the codec cannot read
 //!   its requests.

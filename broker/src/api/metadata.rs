@@ -1,14 +1,14 @@
 //! Metadata (key 3), versions 0–13.
 //!
-//! Brokers, topics, partitions and who leads them: here always this one broker. The address that is
-//! told is the advertised one of the listener that was asked.
+//! Brokers, topics, partitions and their leaders: here always this one broker. The address in the
+//! answer is the advertised one of the listener that received the request.
 //!
 //! - v0: an empty list asks for all topics; from v1 on `null` does, and an empty list for none.
 //! - v1: controller id, rack, internal topics. v2: cluster id. v5: offline replicas: this broker, where a
 //!   log could not be opened at start. Such a partition is LEADER_NOT_AVAILABLE.
-//! - v4 (KIP-4): `allow_auto_topic_creation`; before, always. Created only if
-//!   `auto.create.topics.enable` too; the topic is there in the same answer, while Kafka answers
-//!   LEADER_NOT_AVAILABLE first. Internal topics are never created: they are unknown.
+//! - v4 (KIP-4): `allow_auto_topic_creation`; before, always. Only if `auto.create.topics.enable`
+//!   is set, too. The same answer already contains the topic, while Kafka first answers
+//!   LEADER_NOT_AVAILABLE. Internal topics are never created: they are unknown.
 //! - v7 (KIP-320): leader epoch, at least every epoch in the log.
 //! - v8 (KIP-430): authorized operations; without authorization all of them, if asked for.
 //! - v10 (KIP-516): topic ids. v12: a topic may be asked for by id.
@@ -136,7 +136,7 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
     let topics = match &request.topics {
         Some(topics) if version > 0 || !topics.is_empty() => topics
             .iter()
-            // Where there is an id, any name may stand beside it.
+            // If there is an id, the name next to it is ignored.
             .filter(|asked| seen.insert((name(asked), asked.topic_id)))
             .map(|asked| show.asked(asked))
             .collect(),

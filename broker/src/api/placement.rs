@@ -9,8 +9,8 @@ use super::admin::{Refusal, repeated};
 use crate::broker::Broker;
 use crate::topic::replicas::Shortfall;
 
-/// How many partitions a new topic gets: the requested count, or that of its manual assignment.
-/// Each has one replica; also by how much that is fewer than requested.
+/// How many partitions a new topic gets: the requested count, or the number in its manual
+/// assignment. Each has one replica; also returns by how much that is fewer than requested.
 pub(super) fn partitions(
     broker: &Broker,
     topic: &CreatableTopic,

@@ -344,7 +344,7 @@ async fn visible(waiting: Vec<((usize, usize), Pending)>) {
     }
 }
 
-/// Waits for the flushes, which go on at the same time.
+/// Waits for the flushes, which run in parallel.
 async fn flushed(
     version: i16,
     mut response: ProduceResponse,

@@ -1,4 +1,4 @@
-//! What a handler answers, and what of it goes on the wire.
+//! What a handler answers, and which part of it goes on the wire.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,13 +19,13 @@ pub type Encoded = Result<Frame, FrameError>;
 
 /// What a handler answers.
 pub enum Reply<T> {
-    /// The answer is there.
+    /// The answer is ready.
     Now(T),
     /// The answer comes (after a flush, a long poll, a join). Until then, only requests that overlap
     /// with this one ([`Order`](super::Order)) are handled. Answers leave in request order.
     Later(BoxFuture<T>),
-    /// The answer is there (`None`: none is sent), the effect is not: requests that could observe it
-    /// wait for that.
+    /// The answer is ready (`None`: none is sent), but it has not taken effect: requests that could
+    /// observe the effect wait for it.
     Early {
         /// What is sent now.
         answer: Option<T>,

@@ -17,7 +17,7 @@ use super::room::SMALL_ANSWER_BYTES;
 use super::throttle::{Throttled, Timed};
 use crate::pool::{FairCharge, Taken};
 
-/// What of the requests before it on its connection a request waits for.
+/// Which earlier requests on its connection a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// It starts when all before it have taken effect, and those behind it when it has. So Kafka
@@ -42,10 +42,11 @@ pub trait Api: Send + Sync + 'static {
     const VERSIONS: RangeInclusive<i16>;
     /// The lowest version that ApiVersions names. Differs from `VERSIONS` for Produce only.
     const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
-    /// What of the requests before it a request waits for.
+    /// Which earlier requests a request waits for.
     const ORDER: Order = Order::Alone;
-    /// Whether a [`Reply::Later`] keeps the request, or what was decoded from it, until it is there.
-    /// Not where the rest may take long: then whatever keeps the waiting part counts it.
+    /// Whether a [`Reply::Later`] keeps the request, or what was decoded from it, until it is
+    /// ready. Not if the rest may take long: then the structure that keeps the waiting part counts
+    /// it.
     const HOLDS_REQUEST: bool = true;
     /// Whether the answer lists or describes what the broker holds, within the [`Room`] of the context.
     /// The handler may then be called twice for one request: it changes nothing, or nothing the second
@@ -83,7 +84,7 @@ pub struct Entry {
     pub max: i16,
     /// Lowest version that is advertised.
     pub advertised_min: i16,
-    /// What of the requests before it a request waits for.
+    /// Which earlier requests a request waits for.
     pub order: Order,
     /// Whether a reply that is still to come holds what the request takes in memory.
     pub holds_request: bool,
@@ -166,7 +167,7 @@ fn charged(frame: Frame, memory: FairCharge) -> Frame {
     frame.into_iter().map(charge).collect()
 }
 
-/// A piece of a frame with its memory, given back on drop.
+/// A piece of a frame with its memory, released on drop.
 struct Charged(
     Bytes,
     #[expect(dead_code, reason = "held for its drop")] Taken,

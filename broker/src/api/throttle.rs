@@ -21,7 +21,7 @@ use crate::quota::Kind;
 
 /// An answer that may tell its client to wait.
 pub trait Throttled {
-    /// The wait it tells, in ms.
+    /// The throttle time in the answer, in ms.
     fn wait_ms(&self) -> i32;
     /// Sets the wait, in ms. Does nothing where the answer has no place for it.
     fn set_wait_ms(&mut self, wait_ms: i32);
@@ -188,7 +188,7 @@ pub(super) struct Mutations {
 }
 
 impl Mutations {
-    /// Takes so many partitions.
+    /// Takes this many partitions.
     ///
     /// # Errors
     /// THROTTLING_QUOTA_EXCEEDED.
@@ -220,7 +220,7 @@ pub(super) fn saturated(wait_ms: i64) -> i32 {
     i32::try_from(wait_ms).unwrap_or(i32::MAX)
 }
 
-/// A future that also tells how long its polls took.
+/// A future that also reports how long its polls took.
 pub(super) struct Timed<T> {
     inner: BoxFuture<T>,
     busy: Duration,

@@ -23,7 +23,7 @@ pub(super) fn producer(id: messages::ProducerId, epoch: i16) -> Producer {
 /// A partition of a topic, if clients write to it.
 ///
 /// # Errors
-/// That of the door, and INVALID_REQUEST for a mirror.
+/// The door's error, or INVALID_REQUEST for a mirror.
 pub(super) fn writable(
     ctx: &Context,
     topic: Result<&Topic, DoorError>,

@@ -4,8 +4,8 @@
 //! (`kafka-transactions.sh abort`). Answered when it is on disk. The coordinator is not asked.
 //! A mirror is INVALID_REQUEST.
 //!
-//! - v2 (KIP-1228): the version of transactions that the marker is of. From 2 on its epoch must be above
-//!   that of what it ends.
+//! - v2 (KIP-1228): the transaction version of the marker. From 2 on, its epoch must be above the
+//!   epoch of the transaction that it ends.
 
 use std::ops::RangeInclusive;
 

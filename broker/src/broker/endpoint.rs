@@ -10,9 +10,9 @@ pub struct Endpoint {
     pub name: String,
     /// The bound address.
     pub bound: SocketAddr,
-    /// Host that clients are told.
+    /// Host that clients should connect to.
     pub host: String,
-    /// Port that clients are told.
+    /// Port that clients should connect to.
     pub port: u16,
 }
 

@@ -23,7 +23,7 @@ const ANSWER_MAX_BYTES: u64 = 64 << 20;
 /// How long an answer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// A look-up or a change: longer than the server takes to answer that the operation goes on.
+    /// A look-up or a change: longer than the server takes to answer that the operation continues.
     Short,
     /// A creation of any number of mirrors: the same.
     Long,

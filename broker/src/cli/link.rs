@@ -162,7 +162,7 @@ fn delete(client: &Client, output: Output, name: &str, fail_over_mirrors: bool) 
     };
     let path = format!("/links/{}?force={fail_over_mirrors}", escape(name));
     let deleted: CliResult<LinkDeletion> = client.delete_answered(&path);
-    // Of mirrors that had to be let go by force.
+    // For mirrors that had to be cut by force.
     let reports = deleted.as_ref().map_or(&[][..], |it| &it.reports);
     let answer = serde_json::json!({
         "link_name": name,

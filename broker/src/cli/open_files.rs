@@ -1,5 +1,6 @@
 //! The limit of open files. Each partition holds two (its active segment and its checkpoint), each
-//! connection one; the soft limit that processes usually get is meant for programs that `select`.
+//! connection one. The soft limit that processes usually get is intended for programs that
+//! `select`.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

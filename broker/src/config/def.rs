@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-/// What a value must satisfy beside its type.
+/// What a value must satisfy in addition to its type.
 #[derive(Debug, Clone, Copy)]
 pub enum Check {
     /// Nothing.

@@ -1,8 +1,8 @@
 //! Broker properties that may be changed while the broker runs (KIP-226; `DynamicBrokerConfig` in
 //! Kafka): those of Kafka's that need no security, no listener and no Java class.
 //!
-//! Most give topics their defaults and take effect on all that do not override them. What does
-//! nothing here when it stands in the properties file does nothing here either.
+//! Most give topics their defaults and take effect on all that do not override them. A property
+//! that has no effect in the properties file has no effect here either.
 
 use std::collections::BTreeMap;
 

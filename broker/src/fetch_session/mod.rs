@@ -1,5 +1,5 @@
-//! Fetch sessions (KIP-227): a client names its partitions once, then only what changes, and is
-//! told only what changed.
+//! Fetch sessions (KIP-227): a client names its partitions once, then sends and receives only
+//! changes.
 //!
 //! Invariants: a session's epoch counts its requests, so that a lost answer is noticed; partitions
 //! that had data go to the end of the line, so that one busy partition starves none.
@@ -48,7 +48,7 @@ pub(crate) struct Wanted {
     pub(crate) last_fetched_epoch: i32,
 }
 
-/// Why a session does not go on.
+/// Why a session can't continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionError {
     /// There is none with that id, or no room for what is added to it.
@@ -72,7 +72,7 @@ struct Room {
     used: AtomicUsize,
 }
 
-/// What one session has of the [`Room`]; given back on drop.
+/// One session's share of the [`Room`]; released on drop.
 struct Share {
     room: Arc<Room>,
     taken: usize,
@@ -96,7 +96,7 @@ pub(crate) struct Session {
 
 struct Cached {
     wanted: Wanted,
-    /// What the client was told last; -1 after an error, so that its end is told.
+    /// What the client was last sent; -1 after an error, so that the end is sent again.
     high_watermark: i64,
     log_start: i64,
 }
@@ -104,7 +104,7 @@ struct Cached {
 /// What was read of each partition, in order.
 pub(crate) type Answers = Vec<(Wanted, PartitionData)>;
 
-/// What is told.
+/// What is sent.
 pub(crate) struct Answer {
     pub(crate) error: Option<SessionError>,
     pub(crate) session_id: i32,
@@ -117,7 +117,7 @@ pub(crate) enum Scope {
     Sessionless,
     /// One is to be opened with the answer, for all partitions of the request.
     Opening,
-    /// One goes on; the answer belongs to this epoch.
+    /// An existing session continues; the answer belongs to this epoch.
     Open(Arc<Mutex<Session>>, i32),
 }
 
@@ -169,7 +169,7 @@ impl Sessions {
             return Err(SessionError::OtherNaming);
         }
         if !open.update(request) {
-            // Its client begins anew, without a session if there is no room for one.
+            // Its client starts a new session, or fetches without one if there is no room.
             drop(open);
             self.by_id.lock().remove(&id);
             return Err(SessionError::NotFound);
@@ -207,7 +207,8 @@ impl Sessions {
         }
     }
 
-    /// The error and the session id of an answer that tells nothing, for its client has to wait.
+    /// The error and the session id of an answer without data, sent because the client is
+    /// throttled.
     pub(crate) fn empty_answer(&self, scope: &Scope) -> (Option<SessionError>, i32) {
         match scope {
             Scope::Sessionless | Scope::Opening => (None, 0),
@@ -262,7 +263,7 @@ impl Sessions {
     }
 }
 
-/// Frees a slot for a session of so many partitions, if one may go.
+/// Frees a slot for a session of this many partitions, if one may be removed.
 fn evict(by_id: &mut HashMap<i32, Arc<Mutex<Session>>>, partitions: usize, now: Instant) -> bool {
     let mut stalest: Option<(Instant, i32)> = None;
     let mut smallest: Option<(usize, i32)> = None;

@@ -282,7 +282,8 @@ impl ConsumerGroupConfig {
     }
 }
 
-/// The value of `group.consumer.<what>.ms`, which lies in the range that two others set.
+/// The value of `group.consumer.<what>.ms`, which must be in the range that two other properties
+/// set.
 fn in_range(values: &Values, what: &str) -> Result<(i32, (i32, i32)), ConfigError> {
     let name = format!("group.consumer.{what}.ms");
     let (min, max) = (

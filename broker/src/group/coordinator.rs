@@ -193,7 +193,7 @@ impl Coordinator {
 
     /// Members leave. One result for each, in order.
     ///
-    /// Fails when none of them could be looked at.
+    /// Fails when none of them could be checked.
     pub fn leave(
         &self,
         group: &GroupId,

@@ -20,7 +20,7 @@ pub enum Obstacle {
     /// A member's subscription or assignment cannot be read.
     #[error("the embedded consumer protocol is malformed.")]
     Malformed,
-    /// The assignor keeps data of its own, which would be lost.
+    /// The assignor keeps its own data, which would be lost.
     #[error(
         "an unsupported custom assignor is in use. Please refer to the documentation or switch to \
          a default assignor before re-attempting the upgrade."

@@ -52,7 +52,7 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// The id that the coordinator gave to one member; empty stands for "none yet".
+    /// The id that the coordinator gave to one member; empty means "none yet".
     MemberId
 }
 

@@ -165,7 +165,7 @@ impl Kind {
     /// Whether a member may see the group's offsets.
     ///
     /// # Errors
-    /// What it has to know.
+    /// What it needs to know.
     pub fn fence_fetch(&self, member: Option<&MemberId>, epoch: i32) -> Result<(), GroupError> {
         match self {
             Self::Classic(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! Groups after a restart: members go on under their ids, in their generation or epoch.
+//! Groups after a restart: members continue under their ids, in their generation or epoch.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::classic::ExpireFrom;
 /// An offset that a group has committed for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
-    /// Where the group goes on reading.
+    /// Where the group continues reading.
     pub offset: Offset,
     /// The epoch of the last record read, or `NONE`.
     pub leader_epoch: LeaderEpoch,
@@ -18,14 +18,14 @@ pub struct CommittedOffset {
     pub metadata: String,
     /// Wall clock of the commit.
     pub commit_ms: i64,
-    /// When it expires, if the client said so (OffsetCommit up to version 4).
+    /// When it expires, if the client set that (OffsetCommit up to version 4).
     pub expire_ms: Option<i64>,
-    /// The topic's id at the time of the commit: an offset of a topic that was deleted and made
-    /// anew is not an offset of the new one. `ZERO` if unknown.
+    /// The topic's id at the time of the commit: an offset of a topic that was deleted and created
+    /// again is not an offset of the new one. `ZERO` if unknown.
     pub topic_id: TopicId,
 }
 
-/// What an offset takes beside its text, with its part of the maps.
+/// What an offset takes in addition to its text, with its part of the maps.
 const OFFSET_BYTES: usize = 160;
 
 impl CommittedOffset {
@@ -65,7 +65,7 @@ pub enum FetchedOffset {
 }
 
 impl FetchedOffset {
-    /// The offset, if one was committed and is told.
+    /// The offset, if one was committed and may be shown.
     pub fn committed(&self) -> Option<&CommittedOffset> {
         match self {
             Self::Committed(offset) => Some(offset),
@@ -145,8 +145,8 @@ impl Offsets {
     }
 }
 
-/// What an offset in a transaction takes beside one of the group's own: who is going to commit the
-/// partition.
+/// What an offset in a transaction takes in addition to one of the group's own: the producer that
+/// is going to commit the partition.
 const PENDING_BYTES: usize = 96;
 
 /// Offsets of a group that open transactions are going to commit.

@@ -192,8 +192,8 @@ fn set(by_group: &mut HashMap<GroupId, Overrides>, group: &GroupId, configs: Ove
     };
 }
 
-/// All configs of a group with these overrides, by name. Where it has none of its own, the broker's
-/// property holds, if there is one.
+/// All configs of a group with these overrides, by name. Without an override, the broker's property
+/// applies, if there is one.
 pub fn describe(overrides: &Overrides, broker: &Values) -> Vec<Described> {
     let described = GROUP_CONFIGS.iter().map(|def| {
         let own = overrides.get(def.name).map(|value| Origin {

@@ -132,7 +132,7 @@ struct State {
     sending_since: Option<Instant>,
     /// Since when the client takes nothing.
     stalled_since: Option<Instant>,
-    /// What served requests hold whose answers lie in the connection's buffer.
+    /// What served requests hold whose answers are in the connection's buffer.
     unsent: Vec<Permits>,
 }
 
@@ -179,7 +179,7 @@ impl Slot {
         state.stalled_since = (!takes).then(Instant::now);
     }
 
-    /// Nothing lies in the buffer any more.
+    /// The buffer is empty.
     fn flushed(&self) {
         if !self.has_unsent.swap(false, Ordering::AcqRel) {
             return;
@@ -212,7 +212,7 @@ impl Serving {
         }
     }
 
-    /// The answer is there: from now on it is being sent.
+    /// The answer is ready: from now on it is being sent.
     pub fn answered(&self) {
         if !self.is_stream {
             self.slot.state.lock().sending_since = Some(Instant::now());
@@ -220,7 +220,7 @@ impl Serving {
     }
 }
 
-/// The answer lies in the connection's buffer, or the connection is gone.
+/// The answer is in the connection's buffer, or the connection has ended.
 impl Drop for Serving {
     fn drop(&mut self) {
         let mut state = self.slot.state.lock();

@@ -1,7 +1,7 @@
 //! What every request passes before it is served: its body is read, and there must be room.
 //!
-//! A request that changes something runs to its end whether or not its client waits for it: it
-//! runs on a task of its own. A request that only reads ends with its client.
+//! A request that changes something runs to its end whether or not its client waits for it: it runs
+//! on a separate task. A request that only reads ends with its client.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// Routes that wait until they are let go, behind a gate.
+    /// Routes that wait until they are released, behind a gate.
     struct Rig {
         gate: Gate,
         routes: TowerToHyperService<Router>,

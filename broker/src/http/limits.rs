@@ -125,7 +125,7 @@ pub struct Times {
     pub body: Duration,
     /// Until there is room for a request.
     pub room: Duration,
-    /// Until the answer: after that the answer says that the request goes on.
+    /// Until the answer: after this time, the answer says that the request continues.
     pub answer: Duration,
     /// The same for a creation of any number of mirrors.
     pub creation: Duration,

@@ -3,11 +3,11 @@
 //!
 //! The answer is 200 with one outcome per mirror, even if some were refused: each outcome says so.
 //!
-//! A promotion waits for the source, so it is answered at once: the mirrors are `PENDING_STOPPED`,
-//! with their lags. With `?wait=SECONDS` the answer waits for the cut, at most [`WAIT_MAX_SECONDS`]; a
-//! failover waits [`FAILOVER_WAIT_SECONDS`] unless `wait` says otherwise. After that the work goes on,
-//! and the mirror shows how it ended. Only a few clients may wait at once, so that others find
-//! room ([`super::limits`]); the rest are answered at once.
+//! A promotion waits for the source, so it is answered immediately: the mirrors are
+//! `PENDING_STOPPED`, with their lags. With `?wait=SECONDS` the answer waits for the cut, at most
+//! [`WAIT_MAX_SECONDS`]; a failover waits [`FAILOVER_WAIT_SECONDS`] unless `wait` says otherwise.
+//! After that the work continues, and the mirror shows how it ended. Only a few clients may wait at
+//! a time, so that others find room ([`super::limits`]); the rest are answered immediately.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `/links/{link}/mirrors`: list, create, read, and the report of the last cut. The link `-` stands
-//! for every link when reading.
+//! `/links/{link}/mirrors`: list, create, read, and the report of the last cut. When reading, the
+//! link `-` means every link.
 
 use axum::Json;
 use axum::extract::State;
@@ -125,8 +125,8 @@ pub async fn report(
     }
 }
 
-/// `GET /links/{link}/reports` *(own)*: every kept report of a link's mirrors, also after the link was
-/// deleted; the link `-` stands for all.
+/// `GET /links/{link}/reports` *(own)*: every stored report of a link's mirrors, also after the
+/// link was deleted; the link `-` means all.
 ///
 /// # Errors
 /// 500.

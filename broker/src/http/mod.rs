@@ -8,9 +8,9 @@
 //! - Handlers resolve, call one method of the link manager or of what the door gives, and map the answer. What
 //!   blocks on a disk runs on the blocking pool.
 //!
-//! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`], [`groups`]), `mirrors`
-//! ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`]); beside it [`clusters`],
-//! [`health`] and [`metrics`].
+//! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`],
+//! [`groups`]), `mirrors` ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`]);
+//! outside it [`clusters`], [`health`] and [`metrics`].
 
 pub mod clusters;
 pub mod connections;

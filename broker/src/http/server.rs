@@ -31,7 +31,7 @@ const STUCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// After no connection could be accepted.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// When and how often a silent client is asked by TCP whether it is there.
+/// When and how often TCP probes a silent client.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;

@@ -14,7 +14,7 @@ use crate::records::group::Groups;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::records::{OfCoordinators, Records};
 
-/// What a journal lies on.
+/// What a journal is stored in.
 trait Kind {
     fn new() -> Self;
     /// Opens the journal; the one before has stopped.

@@ -1,5 +1,5 @@
-//! A journal in memory, for tests. It keeps every change, and a replay tells them all, those that
-//! others have replaced included: a loader must take the last one.
+//! A journal in memory, for tests. It keeps every change, and a replay returns all of them,
+//! including those that others have replaced: a loader must take the last one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -12,9 +12,9 @@
 //!   appends under the lock of what it changes, so that order is the order in memory, too. One
 //!   journal serves both coordinators: a transaction that commits a group's offsets changes both in
 //!   one append.
-//! - What goes on after a change runs once, in the order of the appends, when the change is durable
-//!   or could not be made so. It runs on the journal's thread: it must not block. After the journal
-//!   has stopped it is dropped without running.
+//! - A continuation runs once after its change, in the order of the appends, when the change is
+//!   durable or could not be made so. It runs on the journal's thread: it must not block. After the
+//!   journal has stopped it is dropped without running.
 //! - Who appends has taken room before: that is the limit on what waits.
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ pub enum JournalError {
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What goes on once a change is durable, or could not be made so.
+/// What to run once a change is durable, or could not be made so.
 pub type Then = Box<dyn FnOnce(Result<(), NotStored>) + Send>;
 
 /// Hears of one record: its key, and its value or that it is gone.
@@ -160,7 +160,7 @@ impl Journal {
         let (outcome, done) = channel::bounded(1);
         let room = self.room().ok_or(NotStored)?;
         room.append(entry, move |result| {
-            // Who has waited is there.
+            // The waiting caller is there.
             let _ = outcome.send(result);
         });
         done.recv().unwrap_or(Err(NotStored))

@@ -1,5 +1,5 @@
-//! The journal of one process, in RocksDB: of each record, what it is now. The order of changes is
-//! that of RocksDB's writes; a replay visits each record once.
+//! The journal of one process, in RocksDB: for each record, its current value. The order of changes
+//! is the order of RocksDB's writes; a replay visits each record once.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct RocksJournal {
 }
 
 impl RocksJournal {
-    /// In a database that is open, with a thread of its own.
+    /// In an open database, with its own thread.
     ///
     /// # Errors
     /// The system has no thread left.

@@ -10,7 +10,7 @@ use super::{
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::records::{Edit, Keyspace};
 
-/// A store under test, with what it lies on.
+/// A store under test, with what it is stored in.
 trait Kind {
     fn open() -> Self;
     fn metadata(&self) -> Metadata;

@@ -111,7 +111,7 @@ pub trait MetadataStore: Send + Sync {
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Record>, StoreError>;
 
     /// Stores all edits of a transaction or none, if every record has the version that the
-    /// transaction expects. Durable on return; the version is that of every record it has put.
+    /// transaction expects. Durable on return; every record it has put gets the returned version.
     fn commit(&self, transaction: Transaction) -> Result<Version, CommitError>;
 
     /// At least the version of the newest transaction. All that was committed under it can be read.
@@ -136,7 +136,7 @@ pub trait MetadataStore: Send + Sync {
 
 /// What a copy has missed.
 pub enum News<K: Keyspace> {
-    /// All records there are: what the copy has beside these is gone.
+    /// All records there are: any others that the copy has no longer exist.
     All(Records<K>),
     /// Changes in their order, `None` for a record that is gone.
     Changes(Vec<(K::Key, Option<K::Value>)>),
@@ -153,7 +153,7 @@ impl Metadata {
         Self { store }
     }
 
-    /// The value of a record, if it is there.
+    /// The value of a record, if it exists.
     ///
     /// # Errors
     /// `Corrupt`, `Failed`.
@@ -202,8 +202,8 @@ impl Metadata {
         records.collect()
     }
 
-    /// Stores all of a transaction, durably, or nothing. Blocks on disk. The version is that of all
-    /// records it has put.
+    /// Stores all of a transaction, durably, or nothing. Blocks on disk. All records it has put get
+    /// the returned version.
     ///
     /// # Errors
     /// `Conflict` if a record has not the version that was expected, `Failed`: nothing is stored.
@@ -223,7 +223,7 @@ impl Metadata {
             seen => self.store.changes(seen, &prefix),
         };
         let Some(Changes { changes, upto }) = changes else {
-            // Read before the records: what comes in between is told again, which does no harm.
+            // Read before the records: changes in between are reported again, which does no harm.
             let upto = self.store.version();
             let all = self.scan::<K>()?;
             *seen = upto;

@@ -15,12 +15,12 @@
 //! 5. the partitions open to clients.
 //!
 //! A crash before 4 leaves mirrors that are `PENDING_STOPPED`: the link calls again, 1 keeps the
-//! report that is there, 2 finds no open transaction and raises the epoch once more, with the same
-//! result. A stored report of a mirror is therefore the sign that its cut may have begun, and that
-//! the link must no longer mirror into it. A crash after 4 leaves topics that are writable at the
-//! next start. A failure before 4 leaves the topics closed to both sides until another call
-//! finishes the cut. A topic that was cut before is skipped. If a topic is deleted while all this is
-//! under way, only that topic is refused, and nothing is stored for it.
+//! existing report, 2 finds no open transaction and raises the epoch once more, with the same
+//! result. A stored report of a mirror therefore shows that its cut may have begun, and that the
+//! link must no longer mirror into it. A crash after 4 leaves topics that are writable at the next
+//! start. A failure before 4 leaves the topics closed to both sides until another call finishes the
+//! cut. A topic that was cut before is skipped. If a topic is deleted in the meantime, only that
+//! topic is refused, and nothing is stored for it.
 //!
 //! A forced cut leaves out partitions whose disk has failed: they take no writes until the next
 //! start, which opens them as local ones and ends their open transactions

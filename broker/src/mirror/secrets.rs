@@ -1,7 +1,8 @@
 //! Secrets of links, encrypted where they are stored.
 //!
-//! The key is in a file of its own in the data folder, made when the first secret is stored, for its owner only. Whoever
-//! has RocksDB's files alone (a backup, a disk image without that file) has no secrets; whoever has both has them.
+//! The key is in a separate file in the data folder, created when the first secret is stored, for
+//! its owner only. RocksDB's files alone (a backup, a disk image without that file) reveal no
+//! secrets; together with the key they reveal all.
 //!
 //! Invariants: the key's file is whole and durable before the first secret is stored that needs it, and is never written
 //! over. A secret is bound to its link and config: moved to another it can't be read. One that can't be read is an

@@ -174,7 +174,7 @@ impl LinkStore for Store {
                 continue;
             }
             batch.put::<MirrorKeyspace>(&mirror.topic, mirror);
-            // A cut that was broken off, and then given up, leaves its report behind.
+            // A cut that was interrupted, and then cancelled, leaves its report behind.
             let has_report = matches!(
                 mirror.status,
                 MirrorStatus::PendingStopped | MirrorStatus::Stopped

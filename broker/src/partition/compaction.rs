@@ -1,8 +1,8 @@
 //! Compaction of one partition: the log's lock is held to look and to swap, never while batches
 //! are read or written.
 //!
-//! Local topics and mirrors alike, as on any Kafka follower: offsets stay, so a link goes on where
-//! it is.
+//! Local topics and mirrors alike, as on any Kafka follower: offsets stay, so a link continues
+//! where it is.
 
 use std::sync::atomic::Ordering;
 

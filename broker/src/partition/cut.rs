@@ -147,7 +147,7 @@ pub(crate) mod breaks {
 
     #[cfg(test)]
     thread_local! {
-        /// So many places of this thread are passed before one breaks, if any does.
+        /// This many places of this thread are passed before one breaks, if any does.
         static PASSED_BEFORE: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
     }
 
@@ -166,7 +166,7 @@ pub(crate) mod breaks {
         ACT.set(Some((step, Box::new(act))));
     }
 
-    /// Breaks what this thread does off at one place, after passing so many.
+    /// Breaks off this thread's work at one place, after this many have been passed.
     #[cfg(test)]
     pub(crate) fn after(places: u32) {
         PASSED_BEFORE.set(Some(places));

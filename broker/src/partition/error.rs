@@ -4,7 +4,7 @@ use carrick_protocol::batch::{BatchError, ProducedBatchError};
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 use carrick_storage::log::{LogError, SequenceError};
 
-/// Why a partition refuses. Facts; Kafka's codes for them stand in `api::error`.
+/// Why a partition refuses. Facts; `api::error` maps them to Kafka's codes.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
     /// A client's write to a mirror.

@@ -1,4 +1,4 @@
-//! Bringing a partition to the disk, and moving its high watermark when it is there.
+//! Flushing a partition to disk, and moving its high watermark afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

@@ -20,7 +20,7 @@ pub struct Marker {
     pub kind: ControlKind,
     /// Epoch of the coordinator.
     pub coordinator_epoch: i32,
-    /// The epoch lies above that of the transaction (KIP-890 part 2).
+    /// The epoch is above the transaction's (KIP-890 part 2).
     pub raised: bool,
 }
 

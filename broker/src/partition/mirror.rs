@@ -99,8 +99,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Moves the end to `end` without bytes: the source has nothing in between. No effect when the
-    /// end is there already.
+    /// Moves the end to `end` without bytes: the source has nothing in between. No effect if the
+    /// end is already there.
     ///
     /// # Errors
     /// As `mirror_append`.
@@ -113,9 +113,9 @@ impl Partition {
         })
     }
 
-    /// Moves the log start to the source's. No effect when it is there already. Does not wait for
-    /// the disk: what lies below goes after the next flush. A crash of the machine may take it back
-    /// until then, and the source tells it again.
+    /// Moves the log start to the source's. No effect if it is already there. Does not wait for the
+    /// disk: segments below it are deleted after the next flush. Until then, a crash of the machine
+    /// may undo it; the source then reports it again.
     ///
     /// # Errors
     /// `Log` with `NonMonotonic` past the end; as `mirror_append` otherwise.

@@ -59,8 +59,8 @@ pub enum Mode {
     /// It was a mirror, its lease is fenced; not yet writable because the end of mirroring isn't
     /// persisted yet.
     Fenced,
-    /// Its disk failed: writes are refused until the broker is restarted. Reads go on, unless the
-    /// log could not even be opened ([`Partition::is_offline`]).
+    /// Its disk failed: writes are refused until the broker is restarted. Reads still work, unless
+    /// the log could not even be opened ([`Partition::is_offline`]).
     Faulted,
     /// The topic was deleted or the broker stops.
     Closed,
@@ -133,8 +133,8 @@ impl Partition {
         Ok((partition, recovered))
     }
 
-    /// Stands for a partition whose log can't be opened, for that reason: whatever is asked of it is
-    /// refused, until the broker is started with a log that can be.
+    /// Represents a partition whose log can't be opened, for that reason: every request is refused,
+    /// until the broker is started with a log that can be opened.
     pub fn offline(opening: Opening<'_>, reason: &str) -> Arc<Self> {
         let reader = LogReader::of_nothing(opening.dir);
         let (log, mode) = (None, Mode::Faulted);
@@ -185,7 +185,7 @@ impl Partition {
         self.reader.snapshot()
     }
 
-    /// The leader epoch that clients are told.
+    /// The leader epoch that clients see.
     pub fn leader_epoch(&self) -> LeaderEpoch {
         LeaderEpoch(self.leader_epoch.load(Ordering::Acquire))
     }
@@ -229,7 +229,7 @@ impl Partition {
         self.leader_epoch.fetch_max(to.0, Ordering::AcqRel);
     }
 
-    /// Who is told when the high watermark, the last stable offset or the log start moves.
+    /// Notified when the high watermark, the last stable offset or the log start moves.
     pub fn watchers(&self) -> &Watchers {
         &self.watchers
     }

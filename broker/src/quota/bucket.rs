@@ -7,7 +7,7 @@ use super::rate::Window;
 /// A bucket. A new one is full.
 #[derive(Default)]
 pub struct Bucket {
-    /// What is there, and since when; `None` until first used.
+    /// The tokens, and since when; `None` until first used.
     tokens: Option<(f64, i64)>,
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// One part: everybody who has no quota of their own, or one by name.
+/// One part: every entity without a quota of its own, or one by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// The default.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 pub struct Hold(Mutex<Option<Instant>>);
 
 impl Hold {
-    /// From now on for so long, at least.
+    /// From now on for this long, at least.
     pub fn prolong(&self, wait: Duration) {
         let until = Instant::now().checked_add(wait);
         let mut held_until = self.0.lock();

@@ -184,7 +184,7 @@ impl Quotas {
         wait_ms.min(self.window.sample_ms)
     }
 
-    /// Takes so many partitions' worth of changes.
+    /// Takes this many partitions' worth of changes.
     ///
     /// # Errors
     /// With `strict`, how long the client should wait before it tries again, in ms.

@@ -1,9 +1,9 @@
 //! Client quotas: how much clients may produce, fetch, change topics and keep the broker busy
 //! (`ClientQuotaManager` in Kafka, KIP-13, 55, 124, 257, 546, 599, 612).
 //!
-//! A request that takes its client over a quota is handled and answered at once, with the time that
-//! the client should wait; the connection is not read until then (KIP-219). Other connections go
-//! on, unless they go over a quota themselves.
+//! A request that takes its client over a quota is handled and answered immediately, with the time
+//! that the client should wait; the connection is not read until then (KIP-219). Other connections
+//! continue, unless they exceed a quota themselves.
 //!
 //! Invariants: RocksDB first, memory second; what is counted is forgotten once it lies outside of
 //! the window, so memory is bounded by the clients that were active within it.

@@ -16,7 +16,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of so many samples of so many seconds.
+    /// A window of several samples of several seconds.
     pub fn new(samples: usize, sample_seconds: i64) -> Self {
         Self {
             samples: samples.max(1),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever waits as told keeps to the quota in the long run.
+        /// A client that waits as told stays within the quota in the long run.
         #[test]
         fn a_client_that_waits_as_told_keeps_to_its_quota(
             seconds in prop::collection::vec(0.001..1.0_f64, 50..200),

@@ -1,7 +1,7 @@
 //! Prefix 17: broker properties that were set while the broker runs. Absent when none are.
 //!
-//! Key: u8 0 for the default of all brokers, or 1 · broker id i32.
-//! Value: as that of a topic's configs (`topic_config`).
+//! Key: u8 0 for the default for all brokers, or 1 · broker id i32. Value: like a topic's configs
+//! (`topic_config`).
 
 use std::collections::BTreeMap;
 

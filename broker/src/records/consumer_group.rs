@@ -5,8 +5,8 @@
 //! value  version u8 = 1 · group epoch i32 · hash of the subscribed topics u64 ·
 //!        epoch of the target assignment i32 · when it was computed (wall ms, 0: unknown) i64
 //! ```
-//! Members are under prefix 13, their targets under 14. A group has this record or that of prefix 5,
-//! by its protocol.
+//! Members are under prefix 13, their targets under 14. A group has either this record or one with
+//! prefix 5, depending on its protocol.
 
 use carrick_protocol::ids::GroupId;
 use carrick_storage::codec::{DecodeError, Reader, Writer};

@@ -1,4 +1,5 @@
-//! Member of a consumer group: what it has said of itself, and how far it has come. Key prefix 13.
+//! Member of a consumer group: what it has reported about itself, and how far it has come. Key
+//! prefix 13.
 //!
 //! ```text
 //! key     group id str · member id str                 (str: u32 length, UTF-8)

@@ -11,7 +11,7 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 use super::Keyspace;
 use super::mirror::MirrorKeyspace;
 
-/// The keyspace. The topic of a value is that of its key.
+/// The keyspace. A value's topic is in its key.
 pub struct SourceSightKeyspace;
 
 impl Keyspace for SourceSightKeyspace {

@@ -165,7 +165,7 @@ fn ready_bytes(answer: &Answer) -> usize {
 }
 
 /// Waits until an answer of this size may join those that are not sent yet; one that is too large
-/// for any room waits until it is alone. The room is given back when the answer is sent.
+/// for the room waits until it is alone. The room is released when the answer is sent.
 async fn room_for(bytes: usize, unsent: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     if bytes < UNCOUNTED_BYTES {
         return None;

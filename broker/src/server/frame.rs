@@ -45,7 +45,7 @@ pub(super) enum ReadError {
     /// Nothing came for too long.
     #[error("idle for too long")]
     Idle,
-    /// A frame began and did not go on, or went on too slowly.
+    /// A frame began and did not continue, or continued too slowly.
     #[error("a request stopped in the middle or arrived too slowly")]
     Stalled,
     /// The length is no request's.
@@ -64,7 +64,7 @@ pub(super) enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// The first bytes of a frame: what tells when the rest may be read.
+/// The first bytes of a frame: they decide when the rest may be read.
 pub(super) struct FrameStart {
     /// Which API it asks for.
     pub(super) api_key: i16,

@@ -47,7 +47,7 @@ struct Connections {
     by_ip: HashMap<IpAddr, usize>,
 }
 
-/// One connection's place; given back on drop.
+/// One connection's place; released on drop.
 pub(super) struct Slot {
     connections: Arc<Mutex<Connections>>,
     ip: IpAddr,
@@ -94,7 +94,7 @@ impl Limits {
         })
     }
 
-    /// Waits for room for a request of this size; the room is given back on drop.
+    /// Waits for room for a request of this size; the room is released on drop.
     pub(super) async fn memory(&self, slot: &Slot, bytes: usize) -> FairCharge {
         self.frames.take(&slot.ip, bytes).await
     }

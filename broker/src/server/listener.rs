@@ -1,4 +1,5 @@
-//! `listeners` and `advertised.listeners`: where the broker listens, and what it tells clients.
+//! `listeners` and `advertised.listeners`: where the broker listens, and the addresses it gives to
+//! clients.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use crate::broker::Endpoint;
 use crate::config::def::list;
 use crate::config::{ConfigError, Values};
 
-/// One address the broker listens on, and the one it tells clients.
+/// One address the broker listens on, and the one it gives to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// Its name, e.g. `PLAINTEXT`.
@@ -16,9 +17,9 @@ pub struct Listener {
     pub host: String,
     /// Port to bind; 0 for any free one.
     pub port: u16,
-    /// Host that clients are told.
+    /// Host that clients should connect to.
     pub advertised_host: String,
-    /// Port that clients are told; 0 for the bound one.
+    /// Port that clients should connect to; 0 for the bound one.
     pub advertised_port: u16,
 }
 
@@ -27,7 +28,7 @@ pub struct Listener {
 pub(super) const SECURE: &[&str] = &["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
 impl Listener {
-    /// What clients are told of it, now that it is bound.
+    /// The address for clients, now that it is bound.
     pub fn endpoint(&self, bound: SocketAddr) -> Endpoint {
         Endpoint {
             name: self.name.clone(),

@@ -39,7 +39,7 @@ pub use listener::Listener;
 /// How long the broker waits after a failed accept (no file descriptors, usually).
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
-/// With so many connections, those that are over a quota are closed at once.
+/// With this many connections, those that exceed a quota are closed immediately.
 const TURNED_AWAY_MAX: usize = 10_000;
 
 /// Pending connections per listener, for the kernel.

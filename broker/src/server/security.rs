@@ -95,7 +95,7 @@ pub fn refuse(values: &Values) -> Result<(), ConfigError> {
     Err(ConfigError::Security(asked))
 }
 
-/// Whether `name`, which may have a SASL mechanism at its end, is that of a listener.
+/// Whether `name`, which may end in a SASL mechanism, is a listener's.
 fn is_one_of(points: &[(String, String)], name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     points.iter().any(|(listener, _)| {

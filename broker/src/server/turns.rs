@@ -1,10 +1,10 @@
 //! Which requests of one connection are in work at the same time, by the [`Order`] of their APIs.
 //!
 //! Invariants:
-//! - A request that is [`Order::Alone`] starts when all before it have taken effect and their answers
-//!   are sent; nothing behind it starts before that is true of it, too. So the writer is there for
-//!   it at once: a request that has begun, and that nobody goes on with, could keep from others
-//!   what it waits for or has (a place of [`crate::heavy`], a turn of some kind).
+//! - A request that is [`Order::Alone`] starts when all earlier ones have taken effect and their
+//!   answers are sent; no later one starts before the same is true of it. So the writer is
+//!   immediately ready for it: a request that has begun but makes no progress could hold what
+//!   others need (a place of [`crate::heavy`], a turn of some kind).
 //! - Requests that are [`Order::Overlaps`] start in the order in which they came.
 
 use std::collections::VecDeque;

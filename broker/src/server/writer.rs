@@ -30,11 +30,11 @@ pub(super) struct Pending {
     pub(super) started: Instant,
     /// The reply.
     pub(super) answer: Answer,
-    /// Its room among what is not sent yet, given back when it is.
+    /// Its room among the answers that are not sent yet, released when it is sent.
     pub(super) room: Option<OwnedSemaphorePermit>,
     /// Its turn, which is over when the answer is sent.
     pub(super) turn: Option<Turn>,
-    /// What its request takes in memory, given back when the answer is there.
+    /// The memory of its request, released when the answer is ready.
     pub(super) memory: [FairCharge; 2],
     /// Whether its answer, if it is large, holds memory that others may wait for.
     pub(super) holds_memory: bool,
@@ -42,7 +42,7 @@ pub(super) struct Pending {
 
 /// A reply.
 pub(super) enum Answer {
-    /// It is there.
+    /// It is ready.
     Ready(Result<Frame, FrameError>),
     /// It comes.
     Later(BoxFuture<Result<Frame, FrameError>>),

@@ -149,8 +149,8 @@ impl Catalog {
         Ok(topic)
     }
 
-    /// The same of a mirror by its link, if that very topic is there still: not one that was made
-    /// under its name since.
+    /// The same for a mirror, by its link, if that very topic still exists: not a newer one with
+    /// its name.
     ///
     /// # Errors
     /// As [`add_partitions`](Self::add_partitions), and `Unknown` if it is gone.
@@ -287,8 +287,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Tells clients of mirrors no smaller leader epochs than these, durably. Blocks on disk unless
-    /// all are known. What is no mirror is passed over.
+    /// Shows clients of mirrors no smaller leader epochs than these, durably. Blocks on disk unless
+    /// all are known. Topics that are not mirrors are skipped.
     ///
     /// # Errors
     /// Nothing was persisted or raised.

@@ -16,7 +16,7 @@ pub enum FlushPolicy {
     BeforeAck,
     /// acks=all is answered after the append; flushed later.
     Background {
-        /// `flush.messages`: at the latest after so many records.
+        /// `flush.messages`: after this many records at the latest.
         messages: Option<i64>,
         /// `flush.ms`: at the latest after so long.
         ms: Option<i64>,

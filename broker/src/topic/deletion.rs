@@ -1,9 +1,9 @@
 //! The end of a topic and its partitions.
 //!
-//! Order: one RocksDB batch, after which the topic is gone for everybody and at every start · the
-//! catalog forgets it · its folders are renamed, with one sync for all · RocksDB forgets the folders.
-//! Other changes wait only for the first two. The name stays claimed to the end, so that a new topic
-//! of that name neither finds an old folder nor loses one of its own.
+//! Order: one RocksDB batch, after which the topic no longer exists, also at every start · the
+//! catalog removes it · its folders are renamed, with one sync for all · RocksDB removes the
+//! folders. Other changes wait only for the first two. The name stays claimed to the end, so that a
+//! new topic of that name neither finds an old folder nor loses one of its own.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use crate::config::change::ChangeError;
 use crate::metadata::MetadataError;
 use crate::partition::PartitionError;
 
-/// Why a topic change is refused. Facts; Kafka's codes for them stand in `api::error`.
+/// Why a topic change is refused. Facts; `api::error` maps them to Kafka's codes.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// A topic of that name exists.
@@ -18,7 +18,7 @@ pub enum TopicError {
     Collides {
         /// The new name.
         name: String,
-        /// The one that is there.
+        /// The existing one.
         existing: String,
     },
     /// A name under which Kafka's brokers keep their own state.

@@ -71,7 +71,7 @@ impl Index {
     }
 }
 
-/// Why a new name can't be had beside one that has the same [`folded`] name.
+/// Why a new name is not available next to one with the same [`folded`] name.
 pub(super) fn collision(name: &TopicName, existing: &TopicName) -> TopicError {
     if name == existing {
         return TopicError::Exists(name.to_string());

@@ -63,8 +63,8 @@ fn take_over_epochs(record: &mut TopicRecord, partitions: &[Arc<Partition>]) -> 
 }
 
 impl Catalog {
-    /// Opens every topic that RocksDB names. Blocks. `None` if `starting` was given up meanwhile:
-    /// logs that were open by then are closed cleanly, so that the next start continues from there.
+    /// Opens every topic that RocksDB names. Blocks. `None` if `starting` was cancelled: logs that
+    /// were open by then are closed cleanly, so that the next start continues from there.
     ///
     /// A partition whose log was not closed cleanly may have lost unflushed records: its leader
     /// epoch is raised, so that consumers notice (KIP-320).
@@ -149,7 +149,8 @@ impl Catalog {
         Ok(stored.collect())
     }
 
-    /// The partitions of each stored topic, in any order; not all of them if the start is given up.
+    /// The partitions of each stored topic, in any order; not all of them if the start is
+    /// cancelled.
     fn open_all(
         &self,
         stored: &[Stored],

@@ -70,7 +70,7 @@ impl Shortfall {
         Self((factor > i32::from(REPLICAS)).then_some(factor))
     }
 
-    /// Tells the operator, now that the topic is there.
+    /// Logs it for the operator, now that the topic exists.
     pub fn log(self, topic: &str) {
         if let Some(asked_for) = self.0 {
             tracing::info!(

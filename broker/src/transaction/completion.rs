@@ -5,10 +5,10 @@
 //! must not take the next transaction of the same id for its own, and end it before its markers are
 //! written.
 //!
-//! Every step may be done again after a crash: the transaction is still prepared on disk, and a
-//! marker that is there already may be written once more. A partition that is gone or no longer
-//! written by clients needs no marker; one whose disk failed is tried again and again, until the
-//! broker is started with a disk that is well.
+//! Every step may be repeated after a crash: the transaction is still prepared on disk, and an
+//! existing marker may be written once more. A partition that no longer exists, or that clients can
+//! no longer write, needs no marker; one whose disk failed is retried until the broker is started
+//! with a healthy disk.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -181,7 +181,7 @@ fn is_retriable(
             tracing::warn!(transactional_id = id, %partition, %error, "marker not written yet");
             true
         }
-        // Deleted, and made anew as a mirror.
+        // Deleted, and created again as a mirror.
         PartitionError::ReadOnlyMirror { .. } => false,
         _ => {
             tracing::warn!(transactional_id = id, %partition, %error, "marker left out");

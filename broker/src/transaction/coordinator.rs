@@ -69,8 +69,8 @@ pub struct InitRequest {
 }
 
 impl Coordinator {
-    /// Loads all transactional ids, lets prepared transactions go on and begins to serve. Blocks on
-    /// disk while it loads; must be called inside a tokio runtime.
+    /// Loads all transactional ids, lets prepared transactions continue and begins to serve. Blocks
+    /// on disk while it loads; must be called inside a tokio runtime.
     ///
     /// # Errors
     /// What is stored can't be read.
@@ -119,8 +119,8 @@ impl Coordinator {
         Ok(Arc::new(Self { ids, tasks }))
     }
 
-    /// Refuses requests that come later, and returns when all accepted changes are on disk. A
-    /// transaction that is prepared goes on when the broker is started again.
+    /// Refuses later requests, and returns when all accepted changes are on disk. A prepared
+    /// transaction continues when the broker is started again.
     pub async fn shutdown(&self) {
         self.ids.refuse();
         self.stop_tasks();

@@ -23,10 +23,10 @@ pub enum TxnError {
     /// The transactional id is empty, or longer than the limit.
     #[error("the transactional id is empty or too long")]
     InvalidId,
-    /// No such transactional id: what administrators are told.
+    /// No such transactional id: the error for administrators.
     #[error("the transactional id is not known")]
     NotFound,
-    /// No such transactional id, or another producer id belongs to it: what producers are told.
+    /// No such transactional id, or a different producer id belongs to it: the error for producers.
     #[error("the producer id does not belong to the transactional id")]
     NotMapped,
     /// A newer instance of the producer has taken over.

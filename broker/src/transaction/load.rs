@@ -1,10 +1,10 @@
 //! What is left of an earlier life of the broker.
 //!
 //! A record may have reached its partition while the addition of that partition to the transaction
-//! did not reach RocksDB: nobody was told that it was written. Such a transaction must not stay
-//! open for ever. If its producer may still go on, the addition is made good, as if it had been
-//! durable: the producer finds its record there when it sends it again, or the transaction's time
-//! runs out. Else it is aborted on that partition.
+//! did not reach RocksDB: no client was told that it was written. Such a transaction must not stay
+//! open for ever. If its producer may still continue, the addition is repeated as if it had been
+//! durable: the producer finds its record when it sends it again, or the transaction times out.
+//! Otherwise it is aborted on that partition.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -11,7 +11,7 @@
 //!   that a crash could take back.
 //!
 //! Invariants:
-//! - An epoch that a client was told is never told to another one, and never goes down but with a
+//! - An epoch that was given to one client is never given to another, and never decreases without a
 //!   new producer id.
 //! - From the moment an end is planned nothing is added, and no write is verified.
 //!
@@ -193,8 +193,8 @@ impl Transaction {
         }
     }
 
-    /// Whether a producer may go on under this transactional id: it is the current one, nobody is
-    /// yet, or it asks again after its epochs ran out.
+    /// Whether a producer may continue under this transactional id: it is the current one, there is
+    /// none yet, or it asks again after its epochs ran out.
     fn may_continue(&self, producer: Producer) -> bool {
         self.now.epoch == NO_EPOCH
             || producer.id == self.now.producer_id
@@ -447,7 +447,7 @@ impl Transaction {
                 < now_ms
     }
 
-    /// Whether nothing happened for so long that the id is to be forgotten.
+    /// Whether the id has been unused for so long that it expires.
     pub fn has_expired(&self, now_ms: i64, expiration_ms: i64) -> bool {
         self.now.state.may_expire()
             && !self.is_pending()

@@ -9,10 +9,11 @@ use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition};
 /// Epoch of a transactional id that was never initialized.
 pub const NO_EPOCH: i16 = -1;
 
-/// What a transactional id takes in memory beside its name and what is in its transaction.
+/// What a transactional id takes in memory in addition to its name and the contents of its
+/// transaction.
 pub const ID_BYTES: usize = 1_024;
 
-/// What a partition or group in a transaction takes beside its name.
+/// What a partition or group in a transaction takes in addition to its name.
 const ENTRY_BYTES: usize = 96;
 
 /// Where a transactional id stands.
@@ -55,7 +56,7 @@ impl State {
         }
     }
 
-    /// Kafka's number, which stands in the record.
+    /// Kafka's number, as in the record.
     pub fn code(self) -> u8 {
         match self {
             Self::Empty => 0,
@@ -126,11 +127,13 @@ pub struct Metadata {
     pub producer_id: ProducerId,
     /// The one before the last change.
     pub previous_producer_id: ProducerId,
-    /// The one to go on with once the transaction has ended, when epochs ran out; else `NONE`.
+    /// The producer id to continue with once the transaction has ended, when epochs ran out;
+    /// otherwise `NONE`.
     pub next_producer_id: ProducerId,
-    /// The epoch in force; of a prepared transaction of [`Version::V2`] already that of the next.
+    /// The current epoch; for a prepared transaction of [`Version::V2`], already the next one's.
     pub epoch: i16,
-    /// The epoch before, by which a repeated request is told; [`NO_EPOCH`] if there is none.
+    /// The previous epoch, by which a repeated request is recognized; [`NO_EPOCH`] if there is
+    /// none.
     pub last_epoch: i16,
     /// A transaction is aborted after this.
     pub timeout_ms: i32,

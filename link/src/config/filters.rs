@@ -1,8 +1,8 @@
-//! Which names are meant: Confluent's filters, a JSON object with one list of
-//! `{"name", "patternType": "LITERAL" | "PREFIXED", "filterType": "INCLUDE" | "EXCLUDE"}`.
+//! Which names are selected: Confluent's filters, a JSON object with one list of `{"name",
+//! "patternType": "LITERAL" | "PREFIXED", "filterType": "INCLUDE" | "EXCLUDE"}`.
 //!
-//! Invariant: a name is meant if some filter includes it and none excludes it; without filters none
-//! is. The literal name `*` stands for every name, as in Kafka's ACLs.
+//! Invariant: a name is selected if at least one filter includes it and none excludes it; without
+//! filters, no name is. The literal name `*` matches every name, as in Kafka's ACLs.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl NameFilters {
         all.any(|filter| filter.filter_type == FilterType::Include)
     }
 
-    /// Whether `name` is meant.
+    /// Whether the filters select `name`.
     pub fn include(&self, name: &str) -> bool {
         let meant_by = |filter_type| {
             let mut all = self.0.iter();

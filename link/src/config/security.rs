@@ -1,8 +1,8 @@
 //! TLS (`ssl.*`) and SASL (`sasl.*`) to the source.
 //!
-//! Follows Kafka's `DefaultSslEngineFactory`, `JaasContext` and KIP-651 (PEM), so that a client's properties file works
-//! as it is. What cannot be done is refused by name, with the way out. Configs that `security.protocol` makes no use of
-//! are not looked at, as in Kafka.
+//! Follows Kafka's `DefaultSslEngineFactory`, `JaasContext` and KIP-651 (PEM), so that a client's
+//! properties file works as it is. What is not supported is refused by name, and the error says
+//! what to use instead. Configs that `security.protocol` does not use are ignored, as in Kafka.
 
 use std::path::PathBuf;
 

@@ -225,7 +225,7 @@ pub(super) static TABLE: &[Definition] = &[
 /// Names further away than this many edits are not offered as what was meant.
 const SUGGESTION_MAX_EDITS: usize = 4;
 
-/// The known name that is nearest to one that nobody knows, if one is near.
+/// The known name that is nearest to an unknown one, if one is near.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let edits = TABLE
         .iter()

@@ -1,5 +1,5 @@
-//! Readers of single config values. Errors say what would be right, never what was given: the value may be
-//! a secret, and whoever set it can look.
+//! Parsers for single config values. Errors say what would be correct, never what was given: the
+//! value may be a secret, and its owner can look it up.
 
 use super::filters::NameFilters;
 use super::synced::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
@@ -51,9 +51,9 @@ pub(super) enum Kind {
     SyncedTopicConfigs,
     /// `earliest`, `latest`, or a time.
     StartOffset,
-    /// What may stand in front of a topic's name.
+    /// What may precede a topic's name.
     Prefix,
-    /// JSON filters of names in a list of that name.
+    /// JSON filters of names in a list with that name.
     NameFilters { list: &'static str },
     /// `https` or nothing.
     EndpointIdentification,

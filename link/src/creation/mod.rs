@@ -1,8 +1,8 @@
 //! Creation of mirrors: asks the source about the topics ([`plan`]), then creates them.
 //!
-//! Any number of topics at once: [`TOPICS_PER_STEP`] at a time are looked up at the source and created
-//! in one atomic write. A topic that is refused doesn't stop the others. The source may be slow to
-//! answer, so `change` is held for the write only.
+//! Creates any number of mirrors together: [`TOPICS_PER_STEP`] topics at a time are looked up at
+//! the source and created in one atomic write. A topic that is refused doesn't stop the others. The
+//! source may be slow to answer, so `change` is held only for the write.
 
 mod plan;
 
@@ -36,7 +36,7 @@ pub(crate) struct Wish {
 pub(crate) type Each<T> = Vec<Result<T, LinkError>>;
 
 /// Mirrors topics, all with the same configs; the records that are stored, or would be if nothing
-/// is to be created. Goes on to its end whether or not anybody waits.
+/// is to be created. Runs to its end whether or not anything waits for it.
 ///
 /// # Errors
 /// `LinkState` for a link that has failed, `InvalidConfig`; everything else is an outcome of a
@@ -83,7 +83,7 @@ fn ok<T: Clone>(outcomes: &[Result<T, LinkError>]) -> Vec<T> {
     outcomes.iter().flatten().cloned().collect()
 }
 
-/// The outcomes once those that nothing was said against have come to `next`, in their order.
+/// The outcomes, in order, once the topics without an objection have reached `next`.
 fn then<T, U>(outcomes: Each<T>, next: Each<U>) -> Each<U> {
     let mut next = next.into_iter();
     let outcomes = outcomes.into_iter();
@@ -172,7 +172,7 @@ fn not_mirrored(
     }
 }
 
-/// Why a name can't be had: who has it.
+/// Why a name is not available: what already uses it.
 fn taken(shared: &LinkShared, topic: &TopicName) -> LinkError {
     match shared.owner_of(topic) {
         Some(link) => LinkError::MirrorExists {
@@ -193,7 +193,7 @@ async fn store(shared: &LinkShared, planned: Vec<NewMirrorTopic>) -> Each<Mirror
     if let Some(over) = over {
         return all_failed(planned.len(), &over);
     }
-    // Somebody else may have been quicker.
+    // Another caller may have been faster.
     let mirrored = mirrored_by(shared);
     let free: Each<NewMirrorTopic> = planned
         .into_iter()
@@ -233,8 +233,8 @@ fn show(
         tracing::info!(%link, %topic, config = %kept, "has the source's value as its own config");
     }
     let mut inner = shared.inner();
-    // A stopped mirror of that name, whose topic was deleted, must not lend its figures to the new
-    // one.
+    // A stopped mirror of that name, whose topic was deleted, must not pass its figures on to the
+    // new one.
     let mirror = Mirror::new(record.clone());
     inner.mirrors.insert(record.topic.clone(), mirror);
     Ok(record)

@@ -293,8 +293,8 @@ fn not_described(answer: TopicConfigs) -> LinkError {
     }
 }
 
-/// The topics that the source has for its users: none that it, or a tool beside it, keeps its own
-/// affairs in.
+/// The source's user topics: not the ones in which the source, or a tool next to it, keeps its own
+/// data.
 ///
 /// # Errors
 /// `SourceUnavailable`.

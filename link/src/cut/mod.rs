@@ -21,7 +21,7 @@ pub struct CutOrder {
     pub report: RpoReport,
     /// Whether it is promoted or failed over.
     pub kind: CutKind,
-    /// Cut the topic even if a partition's disk has failed: such a partition is let go as it is.
+    /// Cut the topic even if a partition's disk has failed: such a partition is cut as it is.
     pub is_forced: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The steps of a promotion and of a failover, by name, in the order in which they come.
 //!
 //! A crash test kills the process at each ([`CutStep::crash_here`]) and shows that the next start
-//! comes to the same end. Between two of them nothing that survives the process changes. Unless a
+//! reaches the same end. Between two of them nothing that survives the process changes. Unless a
 //! test has named a step, passing one costs a load of an atomic.
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -91,7 +91,7 @@ impl CutStep {
             .find(|step| format!("{step:?}") == name)
     }
 
-    /// Whether an operation of that kind passes here.
+    /// Whether an operation of that kind passes through this step.
     pub fn is_of(self, kind: CutKind) -> bool {
         match self {
             Self::PromotionStored

@@ -1,8 +1,9 @@
 //! Requests outside the fetch session, for partitions that are far behind over a long path.
 //!
-//! Each has a connection of its own (a "lane"). Several are under way at once, as many and as large as the path can
-//! carry ([`super::window`]). Lanes are opened when needed and closed when nothing was far behind for a while. If the
-//! source accepts none, such partitions are fetched in the session like all others.
+//! Each has its own connection (a "lane"). Several are in flight together, as many and as large as
+//! the path can carry ([`super::window`]). Lanes are opened when needed and closed when nothing has
+//! been far behind for a while. If the source accepts none, such partitions are fetched in the
+//! session like all others.
 //!
 //! Invariant: together they never ask for more than the link's budget, nor for more than a second of its throttle.
 
@@ -25,7 +26,8 @@ const REST: Duration = Duration::from_secs(10);
 /// If a lane can't be opened, no other is tried for this long.
 const CLOSED_FOR: Duration = Duration::from_secs(30);
 
-/// A partition is far behind if it lacks more than this part of what the session asks of it at once.
+/// A partition is far behind if it lacks more than this part of what the session requests for it at
+/// a time.
 const FAR_BEHIND_SHARE: u32 = 2;
 
 /// A connection for such requests.
@@ -35,7 +37,7 @@ enum Lane {
     Busy(Arc<dyn FetchConnection>),
 }
 
-/// What has come to its end.
+/// What has finished.
 pub(super) enum Done {
     /// A lane was opened, or could not be.
     Opened {
@@ -102,7 +104,7 @@ impl Apart {
             .session_answered(sent, bytes as u64, Instant::now());
     }
 
-    /// Closes every lane and forgets what is under way.
+    /// Closes every lane and forgets the requests in flight.
     pub(super) fn close(&mut self) {
         self.work = JoinSet::new();
         self.lanes.clear();
@@ -125,7 +127,7 @@ impl Apart {
         self.used_at.map(|at| at + REST)
     }
 
-    /// The next that has come to its end; never, if nothing is under way.
+    /// The next one to finish; never, if nothing is in flight.
     pub(super) async fn done(&mut self) -> Done {
         loop {
             match self.work.join_next().await {
@@ -179,7 +181,7 @@ impl Apart {
         }
     }
 
-    /// What may be asked at once, of at most `most` bytes.
+    /// What may be requested now, at most `most` bytes.
     fn plan(&self, most: u32) -> Plan {
         let Plan {
             requests,

@@ -1,4 +1,4 @@
-//! What a fetcher tells the replicators of its partitions.
+//! What a fetcher reports to the replicators of its partitions.
 
 use std::fmt;
 

@@ -39,7 +39,7 @@ impl Heartbeat {
         Some(self.answered_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// The last answer without a record for anybody.
+    /// The last answer in which no partition had records.
     pub(crate) fn silent_ms(&self) -> Option<i64> {
         Some(self.silent_ms.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }

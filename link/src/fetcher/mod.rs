@@ -1,14 +1,16 @@
 //! Fetches from one source broker, for every partition that it leads.
 //!
-//! One connection, one fetch session (KIP-227), one request in flight ([`serve`]): answer N is handed to the
-//! replicators, and request N+1 is sent at once, with positions told by the headers of N
-//! ([`slots`]). So N is checked and stored while N+1 travels. Bytes not yet stored are bounded
-//! ([`budget`]): a partition over its share is left out of the next request, which stalls no other.
+//! One connection, one fetch session (KIP-227), one request in flight ([`serve`]): answer N is
+//! passed to the replicators, and request N+1 is sent immediately, with positions taken from the
+//! headers of N ([`slots`]). So N is checked and stored while N+1 travels. Bytes not yet stored are
+//! bounded ([`budget`]): a partition over its share is left out of the next request, which stalls
+//! no other.
 //!
-//! A long path would be idle while requests travel. There, a partition that is far behind leaves the session and is
-//! fetched by several large requests at once, over separate connections ([`apart`]), until it is near the source's end.
-//! Their number and size follow from what the path can carry ([`window`]); even a single partition is fetched in
-//! several stretches at once ([`stretches`]).
+//! A long path would be idle while requests travel. There, a partition that is far behind leaves
+//! the session and is fetched with several large requests in parallel, over separate connections
+//! ([`apart`]), until it is near the source's end. Their number and size depend on what the path
+//! can carry ([`window`]); even a single partition is fetched in several parallel stretches
+//! ([`stretches`]).
 //!
 //! Invariants:
 //! - After a connect no partition is fetched before its replicator has said from where.
@@ -57,7 +59,7 @@ pub(crate) enum Command {
         partition: TopicPartition,
         slot: u64,
     },
-    /// Go on, or start, there.
+    /// Continue, or start, there.
     Fetch {
         partition: TopicPartition,
         slot: u64,
@@ -98,7 +100,7 @@ pub(crate) struct Setup {
     pub(crate) trouble: UnboundedSender<(NodeId, SourceError)>,
 }
 
-/// Talks to a running fetcher. Its task ends when the last handle is gone.
+/// Talks to a running fetcher. Its task ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct FetcherHandle {
     /// When it was last answered.
@@ -144,7 +146,7 @@ pub(crate) fn spawn(setup: Setup) -> (FetcherHandle, JoinHandle<()>) {
 
 /// Why a connection is left.
 enum Left {
-    /// Every handle is gone.
+    /// All handles are dropped.
     Ended,
     /// The connection has failed.
     Failed(SourceError),
@@ -221,7 +223,7 @@ impl Fetcher {
         }
     }
 
-    /// `version` is that of the connection, if there is one.
+    /// `version` is the connection's, if there is one.
     fn take(&mut self, command: Command, version: Option<i16>) {
         match command {
             Command::Add { partition, slot } => {

@@ -1,7 +1,7 @@
 //! What a fetcher does while it has a connection.
 //!
-//! At most one request of the session is under way, and any number of requests outside it. After every answer, the next
-//! possible requests are sent at once.
+//! At most one request of the session is in flight, and any number of requests outside it. After
+//! every answer, the next possible requests are sent immediately.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const SHORT_POLL_MS: u32 = 10;
 
 type Answer = Result<FetchResponse, SourceError>;
 
-/// A request of the session that is under way.
+/// A request of the session that is in flight.
 struct Poll {
     answer: BoxFuture<'static, Answer>,
     sent: Sent,
@@ -209,7 +209,7 @@ impl Fetcher {
             }
             SessionOutcome::Restarted(why) => {
                 tracing::debug!(%link, %broker, why, "new fetch session");
-                // At once; but a source that refuses every session must not be asked in a tight
+                // Immediately; but a source that refuses every session must not be asked in a tight
                 // loop.
                 let is_first = self.setup.backoff.failures() == 0;
                 let wait = self.setup.backoff.next_wait();
@@ -257,7 +257,7 @@ impl Fetcher {
     }
 }
 
-/// The answer to the session's request; never, if none is under way.
+/// The answer to the session's request; never, if none is in flight.
 async fn answered(poll: &mut Option<Poll>) -> Answer {
     match poll {
         Some(poll) => (&mut poll.answer).await,

@@ -122,14 +122,14 @@ impl Slots {
         !self.far_behind.is_empty()
     }
 
-    /// Whether a partition fetched in stretches must go on to release held answers.
+    /// Whether a partition fetched in stretches must continue in order to release held answers.
     pub(crate) fn is_blocked(&self) -> bool {
         let stretches = |partition| self.slots.get(partition)?.stretches.as_ref();
         let mut all = self.far_behind.iter().filter_map(stretches);
         all.any(Stretches::is_blocked)
     }
 
-    /// Adds a partition, in place of an older one of that name.
+    /// Adds a partition, replacing an older one of that name.
     pub(crate) fn add(&mut self, partition: TopicPartition, slot: Slot) {
         self.far_behind.remove(&partition);
         self.returning.remove(&partition);
@@ -167,7 +167,7 @@ impl Slots {
         }
     }
 
-    /// A connection is there: every replicator is to say where it is.
+    /// There is a connection: every replicator must report its position.
     pub(crate) fn connected(&mut self, fetch_version: i16) {
         for slot in self.slots.values_mut() {
             slot.at = None;
@@ -189,7 +189,7 @@ impl Slots {
         }
     }
 
-    /// The connection is gone.
+    /// The connection has ended.
     pub(crate) fn disconnected(&mut self, detail: &str) {
         self.all_back_to_session();
         for slot in self.slots.values_mut() {
@@ -287,10 +287,10 @@ impl Slots {
         slot.hand_on(generation, position, asked_at_ms, data, in_flight);
     }
 
-    /// The parts of the next request outside the session, of about `bytes` in all: one partition, or several that are
-    /// less behind than that. Partitions with the fewest requests under way come first, then those that have waited
-    /// longest. Without room, or with more than `share_max_bytes` of it in flight, a partition only goes on where it must
-    /// to release held answers.
+    /// The parts of the next request outside the session, about `bytes` in total: one partition, or
+    /// several that are less far behind. Partitions with the fewest requests in flight come first,
+    /// then those that have waited longest. Without room, or with more than `share_max_bytes` of it
+    /// in flight, a partition continues only where it must to release held answers.
     pub(crate) fn next_parts(
         &mut self,
         (bytes, max_bytes): (u32, u32),
@@ -347,7 +347,7 @@ impl Slots {
         parts
     }
 
-    /// Takes the answer to a part of such a request; `None` if there is none.
+    /// Takes the answer to a part of such a request; `None` if it has no answer.
     pub(crate) fn part_answered(
         &mut self,
         part: Part,

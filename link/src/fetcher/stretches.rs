@@ -1,4 +1,4 @@
-//! One partition that is far behind: its log is fetched in stretches, several of them at once.
+//! One partition that is far behind: its log is fetched in several parallel stretches.
 //!
 //! The next offset is only known once an answer has come. To fill a long path with one partition, later stretches are
 //! requested before that, at offsets guessed from the recent size of its records. Answers that come early are held until
@@ -59,7 +59,7 @@ impl Answer {
 /// What the partition does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// It goes on in stretches.
+    /// It continues in stretches.
     Stretches,
     /// It is near the end: back to the session.
     Session,
@@ -74,7 +74,7 @@ struct Stretch {
     /// Everything of it below this has come.
     next: Offset,
     epoch: LeaderEpoch,
-    /// A request is under way, and is thought to bring all below that offset.
+    /// A request is in flight that is expected to return everything below that offset.
     asked_up_to: Option<Offset>,
     held: Vec<Answer>,
 }
@@ -121,7 +121,7 @@ impl Stretches {
         self.size_of(self.at.fetch_offset, self.high_watermark)
     }
 
-    /// Requests under way.
+    /// Requests in flight.
     pub(crate) fn asked(&self) -> usize {
         let is_asked = |stretch: &&Stretch| stretch.asked_up_to.is_some();
         self.list.iter().filter(is_asked).count()
@@ -162,7 +162,7 @@ impl Stretches {
         Some((stretch.id, position))
     }
 
-    /// The request for a stretch has come to nothing.
+    /// The request for a stretch has returned nothing.
     pub(crate) fn unanswered(&mut self, id: u64) {
         if let Some(stretch) = self.list.iter_mut().find(|stretch| stretch.id == id) {
             stretch.asked_up_to = None;
@@ -207,14 +207,15 @@ impl Stretches {
         Next::Stretches
     }
 
-    /// Answers are held that only the first stretch can set free, and nothing is under way for it.
+    /// Some answers are held that only the first stretch can release, and nothing is in flight for
+    /// it.
     pub(crate) fn is_blocked(&self) -> bool {
         let mut list = self.list.iter();
         let is_idle = list.next().is_some_and(|it| it.asked_up_to.is_none());
         is_idle && list.any(|it| !it.held.is_empty())
     }
 
-    /// The first stretch has no request under way, and it is the only one.
+    /// The first stretch has no request in flight, and it is the only one.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.list.len() == 1 && self.asked() == 0
     }
@@ -274,7 +275,7 @@ impl Stretches {
         });
     }
 
-    /// It lacks something, and nothing is under way for it.
+    /// It lacks something, and nothing is in flight for it.
     fn is_waiting(&self, index: usize) -> bool {
         let (stretch, goal) = (&self.list[index], self.goal(index));
         let next = stretch.next.max(self.at.fetch_offset);
@@ -429,7 +430,8 @@ mod tests {
         }
     }
 
-    /// How a request ends: which of those under way it is, and whether with an answer, empty or with an error.
+    /// How a request ends: which of those in flight it is, and whether with an answer, empty or
+    /// with an error.
     #[derive(Debug, Clone, Copy)]
     enum Fate {
         Answered,

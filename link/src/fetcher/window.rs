@@ -1,11 +1,11 @@
-//! How much may be requested from a source broker at once, by what its path can carry.
+//! How much may be requested from a source broker at a time, given what its path can carry.
 //!
 //! A path is full while twice its round trip's worth of bytes is requested, spread over several requests: while the
 //! first byte of one answer travels, bytes of the others arrive. So the window is twice the round trip times the rate at
 //! which bytes arrive. It doubles each round trip until the rate no longer grows with it.
 //!
-//! Each request has a connection of its own, because socket buffers may limit one connection to less than the path's
-//! rate. More connections are tried now and then, and kept if they help.
+//! Each request has its own connection, because socket buffers may limit one connection to less
+//! than the path's rate. More connections are tried occasionally, and kept if they help.
 //!
 //! Pure: times come from outside. Invariants, asserted of every plan: a plan's requests together are at most the larger of the limit in bytes
 //! and one request; a request is never above the limit for a request. Requests of earlier plans are counted by the
@@ -56,7 +56,7 @@ pub(crate) struct Limits {
     pub(crate) window_max_bytes: u64,
 }
 
-/// What may be asked at once.
+/// What may be requested now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) requests: usize,
@@ -64,7 +64,7 @@ pub(crate) struct Plan {
     pub(crate) request_bytes: u32,
 }
 
-/// A request that is on its way.
+/// A request in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     at: Instant,
@@ -148,7 +148,7 @@ impl Window {
         self.lanes.idle();
     }
 
-    /// What may be asked at once.
+    /// What may be requested now.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -16,8 +16,8 @@ use crate::state::{TaskError, TaskErrorCode};
 
 /// After a restart the time of a group's last sync may be this much too early, milliseconds.
 const TIME_STORED_EVERY_MS: i64 = 300_000;
-/// A group that is gone at the source is forgotten after this time, milliseconds: by default its
-/// offsets here have expired by then, too.
+/// A group that no longer exists at the source is removed after this time, milliseconds: by default
+/// its offsets here have expired by then, too.
 const GONE_FORGOTTEN_AFTER_MS: i64 = 7 * 86_400_000;
 /// Groups that the error of a task names.
 const NAMES_MAX: usize = 3;
@@ -68,7 +68,7 @@ impl Faults {
         if self.named.len() < NAMES_MAX {
             self.named.push(format!("{whose}: {}", fault.error.1));
         }
-        // A group in use is no trouble beside one that can't be synced.
+        // A group in use doesn't matter if another one can't be synced.
         let is_worse = self.first.as_ref().is_none_or(|first| {
             first.error.0 == TaskErrorCode::ConsumerGroupInUseError
                 && fault.error.0 != TaskErrorCode::ConsumerGroupInUseError
@@ -94,7 +94,7 @@ impl Faults {
     }
 }
 
-/// Stands for the source's offset of a partition that the source gave no offset for.
+/// Used in place of the source's offset for a partition for which the source reported none.
 pub(crate) const NOT_TOLD: Offset = Offset(-1);
 
 /// What is to be committed for a group, and what is to be noted of it.
@@ -103,7 +103,7 @@ pub(crate) struct Planned {
     pub(crate) source_group: GroupId,
     /// What is to be committed.
     pub(crate) commit: GroupCommit,
-    /// The topics that were looked at: what was noted of them before is replaced.
+    /// The topics that were checked: earlier notes about them are replaced.
     pub(crate) topics: Arc<HashSet<TopicName>>,
     /// What is to be noted once it is committed.
     pub(crate) partitions: Vec<PartitionSync>,
@@ -217,7 +217,7 @@ impl Ledger {
         }
     }
 
-    /// Waits until no other sync of this link is under way.
+    /// Waits until no other sync of this link is in progress.
     pub(crate) async fn turn(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.turn).lock_owned().await
     }
@@ -275,7 +275,7 @@ impl Ledger {
         }
     }
 
-    /// Groups that aren't `kept` are gone at the source.
+    /// Groups that aren't `kept` no longer exist at the source.
     pub(crate) fn note_gone(&self, is_kept: impl Fn(&str) -> bool, now_ms: i64) {
         let mut state = self.state.lock();
         let mut forgotten = Vec::new();
@@ -294,7 +294,7 @@ impl Ledger {
         state.forget(forgotten);
     }
 
-    /// Topics that are no mirrors of the link any more are none of its groups' business.
+    /// Topics that are no longer mirrors of the link don't concern its groups.
     pub(crate) fn keep_topics(&self, is_kept: impl Fn(&str) -> bool) {
         let mut state = self.state.lock();
         let mut forgotten = Vec::new();

@@ -1,7 +1,8 @@
-//! Groups whose offsets a link syncs: what it commits here, and what it keeps and shows of that.
+//! Groups whose offsets a link syncs: what it commits here, and what it stores and shows about
+//! that.
 //!
-//! Invariant: what a group will read again is never said to be less than is known. It is counted
-//! from what the source said last; how far the group has read since nobody here knows, and
+//! Invariant: the number of records that a group will read again is never understated. It is
+//! counted from the source's last report. How far the group has read since is unknown here, and
 //! [`PartitionSyncDescription::reads_again_at_most`] is the bound.
 
 pub(crate) mod ledger;
@@ -37,7 +38,7 @@ pub struct AfterCut {
 pub struct GroupOffset {
     /// The partition here.
     pub partition: TopicPartition,
-    /// Where the group goes on reading.
+    /// Where the group continues reading.
     pub offset: Offset,
     /// The epoch of the last record read, `NONE` if unknown.
     pub leader_epoch: LeaderEpoch,
@@ -50,7 +51,8 @@ pub struct GroupOffset {
 pub struct GroupCommitted {
     /// How many offsets were written; the others were there already.
     pub written: usize,
-    /// Partitions that are none of a mirror, or were cut and are the group's own by now: left alone.
+    /// Partitions that do not belong to a mirror, or that were cut and are the group's own by now:
+    /// left alone.
     pub left_out: Vec<TopicPartition>,
 }
 
@@ -60,8 +62,8 @@ pub struct GroupCommitted {
 pub enum GroupSyncState {
     /// Its offsets here were made the source's at the last sync.
     Synced,
-    /// It has members here, and its offsets are its own business; or it has none that could be
-    /// synced. The detail says which.
+    /// It has members here, so its offsets are its own; or it has none that could be synced. The
+    /// detail says which.
     Skipped,
     /// The source didn't tell, or the offsets could not be written: the error says which.
     Failed,
@@ -86,8 +88,8 @@ pub struct GroupSync {
     pub since_ms: i64,
     /// When its offsets here were last made the source's, milliseconds since the epoch.
     pub synced_ms: Option<i64>,
-    /// When the source last told its offsets, milliseconds since the epoch: what it has read there
-    /// since is not known here.
+    /// When the source last reported its offsets, milliseconds since the epoch: what it has read
+    /// there since is unknown here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_ms: Option<i64>,
     /// Every partition of a mirror that it has committed, ascending.
@@ -125,8 +127,8 @@ pub struct PartitionSyncDescription {
     /// The end of the mirrored data: of now, or at the cut of a mirror that was stopped.
     pub mirror_end: i64,
     /// By how much the offset was clamped: positive, down to the end of the mirror; negative, up to
-    /// its log start (records that are gone at the source, too). `None` if nothing was committed,
-    /// or the last sync has left it out.
+    /// its log start (records that the source no longer has either). `None` if nothing was
+    /// committed, or the last sync has left it out.
     pub clamped_by: Option<i64>,
     /// Offsets that the group has read at the source, by what it said last, and will read again
     /// here. `None` if nothing was committed, or the last sync has left it out.

@@ -6,9 +6,9 @@ use crate::record::MirrorRecord;
 use crate::source::SourceTopic;
 use crate::state::MirrorError;
 
-/// A topic that the source doesn't know must be missing for so long, so that neither a broker that
-/// has just started and doesn't know its topics yet fails a mirror, nor a topic that is created
-/// anew at once goes by the wrong name.
+/// A topic that the source doesn't know must be missing for this long. So a broker that has just
+/// started and doesn't know its topics yet doesn't fail a mirror, and a topic that is immediately
+/// created again isn't reported as deleted.
 pub(crate) const MISSING_MAX_MS: i64 = 5_000;
 
 /// What the source's metadata says about a mirrored topic.
@@ -16,7 +16,7 @@ pub(crate) const MISSING_MAX_MS: i64 = 5_000;
 pub(crate) enum Verdict {
     /// It is as it was.
     Same,
-    /// It has more partitions: so many.
+    /// It has more partitions: this many.
     Grown(i32),
     /// The source doesn't know it.
     Missing,

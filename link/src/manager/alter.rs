@@ -24,11 +24,11 @@ const PATTERN_MAX_BYTES: usize = 1_000;
 
 impl LinkManager {
     /// Promotes, fails over, pauses or resumes mirrors of a link. The outer error is about the
-    /// whole request; each topic has an outcome of its own. Failover is one atomic write for all;
-    /// so is promote for those that reach lag 0.
+    /// whole request; each topic has its own outcome. Failover is one atomic write for all; so is
+    /// promote for those that reach lag 0.
     ///
-    /// A promotion waits, for ever if the source goes on writing: `cancel` gives it up, dropping
-    /// the future leaves it running, and `Resume` or `Failover` end it. A dry run changes nothing.
+    /// A promotion waits, for ever if the source keeps writing: `cancel` cancels it, dropping the
+    /// future leaves it running, and `Resume` or `Failover` end it. A dry run changes nothing.
     ///
     /// # Errors
     /// `NoSuchLink`, `InvalidName` (a pattern that isn't a regular expression, or matches nothing).
@@ -44,9 +44,9 @@ impl LinkManager {
             .await
     }
 
-    /// The same, but waits no longer than `wait` for mirrors to be cut: those still under way go on and
-    /// are answered as they are, `PENDING_STOPPED`. Later, [`Self::mirror`] shows how they ended:
-    /// `STOPPED`, or with a [`MirrorDescription::stop_error`].
+    /// The same, but waits no longer than `wait` for mirrors to be cut: those still in progress
+    /// continue, and their outcome is `PENDING_STOPPED`. Later, [`Self::mirror`] shows how they
+    /// ended: `STOPPED`, or with a [`MirrorDescription::stop_error`].
     ///
     /// # Errors
     /// As [`Self::alter_mirrors`]. A failover that is not stored after `wait` is `UnderWay`.
@@ -150,7 +150,7 @@ impl LinkManager {
         }
     }
 
-    /// The topics that are meant, each once, in order.
+    /// The selected topics, each once, in order.
     fn select(
         &self,
         shared: &LinkShared,

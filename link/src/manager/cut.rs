@@ -72,7 +72,7 @@ fn next_status(
     })
 }
 
-/// Holds mirrors still, or lets them go on.
+/// Holds mirrors, or lets them continue.
 pub(super) fn hold(shared: &LinkShared, topics: &[TopicName], is_held: bool) {
     let mut inner = shared.inner();
     for topic in topics {
@@ -197,7 +197,7 @@ enum End {
         record: Box<MirrorRecord>,
         report: Box<RpoReport>,
     },
-    /// It is a mirror still, unless it is gone; `is_begun` if only another cut leads on.
+    /// It is still a mirror, unless it was deleted; `is_begun` if only another cut can continue.
     Refused {
         record: Box<MirrorRecord>,
         error: LinkError,

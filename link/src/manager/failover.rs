@@ -1,5 +1,5 @@
-//! Failover: cuts mirrors at once, with what is there, whatever their state. The source is asked only
-//! afterwards, to make the report exact.
+//! Failover: cuts mirrors immediately, with what is here, whatever their state. The source is asked
+//! only afterwards, to make the report exact.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::naming::some_of;
 use crate::shared::LinkShared;
 use crate::verb::CutKind;
 
-/// Fails mirrors over, all at once, in whatever state they are.
+/// Fails mirrors over, all together, in whatever state they are.
 ///
 /// A topic with a partition whose disk has failed is refused, unless `is_forced`.
 pub(super) async fn failover(

@@ -39,7 +39,7 @@ impl LinkManager {
         Ok(describe(sync, &self.ends(&shared)?))
     }
 
-    /// Of mirrors that run: as they end now; of those that were cut: as they ended then.
+    /// For running mirrors, their current end; for mirrors that were cut, their end then.
     fn ends(&self, shared: &LinkShared) -> Result<Ends, LinkError> {
         let (mut ends, mut stopped) = (Ends::new(), Vec::new());
         for (topic, mirror) in &shared.inner().mirrors {

@@ -304,8 +304,8 @@ impl LinkManager {
         Ok(reports)
     }
 
-    /// Deletes a link. With `force` its mirrors are failed over first, whose reports are answered; a
-    /// partition whose disk has failed is let go as it is. Kept reports stay.
+    /// Deletes a link. With `force` its mirrors are failed over first, and their reports are
+    /// returned; a partition whose disk has failed is cut as it is. Stored reports stay.
     ///
     /// # Errors
     /// `NoSuchLink`, `LinkHasMirrors`, `Catalog`, `Store`; with `force` whatever kept a mirror from

@@ -68,8 +68,7 @@ impl LinkManager {
     }
 
     /// Creates mirror topics together, and starts to fill them. The outer error is about the whole
-    /// request; each topic has an outcome of its own, and one that is refused doesn't stop the
-    /// others.
+    /// request; each topic has its own outcome, and one that is refused doesn't stop the others.
     ///
     /// # Errors
     /// `NoSuchLink`, `LinkState`, `InvalidConfig`, `InvalidName` (a pattern that isn't a regular
@@ -161,8 +160,8 @@ impl LinkManager {
     /// The broker has deleted that topic, and its mirror record with it, in one write. Blocks on
     /// disk.
     ///
-    /// By now a mirror of that name may have been created again: only what was known before the store
-    /// was read, and isn't in it, is gone.
+    /// By now a mirror of that name may have been created again: only mirrors that were known
+    /// before the store was read, and aren't in it, have been deleted.
     pub fn topic_deleted(&self, topic: &TopicName) {
         let links: Vec<Arc<LinkShared>> = self.links.read().values().cloned().collect();
         let record = |link: &LinkShared| Some(link.inner().mirrors.get(topic)?.record.clone());
@@ -201,8 +200,8 @@ fn described(shared: &LinkShared, record: MirrorRecord) -> MirrorDescription {
     show::with_configs(shown, &*shared.ports.catalog)
 }
 
-/// The topics at the source that are meant. Those that a pattern, or all, would mirror a second
-/// time are passed over: what was done in part can be asked for again.
+/// The selected topics at the source. If a pattern or `all` selects topics that are already
+/// mirrored, they are skipped, so that a half-done request can be repeated.
 async fn source_topics(
     shared: &Arc<LinkShared>,
     selection: Selection,

@@ -47,7 +47,7 @@ pub enum Selection {
     All,
 }
 
-/// A hook that ends a waiting promotion early: the mirror then goes on mirroring.
+/// A hook that ends a waiting promotion early: the mirror then continues mirroring.
 pub type CancelSignal = tokio::sync::watch::Receiver<bool>;
 
 /// All links of this broker. Every method may be called at any time.

@@ -31,18 +31,18 @@ use crate::verb::{CutKind, Verb};
 /// a failover that is asked for waits.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// The last sync of group offsets is tried so often, if what keeps it from going well may pass. Then
-/// the promotion goes on: the report of the groups says which were not synced.
+/// How often the last sync of group offsets is tried, if the cause of its failure may be temporary.
+/// Then the promotion continues: the report of the groups says which were not synced.
 const LAST_SYNCS_MAX: u32 = 10;
 
 /// A source that didn't say where all ends are is asked again after this.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// How often the mirrors' ends are looked at.
+/// How often the mirrors' ends are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Promotes mirrors together: they are cut in one write once all that don't fail have reached lag
-/// 0. Those that haven't after `wait` are answered as they are then, and go on.
+/// 0. Those that haven't after `wait` are answered as they are then, and continue.
 pub(super) async fn promote(
     shared: &Arc<LinkShared>,
     topics: Vec<TopicName>,
@@ -150,8 +150,8 @@ fn is_promoting(shared: &LinkShared, topic: &TopicName) -> bool {
     })
 }
 
-/// Gives promotions up that still wait: the mirrors go on mirroring. A cut that has begun isn't
-/// given up.
+/// Cancels promotions that are still waiting: the mirrors continue mirroring. A cut that has begun
+/// can't be cancelled.
 async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     let _change = shared.change.lock().await;
     let mut records = Vec::new();
@@ -326,8 +326,8 @@ fn still_waits(
     }))
 }
 
-/// Holds the mirrors still and cuts them, unless the source has grown meanwhile (`None`: they go
-/// on), or the last sync of group offsets should be tried again: `failed_syncs` counts.
+/// Holds the mirrors and cuts them, unless the source has grown in the meantime (`None`: they
+/// continue), or the last sync of group offsets should be retried: `failed_syncs` counts.
 async fn try_cut(
     shared: &Arc<LinkShared>,
     topics: &[TopicName],
@@ -364,7 +364,7 @@ async fn try_cut(
     cut
 }
 
-/// Takes up cuts that were broken off, unless somebody else has meanwhile.
+/// Resumes interrupted cuts, unless another task already has.
 async fn finish_cut(shared: &Arc<LinkShared>, topics: Vec<TopicName>) -> Outcomes {
     let _change = shared.change.lock().await;
     let (mut topics, _) = split_broken_off(shared, topics);
@@ -405,9 +405,8 @@ pub(super) async fn asked(shared: &LinkShared, topics: &[TopicName]) -> Result<A
     lookup::ask(shared, topics).await
 }
 
-/// Acts on what the source says of topics that are not as they were: partitions that came are
-/// mirrored, too; a topic that is gone or another one makes its mirror fail. Notes what each
-/// promotion waits for.
+/// Acts on changes of topics at the source: new partitions are mirrored, too; if a topic was
+/// deleted or replaced, its mirror fails. Notes what each promotion waits for.
 async fn act_on(shared: &Arc<LinkShared>, answers: Answers) {
     for (topic, answer) in answers {
         let problem = answer.problem().or_else(|| behind(shared, &topic, &answer));

@@ -1,8 +1,8 @@
 //! Makes RPO reports.
 //!
-//! A promotion's are exact: the source was asked when nothing of the mirror ran any more. A
-//! failover asks nobody before it cuts; after it, and for a dry run, the source gets a moment to
-//! say where it ends.
+//! A promotion's reports are exact: the source was asked after everything of the mirror had
+//! stopped. A failover does not ask the source before it cuts; afterwards, and for a dry run, the
+//! source gets a moment to report its ends.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
-    /// What it has said just now.
+    /// What it has just reported.
     pub(super) fn new(asked_at_ms: i64, answers: Answers) -> Self {
         Self {
             asked_at_ms,
@@ -169,8 +169,8 @@ impl Sight {
         Self::new(asked_at_ms, answers.unwrap_or_default())
     }
 
-    /// Puts what was seen into a mirror's report; it is exact if the mirror had come to its end
-    /// before the source was asked. False if nothing of it was seen.
+    /// Puts what was seen into a mirror's report; it is exact if mirroring had ended before the
+    /// source was asked. False if nothing of it was seen.
     pub(crate) fn tell(&self, topic: &TopicName, report: &mut RpoReport, is_at_end: bool) -> bool {
         let Some(answer) = self.answers.get(topic) else {
             return false;

@@ -1,4 +1,4 @@
-//! Start and stop: what was under way when the broker stopped is taken up again.
+//! Start and stop: what was in progress when the broker stopped is resumed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::tasks;
 use crate::verb::CutKind;
 
 impl LinkManager {
-    /// Starts every stored link, and takes up what was under way when the broker stopped. Needs a
+    /// Starts every stored link, and resumes what was in progress when the broker stopped. Needs a
     /// tokio runtime.
     ///
     /// # Errors
-    /// `Store` if the stored links can't be read. A link with configs that this version doesn't
-    /// understand is there, and `FAILED`.
+    /// `Store` if the stored links can't be read. A link with configs that this version can't read
+    /// is still there, and `FAILED`.
     pub async fn start(ports: Ports) -> Result<Arc<Self>, LinkError> {
         let manager = Arc::new(Self {
             ports: ports.clone(),
@@ -94,8 +94,8 @@ impl LinkManager {
     }
 }
 
-/// What is kept of a link's groups. A report that can't be read is no reason not to start: the next
-/// sync makes it anew.
+/// What is stored about a link's groups. A report that can't be read is no reason not to start: the
+/// next sync writes a new one.
 fn stored_groups(ports: &Ports, link: &LinkName) -> Vec<GroupSync> {
     ports.groups.load_syncs(link).unwrap_or_else(|error| {
         tracing::error!(%link, %error, "the report of the link's groups can't be read");
@@ -148,7 +148,7 @@ async fn show_stored(
     Ok(())
 }
 
-/// Takes up promotions and failovers that were under way.
+/// Resumes promotions and failovers that were in progress.
 fn take_up(shared: &Arc<LinkShared>, mirrors: &[MirrorRecord]) {
     let stopping = |kind: CutKind| -> Vec<TopicName> {
         let under_way = mirrors.iter().filter(|mirror| {

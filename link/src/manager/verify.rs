@@ -274,7 +274,7 @@ impl Sides<'_> {
         Ok(())
     }
 
-    /// Compares what one read of each side brings; where to go on.
+    /// Compares the results of one read on each side; returns where to continue.
     async fn compare_run(
         &self,
         done: &mut PartitionVerify,

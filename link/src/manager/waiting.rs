@@ -1,8 +1,8 @@
-//! The tasks that run promotions to their end, and who waits for them.
+//! The tasks that run promotions to their end, and the requests that wait for them.
 //!
-//! A promotion goes on until its mirror is cut, given up or refused, whether or not anybody waits
-//! for it. Invariant: one task at a time does that for a mirror ([`Pursuit`]). A repeated request for
-//! the same promotion waits for that task, so that asking again costs nothing.
+//! A promotion continues until its mirror is cut, cancelled or refused, whether or not anything
+//! waits for it. Invariant: one task at a time does that for a mirror ([`Pursuit`]). A repeated
+//! request for the same promotion waits for that task, so repeating it costs nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,14 @@ const OBSTACLE_MAX_MS: i64 = 2_000;
 /// How often is looked whether it is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The right to bring some promotions to their end; given back when dropped.
+/// The right to run some promotions to their end; released on drop.
 pub(super) struct Pursuit {
     shared: Arc<LinkShared>,
     topics: Vec<TopicName>,
 }
 
 impl Pursuit {
-    /// Takes on those of `topics` that nobody has taken on; the others are the second value.
+    /// Claims the unclaimed ones of `topics`; the others are the second value.
     pub(super) fn begin(
         shared: &Arc<LinkShared>,
         topics: Vec<TopicName>,
@@ -154,7 +154,7 @@ fn is_stopping(status: MirrorStatus) -> bool {
     matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped)
 }
 
-/// The outcomes of operations that go on while nobody waits for them any more.
+/// The outcomes of operations that continue after nothing waits for them any more.
 pub(super) fn under_way(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
     let inner = shared.inner();
     let outcome = |topic: &TopicName| {

@@ -7,7 +7,7 @@ use crate::record::LinkName;
 /// Why a mirror partition could not be opened or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Somebody else has the right to write now (a newer lease, or the topic has been promoted).
+    /// The right to write has passed on (a newer lease, or the topic has been promoted).
     #[error("the lease on the mirror partition is no longer valid")]
     Fenced,
     /// There is no such topic or partition here.

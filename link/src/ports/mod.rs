@@ -3,8 +3,8 @@
 //! The link declares these traits, the broker implements them; [`crate::testing::contract`] is the
 //! suite that every implementation must pass. All are synchronous and object safe. The link calls
 //! them from its own tasks: the methods of [`MirrorPartition`] on the async threads (they must not
-//! wait for a disk; a truncation may, away from those threads, and a few run at once), all others,
-//! which may write metadata durably, from blocking threads.
+//! wait for a disk; a truncation may, away from those threads, and a few run in parallel), all
+//! others, which may write metadata durably, from blocking threads.
 //!
 //! Invariants that an implementation keeps:
 //! - A [`Lease`] is the right to write to a mirror partition. Whether it still holds is decided
@@ -131,8 +131,8 @@ pub trait MirrorPartition: Send {
 
     /// Removes everything at and above `end`, which the source has proven to be no longer part of
     /// its log; the high watermark goes back with it. A batch that holds `end` is removed whole, so
-    /// that the new end may be lower. At or below the log start: the log is emptied and starts anew
-    /// at `end`. No effect if `end` is not below the end.
+    /// that the new end may be lower. At or below the log start: the log is emptied and starts
+    /// again at `end`. No effect if `end` is not below the end.
     fn truncate_to(&mut self, end: Offset) -> Result<(), TargetError>;
 }
 
@@ -180,8 +180,8 @@ pub trait TopicCatalog: Send + Sync {
     fn create_mirrors(&self, new: &[NewMirrorTopic]) -> Result<Vec<TopicAnswer>, CatalogError>;
 
     /// Grows a mirror topic to `count` partitions and stores its record. No effect on the topic if
-    /// it has as many. Errors: `NoSuchTopic`, also if the topic was deleted and is another mirror
-    /// by now; `NotAMirror`; `Storage`.
+    /// it has as many. Errors: `NoSuchTopic`, also if the topic was deleted and a different mirror
+    /// has its name by now; `NotAMirror`; `Storage`.
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError>;
 
     /// Sets (`Some`) or removes (`None`) configs of a mirror topic. Configs that this broker
@@ -199,10 +199,10 @@ pub trait TopicCatalog: Send + Sync {
     /// The configs set on a topic itself, mirror or not.
     fn configs(&self, topic: &TopicName) -> Result<Vec<(String, String)>, CatalogError>;
 
-    /// The source leads these partitions in these epochs: clients are told at least that of their
-    /// mirrors, durably, because offsets that were committed at the source carry its epochs, and a
-    /// consumer that has seen a larger epoch than it is told looks for another leader for ever
-    /// (KIP-320, KIP-1279). Never goes back; what is no mirror is passed over.
+    /// The source leads these partitions in these epochs. Clients of their mirrors see at least
+    /// these epochs, durably, because offsets that were committed at the source carry its epochs: a
+    /// consumer that has seen a larger epoch than the metadata contains looks for another leader
+    /// for ever (KIP-320, KIP-1279). Never goes back; topics that are not mirrors are skipped.
     fn raise_leader_epochs(
         &self,
         epochs: &[(TopicPartition, LeaderEpoch)],
@@ -213,15 +213,15 @@ pub trait TopicCatalog: Send + Sync {
     /// records in one write. Answers for each of `orders`, in that order. A topic that can't be cut
     /// is refused and stays a mirror; the others are cut.
     ///
-    /// A topic that was deleted meanwhile, even if one of that name was made since, is refused with
-    /// `NoSuchTopic`, and nothing is stored of it.
+    /// A topic that was deleted in the meantime, even if a new one has its name, is refused with
+    /// `NoSuchTopic`, and nothing is stored for it.
     ///
     /// May be called again, after an error or a crash: completed steps are not repeated. If a report
     /// is stored for a mirror, its cut may have begun: its partitions may be fenced, its logs may hold
     /// markers, and only another call can finish the cut. Without a report the mirror is unchanged.
     ///
-    /// A partition whose disk has failed keeps its topic from being cut, unless the order is forced:
-    /// that partition is then let go as it is.
+    /// A partition whose disk has failed prevents the cut of its topic, unless the order is forced:
+    /// that partition is then cut as it is.
     ///
     /// Errors: `Storage` if the one write failed; all the topics are still mirrors.
     fn cut_mirrors(&self, orders: &[CutOrder]) -> Result<Vec<TopicCut>, CatalogError>;
@@ -236,8 +236,8 @@ pub type TopicCut = Result<Vec<PartitionCut>, CatalogError>;
 /// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never
 /// logged.
 ///
-/// Four kinds of record, each with its load and its save, and two removals. Nothing is ever written
-/// of a mirror that is gone.
+/// Four kinds of record, each with a load and a save, and two removals. Nothing is ever written for
+/// a mirror that was deleted.
 pub trait LinkStore: Send + Sync {
     /// Every link.
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError>;
@@ -250,9 +250,8 @@ pub trait LinkStore: Send + Sync {
     /// Removes a link, and the records of its mirrors, which are stopped. No effect if there is
     /// none.
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
-    /// Writes mirrors over what was there, all or none. Passes over those whose topic was deleted
-    /// meanwhile, even if another mirror was made under that name since
-    /// ([`MirrorRecord::is_of_same`]).
+    /// Overwrites mirrors, all or none. Skips those whose topic was deleted in the meantime, even
+    /// if a new mirror has its name ([`MirrorRecord::is_of_same`]).
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError>;
     /// Replaces the reports of topics that are or were mirrors, all or none. No effect on any other
     /// topic.
@@ -264,9 +263,9 @@ pub trait LinkStore: Send + Sync {
     fn load_reports(&self) -> Result<Vec<RpoReport>, StoreError>;
     /// What was last seen of the sources of mirrors.
     fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError>;
-    /// Replaces what was last seen of the sources of these topics, all or none. Passes over topics
-    /// that are no mirror, or a stopped one. It goes when the mirror is stopped, deleted or made
-    /// anew.
+    /// Replaces what was last seen of the sources of these topics, all or none. Skips topics that
+    /// are not mirrors, and stopped ones. The record is removed when the mirror is stopped, deleted
+    /// or created again.
     fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError>;
 }
 
@@ -275,17 +274,18 @@ pub trait GroupOffsets: Send + Sync {
     /// Gives groups offsets, as one that is no member of them: one answer per group, in their order.
     ///
     /// All offsets of a group or none, decided under the lock under which its members join and
-    /// commit, and durable when told. Nothing is written for offsets that are there already. A
-    /// partition whose topic is no mirror at that moment is left out: what a group commits after a
-    /// cut is never overwritten by a sync that began before it. Those of [`GroupCommit::after_cut`]
+    /// commit, and durable before the call returns. Offsets that are already here are not written.
+    /// A partition whose topic is not a mirror at that moment is left out: a sync that began before
+    /// a cut never overwrites what a group commits after it. Those of [`GroupCommit::after_cut`]
     /// are taken where the group still has what they name. A leader epoch above the one that
-    /// clients are told of the partition is stored as `NONE`: they would ask for metadata for ever.
+    /// clients see for the partition is stored as `NONE`: otherwise they would ask for metadata for
+    /// ever.
     fn commit(&self, commits: &[GroupCommit]) -> Vec<Result<GroupCommitted, GroupRefusal>>;
 
     /// What is kept of a link's syncs. [`LinkStore::delete_link`] removes it.
     fn load_syncs(&self, link: &LinkName) -> Result<Vec<GroupSync>, StoreError>;
 
-    /// Keeps these, each in place of what was kept of that source group, and removes those of the
+    /// Stores these, each replacing the stored one of that source group, and removes those of the
     /// source groups that are `gone`; all or nothing.
     fn save_syncs(
         &self,

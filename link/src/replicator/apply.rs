@@ -1,5 +1,5 @@
-//! The state machine of one mirrored partition. No I/O but the partition's own log, no waiting, no
-//! clock but what it is told.
+//! The state machine of one mirrored partition. No I/O except the partition's own log, no waiting,
+//! and no clock: it receives the time.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(crate) struct Setup {
     pub(crate) status: StatusCell,
 }
 
-/// What goes on.
+/// Why it continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// No leader, or no connection to it.
@@ -51,7 +51,7 @@ pub(super) enum Phase {
     Ended,
 }
 
-/// What is to be done when the wait is over.
+/// What to do when the wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     BackOff,

@@ -93,7 +93,8 @@ impl Machine {
         });
     }
 
-    /// Removes what is at and above `to`: quietly if no record is there, else only with consent.
+    /// Removes what is at and above `to`: silently if there are no records, otherwise only with
+    /// consent.
     pub(super) fn cut(&mut self, to: Offset) -> Effects {
         self.source_end_on_range = Offset::NONE;
         let end = self.target.next_offset();

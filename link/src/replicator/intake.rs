@@ -34,7 +34,7 @@ pub(crate) enum Intake {
     Corrupt {
         /// The batches before the damage, if there are any to be stored.
         good: Option<CheckedBatches>,
-        /// The offset at which the damaged batch is, as far as can be told.
+        /// The offset of the damaged batch, as far as it is known.
         at: Offset,
         error: BatchError,
     },
@@ -47,7 +47,7 @@ pub(crate) enum Intake {
         /// The one before it.
         last: LeaderEpoch,
     },
-    /// A batch that begins below the end and goes on above it.
+    /// A batch that begins below the end and extends above it.
     Straddles {
         base: Offset,
     },

@@ -1,8 +1,8 @@
 //! How far a partition is behind, and when that was true.
 //!
 //! Invariant: nothing here says that the mirror is caught up unless the source said so. Once the
-//! source is silent, the last figures stand as a lower bound, with the time at which they were
-//! true.
+//! source is silent, the last figures remain as a lower bound, with the time at which they were
+//! correct.
 //!
 //! Records are offsets, as the source's high watermark counts them. Kafka's protocol doesn't tell
 //! how many bytes lie between two offsets, so bytes are an estimate: those offsets times what an
@@ -40,7 +40,8 @@ impl RecentSize {
         }
     }
 
-    /// What `records` more would take; `None` before anything was fetched, unless there are none.
+    /// The estimated size of `records` more; `None` before anything was fetched, unless there are
+    /// none.
     fn of(&self, records: i64) -> Option<u64> {
         let records = u128::from(u64::try_from(records).unwrap_or(0));
         if records == 0 {
@@ -105,7 +106,7 @@ pub(crate) struct Status {
     pub(crate) mirror_end: Offset,
     /// The source's high watermark as last seen.
     pub(crate) source_high_watermark: Option<Offset>,
-    /// Where it stood lately.
+    /// Its recent positions.
     pub(crate) recent_ends: RecentEnds,
     /// The source's log start as last seen.
     pub(crate) source_log_start: Option<Offset>,
@@ -121,7 +122,7 @@ pub(crate) struct Status {
     pub(crate) recent_size: RecentSize,
     /// The fetcher's heartbeat, while the partition is part of its session.
     pub(crate) heartbeat: Option<Arc<Heartbeat>>,
-    /// What of its answers is in flight.
+    /// The part of its answers that is in flight.
     pub(crate) share: Option<Arc<Share>>,
     /// Bytes appended since the start.
     pub(crate) bytes_total: u64,
@@ -131,7 +132,7 @@ pub(crate) struct Status {
     pub(crate) truncated: i64,
     /// The leader at the source.
     pub(crate) leader: Option<NodeId>,
-    /// The largest leader epoch of the source that clients here are told durably.
+    /// The largest leader epoch of the source that clients here see durably.
     pub(crate) told_epoch: Option<LeaderEpoch>,
     /// Whom it is fetched from there.
     pub(crate) replica: Option<NodeId>,

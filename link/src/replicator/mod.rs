@@ -12,8 +12,8 @@
 //!   fetcher predicted from bytes that were refused never reaches the log.
 //! - At most one thing is waited for besides answers to fetches (a back-off, a question to the
 //!   source); a new one replaces it.
-//! - A follower of the source (KIP-392) is believed what it has, never what it lacks: an error or a diverging history
-//!   leads back to the leader, who judges.
+//! - A follower of the source (KIP-392) is trusted about what it has, but not about what it lacks:
+//!   after an error or a diverging history, the leader is asked and decides.
 //! - Nothing is removed here without the source's proof, nor without consent if that loses records
 //!   (`UNEXPECTED_TRUNCATION`).
 
@@ -39,7 +39,7 @@ use crate::state::MirrorError;
 /// Something that happened to the partition.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// It has a leader, and a fetcher for it. Everything under way before is void.
+    /// It has a leader, and a fetcher for it. All earlier requests in flight are void.
     Leader {
         /// The leader's epoch, `NONE` if the source doesn't tell.
         epoch: LeaderEpoch,
@@ -96,14 +96,14 @@ pub(crate) enum Effect {
     Halt,
     /// Wait for that, instead of for what was waited for before.
     Wait(Wait),
-    /// Fetching is over where it is: go on at this replica, or at the leader.
+    /// Fetching has ended where it was: continue at this replica, or at the leader.
     Redirect {
         /// `None` for the leader.
         to: Option<NodeId>,
     },
     /// The mirror has failed.
     Fail { error: MirrorError, detail: String },
-    /// The right to write is gone: end quietly.
+    /// The right to write has ended: stop quietly.
     LostLease {
         /// What the target said.
         detail: String,
@@ -115,7 +115,7 @@ pub(crate) enum Effect {
 pub(crate) enum Wait {
     /// Time, fetching halted.
     Backoff(Duration),
-    /// Time, while fetching goes on.
+    /// Time, while fetching continues.
     Idle(Duration),
     /// Fresh metadata.
     Metadata,

@@ -1,5 +1,4 @@
-//! The tail of a log that the source has compacted away: records seem to be missing, and there are
-//! none.
+//! The tail of a log that the source has compacted away: records seem to be missing, but none are.
 //!
 //! The end may only move over them on proof: the source must have been silent to everybody, and
 //! then hold nothing when asked for this very partition.

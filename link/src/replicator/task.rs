@@ -21,7 +21,8 @@ use crate::state::MirrorError;
 /// tiered storage first.
 const PROBE_WAIT_MS: u32 = 5_000;
 
-/// Truncations at once, of all links: each waits for the disk on a thread of its own.
+/// Maximum number of parallel truncations, over all links: each waits for the disk on its own
+/// thread.
 static TRUNCATIONS: Semaphore = Semaphore::const_new(8);
 
 /// Names slots: every one has its own for the life of the process.
@@ -56,7 +57,7 @@ impl Listener for UnboundedSender<Message> {
     }
 }
 
-/// What a partition tells its link.
+/// What a partition reports to its link.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// Refresh the metadata, and answer once the topic was seen to be the same one.
@@ -81,7 +82,7 @@ pub(crate) enum Report {
         epoch: LeaderEpoch,
         to: Option<NodeId>,
     },
-    /// The partition belongs to somebody else now, or is gone.
+    /// The partition has another writer now, or was deleted.
     LostLease {
         partition: TopicPartition,
         detail: String,
@@ -101,7 +102,7 @@ pub(crate) struct Setup {
     pub(crate) reports: UnboundedSender<Report>,
     /// For fetchers to answer to.
     pub(crate) own: UnboundedSender<Message>,
-    /// What it is told.
+    /// What it receives.
     pub(crate) messages: UnboundedReceiver<Message>,
 }
 

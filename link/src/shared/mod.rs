@@ -62,7 +62,7 @@ pub(crate) struct Mirror {
     pub(crate) waits_for: Option<String>,
     /// A task is running its promotion.
     pub(crate) is_pursued: bool,
-    /// Why the last promotion or failover didn't cut it; `None` while one is under way.
+    /// Why the last promotion or failover didn't cut it; `None` while one is in progress.
     pub(crate) not_cut: Option<LinkError>,
     /// The sight of its source that is stored.
     pub(crate) stored_sight: Option<SourceSight>,
@@ -312,7 +312,7 @@ impl LinkShared {
         Ok(())
     }
 
-    /// Notes how a run of the job of that name went.
+    /// Records the result of a run of the job with that name.
     pub(crate) fn job_ran(&self, job: &str, result: Result<Note, TaskError>) {
         let now_ms = self.now_ms();
         let mut inner = self.inner();
@@ -398,7 +398,7 @@ impl LinkShared {
         }
     }
 
-    /// Stores that the link is `FAILED`, until it is resumed or its source is there again.
+    /// Stores that the link is `FAILED`, until it is resumed or its source is available again.
     pub(crate) async fn fail_link(self: Arc<Self>, failure: LinkFailure) {
         let _change = self.change.lock().await;
         let (mut record, state) = {
@@ -417,8 +417,8 @@ impl LinkShared {
         }
     }
 
-    /// The source of a link that has failed is there again, and is who it should be: the link goes
-    /// on.
+    /// The source of a failed link is available again, and is the right cluster: the link
+    /// continues.
     pub(crate) async fn recover(self: Arc<Self>) {
         let _change = self.change.lock().await;
         let (mut record, may_recover) = {

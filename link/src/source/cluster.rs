@@ -55,7 +55,7 @@ struct Inner {
     control: Slot,
 }
 
-/// A connection that is opened by whoever needs it first.
+/// A connection that is opened when it is first needed.
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
 
 impl KafkaCluster {
@@ -266,13 +266,14 @@ impl Inner {
         self.connect(&address).await
     }
 
-    /// A new connection to a known broker, at once.
+    /// A new connection to a known broker, immediately.
     async fn connect(&self, broker: &SourceBroker) -> Result<Connection, SourceError> {
         let endpoint = Endpoint::Broker(broker.id);
         let opened = self.open(&endpoint, &broker.host, broker.port).await;
         self.settle(&endpoint, opened.is_ok());
         if let Err(OpenError::Source(SourceError::Authentication { .. })) = &opened {
-            // Who is refused now must not seem to be welcome because of a connection of earlier.
+            // A source that refuses us now must not seem available because of an earlier
+            // connection.
             *self.control.lock().await = None;
         }
         opened.map_err(|error| match error {

@@ -4,12 +4,12 @@
 //! - Requests are answered in the order in which they went out; anything else is a broken protocol.
 //! - While the link authenticates, at first or again (KIP-368), no other requests go out: they are held back, and
 //!   follow in their order.
-//! - Whatever goes wrong closes the connection, and everyone who waits on it gets that one reason. A closed
-//!   connection never comes back.
+//! - Any failure closes the connection, and all waiters get that one reason. A closed connection
+//!   never reopens.
 //! - Nothing is allocated by a length that is beyond the limit for frames; before the peer has shown that it
 //!   speaks Kafka that limit is small.
 //!
-//! Two tasks per connection, a writer and a reader, end with it. Responses are decoded by whoever asked.
+//! Two tasks per connection, a writer and a reader, end with it. The caller decodes the response.
 
 mod handshake;
 mod reader;
@@ -41,10 +41,10 @@ use handshake::PeerVersions;
 pub(super) use handshake::VERSIONS as API_VERSIONS;
 pub(super) use sasl::{AUTHENTICATE as SASL_AUTHENTICATE, HANDSHAKE as SASL_HANDSHAKE};
 
-/// Requests that may await their answer at once.
+/// Maximum number of requests that wait for an answer.
 const IN_FLIGHT_MAX: usize = 100;
-/// The largest response, beside the bytes that a fetch asks for: a source sends a batch whole however large it
-/// is, and its `max.message.bytes` isn't ours to know.
+/// The largest response, in addition to the bytes that a fetch asks for: a source sends a batch
+/// whole however large it is, and we can't know its `max.message.bytes`.
 pub(super) const FRAME_BASE_MAX_BYTES: usize = 256 << 20;
 
 /// A source that asks for more patience than this is asked again anyway.
@@ -539,7 +539,7 @@ impl Inner {
     fn lost(&self, mut detail: String) -> SourceError {
         let is_proven = self.state.lock().is_proven;
         if !is_proven && self.versions.get().is_some() && self.is_waiting() {
-            // What a SASL listener does to a client that goes on without authentication.
+            // How a SASL listener treats a client that continues without authentication.
             detail.push_str(
                 ", at the first request after ApiVersions; does this listener ask for SASL \
                  (security.protocol=SASL_PLAINTEXT or SASL_SSL)?",
@@ -551,8 +551,8 @@ impl Inner {
         }
     }
 
-    /// Closes for `reason`, unless it was closed before. Those that wait until the link has authenticated itself anew
-    /// are left to that: it ends, too, and knows better why.
+    /// Closes for `reason`, unless it is already closed. Requests that wait until the link has
+    /// authenticated itself again are left to that: it ends, too, and knows the cause better.
     fn close(&self, reason: SourceError) {
         let pending = {
             let mut state = self.state.lock();

@@ -1,6 +1,7 @@
 //! DescribeConfigs (API key 32) of topics.
 //!
-//! Versions 1 to 4: v1 tells where a value comes from; v4 is flexible. Synonyms and documentation aren't asked for.
+//! Versions 1 to 4: v1 says where a value comes from; v4 is flexible. Synonyms and documentation
+//! aren't requested.
 
 use std::ops::RangeInclusive;
 

@@ -143,7 +143,7 @@ impl SourceError {
         }
     }
 
-    /// May the same thing work later without anybody changing anything?
+    /// May the same thing succeed later without any change?
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::UnresolvableBootstrap { .. }

@@ -1,6 +1,7 @@
 //! FindCoordinator (API key 10): who coordinates a group.
 //!
-//! Versions 0 to 6. From v4 on (KIP-699) one request asks for many groups; below, many requests are on their way at once.
+//! Versions 0 to 6. From v4 on (KIP-699) one request asks for many groups; below that, many
+//! requests are in flight together.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -20,7 +21,7 @@ const GROUPS_PER_REQUEST: usize = 200;
 /// Requests for one group each that are sent before the first is answered.
 const REQUESTS_IN_FLIGHT: usize = 32;
 
-/// Who coordinates a group, or why nobody does.
+/// The coordinator of a group, or the reason why there is none.
 pub(super) type Found = Result<SourceBroker, ErrorCode>;
 
 /// Asks any broker; the answers are in the order of the questions.

@@ -1,4 +1,4 @@
-//! What a source tells of its groups.
+//! What a source reports about its groups.
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::{GroupId, LeaderEpoch, NodeId, Offset, TopicPartition};
@@ -27,7 +27,7 @@ impl SourceGroup {
 /// The groups of all brokers that answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupListing {
-    /// Who has been asked.
+    /// The brokers that have been asked.
     pub cluster_id: Option<String>,
     /// Each group once, ascending by id.
     pub groups: Vec<SourceGroup>,
@@ -42,7 +42,7 @@ pub struct GroupCommits {
     /// `NONE`, or why there is nothing more: `GROUP_AUTHORIZATION_FAILED`, `NOT_COORDINATOR`,
     /// `COORDINATOR_NOT_AVAILABLE`, `COORDINATOR_LOAD_IN_PROGRESS`, …
     pub error: ErrorCode,
-    /// What it has committed, of all topics that the link's principal may describe. Offsets that a
+    /// What it has committed, for all topics that the link's principal may describe. Offsets that a
     /// transaction is about to commit are not among them.
     pub commits: Vec<SourceCommit>,
     /// Partitions whose offset the source does not tell, and why.

@@ -210,8 +210,8 @@ pub trait SourceCluster: Send + Sync {
         topics: TopicSelection,
     ) -> BoxFuture<'_, Result<ClusterMetadata, SourceError>>;
 
-    /// Whether the source has asked for patience (throttle_time_ms, KIP-219) and the time isn't over: it is there, and
-    /// slow on purpose. Questions wait until then.
+    /// Whether the source has throttled us (throttle_time_ms, KIP-219) and the time isn't over: it
+    /// is available, and slow on purpose. Questions wait until then.
     fn asks_for_patience(&self) -> bool {
         false
     }
@@ -238,7 +238,8 @@ pub trait SourceCluster: Send + Sync {
         topics: Vec<TopicName>,
     ) -> BoxFuture<'_, Result<Vec<TopicConfigs>, SourceError>>;
 
-    /// The groups of every broker (ListGroups). Fails only if nobody can be asked for the brokers.
+    /// The groups of every broker (ListGroups). Fails only if no broker can be asked for the list
+    /// of brokers.
     fn groups(&self) -> BoxFuture<'_, Result<GroupListing, SourceError>>;
 
     /// What groups have committed (OffsetFetch, asked of their coordinators, which FindCoordinator names): one answer per group,
@@ -248,8 +249,8 @@ pub trait SourceCluster: Send + Sync {
         groups: Vec<GroupId>,
     ) -> BoxFuture<'_, Result<Vec<GroupCommits>, SourceError>>;
 
-    /// Opens a connection of its own to one broker for fetching. `lane` counts the connections of one
-    /// fetcher (`num.cluster.link.fetchers`) and is used for naming only.
+    /// Opens a separate connection to one broker for fetching. `lane` counts the connections of one
+    /// fetcher (`num.cluster.link.fetchers`) and is used only for naming.
     ///
     /// Waits out the reconnect back-off of that broker first. `UnknownBroker` if metadata doesn't list it.
     fn fetch_connection(
@@ -273,8 +274,8 @@ pub trait FetchConnection: Send + Sync {
     /// How long the broker took to answer a small request when the connection was opened: about the path's round trip.
     fn round_trip(&self) -> Duration;
 
-    /// Writes the request at once (in call order) and answers when its response is here. Dropping the
-    /// future doesn't take the request back: its response is then dropped when it comes.
+    /// Writes the request immediately (in call order) and returns its response. Dropping the future
+    /// doesn't withdraw the request: its response is then dropped when it arrives.
     ///
     /// The time limit is `request.timeout.ms` past the request's own `max_wait_ms`. After any error other
     /// than `Unsupported` the connection is closed.

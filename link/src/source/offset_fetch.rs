@@ -1,9 +1,10 @@
 //! OffsetFetch (API key 9): what groups have committed, of all topics, asked of their coordinator.
 //!
-//! Versions 2 to 9: v2 lets a request ask for all topics, v5 brings the leader epoch (KIP-320), from v8 on (KIP-709) one request
-//! asks for many groups; below, many requests are on their way at once. `require_stable` (v7) isn't asked for: what a
-//! transaction is about to commit is no position to go on from until it has. v10 names topics by their ids, which the codec
-//! can't write yet.
+//! Versions 2 to 9: with v2 a request can ask for all topics, v5 adds the leader epoch (KIP-320),
+//! from v8 on (KIP-709) one request asks for many groups; below that, many requests are in flight
+//! together. `require_stable` (v7) isn't set: an offset that a transaction is about to commit is no
+//! position to continue from until it has. v10 names topics by their ids, which the codec can't
+//! write yet.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -86,7 +87,7 @@ struct Answer<'a> {
 const NO_OFFSET: i64 = -1;
 
 impl Answer<'_> {
-    /// Takes the commit in, or that it isn't told; nothing where there is none.
+    /// Takes the commit, or the fact that it isn't reported; nothing if there is none.
     fn add_to(&self, commits: &mut GroupCommits) -> Result<(), String> {
         let partition =
             || topic_name(self.topic).map(|topic| TopicPartition::new(topic, self.partition));

@@ -114,7 +114,7 @@ fn day(time: UnixTime) -> String {
         .map_or("a day unknown".to_owned(), |time| time.to_string())
 }
 
-/// A name out of somebody else's certificate (`DnsName("a")`, `IpAddress(::1)`), fit for a log.
+/// A name from a peer's certificate (`DnsName("a")`, `IpAddress(::1)`), made safe for a log.
 fn printable(name: &str) -> String {
     let bare = name.split_once('(').map_or(name, |(_, rest)| rest);
     let bare = bare.trim_end_matches(')').trim_matches('"');

@@ -49,7 +49,7 @@ impl LinkShared {
                 return;
             }
         };
-        // So that no report is changed that somebody else makes exact at this moment.
+        // So that this does not change a report that is being made exact at this moment.
         let _change = self.change.lock().await;
         let looked = self.blocking(move |ports| {
             let looks = answers

@@ -19,7 +19,7 @@ const CHECK_TIMEOUT_MIN_MS: u64 = 1_000;
 /// passed.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
 
-/// A link that has failed asks no more often than this whether its source is there again.
+/// A failed link checks no more often than this whether its source is available again.
 const RECOVERY_CHECK_MIN_MS: u64 = 5_000;
 
 impl Supervisor {
@@ -156,8 +156,8 @@ impl Supervisor {
         }
     }
 
-    /// A connection was refused for who the link is, or who the source is. Others may go on: the link says so at once, and
-    /// goes on with those.
+    /// A connection was refused because of the link's or the source's identity. Others may
+    /// continue: the link reports it immediately, and continues with those.
     pub(super) fn on_refused(&mut self, fault: Fault) {
         let backoff_ms = {
             let inner = self.shared.inner();

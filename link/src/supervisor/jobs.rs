@@ -1,6 +1,6 @@
 //! When the periodic jobs of a link run.
 //!
-//! Invariant: at most one run of a job is under way. All end with this value.
+//! Invariant: at most one run of a job is in progress. All end with this value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::shared::LinkShared;
 use crate::state::LinkState;
 use crate::tasks::{JOBS, Job};
 
-/// A job that isn't configured is looked at this often.
+/// How often a job that isn't configured is checked.
 const NOT_CONFIGURED_EVERY: Duration = Duration::from_secs(60);
 
 /// The jobs of one link.
@@ -47,7 +47,7 @@ impl Jobs {
         }
     }
 
-    /// When the next run is due; those under way are not.
+    /// When the next run is due; runs in progress don't count.
     pub(super) fn next_due(&self) -> Instant {
         let waiting = self.all.iter().filter(|scheduled| !scheduled.is_running());
         let due = waiting.map(|scheduled| scheduled.next).min();

@@ -1,13 +1,13 @@
 //! The supervisor of one link: a task that starts what should run and stops what should not.
 //!
-//! It waits for whatever comes first (a request of the manager, a report of a replicator, a check,
-//! metadata, the end of a job) and acts on it; work that may wait for a disk runs in tasks of its own.
-//! The records say what should run ([`crate::shared`]); [`running`] holds what does run; [`health`]
-//! judges whether the source is there.
+//! It waits for the first event (a request of the manager, a report of a replicator, a check,
+//! metadata, the end of a job) and acts on it; work that may wait for a disk runs in separate
+//! tasks. The records say what should run ([`crate::shared`]); [`running`] holds what does run;
+//! [`health`] judges whether the source is available.
 //!
 //! Invariant: no replicator runs for a mirror that isn't `ACTIVE` or being promoted, nor on a link
-//! that is paused or failed. A link that has failed only asks, now and then, whether its source is
-//! there again.
+//! that is paused or failed. A failed link only checks, occasionally, whether its source is
+//! available again.
 
 mod after_cut;
 mod checks;
@@ -71,7 +71,7 @@ struct Supervisor {
     leads: HashMap<TopicPartition, Lead>,
     stale_epochs: BTreeMap<TopicName, u32>,
     waiters: Vec<Waiter>,
-    /// Those that came while metadata were under way: for the next.
+    /// Those that arrived while a metadata request was in flight: for the next.
     late_waiters: Vec<Waiter>,
     /// The source has said who it is since the client was made, and is who it should be.
     is_verified: bool,
@@ -349,7 +349,7 @@ fn forget_unmirrored(leads: &mut HashMap<TopicPartition, Lead>, inner: &Inner) {
     leads.retain(|partition, _| mirrored.contains(&partition.topic));
 }
 
-/// The outcome of something that may be under way; never, if nothing is.
+/// The outcome of something that may be in progress; never, if nothing is.
 async fn finished<T>(under_way: &mut Option<BoxFuture<'static, T>>) -> T {
     match under_way {
         Some(future) => {

@@ -82,7 +82,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Nothing yet; the configs are those of now.
+    /// Nothing yet; the configs are the current ones.
     pub(crate) fn new(
         shared: Arc<LinkShared>,
         reports: UnboundedSender<Report>,

@@ -25,7 +25,7 @@ const WATCH_MIN_MS: u64 = 1_000;
 const STALE_EPOCHS_MAX: u32 = 20;
 
 impl Supervisor {
-    /// Metadata are asked for at once, or after the back-off if they were just now.
+    /// Metadata are requested immediately, or after the back-off if they have just been requested.
     pub(super) fn refresh_soon(&mut self) {
         let soon = Instant::now() + self.refresh_backoff.present_wait();
         self.next_refresh = self.next_refresh.min(soon);
@@ -157,7 +157,7 @@ impl Supervisor {
         }
     }
 
-    /// Remembers the leaders of a topic; false if some partition has none.
+    /// Stores the leaders of a topic; false if a partition has none.
     pub(super) fn learn_leads(&mut self, record: &MirrorRecord, topic: &SourceTopic) -> bool {
         let mut has_all = true;
         let mut is_stale = false;
@@ -237,7 +237,8 @@ impl Supervisor {
     }
 }
 
-/// Stores and tells leader epochs; those that can't be stored come again with the next metadata.
+/// Stores and announces leader epochs; those that can't be stored come again with the next
+/// metadata.
 async fn tell(shared: Arc<LinkShared>, news: Vec<(TopicPartition, LeaderEpoch, StatusCell)>) {
     let epochs: Vec<_> = news
         .iter()

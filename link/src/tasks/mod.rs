@@ -1,8 +1,8 @@
 //! The periodic jobs of a link, one file each; [`JOBS`] is THE list of them.
 //!
-//! The supervisor starts a job when it is due, beside everything else, and never twice at a time. A
-//! run is dropped at an await when the link stops or its configs change: a job keeps nothing half
-//! done across one. How it went is kept by [`TaskLog`].
+//! The supervisor starts a job when it is due, in parallel with everything else, and never twice at
+//! a time. A run is dropped at an await when the link stops or its configs change, so a job keeps
+//! nothing half done across one. [`TaskLog`] keeps its result.
 
 pub(crate) mod auto_create;
 pub(crate) mod configs;

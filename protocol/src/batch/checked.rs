@@ -7,7 +7,7 @@
 //!
 //! Invariants of [`CheckedBatches`]:
 //! - there is at least one batch, and the bytes are exactly those of the batches;
-//! - each header was parsed from its batch, so nobody parses it again;
+//! - each header was parsed from its batch, so it is never parsed again;
 //! - each CRC matches;
 //! - each batch begins at or past the end of the one before it.
 
@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Batch, BatchError, BatchHeader, Batches, TimestampType, set_max_timestamp};
 use crate::ids::Offset;
 
-/// Whole batches in a row, of which only the headers were looked at.
+/// A sequence of whole batches, of which only the headers were checked.
 #[derive(Clone, Debug)]
 pub struct ParsedBatches {
     bytes: Bytes,
@@ -213,8 +213,8 @@ impl CheckedBatches {
         })
     }
 
-    /// The batch, where there is only one, with another largest timestamp. Bytes that somebody
-    /// else holds are copied.
+    /// The batch, if there is only one, with a different largest timestamp. Bytes that are shared
+    /// are copied.
     ///
     /// # Panics
     /// When there are several batches.

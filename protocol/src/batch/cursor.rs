@@ -4,7 +4,7 @@
 //! and value (varint length, -1 = null) · header count varint · headers (key: length ≥ 0, UTF-8 by agreement;
 //! value: length, -1 = null). All varints are zigzag.
 
-/// A record as it stands in the batch.
+/// A record as stored in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RawRecord<'a> {
     pub timestamp_delta_ms: i64,

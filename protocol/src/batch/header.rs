@@ -97,7 +97,7 @@ pub struct BatchHeader {
     /// CRC-32C as stored.
     pub crc: u32,
     pub attributes: Attributes,
-    /// Last offset minus base offset; compaction keeps it even when the last record is gone.
+    /// Last offset minus base offset; compaction keeps it even if the last record was removed.
     pub last_offset_delta: i32,
     /// Timestamp that record deltas are relative to, in ms.
     pub base_timestamp_ms: i64,

@@ -143,7 +143,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The batch as one that may be stored, if its checksum is right. Shares `whole`, of which it
+    /// The batch as one that may be stored, if its checksum is correct. Shares `whole`, of which it
     /// must be a part.
     ///
     /// # Panics

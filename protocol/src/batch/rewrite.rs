@@ -46,7 +46,7 @@ pub struct Unpacked<'a> {
 /// The records of a batch that stay, see [`Unpacked::retain`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Where they lie in the decompressed records.
+    /// Their place in the decompressed records.
     places: Vec<Range<usize>>,
     /// Whether nothing was left out.
     pub all: bool,
@@ -76,7 +76,7 @@ impl<'a> Unpacked<'a> {
         Ok(Unpacked { batch, body })
     }
 
-    /// Tells every record in order, until `each` says no.
+    /// Calls `each` with every record in order, until it returns false.
     pub fn for_each(
         &self,
         mut each: impl FnMut(&StoredRecord<'_>) -> bool,

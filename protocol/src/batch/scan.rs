@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 16 << 10;
 const VARINT_MAX_BYTES: usize = 5;
 const VARLONG_MAX_BYTES: usize = 10;
 
-/// What of a record is looked at.
+/// Which parts of a record are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scanned {
     pub timestamp_delta_ms: i64,
@@ -24,8 +24,8 @@ pub(crate) struct Scanned {
     pub has_key: bool,
 }
 
-/// Tells every record of a batch with these `records`, as stored, until `each` says no; how many
-/// bytes that took to unfold.
+/// Calls `each` with every record of a batch with these `records`, as stored, until it returns
+/// false; returns the number of decompressed bytes.
 ///
 /// Errors: `TooLarge` past `limit_bytes`; records that are malformed, or more or fewer than the
 /// header says.

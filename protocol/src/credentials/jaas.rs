@@ -59,9 +59,9 @@ fn module(class: String, tokens: &mut Tokens<'_>) -> Result<LoginModule, String>
 }
 
 enum Token {
-    /// A word, or what stands in quotes.
+    /// A word, or the text between quotes.
     Word(String),
-    /// Any other character; a number is one, too, and its value of no use.
+    /// Any other character; this includes numbers, whose values are not needed.
     Other(char),
     End,
 }
@@ -107,7 +107,7 @@ impl Tokens<'_> {
         text
     }
 
-    /// What stands for itself or a control character after a backslash.
+    /// The character that a backslash escape represents.
     fn escaped(&mut self) -> Option<char> {
         let c = self.0.next()?;
         Some(match c {

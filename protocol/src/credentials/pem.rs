@@ -132,7 +132,7 @@ fn sections(text: &str) -> Result<Vec<Section<'_>>, String> {
     Ok(found)
 }
 
-/// What it is instead, where that can be told.
+/// What it is instead, if that can be recognized.
 fn seen(text: &str) -> &'static str {
     if text.trim().is_empty() {
         ": it is empty"

@@ -46,7 +46,7 @@ pub enum DiskError {
         /// The newest version that this program can read.
         supported: u32,
     },
-    /// The folder is somebody else's, Kafka's for instance.
+    /// The folder belongs to another program, Kafka for instance.
     #[error("{} is not a data folder of Carrick: {reason}", .path.display())]
     Foreign {
         path: PathBuf,

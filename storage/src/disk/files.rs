@@ -15,7 +15,7 @@ pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// As [`sync_data`], and all that is known of the file.
+/// Like [`sync_data`], but with the file's metadata.
 pub fn sync_all(file: &File) -> io::Result<()> {
     #[cfg(test)]
     tests::count();
@@ -41,8 +41,8 @@ pub fn writes_in_place(file: &File) -> bool {
 /// Replaces the file `path` by one that holds `bytes`, durably: after a crash the file holds
 /// either its old content or all of the new.
 ///
-/// The file next to it with `.tmp` appended is used on the way and may be left by a crash; it is
-/// overwritten next time. Two writers of one path must not run at once.
+/// The file next to it with `.tmp` appended is used temporarily and may be left by a crash; it is
+/// overwritten next time. Two writers of one path must not run in parallel.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let temporary = temporary_path(path);
     let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;

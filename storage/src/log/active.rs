@@ -63,7 +63,7 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// A new, empty segment. A file of that name that recovery did not know is emptied: no reader
+    /// A new, empty segment. If recovery did not know a file of that name, it is emptied: no reader
     /// can hold it.
     pub fn create(dir: &Arc<Path>, base: Offset, now_ms: i64) -> Result<Active, LogError> {
         let path = path_of(dir, base, Kind::Log);
@@ -72,8 +72,8 @@ impl Active {
         Ok(Active::over(dir, base, FileTail::empty(), now_ms))
     }
 
-    /// Goes on with a segment of `size` good bytes, whose file is as long. The batches are still
-    /// to be told ([`Active::note`]) or the indexes to be loaded ([`Active::load_indexes`]).
+    /// Continues a segment of `size` good bytes, whose file has the same length. The batches must
+    /// still be noted ([`Active::note`]) or the indexes loaded ([`Active::load_indexes`]).
     pub fn resume(
         dir: &Arc<Path>,
         base: Offset,
@@ -248,7 +248,8 @@ impl Active {
         self.indexes.note(header, position, config);
     }
 
-    /// Takes all batches of a segment that was resumed into the indexes; tells each one's header.
+    /// Takes all batches of a resumed segment into the indexes; passes each one's header to the
+    /// caller.
     pub fn note_all(
         &mut self,
         config: &LogConfig,

@@ -2,9 +2,8 @@
 //!
 //! A run of batches is written piece by piece: a piece is what fits the active segment, and ends
 //! before a control batch (whose effect on the aborted transactions may fail to be written). Each
-//! piece is written with the header that it gets in the log, taken into indexes and producer
-//! state, and published. Nobody sees anything of a piece that fails: the file is cut back to where
-//! it was.
+//! piece is written with the header that it gets in the log, taken into indexes and producer state,
+//! and published. If a piece fails, no reader sees any of it: the file is cut back to where it was.
 //!
 //! No header is parsed here: they come with [`CheckedBatches`].
 
@@ -23,7 +22,7 @@ use super::segment::Sealed;
 use super::transactions::AbortedIndex;
 use super::{Appended, Log, LogError, Placement};
 
-/// Batches on their way into the log.
+/// Batches that are being appended to the log.
 #[derive(Clone, Copy, Debug)]
 struct Run<'a> {
     /// As they are in the log.
@@ -133,8 +132,8 @@ impl Log {
         Ok(())
     }
 
-    /// How many batches of `rest` go into the active segment at once, which is rolled before if
-    /// need be.
+    /// How many batches of `rest` go into the active segment in one piece; the segment is rolled
+    /// first if necessary.
     fn next_piece(&mut self, rest: Run<'_>, all: Incoming) -> Result<usize, LogError> {
         let has_control = rest.headers.iter().any(BatchHeader::is_control);
         let all = Incoming {
@@ -245,7 +244,7 @@ impl Log {
     }
 
     /// Seals the active segment and begins a new one at `base`, the end or past it. An active
-    /// segment without batches is replaced. On an error the log goes on with the old segment.
+    /// segment without batches is replaced. On an error, the log continues with the old segment.
     pub(super) fn roll(&mut self, base: Offset) -> Result<(), LogError> {
         assert!(
             base >= self.end,

@@ -1,4 +1,4 @@
-//! What a log remembers beside its segments: recovery point, log start, clean close.
+//! What a log stores in addition to its segments: recovery point, log start, clean close.
 //!
 //! One small file, `carrick.checkpoint`, of two slots written in turn. A slot: magic u32 · CRC-32C
 //! u32 of all after it · sequence u64 · recovery point i64 · log start i64 · clean end i64, big
@@ -28,7 +28,7 @@ use crate::disk::sync_data;
 const NAME: &str = "carrick.checkpoint";
 const MAGIC: u32 = 0x4361_7231;
 const SLOT_BYTES: usize = 40;
-/// Slots lie in different disk sectors.
+/// Slots are in different disk sectors.
 const SLOT_STRIDE_BYTES: u64 = 512;
 
 /// What is remembered.

@@ -17,8 +17,8 @@ pub struct LogConfig {
     pub retention_ms: Option<i64>,
     /// `retention.bytes`; `None` keeps any amount.
     pub retention_bytes: Option<i64>,
-    /// `file.delete.delay.ms`. Files are unlinked at once and live on while readers hold them, so
-    /// the delay has no effect on readers; kept for `DescribeConfigs`.
+    /// `file.delete.delay.ms`. Files are unlinked immediately and live on while readers hold them,
+    /// so the delay has no effect on readers; kept for `DescribeConfigs`.
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`: state of an idle producer is forgotten after this.
     pub producer_expiration_ms: i64,

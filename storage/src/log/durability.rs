@@ -1,7 +1,7 @@
 //! Bringing a log to the disk, apart from its writer.
 //!
-//! The writer tells which files it wrote to ([`Durability::sealed`], …) and goes on; a flush syncs
-//! them on its own thread. Invariants, with durable end D and end E of the current snapshot:
+//! The writer records which files it wrote to ([`Durability::sealed`], …) and continues; a flush
+//! syncs them on its own thread. Invariants, with durable end D and end E of the current snapshot:
 //!
 //! - recovery point on the disk ≤ D ≤ E (asserted where they move), and everything below D is in
 //!   files that were synced;
@@ -14,8 +14,8 @@
 //! - marks of the checkpoint are written under the lock and synced outside of it, by the next flush
 //!   or by a caller that needs them on the disk ([`Durability::sync_marks`]): the writer never waits
 //!   for the disk unless it asks to;
-//! - once the writer is gone, nothing is written into the folder by name: another log may have that
-//!   name by then.
+//! - once the writer has ended, nothing is written into the folder by name: another log may have
+//!   that name by then.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -33,7 +33,7 @@ use super::files::open_to_sync;
 use super::{LogError, LogReader};
 use crate::disk::{sync_all, sync_data};
 
-/// Flushes one log. Takes no lock of the writer's: appends go on meanwhile.
+/// Flushes one log. Takes none of the writer's locks: appends continue meanwhile.
 #[derive(Clone, Debug)]
 pub struct FlushHandle {
     shared: Arc<Durability>,
@@ -128,12 +128,12 @@ impl State {
 #[derive(Clone, Debug)]
 enum Unsynced {
     Open(Arc<File>),
-    /// Written and closed; may be gone by now.
+    /// Written and closed; may be deleted by now.
     Path(PathBuf),
 }
 
 impl Unsynced {
-    /// The file to sync; `None` when it is gone.
+    /// The file to sync; `None` if it was deleted.
     fn open(&self) -> io::Result<Option<Arc<File>>> {
         match self {
             Unsynced::Open(file) => Ok(Some(Arc::clone(file))),
@@ -302,7 +302,7 @@ impl Durability {
         self.state.lock().epochs = Some(epochs.clone());
     }
 
-    /// Saves the epochs at once, after a flush that may be under way.
+    /// Saves the epochs immediately, after a flush that may be in progress.
     pub fn save_epochs_now(&self, epochs: &EpochHistory) -> Result<(), LogError> {
         let _no_flush = self.flushing.lock();
         self.state.lock().epochs = None;
@@ -462,7 +462,7 @@ impl Durability {
         Ok(())
     }
 
-    /// The writer is gone, and the folder may soon be another log's.
+    /// The writer has ended, and the folder may soon be another log's.
     pub fn writer_is_gone(&self) {
         self.state.lock().has_writer = false;
         *self.saves_epochs.lock() = false;

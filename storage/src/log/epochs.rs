@@ -77,8 +77,8 @@ impl EpochHistory {
     /// Notes that a batch of `epoch` begins at `start`. Call it for every appended batch: nothing
     /// happens within one epoch, nor for batches without one (negative).
     ///
-    /// Earlier entries that contradict the new one (same or higher epoch, same or higher start)
-    /// go: the newest batch is right.
+    /// Earlier entries that contradict the new one (same or higher epoch, same or higher start) are
+    /// removed: the newest batch is right.
     pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
         if epoch.0 < 0 || start.0 < 0 {
             return false;

@@ -150,7 +150,7 @@ pub(super) fn open_rw(path: &Path) -> Result<File, LogError> {
     options.open(path).map_err(|e| LogError::io(path, e))
 }
 
-/// Opens a file that is there for writing.
+/// Opens an existing file for writing.
 pub(super) fn open_to_write(path: &Path) -> Result<File, LogError> {
     #[cfg(test)]
     tests::check_files().map_err(|e| LogError::io(path, e))?;

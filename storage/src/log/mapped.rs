@@ -15,8 +15,8 @@
 //! - a file is never cut below a mark that was published of it.
 //!
 //! Two mappings of one file share its pages, so the last two rules are about files and cannot be
-//! checked here: `active.rs` and `segment.rs` keep them. Nothing outside of this process may
-//! change the files: the data folder's lock stands for that.
+//! checked here: `active.rs` and `segment.rs` keep them. No other process may change the files: the
+//! data folder's lock ensures that.
 
 #![expect(
     unsafe_code,
@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
 
-/// What the bytes of a region lie in.
+/// What holds the bytes of a region.
 #[derive(Debug)]
 enum Backing {
     /// A shared mapping of a file, unmapped on drop.
@@ -257,7 +257,7 @@ impl FileTail {
         }
     }
 
-    /// Goes on after the first `len` bytes of `file`, which are there.
+    /// Continues after the first `len` bytes of `file`, which exist.
     pub fn open(file: &File, len: usize) -> io::Result<FileTail> {
         Ok(FileTail {
             region: Region::read_only(file, len)?,
@@ -367,7 +367,7 @@ impl FileTail {
     /// nothing is copied over them.
     pub fn cut(&mut self, file: &File) -> io::Result<()> {
         self.written = 0;
-        // Nobody may touch what is about to go, whether it goes or not.
+        // Nothing may touch what is about to be cut off, whether the cut succeeds or not.
         let is_writable = std::mem::replace(&mut self.is_writable, false);
         file.set_len(self.len() as u64)?;
         self.file_len = self.len();

@@ -1,15 +1,15 @@
 //! One partition's log: segments of record batches, mapped into memory.
 //!
 //! One writer ([`Log`], `&mut self`), any number of readers ([`LogReader`]) and flushes
-//! ([`FlushHandle`]) on other threads; nobody waits for anybody. Invariants, in offsets:
+//! ([`FlushHandle`]) on other threads; none of them waits for another. Invariants, in offsets:
 //!
 //! log start ≤ last stable ≤ high watermark ≤ end, and recovery point ≤ durable end ≤ end, asserted
 //! in `reader.rs` and `durability.rs`.
 //!
 //! - Bytes are stored as they were given but for what [`Placement::Next`] sets. Offsets of batches
 //!   grow; gaps between batches, and between a segment and the next, are allowed.
-//! - A published byte never changes and never moves: readers hold the mapping it lies in.
-//!   Truncation copies what is kept into a new file instead of cutting the old one.
+//! - A published byte never changes and never moves: readers hold its mapping. Truncation copies
+//!   the part that is kept into a new file instead of cutting the old one.
 //! - What is on the disk after a crash is a prefix of what was appended, and holds at least
 //!   everything below the durable end. Opening cuts what is not a whole batch with a good CRC.
 //!
@@ -140,8 +140,8 @@ pub struct Recovered {
     pub clean: bool,
     /// Bytes whose checksums were verified.
     pub scanned_bytes: u64,
-    /// Bytes cut off: a torn tail and all after it. Of a tail only the first MiB is looked at, and
-    /// zeros at its end do not count.
+    /// Bytes cut off: a torn tail and everything after it. Only the first MiB of a tail is checked,
+    /// and zeros at its end do not count.
     pub cut_bytes: u64,
     /// Segments whose index files were rebuilt.
     pub rebuilt_indexes: u32,

@@ -172,7 +172,7 @@ impl Opening {
             remove_segment(&self.dir, base)?;
         }
         self.sealed.clear();
-        // Before there is a segment again: the epochs of what is gone must not come back.
+        // Before there is a segment again: the epochs of removed batches must not come back.
         self.epochs.clear();
         self.epochs.save(&self.dir)?;
         self.saved_epochs = self.epochs.clone();
@@ -273,7 +273,7 @@ impl Opening {
                 let aborted = apply(&mut producers, stored)?;
                 aborted.map_or(Ok(()), |aborted| index.append(aborted))
             })?;
-            // One that has not looked at its aborted transactions yet.
+            // A segment whose aborted transactions have not been read yet.
             self.sealed[at] = Arc::new(Sealed::new(&self.dir, base, self.sealed[at].size));
         }
         let scanned = self.is_scanned(active.base);

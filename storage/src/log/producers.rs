@@ -151,9 +151,9 @@ impl Producers {
     /// with. A batch without a producer is always new.
     ///
     /// Epoch, then sequence, as `ProducerAppendInfo` does; a control batch (of a coordinator) is
-    /// checked for its epoch only. Other than Kafka 4 (which says out of order), a batch from
-    /// before the five known ones is told apart while all five are known: then no batch in flight
-    /// can be missing, and clients take this error for the success it stands for.
+    /// checked for its epoch only. Unlike Kafka 4 (which answers out of order), a batch from before
+    /// the five known ones is recognized as a duplicate while all five are known: then no batch in
+    /// flight can be missing, and clients treat this error as success.
     pub fn check(&self, header: &BatchHeader) -> Result<Sequence, SequenceError> {
         if !header.has_producer() {
             return Ok(Sequence::New);
@@ -187,8 +187,8 @@ impl Producers {
     }
 
     /// Decides on a batch of a producer that promises to begin with sequence 0 in every epoch
-    /// (KIP-890 part 2), so that a first batch that was lost is missed also where nothing is known
-    /// of the producer.
+    /// (KIP-890 part 2), so that a lost first batch is noticed even if nothing is known about the
+    /// producer.
     pub fn check_begin(&self, header: &BatchHeader) -> Result<(), SequenceError> {
         let producer_id = header.producer_id;
         let is_known = self
@@ -207,9 +207,9 @@ impl Producers {
 
     /// Decides on a marker that a coordinator is about to write.
     ///
-    /// With `raised` (KIP-890 part 2) a marker carries an epoch above that of the transaction, so
-    /// that one that comes late can't end the next transaction; the same marker once more, after
-    /// the transaction has ended, is fine.
+    /// With `raised` (KIP-890 part 2) a marker carries an epoch above the transaction's, so that a
+    /// late one can't end the next transaction; the same marker once more, after the transaction
+    /// has ended, is accepted.
     pub fn check_marker(
         &self,
         producer_id: ProducerId,
@@ -335,7 +335,7 @@ impl Producers {
         self.max_producer_id
     }
 
-    /// Raises [`Producers::max_producer_id`], when it is known from elsewhere.
+    /// Raises [`Producers::max_producer_id`], if a larger id is known from elsewhere.
     pub fn note_producer_id(&mut self, producer_id: ProducerId) {
         self.max_producer_id = self.max_producer_id.max(producer_id);
     }
@@ -345,7 +345,7 @@ impl Producers {
         self.entries.values()
     }
 
-    /// What is known of one producer.
+    /// The state of one producer.
     pub fn get(&self, producer_id: ProducerId) -> Option<&ProducerEntry> {
         self.entries.get(&producer_id)
     }
@@ -355,7 +355,7 @@ impl Producers {
         self.entries.len()
     }
 
-    /// Whether no producer is known.
+    /// Whether there are no producers.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -413,14 +413,15 @@ impl Producers {
         };
     }
 
-    /// Writes the state, which must be that of all batches below `at`, to a file in `dir`, which
-    /// is returned. It is not synced: a torn one is found out and an older one used instead.
+    /// Writes the state, which must be the state after all batches below `at`, to a file in `dir`,
+    /// which is returned. It is not synced: a torn file is detected, and an older one is used
+    /// instead.
     pub fn write_snapshot(&self, dir: &Path, at: Offset) -> Result<PathBuf, LogError> {
         snapshot::write(self, dir, at)
     }
 
-    /// Replaces the state by that of the newest usable snapshot in `dir`, after opening or
-    /// truncating a log, and returns the offset from which batches are to be applied again.
+    /// Replaces the state with the newest usable snapshot in `dir`, after opening or truncating a
+    /// log, and returns the offset from which batches must be applied again.
     ///
     /// Usable are those within `replay_from..=end`, where `replay_from` is the first offset whose
     /// batches are still there: from an older one a hole would remain, and what a producer wrote

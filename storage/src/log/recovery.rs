@@ -62,7 +62,8 @@ impl Opening {
         Active::create(&self.dir, self.marks.log_start, self.now_ms)
     }
 
-    /// A log without segments has lost them, if any record of it was ever on the disk for sure.
+    /// A log without segments has lost them, if any of its records was ever guaranteed to be on
+    /// disk.
     fn check_empty(&self) -> Result<(), LogError> {
         if self.marks.recovery_point <= self.marks.log_start {
             return Ok(());
@@ -134,7 +135,7 @@ impl Opening {
             self.sealed.push(sealed);
             return Ok(());
         }
-        // Its aborted transactions are told again with those of all later segments.
+        // Its aborted transactions are read again with those of all later segments.
         let scanned_from = self
             .scanned_from
             .map_or(found.base, |from| from.min(found.base));

@@ -191,9 +191,9 @@ impl Log {
     }
 }
 
-/// Segments whose files have no name any more. The file system frees their space when the last
-/// mapping goes, which takes it some 200 ms per GiB: drop them where that harms nobody, such as
-/// outside of a lock.
+/// Segments whose files have been unlinked. The file system frees their space when the last mapping
+/// ends, which takes about 200 ms per GiB: drop them where that does no harm, for example outside a
+/// lock.
 #[derive(Debug, Default)]
 #[must_use = "dropping them takes a while"]
 pub struct Deleted(Vec<Arc<Sealed>>);

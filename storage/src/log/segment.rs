@@ -78,7 +78,8 @@ impl Sealed {
         Ok(self.aborted.get_or_init(|| view))
     }
 
-    /// The mapping of one file, made by the first who asks (two at once map twice, one is kept).
+    /// The mapping of one file, created by the first caller that needs it (two concurrent callers
+    /// map twice, and one mapping is kept).
     fn map<'a>(
         &self,
         cell: &'a OnceLock<Arc<Region>>,

@@ -21,7 +21,7 @@ pub(super) struct Stored<'a> {
     appended_ms: i64,
 }
 
-/// Tells every batch of `views` from offset `from` on, in order. They were appended by the time
+/// Applies every batch of `views` from offset `from` on, in order. They were appended by the time
 /// their files were last written, and by `now_ms`.
 pub(super) fn replay<'a>(
     views: impl IntoIterator<Item = Result<View<'a>, LogError>>,

@@ -86,7 +86,7 @@ impl<'a> TimeIndex<'a> {
     }
 }
 
-/// The bytes of an entry; `None` when the offset is out of an index's reach.
+/// The bytes of an entry; `None` if the offset is out of an index's range.
 pub fn encode(base: Offset, entry: TimeEntry) -> Option<[u8; ENTRY_BYTES]> {
     let relative = i32::try_from(entry.offset - base)
         .ok()

@@ -132,7 +132,7 @@ impl AbortedIndex {
         }
     }
 
-    /// Adds an entry; its last offset must be above that of every entry before.
+    /// Adds an entry; its last offset must be above that of every earlier entry.
     ///
     /// Nothing is added on an error: [`LogError::Corrupt`] for an entry that does not fit,
     /// [`LogError::DiskFull`], [`LogError::Io`].
@@ -292,8 +292,8 @@ impl AbortedView {
 /// The aborted transactions that overlap `from..upto`, in order of their markers
 /// (`UnifiedLog.collectAbortedTransactions`).
 ///
-/// `views` are those of the segment that holds `from` and of all later ones, oldest first. Views
-/// that can't have any are not requested.
+/// `views` are the segment that contains `from` and all later ones, oldest first. Views that can't
+/// have any are not requested.
 pub(crate) fn collect_aborted<'a>(
     views: impl IntoIterator<Item = Result<&'a AbortedView, LogError>>,
     from: Offset,

@@ -51,7 +51,7 @@ impl Log {
             return Ok(self.end);
         }
         let cut = self.find_cut(offset)?;
-        // Nothing is kept, or the log begins with a gap that `offset` lies in.
+        // Nothing is kept, or the log begins with a gap that contains `offset`.
         if cut.end <= self.log_start || cut.base > offset {
             self.truncate_fully_and_start_at(self.log_start)?;
             return Ok(self.end);
@@ -172,7 +172,7 @@ impl Log {
         for base in bases.into_iter().rev() {
             remove_segment(&self.dir, base)?;
         }
-        // Before there is a segment again: the epochs of what is gone must not come back.
+        // Before there is a segment again: the epochs of removed batches must not come back.
         self.epochs.clear();
         self.durability.save_epochs_now(&self.epochs)?;
         self.aborted = AbortedIndex::create(&self.dir, offset)?;

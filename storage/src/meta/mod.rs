@@ -86,7 +86,7 @@ impl MetaStore {
         self.failure.lock().clone()
     }
 
-    /// After a failure: whether changes can be stored again. Writes a value that is there already.
+    /// After a failure: whether changes can be stored again. Writes an existing value again.
     ///
     /// # Errors
     /// They can't.

@@ -121,7 +121,7 @@ impl Reading {
         }
     }
 
-    /// Tells a client whose view is old who leads, in which epoch.
+    /// Tells a client with an outdated view which broker leads, in which epoch.
     fn with_hint(&self, data: PartitionData, leader_epoch: LeaderEpoch) -> PartitionData {
         match self.leader {
             Some(leader) if data.error_code == ErrorCode::FENCED_LEADER_EPOCH.0 => data

@@ -1,4 +1,5 @@
-//! What of a Produce is in a transaction, and whether it may be written (KIP-98, KIP-890).
+//! Which batches of a Produce are in a transaction, and whether they may be written (KIP-98,
+//! KIP-890).
 
 use std::collections::HashMap;
 

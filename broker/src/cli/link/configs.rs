@@ -72,7 +72,7 @@ pub fn run(client: &Client, output: Output, command: ConfigsCommand) -> CliResul
     }
 }
 
-/// Pauses a link, or lets it go on.
+/// Pauses a link, or resumes it.
 ///
 /// # Errors
 /// As [`run`].

@@ -39,8 +39,8 @@ fn done(verb: Verb, dry_run: bool) -> &'static str {
     }
 }
 
-/// Runs the command. Each mirror has an outcome of its own; one refusal makes the command fail,
-/// after all outcomes have been printed.
+/// Runs the command. Each mirror has its own outcome; one refusal makes the command fail, after all
+/// outcomes have been printed.
 ///
 /// # Errors
 /// What the server refuses, or that it cannot be reached.

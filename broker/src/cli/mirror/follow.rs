@@ -16,8 +16,8 @@ use crate::http::model::mirror::{AlterMirrorData, MirrorData};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A server that can't be reached for this long is given up: it may be restarting, and takes up what
-/// was under way.
+/// How long to wait for a server that can't be reached: it may be restarting, and then resumes what
+/// was in progress.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 const PENDING: &str = "PENDING_STOPPED";

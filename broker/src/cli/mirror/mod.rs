@@ -160,7 +160,7 @@ fn list(client: &Client, link: Option<&str>, status: Option<&str>) -> CliResult<
     Ok(mirrors.data)
 }
 
-/// One mirror; the link `-` stands for whichever it is.
+/// One mirror; the link `-` means any link.
 fn get(client: &Client, link: &str, topic: &str) -> CliResult<MirrorData> {
     client.get(&format!(
         "/links/{}/mirrors/{}",
@@ -169,7 +169,7 @@ fn get(client: &Client, link: &str, topic: &str) -> CliResult<MirrorData> {
     ))
 }
 
-/// About so many bytes, in words.
+/// An approximate number of bytes, in words.
 fn bytes_of(lags: &[MirrorLag]) -> String {
     let known: Option<u64> = lags
         .iter()
@@ -199,7 +199,7 @@ fn lag_of(lags: &[MirrorLag]) -> String {
     format!("unknown, at least {known}")
 }
 
-/// The lag of a whole mirror in time: that of the partition furthest behind.
+/// The lag of a whole mirror in time: the lag of the partition furthest behind.
 fn lag_time_of(lags: &[MirrorLag]) -> String {
     let worst = lags.iter().filter_map(|lag| lag.lag_ms).max();
     worst.map_or_else(|| "unknown".to_owned(), lasting)

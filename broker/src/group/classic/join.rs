@@ -136,7 +136,7 @@ impl ClassicGroup {
         member.is_new = true;
         member.awaiting_join = Some(ticket);
         self.add_member(id.clone(), &request.protocol_type, member);
-        // A client that gave up this join knows no id, and will join again as somebody else: the
+        // A client that abandoned this join knows no id, and will join again as a new member: the
         // member it left behind must not hold up rebalances for ever.
         let patience_ms = NEW_MEMBER_JOIN_TIMEOUT_MS;
         self.timers
@@ -157,8 +157,8 @@ impl ClassicGroup {
             .members
             .get(id)
             .is_some_and(|member| member.info.protocols == request.info.protocols);
-        // A leader that joins again wants a new assignment; a follower that says nothing new, or
-        // anybody who has missed the answer to its join, is told of the present generation.
+        // A leader that joins again wants a new assignment; a follower with nothing new, or any
+        // member that missed the answer to its join, gets the present generation.
         let rebalances = match self.state {
             GroupState::PreparingRebalance => true,
             GroupState::CompletingRebalance => !same,
@@ -225,7 +225,7 @@ impl ClassicGroup {
         }
     }
 
-    /// The answer that tells a member of the present generation.
+    /// The answer that describes the present generation to a member.
     pub(super) fn joined_answer(&self, id: &MemberId) -> JoinAnswer {
         let leads = self.is_leader(id);
         JoinAnswer {
@@ -261,7 +261,7 @@ impl ClassicGroup {
         if self.state != GroupState::Stable || !waits {
             return;
         }
-        // A session that ended while the join was parked had no consequence: start it anew.
+        // A session that ended while the join was parked had no consequence: restart it.
         self.restart_session(id, now.tick_ms);
         let mut answer = self.joined_answer(id);
         match result {

@@ -18,7 +18,7 @@ use crate::group::ids::MemberId;
 pub struct Consumer {
     /// Its member id.
     pub member_id: MemberId,
-    /// What it has said of itself.
+    /// What it has reported about itself.
     pub info: MemberInfo,
     /// Its metadata for the generation's protocol.
     pub metadata: Bytes,

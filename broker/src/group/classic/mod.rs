@@ -8,7 +8,7 @@
 //!
 //! Invariants:
 //! - A request that was parked (its [`Ticket`] is held by a member) is answered once: when the
-//!   phase ends, or with an error when its member goes or sends the request anew.
+//!   phase ends, or with an error when its member leaves or sends the request again.
 //! - An assignment is handed out only in the generation whose leader gave it.
 //! - The group is `Stable` only once the assignment is stored; members that see it are on disk.
 //! - `leader` is a member, or `None` exactly when there are no members (asserted).
@@ -234,7 +234,7 @@ pub enum Effect {
     Store(Box<GroupRecord>, StoreStep),
 }
 
-/// Why a record is stored, and what goes on from there.
+/// Why a record is stored, and what continues after that.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreStep {
     /// The group became empty. Nothing waits for it.
@@ -311,7 +311,7 @@ enum JoinWait {
         remaining_ms: i64,
         member_added: bool,
     },
-    /// Who has not joined by then is out.
+    /// Members that have not joined by then are removed.
     Rebalance,
 }
 
@@ -341,7 +341,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Lets `event` happen at `now`; returns what is to be done, in order.
+    /// Applies `event` at `now`; returns what is to be done, in order.
     pub fn apply(&mut self, event: Event, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {

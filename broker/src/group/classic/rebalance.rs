@@ -70,8 +70,8 @@ impl ClassicGroup {
         }
     }
 
-    /// Ends the join phase: who has not joined is out (static members excepted), the others make
-    /// up the next generation.
+    /// Ends the join phase: members that have not joined are removed (static members excepted), and
+    /// the others form the next generation.
     pub(super) fn complete_join(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.timers.cancel(&TimerKey::Join);
         let late = |(_, member): &(&MemberId, &super::Member)| {
@@ -134,7 +134,8 @@ impl ClassicGroup {
         self.timers.schedule(TimerKey::Sync, deadline_ms);
     }
 
-    /// The sync timer has fired: who has joined and never asked for its assignment is out.
+    /// The sync timer has fired: members that have joined and never asked for their assignment are
+    /// removed.
     pub(super) fn sync_wait_over(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let syncing = matches!(
             self.state,

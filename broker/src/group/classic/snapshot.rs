@@ -10,8 +10,8 @@ use super::{ClassicGroup, GroupState, MemberInfo, Now, Protocol};
 use crate::group::config::GroupConfig;
 use crate::group::ids::{InstanceId, MemberId};
 
-/// What is stored of a group (Kafka's `GroupMetadataValue`): enough that after a restart its
-/// members go on in their generation under their ids.
+/// What is stored about a group (Kafka's `GroupMetadataValue`): enough for its members to continue
+/// in their generation under their ids after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupRecord {
     /// `consumer`, `connect`, …
@@ -162,7 +162,7 @@ impl ClassicGroup {
         group
     }
 
-    /// All members. Their metadata is told while the group is stable, as Kafka does.
+    /// All members. Their metadata is shown while the group is stable, as in Kafka.
     pub fn describe_members(&self) -> Vec<DescribedMember> {
         let stable = self.state == GroupState::Stable;
         let protocol = self.protocol_name.as_deref().filter(|_| stable);

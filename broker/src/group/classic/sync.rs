@@ -123,7 +123,7 @@ impl ClassicGroup {
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in &ids {
             let answer = self.synced_answer(id);
-            // A session that ended while the sync was parked had no consequence: start it anew.
+            // A session that ended while the sync was parked had no consequence: restart it.
             if self.answer_sync(id, answer, effects) {
                 self.restart_session(id, now.tick_ms);
             }

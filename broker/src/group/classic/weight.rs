@@ -11,13 +11,13 @@ use super::{ClassicGroup, JoinRequest, MemberInfo, Protocol};
 use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
 
-/// What a member takes beside its texts: maps, timers, the requests that it has parked.
+/// What a member takes in addition to its texts: maps, timers, the requests that it has parked.
 const MEMBER_BYTES: usize = 1_024;
 
-/// What a protocol takes beside its name and metadata.
+/// What a protocol takes in addition to its name and metadata.
 const PROTOCOL_BYTES: usize = 64;
 
-/// What an id takes that was given out and not joined with, beside its text.
+/// What an issued id that has not joined yet takes, in addition to its text.
 const PENDING_BYTES: usize = 256;
 
 /// Memory that a group takes, about.
@@ -87,7 +87,7 @@ impl ClassicGroup {
         member.map_or(0, |member| member_bytes(&member.info))
     }
 
-    /// Gives each member its part; who has none gets an empty one.
+    /// Gives each member its part; a member without one gets an empty part.
     pub(super) fn assign(&mut self, mut assignments: BTreeMap<MemberId, Bytes>) {
         self.weight.assigned = 0;
         for (id, member) in &mut self.members {

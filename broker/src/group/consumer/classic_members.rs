@@ -156,7 +156,7 @@ impl ConsumerGroup {
         self.start_timer(key, request.info.rebalance_timeout_ms, now_ms);
     }
 
-    /// SyncGroup: the member gets what it has been given, at once.
+    /// SyncGroup: the member immediately gets what has been assigned to it.
     ///
     /// # Errors
     /// `UnknownMember`, `FencedInstance`, `IllegalGeneration`, `InconsistentProtocol`,

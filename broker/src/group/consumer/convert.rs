@@ -60,8 +60,8 @@ impl ConsumerGroup {
         Ok(group)
     }
 
-    /// A classic consumer as a member here, with its target: what it has. It has nothing that
-    /// another member claims, too.
+    /// A classic consumer as a member here, with its target: its current partitions. It has no
+    /// partition that another member claims, too.
     fn taken_over(
         &self,
         consumer: Consumer,

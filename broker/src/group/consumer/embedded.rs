@@ -34,7 +34,7 @@ pub(super) struct Subscription {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Assignment {
     pub partitions: NamedPartitions,
-    /// The assignor keeps data of its own there.
+    /// The assignor keeps its own data there.
     pub has_user_data: bool,
 }
 

@@ -22,7 +22,7 @@ pub struct HeartbeatRequest {
     pub instance_id: Option<InstanceId>,
     /// Its rack: kept and described, and nothing else.
     pub rack_id: Option<String>,
-    /// How long it may take to give up partitions; −1 for as before.
+    /// How long it may take to release partitions; −1 to leave it unchanged.
     pub rebalance_timeout_ms: i32,
     /// The topics it subscribes to by name.
     pub topics: Option<Vec<String>>,
@@ -173,7 +173,7 @@ impl ConsumerGroup {
     }
 }
 
-/// A static member under its new id: it begins anew with what it had.
+/// A static member under its new id: it starts again with the partitions that it had.
 fn returned(member: &Member) -> Member {
     Member {
         member_epoch: JOIN_EPOCH,
@@ -183,7 +183,7 @@ fn returned(member: &Member) -> Member {
     }
 }
 
-/// The member with what the request says anew.
+/// The member, updated from the request.
 fn updated(member: &Member, request: &HeartbeatRequest) -> Member {
     let mut member = member.clone();
     if request.instance_id.is_some() {
@@ -210,8 +210,9 @@ fn updated(member: &Member, request: &HeartbeatRequest) -> Member {
     member
 }
 
-/// Fails unless the member may go on from the epoch that it names. The one before is taken if the
-/// member has no partition that it was not given: the answer with the new one was lost then.
+/// Fails unless the member may continue from the epoch that it names. The previous epoch is
+/// accepted if the member has no partition that it was not given: then the answer with the new one
+/// was lost.
 fn check_epoch(member: &Member, request: &HeartbeatRequest) -> Result<(), GroupError> {
     let epoch = request.member_epoch;
     if epoch == JOIN_EPOCH || epoch == member.member_epoch {

@@ -22,7 +22,7 @@ pub enum MemberState {
     /// It has all that the target of its epoch gives it.
     #[default]
     Stable,
-    /// It has been told to give up partitions and has not said yet that it did.
+    /// It has been told to release partitions and has not confirmed that yet.
     Unrevoked,
     /// Partitions of its target still have another owner.
     Unreleased,
@@ -50,7 +50,7 @@ pub struct Member {
     pub instance_id: Option<InstanceId>,
     /// Its rack, if it says so.
     pub rack_id: Option<String>,
-    /// How long it may take to give up partitions.
+    /// How long it may take to release partitions.
     pub rebalance_timeout_ms: i32,
     /// Client id of the connection it was last heard over.
     pub client_id: Arc<str>,
@@ -62,9 +62,9 @@ pub struct Member {
     pub regex: Arc<str>,
     /// The assignor that it wants, if it says so.
     pub assignor: Option<String>,
-    /// What it has been told to read.
+    /// The partitions that it has been told to read.
     pub assigned: Epochs,
-    /// What it has been told to give up and may still read.
+    /// The partitions that it has been told to release and may still read.
     pub revoking: Epochs,
     /// Set for a member of the classic protocol.
     pub classic: Option<ClassicMember>,

@@ -6,15 +6,16 @@
 //! [`ConsumerGroup::next_deadline_ms`] when it wants to see [`ConsumerGroup::tick`]. Every event
 //! either fails and changes nothing, or succeeds; its answer holds once the changes are durable.
 //!
-//! Three epochs: a change of members, subscriptions or topics raises the group's; a new target
-//! assignment is computed for it; each member then comes to the target on its own heartbeats, gives
-//! up what is another's first, and has the target's epoch from then on.
+//! Three epochs: a change of members, subscriptions or topics raises the group's epoch; a new
+//! target assignment is computed for it; each member then moves to the target with its own
+//! heartbeats, first releases what belongs to another member, and has the target's epoch from then
+//! on.
 //!
 //! Invariants:
 //! - A partition has one owner at most: the member that has it assigned, or that has been told to
 //!   give it up and has not said yet that it did.
 //! - `assignment_epoch <= group_epoch`; a member's epoch is at most `assignment_epoch`.
-//! - What a member was told is at most what it owns.
+//! - What a member has been told to read is at most what it owns.
 //! - All members of the classic protocol (JoinGroup and SyncGroup at a group of this kind) share
 //!   one of their protocols.
 //!
@@ -122,9 +123,9 @@ impl fmt::Display for ConsumerGroupState {
 enum TimerKey {
     /// The member has not been heard of for its session timeout.
     Session(MemberId),
-    /// The member has not given up its partitions in time.
+    /// The member has not released its partitions in time.
     Rebalance(MemberId),
-    /// The classic member was told to join again and has not in time.
+    /// The classic member was told to join again and did not do so in time.
     Join(MemberId),
     /// The classic member has joined and not asked for its assignment in time.
     Sync(MemberId),
@@ -134,7 +135,7 @@ enum TimerKey {
 #[derive(Debug)]
 pub struct ConsumerGroup {
     config: Arc<GroupConfig>,
-    /// Raised whenever the target assignment has to be computed anew.
+    /// Raised whenever the target assignment must be computed again.
     group_epoch: i32,
     /// Of the subscribed topics, their ids and numbers of partitions.
     metadata_hash: u64,
@@ -155,7 +156,7 @@ pub struct ConsumerGroup {
     regexes: Subscriptions,
     /// A target is to be computed elsewhere, or that is under way.
     assignment: Assignment,
-    /// Version of the topics that were looked at last.
+    /// Version of the topics that were last used.
     seen_topics: Option<u64>,
     timers: Timers<TimerKey>,
     /// What differs from what was handed to the store.

@@ -103,7 +103,7 @@ impl ConsumerGroup {
     }
 }
 
-/// What a member in another epoch is told.
+/// The error for a member in another epoch.
 fn stale(member: &Member) -> GroupError {
     match member.classic {
         Some(_) => GroupError::IllegalGeneration,

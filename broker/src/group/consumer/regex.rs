@@ -1,9 +1,9 @@
 //! Subscriptions by regular expression (`maybeUpdateRegularExpressions`,
 //! `handleRegularExpressionsResult`).
 //!
-//! Other threads find out which topics match ([`crate::group::topic_patterns`]); the result comes
-//! in as an event of its own, and members get the topics with a later heartbeat. Until then an
-//! expression has the topics that it had before, at first none.
+//! Other threads find out which topics match ([`crate::group::topic_patterns`]). The result comes
+//! in as a separate event, and members get the topics with a later heartbeat. Until then an
+//! expression has its previous topics, at first none.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -33,7 +33,7 @@ pub struct StoredKeys {
     pub targets: BTreeSet<MemberId>,
 }
 
-/// Records to be stored; `None` stands for one to be removed.
+/// Records to be stored; `None` means that the record is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// Which records these are.
@@ -79,7 +79,7 @@ pub struct DescribedMember {
     pub member_id: MemberId,
     /// The member.
     pub member: Member,
-    /// What it has, and what it has been told to give up.
+    /// What it has, and what it has been told to release.
     pub assigned: Partitions,
     /// What it shall have.
     pub target: Partitions,

@@ -58,7 +58,7 @@ impl AssignmentJob {
 
 impl ConsumerGroup {
     /// Raises the group's epoch if its members have `changed`, or the topics that they subscribe
-    /// to. Topics are only looked at when some topic is not as it was.
+    /// to. Topics are checked only when some topic has changed.
     pub(super) fn refresh_epoch(&mut self, changed: bool, env: &Env<'_>) {
         let version = Some(env.topics.version());
         if !changed && self.seen_topics == version {

@@ -7,11 +7,11 @@ use crate::group::classic::{JoinRequest, Protocol};
 use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
 
-/// What a member takes beside its texts and partitions: maps, timers, its target.
+/// What a member takes in addition to its texts and partitions: maps, timers, its target.
 const MEMBER_BYTES: usize = 1_024;
 
-/// What a text takes beside its length, and what an assigned partition takes: in the member, in
-/// its target, and with its owner.
+/// What a text takes in addition to its length, and what an assigned partition takes: in the
+/// member, in its target, and with its owner.
 const ENTRY_BYTES: usize = 64;
 
 /// About what a member takes in memory.
@@ -91,7 +91,7 @@ impl ConsumerGroup {
     /// `group.max.metadata.bytes`.
     pub(super) fn check_metadata(&self, id: &MemberId, growth: usize) -> Result<(), GroupError> {
         let leaves = self.members_bytes.saturating_add(growth);
-        // Who does not grow may go on, even if the limit was lowered.
+        // A member that does not grow may continue, even if the limit was lowered.
         if growth > 0 && leaves > self.config.max_metadata_bytes {
             tracing::debug!(member = id.as_str(), "a group's members say too much");
             return Err(GroupError::RecordTooLarge);

@@ -109,8 +109,8 @@ impl Coordinator {
         }
     }
 
-    /// The partitions with committed offsets, by topic; none if there is no such group. Some may be of
-    /// topics that are gone: [`Self::fetch_some`] tells.
+    /// The partitions with committed offsets, by topic; none if there is no such group. Some may
+    /// belong to deleted topics: [`Self::fetch_some`] shows that.
     ///
     /// # Errors
     /// `ShuttingDown`.

@@ -28,8 +28,8 @@ pub struct LinkGroupData {
     pub error_message: Option<String>,
     /// When its offsets here were last made the source's; `null` if never.
     pub last_sync_time_ms: Option<i64>,
-    /// When the source last told its offsets; `null` if it never did. What it has read there since
-    /// is not known here.
+    /// When the source last reported its offsets; `null` if it never did. What the group has read
+    /// there since is unknown here.
     #[serde(default)]
     pub source_told_time_ms: Option<i64>,
     /// Offsets that it will read again here, all partitions together.

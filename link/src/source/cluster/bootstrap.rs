@@ -1,8 +1,8 @@
 //! Finding any broker at all: first some of the known ones, then the bootstrap list in its order.
 //!
-//! An attempt goes on when whoever asked for it gives up (an availability check is less patient than a TCP connect
-//! to a host that drops packets); who comes next waits for its outcome. After a failure everyone gets that failure until
-//! the back-off has passed: the cause, not a timeout.
+//! An attempt continues when its caller gives up (an availability check is less patient than a TCP
+//! connect to a host that drops packets); the next caller waits for its outcome. After a failure,
+//! every caller gets that failure until the back-off has passed: the cause, not a timeout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +130,8 @@ impl Inner {
     }
 }
 
-/// One error for several servers: that of the first that came past TCP; each is named if none did.
+/// One error for several servers: the error of the first that got past TCP; if none did, each
+/// server is named.
 fn most_telling(failures: Failures) -> SourceError {
     let (mut unresolved, mut unconnected) = (Vec::new(), Vec::new());
     for (peer, failure) in failures {

@@ -17,7 +17,7 @@ use crate::source::{
 };
 
 impl Inner {
-    /// The groups of every broker, all brokers asked at once.
+    /// The groups of every broker, asking all brokers in parallel.
     pub(super) async fn list_groups(self: &Arc<Self>) -> Result<GroupListing, SourceError> {
         let connection = self.control().await?;
         let cluster = describe_cluster::describe_cluster(&connection).await?;
@@ -55,7 +55,7 @@ impl Inner {
         })
     }
 
-    /// One answer per group, in their order, all coordinators asked at once.
+    /// One answer per group, in their order, asking all coordinators in parallel.
     pub(super) async fn group_offsets(
         self: &Arc<Self>,
         groups: Vec<GroupId>,

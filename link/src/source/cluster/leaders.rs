@@ -1,4 +1,4 @@
-//! Questions about partitions, each put to the partition's leader, all leaders at once.
+//! Questions about partitions, each sent to the partition's leader, all leaders in parallel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) trait LeaderQuery: Clone + Send + Sync + 'static {
 
     fn partition(&self) -> &TopicPartition;
 
-    /// The answer where nobody can be asked.
+    /// The answer if no broker can be asked.
     fn unanswered(&self, error: ErrorCode) -> Self::Answer;
 
     fn error_of(answer: &Self::Answer) -> ErrorCode;

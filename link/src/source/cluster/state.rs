@@ -77,7 +77,7 @@ impl State {
         Ok(())
     }
 
-    /// Notes an attempt to connect, to be given up by [`shut_down`](Self::shut_down).
+    /// Records an attempt to connect, which [`shut_down`](Self::shut_down) cancels.
     pub(super) fn opening(&mut self, attempt: AbortHandle) -> Result<(), SourceError> {
         if self.is_shut_down {
             attempt.abort();
@@ -166,7 +166,7 @@ impl State {
         });
     }
 
-    /// The leader of a partition by a fresh cache, else why there is none.
+    /// The leader of a partition from a fresh cache, or the reason why there is none.
     pub(super) fn leader(&self, topic: &TopicName, partition: i32) -> Result<NodeId, ErrorCode> {
         let cached = self
             .topics

@@ -1,7 +1,8 @@
 //! ApiVersions (API key 18): what the peer speaks, asked before anything else.
 //!
-//! v4 first. A broker that doesn't know it answers `UNSUPPORTED_VERSION` in the v0 format (KIP-511), with its own
-//! range for ApiVersions in it: asked again with the highest of those, or v0 where there is none.
+//! v4 first. A broker that doesn't know v4 answers `UNSUPPORTED_VERSION` in the v0 format (KIP-511)
+//! and includes its own range for ApiVersions: we ask again with the highest of those, or v0 if
+//! there is none.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -69,7 +70,7 @@ async fn ask(connection: &Connection, version: i16) -> Result<ApiVersionsRespons
     }
 }
 
-/// A port that isn't a listener of that protocol often just hangs up, or waits for more.
+/// A port that isn't a listener for that protocol often just hangs up, or waits for more.
 fn explain(error: SourceError, protocol: &str) -> SourceError {
     match error {
         SourceError::Closed { peer, detail } => SourceError::Closed {

@@ -23,10 +23,11 @@ use crate::source::api::{Api, wire_text};
 
 /// v0 would be followed by bare tokens instead of SaslAuthenticate, before Kafka 1.0.
 pub(in crate::source) const HANDSHAKE: RangeInclusive<i16> = 1..=1;
-/// v1 tells how long the session lasts.
+/// v1 says how long the session lasts.
 pub(in crate::source) const AUTHENTICATE: RangeInclusive<i16> = 0..=2;
 
-/// A session is renewed after this part of it, as Kafka's clients do: not all connections at once.
+/// A session is renewed after this part of its lifetime, as Kafka's clients do: not all connections
+/// at the same time.
 const RENEWED_AFTER: std::ops::Range<f64> = 0.85..0.95;
 /// Random bytes of a nonce.
 const NONCE_BYTES: usize = 18;
@@ -155,7 +156,7 @@ impl Exchange<'_> {
     }
 }
 
-/// RFC 4616: nobody else, user, password.
+/// RFC 4616: no authorization identity, user, password.
 fn plain(sasl: &Sasl) -> Bytes {
     debug_assert_eq!(sasl.mechanism, Mechanism::Plain);
     let (username, password) = (sasl.username.expose(), sasl.password.expose());
@@ -171,7 +172,7 @@ fn nonce() -> String {
     nonce
 }
 
-/// Somebody else's words, fit for a log.
+/// A peer's text, made safe for a log.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }

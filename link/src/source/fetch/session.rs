@@ -28,9 +28,9 @@ const FIRST_WITH_SESSIONS: i16 = 7;
 pub enum SessionOutcome {
     /// Partitions that the source reported on, in its order.
     Partitions(Vec<FetchedPartition>),
-    /// The session is gone (`FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`,
-    /// `FETCH_SESSION_TOPIC_ID_ERROR`) or the answer doesn't fit it. The next request is a full one. Send it
-    /// at once the first time; back off when it happens again and again.
+    /// The session no longer exists (`FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`,
+    /// `FETCH_SESSION_TOPIC_ID_ERROR`) or the answer doesn't fit it. The next request is a full
+    /// one. The first time, send it immediately; back off when it happens again and again.
     Restarted(String),
     /// Any other error of the request as a whole. The next request is a full one; back off first.
     Refused(ErrorCode),
@@ -68,7 +68,7 @@ impl FetchSession {
         }
     }
 
-    /// The same session, which tells where we stand.
+    /// The same session, which tells us our position.
     pub fn in_rack(self, rack: Arc<str>) -> Self {
         Self { rack, ..self }
     }
@@ -160,14 +160,14 @@ impl FetchSession {
         self.start_over_at_source();
     }
 
-    /// The connection is gone. Sessions outlive connections at the source, so the old one is closed by the first
-    /// request over the new connection, whose version may differ.
+    /// The connection has ended. Sessions outlive connections at the source, so the old one is
+    /// closed by the first request over the new connection, whose version may differ.
     pub fn reconnected(&mut self, max_version: i16) {
         self.fail();
         self.max_version = max_version.clamp(*VERSIONS.start(), *VERSIONS.end());
     }
 
-    /// The request that closes the session at the source, if one is open. Its answer is of no interest.
+    /// The request that closes the session at the source, if one is open. Its answer is ignored.
     pub fn close_request(&mut self) -> Option<FetchRequest> {
         let id = self.id;
         self.in_flight = None;

@@ -237,7 +237,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Want(topic, id, offset) => {
-                    // Ids are unique to topics; 0 stands for a topic without one.
+                    // Ids are unique to topics; 0 means a topic without one.
                     let id = if id == 0 { 0 } else { u128::from(topic) * 10 + u128::from(id) };
                     wanted.insert(tp(&format!("t{topic}")), at(id, i64::from(offset)));
                 }

@@ -7,13 +7,13 @@
 //! Invariants:
 //! - One sync of a link at a time ([`Ledger::turn`]), from the first question to the last commit: an
 //!   older answer of the source never overwrites a newer one.
-//! - Only offsets of mirrors that run are synced, and of those that were cut as long as the clients
-//!   here have committed none themselves ([`after_cut`]). A mirror that failed may be another topic at
-//!   the source by now.
+//! - Offsets are synced for running mirrors, and for mirrors that were cut as long as the clients
+//!   here have committed none themselves ([`after_cut`]). The source topic of a failed mirror may
+//!   be a different one by now.
 //! - Whatever is left out has a row in the ledger that says why, unless the filters exclude it or it
 //!   has nothing to do with a mirror.
-//! - Nothing here is ever deleted: a group or an offset that is gone at the source stays here, until
-//!   it expires as every group without members does.
+//! - Nothing here is ever deleted: a group or an offset that no longer exists at the source stays
+//!   here until it expires like that of any group without members.
 //!
 //! [`GroupOffsets`]: crate::ports::GroupOffsets
 //! [`Ledger::turn`]: crate::groups::ledger::Ledger::turn
@@ -97,7 +97,7 @@ pub(crate) async fn last_sync(link: &Arc<LinkShared>, topics: &[TopicName]) -> b
 }
 
 /// Syncs these topics, which have just been cut, once more: what their groups have committed at the
-/// source in the meantime is right here up to the cut.
+/// source in the meantime is valid here up to the cut.
 pub(crate) async fn sync_after_cut(link: &Arc<LinkShared>, topics: &[TopicName]) {
     if !link.inner().config.consumer_offset_sync_enable {
         return;

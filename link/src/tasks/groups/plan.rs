@@ -64,8 +64,7 @@ impl Scope {
 
     /// The offsets that the group `here` gets from the source's group. `known` is what it got before.
     ///
-    /// The epoch of the last record read is kept where that record is here: a clamped offset has
-    /// none.
+    /// The epoch of the last record read is kept if that record is here: a clamped offset has none.
     pub(super) fn plan(
         &self,
         answer: GroupCommits,

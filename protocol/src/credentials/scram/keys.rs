@@ -62,7 +62,7 @@ impl Hash {
     }
 }
 
-/// A salted password. Whoever has it can play both sides.
+/// A salted password. Anyone who knows it can play both sides.
 pub struct SaltedPassword {
     hash: Hash,
     key: hmac::Key,

@@ -67,7 +67,7 @@ pub(super) struct Filter<'a> {
 pub(super) struct Outcome {
     /// The batch, as it was or rewritten; `None` when it goes.
     pub batch: Option<CheckedBatches>,
-    /// The aborted transaction that ends with it and must still be told to readers.
+    /// The aborted transaction that ends with it and must still be reported to readers.
     pub aborted: Option<AbortedTxn>,
 }
 

@@ -1,7 +1,7 @@
 //! The last offset of every key, by a hash of the key (Kafka's `SkimpyOffsetMap`).
 //!
-//! 24 bytes a key, whatever its length. The hash has 128 bits of two SipHashes with keys of this
-//! process: nobody can make two keys collide on purpose, and by chance none ever do.
+//! 24 bytes per key, whatever its length. The hash has 128 bits of two SipHashes with keys of this
+//! process: a client can't make two keys collide on purpose, and by chance none ever do.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -10,7 +10,7 @@ use carrick_protocol::ids::Offset;
 /// Bytes of one entry.
 pub(super) const ENTRY_BYTES: usize = 24;
 
-/// Hash (two words) and offset + 1; all zeros where there is none.
+/// Hash (two words) and offset + 1; all zeros if empty.
 type Entry = [u64; 3];
 
 /// Which offset is the last one of a key.
@@ -79,7 +79,7 @@ impl OffsetMap {
         self.latest
     }
 
-    /// Everything up to `offset` has been looked at.
+    /// Everything up to `offset` has been read.
     pub fn set_latest(&mut self, offset: Offset) {
         self.latest = offset;
     }
@@ -93,8 +93,7 @@ impl OffsetMap {
         [hash(&self.hashers[0]), hash(&self.hashers[1])]
     }
 
-    /// The slot of a hash, or the free one where it belongs; `None` if it has none and none is
-    /// free.
+    /// The slot of a hash, or the free one for it; `None` if it has none and none is free.
     fn place_of(&self, hash: [u64; 2]) -> Option<usize> {
         let slots = self.entries.len();
         let first = (hash[0] % slots as u64) as usize;

@@ -46,14 +46,14 @@ pub use filter::LastRecords;
 pub use range::{CleanRules, Cleanable, ToClean};
 pub(super) use swap::repair;
 
-/// Told the bytes that were read or written, before the work goes on: may wait, for a limit on
+/// Receives the bytes that were read or written, before the work continues: may wait, to limit
 /// them. `false` ends the cleaning.
 pub type Pace<'a> = dyn FnMut(usize) -> bool + 'a;
 
 /// Why a cleaning ended early. The log is as good as before.
 #[derive(Debug, Error)]
 pub enum CleanError {
-    /// [`Pace`] said so, or the log lost segments meanwhile.
+    /// [`Pace`] said so, or the log has lost segments in the meantime.
     #[error("the cleaning was stopped")]
     Stopped,
     #[error(transparent)]
@@ -80,7 +80,7 @@ pub struct CleanStats {
     pub bytes_kept: u64,
 }
 
-/// A cleaning under way.
+/// A cleaning in progress.
 #[derive(Debug)]
 pub struct Pass {
     snapshot: Arc<Snapshot>,
@@ -374,8 +374,8 @@ impl Log {
         LastRecords::of(&self.producers)
     }
 
-    /// Puts a cleaned segment in the place of those it was made of. False, and nothing changed,
-    /// if the log lost any of them meanwhile.
+    /// Replaces segments with the cleaned segment that was made from them. False, and nothing
+    /// changed, if the log has lost any of them in the meantime.
     ///
     /// Errors: `DiskFull`, `Exhausted` and `Io` before anything changed; `Faulted` otherwise.
     pub fn swap_in(&mut self, new: Rewritten) -> Result<bool, LogError> {
@@ -419,8 +419,8 @@ impl Log {
         Ok(true)
     }
 
-    /// What may fail before anything is changed. Readers of older snapshots need the old files'
-    /// mappings: their names are about to stand for others.
+    /// The steps that may fail before anything is changed. Readers of older snapshots need the old
+    /// files' mappings: their names are about to refer to other files.
     fn prepare_swap(&mut self, new: &Rewritten) -> Result<(), LogError> {
         for segment in &new.replaced {
             segment.open_all()?;

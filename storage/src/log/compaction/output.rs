@@ -16,7 +16,7 @@ use super::super::{LogConfig, LogError};
 use super::swap::{INDEX_KINDS, cleaned_path};
 use crate::disk::sync_all;
 
-/// Bytes written at once.
+/// Bytes per write.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// A cleaned segment being written.

@@ -89,8 +89,8 @@ impl Log {
 }
 
 impl ToClean {
-    /// What may be cleaned: no active segment, nothing past the last stable offset or not yet on
-    /// the disk for sure, no segment with a record younger than the minimum.
+    /// What may be cleaned: not the active segment, nothing past the last stable offset or not
+    /// guaranteed to be on disk, and no segment with a record younger than the minimum.
     ///
     /// Errors: `Corrupt`, `Io`, `Exhausted`.
     pub fn cleanable(&self, rules: &CleanRules, now_ms: i64) -> Result<Cleanable, LogError> {

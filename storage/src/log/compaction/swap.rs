@@ -1,15 +1,15 @@
-//! Putting a cleaned segment in the place of those it was made of, so that a crash at any moment
-//! leaves either.
+//! Replacing segments with the cleaned segment that was made from them, so that a crash at any
+//! moment leaves one or the other.
 //!
 //! Names, from Kafka: files being written end in `.cleaned`, and in `.swap` once they are whole.
-//! The `.log` file's second name tells what it replaces: `<base>.<end>.log.swap` stands for all
+//! The `.log` file's second name says what it replaces: `<base>.<end>.log.swap` replaces all
 //! segments that begin at or past `base` and before `end`.
 //!
-//! Order: all files are on the disk as `.cleaned` · the three indexes become `.swap` · the log
-//! becomes `.swap`: from here on the new segment counts · the old segments go, but for the first ·
-//! the indexes take the first one's names · so does the log. A crash before the log is `.swap`
-//! leaves files that are removed at open, a crash after it is finished there. An empty log file
-//! stands for nothing left: then the first segment goes, too.
+//! Order: all files are on disk as `.cleaned` · the three indexes become `.swap` · the log becomes
+//! `.swap`: from here on the new segment counts · the old segments are removed, except the first ·
+//! the indexes take the first one's names · so does the log. After a crash before the log is
+//! `.swap`, opening removes the files; after a later crash, it finishes the work. An empty log file
+//! means that nothing is left: then the first segment is removed, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), LogError> {
     fs::rename(from, to).map_err(|e| LogError::io(to, e))
 }
 
-/// Removes what a cleaning that was given up wrote.
+/// Removes what a cancelled cleaning wrote.
 pub(super) fn remove_cleaned(dir: &Path, base: Offset) {
     for kind in INDEX_KINDS.into_iter().chain([Kind::Log]) {
         // Best effort: the next open removes them as well.
@@ -120,7 +120,7 @@ pub(super) fn remove_cleaned(dir: &Path, base: Offset) {
     }
 }
 
-/// Finishes or takes back what a crash cut short, before the log in `dir` is opened.
+/// Finishes or undoes what a crash interrupted, before the log in `dir` is opened.
 pub(in super::super) fn repair(dir: &Path) -> Result<(), LogError> {
     let mut changed = false;
     for (_, name) in entries(dir)? {

@@ -29,7 +29,7 @@ pub struct KeptBatch {
     pub timestamp_ms: i64,
 }
 
-/// What is known of one producer.
+/// The state of one producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerEntry {
     pub producer_id: ProducerId,

@@ -1,4 +1,5 @@
-//! Who shall read what: Kafka's two assignors that run at the broker. Racks are not looked at.
+//! Which member reads which partition: Kafka's two assignors that run at the broker. Racks are
+//! ignored.
 
 mod range;
 mod uniform;

@@ -1,9 +1,10 @@
-//! `uniform`: every member gets about as many partitions as the others, and keeps what it has as
-//! far as that allows (`UniformAssignor`).
+//! `uniform`: every member gets about as many partitions as the others, and keeps as many of its
+//! current ones as possible (`UniformAssignor`).
 //!
-//! Where all subscribe to the same topics, numbers differ by one at most. Else partitions go to the
-//! subscriber that has least, and then from who has most to who has least among the subscribers of
-//! a topic, as long as that evens them out.
+//! If all members subscribe to the same topics, the numbers differ by at most one. Otherwise
+//! partitions go to the subscriber that has the fewest. Then they move from the members with the
+//! most to the members with the fewest among the subscribers of a topic, as long as that evens out
+//! the numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,8 +95,9 @@ impl Plan {
         Some(partition)
     }
 
-    /// All may have any partition: each gets its share, who has more gives away. Those who have
-    /// more than the least share keep one more, as far as that goes round.
+    /// Any member may have any partition: each gets its share, and members with more give
+    /// partitions away. Members that have more than the smallest share keep one more, as long as
+    /// there are any left over.
     fn even_out_alike(&mut self, mut free: Vec<(TopicId, i32)>) {
         let members = self.load.len();
         if members == 0 {
