@@ -104,7 +104,7 @@ impl Access {
 
 #[cfg(test)]
 impl Access {
-    /// From now on nobody may do that.
+    /// From now on this is refused for everyone.
     pub fn refuse(&self, operation: Operation, resource: Resource<'_>) {
         let named = (operation, resource.kind(), name_of(resource).to_owned());
         self.refused.lock().push(named);

@@ -42,7 +42,7 @@ pub struct Broker {
     pub endpoints: Vec<Endpoint>,
     /// The data folder, locked.
     pub data_dir: Arc<DataDir>,
-    /// The properties in force. Fields that were read from properties are as they were at start.
+    /// The current properties. Fields that were read from properties are as they were at start.
     pub properties: Arc<Properties>,
     /// Metadata.
     pub metadata: Metadata,
@@ -105,7 +105,7 @@ impl Broker {
 
     /// Returns when the broker begins to stop: what waits for more data waits no longer.
     pub async fn stopping(&self) {
-        // An error means that the sender is gone, and the broker with it.
+        // An error means that the sender was dropped, and the broker with it.
         drop(self.stop.subscribe().wait_for(|stop| *stop).await);
     }
 }

@@ -1,6 +1,6 @@
 //! Work that takes CPU: done away from the threads that serve connections, and outside of all locks.
 //!
-//! Only a few pieces run at once, so that the rest of the machine keeps serving, and a bounded
+//! Only a few pieces run in parallel, so that the rest of the machine keeps serving, and a bounded
 //! number waits. Each has a time limit and checks it between its steps.
 //!
 //! Work is done for a client, named by its host as groups know it (`/127.0.0.1`). One host has at

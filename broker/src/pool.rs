@@ -47,7 +47,7 @@ impl Pool {
     pub async fn take(&self, bytes: usize) -> Charge {
         let permits = self.permits(bytes)?;
         let _waits = Waits::begin(&self.waiting);
-        // It fails only when the semaphore is closed, which nobody does.
+        // It fails only when the semaphore is closed, which never happens.
         Arc::clone(&self.room)
             .acquire_many_owned(permits)
             .await
@@ -66,7 +66,7 @@ impl Pool {
         charge.map(Some).map_err(|_| Full)
     }
 
-    /// Whether somebody waits for room.
+    /// Whether anything waits for room.
     pub fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
@@ -137,7 +137,7 @@ impl<K: Hash + Eq + Clone> FairPool<K> {
         }
     }
 
-    /// As [`Pool::take`]. Who waits for the share of his address has nothing of the others'.
+    /// Like [`Pool::take`]. A request that waits for its address's share takes nothing from others.
     pub async fn take(&self, address: &K, bytes: usize) -> FairCharge {
         self.all.permits(bytes)?;
         let share = self.share(address);
@@ -158,7 +158,7 @@ impl<K: Hash + Eq + Clone> FairPool<K> {
         Ok(Taken::of(&share, of_address, self.all.try_take(bytes)?))
     }
 
-    /// Whether somebody waits for what this address has.
+    /// Whether anything waits for what this address has.
     pub fn is_waited_for(&self, address: &K) -> bool {
         let share = self.shares.lock().by_address.get(address).cloned();
         self.all.is_waited_for() || share.is_some_and(|share| share.is_waited_for())
@@ -170,7 +170,7 @@ impl<K: Hash + Eq + Clone> FairPool<K> {
             return Arc::clone(share);
         }
         if shares.by_address.len() >= shares.remembered_max {
-            // Whoever takes or waits has the share, too.
+            // A holder or waiter also holds the share.
             shares
                 .by_address
                 .retain(|_, share| Arc::strong_count(share) > 1);
@@ -184,7 +184,7 @@ impl<K: Hash + Eq + Clone> FairPool<K> {
     }
 }
 
-/// Somebody who waits, until this is dropped.
+/// A waiter, until this is dropped.
 struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(pool.try_take(&"a", 1).unwrap_err(), Full);
         let theirs = pool.take(&"b", 2).await;
         assert!(waits(pool.take(&"a", 1)).await);
-        // All is taken: the next of another address waits, with nobody of "a" before it.
+        // All is taken: the next one, from another address, waits, without any of "a" before it.
         let (mut more, mut next) = (pin!(pool.take(&"a", 1)), pin!(pool.take(&"c", 2)));
         let more_waits = poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx).is_pending()));
         assert!(more_waits.await);
@@ -245,8 +245,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever takes and gives back in whatever order: no address has more than half, all
-        /// together not more than there is, and those who take nothing are forgotten.
+        /// In whatever order permits are taken and released: no address has more than half, all
+        /// together have no more than the total, and idle addresses are forgotten.
         #[test]
         fn no_address_gets_more_than_half(steps in prop::collection::vec(
             (0u16..300, 1usize..60, any::<bool>(), any::<prop::sample::Index>()), 1..400,

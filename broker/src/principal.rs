@@ -1,4 +1,4 @@
-//! Who a connection is: quotas, logs and the decision what it may do go by it.
+//! Who a connection is: quotas, logs and authorization depend on it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Principal {
         }
     }
 
-    /// Whoever calls the REST API: it asks for no credentials.
+    /// Callers of the REST API: it asks for no credentials.
     pub fn rest() -> Self {
         Self {
             kind: "Rest",

@@ -141,7 +141,7 @@ pub fn watch(problems: &Arc<Problems>) -> JoinHandle<()> {
             };
             let looked = tokio::task::spawn_blocking(move || {
                 problems.look_at_disk();
-                // Else it would show until somebody changes something. What fails again shows.
+                // Otherwise it would show until the next change. If it fails again, it shows again.
                 problems.metadata.try_again();
                 problems.journal.try_again();
                 problems.now()

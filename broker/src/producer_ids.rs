@@ -7,8 +7,9 @@
 //! from it.
 //!
 //! Invariant: `next` ≤ `reserved` ≤ what is persisted. Ids are reserved in persisted blocks, so
-//! that after a crash the rest of a block is never given out. A block is reserved only while the record
-//! is as it was last read: two allocators over the same metadata never reserve the same ids.
+//! that after a crash the rest of a block is never allocated. A block is reserved only if the
+//! record is unchanged since it was last read: two allocators over the same metadata never reserve
+//! the same ids.
 
 use carrick_protocol::ids::ProducerId;
 use parking_lot::Mutex;
@@ -32,7 +33,7 @@ pub struct ProducerIds {
 }
 
 struct State {
-    /// The next id to give out.
+    /// The next id to allocate.
     next: i64,
     /// The first id that isn't reserved.
     reserved: i64,
@@ -43,8 +44,8 @@ struct State {
 }
 
 impl State {
-    /// Called when an id is given out or passed over. A broken order would give an id out twice, now
-    /// or after a crash: better none at all.
+    /// Called when an id is allocated or skipped. A broken order would allocate an id twice, now or
+    /// after a crash: it is better to allocate none at all.
     fn check(&self) {
         assert!(self.next <= self.reserved, "an id that is not reserved");
         assert!(
@@ -54,7 +55,7 @@ impl State {
     }
 }
 
-/// No producer id can be given out.
+/// No producer id can be allocated.
 #[derive(Debug, thiserror::Error)]
 pub enum ProducerIdError {
     /// All ids up to 2^63 are used up.
@@ -86,7 +87,7 @@ impl ProducerIds {
         })
     }
 
-    /// A producer id that was never given out here. Blocks on disk once per thousand.
+    /// A producer id that was never allocated here. Blocks on disk once per thousand.
     ///
     /// # Errors
     /// `Exhausted`, or metadata failed.
@@ -105,7 +106,7 @@ impl ProducerIds {
         Ok(ProducerId(id))
     }
 
-    /// From now on only ids above `id` are given out. Durable on return.
+    /// From now on only ids above `id` are allocated. Durable on return.
     ///
     /// # Errors
     /// `Exhausted`, or metadata failed.
@@ -157,7 +158,7 @@ fn draw_first() -> i64 {
     rand::random_range(1..TAGS) << TAG_SHIFT
 }
 
-/// The first id to give out above `id`, when `next` was to be the next one.
+/// The first id to allocate above `id`, when `next` was to be the next one.
 fn first_above(id: ProducerId, next: i64) -> Option<i64> {
     let tag = id.0 >> TAG_SHIFT;
     if tag == next >> TAG_SHIFT || tag + 1 >= TAGS {

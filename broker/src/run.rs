@@ -164,7 +164,7 @@ pub async fn start(
     })
 }
 
-/// Puts changed quotas in force, as long as there is a broker.
+/// Applies changed quotas, as long as the broker exists.
 fn follower(quotas: &Arc<Quotas>) -> impl Fn() + Send + Sync + 'static {
     let quotas = Arc::downgrade(quotas);
     move || {

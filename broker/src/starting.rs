@@ -1,4 +1,4 @@
-//! A start under way: how far it is, and whether to give it up.
+//! A start in progress: how far it is, and whether to cancel it.
 //!
 //! HTTP answers from the first moment: `/healthz` that the process lives, `/readyz` how far the start
 //! is. A signal is checked after each log that is opened; the other steps are short, and the broker

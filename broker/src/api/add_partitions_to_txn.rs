@@ -6,7 +6,7 @@
 //!
 //! - v2: PRODUCER_FENCED; before that INVALID_PRODUCER_EPOCH. v3: flexible.
 //! - v4 (KIP-890): several transactions, and requests that only ask whether the partitions are in
-//!   the transaction. Made for brokers among each other; anybody may ask here.
+//!   the transaction. Intended for requests between brokers, but any client may send it.
 //! - v5: TRANSACTION_ABORTABLE.
 
 use std::future::Future;

@@ -2,8 +2,8 @@
 //!
 //! Sets and removes `producer_byte_rate`, `consumer_byte_rate`, `request_percentage` and
 //! `controller_mutation_rate` of users and client ids, and `connection_creation_rate` of addresses.
-//! They are stored before the answer and in force at once. Each entity by itself: all of its
-//! changes or none. v1 is flexible.
+//! They are stored before the answer and take effect immediately. For each entity, either all of
+//! its changes are made or none. v1 is flexible.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

@@ -4,8 +4,8 @@
 //! Clients have IncrementalAlterConfigs since Kafka 2.3; this is for those that never moved. A
 //! mirror's always synced configs must be named with the values they have, else INVALID_REQUEST.
 //!
-//! Not done, and refused by name with INVALID_REQUEST: client metrics. Logger levels are none of
-//! this API, as in Kafka. No `alter.config.policy.class.name`.
+//! Not done, and refused by name with INVALID_REQUEST: client metrics. Logger levels are not part
+//! of this API, as in Kafka. No `alter.config.policy.class.name`.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -1,9 +1,9 @@
 //! AlterPartitionReassignments (key 45), versions 0–1 (KIP-455).
 //!
-//! A partition can only be where it is: this broker alone is done at once, anything else is
-//! INVALID_REPLICA_ASSIGNMENT. Nothing is ever under way, so there is nothing to cancel (no
-//! replicas): NO_REASSIGNMENT_IN_PROGRESS. v1 only adds whether the number of replicas may change
-//! (KIP-860), which it cannot.
+//! A partition can only be where it is: a reassignment to this broker alone succeeds immediately,
+//! any other is INVALID_REPLICA_ASSIGNMENT. No reassignment is ever in progress, so there is
+//! nothing to cancel (no replicas): NO_REASSIGNMENT_IN_PROGRESS. v1 only adds whether the number of
+//! replicas may change (KIP-860), which it cannot.
 
 use std::ops::RangeInclusive;
 

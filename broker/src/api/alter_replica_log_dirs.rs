@@ -1,9 +1,9 @@
 //! AlterReplicaLogDirs (key 34), versions 1–2 (KIP-113).
 //!
-//! There is one data folder, where every partition is already: moving one there is done at once.
-//! Another folder is LOG_DIR_NOT_FOUND, a partition that does not exist REPLICA_NOT_AVAILABLE and
-//! one that is offline KAFKA_STORAGE_ERROR, as in `ReplicaManager.alterReplicaLogDirs`. v2 is
-//! flexible.
+//! There is one data folder, and every partition is already in it: a move to it succeeds
+//! immediately. Another folder is LOG_DIR_NOT_FOUND, a partition that does not exist
+//! REPLICA_NOT_AVAILABLE and one that is offline KAFKA_STORAGE_ERROR, as in
+//! `ReplicaManager.alterReplicaLogDirs`. v2 is flexible.
 
 use std::ops::RangeInclusive;
 

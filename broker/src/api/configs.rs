@@ -125,7 +125,7 @@ pub(super) struct Alteration {
     pub change: Result<Change, Refusal>,
 }
 
-/// What became of one resource.
+/// The outcome for one resource.
 pub(super) struct Altered {
     /// The code of its kind.
     pub resource_type: i8,
@@ -167,7 +167,8 @@ pub(super) async fn alter_all(
     all
 }
 
-/// The seam for kinds of resources: each has its own owner, which checks, stores and puts in force.
+/// The seam for kinds of resources: each has its own owner, which checks, stores and applies the
+/// changes.
 async fn alter(
     ctx: &Context,
     resource: Resource,

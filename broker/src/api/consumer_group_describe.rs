@@ -134,7 +134,7 @@ fn member(version: i16, described: consumer::DescribedMember, topics: &TopicImag
     answered
 }
 
-/// Partitions by topics that exist; of those that are gone nobody knows the name any more.
+/// Partitions by topics that exist; the names of deleted topics are no longer known.
 fn assignment(partitions: Partitions, topics: &TopicImage) -> Assignment {
     let topics = partitions.into_iter().filter_map(|(id, partitions)| {
         let topic = TopicPartitions::default()

@@ -3,7 +3,7 @@
 //! Members of consumer groups join, continue and leave; the answer waits until the resulting
 //! changes are on disk.
 //!
-//! - v1: the member brings its id itself, and may subscribe by regular expression.
+//! - v1: the member chooses its own id, and may subscribe by regular expression.
 //! - Without `consumer` in `group.coordinator.rebalance.protocols`: UNSUPPORTED_VERSION.
 
 use std::ops::RangeInclusive;

@@ -3,7 +3,7 @@
 //! Topics of one replica each, on this broker. -1 partitions are `num.partitions`; -1 replicas are
 //! `default.replication.factor`. A replication factor above one is treated as one
 //! (`replication.factor.clamp`; the answer and Metadata say so), or refused. `validate_only` checks
-//! everything but the disk. Codes and texts are those of `ReplicationControlManager`.
+//! everything but the disk. Codes and texts match `ReplicationControlManager`.
 //!
 //! - v4 (KIP-464): clients may send -1 for both counts; taken in every version, as Kafka does.
 //! - v5 (KIP-525): the answer has the configs, the number of partitions and replicas. After some

@@ -4,7 +4,7 @@
 //! partitions, and never more than `max.request.partition.size.limit`; the cursor says where the
 //! next page begins. No names: all topics.
 //!
-//! There is one replica, so nobody else is eligible to lead. A partition whose log could not be
+//! There is one replica, so no other one is eligible to lead. A partition whose log could not be
 //! opened at start is offline here and has no leader.
 
 use std::collections::BTreeSet;

@@ -1,8 +1,8 @@
 //! The door: how handlers reach what a request names.
 //!
-//! Topics, partitions, groups, transactional ids and the cluster are looked up here and nowhere else
-//! in the APIs. A caller says what it is going to do, as Kafka's ACLs call it, and gets the thing, or
-//! why not: it is not there, or its principal may not.
+//! Topics, partitions, groups, transactional ids and the cluster are looked up here and nowhere
+//! else in the APIs. A caller says what it is going to do, in the terms of Kafka's ACLs, and gets
+//! the thing, or the reason why not: it does not exist, or the principal is not allowed to.
 //!
 //! Whether an operation on a name is allowed is checked before the name is looked up, so a refusal
 //! does not reveal whether it exists. Ids of topics are not secret, as in Kafka.
@@ -98,8 +98,8 @@ fn name_of(kind: ResourceKind) -> &'static str {
     }
 }
 
-/// The cluster, for a principal that may do with it what it asked to do. That needs no permission on
-/// single topics.
+/// The cluster, for a principal that is allowed the operation it asked for. That needs no
+/// permission on single topics.
 #[derive(Clone, Copy)]
 pub struct Cluster<'a> {
     door: &'a Door,
@@ -119,7 +119,7 @@ impl<'a> Cluster<'a> {
         self.door.catalog.list()
     }
 
-    /// The partitions that nobody leads.
+    /// The partitions without a leader.
     pub fn leaderless(self) -> Vec<TopicPartition> {
         self.door.catalog.offline()
     }
@@ -300,8 +300,8 @@ impl Door {
         Ok(&self.catalog)
     }
 
-    /// Deletes a topic that the door has let through, mirror or not. Blocks on disk. The future ends
-    /// when its committed offsets are gone, too.
+    /// Deletes a topic that passed the door, mirror or not. Blocks on disk. The future ends when
+    /// its committed offsets are removed, too.
     ///
     /// # Errors
     /// Nothing is deleted.

@@ -1,8 +1,9 @@
 //! ElectLeaders (key 43), versions 0–2 (KIP-183, KIP-460).
 //!
-//! There is one replica of each partition, which leads: ELECTION_NOT_NEEDED. Of all partitions (no
-//! list), those that lead are left out, as in Kafka. A partition that is offline has nobody to
-//! lead: PREFERRED_LEADER_NOT_AVAILABLE, or ELIGIBLE_LEADERS_NOT_AVAILABLE for an unclean election.
+//! There is one replica of each partition, which leads: ELECTION_NOT_NEEDED. If all partitions are
+//! requested (no list), those that lead are left out, as in Kafka. A partition that is offline has
+//! no replica that could lead: PREFERRED_LEADER_NOT_AVAILABLE, or ELIGIBLE_LEADERS_NOT_AVAILABLE
+//! for an unclean election.
 //!
 //! - v1: the type of election, and a code for the whole. v2 is flexible.
 

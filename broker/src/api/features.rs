@@ -15,7 +15,7 @@ pub struct Feature {
     pub min: i16,
     /// The highest level that could be finalized.
     pub max: i16,
-    /// The level in force.
+    /// The current level.
     pub level: i16,
 }
 
@@ -56,7 +56,7 @@ pub fn supported(version: i16) -> Vec<SupportedFeatureKey> {
     keys.collect()
 }
 
-/// The levels in force.
+/// The current levels.
 pub fn finalized() -> Vec<FinalizedFeatureKey> {
     let keys = FEATURES.iter().map(|feature| {
         FinalizedFeatureKey::default()

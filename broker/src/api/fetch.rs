@@ -1,8 +1,9 @@
 //! Fetch (key 1), versions 4–18.
 //!
-//! Whole record batches as they are stored, from the batch that holds the wanted offset on, without
-//! copying them. Answered at once when there is `min_bytes`, an error, or a limit that is met; else
-//! when the high watermark (last stable offset for `read_committed`) moves, or after `max_wait`.
+//! Whole record batches as they are stored, starting with the batch that contains the wanted
+//! offset, without copying them. Answered immediately when there are `min_bytes`, an error, or a
+//! limit is reached; otherwise when the high watermark (last stable offset for `read_committed`)
+//! moves, or after `max_wait`.
 //!
 //! - The first batch of the first partition that has data is given whole, whatever the limits.
 //! - v4 (KIP-98): isolation level; `read_committed` gets the aborted transactions of its range.
@@ -12,7 +13,7 @@
 //! - v13 (KIP-516): topic ids; a topic that was created again is UNKNOWN_TOPIC_ID.
 //! - v16 (KIP-951): FENCED_LEADER_EPOCH says who leads, in which epoch, and where that is.
 //! - v15 (KIP-903): replica state, v17 (KIP-853): directory ids, v18 (KIP-1166): high watermark of
-//!   the follower: all for replicas. There are none: every fetcher reads as a consumer.
+//!   the follower: all for replicas. There are no replicas: every client reads as a consumer.
 
 mod encode;
 mod read;
@@ -114,12 +115,12 @@ const WAITING_PARTITION_BYTES: usize =
 /// How long a client waits that may not wait here, at most.
 const NO_ROOM_WAIT_MAX_MS: i32 = 1_000;
 
-/// A limit from the wire; negative ones are none at all.
+/// A limit from the wire; a negative one means no limit.
 fn bytes(limit: i32) -> usize {
     usize::try_from(limit).unwrap_or(0)
 }
 
-/// One Fetch under way.
+/// One Fetch in progress.
 struct Fetching {
     ctx: Context,
     version: i16,
@@ -143,7 +144,7 @@ impl Fetching {
         for (partition, _) in &pass.partitions {
             partition.watchers().register(&watch);
         }
-        // What moved between reading and registering has woken nobody.
+        // Changes between reading and registering have woken no one.
         let mut look_again = self.has_moved(&pass);
         loop {
             if look_again {

@@ -1,10 +1,11 @@
 //! FindCoordinator (key 10), versions 0–6.
 //!
 //! There is one broker, so it coordinates every group and every transactional id: the answer is its
-//! own advertised address on the listener that was asked. v4 (KIP-699): several keys at once.
+//! own advertised address on the listener that received the request. v4 (KIP-699): several keys in
+//! one request.
 //!
-//! Key type 2 (share groups, v6) is refused with UNSUPPORTED_VERSION, which is fatal at once in the
-//! Java client: share groups are never advertised. Any other type is INVALID_REQUEST.
+//! Key type 2 (share groups, v6) is refused with UNSUPPORTED_VERSION, which is immediately fatal in
+//! the Java client: share groups are never advertised. Any other type is INVALID_REQUEST.
 
 use std::ops::RangeInclusive;
 
@@ -26,7 +27,7 @@ const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
 
-/// Who coordinates, or why nobody does.
+/// The coordinator, or the reason why there is none.
 struct Found {
     node_id: i32,
     host: String,

@@ -1,9 +1,9 @@
 //! IncrementalAlterConfigs (key 44), versions 0–1 (KIP-339).
 //!
 //! Sets, deletes, appends to and subtracts from single configs of topics and of this broker (or,
-//! with an empty name, of all brokers); all changes of one resource or none. They take effect at
-//! once. What is always synced on a mirror is refused with INVALID_REQUEST. `validate_only` checks
-//! and changes nothing.
+//! with an empty name, of all brokers); all changes of one resource or none. They take effect
+//! immediately. Changes of always-synced configs on a mirror are refused with INVALID_REQUEST.
+//! `validate_only` checks and changes nothing.
 //!
 //! - KIP-226: of the broker's properties those of `config::dynamic` may be changed; the others are
 //!   INVALID_REQUEST.

@@ -1,6 +1,6 @@
 //! JoinGroup (key 11), versions 0–9.
 //!
-//! A member joins its group, or joins again; answered when the rebalance has come to its
+//! A member joins its group, or joins again; answered when the rebalance has reached its
 //! generation, perhaps minutes later.
 //!
 //! - v0: no rebalance timeout; the session timeout is used instead.

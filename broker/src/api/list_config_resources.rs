@@ -1,8 +1,8 @@
 //! ListConfigResources (key 74), versions 0–1 (KIP-1142; before, ListClientMetricsResources).
 //!
-//! v0 lists the subscriptions of client metrics, of which there are none. v1 lists the resources of
-//! the types asked for, or of all: topics, this broker and its loggers, groups with configs of their
-//! own. Another type is UNSUPPORTED_VERSION.
+//! v0 lists the subscriptions of client metrics, and there are none. v1 lists the resources of the
+//! requested types, or of all: topics, this broker and its loggers, groups that have their own
+//! configs. Another type is UNSUPPORTED_VERSION.
 
 use std::ops::RangeInclusive;
 

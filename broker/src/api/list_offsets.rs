@@ -6,7 +6,7 @@
 //! KIP-1023): both always -1, since nothing is tiered.
 //!
 //! - v2 (KIP-98): isolation level. v4 (KIP-320): leader epochs in both directions.
-//! - v10 (KIP-1075): timeout for remote look-ups, of which there are none.
+//! - v10 (KIP-1075): timeout for remote look-ups, which do not exist here.
 //! - A partition that is asked for twice is INVALID_REQUEST, as in Kafka.
 
 use std::collections::HashSet;

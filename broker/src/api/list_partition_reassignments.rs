@@ -1,7 +1,7 @@
 //! ListPartitionReassignments (key 46), version 0 (KIP-455).
 //!
-//! Partitions stay on this broker, so none is ever on its way: the list is empty, whichever
-//! partitions are asked for. Kafka leaves out unknown ones, too.
+//! Partitions stay on this broker, so none is ever being reassigned: the list is empty, whichever
+//! partitions are requested. Kafka leaves out unknown ones, too.
 
 use std::ops::RangeInclusive;
 

@@ -31,7 +31,7 @@ use crate::transaction::{State, TxnError};
 /// ListTransactions.
 pub struct ListTransactions;
 
-/// States that Kafka knows and that are over before anybody can see them.
+/// States that Kafka knows and that end before a client can see them.
 const UNSEEN_STATES: [&str; 2] = ["Dead", "PrepareEpochFence"];
 
 impl Api for ListTransactions {
@@ -109,7 +109,7 @@ fn answer(
     }
 }
 
-/// The states that are wanted, if some are, and the names that are none.
+/// The wanted states, if any are given, and the names that are not states.
 fn states(wanted: &[StrBytes]) -> (Option<Vec<State>>, Vec<StrBytes>) {
     if wanted.is_empty() {
         return (None, Vec::new());

@@ -1,6 +1,6 @@
 //! OffsetFetch (key 9), versions 1–10.
 //!
-//! Committed offsets of one group (up to v7) or several (v8, KIP-709). Where there is none, and for
+//! Committed offsets of one group (up to v7) or several (v8, KIP-709). For missing offsets, and for
 //! groups that don't exist, the answer is offset −1 without an error. What is requested twice is
 //! answered once: a short request must not get an unbounded answer.
 //!
@@ -36,7 +36,7 @@ use crate::group::offsets::FetchedOffset;
 /// OffsetFetch.
 pub struct OffsetFetch;
 
-/// Partitions whose offsets are looked up at once: enough for a usual request, so that offsets
+/// Partitions whose offsets are looked up together: enough for a usual request, so that offsets
 /// committed together are answered together.
 const BATCH_PARTITIONS: usize = 1_000;
 
@@ -60,7 +60,7 @@ impl Api for OffsetFetch {
                 let group = group_id(&asked.group_id);
                 let member = asked.member_id.as_ref();
                 let member = member.map(|id| MemberId::from(id.as_str()));
-                // Before version 9 nobody says who asks: no member and epoch −1.
+                // Before version 9 requests don't name the member: no member and epoch −1.
                 let (member, epoch) = (member.as_ref(), asked.member_epoch);
                 Some(match version {
                     10.. => fetching.by_id(&group, topics, member, epoch),
@@ -114,7 +114,7 @@ impl Told {
     }
 }
 
-/// One request under way.
+/// One request in progress.
 struct Fetching<'a> {
     ctx: &'a Context,
     version: i16,

@@ -73,8 +73,8 @@ fn assigned_partitions(
     }
 }
 
-/// Checks the replicas that somebody assigns to a new partition: this broker must be among them, and
-/// be the only one unless `replication.factor.clamp`.
+/// Checks the replicas that a request assigns to a new partition: this broker must be among them,
+/// and be the only one unless `replication.factor.clamp`.
 pub(super) fn check_new_replicas(broker: &Broker, replicas: &[BrokerId]) -> Result<(), Refusal> {
     let here = BrokerId(broker.node_id.0);
     let others = replicas.iter().filter(|replica| **replica != here);
@@ -86,7 +86,7 @@ pub(super) fn check_new_replicas(broker: &Broker, replicas: &[BrokerId]) -> Resu
     }
 }
 
-/// Checks the replicas that somebody assigns to a partition: there is only this broker
+/// Checks the replicas that a request assigns to a partition: there is only this broker
 /// (`ReplicationControlManager.validateManualPartitionAssignment`).
 pub(super) fn check_replicas(here: NodeId, replicas: &[BrokerId]) -> Result<(), Refusal> {
     let refused = |reason: String| {

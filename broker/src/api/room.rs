@@ -18,8 +18,9 @@ use super::admin::Refusal;
 /// Answers up to this size are built without waiting for room.
 pub(crate) const SMALL_ANSWER_BYTES: usize = 1 << 20;
 
-/// Bytes of one answer for items that say nothing but defaults, because what they are about is not
-/// there. A few bytes of a request ask for kilobytes of those, and nobody needs thousands of them.
+/// Bytes of one answer for items that contain only defaults, because they are about something that
+/// does not exist. A few bytes of a request ask for kilobytes of those, and no client needs
+/// thousands of them.
 const DEFAULTS_MAX_BYTES: usize = 4 << 20;
 
 /// The bytes that one answer may still take.

@@ -1,7 +1,7 @@
 //! SyncGroup (key 14), versions 0–5.
 //!
-//! A member asks for its assignment, and the leader brings everybody's; answered when the leader's
-//! has been stored.
+//! A member asks for its assignment, and the leader sends the assignments of all members; answered
+//! when the leader's request has been stored.
 //!
 //! - v3 (KIP-345): static members.
 //! - v5: protocol type and name are mandatory, and must be the group's.

@@ -1,9 +1,9 @@
 //! `throttle_time_ms`: how answers tell clients to wait, and how the broker holds them to it
 //! (KIP-13, KIP-124, KIP-219).
 //!
-//! The answer leaves at once, with the time in it; its connection is not read for that long. What a
-//! handler puts into its answer (bytes, changes of topics) and what the time of handling it adds
-//! (`request_percentage`) count as one: the longer of both.
+//! The answer leaves immediately and contains the throttle time; its connection is not read for
+//! that long. What a handler puts into its answer (bytes, changes of topics) and what the time of
+//! handling it adds (`request_percentage`) count as one: the longer of both.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -128,7 +128,8 @@ macro_rules! never_throttled {
 never_throttled!(DescribeQuorumResponse, WriteTxnMarkersResponse);
 
 impl Context {
-    /// Records bytes, counted only if anybody has a quota, against the client's; how long it should wait, in ms.
+    /// Records bytes, counted only if there is any quota, against the client's; returns how long it
+    /// should wait, in ms.
     pub fn record_bytes(&self, kind: Kind, bytes: impl FnOnce() -> usize) -> i32 {
         let quotas = &self.broker.quotas;
         if !quotas.is_limited(kind) {
@@ -160,7 +161,7 @@ impl Context {
         }
     }
 
-    /// Whether the time that requests take is limited for anybody.
+    /// Whether the time that requests take is limited for any client.
     pub(super) fn is_timed(&self) -> bool {
         self.broker.quotas.is_limited(Kind::Request)
     }

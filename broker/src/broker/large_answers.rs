@@ -25,16 +25,16 @@ impl LargeAnswers {
         }
     }
 
-    /// Waits for the memory of the largest answer, then for the turn: nobody waits for a client that
-    /// takes its answer slowly while he has the turn. Of one address there wait for the turn as many
-    /// as its memory holds.
+    /// Waits for the memory of the largest answer, then for the turn: while a request has the turn,
+    /// it never waits for a client that reads its answer slowly. At most as many requests of one
+    /// address wait for the turn as its memory can hold.
     pub async fn begin(
         &self,
         address: IpAddr,
         max_bytes: usize,
     ) -> (FairCharge, Option<SemaphorePermit<'_>>) {
         let memory = self.memory.take(&address, max_bytes).await;
-        // It fails only when the semaphore is closed, which nobody does.
+        // It fails only when the semaphore is closed, which never happens.
         (memory, self.turn.acquire().await.ok())
     }
 }

@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked, and the exit code that says so to a script.
+//! Why a command failed, and the exit code that says so to a script.
 
 use thiserror::Error;
 

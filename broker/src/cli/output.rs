@@ -61,8 +61,8 @@ impl Output {
     }
 }
 
-/// Longer cells are shortened, except in the last column: topic names may have 249 characters, and
-/// nobody reads a table of that width. Descriptions and JSON show them in full.
+/// Longer cells are shortened, except in the last column: topic names may have 249 characters,
+/// which is too wide for a table. Descriptions and JSON show them in full.
 const CELL_MAX_CHARS: usize = 60;
 
 /// `text`, its middle left out where it is too long: names often differ at their ends.

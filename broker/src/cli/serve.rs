@@ -73,7 +73,7 @@ async fn serve(config: Config) -> CliResult {
             _ = interrupt.recv() => {}
         }
         ask.send_replace(true);
-        // The receivers tell a sender that is gone from one that asked.
+        // The receivers distinguish a dropped sender from one that sent a signal.
         std::future::pending::<()>().await;
     });
     let running = match run::start(config, asked.clone()).await {

@@ -1,5 +1,5 @@
-//! Changes of what is set on a topic, a broker or a group: one config at a time (KIP-339;
-//! `ConfigurationControlManager.incrementalAlterConfigResource` in Kafka), or all at once.
+//! Changes of a topic's, a broker's or a group's own configs: one config at a time (KIP-339;
+//! `ConfigurationControlManager.incrementalAlterConfigResource` in Kafka), or all together.
 
 use std::collections::BTreeMap;
 
@@ -61,8 +61,8 @@ pub enum ChangeError {
 }
 
 impl Change {
-    /// Applies the change to what is set. Names and values are not checked here. `words_of` gives
-    /// the default of a config that is a list, and `None` for what is none.
+    /// Applies the change to the current values. Names and values are not checked here. `words_of`
+    /// returns the default of a config that is a list, and `None` for any other.
     ///
     /// # Errors
     /// Words for what is no list, or a value that grew too long.

@@ -59,16 +59,16 @@ pub struct Origin {
 pub struct Described {
     /// Name, type and doc.
     pub def: ConfigDef,
-    /// The value in force; hidden when sensitive.
+    /// The current value; hidden when sensitive.
     pub value: Option<String>,
-    /// Where values are, the one in force first.
+    /// The places that have a value, the current one first.
     pub origins: Vec<Origin>,
     /// Whether it stays as it is until the next start.
     pub read_only: bool,
 }
 
 impl Described {
-    /// A config; sensitive values are dropped here, so that nobody can show them by mistake.
+    /// A config; sensitive values are dropped here, so that they can't be shown by mistake.
     pub fn new(
         def: ConfigDef,
         value: Option<String>,
@@ -94,7 +94,7 @@ impl Described {
         }
     }
 
-    /// Where the value in force comes from.
+    /// Where the current value comes from.
     pub fn source(&self) -> Source {
         self.origins
             .first()

@@ -27,7 +27,7 @@ pub enum DynamicError {
     /// They are read at start only.
     #[error("Cannot update these configs dynamically: [{}]", .0.join(", "))]
     ReadOnly(Vec<String>),
-    /// Nobody knows the name.
+    /// The name is unknown.
     #[error("Unknown config name: {0}")]
     UnknownName(String),
     /// The value does not fit.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct Asked {
     /// The property.
     pub name: String,
-    /// What it asks for, and what to do.
+    /// What it asks for, and what to do instead.
     pub reason: String,
 }
 
@@ -43,7 +43,7 @@ pub enum ConfigError {
         /// What was given.
         item: String,
     },
-    /// Nobody knows this name.
+    /// The name is unknown.
     #[error("unknown property '{name}'{}", suggestion(did_you_mean.as_deref()))]
     UnknownName {
         /// The name.

@@ -2,9 +2,9 @@
 //! comes from, and changes while the broker runs. It knows nothing of what the values are for; each
 //! domain reads its own from [`Values`].
 //!
-//! Kafka's names in Java's properties format, then `--override name=value`. A name nobody knows is
-//! refused with the nearest known one; a Kafka name that does nothing here is named in one warning,
-//! unless it asks for security: then nothing starts (`server::security`).
+//! Kafka's names in Java's properties format, then `--override name=value`. An unknown name is
+//! refused, and the error suggests the nearest known one. A Kafka name without effect here is named
+//! in one warning, unless it asks for security: then nothing starts (`server::security`).
 
 pub mod change;
 pub mod def;

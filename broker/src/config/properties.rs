@@ -1,10 +1,9 @@
-//! The broker's properties as they are in force: what was read at start, and what was set since
-//! (KIP-226).
+//! The broker's current properties: what was read at the start, and what was set since (KIP-226).
 //!
-//! Invariants: the store first, memory second; one change at a time. What is stored and does not
-//! fit any more (by another release, another file) is left out at start, with a warning, as in
-//! Kafka. `min.insync.replicas` always has a value among the defaults of all brokers, and none of a
-//! single one; while nobody sets it, it is the file's and not stored.
+//! Invariants: the store first, memory second; one change at a time. Stored values that no longer
+//! fit (from another release, or with another file) are left out at the start, with a warning, as
+//! in Kafka. `min.insync.replicas` always has a value among the defaults of all brokers, and none
+//! for a single one; until it is set, it is the file's and not stored.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -71,7 +70,7 @@ pub enum PropertiesError {
     /// The change cannot be applied.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// Its result cannot be in force.
+    /// The result would not be valid.
     #[error(transparent)]
     Dynamic(#[from] DynamicError),
     /// It could not be stored.
@@ -119,7 +118,7 @@ impl Properties {
         })
     }
 
-    /// The properties in force, as one unchanging picture.
+    /// The current properties, as one immutable snapshot.
     pub fn values(&self) -> Arc<Values> {
         self.values.load_full()
     }

@@ -51,7 +51,7 @@ pub(crate) struct Wanted {
 /// Why a session can't continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionError {
-    /// There is none with that id, or no room for what is added to it.
+    /// There is no session with that id, or no room for what the request adds to it.
     NotFound,
     /// The request is not the one that follows: an answer was lost, or a request came twice.
     Epoch,
@@ -341,7 +341,7 @@ impl Drop for Share {
 }
 
 impl Session {
-    /// Answers the request that made the epoch `epoch`, unless another one has come since.
+    /// Answers the request that made the epoch `epoch`, unless a newer one has arrived since.
     fn answer(&mut self, epoch: i32, mut answers: Answers) -> Answer {
         let error = if self.epoch == epoch {
             answers.retain(|(wanted, data)| self.is_news(&wanted.key, data));

@@ -222,7 +222,7 @@ impl GroupConfig {
 }
 
 impl ConsumerGroupConfig {
-    /// Kafka's defaults, but that every change is assigned for at once.
+    /// Kafka's defaults, except that every change gets an assignment immediately.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
         Self {

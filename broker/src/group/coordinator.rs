@@ -2,8 +2,8 @@
 //! a request, lets the group decide under its lock, answers.
 //!
 //! Every method does its ordered part before it returns; a future that it returns only waits for
-//! the answer. The exception is a heartbeat with a regular expression that nobody knows yet: that is
-//! checked first, elsewhere.
+//! the answer. The exception is a heartbeat with an unknown regular expression: that is checked
+//! first, elsewhere.
 //!
 //! Members are in this file, offsets in [`offsets`], what administrators do in [`admin`].
 
@@ -124,7 +124,7 @@ impl Coordinator {
         self.groups.services()
     }
 
-    /// A member joins; answered when the rebalance has come to its generation.
+    /// A member joins; answered when the rebalance has reached its generation.
     pub fn join(
         &self,
         group: &GroupId,

@@ -109,7 +109,7 @@ pub enum GroupError {
     /// The classic group cannot become a consumer group.
     #[error("the classic group cannot be upgraded because {0}")]
     NotUpgradable(Obstacle),
-    /// The group was removed while the request was on its way: look for the coordinator again.
+    /// The group was removed during the request: look for the coordinator again.
     #[error("the group was removed in the meantime")]
     Gone,
 }

@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// Whether an id was given out that nobody has joined with yet.
+    /// Whether there is an issued id that has not joined yet.
     pub fn has_pending_members(&self) -> bool {
         self.classic()
             .is_some_and(ClassicGroup::has_pending_members)

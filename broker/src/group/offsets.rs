@@ -201,7 +201,7 @@ impl Pending {
         }
     }
 
-    /// The partition is not to be committed by anybody.
+    /// No one may commit the partition.
     pub fn remove(&mut self, topic: &TopicName, partition: i32) {
         let producers: Vec<ProducerId> = self.producers(topic.as_str(), partition).collect();
         for producer_id in producers {
@@ -245,12 +245,12 @@ impl Pending {
         producers.into_iter().flatten().copied()
     }
 
-    /// Whether anybody is going to commit the partition.
+    /// Whether a producer is going to commit the partition.
     pub fn contains(&self, topic: &str, partition: i32) -> bool {
         self.producers(topic, partition).next().is_some()
     }
 
-    /// All offsets of that topic, whoever is going to commit them.
+    /// All offsets of that topic, whichever producer is going to commit them.
     pub fn topic(&self, topic: &TopicName) -> impl Iterator<Item = (i32, &CommittedOffset)> {
         let partitions = self.by_partition.get(topic).into_iter().flatten();
         partitions.flat_map(move |(partition, producers)| {

@@ -55,7 +55,7 @@ pub enum GroupConfigError {
     /// The group has no name.
     #[error("Group name can't be empty.")]
     NoName,
-    /// Nobody knows the config, or nothing here uses it.
+    /// The config is unknown, or has no effect here.
     #[error("Unknown group config name: {0}")]
     UnknownName(String),
     /// The value does not fit.

@@ -1,4 +1,4 @@
-//! Expiry (`offsets.retention.minutes`): offsets that nobody uses any more go, and so does a group
+//! Expiry (`offsets.retention.minutes`): removes offsets that are no longer used, and groups
 //! without members and offsets (`GroupCoordinatorShard.cleanupGroupMetadata`).
 
 use std::collections::HashMap;

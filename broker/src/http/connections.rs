@@ -1,8 +1,8 @@
 //! The connections of one HTTP listener: which of them only wait, and which one to close.
 //!
 //! Invariants:
-//! - At most [`CONNECTIONS_MAX`] at once. When one more comes, the one that has waited longest for
-//!   its client is closed. One whose request is being served never is; there are fewer of those
+//! - At most [`CONNECTIONS_MAX`] at a time. When one more comes, the one that has waited longest
+//!   for its client is closed. One whose request is being served never is; there are fewer of those
 //!   than connections ([`super::limits`]).
 //! - A request counts as served from when there is room for it until its answer was handed to the
 //!   kernel. Reading its header and body counts as waiting for the client.

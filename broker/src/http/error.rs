@@ -72,7 +72,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, NO_SUCH_TOPIC, message)
     }
 
-    /// 500: something failed inside; logged here, since nobody else will.
+    /// 500: something failed inside; logged here, because nothing else logs it.
     pub fn internal(message: impl Into<String>) -> Self {
         let message = message.into();
         tracing::error!(%message, "a REST request failed");

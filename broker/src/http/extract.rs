@@ -51,8 +51,8 @@ where
     }
 }
 
-/// A JSON body. The content type has been checked before ([`super::guard`]), and all of it has come
-/// ([`super::gate`]).
+/// A JSON body. The content type has been checked ([`super::guard`]), and the whole body has
+/// arrived ([`super::gate`]).
 pub struct Body<T>(pub T);
 
 impl<T, S> FromRequest<S> for Body<T>

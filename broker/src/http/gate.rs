@@ -167,7 +167,7 @@ pub async fn pass(
 ) -> Response {
     let room = route.and_then(|route| Room::of(request.method(), route.as_str()));
     let passed = match room {
-        // Whatever it is, it answers at once: health, readiness, a refusal.
+        // Always answered immediately: health, readiness, a refusal.
         None => return next.run(request).await,
         Some(_) if is_dry_run(&request) => gate.pass(Room::Ordinary, request, next).await,
         Some(room) => gate.pass(room, request, next).await,

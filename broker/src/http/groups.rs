@@ -1,4 +1,4 @@
-//! `/links/{link}/groups` *(own)*: what became of the groups whose offsets a link syncs.
+//! `/links/{link}/groups` *(own)*: the groups whose offsets a link syncs, and the results.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,7 +1,7 @@
 //! What keeps web pages out.
 //!
-//! The API has no credentials: whoever reaches the listener may use it, and a browser on the same
-//! machine reaches loopback on behalf of any page. Three checks stop that:
+//! The API has no credentials: anyone who reaches the listener may use it, and a browser on the
+//! same machine reaches loopback on behalf of any page. Three checks stop that:
 //! - `Host` must be an address or `localhost` on a loopback listener: a page whose own name was made
 //!   to point here (DNS rebinding) comes with that name. On other listeners the operator decides
 //!   under which names the machine is known, so it is not checked.

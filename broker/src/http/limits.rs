@@ -1,9 +1,8 @@
 //! What clients of one HTTP listener may use, in connections, requests, bytes and time.
 //!
-//! The numbers fit together: fewer requests are served at once than there are connections, so that
-//! there is always a connection that only waits and can be closed for a new one
-//! ([`super::connections`]). Each [`Room`] counts its own requests, so that a flood in one leaves
-//! the others alone.
+//! The limits fit together: fewer requests are served at a time than there are connections, so
+//! there is always an idle connection that can be closed for a new one ([`super::connections`]).
+//! Each [`Room`] counts its own requests, so that a flood in one leaves the others alone.
 
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ pub const CONNECTIONS_MAX: usize = 256;
 /// The largest request body, in bytes.
 pub const BODY_MAX_BYTES: usize = 1 << 20;
 
-/// Bodies up to this size, in bytes, are read on every connection at once.
+/// Bodies up to this size, in bytes, are read on every connection without a limit on their number.
 pub const SMALL_BODY_MAX_BYTES: usize = 64 << 10;
 
 /// Larger bodies, or bodies of unknown length, that are read and kept at a time.
@@ -27,8 +26,8 @@ pub const HEAD_MAX_BYTES: usize = 32 << 10;
 /// See [`HEAD_MAX_BYTES`].
 pub const HEAD_MAX_LINES: usize = 64;
 
-/// Clients of `?wait=` that wait at a time, for promotions and failovers each; others are answered
-/// at once.
+/// Clients of `?wait=` that may wait at a time, for promotions and failovers each; others are
+/// answered immediately.
 pub const WAITING_MAX: usize = 16;
 
 /// The longest `?wait=`, in seconds, and what a failover waits unless it is said.

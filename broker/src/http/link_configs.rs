@@ -1,4 +1,4 @@
-//! `/links/{link}/configs`: list, read, set, reset, alter several at once.
+//! `/links/{link}/configs`: list, read, set, reset, alter several together.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,9 +1,9 @@
 //! `GET /metrics`: Prometheus' text format.
 //!
 //! Two sources: the recorder behind the `metrics` facade, to which the rest of the broker reports
-//! (requests, latencies, bytes), and the link manager, which is asked at each scrape. What comes from
-//! the latter is written here and not through the recorder, so that the series of a mirror end with
-//! the mirror. What is not known has no sample: a lag is never 0 because nobody knows it.
+//! (requests, latencies, bytes), and the link manager, which is asked at each scrape. The latter's
+//! values are written here and not through the recorder, so that the series of a mirror end with
+//! the mirror. An unknown value has no sample: a lag is never 0 because it is unknown.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -50,7 +50,7 @@ pub fn recorder() -> PrometheusHandle {
         .clone()
 }
 
-/// What the process counts by itself, while it starts.
+/// What the process itself counts, while it starts.
 pub async fn scrape_process() -> impl IntoResponse {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
@@ -131,7 +131,7 @@ fn transactions(open: usize) -> String {
     families.render()
 }
 
-/// Every sort of problem, also those of which there are none.
+/// Every kind of problem, including kinds without any.
 fn problems(now: &BTreeMap<ProblemKind, Tally>, free_bytes: Option<u64>) -> String {
     let mut families = Families::default();
     let about = (
@@ -239,8 +239,8 @@ fn add_beyond_cut(families: &mut Families, mirror: &MirrorDescription) {
 /// Name, type and help of a family.
 type About = (&'static str, &'static str, &'static str);
 
-/// The families of a summary: largest lag in records, at least, in bytes, in seconds; how many
-/// partitions nobody knows the lag of.
+/// The families of a summary: largest lag in records, its lower bound, in bytes, in seconds; number
+/// of partitions whose lag is unknown.
 type SummaryFamilies = [About; 5];
 
 const LINK_LAG: SummaryFamilies = [
@@ -340,7 +340,7 @@ fn add_partition(families: &mut Families, mirror: &MirrorDescription, lag: &Part
     add_position(&mut add, lag);
 }
 
-/// How far a partition is behind; no sample of what nobody knows.
+/// How far a partition is behind; no sample for unknown values.
 fn add_lag(add: &mut dyn FnMut(About, Option<f64>), lag: &PartitionLag) {
     let records = lag.lag_records.map(|records| records as f64);
     let about = (
@@ -378,7 +378,7 @@ fn add_lag(add: &mut dyn FnMut(About, Option<f64>), lag: &PartitionLag) {
     add(about, unknown_since_ms.map(|ms| ms as f64 / 1000.0));
 }
 
-/// Where a partition is, what was seen of its source, and what has come.
+/// A partition's end, what was seen of its source, and what has arrived.
 fn add_position(add: &mut dyn FnMut(About, Option<f64>), lag: &PartitionLag) {
     let about = (
         "carrick_mirror_end_offset",

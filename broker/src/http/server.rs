@@ -36,13 +36,13 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// How long answers under way may take once the server stops.
+/// How long answers in progress may take once the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the recorder folds its samples, so that they do not pile up between scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The HTTP listeners, bound: whoever connects waits.
+/// The HTTP listeners, bound: clients that connect wait.
 pub struct HttpListeners {
     listeners: Vec<(SocketAddr, TcpListener)>,
 }
@@ -138,7 +138,7 @@ impl HttpServer {
         }
     }
 
-    /// Accepts nothing more, lets answers under way end for a few seconds, then cuts them off.
+    /// Accepts nothing more, lets answers in progress end for a few seconds, then cuts them off.
     pub async fn shutdown(self) {
         let _ = self.stop.send(true);
         let deadline = tokio::time::Instant::now() + STOP_LIMIT;
@@ -170,7 +170,8 @@ async fn upkeep(stopped: impl Future<Output = ()>) {
     }
 }
 
-/// Accepts until it is to stop, then lets the answers under way end. Aborting it cuts them off.
+/// Accepts until it is told to stop, then lets the answers in progress end. Aborting it cuts them
+/// off.
 async fn accept(
     listener: TcpListener,
     routes: Routes,

@@ -38,7 +38,7 @@ pub async fn verify(
     let (sender, receiver) = mpsc::channel(WAITING_LINES);
     tokio::spawn(async move {
         tokio::select! {
-            // Nobody listens any more.
+            // The client has disconnected.
             () = sender.closed() => {}
             () = compare(&app, &mirror.topic, body, &sender) => {}
         }

@@ -113,7 +113,7 @@ fn a_replay_tells_what_holds_after_all_changes<K: Kind>() {
     let journal = kind.open();
     let expected = [(group("a"), configs("1")), (group("b2"), configs("2"))];
     assert_eq!(read::<GroupConfigKeyspace>(&journal), expected);
-    // Several tables at once get each their own.
+    // Several tables in one append each get their own entries.
     let (mut groups, mut configs) = (
         Table::<Groups>::default(),
         Table::<GroupConfigKeyspace>::default(),

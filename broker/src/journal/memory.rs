@@ -11,7 +11,7 @@ use super::queue::Queue;
 use super::{Entry, Journal, JournalError, JournalStore, Then, Visit};
 use crate::records::Edit;
 
-/// A key, and its value unless it is gone.
+/// A key, and its value unless it was removed.
 type Single = (Vec<u8>, Option<Vec<u8>>);
 
 /// What is durable. It outlives the journals that were opened on it, one after the other.

@@ -9,9 +9,9 @@
 //!
 //! Invariants:
 //! - Entries take effect in the order in which they were appended, each as a whole. A coordinator
-//!   appends under the lock of what it changes, so that order is the order in memory, too. One
-//!   journal serves both coordinators: a transaction that commits a group's offsets changes both in
-//!   one append.
+//!   appends under the lock of the changed object, so the order is the same in memory. One journal
+//!   serves both coordinators: a transaction that commits a group's offsets changes both in one
+//!   append.
 //! - A continuation runs once after its change, in the order of the appends, when the change is
 //!   durable or could not be made so. It runs on the journal's thread: it must not block. After the
 //!   journal has stopped it is dropped without running.
@@ -53,7 +53,7 @@ pub enum JournalError {
 /// What to run once a change is durable, or could not be made so.
 pub type Then = Box<dyn FnOnce(Result<(), NotStored>) + Send>;
 
-/// Hears of one record: its key, and its value or that it is gone.
+/// Receives one record: its key, and its value or that it was removed.
 pub type Visit<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<(), Corrupt> + 'a;
 
 /// What a journal must do. Keys and values are bytes; see [`Keyspace`](crate::records::Keyspace).
@@ -64,7 +64,7 @@ pub trait JournalStore: Send + Sync {
     /// Room that was taken and not used is free again.
     fn give_room_back(&self);
 
-    /// Appends a change, for which room was taken, and returns at once.
+    /// Appends a change, for which room was taken, and returns immediately.
     fn append(&self, entry: Entry, then: Then);
 
     /// Runs `then` after all changes appended so far are done. Takes no room.
@@ -152,7 +152,8 @@ impl Journal {
         let _ = waits.await;
     }
 
-    /// Appends and waits until it is durable. For a start, when nobody else appends. Blocks.
+    /// Appends and waits until the change is durable. For a start, when there are no other appends.
+    /// Blocks.
     ///
     /// # Errors
     /// It is not stored.
@@ -197,7 +198,7 @@ impl Journal {
 }
 
 impl Room<'_> {
-    /// Appends a change and returns at once.
+    /// Appends a change and returns immediately.
     pub fn append(self, entry: Entry, then: impl FnOnce(Result<(), NotStored>) + Send + 'static) {
         self.0.append(entry, Box::new(then));
         std::mem::forget(self);

@@ -86,7 +86,7 @@ impl Queue {
     pub fn append(&self, entry: Entry, then: Then) {
         let bytes = entry.size_bytes();
         self.waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
-        // Without a thread `then` is dropped, and whoever waits for it hears that.
+        // Without a thread, `then` is dropped, and its waiter notices that.
         let _ = self.jobs.send(Job::Change(entry, then));
     }
 
@@ -99,7 +99,7 @@ impl Queue {
         self.stopped.store(true, Ordering::Release);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
-            // Fails only if the thread is gone already.
+            // Fails only if the thread has already ended.
             let _ = self.jobs.send(Job::Stop);
             if thread.thread().id() != thread::current().id() && thread.join().is_err() {
                 tracing::error!("the thread that stores changes has panicked");

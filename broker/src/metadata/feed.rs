@@ -13,7 +13,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub key: Vec<u8>,
-    /// `None` if it is gone.
+    /// `None` if it was removed.
     pub value: Option<Vec<u8>>,
     /// The transaction that changed it.
     pub version: Version,

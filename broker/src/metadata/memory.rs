@@ -55,7 +55,8 @@ impl MemoryMetadata {
         self.state.lock().fails += 1;
     }
 
-    /// Lets somebody else come in between: what a domain has read, and its next transaction.
+    /// Lets another writer come in between: after a domain has read, and before its next
+    /// transaction.
     pub fn before_next_commit(&self, other: impl FnOnce() + Send + 'static) {
         *self.before_next.lock() = Some(Box::new(other));
     }

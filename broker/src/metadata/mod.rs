@@ -138,7 +138,7 @@ pub trait MetadataStore: Send + Sync {
 pub enum News<K: Keyspace> {
     /// All records there are: any others that the copy has no longer exist.
     All(Records<K>),
-    /// Changes in their order, `None` for a record that is gone.
+    /// Changes in order, `None` for a removed record.
     Changes(Vec<(K::Key, Option<K::Value>)>),
 }
 

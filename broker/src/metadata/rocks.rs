@@ -1,12 +1,12 @@
 //! Cluster metadata of one process, in RocksDB.
 //!
-//! Values are stored as their records' layouts say, without versions: nobody else writes while the
-//! process runs, so versions live in memory. A record that was not changed since the start has the
-//! version at which the store was opened, which is above all of former lives: RocksDB counts its
-//! changes, and the count survives.
+//! Values are stored as their records' layouts say, without versions: there is no other writer
+//! while the process runs, so versions are only in memory. A record that was not changed since the
+//! start has the version at which the store was opened, which is above all earlier versions:
+//! RocksDB counts its changes, and the count survives.
 //!
 //! Invariant: a version is taken from memory before the value is read, and put there after the
-//! value is written. So whoever reads a value gets its version or an older one, which a transaction
+//! value is written. So a reader gets a value's version or an older one, which a transaction
 //! refuses.
 
 use std::collections::HashMap;
@@ -47,7 +47,7 @@ impl Since {
     }
 }
 
-/// A key, and its value unless it is gone.
+/// A key, and its value unless it was removed.
 type Single = (Vec<u8>, Option<Vec<u8>>);
 
 impl RocksMetadata {

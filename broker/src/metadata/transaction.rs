@@ -1,4 +1,4 @@
-//! A transaction: what its decision rests on, and what it changes.
+//! A transaction: what its decision is based on, and what it changes.
 
 use carrick_storage::codec::printable;
 

@@ -145,7 +145,7 @@ impl TopicCatalog for MirrorCatalog {
     }
 }
 
-/// Refuses what its owner asked for and can't be had here.
+/// Refuses settings that the owner asked for and that are not supported here.
 fn own_configs(spec: &MirrorTopicSpec) -> Result<(), CatalogError> {
     let mut own = spec.own_configs.iter();
     own.try_for_each(|(name, value)| config::check(name, value).map_err(CatalogError::Invalid))

@@ -128,7 +128,7 @@ fn taken(topic: &Topic, new: &GroupOffset) -> Option<NewOffset> {
 
 impl GroupOffsets for Groups {
     fn commit(&self, commits: &[GroupCommit]) -> Vec<Result<GroupCommitted, GroupRefusal>> {
-        // All are on their way before the first is waited for: the disk is waited for once.
+        // All are submitted before the first is waited for: the disk is waited for once.
         let begun: Vec<_> = commits.iter().map(|commit| self.begin(commit)).collect();
         let ended = begun.into_iter().map(|begun| {
             let (commit, committed) = begun?;

@@ -8,9 +8,9 @@
 //! - [`store`]: links and mirrors in RocksDB.
 //! - [`secrets`]: the secrets among links' configs, encrypted.
 //!
-//! Invariant: whatever a port's method changes in RocksDB is one synced write, topic and mirror
-//! record together; there is no topic that calls itself a mirror without a mirror record, and no
-//! record of a mirror whose topic is gone.
+//! Invariant: every change that a port's method makes in RocksDB is one synced write, topic and
+//! mirror record together. Every topic that is a mirror has a mirror record, and every mirror
+//! record that is not stopped has a topic.
 
 pub mod catalog;
 pub mod cut;
@@ -72,9 +72,9 @@ pub fn ports(
     }
 }
 
-/// Deletes a topic, mirror or not, and in the same write what is kept of its mirror. Blocks on disk.
-/// The future that is returned ends when the topic's committed offsets are gone, too; should the
-/// broker die before, they go at its next start.
+/// Deletes a topic, mirror or not, and in the same write what is stored about its mirror. Blocks on
+/// disk. The returned future ends when the topic's committed offsets are removed, too; if the
+/// broker dies before, its next start removes them.
 ///
 /// # Errors
 /// As [`Catalog::delete`]: nothing is deleted.

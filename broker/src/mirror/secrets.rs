@@ -32,7 +32,7 @@ const KEY_BYTES: usize = 32;
 /// Why a secret can't be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Somebody has removed the file, or the data folder was copied without it.
+    /// The file was removed, or the data folder was copied without it.
     #[error(
         "the key file {} is missing: put it back, restart and resume the link, or set this \
          config again", .0.display()
@@ -104,7 +104,7 @@ impl Vault {
         }
     }
 
-    /// Encrypts a secret; makes the key if there is none. Waits for the disk.
+    /// Encrypts a secret; creates the key if there is none. Waits for the disk.
     ///
     /// # Errors
     /// `Io`, `KeyDamaged`, `NoRandom`.

@@ -23,8 +23,8 @@ use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
 use crate::topic::Catalog;
 
-/// Links, mirrors and reports as they survive a restart. What is written of a mirror is written while
-/// no topic can be deleted: of one that is gone nothing comes back.
+/// Links, mirrors and reports as they survive a restart. A mirror's records are written while no
+/// topic can be deleted, so nothing comes back for a deleted one.
 pub struct Store {
     metadata: Metadata,
     topics: Arc<Catalog>,

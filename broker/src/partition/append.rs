@@ -88,8 +88,8 @@ struct Placed {
 }
 
 impl Partition {
-    /// Checks a produced batch, and brings it into the form in which it is stored: what takes long
-    /// of an append, and needs no lock.
+    /// Checks a produced batch and converts it to the form in which it is stored: the slow part of
+    /// an append, which needs no lock.
     pub fn prepare(&self, batch: &Bytes, now_ms: i64) -> Prepared {
         let config = self.config();
         let parsed = Batch::parse(batch);
@@ -146,7 +146,7 @@ impl Partition {
                     self.watchers.wake();
                 }
                 match placed.is_new {
-                    // A full segment is flushed at once, as Kafka does: its file is closed then,
+                    // A full segment is flushed immediately, as in Kafka: its file is then closed,
                     // and no crash costs more than one segment.
                     true if placed.is_seen && !placed.has_rolled => {
                         self.flush_later(checked.records(), messages, ms);

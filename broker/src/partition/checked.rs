@@ -17,7 +17,7 @@ use crate::topic::TopicConfig;
 /// A compressed batch may unfold to this much, and no further.
 const UNFOLDED_MAX_BYTES: usize = 256 << 20;
 
-/// Up to here a batch is unfolded at once.
+/// Up to this size, a batch is decompressed in one piece.
 const UNFOLDED_AT_ONCE_BYTES: usize = 8 << 20;
 
 /// A produced batch that keeps every rule, but for its sequence numbers.

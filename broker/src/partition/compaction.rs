@@ -81,7 +81,7 @@ impl Partition {
         Ok(pass.stats())
     }
 
-    /// Runs a change that a cleaning makes under the lock, whoever may write.
+    /// Runs a cleaning's change under the lock, whatever the mode.
     fn cleaning<T>(
         &self,
         change: impl FnOnce(&mut carrick_storage::log::Log) -> Result<T, LogError>,

@@ -93,8 +93,8 @@ impl Partition {
         self.with_log(|log| self.plan(log))
     }
 
-    /// Whether a cut may begin. Brings what is mirrored to the disk: what a report says of it must
-    /// hold after a crash too. Changes nothing else. Blocks on disk.
+    /// Whether a cut may begin. Flushes what is mirrored: what a report says about it must still
+    /// hold after a crash. Changes nothing else. Blocks on disk.
     ///
     /// # Errors
     /// As [`cut`](Self::cut).

@@ -39,7 +39,7 @@ impl Partition {
                 partition.flush_failed(error);
             }
             if let Some(told) = told {
-                // Nobody listens any more when the connection is gone.
+                // If the connection has ended, no one is waiting.
                 let _ = told.send(result);
             }
         });
@@ -66,7 +66,7 @@ impl Partition {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            // No timer without a runtime (a test, a tool): at once is the safe side.
+            // No timer without a runtime (a test, a tool): flushing immediately is the safe choice.
             self.schedule.is_timed.store(false, Ordering::Release);
             return self.flush_now(None);
         };

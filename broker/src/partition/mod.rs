@@ -1,10 +1,10 @@
-//! One partition: its log, who may write to it, and who waits for it.
+//! One partition: its log, who may write to it, and the requests that wait for it.
 //!
 //! Invariants:
 //! - log start ≤ last stable offset ≤ high watermark ≤ end (asserted by the log).
 //! - [`Mode`] is read and changed only under the lock of `Core`, in the same critical section as
 //!   the append it decides about. A mirror's lease is checked the same way.
-//! - The lock is never held across an await, and never two partitions' locks at once.
+//! - The lock is never held across an await, and never two partitions' locks together.
 //! - The high watermark of a writable partition is its durable end (or its end, when flushing in
 //!   the background is configured); of a mirror it is min(its end, the source's high watermark).
 //! - The leader epoch that clients are told is at least every epoch in the log (asserted when a
@@ -175,7 +175,7 @@ impl Partition {
         &self.id
     }
 
-    /// Whether its log could not be opened at start: nobody leads it, as far as clients know.
+    /// Whether its log could not be opened at the start: clients see no leader.
     pub fn is_offline(&self) -> bool {
         self.flush.is_none()
     }
@@ -224,7 +224,7 @@ impl Partition {
         }
     }
 
-    /// Raises the leader epoch, at start, before anybody writes.
+    /// Raises the leader epoch, at the start, before any writes.
     pub(crate) fn raise_leader_epoch(&self, to: LeaderEpoch) {
         self.leader_epoch.fetch_max(to.0, Ordering::AcqRel);
     }
@@ -244,7 +244,7 @@ impl Partition {
         self.core.lock().mode.clone()
     }
 
-    /// Whether it is gone: its topic deleted, or the broker stopping.
+    /// Whether it has ended: its topic was deleted, or the broker is stopping.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -261,7 +261,8 @@ impl Partition {
             return;
         };
         log.set_config(config.log);
-        // Nobody waits for the disk any more: not those either who produced under the old config.
+        // Nothing waits for the disk any more, including requests that produced under the old
+        // config.
         if *mode == Mode::Writable && self.show_at_once(log, config.flush) {
             drop(core);
             self.watchers.wake();
@@ -445,7 +446,7 @@ impl Partition {
     }
 }
 
-/// Drops deleted segments where nobody waits for it.
+/// Drops deleted segments where nothing waits for it.
 fn let_go(deleted: Deleted) {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) if !deleted.is_empty() => {

@@ -1,7 +1,7 @@
 //! A partition's current problems, for operators.
 //!
-//! Invariants: without a problem, this costs no more than one atomic read. A problem that can go
-//! away by itself is forgotten once the operation works again, or when nobody has tried it for
+//! Invariants: without a problem, this costs no more than one atomic read. A temporary problem is
+//! forgotten once the operation works again, or when it has not been tried for
 //! [`FORGOTTEN_AFTER_MS`]; any other is kept.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::Partition;
 use crate::clock;
 
-/// A problem that can go away by itself is shown this long after it last occurred, milliseconds.
+/// A temporary problem is shown this long after it last occurred, milliseconds.
 const FORGOTTEN_AFTER_MS: i64 = 60_000;
 
 /// Sorts of problems, of partitions and of the broker.
@@ -78,11 +78,11 @@ impl ProblemKind {
 pub struct Problem {
     /// Which sort.
     pub kind: ProblemKind,
-    /// What it is, and what to do.
+    /// The problem, and what to do about it.
     pub detail: String,
     /// Since when, milliseconds since the epoch.
     pub since_ms: i64,
-    /// It doesn't pass by itself while this broker runs.
+    /// It doesn't go away while this broker runs.
     pub is_lasting: bool,
 }
 
@@ -154,7 +154,7 @@ impl Partition {
         self.problems.list()
     }
 
-    /// Something goes wrong; `is_lasting` if that doesn't pass by itself.
+    /// Something goes wrong; `is_lasting` if that doesn't go away without help.
     pub(crate) fn note_problem(&self, kind: ProblemKind, detail: String, is_lasting: bool) {
         self.problems.note(kind, detail, is_lasting);
     }

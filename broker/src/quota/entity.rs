@@ -32,7 +32,7 @@ impl Part {
 pub enum Entity {
     /// All clients of a user together, or (default) of each user.
     User(Part),
-    /// All connections with a client id together, whoever the user.
+    /// All connections with a client id together, whatever the user.
     Client(Part),
     /// A client id of a user.
     UserClient(Part, Part),

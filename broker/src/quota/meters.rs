@@ -15,7 +15,7 @@ use super::table::{InForce, Kind, Payer, Table};
 use crate::config::Values;
 use crate::metadata::{Metadata, MetadataError, Version};
 
-/// Meters of one kind, below which nobody looks for idle ones.
+/// Number of meters of one kind below which idle ones are not removed.
 const SWEEP_FROM: usize = 1_024;
 
 /// Client quotas, and what is used of them.
@@ -114,7 +114,7 @@ impl Quotas {
         Ok(quotas)
     }
 
-    /// The quotas in force.
+    /// The current quotas.
     pub(super) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.in_force.load().table)
     }
@@ -123,7 +123,7 @@ impl Quotas {
         self.in_force.store(Arc::new(Installed::new(table)));
     }
 
-    /// Whether anybody has a quota of this kind: if not, nothing needs to be measured.
+    /// Whether there is any quota of this kind: if not, nothing needs to be measured.
     pub fn is_limited(&self, kind: Kind) -> bool {
         self.in_force.load().has(kind)
     }
@@ -170,7 +170,7 @@ impl Quotas {
         }
     }
 
-    /// The most that can be had at once without a wait for sure.
+    /// The most that is guaranteed to be available without a wait.
     pub fn most_at_once(&self, kind: Kind, user: &str, client: &str) -> Option<f64> {
         let in_force = self.limit(kind, user, client)?;
         Some(in_force.limit * self.window.burst_seconds())

@@ -35,8 +35,7 @@ impl Window {
         i64::try_from(self.samples - 1).unwrap_or(i64::MAX)
     }
 
-    /// What may come at once without a delay for sure, in seconds' worth
-    /// (`maxValueInQuotaWindow`).
+    /// The burst that is guaranteed not to be delayed, in seconds' worth (`maxValueInQuotaWindow`).
     pub fn burst_seconds(self) -> f64 {
         self.full_samples() as f64 * (self.sample_ms as f64 / 1_000.0)
     }
@@ -56,7 +55,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Records a value; a negative one takes back what was recorded.
+    /// Records a value; a negative one undoes an earlier one.
     pub fn record(&mut self, window: Window, value: f64, now_ms: i64) {
         match self.samples.back_mut() {
             Some(sample) if now_ms - sample.start_ms < window.sample_ms => {

@@ -1,4 +1,4 @@
-//! Changes of quotas: checked, stored, then in force.
+//! Changes of quotas: checked, stored, then applied.
 
 use std::collections::BTreeSet;
 
@@ -31,14 +31,14 @@ pub struct Alteration {
     pub ops: Vec<QuotaOp>,
 }
 
-/// What is to become of several alterations.
+/// The outcome of several alterations.
 struct Plan {
     outcomes: Vec<Result<(), QuotaError>>,
     change: Transaction,
 }
 
 impl Quotas {
-    /// Changes quotas, all that are valid in one write; they are in force at once. One outcome per
+    /// Changes quotas, all valid ones in one write; they take effect immediately. One outcome per
     /// alteration. Blocks on disk.
     pub fn alter(
         &self,
@@ -52,7 +52,8 @@ impl Quotas {
                 return outcomes;
             }
             let stored = match self.metadata.commit(change) {
-                // Somebody else has changed one of them: what is asked may mean something else now.
+                // Another request has changed one of them: the requested change may mean something
+                // else now.
                 Err(MetadataError::Conflict(_)) => continue,
                 stored => stored.and_then(|_| self.follow(&mut seen)),
             };
@@ -102,10 +103,10 @@ impl Quotas {
         Plan { outcomes, change }
     }
 
-    /// Puts what is stored in force, up to now.
+    /// Applies the stored quotas, up to now.
     ///
     /// # Errors
-    /// A stored quota cannot be read: what was in force stays.
+    /// A stored quota cannot be read: the current one stays.
     pub(super) fn follow(&self, seen: &mut Version) -> Result<(), MetadataError> {
         let table = match self.metadata.news::<ClientQuotaKeyspace>(seen)? {
             News::All(all) => Table::new(all),
@@ -122,7 +123,7 @@ impl Quotas {
         Ok(())
     }
 
-    /// Puts in force what others have stored.
+    /// Applies what others have stored.
     pub fn catch_up(&self) {
         if let Err(error) = self.follow(&mut self.seen.lock()) {
             tracing::error!(%error, "changed client quotas cannot be read");

@@ -1,5 +1,5 @@
-//! All quotas that are set, and which of them is in force for a client (`ClientQuotaManager`'s
-//! default callback and `ClientQuotaCache` in Kafka).
+//! All quotas that are set, and which of them applies to a client (`ClientQuotaManager`'s default
+//! callback and `ClientQuotaCache` in Kafka).
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ pub struct Payer {
     pub client: Option<String>,
 }
 
-/// A quota in force for a client.
+/// A quota that applies to a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InForce {
     /// Whose traffic counts.
@@ -136,8 +136,8 @@ impl Table {
         self.by_entity.get(entity)?.get(kind.key()).copied()
     }
 
-    /// The quota in force for a client: the most specific one, users before client ids. A client
-    /// without client id has those of its user only.
+    /// The quota that applies to a client: the most specific one, users before client ids. A client
+    /// without a client id has only those of its user.
     pub fn in_force(&self, kind: Kind, user: &str, client: &str) -> Option<InForce> {
         let user_part = || Part::Named(user.to_owned());
         let client_part = || Part::Named(client.to_owned());
@@ -283,7 +283,7 @@ mod tests {
         let by_client = table(&[(Entity::Client(Part::Default), 1.0)]);
         assert_eq!(payer(&by_client, "u", "c"), payer(&by_client, "v", "c"));
         assert_ne!(payer(&by_client, "u", "c1"), payer(&by_client, "u", "c2"));
-        // A quota of another kind is none of this one.
+        // A quota of another kind is ignored.
         assert_eq!(by_user.in_force(Kind::Fetch, "u", "c"), None);
         assert_eq!(by_client.in_force(Kind::Produce, "u", ""), None);
     }

@@ -59,12 +59,12 @@ pub enum Edit {
         /// The stored value.
         value: Vec<u8>,
     },
-    /// The key is gone; nothing happens if it is not there.
+    /// The key is removed; no effect if it does not exist.
     Delete {
         /// The stored key.
         key: Vec<u8>,
     },
-    /// Every key is gone that begins with this.
+    /// Every key with this prefix is removed.
     DeletePrefix {
         /// The beginning of stored keys.
         prefix: Vec<u8>,

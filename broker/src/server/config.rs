@@ -10,7 +10,7 @@ use crate::config::{ConfigError, Values};
 pub struct ServerConfig {
     /// `listeners`; default `PLAINTEXT://127.0.0.1:9092`.
     pub listeners: Vec<Listener>,
-    /// Names of listeners that are set for controllers, and not opened: nobody would use them.
+    /// Names of listeners that are set for controllers, and not opened: nothing would use them.
     pub unopened: Vec<String>,
     /// `connections.max.idle.ms`
     pub idle: Duration,

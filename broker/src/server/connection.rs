@@ -51,7 +51,7 @@ pub(super) async fn serve(
         _ = &mut writer => return,
     };
     match ended {
-        // Nobody reads the answers that are still to come.
+        // The answers that are still to come will not be read.
         Ended::ByPeer(error) => {
             tracing::debug!(%peer, %error, "connection ended");
             writer.abort();

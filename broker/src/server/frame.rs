@@ -22,8 +22,8 @@ const MIN_FRAME_BYTES: i32 = 8;
 /// Within a frame, silence of this length ends the connection.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// What has arrived of a frame buys a second for each of these, beyond [`STALL_LIMIT`]: nobody holds
-/// the memory of a large one by sending a byte now and then.
+/// Each of these bytes of a frame adds a second to [`STALL_LIMIT`]: so a client can't hold the
+/// memory of a large frame by sending a byte now and then.
 const SLOWEST_BYTES_PER_S: usize = 16 << 10;
 
 /// The same while others wait for the memory that the frame has.
@@ -78,7 +78,7 @@ pub(super) struct RequestFrame {
     pub(super) memory: FairCharge,
 }
 
-/// Waits for a frame, and reads how long it is and what it asks for.
+/// Waits for a frame, and reads its length and API key.
 pub(super) async fn read_start<R: AsyncRead + Unpin>(
     stream: &mut R,
     limits: &Limits,
@@ -265,7 +265,7 @@ mod tests {
         let started = Instant::now();
         let result = read_frame(&mut theirs, &limits).await;
         assert!(matches!(result, Err(ReadError::Stalled)));
-        // Memory is given once the API key has come, which may take as long again.
+        // Memory is granted once the API key has arrived, which may take as long again.
         assert!(started.elapsed() <= 2 * STALL_LIMIT);
         trickle.abort();
     }

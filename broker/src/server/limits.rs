@@ -1,5 +1,5 @@
-//! How many connections, and how many bytes of requests, there may be at once. Of memory and threads
-//! one address has at most half: the others always find the rest.
+//! Limits for the number of connections and the bytes of requests. One address gets at most half of
+//! the memory and threads, so the others always find the rest.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -109,8 +109,8 @@ impl Limits {
         self.decoded.take(&slot.ip, elements * ELEMENT_BYTES).await
     }
 
-    /// Waits until a request with this many elements may take a thread for itself. Only few may at
-    /// once, so that all others find one.
+    /// Waits until a request with this many elements may take a separate thread. Only a few may do
+    /// so at a time, so that all other requests find a thread.
     pub(super) async fn heavy(&self, slot: &Slot, elements: usize) -> FairCharge {
         match elements {
             HEAVY_ELEMENTS.. => self.heavy.take(&slot.ip, 1).await,

@@ -1,12 +1,12 @@
 //! Listeners, connections, and their limits.
 //!
 //! One task accepts per listener and owns its connections' tasks. A connection has a reader, which
-//! dispatches requests, each when its turn has come (`turns`), and a writer, which sends replies in
-//! the same order; between them stands a queue, bounded by number and bytes, so that a client that doesn't read its answers is
-//! not read either.
+//! dispatches requests, each when its turn comes (`turns`), and a writer, which sends replies in
+//! the same order. Between them is a queue with limits for number and bytes, so a client that
+//! doesn't read its answers is not read either.
 //!
-//! Stop: accepting ends at once; readers end at their next frame; writers finish what is queued;
-//! what isn't finished within the limit is cut off.
+//! Stop: accepting ends immediately; readers end at their next frame; writers finish what is
+//! queued; what isn't finished within the limit is cut off.
 
 mod config;
 mod connection;
@@ -84,7 +84,7 @@ impl Bound {
     /// Lets clients connect; they wait until [`Server::start`].
     ///
     /// # Errors
-    /// The first address that somebody else listens on meanwhile.
+    /// The first address that another process listens on in the meantime.
     pub fn listen(self) -> Result<Vec<TcpListener>, (String, std::io::Error)> {
         let sockets = self.sockets.into_iter().zip(self.addresses);
         let listen = |(socket, address): (TcpSocket, SocketAddr)| {
@@ -196,7 +196,7 @@ async fn accept(
     }
 }
 
-/// A connection that ends by a panic takes nobody with it, but must not go unseen.
+/// A connection that ends with a panic affects no other, but must not go unnoticed.
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection's task failed");
@@ -205,12 +205,12 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 
 /// Returns when the broker stops.
 async fn stop_signal(stopped: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and the broker with it.
+    // An error means that the sender was dropped, and the broker with it.
     drop(stopped.wait_for(|stop| *stop).await);
 }
 
-/// Closes a connection over its address' quota, not at once: a client that connects again and again
-/// is slowed down (KIP-612).
+/// Closes a connection over its address' quota, but not immediately: a client that connects again
+/// and again is slowed down (KIP-612).
 fn turn_away(stream: TcpStream, wait_ms: u64, connections: &mut JoinSet<()>) {
     if connections.len() >= TURNED_AWAY_MAX {
         return;

@@ -42,8 +42,8 @@ impl Turns {
         }
     }
 
-    /// Waits for the turn of the next request. There is none for an API that nobody knows, which
-    /// dispatch refuses; it waits for all before it.
+    /// Waits for the turn of the next request. An unknown API has none, and dispatch refuses it; it
+    /// waits for all earlier ones.
     pub async fn next(&mut self, api_key: i16) -> Option<Turn> {
         let order = table::entry(api_key).map_or(Order::Alone, |entry| entry.order);
         let places = match order {
@@ -70,7 +70,7 @@ impl Turns {
         }
     }
 
-    /// Forgets what has come, and waits if too much has not.
+    /// Forgets what has finished, and waits if too much has not.
     async fn wait_for_some(&mut self) {
         let mut is_full = self.effects.len() >= EFFECTS_MAX;
         while let Some(effect) = self.effects.front_mut() {

@@ -86,7 +86,7 @@ impl Catalog {
         }
     }
 
-    /// The broker's properties in force, which give topics their defaults.
+    /// The broker's current properties, which give topics their defaults.
     pub fn properties(&self) -> &Arc<Properties> {
         &self.properties
     }
@@ -153,7 +153,7 @@ impl Catalog {
     /// its name.
     ///
     /// # Errors
-    /// As [`add_partitions`](Self::add_partitions), and `Unknown` if it is gone.
+    /// Like [`add_partitions`](Self::add_partitions), and `Unknown` if it was deleted.
     pub fn grow_mirror(
         &self,
         topic: &Arc<Topic>,
@@ -172,7 +172,7 @@ impl Catalog {
     ) -> Result<(), TopicError> {
         let name = topic.name();
         let _claim = self.claims.of([name]);
-        // Under the claim it is neither deleted nor grown by anybody else.
+        // While claimed, it can't be deleted or grown by another request.
         if !self.is_there(topic) {
             return Err(TopicError::Unknown(name.to_string()));
         }
@@ -235,9 +235,9 @@ impl Catalog {
         check_growth(&*self.existing(name)?, total, false)
     }
 
-    /// Changes a topic's overrides; they take effect at once. `change` gets them as they are and
-    /// leaves them as they shall be. `by_link` may change what is always synced on a mirror, and
-    /// what isn't supported here is left out, with a warning. Blocks on disk.
+    /// Changes a topic's overrides; they take effect immediately. `change` gets the current ones
+    /// and leaves the wanted ones. `by_link` may change always-synced configs on a mirror, and
+    /// configs that aren't supported here are left out, with a warning. Blocks on disk.
     ///
     /// # Errors
     /// `Unknown`, `InvalidConfig`, `Mirror`, or what `change` returns.

@@ -23,7 +23,7 @@ pub enum FlushPolicy {
     },
 }
 
-/// A topic's configs in force: its overrides over the broker's defaults.
+/// A topic's current configs: its overrides over the broker's defaults.
 #[derive(Debug, Clone)]
 pub struct TopicConfig {
     /// `max.message.bytes`

@@ -26,7 +26,7 @@ use crate::records::topic_config::TopicConfigKeyspace;
 /// Threads that open the logs of new partitions: each waits for the disk most of the time.
 const OPEN_THREADS: usize = 8;
 
-/// What became of each of several topics, in their order.
+/// The outcome for each of several topics, in order.
 pub type EachTopic = Vec<Result<Arc<Topic>, TopicError>>;
 
 /// A topic that nothing speaks against, its logs not yet opened.
@@ -35,7 +35,7 @@ struct Planned {
     config: Arc<TopicConfig>,
 }
 
-/// A planned topic and its logs, or why there is none.
+/// A planned topic and its logs, or the reason why there is none.
 type Opened = Result<(Planned, Vec<Arc<Partition>>), TopicError>;
 
 impl Catalog {

@@ -21,7 +21,7 @@ use crate::records::topic_config::TopicConfigKeyspace;
 /// A deletion that fails is tried again at every start, unless a new topic has the name by then.
 const REMAIN: &str = "folders of a deleted topic remain until the next start, which removes them";
 
-/// A topic that is gone for everybody. Its folders are still there, and its name is not free yet.
+/// A deleted topic. Its folders still exist, and its name is not free yet.
 #[must_use = "the folders stay until `finish`, or until the next start"]
 pub struct Removal<'a> {
     catalog: &'a Catalog,
@@ -40,9 +40,9 @@ impl Catalog {
         Ok(())
     }
 
-    /// Deletes this topic, mirror or not, and not one that was made since under its name; `extra`
-    /// goes into the same RocksDB batch. Nobody finds the topic any more; [`Removal::finish`] removes
-    /// its folders. Blocks on disk.
+    /// Deletes this topic, mirror or not, but not a newer one with its name; `extra` goes into the
+    /// same RocksDB batch. The topic can no longer be found; [`Removal::finish`] removes its
+    /// folders. Blocks on disk.
     ///
     /// # Errors
     /// `Unknown`, `Meta`: nothing is deleted.
@@ -69,8 +69,8 @@ impl Catalog {
         })
     }
 
-    /// Takes back partitions of `topic` that were made and can't stay, and what there is of the one
-    /// that could not be made: `numbers` are all that were tried.
+    /// Undoes the creation of partitions of `topic` that can't stay, and of the one that failed:
+    /// `numbers` are all that were tried.
     pub(super) fn undo(
         &self,
         topic: &TopicName,

@@ -1,5 +1,5 @@
-//! All topics in one unchanging picture, for whoever must decide by the topics of one moment: groups
-//! that assign partitions. The catalog keeps the latest one, change by change.
+//! All topics in one immutable picture, for code that must decide by the topics of one moment:
+//! groups that assign partitions. The catalog keeps the latest one, updated with each change.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl TopicImage {
         self.by_name.insert_mut(name, (id, partitions));
     }
 
-    /// A topic is gone.
+    /// A topic was deleted.
     pub fn remove(&mut self, name: &TopicName, id: TopicId) {
         self.version += 1;
         self.by_id.remove_mut(&id);
@@ -86,7 +86,7 @@ impl Images {
         self.0.store(Arc::new(image));
     }
 
-    /// A topic is gone.
+    /// A topic was deleted.
     pub fn remove(&self, topic: &Topic) {
         let mut image = TopicImage::clone(&self.0.load());
         image.remove(topic.name(), topic.id());

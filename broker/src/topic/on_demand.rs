@@ -86,7 +86,7 @@ fn create_all(
             Ok(())
         });
         match created {
-            // Somebody else was faster: just as good.
+            // Another request was faster: that is fine.
             Ok(()) | Err(TopicError::Exists(_)) => {}
             Err(error) => {
                 tracing::warn!(topic = %name, %error, "topic not created on demand");

@@ -1,8 +1,8 @@
 //! Opening every topic's logs at start, on several threads.
 //!
 //! A log that cannot be opened takes its partition offline ([`Partition::offline`]); the others are
-//! served. So does a folder that is missing: it was on the disk before RocksDB named its topic, so
-//! somebody has taken it away, and an empty log in its place would pass the loss off as the truth.
+//! served. So does a missing folder: it was on disk before RocksDB named its topic, so somebody has
+//! removed it, and an empty log in its place would hide the loss.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Frees the space of folders that were moved away, one after the other, on one thread: large ones
-//! take a while, and thousands at once must not become thousands of threads.
+//! take a while, and thousands of them must not become thousands of threads.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 

@@ -198,7 +198,7 @@ impl Drop for Coordinator {
     }
 }
 
-/// An end that is on its way.
+/// An end that is being completed.
 struct Ending {
     stored: Awaited<Result<Producer, TxnError>>,
     completed: oneshot::Receiver<()>,

@@ -32,7 +32,7 @@ pub enum TxnError {
     /// A newer instance of the producer has taken over.
     #[error("a newer instance of the producer has taken over")]
     Fenced,
-    /// Another change of the transaction is under way: try again.
+    /// Another change of the transaction is in progress: try again.
     #[error("another change of the transaction is in progress")]
     Concurrent,
     /// The transaction's state does not allow that.
@@ -44,10 +44,10 @@ pub enum TxnError {
     /// The timeout is not positive, or larger than `transaction.max.timeout.ms`.
     #[error("the transaction timeout is outside the allowed range")]
     InvalidTimeout,
-    /// There are as many transactional ids, or groups in the transaction, as there may be.
+    /// The limit of transactional ids, or of groups in the transaction, is reached.
     #[error("there are too many transactional ids, or groups in the transaction")]
     TooMany,
-    /// No producer id can be given out.
+    /// No producer id can be allocated.
     #[error("no producer ids are left")]
     NoProducerId,
     /// The broker could not store the change, or has too many changes waiting.

@@ -6,9 +6,9 @@
 //! - [`Transaction::advance`], as soon as the store has accepted it, for additions ([`Added`]): they
 //!   only make the transaction larger, and a second one need not wait for the first. They cost what
 //!   they add, however much is in the transaction.
-//! - [`Transaction::begin`] and, when it is durable, [`Transaction::stored`], for all else: until
-//!   then every other change is refused with `Concurrent`, so that nobody ever acts on a state
-//!   that a crash could take back.
+//! - [`Transaction::begin`] and, when it is durable, [`Transaction::stored`], for everything else:
+//!   until then every other change is refused with `Concurrent`, so that nothing ever acts on a
+//!   state that a crash could undo.
 //!
 //! Invariants:
 //! - An epoch that was given to one client is never given to another, and never decreases without a
@@ -75,14 +75,14 @@ impl Added {
 pub enum Init {
     /// To be stored; then its producer is the answer.
     Ready(Metadata),
-    /// A transaction is under way: its abort is to be stored, and the client tries again.
+    /// A transaction is in progress: its abort must be stored, and the client tries again.
     Fence(Metadata),
 }
 
 /// What an EndTxn leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It has ended that way before: answer the producer in force.
+    /// It has already ended that way: answer the current producer.
     Already(Producer),
     /// To be stored; then markers are due.
     Prepare(Metadata),
@@ -98,12 +98,12 @@ impl Transaction {
         }
     }
 
-    /// What is in force.
+    /// The current one.
     pub fn metadata(&self) -> &Metadata {
         &self.now
     }
 
-    /// Whether a change is under way.
+    /// Whether a change is in progress.
     pub fn is_pending(&self) -> bool {
         self.pending.is_some()
     }
@@ -130,7 +130,7 @@ impl Transaction {
         added.apply(&mut self.now);
     }
 
-    /// A change is on its way to the disk.
+    /// A change is being stored.
     pub fn begin(&mut self, next: Metadata) {
         assert!(!self.is_pending(), "one change at a time");
         assert!(
@@ -340,10 +340,11 @@ impl Transaction {
         }
     }
 
-    /// The end raised the epoch, so a repeated request is known by the epoch before. A request
-    /// with the epoch in force is one for the next transaction, which may be without partitions.
-    /// It may come while the markers of the one before are on their way, since their producer has
-    /// its answer by then: then nothing is judged yet, not even who asks.
+    /// The end raised the epoch, so a repeated request is recognized by the previous epoch. A
+    /// request with the current epoch is for the next transaction, which may have no partitions. It
+    /// may arrive while the markers of the previous one are being written, because the producer
+    /// already has its answer: then nothing is decided yet, not even whether the requester is
+    /// valid.
     fn plan_end_v2(
         &self,
         producer: Producer,

@@ -23,9 +23,9 @@ pub enum State {
     Empty,
     /// Partitions or groups were added.
     Ongoing,
-    /// To be committed: the markers are on their way.
+    /// To be committed: the markers are being written.
     PrepareCommit,
-    /// To be aborted: the markers are on their way.
+    /// To be aborted: the markers are being written.
     PrepareAbort,
     /// Committed.
     CompleteCommit,
@@ -96,7 +96,7 @@ impl fmt::Display for State {
 /// How a client speaks of transactions (feature `transaction.version`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
-    /// It adds partitions by itself; the epoch stays over the end of a transaction.
+    /// It adds partitions implicitly; the epoch survives the end of a transaction.
     V1,
     /// KIP-890 part 2: the broker adds partitions, and raises the epoch with every end.
     V2,
@@ -123,7 +123,7 @@ pub enum Outcome {
 /// What is known of one transactional id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// The producer id in force.
+    /// The current producer id.
     pub producer_id: ProducerId,
     /// The one before the last change.
     pub previous_producer_id: ProducerId,
@@ -176,7 +176,7 @@ impl Metadata {
         ID_BYTES + entries_bytes(&self.partitions, &self.groups)
     }
 
-    /// The producer in force.
+    /// The current producer.
     pub fn producer(&self) -> Producer {
         Producer {
             id: self.producer_id,

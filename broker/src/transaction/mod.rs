@@ -7,7 +7,7 @@
 //! - `services`: what all ids work with: settings, journal, memory, partitions, groups.
 //! - `completion`: drives a prepared transaction to its end: markers, flush, completion.
 //! - `load`: what is left of an earlier life of the broker.
-//! - `sweep`: transactions whose time is over, ids that nobody uses any more.
+//! - `sweep`: timed-out transactions, and ids that are no longer used.
 //!
 //! The index, the locks and their order, and the budget are those of [`crate::coordination`]. Under a
 //! transaction's lock: one partition, or the transaction's groups in order.

@@ -1,5 +1,5 @@
-//! What happens without a client asking: transactions whose time is over are aborted, transactional
-//! ids that nobody uses any more are forgotten.
+//! What happens without a client's request: timed-out transactions are aborted, and unused
+//! transactional ids are removed.
 
 use std::sync::Arc;
 

@@ -40,7 +40,7 @@ pub(super) struct Pass {
     pub(super) answers: Answers,
     /// The partitions that exist, to wait for, with what bounded the reading of each.
     pub(super) partitions: Vec<(Arc<Partition>, Bounds)>,
-    /// Whether there is reason to answer at once.
+    /// Whether there is a reason to answer immediately.
     pub(super) is_enough: bool,
 }
 

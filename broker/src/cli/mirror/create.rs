@@ -308,7 +308,7 @@ pub(super) fn short(names: &[String]) -> String {
     }
 }
 
-/// Why a mirror will not catch up by itself.
+/// Why a mirror will not catch up without help.
 fn hopeless(mirror: &MirrorData) -> Option<CliError> {
     let name = &mirror.mirror_topic_name;
     match &*mirror.mirror_status {

@@ -1,4 +1,4 @@
-//! Promotions and failovers that are under way: polls the server until they end.
+//! Promotions and failovers in progress: polls the server until they end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 const PENDING: &str = "PENDING_STOPPED";
 
-/// Waits until none of `outcomes` is under way any more, and completes them.
+/// Waits until none of `outcomes` is in progress any more, and completes them.
 ///
 /// # Errors
 /// The server can't be reached for a while.
@@ -115,7 +115,7 @@ fn why_not_stopped(mirror: &MirrorData) -> String {
         .unwrap_or_else(|| format!("it was cancelled: the mirror is {}", mirror.mirror_status))
 }
 
-/// Shows the lags of the mirrors that are under way.
+/// Shows the lags of the mirrors in progress.
 fn show(pending: &[MirrorData], progress: &mut Progress, most: &mut u64) {
     let behind: u64 = pending
         .iter()

@@ -91,7 +91,7 @@ fn follow(
         let event = serde_json::from_str(&line).map_err(|error| cut_off(error.to_string()))?;
         match event {
             VerifyEvent::Progress(at) => {
-                // Partitions are compared one after the other: the share of the one under way.
+                // Partitions are compared one after the other: the share of the current one.
                 let done = u64::try_from(at.offset).unwrap_or(0);
                 let total = u64::try_from(at.end).unwrap_or(0);
                 let which = format!("partition {} of {partitions}", at.partition);

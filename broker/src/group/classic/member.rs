@@ -34,7 +34,7 @@ pub struct MemberInfo {
     pub protocols: Vec<Protocol>,
 }
 
-/// A member and what it waits for.
+/// A member, and the request that it waits for.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub info: MemberInfo,
@@ -84,7 +84,7 @@ impl Member {
     }
 }
 
-/// Protocols as the wire brings them, without repeated names (the first wins).
+/// Protocols as received, without repeated names (the first wins).
 pub(in crate::group) fn unique_protocols(protocols: Vec<Protocol>) -> Vec<Protocol> {
     let mut seen = HashSet::new();
     let mut unique = protocols;

@@ -45,7 +45,7 @@ impl ClassicGroup {
         assert!(has_leader, "the leader is a member, or there are none");
     }
 
-    /// Notes an id that is given out.
+    /// Records an issued id.
     pub(super) fn add_pending(&mut self, id: &MemberId) {
         if self.pending_joins.insert(id.clone()) {
             self.weight.pending += pending_bytes(id);
@@ -58,7 +58,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Removes a member or a pending id, answering what it waited for with `UnknownMember`.
+    /// Removes a member or a pending id, and answers its waiting requests with `UnknownMember`.
     pub(super) fn remove_member(&mut self, id: &MemberId, effects: &mut Vec<Effect>) {
         let nobody = JoinAnswer::refused(MemberId::default(), GroupError::UnknownMember);
         self.answer_join(id, nobody, effects);
@@ -79,7 +79,7 @@ impl ClassicGroup {
         self.timers.cancel(&TimerKey::Session(id.clone()));
     }
 
-    /// Gives a static member's place to a new id. Who waits under the old id is fenced.
+    /// Gives a static member's place to a new id. Requests that wait under the old id are fenced.
     pub(super) fn replace_static_member(
         &mut self,
         instance: &InstanceId,
@@ -219,7 +219,7 @@ impl ClassicGroup {
         winner.map(|(name, _)| name.clone())
     }
 
-    /// Makes sure that the leader is one of those who have joined; false if nobody has.
+    /// Makes sure that the leader is one of the members that have joined; false if none has.
     pub(super) fn elect_joined_leader(&mut self) -> bool {
         let Some(leader) = &self.leader else {
             return false;

@@ -1,4 +1,4 @@
-//! A classic group of consumers on its way to the consumer protocol and back
+//! Conversion of a classic group of consumers to the consumer protocol and back
 //! (`ClassicGroup.fromConsumerGroup`, `usesConsumerGroupProtocol`).
 
 use std::sync::Arc;

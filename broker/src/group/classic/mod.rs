@@ -182,7 +182,7 @@ pub struct JoinedMember {
 /// A SyncGroup request.
 #[derive(Clone, Debug)]
 pub struct SyncRequest {
-    /// Who asks.
+    /// The requester.
     pub member_id: MemberId,
     /// Its static instance, if any.
     pub instance_id: Option<InstanceId>,
@@ -276,7 +276,7 @@ pub struct ClassicGroup {
     leader: Option<MemberId>,
     members: BTreeMap<MemberId, Member>,
     static_members: HashMap<InstanceId, MemberId>,
-    /// Ids given out, not joined with yet (KIP-394).
+    /// Issued ids that have not joined yet (KIP-394).
     pending_joins: BTreeSet<MemberId>,
     /// Members that have not asked for their assignment in this generation.
     pending_syncs: BTreeSet<MemberId>,

@@ -121,7 +121,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Whether an id was given out that nobody has joined with yet.
+    /// Whether there is an issued id that has not joined yet.
     pub fn has_pending_members(&self) -> bool {
         !self.pending_joins.is_empty()
     }

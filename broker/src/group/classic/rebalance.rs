@@ -6,7 +6,8 @@ use crate::group::error::GroupError;
 use crate::group::ids::MemberId;
 
 impl ClassicGroup {
-    /// Begins a rebalance if the state allows, else ends the one under way if all have joined.
+    /// Begins a rebalance if the state allows it; otherwise ends the current one if all have
+    /// joined.
     pub(super) fn rebalance_or_complete(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.state.may_become(GroupState::PreparingRebalance) {
             self.prepare_rebalance(now, effects);

@@ -64,7 +64,7 @@ impl ClassicGroup {
         Ok(())
     }
 
-    /// The leader's sync: what it assigns is stored first, and handed out then.
+    /// The leader's sync: its assignment is stored first, and sent to the members afterwards.
     fn take_assignment(&mut self, request: SyncRequest, now: Now, effects: &mut Vec<Effect>) {
         let mut given: BTreeMap<MemberId, Bytes> = request.assignments.into_iter().collect();
         given.retain(|id, _| self.members.contains_key(id));
@@ -97,7 +97,8 @@ impl ClassicGroup {
                 generation,
                 assignments,
             } => {
-                // A member may have come or gone meanwhile: then the next generation is under way.
+                // A member may have joined or left in the meantime: then the next generation is
+                // already in progress.
                 let current = generation == self.generation;
                 if self.state == GroupState::CompletingRebalance && current {
                     self.assignment_stored(assignments, result, now, effects);

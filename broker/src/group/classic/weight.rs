@@ -25,7 +25,7 @@ const PENDING_BYTES: usize = 256;
 pub(super) struct Weight {
     /// What the members say of themselves.
     pub members: usize,
-    /// Ids given out.
+    /// Issued ids.
     pub pending: usize,
     /// What the members are assigned.
     pub assigned: usize,
@@ -45,7 +45,7 @@ pub(super) fn protocol_bytes(protocols: &[Protocol]) -> usize {
     protocols.iter().map(bytes).sum()
 }
 
-/// About what an id takes in memory that was given out.
+/// The approximate memory of an issued id.
 pub(super) fn pending_bytes(id: &MemberId) -> usize {
     PENDING_BYTES + 2 * id.as_str().len()
 }

@@ -1,8 +1,8 @@
 //! Members of the classic protocol in a consumer group: JoinGroup, SyncGroup, Heartbeat and
 //! LeaveGroup at a group that is being migrated (`classicGroupJoinToConsumerGroup` and its likes).
 //!
-//! Their generation is the member's epoch. Nobody leads: the coordinator assigns, and each member
-//! hears by REBALANCE_IN_PROGRESS that it shall join again to come further.
+//! Their generation is the member's epoch. No member leads: the coordinator assigns, and
+//! REBALANCE_IN_PROGRESS tells each member to join again to get further.
 
 use std::collections::{BTreeSet, HashSet};
 

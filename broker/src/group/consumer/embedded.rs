@@ -141,8 +141,8 @@ impl Assignment {
     }
 }
 
-/// Partitions as an assignment of the version that the member's metadata has. Topics that are gone
-/// are left out.
+/// Partitions as an assignment of the version that the member's metadata has. Deleted topics are
+/// left out.
 pub(super) fn write(partitions: &Partitions, metadata: &[u8], topics: &TopicImage) -> Bytes {
     let named: Vec<_> = partitions
         .iter()

@@ -26,7 +26,7 @@ pub struct HeartbeatRequest {
     pub rebalance_timeout_ms: i32,
     /// The topics it subscribes to by name.
     pub topics: Option<Vec<String>>,
-    /// The regular expression it subscribes with, which is right; empty for none any more.
+    /// The valid regular expression that it subscribes with; empty to end the subscription.
     pub regex: Option<String>,
     /// The assignor it wants; one of those that are offered.
     pub assignor: Option<String>,
@@ -47,7 +47,7 @@ pub struct HeartbeatAnswer {
     pub member_epoch: i32,
     /// When the next heartbeat shall come.
     pub heartbeat_interval_ms: i32,
-    /// What it shall read; `None` for as before.
+    /// What it should read; `None` to leave it unchanged.
     pub assignment: Option<Partitions>,
 }
 

@@ -28,7 +28,7 @@ impl ConsumerGroup {
     }
 
     /// A static member leaves for a while: it keeps its partitions, until its session ends. They
-    /// count as given in epoch 0, so that its next id may commit for them at once.
+    /// count as given in epoch 0, so that its next id may commit for them immediately.
     fn go_away(&mut self, id: &MemberId) {
         let Some(mut member) = self.members.get(id).cloned() else {
             return;

@@ -16,7 +16,7 @@ pub type Partitions = BTreeMap<TopicId, BTreeSet<i32>>;
 /// without a partition.
 pub type Epochs = BTreeMap<TopicId, BTreeMap<i32, i32>>;
 
-/// How far a member has come on its way to the target assignment.
+/// How far a member has moved towards the target assignment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MemberState {
     /// It has all that the target of its epoch gives it.
@@ -40,11 +40,11 @@ pub struct ClassicMember {
 /// A member, in memory and on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The epoch that it has come to; [`STATIC_LEAVE_EPOCH`] while it is away.
+    /// The epoch that it has reached; [`STATIC_LEAVE_EPOCH`] while it is away.
     pub member_epoch: i32,
     /// The epoch before: the answer that told the present one may have been lost.
     pub previous_epoch: i32,
-    /// How far it has come.
+    /// How far it has got.
     pub state: MemberState,
     /// The static instance, if it is one.
     pub instance_id: Option<InstanceId>,
@@ -105,7 +105,7 @@ impl Member {
         self.member_epoch == STATIC_LEAVE_EPOCH
     }
 
-    /// Every partition that nobody else may have.
+    /// Every partition that no other member may have.
     pub fn owned(&self) -> impl Iterator<Item = (TopicId, i32)> {
         let all = self.assigned.iter().chain(&self.revoking);
         all.flat_map(|(topic, partitions)| partitions.keys().map(|partition| (*topic, *partition)))
@@ -117,7 +117,7 @@ impl Member {
         of(&self.assigned).or_else(|| of(&self.revoking))
     }
 
-    /// Goes to an epoch, perhaps the one that it has.
+    /// Moves to an epoch, perhaps its current one.
     pub fn advance(&mut self, member_epoch: i32) {
         self.previous_epoch = std::mem::replace(&mut self.member_epoch, member_epoch);
     }

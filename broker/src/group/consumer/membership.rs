@@ -130,7 +130,7 @@ impl ConsumerGroup {
     }
 }
 
-/// Counts one less, and forgets what nobody has.
+/// Counts one less, and removes entries without an owner.
 fn take_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;

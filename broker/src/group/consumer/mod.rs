@@ -64,7 +64,7 @@ use crate::topic::TopicImage;
 /// The epoch with which a member joins.
 pub const JOIN_EPOCH: i32 = 0;
 
-/// The epoch of a group that nobody has joined yet: its first member raises it.
+/// The epoch of a group that has never had a member: the first member raises it.
 const NEW_GROUP_EPOCH: i32 = 1;
 
 /// The epoch with which a member leaves.
@@ -93,7 +93,7 @@ pub enum ConsumerGroupState {
     Assigning,
     /// Some member has not come to the target yet.
     Reconciling,
-    /// Every member has what it shall have.
+    /// Every member has what it should have.
     Stable,
     /// Removed.
     Dead,
@@ -154,14 +154,14 @@ pub struct ConsumerGroup {
     stable: BTreeMap<i32, usize>,
     /// The regular expressions that members subscribe with, and the topics that match.
     regexes: Subscriptions,
-    /// A target is to be computed elsewhere, or that is under way.
+    /// A target must be computed elsewhere, or is being computed.
     assignment: Assignment,
     /// Version of the topics that were last used.
     seen_topics: Option<u64>,
     timers: Timers<TimerKey>,
     /// What differs from what was handed to the store.
     unstored: StoredKeys,
-    /// The classic group that this one has become, and whether it shall rebalance at once.
+    /// The classic group that this one has become, and whether it should rebalance immediately.
     successor: Option<Box<Successor>>,
     is_dead: bool,
 }

@@ -1,8 +1,8 @@
 //! A member comes to its target: `CurrentAssignmentBuilder`.
 //!
-//! Revoke before assign: as long as the member has partitions that are not its own any more, it
-//! stays in its epoch and gets nothing. Then it goes to the target's epoch and gets what is free;
-//! what another member still has follows once that one has given it up.
+//! Revoke before assign: as long as the member has partitions that are no longer its own, it stays
+//! in its epoch and gets nothing. Then it moves to the target's epoch and gets what is free; what
+//! another member still has follows once that member has released it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,18 +15,19 @@ use crate::topic::TopicImage;
 /// What a member says that it reads; `None` if it does not say.
 type Owned<'a> = Option<&'a [(TopicId, Vec<i32>)]>;
 
-/// How what a member has differs from what it shall have.
+/// How a member's partitions differ from its target.
 #[derive(Default)]
 struct Difference {
     kept: Epochs,
     lost: Epochs,
     gained: Partitions,
-    /// Some of what it shall have belongs to another member.
+    /// Some of its target belongs to another member.
     waits: bool,
 }
 
 impl ConsumerGroup {
-    /// Brings a member as far towards its target as can be. `owned` is what it says it reads.
+    /// Moves a member as far towards its target as possible. `owned` is what it reports that it
+    /// reads.
     pub(super) fn reconcile(
         &mut self,
         id: &MemberId,

@@ -38,7 +38,7 @@ pub(super) struct Subscriptions {
     /// How many have never been matched.
     unresolved: usize,
     held_bytes: usize,
-    /// A look is under way.
+    /// A match is in progress.
     is_resolving: bool,
     /// When the last one has ended, in ms of the monotonic clock.
     resolved_ms: Option<i64>,
@@ -92,7 +92,7 @@ impl Subscriptions {
         known.members += 1;
     }
 
-    /// A member less subscribes with it; nobody knows it any more after the last.
+    /// One member less subscribes with it; after the last, it is removed.
     pub fn remove(&mut self, text: &str) {
         let Some(known) = self.by_text.get_mut(text) else {
             return;
@@ -106,7 +106,7 @@ impl Subscriptions {
         self.by_text.remove(text);
     }
 
-    /// The expressions to match now, new ones first; none while a match is under way.
+    /// The expressions to match now, new ones first; none while a match is in progress.
     fn due(&self, env: &Env<'_>) -> Vec<Arc<str>> {
         let version = Some(env.topics.version());
         let is_fresh = self.resolved_ms.is_some_and(|resolved_ms| {

@@ -81,7 +81,7 @@ pub struct DescribedMember {
     pub member: Member,
     /// What it has, and what it has been told to release.
     pub assigned: Partitions,
-    /// What it shall have.
+    /// What it should have.
     pub target: Partitions,
 }
 

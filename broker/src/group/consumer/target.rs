@@ -9,7 +9,7 @@ use crate::group::config::Assignor;
 use crate::group::ids::MemberId;
 use crate::topic::TopicImage;
 
-/// A target whose members, topics and partitions are together no more than this is computed at once,
+/// A target with no more members, topics and partitions in total than this is computed immediately,
 /// within milliseconds.
 const LIGHT_ASSIGNMENT: usize = 10_000;
 
@@ -105,7 +105,7 @@ impl ConsumerGroup {
     }
 
     /// The target that was computed elsewhere; `None` if it could not be. It is for the group as it
-    /// was then: members that have come since wait for the next one.
+    /// was then: members that have joined since wait for the next one.
     pub fn assigned(&mut self, target: Option<NewTarget>, env: &Env<'_>) {
         self.assignment = Assignment::NotWanted;
         if let Some(target) = target {
@@ -147,7 +147,7 @@ impl ConsumerGroup {
         }
     }
 
-    /// `group.consumer.assignment.interval.ms`: many changes at once are one new target.
+    /// `group.consumer.assignment.interval.ms`: many changes together cause one new target.
     fn may_assign(&self, env: &Env<'_>) -> bool {
         let interval_ms = i64::from(env.settings.assignment_interval_ms);
         self.assigned_ms == 0
@@ -165,7 +165,7 @@ impl ConsumerGroup {
         candidates.collect()
     }
 
-    /// The assignor that most members want; the first that is offered if nobody cares.
+    /// The assignor that most members want; the first one offered if no member names one.
     pub(super) fn assignor(&self) -> Assignor {
         let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
         for name in self
@@ -188,8 +188,8 @@ impl ConsumerGroup {
         by_name.chain(matching).collect()
     }
 
-    /// A hash of the subscribed topics that exist. It is stored, so it must stay what it is:
-    /// FNV-1a of name, 0, id and number of partitions of each, in order.
+    /// A hash of the subscribed topics that exist. It is stored, so it must not change: FNV-1a of
+    /// name, 0, id and number of partitions of each, in order.
     pub(super) fn hash_topics(&self, topics: &TopicImage) -> u64 {
         const PRIME: u64 = 0x0100_0000_01b3;
         let mut hash = HASH_OF_NOTHING;

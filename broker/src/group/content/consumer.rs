@@ -1,7 +1,8 @@
 //! A cell whose group follows the consumer protocol, and groups that change their protocol.
 //!
-//! What such a group decides holds in memory at once and is answered once it is durable, together
-//! with all that was decided before. What could not be stored is stored with the next change.
+//! What such a group decides is valid in memory immediately, and is answered once it is durable,
+//! together with all earlier decisions. A change that could not be stored is stored with the next
+//! one.
 
 use std::sync::Arc;
 

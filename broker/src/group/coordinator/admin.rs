@@ -120,9 +120,9 @@ impl Coordinator {
         once_stored(begun, stored)
     }
 
-    /// The topic with that id is deleted: its offsets go. To be called after the topic is out of
-    /// the catalog; answered when the offsets are gone. Should the broker die in between, they go
-    /// when it starts again.
+    /// The topic with that id is deleted: its offsets are removed. Must be called after the topic
+    /// has left the catalog; answered when the offsets are removed. If the broker dies in between,
+    /// they are removed when it starts again.
     pub fn topic_deleted(
         &self,
         topic: &TopicName,

@@ -54,9 +54,9 @@ impl Coordinator {
         with_new(&self.groups, group, |group| group.commit_synced(offsets))
     }
 
-    /// The committed offsets of some partitions, in the order asked for: per topic, per partition,
-    /// `Nothing` where there is none, no such group, or no such topic any more. With
-    /// `require_stable`, `Unstable` where a transaction is about to commit one.
+    /// The committed offsets of some partitions, in the requested order: per topic, per partition,
+    /// `Nothing` if there is no offset, no such group, or no such topic any more. With
+    /// `require_stable`, `Unstable` if a transaction is about to commit one.
     ///
     /// # Errors
     /// `ShuttingDown`.
@@ -92,7 +92,7 @@ impl Coordinator {
         Ok(fetched)
     }
 
-    /// Whether a member may see the group's offsets; anybody may who names no member.
+    /// Whether a member may see the group's offsets; a request that names no member always may.
     ///
     /// # Errors
     /// `UnknownMember`, `StaleMemberEpoch`, `IllegalGeneration`, `ShuttingDown`.

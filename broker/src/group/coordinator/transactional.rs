@@ -1,8 +1,9 @@
 //! Offsets that are committed by transactions: TxnOffsetCommit, and what the end of a transaction
 //! means (`OffsetMetadataManager`: pending transactional offsets).
 //!
-//! They are stored at once, apart from the group's offsets, and become those with the write that
-//! completes the transaction. The transaction coordinator calls from under a transaction's lock.
+//! They are stored immediately, separately from the group's offsets, and become those with the
+//! write that completes the transaction. The transaction coordinator calls this under a
+//! transaction's lock.
 
 use std::collections::BTreeSet;
 

@@ -134,7 +134,7 @@ pub struct LinkConfigData {
     pub name: String,
     /// Its value; empty when it is sensitive.
     pub value: String,
-    /// Whether nobody set it.
+    /// Whether it is not set.
     pub is_default: bool,
     /// Whether it is fixed at creation.
     pub is_read_only: bool,

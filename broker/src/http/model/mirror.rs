@@ -33,7 +33,7 @@ pub struct MirrorData {
     /// The cause in words *(own)*.
     pub mirror_topic_error_message: Option<String>,
     /// Why the last promotion or failover since the broker's start did not end the mirror *(own)*;
-    /// `null` while one is under way.
+    /// `null` while one is in progress.
     #[serde(default)]
     pub stop_error_message: Option<String>,
     /// What can be done from here *(own)*.
@@ -72,7 +72,8 @@ impl MirrorData {
 pub struct MirrorLag {
     /// The partition.
     pub partition: i32,
-    /// Records that the mirror lacks; `null` while nobody knows, because the source does not answer.
+    /// Records that the mirror lacks; `null` while that is unknown, because the source does not
+    /// answer.
     pub lag: Option<i64>,
     /// Records that the mirror lacks at least: what the source was last seen to hold *(own)*.
     pub lag_at_least: Option<i64>,
@@ -83,8 +84,8 @@ pub struct MirrorLag {
     /// Duration in ms: the age that the first record that the mirror lacks has at most, as far as
     /// it is known; 0 while it lacks none *(own)*.
     pub lag_ms: Option<i64>,
-    /// About how many bytes the mirror lacks, by what its records took lately: the source does not
-    /// tell; `null` while nobody knows *(own)*.
+    /// About how many bytes the mirror lacks, estimated from the size of its recent records,
+    /// because the source does not report it; `null` while unknown *(own)*.
     pub lag_bytes_estimate: Option<u64>,
     /// The same of what the source was last seen to hold *(own)*.
     pub lag_bytes_estimate_at_least: Option<u64>,
@@ -116,7 +117,7 @@ pub struct MirrorLag {
 pub struct LagSummaryData {
     /// How many partitions.
     pub partitions: usize,
-    /// Of those, how many whose lag nobody knows at present.
+    /// How many of them have an unknown lag at present.
     pub unknown_partitions: usize,
     /// Since when the first of those is not known.
     pub unknown_since_ms: Option<i64>,
@@ -189,7 +190,7 @@ pub struct AlterMirrorsRequest {
     pub all: bool,
 }
 
-/// What became of one mirror.
+/// The outcome for one mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlterMirrorData {
     /// `AlterMirrorsData`.
@@ -208,8 +209,8 @@ pub struct AlterMirrorData {
     pub messages_truncated: Option<i64>,
     /// Always empty.
     pub partition_level_truncation_data: Vec<()>,
-    /// Its status now *(own)*: `PENDING_STOPPED` while a promotion or failover is under way; `null`
-    /// when it was refused.
+    /// Its status now *(own)*: `PENDING_STOPPED` while a promotion or failover is in progress;
+    /// `null` when it was refused.
     pub mirror_status: Option<String>,
     /// What was, or with `validate_only` would be, lost *(own)*: for promote and failover, once they
     /// have ended.

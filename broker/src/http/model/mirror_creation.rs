@@ -22,7 +22,7 @@ pub struct CreateMirrorsRequest {
     pub configs: Vec<ConfigData>,
 }
 
-/// What became of one topic.
+/// The outcome for one topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateMirrorsData {
     /// `CreateMirrorsData`.

@@ -1,9 +1,9 @@
 //! The JSON bodies of the REST API, one file per resource.
 //!
-//! Shapes and field names are those of Confluent's REST v3 (cluster linking part), so that its
-//! clients can read them. Fields of Carrick's own are marked *(own)* in their docs; a client that
-//! does not know them loses nothing but detail. The server writes these types and the command line
-//! reads the very same ones, so that the two cannot drift apart.
+//! Shapes and field names match Confluent's REST v3 (cluster linking part), so that its clients can
+//! read them. Fields of Carrick's own are marked *(own)* in their docs; a client that does not know
+//! them loses nothing but detail. The server writes these types and the command line reads the same
+//! ones, so the two cannot drift apart.
 //!
 //! Units: every `…_ms` is milliseconds since the Unix epoch unless its doc says *duration*.
 

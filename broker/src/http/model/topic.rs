@@ -34,7 +34,7 @@ pub struct TopicData {
     /// Offsets per partition *(own)*, when one topic is asked for; offline ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_offsets: Vec<PartitionOffsets>,
-    /// Configs that somebody set *(own)*, when one topic is asked for.
+    /// Configs that are set on the topic *(own)*, when one topic is requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub config_overrides: Vec<ConfigData>,
 }

@@ -17,8 +17,8 @@ use crate::transaction::limits::MAX_GROUPS_PER_TRANSACTION;
 use crate::transaction::machine::Added;
 use crate::transaction::metadata::{Producer, Version};
 
-/// An addition that is in force and perhaps not yet durable: nothing that depends on it is answered
-/// before it is.
+/// An addition that has taken effect and is perhaps not durable yet: nothing that depends on it is
+/// answered before it is.
 #[derive(Debug, Default)]
 pub struct Addition(Option<Awaited<Result<(), TxnError>>>);
 
@@ -38,7 +38,7 @@ impl Addition {
         self.0.is_none()
     }
 
-    /// Waits until the addition is durable; at once if there is none.
+    /// Waits until the addition is durable; returns immediately if there is none.
     ///
     /// # Errors
     /// `NotStored`, `ShuttingDown`.
@@ -106,8 +106,8 @@ impl Coordinator {
     /// Which of these partitions the producer may write to in its transaction: of [`Version::V1`] those
     /// that were added, of [`Version::V2`] all, which are added with it. [`Admitted::write`] writes.
     ///
-    /// An addition that a crash takes back is made good when the broker starts again (`load`): the
-    /// records are not to wait for it.
+    /// If a crash undoes an addition, the next start repeats it (`load`): so the records need not
+    /// wait for it.
     pub fn admit(
         &self,
         id: &str,

@@ -15,7 +15,7 @@ use super::{Candidate, Partitions};
 /// Rounds of evening out where subscriptions overlap, at most: each about halves what is uneven.
 const MAX_ROUNDS: usize = 16;
 
-/// An assignment under way.
+/// An assignment being computed.
 struct Plan {
     assigned: Vec<Partitions>,
     load: Vec<usize>,
@@ -50,7 +50,7 @@ fn subscribers(candidates: &[Candidate]) -> BTreeMap<TopicId, Vec<usize>> {
 }
 
 impl Plan {
-    /// What the members have and may keep, and the partitions that nobody has.
+    /// What the members have and may keep, and the partitions without an owner.
     fn keep(
         candidates: &[Candidate],
         subscribers: &BTreeMap<TopicId, Vec<usize>>,
