@@ -54,7 +54,7 @@ impl StoreError {
     }
 }
 
-/// The properties in force.
+/// The current properties.
 pub struct Properties {
     store: Arc<dyn PropertyStore>,
     node_id: i32,

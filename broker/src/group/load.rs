@@ -32,8 +32,7 @@ struct Tables {
     pending: Table<PendingOffsets>,
 }
 
-/// Reads all groups. Offsets of topics that are gone (the broker died while it deleted them) are
-/// removed.
+/// Reads all groups. Offsets of deleted topics (the broker died while it deleted them) are removed.
 pub(super) fn load(services: &Services) -> Result<BTreeMap<GroupId, GroupContent>, JournalError> {
     let mut tables = Tables::default();
     services.journal.replay(&mut [

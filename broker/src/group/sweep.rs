@@ -52,8 +52,8 @@ fn sweep_group(
         let Some(mut group) = cell.lock() else {
             return Ok(());
         };
-        // With changes under way memory lags behind the disk: a fresh commit could be mistaken for
-        // the old one that it replaces. There will be another sweep.
+        // While changes are being stored, memory lags behind the disk: a fresh commit could be
+        // mistaken for the old one that it replaces. There will be another sweep.
         if group.changes_in_flight() > 0 {
             return Ok(());
         }
@@ -66,7 +66,7 @@ fn sweep_group(
         }
     }
     let removed = groups.remove(cell.id(), |group| {
-        // Somebody may have come between the locks.
+        // A member may have joined between the locks.
         let is_left_over = Arc::ptr_eq(group.cell(), cell)
             && group.changes_in_flight() == 0
             && group.is_left_over(group.expired(topic_ids, now_ms).len());
@@ -106,7 +106,7 @@ impl LockedGroup<'_> {
         expired
     }
 
-    /// Whether nothing is left of the group once `expired` of its offsets are gone.
+    /// Whether nothing is left of the group once `expired` of its offsets are removed.
     fn is_left_over(&self, expired: usize) -> bool {
         let topics = self.offsets.topics();
         let offsets: usize = topics.map(|(_, partitions)| partitions.len()).sum();

@@ -103,8 +103,8 @@ async fn write_markers(
     missing.is_empty()
 }
 
-/// Stores that the transaction has ended, with what it means for groups; true when that is
-/// durable, or another transaction is there by now.
+/// Stores that the transaction has ended, with the effects on groups; true when that is durable, or
+/// when there is another transaction by now.
 pub(super) async fn write_completion(
     cell: &Arc<Cell<TransactionContent>>,
     prepared: &Metadata,

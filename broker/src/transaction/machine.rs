@@ -13,7 +13,7 @@
 //! Invariants:
 //! - An epoch that was given to one client is never given to another, and never decreases without a
 //!   new producer id.
-//! - From the moment an end is planned nothing is added, and no write is verified.
+//! - From the moment an end is planned, nothing is added, and no write is verified.
 //!
 //! What a change does to them is asserted where it begins.
 

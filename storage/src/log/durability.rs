@@ -5,8 +5,8 @@
 //!
 //! - recovery point on the disk ≤ D ≤ E (asserted where they move), and everything below D is in
 //!   files that were synced;
-//! - a flush reads E and the list of files under one lock: whatever is below E lies in one of
-//!   them, since a roll adds the new file under that lock before its bytes are published;
+//! - a flush reads E and the list of files under one lock: everything below E is in one of them,
+//!   because a roll adds the new file under that lock before its bytes are published;
 //! - D goes back only by truncation, which counts up `generation` when it begins and again after
 //!   it published its smaller E: a flush that read E before or in between does not move D;
 //! - after the first failed sync the log is faulted for good: the system may have dropped what it

@@ -6,10 +6,11 @@
 //! log's lock → [`Log::finish_cleaning`] remembers how far all is clean.
 //!
 //! Invariants:
-//! - the active segment, and what is not stable or not on the disk for sure, is never touched;
+//! - the active segment, and data that is not stable or not guaranteed to be on disk, is never
+//!   touched;
 //! - offsets never change: a batch that stays keeps its first and last offset (asserted);
-//! - readers go on in the mappings they have; a segment is swapped whole, or not at all
-//!   (`swap.rs`), and not if the log lost any of its segments meanwhile;
+//! - readers continue in the mappings they have; a segment is swapped whole, or not at all
+//!   (`swap.rs`), and not if the log has lost any of its segments in the meantime;
 //! - memory is bounded: 24 bytes a key within the limit given, and one batch at a time, unpacked.
 //!   What does not fit the map is left for the next cleaning.
 
