@@ -44,19 +44,14 @@ pub struct Broker {
     pub data_dir: Arc<DataDir>,
     /// The current properties. Fields that were read from properties are as they were at start.
     pub properties: Arc<Properties>,
-    /// Metadata.
     pub metadata: Metadata,
-    /// Topics.
     pub catalog: Arc<Catalog>,
     /// How topics are created, and whether they may go.
     pub topic_rules: TopicRules,
-    /// Producer ids.
     pub producer_ids: Arc<ProducerIds>,
     /// Group-committed flushes.
     pub flusher: Arc<Flusher>,
-    /// Consumer groups.
     pub groups: Arc<Coordinator>,
-    /// Transactions.
     pub transactions: Arc<transaction::Coordinator>,
     /// Makes changes of groups and transactions durable.
     pub journal: Journal,
@@ -74,7 +69,6 @@ pub struct Broker {
     pub access: Arc<Access>,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
-    /// Current problems.
     pub problems: Arc<Problems>,
     /// Where requests have work done that takes CPU.
     pub heavy: Heavy,

@@ -76,7 +76,6 @@ impl Tally {
 }
 
 impl Problems {
-    /// Of these.
     pub fn new(
         catalog: Arc<Catalog>,
         metadata: Metadata,

@@ -26,7 +26,6 @@ const TAG_SHIFT: u32 = 40;
 /// Tags that there are: 22 bits.
 const TAGS: i64 = 1 << 22;
 
-/// The allocator.
 pub struct ProducerIds {
     metadata: Metadata,
     state: Mutex<State>,

@@ -53,9 +53,7 @@ pub enum StartError {
     /// A listener can't be bound.
     #[error("cannot listen on {address}: {source}")]
     Bind {
-        /// The address.
         address: String,
-        /// Why.
         source: std::io::Error,
     },
     /// The data folder can't be used.
@@ -89,7 +87,6 @@ pub enum StartError {
 
 /// A broker that serves clients.
 pub struct RunningBroker {
-    /// The broker.
     pub broker: Arc<Broker>,
     server: Server,
     http: HttpServer,

@@ -18,7 +18,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::transaction::Version;
 
-/// AddOffsetsToTxn.
 pub struct AddOffsetsToTxn;
 
 impl Api for AddOffsetsToTxn {

@@ -29,7 +29,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::transaction::{TxnError, Version};
 
-/// AddPartitionsToTxn.
 pub struct AddPartitionsToTxn;
 
 impl Api for AddPartitionsToTxn {

@@ -26,7 +26,6 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,

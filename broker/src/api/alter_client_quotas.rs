@@ -20,7 +20,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::quota::{Alteration, Entity, Part, PartKind, QuotaOp};
 
-/// AlterClientQuotas.
 pub struct AlterClientQuotas;
 
 impl Api for AlterClientQuotas {

@@ -19,7 +19,6 @@ use super::configs::{Alteration, Resource, alter_all, check_names};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::config::change::Change;
 
-/// AlterConfigs.
 pub struct AlterConfigs;
 
 impl Api for AlterConfigs {

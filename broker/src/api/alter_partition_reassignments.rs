@@ -24,7 +24,6 @@ use super::placement::check_replicas;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// AlterPartitionReassignments.
 pub struct AlterPartitionReassignments;
 
 impl Api for AlterPartitionReassignments {

@@ -18,7 +18,6 @@ use super::error::door_code;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// AlterReplicaLogDirs.
 pub struct AlterReplicaLogDirs;
 
 impl Api for AlterReplicaLogDirs {

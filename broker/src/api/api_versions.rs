@@ -20,7 +20,6 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use super::table::{APIS, Entry};
 use super::{Api, Context, Frame, Reply, ResponseOf, features};
 
-/// ApiVersions.
 pub struct ApiVersions;
 
 impl Api for ApiVersions {

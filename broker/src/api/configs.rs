@@ -19,7 +19,6 @@ use crate::topic::config::words_of;
 /// What configs belong to (`ConfigResource.Type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resource {
-    /// A topic.
     Topic,
     /// A broker, or with an empty name all brokers.
     Broker,
@@ -27,7 +26,6 @@ pub(super) enum Resource {
     BrokerLogger,
     /// A subscription of client metrics, of which there are none.
     ClientMetrics,
-    /// A group.
     Group,
     /// A code that Kafka doesn't know either.
     Unknown(i8),
@@ -119,7 +117,6 @@ pub(super) fn check_names<'a>(
 pub(super) struct Alteration {
     /// The code of its kind.
     pub resource_type: i8,
-    /// Its name.
     pub resource_name: StrBytes,
     /// What is asked, or what is wrong with the asking.
     pub change: Result<Change, Refusal>,
@@ -129,7 +126,6 @@ pub(super) struct Alteration {
 pub(super) struct Altered {
     /// The code of its kind.
     pub resource_type: i8,
-    /// Its name.
     pub resource_name: StrBytes,
     /// Kafka's code and message.
     pub outcome: (i16, Option<StrBytes>),

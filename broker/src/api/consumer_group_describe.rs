@@ -25,7 +25,6 @@ use crate::group::GroupError;
 use crate::group::consumer::{self, Partitions};
 use crate::topic::TopicImage;
 
-/// ConsumerGroupDescribe.
 pub struct ConsumerGroupDescribe;
 
 impl Api for ConsumerGroupDescribe {

@@ -26,7 +26,6 @@ use crate::group::consumer::{
     HeartbeatAnswer, HeartbeatRequest, JOIN_EPOCH, LEAVE_EPOCH, Partitions, STATIC_LEAVE_EPOCH,
 };
 
-/// ConsumerGroupHeartbeat.
 pub struct ConsumerGroupHeartbeat;
 
 /// A code and its message.

@@ -39,7 +39,6 @@ impl Connection {
 /// What a handler gets in addition to its request. Cheap to clone into a `Reply::Later`.
 #[derive(Clone)]
 pub struct Context {
-    /// The broker.
     pub broker: Arc<Broker>,
     /// The connection the request came in on.
     pub connection: Arc<Connection>,

@@ -26,7 +26,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::topic::TopicError;
 
-/// CreatePartitions.
 pub struct CreatePartitions;
 
 impl Api for CreatePartitions {

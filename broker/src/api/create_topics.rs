@@ -47,7 +47,6 @@ use crate::topic::{Catalog, NewTopic, TopicError};
 /// Partitions that one request may create; Kafka's `MAX_PARTITIONS_PER_BATCH`.
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
 
-/// CreateTopics.
 pub struct CreateTopics;
 
 impl Api for CreateTopics {

@@ -12,7 +12,6 @@ use super::admin::Refusal;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// DeleteAcls.
 pub struct DeleteAcls;
 
 impl Api for DeleteAcls {

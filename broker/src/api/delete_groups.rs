@@ -15,7 +15,6 @@ use super::groups::{group_id, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// DeleteGroups.
 pub struct DeleteGroups;
 
 impl Api for DeleteGroups {

@@ -26,7 +26,6 @@ use super::admin::{Refusal, blocking};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// DeleteRecords.
 pub struct DeleteRecords;
 
 /// "Up to the high watermark" among offsets.

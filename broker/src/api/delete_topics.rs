@@ -28,7 +28,6 @@ use crate::access::Operation;
 use crate::broker::Broker;
 use crate::topic::Topic;
 
-/// DeleteTopics.
 pub struct DeleteTopics;
 
 /// A topic by the name or the id of the request.

@@ -12,7 +12,6 @@ use super::admin::Refusal;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// DescribeAcls.
 pub struct DescribeAcls;
 
 impl Api for DescribeAcls {

@@ -16,7 +16,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::quota::{Entity, Match, PartKind};
 
-/// DescribeClientQuotas.
 pub struct DescribeClientQuotas;
 
 const EXACT: i8 = 0;

@@ -17,7 +17,6 @@ use super::groups::text;
 use super::metadata::{NO_OPERATIONS, cluster_operations};
 use super::{Api, Context, Reply, ResponseOf};
 
-/// DescribeCluster.
 pub struct DescribeCluster;
 
 const BROKERS: i8 = 1;

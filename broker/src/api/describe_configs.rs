@@ -35,7 +35,6 @@ use crate::group;
 use crate::topic::TopicError;
 use crate::topic::describe::describe;
 
-/// DescribeConfigs.
 pub struct DescribeConfigs;
 
 impl Api for DescribeConfigs {

@@ -22,7 +22,6 @@ use crate::access::{Operation, Resource};
 use crate::group::classic::{DescribedMember, GroupState};
 use crate::group::{GroupError, coordinator};
 
-/// DescribeGroups.
 pub struct DescribeGroups;
 
 impl Api for DescribeGroups {

@@ -29,7 +29,6 @@ use crate::broker::Broker;
 use crate::partition::Partition;
 use crate::topic::Topic;
 
-/// DescribeLogDirs.
 pub struct DescribeLogDirs;
 
 impl Api for DescribeLogDirs {

@@ -22,7 +22,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::topic::TopicError;
 
-/// DescribeProducers.
 pub struct DescribeProducers;
 
 /// "None" among offsets.

@@ -25,7 +25,6 @@ use crate::access::Operation;
 use crate::broker::Broker;
 use crate::clock;
 
-/// DescribeQuorum.
 pub struct DescribeQuorum;
 
 /// Where Kafka keeps its metadata.

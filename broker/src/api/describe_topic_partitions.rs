@@ -27,7 +27,6 @@ use crate::access::{Operation, Resource};
 use crate::partition::Partition;
 use crate::topic::Topic;
 
-/// DescribeTopicPartitions.
 pub struct DescribeTopicPartitions;
 
 impl Api for DescribeTopicPartitions {

@@ -20,7 +20,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::transaction::metadata::Metadata;
 
-/// DescribeTransactions.
 pub struct DescribeTransactions;
 
 impl Api for DescribeTransactions {

@@ -16,7 +16,6 @@ use super::admin::{Refusal, repeated};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// DescribeUserScramCredentials.
 pub struct DescribeUserScramCredentials;
 
 impl Api for DescribeUserScramCredentials {

@@ -22,7 +22,6 @@ use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// ElectLeaders.
 pub struct ElectLeaders;
 
 #[derive(Clone, Copy)]

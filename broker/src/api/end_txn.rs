@@ -20,7 +20,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::transaction::{Outcome, Producer, TxnError, Version};
 
-/// EndTxn.
 pub struct EndTxn;
 
 impl Api for EndTxn {

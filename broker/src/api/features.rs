@@ -19,7 +19,6 @@ pub struct Feature {
     pub level: i16,
 }
 
-/// All features.
 pub static FEATURES: &[Feature] = &[
     // KIP-848: the consumer protocol.
     Feature {

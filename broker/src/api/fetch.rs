@@ -40,7 +40,6 @@ use crate::partition::{Partition, Watch};
 use crate::quota::Kind;
 use read::{Bounds, Pass, Reading};
 
-/// Fetch.
 pub struct Fetch;
 
 impl Api for Fetch {

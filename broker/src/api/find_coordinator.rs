@@ -20,7 +20,6 @@ use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// FindCoordinator.
 pub struct FindCoordinator;
 
 const GROUP: i8 = 0;

@@ -14,7 +14,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::group::classic::HeartbeatRequest;
 
-/// Heartbeat.
 pub struct Heartbeat;
 
 impl Api for Heartbeat {

@@ -26,7 +26,6 @@ use super::configs::{Alteration, alter_all, check_names};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::config::change::{Change, ConfigChange, Operation};
 
-/// IncrementalAlterConfigs.
 pub struct IncrementalAlterConfigs;
 
 const SET: i8 = 0;

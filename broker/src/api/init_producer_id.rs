@@ -23,7 +23,6 @@ use crate::access::Operation;
 use crate::transaction::Producer;
 use crate::transaction::coordinator::InitRequest;
 
-/// InitProducerId.
 pub struct InitProducerId;
 
 /// Neither a producer id nor an epoch.

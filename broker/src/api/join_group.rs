@@ -24,7 +24,6 @@ use crate::access::Operation;
 use crate::group::classic::{JoinAnswer, JoinRequest, JoinedMember, MemberInfo, Protocol};
 use crate::group::ids::MemberId;
 
-/// JoinGroup.
 pub struct JoinGroup;
 
 impl Api for JoinGroup {

@@ -18,7 +18,6 @@ use crate::access::Operation;
 use crate::group::GroupError;
 use crate::group::classic::Leaving;
 
-/// LeaveGroup.
 pub struct LeaveGroup;
 
 impl Api for LeaveGroup {

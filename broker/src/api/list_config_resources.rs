@@ -17,7 +17,6 @@ use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// ListConfigResources.
 pub struct ListConfigResources;
 
 /// All types, in Kafka's order.

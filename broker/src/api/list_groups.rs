@@ -14,7 +14,6 @@ use super::groups::{text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::group::coordinator;
 
-/// ListGroups.
 pub struct ListGroups;
 
 impl Api for ListGroups {

@@ -36,7 +36,6 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 /// "There is none", for timestamps.
 const NO_TIMESTAMP: i64 = -1;
 
-/// ListOffsets.
 pub struct ListOffsets;
 
 impl Api for ListOffsets {

@@ -13,7 +13,6 @@ use super::admin::Refusal;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// ListPartitionReassignments.
 pub struct ListPartitionReassignments;
 
 impl Api for ListPartitionReassignments {

@@ -28,7 +28,6 @@ use crate::pattern::Pattern;
 use crate::transaction::coordinator::{ListFilter, Listed};
 use crate::transaction::{State, TxnError};
 
-/// ListTransactions.
 pub struct ListTransactions;
 
 /// States that Kafka knows and that end before a client can see them.

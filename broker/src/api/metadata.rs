@@ -46,7 +46,6 @@ const PARTITION_BYTES: usize = 48;
 /// Who leads an offline partition.
 pub const NO_LEADER: BrokerId = BrokerId(-1);
 
-/// Metadata.
 pub struct Metadata;
 
 impl Api for Metadata {

@@ -26,7 +26,6 @@ use crate::group::GroupError;
 use crate::group::classic::CommitFence;
 use crate::group::{CommitRequest, NewOffset};
 
-/// OffsetCommit.
 pub struct OffsetCommit;
 
 impl Api for OffsetCommit {

@@ -18,7 +18,6 @@ use super::groups::group_id;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 
-/// OffsetDelete.
 pub struct OffsetDelete;
 
 /// One topic: the answer as far as it is known, and what may be deleted of it.

@@ -33,7 +33,6 @@ use crate::group::GroupError;
 use crate::group::ids::MemberId;
 use crate::group::offsets::FetchedOffset;
 
-/// OffsetFetch.
 pub struct OffsetFetch;
 
 /// Partitions whose offsets are looked up together: enough for a usual request, so that offsets

@@ -20,7 +20,6 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::topic::Topic;
 
-/// OffsetForLeaderEpoch.
 pub struct OffsetForLeaderEpoch;
 
 impl Api for OffsetForLeaderEpoch {

@@ -48,7 +48,6 @@ use crate::transaction::coordinator::Addition;
 /// The client id that Kafka lets produce to internal topics.
 const MAY_WRITE_INTERNAL_TOPICS: &str = "__admin_client";
 
-/// Produce.
 pub struct Produce;
 
 /// What a producer waits for.

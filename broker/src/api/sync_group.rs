@@ -20,7 +20,6 @@ use crate::access::Operation;
 use crate::group::classic::{SyncAnswer, SyncRequest};
 use crate::group::ids::MemberId;
 
-/// SyncGroup.
 pub struct SyncGroup;
 
 impl Api for SyncGroup {

@@ -27,7 +27,6 @@ use crate::group::classic::CommitFence;
 use crate::group::{CommitRequest, NewOffset, TakenCommit};
 use crate::transaction::Version;
 
-/// TxnOffsetCommit.
 pub struct TxnOffsetCommit;
 
 impl Api for TxnOffsetCommit {

@@ -31,7 +31,6 @@ use crate::partition::{Marker, Pending};
 /// The first version of transactions whose end raises the producer's epoch (KIP-890).
 const FIRST_WITH_RAISED_EPOCHS: i8 = 2;
 
-/// WriteTxnMarkers.
 pub struct WriteTxnMarkers;
 
 /// What the append of a marker came to, by partition.

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// The listener's name, e.g. `PLAINTEXT`.

@@ -21,10 +21,8 @@ pub enum Operation {
     Subtract(String),
 }
 
-/// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigChange {
-    /// The config.
     pub name: String,
     /// What is done to it.
     pub operation: Operation,
@@ -47,17 +45,11 @@ pub enum ChangeError {
     NoList {
         /// What was asked.
         operation: &'static str,
-        /// The config.
         name: String,
     },
     /// A value that could not be stored.
     #[error("The value of {name} has {bytes} bytes, more than {CONFIG_VALUE_MAX_BYTES}.")]
-    TooLong {
-        /// The config.
-        name: String,
-        /// Its length.
-        bytes: usize,
-    },
+    TooLong { name: String, bytes: usize },
 }
 
 impl Change {

@@ -59,12 +59,10 @@ pub enum Check {
     Only(&'static str, &'static str),
 }
 
-/// One name.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigDef {
     /// Kafka's name.
     pub name: &'static str,
-    /// Its type.
     pub kind: Kind,
     /// Its default; `None` where Kafka has none.
     pub default: Option<&'static str>,

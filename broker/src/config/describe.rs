@@ -20,7 +20,6 @@ pub enum Source {
     DynamicDefaultBroker,
     /// Set in the properties file or by `--override`.
     StaticBroker,
-    /// The default.
     Default,
     /// The level of a logger.
     Logger,
@@ -54,7 +53,6 @@ pub struct Origin {
     pub source: Source,
 }
 
-/// One config.
 #[derive(Debug, Clone)]
 pub struct Described {
     /// Name, type and doc.

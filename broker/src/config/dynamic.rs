@@ -33,9 +33,7 @@ pub enum DynamicError {
     /// The value does not fit.
     #[error("Invalid value {value} for configuration {name}: {reason}")]
     InvalidValue {
-        /// The name.
         name: String,
-        /// The value.
         value: String,
         /// What is wrong with it.
         reason: String,

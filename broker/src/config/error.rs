@@ -6,7 +6,6 @@ use std::path::PathBuf;
 /// One property that asks for security.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// The property.
     pub name: String,
     /// What it asks for, and what to do instead.
     pub reason: String,
@@ -24,15 +23,12 @@ pub enum ConfigError {
     /// The file can't be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file isn't in properties format.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// The file.
         path: PathBuf,
         /// Line and reason.
         reason: String,
@@ -46,7 +42,6 @@ pub enum ConfigError {
     /// The name is unknown.
     #[error("unknown property '{name}'{}", suggestion(did_you_mean.as_deref()))]
     UnknownName {
-        /// The name.
         name: String,
         /// The nearest known name, if one is near.
         did_you_mean: Option<String>,
@@ -61,9 +56,7 @@ pub enum ConfigError {
     /// The value doesn't fit the name.
     #[error("invalid value '{value}' for '{name}': {reason}")]
     InvalidValue {
-        /// The name.
         name: String,
-        /// The value.
         value: String,
         /// What is wrong with it.
         reason: String,

@@ -7,7 +7,6 @@ use super::Values;
 enum Silent {
     /// None: that it is set is enough.
     No,
-    /// This one.
     At(&'static str),
 }
 

@@ -78,7 +78,6 @@ struct Share {
     taken: usize,
 }
 
-/// One session.
 pub(crate) struct Session {
     id: i32,
     /// The epoch that the next request must have.

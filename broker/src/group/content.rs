@@ -30,7 +30,6 @@ pub use self::offsets::Present;
 /// What a group takes in memory beside its id, members and offsets.
 const GROUP_BYTES: usize = 1_024;
 
-/// All groups.
 pub(super) type Groups = Registry<GroupContent>;
 
 /// One group, locked.

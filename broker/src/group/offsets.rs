@@ -132,7 +132,6 @@ impl Offsets {
         self.by_topic.is_empty()
     }
 
-    /// Every offset.
     pub fn iter(&self) -> impl Iterator<Item = (&TopicName, i32, &CommittedOffset)> {
         self.by_topic.iter().flat_map(|(topic, partitions)| {
             let offsets = partitions.iter();

@@ -12,7 +12,6 @@ use super::model::cluster::ClusterData;
 /// The part of a path that names the cluster.
 #[derive(Debug, Deserialize)]
 pub struct ClusterPath {
-    /// Its id.
     pub cluster_id: String,
 }
 
@@ -26,7 +25,6 @@ pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<Cluster
     Json(Collection::new(ClusterData::LIST_KIND, list, data))
 }
 
-/// This cluster.
 pub async fn read(State(app): State<App>, base: Base) -> Json<ClusterData> {
     Json(ClusterData::new(base.at(""), &app.cluster_id))
 }

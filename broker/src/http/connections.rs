@@ -202,7 +202,6 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Begins.
     pub fn begin(slot: &Arc<Slot>, permits: Permits, is_stream: bool) -> Self {
         slot.state.lock().serving += 1;
         Serving {

@@ -79,7 +79,6 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, 500, message)
     }
 
-    /// The body.
     pub fn into_body(self) -> ErrorBody {
         self.body
     }

@@ -40,7 +40,6 @@ pub const FAILOVER_WAIT_SECONDS: u64 = 30;
 pub enum Room {
     /// Whatever is not said otherwise, dry runs included.
     Ordinary,
-    /// Failovers.
     Failover,
     /// Promotions, and their end.
     Promotion,
@@ -51,7 +50,6 @@ pub enum Room {
 }
 
 impl Room {
-    /// Every room.
     pub const ALL: [Room; 5] = [
         Room::Ordinary,
         Room::Failover,

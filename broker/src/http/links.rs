@@ -52,7 +52,6 @@ pub struct DeleteQuery {
     validate_only: bool,
 }
 
-/// All links.
 pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<LinkData>> {
     let data = app
         .links

@@ -58,7 +58,6 @@ pub async fn scrape_process() -> impl IntoResponse {
     )
 }
 
-/// All metrics.
 pub async fn scrape(State(app): State<App>) -> impl IntoResponse {
     let mut text = app.recorder.render();
     let mirrors = app.links.mirrors(None, None).unwrap_or_default();

@@ -73,7 +73,6 @@ pub struct App {
     pub door: Arc<Door>,
     /// Transactions, which `/metrics` counts.
     pub transactions: Arc<transaction::Coordinator>,
-    /// Current problems.
     pub problems: Arc<Problems>,
     /// How topics are created, and whether they may go.
     pub topic_rules: TopicRules,
@@ -104,7 +103,6 @@ impl App {
 pub struct Ready(Arc<AtomicBool>);
 
 impl Ready {
-    /// Changes it.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }

@@ -17,7 +17,6 @@ enum Kind {
     CounterOf(&'static str, &'static [&'static str]),
     /// Goes up and down.
     Gauge,
-    /// A distribution.
     Histogram,
 }
 

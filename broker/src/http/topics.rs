@@ -24,7 +24,6 @@ pub struct TopicPath {
     topic: String,
 }
 
-/// All topics.
 pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<TopicData>> {
     let topics = app.door.topics(Operation::Describe);
     let data = topics

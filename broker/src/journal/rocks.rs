@@ -10,7 +10,6 @@ use super::queue::Queue;
 use super::{Entry, JournalError, JournalStore, Then, Visit};
 use crate::records::Edit;
 
-/// The journal.
 pub struct RocksJournal {
     queue: Queue,
     store: Arc<MetaStore>,

@@ -24,7 +24,6 @@ use super::{
 };
 use crate::records::Edit;
 
-/// The store.
 pub struct RocksMetadata {
     store: Arc<MetaStore>,
     /// The version of every record that was not changed since.

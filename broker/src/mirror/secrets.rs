@@ -41,7 +41,6 @@ pub enum SecretError {
     /// The file can't be read or made.
     #[error("the key file {} can't be {what}: {source}", .path.display())]
     Io {
-        /// The file.
         path: PathBuf,
         /// `read` or `made`.
         what: &'static str,

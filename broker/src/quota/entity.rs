@@ -6,7 +6,6 @@ use std::fmt;
 /// One part: every entity without a quota of its own, or one by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// The default.
     Default,
     /// By name.
     Named(String),
@@ -62,7 +61,6 @@ impl PartKind {
         }
     }
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             PartKind::User => "user",
@@ -84,7 +82,6 @@ impl Entity {
         }
     }
 
-    /// Its parts.
     pub fn parts(&self) -> Vec<(PartKind, &Part)> {
         match self {
             Entity::User(user) => vec![(PartKind::User, user)],

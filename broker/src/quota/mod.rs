@@ -27,12 +27,7 @@ pub use table::{Kind, Match};
 pub enum QuotaError {
     /// One key twice in one alteration.
     #[error("Duplicate quota key {key} not updating quota for this entity {entity}")]
-    RepeatedKey {
-        /// The key.
-        key: String,
-        /// The entity.
-        entity: Entity,
-    },
+    RepeatedKey { key: String, entity: Entity },
     /// One entity twice in one request.
     #[error("Ignoring duplicate entity {0}")]
     RepeatedEntity(Entity),
@@ -48,9 +43,7 @@ pub enum QuotaError {
     /// More than its type holds.
     #[error("Proposed value for {key} is too large for {type_name}.")]
     TooLarge {
-        /// The key.
         key: String,
-        /// The type.
         type_name: &'static str,
     },
     /// A filter names a type twice.
@@ -65,7 +58,6 @@ pub enum QuotaError {
     /// More entities with quotas than are kept.
     #[error("There are quotas for {0} entities, which is the limit.")]
     TooMany(usize),
-    /// RocksDB failed.
     #[error("not stored: {0}")]
     NotStored(String),
 }

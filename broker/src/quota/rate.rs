@@ -47,7 +47,6 @@ struct Sample {
     value: f64,
 }
 
-/// A rate.
 #[derive(Default)]
 pub struct Rate {
     /// In order of time.

@@ -16,7 +16,6 @@ const ENTITIES_MAX: usize = 100_000;
 /// One quota that is set, or (`None`) removed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuotaOp {
-    /// Its name.
     pub key: String,
     /// Its new value.
     pub value: Option<f64>,
@@ -25,9 +24,7 @@ pub struct QuotaOp {
 /// What is asked for one entity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alteration {
-    /// The entity.
     pub entity: Entity,
-    /// Its changes.
     pub ops: Vec<QuotaOp>,
 }
 

@@ -78,7 +78,6 @@ pub struct InForce {
 pub enum Match {
     /// This name.
     Exactly(String),
-    /// The default.
     Default,
     /// Any, the default included.
     Any,

@@ -21,7 +21,6 @@ pub(super) enum Refused {
     Unsupported {
         /// The API's name, or its number.
         api: String,
-        /// The version.
         version: i16,
     },
 }

@@ -124,7 +124,6 @@ struct Shared {
 }
 
 impl Server {
-    /// Starts accepting.
     pub fn start(
         listeners: Vec<TcpListener>,
         broker: &Arc<Broker>,

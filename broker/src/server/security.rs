@@ -12,7 +12,6 @@ use crate::config::{ConfigError, LISTENER, Values, listener_setting};
 /// With which values a property asks for nothing.
 #[derive(Clone, Copy)]
 enum Harmless {
-    /// Empty.
     Empty,
     /// Empty, or this one.
     Is(&'static str),

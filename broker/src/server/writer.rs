@@ -28,7 +28,6 @@ pub(super) struct Pending {
     pub(super) api: &'static str,
     /// When its request had been read.
     pub(super) started: Instant,
-    /// The reply.
     pub(super) answer: Answer,
     /// Its room among the answers that are not sent yet, released when it is sent.
     pub(super) room: Option<OwnedSemaphorePermit>,
@@ -40,11 +39,9 @@ pub(super) struct Pending {
     pub(super) holds_memory: bool,
 }
 
-/// A reply.
 pub(super) enum Answer {
     /// It is ready.
     Ready(Result<Frame, FrameError>),
-    /// It comes.
     Later(BoxFuture<Result<Frame, FrameError>>),
     /// None is wanted.
     Nothing,

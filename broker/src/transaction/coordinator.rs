@@ -47,11 +47,9 @@ pub struct Coordinator {
 
 /// What the coordinator works with.
 pub struct Parts {
-    /// Its configuration.
     pub config: TransactionConfig,
     /// Where transactions are noted, and read from at the start.
     pub journal: Journal,
-    /// The partitions.
     pub catalog: Arc<Catalog>,
     /// New producer ids.
     pub producer_ids: Arc<ProducerIds>,

@@ -34,7 +34,6 @@ pub enum State {
 }
 
 impl State {
-    /// All states.
     pub const ALL: [State; 6] = [
         Self::Empty,
         Self::Ongoing,
@@ -105,9 +104,7 @@ pub enum Version {
 /// Who speaks: the producer id and epoch of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Producer {
-    /// Its id.
     pub id: ProducerId,
-    /// Its epoch.
     pub epoch: i16,
 }
 

@@ -153,7 +153,6 @@ pub struct JoinAnswer {
 }
 
 impl JoinAnswer {
-    /// A refusal.
     pub fn refused(member_id: MemberId, error: GroupError) -> Self {
         Self {
             error: Some(error),
@@ -171,7 +170,6 @@ impl JoinAnswer {
 /// A member as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinedMember {
-    /// Its id.
     pub member_id: MemberId,
     /// Its static instance, if any.
     pub instance_id: Option<InstanceId>,
@@ -372,7 +370,6 @@ impl ClassicGroup {
         self.timers.next_deadline_ms()
     }
 
-    /// The state.
     pub fn state(&self) -> GroupState {
         self.state
     }

@@ -16,7 +16,6 @@ use crate::group::ids::{InstanceId, MemberId};
 pub struct GroupRecord {
     /// `consumer`, `connect`, …
     pub protocol_type: Option<String>,
-    /// The generation.
     pub generation: i32,
     /// The generation's protocol; `None` when empty.
     pub protocol_name: Option<String>,
@@ -31,7 +30,6 @@ pub struct GroupRecord {
 /// What is stored of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberRecord {
-    /// Its id.
     pub member_id: String,
     /// Its static instance, if any.
     pub instance_id: Option<String>,
@@ -39,9 +37,7 @@ pub struct MemberRecord {
     pub client_id: String,
     /// The address it joined from.
     pub client_host: String,
-    /// Session timeout.
     pub session_timeout_ms: i32,
-    /// Rebalance timeout.
     pub rebalance_timeout_ms: i32,
     /// Its metadata for the generation's protocol.
     pub subscription: Bytes,
@@ -74,7 +70,6 @@ impl GroupRecord {
 /// A member for DescribeGroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedMember {
-    /// Its id.
     pub member_id: MemberId,
     /// Its static instance, if any.
     pub instance_id: Option<InstanceId>,

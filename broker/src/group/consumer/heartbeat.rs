@@ -43,7 +43,6 @@ pub struct HeartbeatRequest {
 pub struct HeartbeatAnswer {
     /// The member's id.
     pub member_id: MemberId,
-    /// Its epoch.
     pub member_epoch: i32,
     /// When the next heartbeat shall come.
     pub heartbeat_interval_ms: i32,

@@ -76,9 +76,7 @@ pub const STATIC_LEAVE_EPOCH: i32 = -2;
 /// What an event may know of the world.
 #[derive(Clone, Copy, Debug)]
 pub struct Env<'a> {
-    /// The time.
     pub now: Now,
-    /// The topics.
     pub topics: &'a TopicImage,
     /// The group's settings.
     pub settings: Settings,
@@ -216,7 +214,6 @@ impl ConsumerGroup {
         self.members.is_empty() && !self.is_dead
     }
 
-    /// The state.
     pub fn state(&self) -> ConsumerGroupState {
         let epoch = self.assignment_epoch;
         if self.is_dead {

@@ -40,7 +40,6 @@ pub struct Changes {
     pub keys: StoredKeys,
     /// The group itself, if it has changed.
     pub epochs: Option<EpochsRecord>,
-    /// Members.
     pub members: Vec<(MemberId, Option<Member>)>,
     /// What the target assignment gives each.
     pub targets: Vec<(MemberId, Option<Partitions>)>,
@@ -51,7 +50,6 @@ pub struct Changes {
 pub struct Stored {
     /// The group itself.
     pub epochs: EpochsRecord,
-    /// Its members.
     pub members: Vec<(MemberId, Member)>,
     /// Its target assignment.
     pub targets: Vec<(MemberId, Partitions)>,
@@ -60,7 +58,6 @@ pub struct Stored {
 /// A group for ConsumerGroupDescribe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedGroup {
-    /// The state.
     pub state: ConsumerGroupState,
     /// The group's epoch.
     pub group_epoch: i32,
@@ -75,9 +72,7 @@ pub struct DescribedGroup {
 /// A member for ConsumerGroupDescribe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedMember {
-    /// Its id.
     pub member_id: MemberId,
-    /// The member.
     pub member: Member,
     /// What it has, and what it has been told to release.
     pub assigned: Partitions,

@@ -45,7 +45,6 @@ pub struct NewTarget {
 }
 
 impl AssignmentJob {
-    /// Computes it.
     pub fn run(self, topics: &TopicImage) -> NewTarget {
         let partitions = |topic| topics.partitions(topic);
         let targets = self.assignor.assign(&self.candidates, &partitions);

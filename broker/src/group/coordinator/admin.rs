@@ -15,7 +15,6 @@ use crate::group::error::GroupError;
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGroup {
-    /// Its id.
     pub group_id: GroupId,
     /// Its protocol type, empty for a group of offsets alone.
     pub protocol_type: String,
@@ -28,7 +27,6 @@ pub struct ListedGroup {
 /// A group and its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedGroup {
-    /// Its state.
     pub state: GroupState,
     /// Its protocol type, empty for a group of offsets alone.
     pub protocol_type: String,
@@ -39,7 +37,6 @@ pub struct DescribedGroup {
 }
 
 impl Coordinator {
-    /// All groups.
     pub fn list(&self) -> Vec<ListedGroup> {
         let cells = self.groups.cells();
         let listed = cells.iter().filter_map(|cell| {

@@ -4,16 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Relationship, ResourceMetadata};
 
-/// This cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterData {
     /// `KafkaCluster`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
     /// The id that every other path contains.
     pub cluster_id: String,
-    /// Its topics.
     pub topics: Relationship,
     /// Its links *(own)*.
     pub links: Relationship,

@@ -9,9 +9,7 @@ use super::ResourceMetadata;
 pub struct LinkGroupData {
     /// `CarrickLinkGroupData`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
-    /// Its link.
     pub link_name: String,
     /// Its id at the source.
     pub source_group_id: String,
@@ -54,7 +52,6 @@ impl LinkGroupData {
 pub struct LinkGroupPartition {
     /// The topic here.
     pub topic_name: String,
-    /// Partition index.
     pub partition: i32,
     /// What was committed at the source when it was last asked; −1 if it never answered.
     pub source_offset: i64,

@@ -7,12 +7,10 @@ use super::group::GroupCountsData;
 use super::mirror::LagSummaryData;
 use super::{ConfigData, ResourceMetadata};
 
-/// One link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkData {
     /// `KafkaLinkData`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
     /// The source's cluster id, once known.
     pub source_cluster_id: Option<String>,
@@ -20,11 +18,9 @@ pub struct LinkData {
     pub destination_cluster_id: Option<String>,
     /// The source's cluster id again, under its newer name.
     pub remote_cluster_id: Option<String>,
-    /// Its name.
     pub link_name: String,
     /// Its id, under the name that older clients require.
     pub link_id: String,
-    /// Its id.
     pub cluster_link_id: String,
     /// The mirror topics that it owns.
     pub topic_names: Vec<String>,
@@ -69,7 +65,6 @@ impl LinkData {
 pub struct BeyondCutData {
     /// The topic here.
     pub topic_name: String,
-    /// Records.
     pub records: i64,
     /// When that was true.
     pub seen_time_ms: i64,
@@ -126,11 +121,9 @@ pub struct CreateLinkRequest {
 pub struct LinkConfigData {
     /// `KafkaLinkConfigData`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
     /// This cluster's id.
     pub cluster_id: String,
-    /// Its name.
     pub name: String,
     /// Its value; empty when it is sensitive.
     pub value: String,

@@ -12,9 +12,7 @@ use super::{ConfigData, ResourceMetadata};
 pub struct MirrorData {
     /// `KafkaMirrorData`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
-    /// Its link.
     pub link_name: String,
     /// The topic here.
     pub mirror_topic_name: String,
@@ -52,9 +50,7 @@ pub struct MirrorData {
 /// A config that is set on a mirror topic so that its value is the source's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptConfigData {
-    /// Its name.
     pub name: String,
-    /// The value.
     pub value: String,
     /// The value that it would have otherwise.
     pub default_value: String,
@@ -70,7 +66,6 @@ impl MirrorData {
 /// How far one partition is behind its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorLag {
-    /// The partition.
     pub partition: i32,
     /// Records that the mirror lacks; `null` while that is unknown, because the source does not
     /// answer.

@@ -54,7 +54,6 @@ pub struct Collection<T> {
     pub kind: String,
     /// Where the list lives.
     pub metadata: CollectionMetadata,
-    /// The resources.
     pub data: Vec<T>,
 }
 
@@ -76,7 +75,6 @@ impl<T> Collection<T> {
 /// A link to a related resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relationship {
-    /// Its address.
     pub related: String,
 }
 
@@ -85,7 +83,6 @@ pub struct Relationship {
 pub struct ConfigData {
     /// The config's name.
     pub name: String,
-    /// Its value.
     pub value: Option<String>,
 }
 

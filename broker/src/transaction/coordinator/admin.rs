@@ -15,7 +15,6 @@ use crate::transaction::metadata::{Metadata, State};
 /// A transactional id in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The id.
     pub id: TransactionalId,
     /// Its producer id.
     pub producer_id: i64,
