@@ -52,8 +52,8 @@ pub struct SourceWrites {
     pub over_ms: i64,
 }
 
-/// What the source of a mirror holds beyond the cut: nothing mirrors it any more. The link checks
-/// this as long as it exists.
+/// What the source holds beyond the cut of a mirror: it is no longer mirrored. The link checks this
+/// as long as it exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AfterCut {
     /// When that was true, milliseconds since the epoch.

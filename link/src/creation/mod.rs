@@ -32,7 +32,7 @@ pub(crate) struct Wish {
     pub(crate) topic: TopicName,
 }
 
-/// What became of each of some topics, in their order.
+/// The outcome for each of some topics, in their order.
 pub(crate) type Each<T> = Vec<Result<T, LinkError>>;
 
 /// Mirrors topics, all with the same configs; the records that are stored, or would be if nothing
@@ -78,7 +78,7 @@ async fn create_part(
     created
 }
 
-/// Those that nothing was said against yet.
+/// The topics that were not refused so far.
 fn ok<T: Clone>(outcomes: &[Result<T, LinkError>]) -> Vec<T> {
     outcomes.iter().flatten().cloned().collect()
 }
@@ -97,7 +97,7 @@ fn all_failed<T>(count: usize, error: &LinkError) -> Each<T> {
     (0..count).map(|_| Err(error.clone())).collect()
 }
 
-/// What a topic of the source is called here. A link with a prefix gives every topic its prefix.
+/// The name here of a topic of the source. A link with a prefix puts it before every name.
 ///
 /// # Errors
 /// `InvalidName`.
@@ -130,8 +130,8 @@ pub(crate) fn topic_name(name: &str) -> Result<TopicName, LinkError> {
     TopicName::new(name).map_err(|error| LinkError::InvalidName(error.to_string()))
 }
 
-/// Refuses what needs no source to be refused: names that are taken here, and topics that the link
-/// mirrors already. (A fetch session can't hold a partition twice.)
+/// Refuses what can be refused without asking the source: names that are taken here, and topics
+/// that the link already mirrors. (A fetch session can't hold a partition twice.)
 fn free_here(shared: &LinkShared, wishes: &[Wish]) -> Each<Wish> {
     let mut mirrored = mirrored_by(shared);
     let mut names = HashSet::new();

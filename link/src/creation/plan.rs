@@ -1,4 +1,4 @@
-//! What new mirrors will be: made of what the source says of its topics.
+//! The plan of new mirrors, from the source's answers about its topics.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,14 +21,13 @@ use crate::topic_configs;
 /// The one config of a mirror that is not a topic config.
 const START_OFFSET: &str = "mirror.start.offset.spec";
 
-/// Topics whose names begin so are some program's own, whether or not the source calls them
-/// internal.
+/// Topics with this prefix belong to some program, whether or not the source calls them internal.
 const INTERNAL_PREFIX: &str = "__";
 
 /// Where each partition of a topic begins, if not at the source's log start.
 type Starts = Vec<(i32, Offset)>;
 
-/// Whom to ask, and for what.
+/// The source to ask, and the configs to ask with.
 pub(super) struct Asking {
     source: Arc<dyn SourceCluster>,
     catalog: Arc<dyn TopicCatalog>,
@@ -63,7 +62,7 @@ impl Asking {
         })
     }
 
-    /// What mirrors of these topics will be.
+    /// The plan for mirrors of these topics.
     pub(super) async fn plan(
         &self,
         shared: &LinkShared,
@@ -120,7 +119,7 @@ impl Asking {
         }
     }
 
-    /// The source topics, those that can be mirrored.
+    /// The source topics; an error for each that can't be mirrored.
     async fn describe(&self, wishes: &[Wish]) -> Result<Each<SourceTopic>, LinkError> {
         let names = wishes.iter().map(|wish| wish.source_topic.clone());
         let asking = self.source.metadata(TopicSelection::Names(names.collect()));
@@ -153,7 +152,7 @@ impl Asking {
         });
         let mut offsets = HashMap::new();
         self.list(partitions.collect(), spec, &mut offsets).await?;
-        // Nothing is that young: the partition begins with what is written next.
+        // No record is that young: the partition begins with the next one written.
         let without = offsets
             .iter()
             .filter(|(_, offset)| **offset == Ok(None))
@@ -218,7 +217,7 @@ fn or_all_failed<T>(count: usize, outcomes: Result<Each<T>, LinkError>) -> Each<
     outcomes.unwrap_or_else(|error| all_failed(count, &error))
 }
 
-/// What is known, and what has been learnt now.
+/// Pairs what is known with what was asked for now.
 fn with<T, U>(known: Vec<T>, learnt: Each<U>) -> Each<(T, U)> {
     let pairs = known.into_iter().zip(learnt);
     pairs.map(|(known, learnt)| Ok((known, learnt?))).collect()
@@ -238,7 +237,7 @@ fn start_offset(
     }
 }
 
-/// The topic configs that are set on the mirrors themselves: such as no sync would take back.
+/// The topic configs to set on the mirrors themselves. Refuses those that a sync would overwrite.
 fn own_configs(
     config: &LinkConfig,
     configs: &BTreeMap<String, String>,

@@ -20,9 +20,9 @@ pub(crate) enum Verdict {
     Grown(i32),
     /// The source doesn't know it.
     Missing,
-    /// The source can't tell for now: why.
+    /// The source gives no clear answer at the moment: why.
     Unclear(String),
-    /// It is not what is mirrored any more.
+    /// It is no longer the mirrored topic.
     Failed(MirrorError, String),
 }
 

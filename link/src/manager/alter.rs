@@ -1,4 +1,4 @@
-//! Pause, resume, promote, fail over: which mirrors, and what becomes of each.
+//! The five verbs: selects the mirrors, checks what is possible, and collects the outcome of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::groups::readers::Readers;
 use crate::verb::{CutKind, Verb};
 
-/// A pattern longer than this is refused, bytes.
+/// The longest pattern, bytes.
 const PATTERN_MAX_BYTES: usize = 1_000;
 
 impl LinkManager {
@@ -99,7 +99,8 @@ impl LinkManager {
                     false,
                 ));
                 tokio::select! {
-                    // First of all it is begun, however short the wait.
+                    // `biased`: the failover starts before the wait is checked, however short that
+                    // is.
                     biased;
                     done = cutting => done?,
                     () = waiting::elapsed_and_stored(&shared, &names, wait) => {
@@ -235,7 +236,7 @@ fn is_promoting(record: &MirrorRecord) -> bool {
     record.status == MirrorStatus::PendingStopped && record.pending_cut == Some(CutKind::Promote)
 }
 
-/// Why `verb` doesn't go, and what does.
+/// Why `verb` is not possible, and what is.
 fn illegal(record: &MirrorRecord, verb: Verb) -> LinkError {
     let reason = match (record.status, verb) {
         (status, Verb::CancelPromotion) if status != MirrorStatus::Stopped => {
@@ -294,7 +295,7 @@ fn all_ok(records: &[MirrorRecord]) -> Outcomes {
         .collect()
 }
 
-/// Pauses or resumes, all in one write.
+/// Pauses, resumes, or cancels promotions, all in one write.
 async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], verb: Verb) -> Outcomes {
     let _change = shared.change.lock().await;
     let mut outcomes = Outcomes::new();
@@ -320,7 +321,7 @@ async fn switch(shared: &Arc<LinkShared>, topics: &[TopicName], verb: Verb) -> O
     outcomes
 }
 
-/// The record of a mirror that was paused or resumed.
+/// The mirror's record after the verb.
 fn switched(shared: &LinkShared, topic: &TopicName, verb: Verb) -> Result<MirrorRecord, LinkError> {
     let mut inner = shared.inner();
     let Some(mirror) = inner.mirrors.get_mut(topic) else {
@@ -354,8 +355,8 @@ fn switched(shared: &LinkShared, topic: &TopicName, verb: Verb) -> Result<Mirror
     Ok(record)
 }
 
-/// What a promotion or failover would lose, by asking the source if there is one to ask. The ends of
-/// the mirrors are read first, so that the source's are no older.
+/// What a promotion or failover would lose. The ends of the mirrors are read before the source is
+/// asked, so that the source's ends are never older.
 async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: CutKind) -> Outcomes {
     let mut outcomes = Outcomes::new();
     let readers = match kind {
@@ -394,7 +395,7 @@ async fn reports(shared: &Arc<LinkShared>, records: &[MirrorRecord], kind: CutKi
     outcomes
 }
 
-/// Refuses what can't be promoted by what the source says.
+/// Refuses mirrors that can't be promoted because of the source's answer.
 fn refuse(outcomes: &mut Outcomes, answers: &Answers) {
     for (topic, answer) in answers {
         if let Some(error) = answer.refusal() {

@@ -1,12 +1,12 @@
-//! Two forms of one batch of which either side, or both, have cleaned records away: whatever is
-//! still there on both sides must be equal.
+//! Compares two forms of one batch after compaction on either side: every record that both sides
+//! still hold must be equal.
 
 use carrick_protocol::batch::{Batch, BatchError, RecordView, records};
 
-/// What a batch may unfold to here.
+/// The most bytes that a batch may decompress to here.
 const UNPACKED_MAX_BYTES: usize = 256 << 20;
 
-/// How many records both sides hold; else what differs, in words.
+/// The number of records that both sides hold; else what differs.
 pub(super) fn compare(theirs: &Batch<'_>, ours: &Batch<'_>) -> Result<u64, String> {
     let (a, b) = (&theirs.header, &ours.header);
     let same = [

@@ -1,13 +1,14 @@
-//! The end of mirrors, by failover or after a promotion has caught up.
+//! The cut of mirrors, in a failover or after a promotion has reached lag 0.
 //!
-//! In order: `PENDING_STOPPED` is stored · nothing of the mirrors runs any more · the reports are
-//! made · the catalog stores the reports, cuts, and stores `STOPPED` for all of them in one write.
-//! After a crash in between the stored `PENDING_STOPPED` leads here again.
+//! In order: `PENDING_STOPPED` is stored · the mirrors' replicators have stopped · the reports are
+//! made · the catalog stores the reports, cuts the partitions, and stores `STOPPED` for all topics
+//! in one write. After a crash in between, the stored `PENDING_STOPPED` leads here again.
 //!
-//! From the moment the reports are stored there is no way back: partitions may be fenced, and their
-//! logs hold markers that the source doesn't. What is broken off then stays `PENDING_STOPPED`, is
-//! mirrored no more ([`Mirror::is_cut_begun`]), and is cut by the next call or the next start,
-//! whether or not the source can be asked: that all of it is here has been seen before.
+//! Once the reports are stored there is no way back: partitions may be fenced, and their logs may
+//! hold markers that the source does not have. A mirror whose cut did not finish stays
+//! `PENDING_STOPPED` and is no longer mirrored ([`Mirror::is_cut_begun`]). The next call or the
+//! next start finishes the cut, without asking the source: that nothing is missing was established
+//! before.
 //!
 //! [`Mirror::is_cut_begun`]: crate::shared::Mirror::is_cut_begun
 
@@ -29,16 +30,16 @@ use crate::state::{MirrorError, MirrorEvent, MirrorStatus};
 use crate::tasks::groups::readers::Readers;
 use crate::verb::CutKind;
 
-/// What the source has said before a cut.
+/// The source's answers before a cut.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// With the mirrors standing still.
+    /// Given while the mirrors were held.
     pub(super) ends: SourceEnds,
-    /// Just before that; `None` if it was not asked.
+    /// Given just before that; `None` if the source was not asked.
     pub(super) readers: Option<Readers>,
 }
 
-/// The record of a mirror whose stop has begun.
+/// The record of a mirror whose cut has been ordered: `PENDING_STOPPED`.
 pub(super) fn begun(
     shared: &LinkShared,
     topic: &TopicName,
@@ -82,7 +83,8 @@ pub(super) fn hold(shared: &LinkShared, topics: &[TopicName], is_held: bool) {
     }
 }
 
-/// The mirrors among these whose cut was broken off: its report is kept, its end isn't stored.
+/// The mirrors among these whose cut has begun and is not finished: a report is stored, `STOPPED`
+/// is not.
 pub(super) fn unfinished(
     store: &dyn LinkStore,
     mirrors: &[MirrorRecord],
@@ -98,8 +100,8 @@ pub(super) fn unfinished(
     Ok(found)
 }
 
-/// Cuts mirrors that are held still and stored as `PENDING_STOPPED`: all that can be cut in one
-/// write, the others are refused one by one. The caller holds `change`.
+/// Cuts mirrors that are held and stored as `PENDING_STOPPED`: all that can be cut in one write;
+/// each of the others is refused. The caller holds `change`.
 pub(super) async fn cut(
     shared: &Arc<LinkShared>,
     topics: &[TopicName],
@@ -122,7 +124,7 @@ pub(super) async fn cut(
         .map(|(record, _)| record.topic.clone())
         .collect();
     let done = shared
-        .blocking(move |ports| stop(ports, drafts, kind, is_forced))
+        .blocking(move |ports| cut_here(ports, drafts, kind, is_forced))
         .await;
     let ends = match done {
         Ok(ends) => ends,
@@ -133,16 +135,16 @@ pub(super) async fn cut(
     };
     let mut inner = shared.inner();
     for (topic, end) in ends {
-        let is_cut_begun = matches!(end, End::Refused { is_begun: true, .. });
+        let is_cut_begun = matches!(end, CutOutcome::Refused { is_begun: true, .. });
         if let Some(mirror) = inner.mirrors.get_mut(&topic) {
             mirror.is_cut_begun = is_cut_begun;
         }
         let outcome = match end {
-            End::Stopped { record, report } => {
+            CutOutcome::Cut { record, report } => {
                 inner.set_mirror(*record);
                 Ok(Some(*report))
             }
-            End::Refused { record, error, .. } if is_gone(&error) => {
+            CutOutcome::Refused { record, error, .. } if is_gone(&error) => {
                 let link = &shared.name;
                 tracing::warn!(%link, %topic, "the topic was deleted while its mirror was cut");
                 let known = inner.mirrors.get(&topic);
@@ -151,7 +153,7 @@ pub(super) async fn cut(
                 }
                 Err(error)
             }
-            End::Refused { error, .. } => {
+            CutOutcome::Refused { error, .. } => {
                 let link = &shared.name;
                 tracing::error!(%link, %topic, %error, "not cut; repeat the command");
                 Err(error)
@@ -163,7 +165,7 @@ pub(super) async fn cut(
     outcomes
 }
 
-/// The record of a mirror that is to be cut, as it will be stored, and its report to be.
+/// The record of a mirror as it will be stored after the cut, and the draft of its report.
 fn drafted(
     shared: &LinkShared,
     topic: &TopicName,
@@ -190,10 +192,11 @@ fn drafted(
     Ok((record, draft))
 }
 
-/// What became of one mirror that was to be cut.
-enum End {
-    /// It is an ordinary topic now. The report is the kept one: of before the first attempt.
-    Stopped {
+/// The outcome for one mirror.
+enum CutOutcome {
+    /// It is an ordinary topic now. The report is the stored one, which was made before the first
+    /// attempt.
+    Cut {
         record: Box<MirrorRecord>,
         report: Box<RpoReport>,
     },
@@ -205,7 +208,7 @@ enum End {
     },
 }
 
-/// Whether the topic isn't there any more.
+/// Whether the topic is gone.
 pub(super) fn is_gone(error: &LinkError) -> bool {
     matches!(
         error,
@@ -214,17 +217,17 @@ pub(super) fn is_gone(error: &LinkError) -> bool {
     )
 }
 
-fn stop(
+fn cut_here(
     ports: &Ports,
     drafts: Vec<(MirrorRecord, Draft)>,
     kind: CutKind,
     is_forced: bool,
-) -> Vec<(TopicName, End)> {
+) -> Vec<(TopicName, CutOutcome)> {
     let mut ends = Vec::with_capacity(drafts.len());
-    let mut stops = Vec::with_capacity(drafts.len());
+    let mut orders = Vec::with_capacity(drafts.len());
     for (record, draft) in drafts {
         match draft.finish(&*ports.local, is_forced) {
-            Ok(report) => stops.push(CutOrder {
+            Ok(report) => orders.push(CutOrder {
                 record,
                 report,
                 kind,
@@ -237,38 +240,38 @@ fn stop(
         }
     }
     CutStep::ReportDrafted.reached();
-    let cuts = match ports.catalog.cut_mirrors(&stops) {
+    let cuts = match ports.catalog.cut_mirrors(&orders) {
         Ok(cuts) => cuts,
-        Err(error) => vec![Err(error); stops.len()],
+        Err(error) => vec![Err(error); orders.len()],
     };
-    for (stop, cut) in stops.into_iter().zip(cuts) {
-        let topic = stop.record.topic.clone();
+    for (order, cut) in orders.into_iter().zip(cuts) {
+        let topic = order.record.topic.clone();
         let end = match cut {
-            Ok(partitions) => stopped(ports, stop, &partitions),
-            Err(error) => refused(ports, stop.record, error.into()),
+            Ok(partitions) => is_cut(ports, order, &partitions),
+            Err(error) => refused(ports, order.record, error.into()),
         };
         ends.push((topic, end));
     }
     ends
 }
 
-fn stopped(ports: &Ports, stop: CutOrder, partitions: &[PartitionCut]) -> End {
-    let record = stop.record;
+fn is_cut(ports: &Ports, order: CutOrder, partitions: &[PartitionCut]) -> CutOutcome {
+    let record = order.record;
     let aborted_transactions: u32 = partitions.iter().map(|cut| cut.aborted_transactions).sum();
     tracing::info!(
         link = %record.link, topic = %record.topic, partitions = partitions.len(),
-        kind = ?stop.kind, aborted_transactions, "mirror is writable now"
+        kind = ?order.kind, aborted_transactions, "mirror is writable now"
     );
     let kept = ports.store.load_report(&record.topic).ok().flatten();
-    End::Stopped {
+    CutOutcome::Cut {
         record: Box::new(record),
-        report: Box::new(kept.unwrap_or(stop.report)),
+        report: Box::new(kept.unwrap_or(order.report)),
     }
 }
 
-fn refused(ports: &Ports, record: MirrorRecord, error: LinkError) -> End {
+fn refused(ports: &Ports, record: MirrorRecord, error: LinkError) -> CutOutcome {
     let is_begun = !matches!(ports.store.load_report(&record.topic), Ok(None));
-    End::Refused {
+    CutOutcome::Refused {
         record: Box::new(record),
         error,
         is_begun,

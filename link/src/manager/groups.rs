@@ -14,7 +14,7 @@ use crate::state::MirrorStatus;
 type Ends = HashMap<TopicName, Vec<i64>>;
 
 impl LinkManager {
-    /// What became of the groups whose offsets a link syncs, by their ids at the source.
+    /// The groups whose offsets a link syncs, by their ids at the source.
     ///
     /// # Errors
     /// `NoSuchLink`, `Store`.
@@ -61,7 +61,7 @@ impl LinkManager {
     }
 }
 
-/// Topics that are no mirror of the link any more are left out.
+/// Topics that are no longer mirrors of the link are left out.
 fn describe(sync: GroupSync, ends: &Ends) -> GroupSyncDescription {
     let partitions = sync.partitions.iter().filter_map(|part| {
         let index = usize::try_from(part.partition).ok()?;

@@ -26,8 +26,8 @@ use crate::{supervisor, tasks};
 pub struct AlterLink {
     /// Check everything, change nothing.
     pub validate_only: bool,
-    /// If it changes how the source is reached: connect to it first, and refuse the change if that fails or another
-    /// cluster answers.
+    /// If the change affects the connection: connect to the source first, and refuse the change if
+    /// that fails or another cluster answers.
     pub validate_link: bool,
 }
 
@@ -44,9 +44,9 @@ impl Default for AlterLink {
 #[derive(Clone, Default)]
 pub struct NewLink {
     pub name: String,
-    /// Its configs by name (linking.md's table).
+    /// Link configs by name.
     pub configs: BTreeMap<String, String>,
-    /// Refuse a source of another cluster id.
+    /// Refuse a source with another cluster id.
     pub expected_source_cluster_id: Option<String>,
     /// Check everything, create nothing.
     pub validate_only: bool,
@@ -70,7 +70,7 @@ impl std::fmt::Debug for NewLink {
     }
 }
 
-/// The typed configs of a link; its client is named after it unless it has a name.
+/// The typed configs of a link. Without `client.id` its client is named after the link.
 pub(super) fn typed(
     name: &LinkName,
     values: &BTreeMap<String, String>,
@@ -78,14 +78,14 @@ pub(super) fn typed(
     Ok(named(name, LinkConfig::parse(values)?))
 }
 
-/// The typed configs of a link as stored, maybe by another version, and what this one doesn't
-/// understand.
+/// The typed configs of a stored link, and the first config that this version doesn't understand:
+/// another version may have stored it.
 pub(super) fn stored(record: &LinkRecord) -> Result<(LinkConfig, Option<ConfigError>), LinkError> {
     let (config, misunderstood) = LinkConfig::understood(&record.configs, &record.unreadable)?;
     Ok((named(&record.name, config), misunderstood))
 }
 
-/// Refuses files of certificates and keys that can't be used.
+/// Refuses certificates and keys that can't be used.
 async fn check_files(config: &LinkConfig) -> Result<(), LinkError> {
     let Some(tls) = config.security.tls.clone() else {
         return Ok(());
@@ -101,7 +101,7 @@ fn named(name: &LinkName, mut config: LinkConfig) -> LinkConfig {
 }
 
 impl LinkManager {
-    /// Puts a link into the list and runs it.
+    /// Adds a link to the list and starts its supervisor.
     pub(super) fn run_link(&self, shared: &Arc<LinkShared>, asks: UnboundedReceiver<Ask>) {
         let mut links = self.links.write();
         links.insert(shared.name.clone(), Arc::clone(shared));
@@ -205,7 +205,8 @@ impl LinkManager {
             if how.validate_only {
                 return Ok(());
             }
-            // Not held while the source is asked, which may take its time: a failover needs it, too.
+            // Not held while the source is asked: the answer may be slow, and a failover needs the
+            // lock.
             let change = shared.change.lock().await;
             if Arc::ptr_eq(&present, &shared.inner().config) {
                 break (config, found, change);
@@ -251,7 +252,7 @@ impl LinkManager {
         LinkShared::new(ports, links, setup, asks)
     }
 
-    /// The id of the cluster that a link would have as its source with other configs.
+    /// The cluster id of the source that the link would have with other configs.
     async fn reach_with(
         &self,
         shared: &LinkShared,
@@ -272,8 +273,8 @@ impl LinkManager {
         }
     }
 
-    /// The reports of what was failed over. Those that a fault on a disk has kept from it are failed
-    /// over by force.
+    /// The reports of mirrors that were failed over. Mirrors that a disk fault has kept from it are
+    /// failed over by force.
     async fn let_go(
         &self,
         shared: &Arc<LinkShared>,
@@ -350,7 +351,7 @@ impl LinkManager {
     }
 }
 
-/// Ends a link's supervisor and all that it runs.
+/// Stops a link's supervisor and everything that it runs.
 pub(super) async fn stop(shared: &LinkShared) {
     let (done, answer) = oneshot::channel();
     if shared.asks.send(Ask::Stop(done)).is_ok() {

@@ -31,8 +31,8 @@ pub struct NewMirror {
 /// Mirror topics that are to be created together.
 #[derive(Debug, Clone)]
 pub struct NewMirrors {
-    /// Which topics of the source. `All`, and a pattern, leave out those that are internal to the
-    /// source or begin with `__`, and those that the link mirrors already.
+    /// Which topics of the source. `All` and a pattern leave out topics that are internal to the
+    /// source, begin with `__`, or are already mirrored by the link.
     pub topics: Selection,
     /// As [`NewMirror::configs`], for each.
     pub configs: BTreeMap<String, String>,
@@ -113,7 +113,7 @@ impl LinkManager {
         Ok(names.into_iter().zip(named).map(outcome).collect())
     }
 
-    /// The mirrors of a link or of all, with that status or any, by link and name.
+    /// The mirrors of one link or of all, with this status or any, by link and name.
     ///
     /// # Errors
     /// `NoSuchLink`.
@@ -142,7 +142,7 @@ impl LinkManager {
             .collect())
     }
 
-    /// One mirror, stopped ones included.
+    /// One mirror, even if it was cut.
     ///
     /// # Errors
     /// `NotAMirror`.
@@ -187,7 +187,7 @@ impl LinkManager {
     }
 }
 
-/// A mirror as it is now; as it would begin, if it wasn't created.
+/// A mirror as it is now, or as it would start if it was only validated.
 fn described(shared: &LinkShared, record: MirrorRecord) -> MirrorDescription {
     let now_ms = shared.now_ms();
     let shown = {

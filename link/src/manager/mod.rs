@@ -1,7 +1,7 @@
 //! The links of this broker: the API that HTTP, the CLI behind it and the broker's topics use.
 //!
-//! Lock order: `admin` (awaited; creation and deletion, because names are the whole broker's) → a
-//! link's `change` → `links` and a link's inner part (short, never across an await or a port).
+//! Lock order: `admin` (awaited; for creation and deletion, because names are shared by all links)
+//! → a link's `change` → `links` and a link's inner part (short, never across an await or a port).
 
 mod alter;
 mod cleaned;
@@ -43,7 +43,7 @@ pub enum Selection {
     Names(Vec<TopicName>),
     /// All whose whole name matches the regular expression.
     Pattern(String),
-    /// All; of mirrors, those that are not stopped.
+    /// All; of mirrors, those that were not cut.
     All,
 }
 

@@ -1,9 +1,9 @@
 //! Promotion: refused without the source, waits for lag 0, then cuts.
 //!
-//! Lag 0 is the source's answer: where its partitions end is asked, mirrored up to there, and asked
-//! again once nothing of the mirror runs any more. Only if it is still the same topic, with no
-//! partition more, and has not grown then is the mirror cut; so nothing is lost but what is written
-//! after that.
+//! Lag 0 is proved, not assumed: the source is asked where its partitions end, the mirrors copy up
+//! to there and are held, and the source is asked again. A mirror is cut only if its topic is still
+//! the same, has no new partition, and has not grown meanwhile. So nothing is lost except records
+//! written after that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,15 +27,15 @@ use crate::tasks::groups::readers::Readers;
 use crate::tasks::{configs, groups};
 use crate::verb::{CutKind, Verb};
 
-/// The source must answer the last question within this: the mirrors stand still meanwhile, and
-/// a failover that is asked for waits.
+/// How long the source may take to answer the last question: the mirrors are held meanwhile, and a
+/// failover has to wait.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// How often the last sync of group offsets is tried, if the cause of its failure may be temporary.
 /// Then the promotion continues: the report of the groups says which were not synced.
 const LAST_SYNCS_MAX: u32 = 10;
 
-/// A source that didn't say where all ends are is asked again after this.
+/// How long to wait before asking a source again that did not give all its ends.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// How often the mirrors' ends are checked.
@@ -52,13 +52,13 @@ pub(super) async fn promote(
     if topics.is_empty() {
         return Ok(Outcomes::new());
     }
-    let (mut topics, anew) = split_broken_off(shared, topics);
-    let mut outcomes = waiting::blocked(shared, &anew);
-    let anew: Vec<TopicName> = anew
+    let (mut topics, fresh) = split_unfinished(shared, topics);
+    let mut outcomes = waiting::blocked(shared, &fresh);
+    let fresh: Vec<TopicName> = fresh
         .into_iter()
         .filter(|topic| !outcomes.contains_key(topic))
         .collect();
-    match asked(shared, &anew).await {
+    match asked(shared, &fresh).await {
         Ok(answers) => {
             for (topic, answer) in answers {
                 match answer.refusal() {
@@ -69,7 +69,7 @@ pub(super) async fn promote(
                 }
             }
         }
-        Err(error) => outcomes.extend(all_failed(&anew, &error)),
+        Err(error) => outcomes.extend(all_failed(&fresh, &error)),
     }
     let (waiting, refused) = detached(begin(Arc::clone(shared), topics)).await?;
     outcomes.extend(refused);
@@ -80,7 +80,7 @@ pub(super) async fn promote(
     let running = detached(finish(Arc::clone(shared), waiting.clone()));
     tokio::pin!(running);
     let done = tokio::select! {
-        // First of all it is begun, however short the wait.
+        // `biased`: the promotion starts before the wait is checked, however short that is.
         biased;
         done = &mut running => done?,
         () = cancelled(cancel) => {
@@ -93,8 +93,8 @@ pub(super) async fn promote(
     Ok(outcomes)
 }
 
-/// Those whose cut was broken off, which need no source any more, and the others.
-fn split_broken_off(
+/// Mirrors whose cut has begun, which need no source, and the others.
+fn split_unfinished(
     shared: &LinkShared,
     topics: Vec<TopicName>,
 ) -> (Vec<TopicName>, Vec<TopicName>) {
@@ -114,7 +114,7 @@ async fn cancelled(cancel: Option<CancelSignal>) {
     std::future::pending().await
 }
 
-/// Stores `PENDING_STOPPED`; which mirrors wait now, and what became of the others.
+/// Stores `PENDING_STOPPED`. The mirrors that wait now, and the outcomes of the others.
 async fn begin(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> (Vec<TopicName>, Outcomes) {
     let _change = shared.change.lock().await;
     let mut outcomes = Outcomes::new();
@@ -182,12 +182,12 @@ async fn give_up(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
 }
 
-/// Waits for lag 0 and cuts. Also takes up promotions that a crash has interrupted. What another
-/// call brings to its end is only waited for.
+/// Waits for lag 0 and cuts. Also resumes promotions that a crash has interrupted. For mirrors that
+/// another call is promoting, it only waits for the result.
 pub(super) async fn finish(shared: Arc<LinkShared>, topics: Vec<TopicName>) -> Outcomes {
     let (pursuit, others) = Pursuit::begin(&shared, topics);
     let mut outcomes = wait_and_cut(Arc::clone(&shared), pursuit.topics().to_vec()).await;
-    pursuit.end(&outcomes);
+    pursuit.show(&outcomes);
     while waiting::are_pursued(&shared, &others) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -214,9 +214,9 @@ async fn wait_and_cut(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> O
         if waiting.is_empty() {
             return outcomes;
         }
-        let (broken_off, _) = split_broken_off(&shared, waiting.clone());
-        if !broken_off.is_empty() {
-            let done = finish_cut(&shared, broken_off).await;
+        let (unfinished, _) = split_unfinished(&shared, waiting.clone());
+        if !unfinished.is_empty() {
+            let done = finish_cut(&shared, unfinished).await;
             waiting.retain(|topic| !done.contains_key(topic));
             outcomes.extend(done);
             continue;
@@ -262,8 +262,8 @@ async fn wait_and_cut(shared: Arc<LinkShared>, mut waiting: Vec<TopicName>) -> O
     }
 }
 
-/// Up to where the mirrors are to come, by what the source says now; `None` if it doesn't say it of
-/// all of them.
+/// How far the mirrors have to copy, from what the source says now; `None` if it does not give
+/// every end.
 async fn target_of(shared: &Arc<LinkShared>, waiting: &[TopicName]) -> Option<SourceEnds> {
     match asked(shared, waiting).await {
         Ok(answers) => {
@@ -279,7 +279,7 @@ async fn target_of(shared: &Arc<LinkShared>, waiting: &[TopicName]) -> Option<So
     }
 }
 
-/// Shows what keeps promotions from getting further.
+/// Shows what promotions wait for.
 fn note_wait(shared: &LinkShared, topics: &[TopicName], waits_for: Option<String>) {
     let mut inner = shared.inner();
     for topic in topics {
@@ -289,7 +289,7 @@ fn note_wait(shared: &LinkShared, topics: &[TopicName], waits_for: Option<String
     }
 }
 
-/// What became of a mirror that waits no more; `None` if it does.
+/// The outcome of a mirror that no longer waits; `None` if it still does.
 fn still_waits(
     shared: &LinkShared,
     topic: &TopicName,
@@ -367,12 +367,12 @@ async fn try_cut(
 /// Resumes interrupted cuts, unless another task already has.
 async fn finish_cut(shared: &Arc<LinkShared>, topics: Vec<TopicName>) -> Outcomes {
     let _change = shared.change.lock().await;
-    let (mut topics, _) = split_broken_off(shared, topics);
+    let (mut topics, _) = split_unfinished(shared, topics);
     topics.retain(|topic| is_promoting(shared, topic));
     cut::cut(shared, &topics, CutKind::Promote, &Told::default(), false).await
 }
 
-/// The last sync of topic configs. A source that doesn't tell them any more holds up no promotion.
+/// The last sync of topic configs. A source that does not answer it does not delay the promotion.
 async fn sync_configs(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     let (source, config, names) = {
         let inner = shared.inner();
@@ -394,7 +394,7 @@ async fn sync_configs(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
 }
 
-/// The source's answer on mirrors that are to be promoted.
+/// Asks the source about mirrors that are to be promoted.
 pub(super) async fn asked(shared: &LinkShared, topics: &[TopicName]) -> Result<Answers, LinkError> {
     if matches!(shared.inner().state, LinkState::Paused | LinkState::Failed) {
         return Err(LinkError::LinkState {
@@ -437,7 +437,7 @@ async fn act_on(shared: &Arc<LinkShared>, answers: Answers) {
     }
 }
 
-/// Why a mirror that has come further than its source can't be cut.
+/// Why a mirror can't be cut that has more records than its source.
 fn behind(shared: &LinkShared, topic: &TopicName, answer: &Answer) -> Option<String> {
     let inner = shared.inner();
     let statuses = inner.mirrors.get(topic)?.statuses.iter();
@@ -449,8 +449,8 @@ fn behind(shared: &LinkShared, topic: &TopicName, answer: &Answer) -> Option<Str
     ))
 }
 
-/// Whether every mirror ends where its source does. One that ends later holds records that the
-/// source no longer has: its replicator finds out what that means.
+/// Whether every mirror ends where its source does. If a mirror ends later, the source has lost
+/// records: its replicator decides what that means.
 fn are_reached(shared: &LinkShared, ends: &SourceEnds) -> bool {
     let inner = shared.inner();
     ends.iter().all(|(topic, ends)| {
@@ -462,7 +462,7 @@ fn are_reached(shared: &LinkShared, ends: &SourceEnds) -> bool {
     })
 }
 
-/// Whether to ask the source now: every mirror holds everything up to there.
+/// Whether every mirror has copied up to there, so that it is time to ask the source again.
 fn are_passed(shared: &LinkShared, ends: &SourceEnds) -> bool {
     let inner = shared.inner();
     ends.iter().all(|(topic, ends)| {

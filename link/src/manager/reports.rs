@@ -8,7 +8,7 @@ use crate::report::RpoReport;
 use crate::state::MirrorStatus;
 
 impl LinkManager {
-    /// The kept report of the last promote or failover of a topic.
+    /// The stored report of the last promotion or failover of a topic.
     ///
     /// # Errors
     /// `NotAMirror`, `Store`.
@@ -20,8 +20,8 @@ impl LinkManager {
         }
     }
 
-    /// Every kept report, or those of one link, by topic. They outlive their link, and go with their
-    /// topic. None of a cut that is not over.
+    /// Every stored report, or those of one link, by topic. A report outlives its link and is
+    /// deleted with its topic. Cuts that are not finished have none.
     ///
     /// # Errors
     /// `Store`.
@@ -48,7 +48,7 @@ impl LinkManager {
         links.find_map(|link| Some(link.inner().mirrors.get(topic)?.record.status))
     }
 
-    /// What was seen beyond the cut may be newer than what is stored.
+    /// The latest check for records beyond the cut may be newer than the stored one.
     fn with_last_look(&self, topic: &TopicName, report: RpoReport) -> RpoReport {
         let links = self.links.read();
         let mut links = links.values().filter(|link| link.name == report.link);

@@ -20,7 +20,7 @@ use crate::state::LinkState;
 use crate::tasks::groups::readers::Readers;
 use crate::verb::CutKind;
 
-/// A source that doesn't answer within this is not waited for.
+/// How long a source may take to answer before the report is made without it.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// What a report is made of.
@@ -30,13 +30,13 @@ pub(crate) struct Draft {
     kind: CutKind,
     is_dry_run: bool,
     now_ms: i64,
-    /// Where the source's partitions end, which it has said with the mirror standing still.
+    /// Where the source's partitions end, asked while the mirror was held.
     source_ends: Option<Vec<i64>>,
     readers: Option<SourceReaders>,
 }
 
 impl Draft {
-    /// Of a mirror as it stands.
+    /// Of a mirror at this moment.
     pub(crate) fn of(
         shared: &LinkShared,
         record: &MirrorRecord,
@@ -60,14 +60,14 @@ impl Draft {
         }
     }
 
-    /// What the source has said of it.
+    /// Adds the source's answers.
     pub(crate) fn told(&mut self, ends: Option<Vec<i64>>, readers: Option<&Readers>) {
         self.source_ends = ends;
         self.readers = readers.map(|readers| readers.of_topic(&self.record.topic));
     }
 
-    /// The report. Reads the logs' ends: may wait for a disk. Of a log that can't be read it says
-    /// what was known last, if `is_forced`.
+    /// The report. Reads the logs' ends: may wait for a disk. If `is_forced`, it uses the last
+    /// known ends of a log that can't be read.
     pub(crate) fn finish(
         self,
         local: &dyn LocalBatches,
@@ -142,7 +142,7 @@ fn last_known(status: &StatusCell) -> LocalEnds {
     })
 }
 
-/// The source's answer on mirrors, said after `asked_at_ms`.
+/// The source's answer about mirrors, given after `asked_at_ms`.
 pub(crate) struct Sight {
     asked_at_ms: i64,
     answers: Answers,
@@ -157,7 +157,7 @@ impl Sight {
         }
     }
 
-    /// Asks a source that was well a moment ago, and waits for no other.
+    /// Asks the source if it answered a moment ago; otherwise knows nothing.
     pub(crate) async fn of(shared: &LinkShared, topics: &[TopicName]) -> Self {
         let asked_at_ms = shared.now_ms();
         let is_well = shared.inner().state == LinkState::Active;
@@ -201,8 +201,8 @@ impl Sight {
     }
 }
 
-/// Asks the source, now that mirrors have been failed over, where it ends, and keeps the reports
-/// that this makes exact. The caller holds `change`.
+/// After a failover: asks the source where it ends, and stores the reports that become exact. The
+/// caller holds `change`.
 pub(crate) async fn make_exact(shared: &LinkShared, outcomes: &mut Outcomes) {
     let cut: Vec<TopicName> = outcomes
         .iter()

@@ -12,10 +12,10 @@ use crate::state::{LinkState, MirrorError, MirrorStatus};
 use crate::topic_configs;
 use crate::verb::CutKind;
 
-/// Beyond two long polls and this, a silent source's figures are no longer current, milliseconds.
+/// Figures of a silent source count as current for two long polls and this, milliseconds.
 const FRESH_BEYOND_POLLS_MS: i64 = 1_000;
 
-/// How old figures of this link may be and still count as current, milliseconds.
+/// The age up to which figures of this link count as current, milliseconds.
 pub(crate) fn fresh_ms(inner: &Inner) -> i64 {
     2 * i64::from(inner.config.fetch_wait_max_ms) + FRESH_BEYOND_POLLS_MS
 }
@@ -67,7 +67,7 @@ pub(crate) fn link(shared: &LinkShared) -> LinkDescription {
     }
 }
 
-/// What the source holds beyond those cuts that were checked.
+/// Records that the source holds beyond the cuts, for the cuts that were checked.
 fn beyond_cuts(inner: &Inner) -> Vec<BeyondCuts> {
     let beyond = inner.mirrors.values().filter_map(|mirror| {
         let after_cut = mirror.after_cut.as_ref()?;
@@ -80,7 +80,7 @@ fn beyond_cuts(inner: &Inner) -> Vec<BeyondCuts> {
     beyond.collect()
 }
 
-/// A mirror as it is shown, except for what only the catalog knows ([`with_configs`]).
+/// A mirror as `describe` shows it, without what only the catalog knows ([`with_configs`]).
 pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescription {
     let record = &mirror.record;
     let status = record.status.under(inner.state);
@@ -119,7 +119,7 @@ pub(crate) fn mirror(inner: &Inner, mirror: &Mirror, now_ms: i64) -> MirrorDescr
     }
 }
 
-/// With the configs of its topic. Not under a link's lock: the catalog is asked.
+/// Adds the configs of its topic. Call it without a link's lock: it asks the catalog.
 pub(crate) fn with_configs(
     mut mirror: MirrorDescription,
     catalog: &dyn TopicCatalog,
@@ -158,7 +158,7 @@ impl Blocked {
     }
 }
 
-/// Why it is as it is: its own error, the link's, or what its promotion waits for.
+/// The reason for its status: its own error, the link's, or what its promotion waits for.
 fn error_detail(inner: &Inner, mirror: &Mirror, status: MirrorStatus) -> String {
     let record = &mirror.record;
     let is_waiting = record.pending_cut == Some(CutKind::Promote) && !mirror.is_cut_begun;
@@ -175,7 +175,7 @@ fn error_detail(inner: &Inner, mirror: &Mirror, status: MirrorStatus) -> String 
     }
 }
 
-/// Every partition of a mirror; none of a stopped one.
+/// Every partition of a mirror; none of a cut one.
 fn lags(mirror: &Mirror, now_ms: i64, fresh_ms: i64) -> Vec<PartitionLag> {
     if mirror.record.status == MirrorStatus::Stopped {
         return Vec::new();
@@ -186,7 +186,7 @@ fn lags(mirror: &Mirror, now_ms: i64, fresh_ms: i64) -> Vec<PartitionLag> {
         .collect()
 }
 
-/// What its owner can do from here.
+/// The verbs and other steps that are possible now.
 fn next_steps(status: MirrorStatus, mirror: &Mirror, link: LinkState) -> Vec<String> {
     let record = &mirror.record;
     let steps: &[&str] = match (status, record.error) {

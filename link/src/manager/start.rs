@@ -78,8 +78,7 @@ impl LinkManager {
         Ok(manager)
     }
 
-    /// Stops every link and waits until nothing of theirs runs any more. Later calls answer
-    /// `ShuttingDown`.
+    /// Stops every link and waits until nothing of it runs. Later calls answer `ShuttingDown`.
     pub async fn shutdown(&self) {
         self.is_stopping.store(true, Ordering::Release);
         let _admin = self.admin.lock().await;
@@ -103,8 +102,8 @@ fn stored_groups(ports: &Ports, link: &LinkName) -> Vec<GroupSync> {
     })
 }
 
-/// Shows of every mirror what is stored, before anything of it runs. `begun_cuts` are mirrors whose
-/// cut was broken off.
+/// Shows the stored state of every mirror before any of them runs. `begun_cuts` are mirrors whose
+/// cut has begun and is not finished.
 async fn show_stored(
     shared: &Arc<LinkShared>,
     begun_cuts: &BTreeSet<TopicName>,

@@ -21,12 +21,12 @@ use crate::verify::{
     VerifyReport,
 };
 
-/// Bytes asked of each side at a time, and for one sample.
+/// Bytes to read from each side at a time, and for one sample.
 const READ_BYTES: u32 = 4 << 20;
 const SAMPLE_BYTES: u32 = 256 << 10;
 
-/// How long the source may take to find something, milliseconds, and how often it may find nothing
-/// before that is believed.
+/// How long the source may take to find something, milliseconds, and after how many empty answers
+/// there is nothing.
 const READ_WAIT_MS: u32 = 5_000;
 const EMPTY_READS_MAX: u32 = 3;
 
@@ -114,7 +114,7 @@ impl LinkManager {
     }
 }
 
-/// What would compare nothing is not shown as identical.
+/// Refuses options that would compare nothing: the result would look identical.
 fn refuse_nonsense(record: &MirrorRecord, options: &VerifyOptions) -> Result<(), LinkError> {
     let all = 0..record.partitions;
     if let Some(partition) = options.partition.filter(|only| !all.contains(only)) {
@@ -131,7 +131,7 @@ fn refuse_nonsense(record: &MirrorRecord, options: &VerifyOptions) -> Result<(),
     }
 }
 
-/// The source topic, as long as it is the one that was mirrored.
+/// The source topic, if it is still the mirrored one.
 async fn describe(
     source: &dyn SourceCluster,
     config: &LinkConfig,
@@ -198,7 +198,7 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// What both sides hold of what was asked for.
+    /// The part of the requested range that both sides hold.
     async fn range(
         &self,
         source: &dyn SourceCluster,
@@ -389,7 +389,7 @@ impl Walk {
                     theirs.next();
                 }
                 (None, None) if no_theirs && no_ours => self.at = self.end,
-                // One run is at its end: both are read again from here.
+                // One run has ended: read both sides again from here.
                 _ => return,
             }
         }

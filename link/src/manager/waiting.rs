@@ -15,13 +15,13 @@ use crate::ports::Obstacle;
 use crate::shared::LinkShared;
 use crate::state::MirrorStatus;
 
-/// How long the answer to a failover may wait for that to be stored.
+/// How long the answer to a failover may wait until the failover is stored.
 const STORING_MAX: Duration = Duration::from_secs(5);
 
-/// A promotion is not ended for what passes within this, milliseconds.
+/// Obstacles that pass within this time do not stop a promotion, milliseconds.
 const OBSTACLE_MAX_MS: i64 = 2_000;
 
-/// How often is looked whether it is.
+/// How often to check that.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The right to run some promotions to their end; released on drop.
@@ -50,8 +50,8 @@ impl Pursuit {
         &self.topics
     }
 
-    /// Shows how it ended.
-    pub(super) fn end(self, outcomes: &Outcomes) {
+    /// Shows the outcomes.
+    pub(super) fn show(self, outcomes: &Outcomes) {
         note(&self.shared, outcomes);
     }
 }
@@ -67,7 +67,7 @@ impl Drop for Pursuit {
     }
 }
 
-/// Whether a task runs one of these to its end.
+/// Whether a task promotes one of these.
 pub(super) fn are_pursued(shared: &LinkShared, topics: &[TopicName]) -> bool {
     let inner = shared.inner();
     let mut mirrors = topics.iter().filter_map(|topic| inner.mirrors.get(topic));
@@ -84,7 +84,7 @@ pub(super) fn note(shared: &LinkShared, outcomes: &Outcomes) {
     }
 }
 
-/// Forgets why they were not cut: it is tried again.
+/// Clears the reason: it is tried again.
 pub(super) fn forget(shared: &LinkShared, topics: &[TopicName]) {
     let mut inner = shared.inner();
     for topic in topics {
@@ -99,8 +99,8 @@ pub(super) fn not_cut(shared: &LinkShared, topic: &TopicName) -> Option<LinkErro
     shared.inner().mirrors.get(topic)?.not_cut.clone()
 }
 
-/// Those among `topics` that can't be brought up to date because of this side, and why. A problem
-/// that may go away by itself has [`OBSTACLE_MAX_MS`] to do so.
+/// Those among `topics` that can't be brought up to date because of this side, and why. An obstacle
+/// that may be transient has [`OBSTACLE_MAX_MS`] to pass.
 pub(super) fn blocked(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
     let now_ms = shared.now_ms();
     let obstacle = |topic: &TopicName| {
@@ -120,7 +120,7 @@ pub(super) fn blocked(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
     topics.iter().filter_map(obstacle).collect()
 }
 
-/// Returns after `wait`; never, if that is without limit.
+/// Returns after `wait`; never, if that is `None`.
 pub(super) async fn elapsed(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
@@ -128,8 +128,8 @@ pub(super) async fn elapsed(wait: Option<Duration>) {
     }
 }
 
-/// Returns after `wait`, when the stop of all of these is stored; that it isn't is waited for
-/// [`STORING_MAX`].
+/// Returns after `wait` and once the cuts of all these are ordered or done in the store; for the
+/// latter it waits at most [`STORING_MAX`].
 pub(super) async fn elapsed_and_stored(
     shared: &LinkShared,
     topics: &[TopicName],
@@ -139,18 +139,18 @@ pub(super) async fn elapsed_and_stored(
     let is_stored = || {
         let inner = shared.inner();
         let mut mirrors = topics.iter().filter_map(|topic| inner.mirrors.get(topic));
-        mirrors.all(|mirror| is_stopping(mirror.record.status))
+        mirrors.all(|mirror| is_cut_or_pending(mirror.record.status))
     };
     let stored = async {
         while !is_stored() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    // Either way, what is known then is the answer.
+    // After the timeout the answer shows the present state.
     let _ = tokio::time::timeout(STORING_MAX, stored).await;
 }
 
-fn is_stopping(status: MirrorStatus) -> bool {
+fn is_cut_or_pending(status: MirrorStatus) -> bool {
     matches!(status, MirrorStatus::PendingStopped | MirrorStatus::Stopped)
 }
 
@@ -163,7 +163,7 @@ pub(super) fn under_way(shared: &LinkShared, topics: &[TopicName]) -> Outcomes {
         };
         match &mirror.not_cut {
             Some(error) => Err(error.clone()),
-            None if is_stopping(mirror.record.status) => Ok(None),
+            None if is_cut_or_pending(mirror.record.status) => Ok(None),
             None => Err(LinkError::UnderWay {
                 topic: topic.clone(),
             }),

@@ -1,4 +1,4 @@
-//! What a link needs of the broker that it runs in, in the link's own words.
+//! What a link needs from the broker that it runs in, in the link's own words.
 //!
 //! The link declares these traits, the broker implements them; [`crate::testing::contract`] is the
 //! suite that every implementation must pass. All are synchronous and object safe. The link calls
@@ -33,12 +33,12 @@ use crate::source::SourceCluster;
 pub use clock::SystemClock;
 pub use error::{CatalogError, GroupRefusal, StoreError, TargetError};
 
-/// Everything a [`crate::manager::LinkManager`] is started with.
+/// Everything that a [`crate::manager::LinkManager`] needs to start.
 #[derive(Clone)]
 pub struct Ports {
     /// Where mirrored batches go.
     pub target: Arc<dyn MirrorTarget>,
-    /// What is stored of a mirrored partition, for reports and verification.
+    /// Stored data of mirrored partitions, for reports and verification.
     pub local: Arc<dyn LocalBatches>,
     /// Topics of this cluster.
     pub catalog: Arc<dyn TopicCatalog>,
@@ -66,11 +66,11 @@ pub struct Lease {
 /// What keeps a partition of this cluster from being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// What it is, and what to do.
+    /// The cause, and what to do about it.
     pub detail: String,
     /// Since when, milliseconds since the epoch.
     pub since_ms: i64,
-    /// It doesn't pass by itself while this broker runs.
+    /// It stays at least until this broker restarts.
     pub is_lasting: bool,
 }
 
@@ -121,7 +121,7 @@ pub trait MirrorPartition: Send {
     /// The source's high watermark moved: the local one becomes min(end, it), and never goes back.
     fn observe_source(&mut self, high_watermark: Offset) -> Result<(), TargetError>;
 
-    /// Moves the end forward without bytes: the source holds nothing below `end` any more. No
+    /// Moves the end forward without bytes: the source no longer holds anything below `end`. No
     /// effect if `end` is not above the present end.
     fn skip_to(&mut self, end: Offset) -> Result<(), TargetError>;
 
@@ -192,8 +192,7 @@ pub trait TopicCatalog: Send + Sync {
         configs: &[(String, Option<String>)],
     ) -> Result<(), CatalogError>;
 
-    /// The value of a topic config that a topic here has without setting it; `None` for a config
-    /// that this broker doesn't know.
+    /// The default value of a topic config here; `None` for a config that this broker doesn't know.
     fn default_config(&self, name: &str) -> Option<String>;
 
     /// The configs set on a topic itself, mirror or not.
@@ -227,10 +226,10 @@ pub trait TopicCatalog: Send + Sync {
     fn cut_mirrors(&self, orders: &[CutOrder]) -> Result<Vec<TopicCut>, CatalogError>;
 }
 
-/// What became of one topic that was to be created.
+/// The outcome for one topic that was to be created.
 pub type TopicAnswer = Result<(), CatalogError>;
 
-/// What became of one topic that was to be cut: its partitions, none if it was cut before.
+/// The outcome for one topic that was to be cut: its partitions, none if it was cut before.
 pub type TopicCut = Result<Vec<PartitionCut>, CatalogError>;
 
 /// Links and mirrors, as they survive a restart. A link's configs may hold secrets: they are never
@@ -241,14 +240,14 @@ pub type TopicCut = Result<Vec<PartitionCut>, CatalogError>;
 pub trait LinkStore: Send + Sync {
     /// Every link.
     fn load_links(&self) -> Result<Vec<LinkRecord>, StoreError>;
-    /// Every mirror, the stopped ones included.
+    /// Every mirror, the cut ones included.
     fn load_mirrors(&self) -> Result<Vec<MirrorRecord>, StoreError>;
     /// The mirror of that name.
     fn load_mirror(&self, topic: &TopicName) -> Result<Option<MirrorRecord>, StoreError>;
     /// Writes a link over what was there.
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError>;
-    /// Removes a link, and the records of its mirrors, which are stopped. No effect if there is
-    /// none.
+    /// Removes a link, and the records of its mirrors, which are all cut. No effect if there is no
+    /// such link.
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError>;
     /// Overwrites mirrors, all or none. Skips those whose topic was deleted in the meantime, even
     /// if a new mirror has its name ([`MirrorRecord::is_of_same`]).
@@ -256,12 +255,13 @@ pub trait LinkStore: Send + Sync {
     /// Replaces the reports of topics that are or were mirrors, all or none. No effect on any other
     /// topic.
     fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError>;
-    /// The report of the last cut of a topic, the one that was made first if the cut was broken off.
-    /// `save_mirrors` removes it with every status but `PENDING_STOPPED` and `STOPPED`.
+    /// The report of the last cut of a topic; if that cut did not finish at first, the report of
+    /// its first attempt. `save_mirrors` removes it with every status but `PENDING_STOPPED` and
+    /// `STOPPED`.
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError>;
-    /// Every report that is kept, by topic: also of topics whose link was deleted.
+    /// Every stored report, by topic, also of topics whose link was deleted.
     fn load_reports(&self) -> Result<Vec<RpoReport>, StoreError>;
-    /// What was last seen of the sources of mirrors.
+    /// The sights of mirrors' sources.
     fn load_sights(&self) -> Result<Vec<SourceSight>, StoreError>;
     /// Replaces what was last seen of the sources of these topics, all or none. Skips topics that
     /// are not mirrors, and stopped ones. The record is removed when the mirror is stopped, deleted
@@ -269,9 +269,9 @@ pub trait LinkStore: Send + Sync {
     fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError>;
 }
 
-/// The offsets of groups of this cluster, and what links keep of their syncs.
+/// The offsets of groups of this cluster, and the stored syncs of links.
 pub trait GroupOffsets: Send + Sync {
-    /// Gives groups offsets, as one that is no member of them: one answer per group, in their order.
+    /// Sets offsets of groups from outside (not as a member): one answer per group, in their order.
     ///
     /// All offsets of a group or none, decided under the lock under which its members join and
     /// commit, and durable before the call returns. Offsets that are already here are not written.
@@ -282,7 +282,7 @@ pub trait GroupOffsets: Send + Sync {
     /// ever.
     fn commit(&self, commits: &[GroupCommit]) -> Vec<Result<GroupCommitted, GroupRefusal>>;
 
-    /// What is kept of a link's syncs. [`LinkStore::delete_link`] removes it.
+    /// The stored syncs of a link. [`LinkStore::delete_link`] removes them.
     fn load_syncs(&self, link: &LinkName) -> Result<Vec<GroupSync>, StoreError>;
 
     /// Stores these, each replacing the stored one of that source group, and removes those of the

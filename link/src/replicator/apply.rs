@@ -27,7 +27,7 @@ pub(crate) struct Setup {
     pub(crate) start_offset: Offset,
     /// Bytes asked for per request.
     pub(crate) max_bytes: u32,
-    /// Removing records that the source has lost was consented to.
+    /// The operator has consented to remove records that the source has lost.
     pub(crate) may_truncate: bool,
     pub(crate) backoff: Backoff,
     /// Reads what is stored.
@@ -45,9 +45,9 @@ pub(super) enum Phase {
     Idle,
     /// The fetcher has a position.
     Fetching,
-    /// Something is waited for, and then that is done.
+    /// Waits; the value says what to do afterwards.
     Waiting(Next),
-    /// Failed or fenced; nothing is done any more.
+    /// Failed or fenced: it does nothing.
     Ended,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Next {
     Range,
     /// Ask where our last epoch ends there.
     EpochEnd,
-    /// Cut by what the source has said.
+    /// Truncate by the source's answer.
     Cut {
         epoch: LeaderEpoch,
         end: Offset,
@@ -81,7 +81,7 @@ pub(crate) struct Machine {
     pub(super) is_follower: bool,
     pub(super) fetch_version: i16,
     pub(super) max_bytes: u32,
-    /// Answers in a row that looked damaged.
+    /// Consecutive answers that looked damaged.
     pub(super) suspicions: u32,
     /// Stored batches reach up to the position: the last epoch says something about it.
     pub(super) is_contiguous: bool,
@@ -117,7 +117,7 @@ impl Machine {
         machine
     }
 
-    /// Takes an event; what it says is to be done in that order.
+    /// Takes an event; the effects are to be carried out in order.
     pub(crate) fn apply(&mut self, event: Event) -> Effects {
         if self.phase == Phase::Ended {
             return Vec::new();
@@ -152,7 +152,7 @@ impl Machine {
         }
     }
 
-    /// Whether the awaited event may cut the log.
+    /// Whether the awaited event may truncate the log.
     pub(crate) fn may_truncate(&self) -> bool {
         let Phase::Waiting(next) = self.phase else {
             return false;

@@ -1,5 +1,5 @@
-//! Where the source's log is no longer what was mirrored: deleted before it was fetched, or lost
-//! after.
+//! What to do where the source's log no longer matches the mirror: records were deleted before they
+//! were fetched, or lost after.
 
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 

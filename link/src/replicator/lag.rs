@@ -19,7 +19,7 @@ use crate::description::PartitionLag;
 use crate::fetcher::{Heartbeat, Share};
 use crate::ports::Obstacle;
 
-/// Past this many bytes what was fetched earlier counts half.
+/// After this many bytes, earlier fetches count half.
 const RECENT_BYTES: u64 = 16 << 20;
 
 /// How large a record was lately.
@@ -57,7 +57,7 @@ pub(crate) const LATELY_MS: i64 = 10_000;
 /// Its ends are remembered this often, milliseconds.
 const END_EVERY_MS: i64 = 1_000;
 
-/// Where the source ended at some moments of the last while.
+/// Where the source ended at some recent moments.
 #[derive(Debug, Default)]
 pub(crate) struct RecentEnds {
     some: VecDeque<(i64, Offset)>,
@@ -82,8 +82,8 @@ impl RecentEnds {
         }
     }
 
-    /// How many records the source, which ends at `end` now, took in the last [`LATELY_MS`], and the
-    /// time that this covers if it was watched for less.
+    /// How many records the source, which ends at `end` now, accepted in the last [`LATELY_MS`],
+    /// and the time that this covers if it was watched for less.
     pub(crate) fn taken(&self, end: i64, now_ms: i64) -> Option<(i64, i64)> {
         let is_before = |(at, _): &&(i64, Offset)| *at <= now_ms - LATELY_MS;
         let before = self
@@ -97,8 +97,7 @@ impl RecentEnds {
     }
 }
 
-/// What is known of one partition; written by its replicator, read by describe, reports and
-/// metrics.
+/// The figures of one partition; written by its replicator, read by describe, reports and metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     /// The mirror's log start.
@@ -110,7 +109,7 @@ pub(crate) struct Status {
     pub(crate) recent_ends: RecentEnds,
     /// The source's log start as last seen.
     pub(crate) source_log_start: Option<Offset>,
-    /// What the last answered fetch of this partition asked for.
+    /// The offset that the last answered fetch of this partition asked for.
     pub(crate) last_fetch_offset: Option<Offset>,
     /// When the last answer that named this partition and was taken in had been asked for.
     pub(crate) answered_ms: Option<i64>,
@@ -134,17 +133,17 @@ pub(crate) struct Status {
     pub(crate) leader: Option<NodeId>,
     /// The largest leader epoch of the source that clients here see durably.
     pub(crate) told_epoch: Option<LeaderEpoch>,
-    /// Whom it is fetched from there.
+    /// The node that it is fetched from.
     pub(crate) replica: Option<NodeId>,
-    /// What goes wrong at the moment.
+    /// The present problem.
     pub(crate) problem: Option<String>,
     /// What keeps it from being written here.
     pub(crate) obstacle: Option<Obstacle>,
 }
 
 impl Status {
-    /// When the source last told of this partition, directly or by saying nothing of it. Of an
-    /// answer that is still in flight nothing is known here: it doesn't count, nor do later ones.
+    /// When the source last said anything about this partition, directly or by not naming it. An
+    /// answer that is still in flight does not count yet, nor do later ones.
     pub(crate) fn seen_at_ms(&self) -> Option<i64> {
         let heartbeat = self.heartbeat.as_ref();
         let silent = heartbeat.and_then(|heartbeat| heartbeat.last_ms());
@@ -174,8 +173,8 @@ impl Status {
         }
     }
 
-    /// The last batch here has this largest timestamp. One that is not over says nothing of when the
-    /// next record was written, nor does none (−1).
+    /// Notes the largest timestamp of the last batch. A timestamp in the future says nothing about
+    /// when the next record was written, and −1 neither.
     pub(crate) fn ends_with_timestamp(&mut self, timestamp_ms: Option<i64>, now_ms: i64) {
         self.last_timestamp_ms = timestamp_ms.filter(|at| (0..=now_ms).contains(at));
     }
@@ -196,7 +195,7 @@ impl Status {
         since_ms.map(|at| (now_ms - at).max(0))
     }
 
-    /// For showing. Figures older than `fresh_ms` are no longer current.
+    /// The lag as `describe` shows it. Figures older than `fresh_ms` are not current.
     pub(crate) fn describe(&self, partition: i32, now_ms: i64, fresh_ms: i64) -> PartitionLag {
         let seen_at_ms = self.seen_at_ms();
         let is_current = seen_at_ms.is_some_and(|seen| now_ms - seen <= fresh_ms);

@@ -52,11 +52,11 @@ pub(crate) enum Event {
     NoLeader,
     /// From the partition's fetcher.
     Fetcher(FetchEvent),
-    /// What was waited for is here.
+    /// The awaited event.
     Waited(Outcome),
 }
 
-/// What [`Wait`] has led to. An error is in words, and is retried.
+/// The result of a [`Wait`]. An error is retried.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The time is over.
@@ -83,7 +83,7 @@ pub(crate) struct Probe {
     pub(crate) is_empty: bool,
 }
 
-/// What is to be done.
+/// An instruction of the machine to its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Fetch from there on.
@@ -92,9 +92,9 @@ pub(crate) enum Effect {
         generation: u64,
         position: FetchPosition,
     },
-    /// Don't fetch until told.
+    /// Don't fetch until the next `Fetch`.
     Halt,
-    /// Wait for that, instead of for what was waited for before.
+    /// Wait for this instead of the previous wait.
     Wait(Wait),
     /// Fetching has ended where it was: continue at this replica, or at the leader.
     Redirect {
@@ -110,7 +110,7 @@ pub(crate) enum Effect {
     },
 }
 
-/// What is to be waited for.
+/// Something to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Time, fetching halted.

@@ -1,4 +1,4 @@
-//! The task of one mirrored partition: waits, and does what [`super::apply`] says.
+//! The task of one mirrored partition: waits, and carries out what [`super::apply`] decides.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ static NEXT_SLOT: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Leader {
     pub(crate) node: NodeId,
-    /// Whom the fetcher fetches from: the leader, or a follower.
+    /// The node that the fetcher fetches from: the leader, or a follower.
     pub(crate) read_from: NodeId,
     pub(crate) epoch: LeaderEpoch,
     pub(crate) topic_id: TopicId,
@@ -40,14 +40,14 @@ pub(crate) struct Leader {
     pub(crate) fetcher: FetcherHandle,
 }
 
-/// What the task is sent.
+/// A message to the task.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// From the fetcher, for a slot that it was given.
     Fetcher { slot: u64, event: FetchEvent },
     /// From the supervisor.
     Lead(Option<Leader>),
-    /// From the supervisor: end.
+    /// From the supervisor: stop.
     Stop,
 }
 
