@@ -5,6 +5,7 @@ mod configs;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use carrick_link::naming::some_of;
 use carrick_link::verb::Verb;
 use clap::{Args, Subcommand};
 
@@ -79,6 +80,9 @@ pub struct Create {
     /// Refuse the source if it has a different cluster id
     #[arg(long, value_name = "ID")]
     source_cluster_id: Option<String>,
+    /// Do not ask the source whether it answers: it may come later
+    #[arg(long)]
+    no_validate: bool,
     /// Check everything, including the connection, but create nothing
     #[arg(long)]
     dry_run: bool,
@@ -131,15 +135,19 @@ fn create(client: &Client, output: Output, create: Create) -> CliResult {
     };
     let name = escape(&create.name);
     let path = format!(
-        "/links?link_name={name}&validate_link=true&validate_only={}",
-        create.dry_run
+        "/links?link_name={name}&validate_link={}&validate_only={}",
+        !create.no_validate, create.dry_run
     );
     client.post_quietly(&path, &body)?;
     if create.dry_run {
         let answer = serde_json::json!({ "link_name": create.name, "valid": true });
         return output.print(&answer, |_| {
+            let source = match create.no_validate {
+                true => "the source was not asked",
+                false => "the source answers",
+            };
             format!(
-                "link {} can be created: its configs are valid and the source answers",
+                "link {} can be created: its configs are valid and {source}",
                 create.name
             )
         });
@@ -164,11 +172,13 @@ fn delete(client: &Client, output: Output, name: &str, fail_over_mirrors: bool) 
     let deleted: CliResult<LinkDeletion> = client.delete_answered(&path);
     // For mirrors that had to be cut by force.
     let reports = deleted.as_ref().map_or(&[][..], |it| &it.reports);
+    let groups = deleted.as_ref().map_or(&[][..], |it| &it.prefixed_groups);
     let answer = serde_json::json!({
         "link_name": name,
         "deleted": deleted.is_ok(),
         "mirrors": outcomes,
         "reports": reports,
+        "prefixed_groups": groups,
     });
     output.print(&answer, |_| {
         let mut text = match outcomes.is_empty() {
@@ -180,10 +190,24 @@ fn delete(client: &Client, output: Output, name: &str, fail_over_mirrors: bool) 
         }
         if deleted.is_ok() {
             text.push_str(&format!("link {name} deleted"));
+            text.push_str(&groups_that_stay(groups));
         }
         text
     })?;
     deleted.map(drop)
+}
+
+/// What is said of groups that a deleted link made under a prefix.
+fn groups_that_stay(groups: &[String]) -> String {
+    if groups.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\n{} that it made under a prefix stay, with their offsets: {}\n\
+         delete one with: kafka-consumer-groups.sh --bootstrap-server HOST:PORT --delete --group NAME",
+        plural(groups.len(), "group"),
+        some_of(groups),
+    )
 }
 
 fn describe(client: &Client, output: Output, name: &str) -> CliResult {
@@ -411,6 +435,17 @@ mod tests {
             text.contains("TIMEOUT_ERROR: no answer from a:1 in 30 s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn groups_that_stay_are_named_with_what_deletes_them() {
+        assert_eq!(groups_that_stay(&[]), "");
+        let text = groups_that_stay(&["west.app".to_owned()]);
+        assert!(
+            text.contains("1 group that it made under a prefix stay, with their offsets: west.app"),
+            "{text}"
+        );
+        assert!(text.contains("--delete --group"), "{text}");
     }
 
     #[test]

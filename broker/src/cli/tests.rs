@@ -33,7 +33,7 @@ fn the_documented_forms_parse() {
     for line in [
         "carrick serve --config carrick.properties --override a=b --override c=d",
         "carrick link create l --bootstrap-server a:1,b:2 --config x=y --dry-run",
-        "carrick link create l --config-file client.properties",
+        "carrick link create l --config-file client.properties --no-validate",
         "carrick link list -o json",
         "carrick link describe l",
         "carrick link delete l --fail-over-mirrors",
@@ -195,6 +195,33 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
         matches!(gone, Err(CliError::Unreachable { .. })),
         "{gone:?}"
     );
+}
+
+#[test]
+fn a_source_that_is_away_proves_nothing_and_may_be_linked_when_asked() {
+    let runtime = runtime();
+    let (source, rig) = runtime.block_on(async { (Rig::start().await, Rig::start().await) });
+    runtime.block_on(source.topic_with_records("orders", 10));
+    let (url, bootstrap) = (rig.url(), source.bootstrap());
+    let create = format!("link create west --bootstrap-server {bootstrap}");
+    carrick(&url, &create).unwrap();
+    carrick(
+        &url,
+        "mirror create orders --link west --wait --wait-timeout 20",
+    )
+    .unwrap();
+    carrick(&url, "mirror verify orders").unwrap();
+    runtime.block_on(source.running.shutdown());
+    let away = carrick(&url, "mirror verify orders").unwrap_err();
+    assert_eq!(away.exit_code(), 4, "{away}");
+
+    let later = format!("link create later --bootstrap-server {bootstrap}");
+    assert!(refusal(&url, &later).contains(&bootstrap));
+    carrick(&url, &format!("{later} --no-validate --dry-run")).unwrap();
+    assert!(refusal(&url, "link describe later").contains("later"));
+    carrick(&url, &format!("{later} --no-validate")).unwrap();
+    carrick(&url, "link describe later").unwrap();
+    runtime.block_on(rig.running.shutdown());
 }
 
 #[test]

@@ -170,7 +170,6 @@ mod tests {
             partitions_count: 1,
             partitions: none(),
             configs: none(),
-            partition_reassignments: none(),
             topic_id: "id".to_owned(),
             is_mirror: true,
             partition_offsets: vec![PartitionOffsets {

@@ -7,7 +7,8 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -118,24 +119,106 @@ impl FromRequestParts<App> for Base {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = host
-            .or_else(|| parts.uri.authority().map(|a| a.as_str()))
-            .unwrap_or("localhost");
+        let authority = authority(parts.version, &parts.uri, &parts.headers)?;
+        let authority = authority.as_ref().map_or("localhost", Authority::as_str);
         Ok(Base(format!(
-            "http://{host}/kafka/v3/clusters/{}",
+            "http://{authority}/kafka/v3/clusters/{}",
             app.cluster_id
         )))
     }
 }
 
+/// Whom the client means (RFC 9112, section 3.2): the address in the request line, else `Host`; none
+/// for an HTTP/1.0 client that says neither.
+///
+/// # Errors
+/// 400: no `Host` in HTTP/1.1, more than one, or one that is no host.
+pub fn authority(
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<Authority>, ApiError> {
+    let refused = |message: &str| ApiError::new(StatusCode::BAD_REQUEST, 400, message);
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => return Err(refused("more than one Host header")),
+        (None, _) if version >= Version::HTTP_11 => return Err(refused("no Host header")),
+        (host, _) => host,
+    };
+    let no_host = || refused("the Host header is no host");
+    let host = match host {
+        Some(host) => Some(parse_authority(host.as_bytes()).ok_or_else(no_host)?),
+        None => None,
+    };
+    match uri.authority() {
+        Some(named) => {
+            let named = parse_authority(named.as_str().as_bytes());
+            Ok(Some(
+                named.ok_or_else(|| refused("the address has no host"))?,
+            ))
+        }
+        None => Ok(host),
+    }
+}
+
+/// Reads `host` or `host:port`; user names and ports that are none don't belong there.
+fn parse_authority(text: &[u8]) -> Option<Authority> {
+    let authority = Authority::try_from(text).ok()?;
+    let rest = authority.as_str().strip_prefix(authority.host())?;
+    let port = rest.strip_prefix(':').unwrap_or(rest);
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && !authority.host().is_empty()).then_some(authority)
+}
+
 /// The host of an authority like `localhost:8090` or `[::1]:8090`, without port and brackets.
-pub fn host_of(authority: &str) -> Option<String> {
-    let uri: Uri = format!("http://{authority}/").parse().ok()?;
-    let host = uri.host()?;
-    Some(
-        host.trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_ascii_lowercase(),
-    )
+pub fn host_of(authority: &Authority) -> String {
+    let host = authority.host();
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(version: Version, uri: &str, hosts: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(HOST, host.parse().expect("a value"));
+        }
+        let said = authority(version, &uri.parse().expect("an address"), &headers).ok()?;
+        Some(said.map(|said| said.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn a_request_says_once_whom_it_means() {
+        let (new, old) = (Version::HTTP_11, Version::HTTP_10);
+        for host in ["localhost", "10.0.0.7:8090", "[::1]:8090", "x.example:"] {
+            assert_eq!(said(new, "/", &[host]).as_deref(), Some(host));
+        }
+        assert_eq!(said(new, "/", &[]), None);
+        assert_eq!(said(old, "/", &[]).as_deref(), Some(""));
+        assert_eq!(said(new, "/", &["localhost", "localhost"]), None);
+        assert_eq!(said(old, "/", &["localhost", "evil.example"]), None);
+        for host in [
+            "",
+            ":8090",
+            "a b",
+            "user@localhost",
+            "localhost:x",
+            "localhost/evil",
+            "a:1:2",
+        ] {
+            assert_eq!(said(new, "/", &[host]), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn the_address_in_the_request_line_wins() {
+        let whole = "http://localhost:1/kafka";
+        let said = |hosts: &[&'static str]| said(Version::HTTP_11, whole, hosts);
+        assert_eq!(said(&["evil.example"]).as_deref(), Some("localhost:1"));
+        assert_eq!(said(&[]), None);
+    }
 }

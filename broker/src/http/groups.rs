@@ -47,6 +47,19 @@ pub async fn read(
     Ok(Json(to_data(&base, &path.link, &group)))
 }
 
+/// The group whose id is empty: Kafka has it, and its address ends in a slash.
+///
+/// # Errors
+/// 404.
+pub async fn read_unnamed(
+    state: State<App>,
+    base: Base,
+    Path(LinkPath { link }): Path<LinkPath>,
+) -> Result<Json<LinkGroupData>, ApiError> {
+    let group = String::new();
+    read(state, base, Path(GroupPath { link, group })).await
+}
+
 /// How many groups are in which state, as shown with a link.
 pub(super) fn to_counts(counts: GroupCounts) -> GroupCountsData {
     GroupCountsData {

@@ -1,7 +1,8 @@
 //! What keeps web pages out.
 //!
 //! The API has no credentials: anyone who reaches the listener may use it, and a browser on the
-//! same machine reaches loopback on behalf of any page. Three checks stop that:
+//! same machine reaches loopback on behalf of any page. Three checks stop that, after one that holds for
+//! everybody: a request says once whom it means ([`authority`]).
 //! - `Host` must be an address or `localhost` on a loopback listener: a page whose own name was made
 //!   to point here (DNS rebinding) comes with that name. On other listeners the operator decides
 //!   under which names the machine is known, so it is not checked.
@@ -11,13 +12,14 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use axum::http::header::{CONTENT_TYPE, HeaderName, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::error::ApiError;
-use super::extract::host_of;
+use super::extract::{authority, host_of};
 
 /// What the checks depend on.
 #[derive(Debug, Clone, Copy)]
@@ -29,19 +31,30 @@ pub struct Guard {
 /// Lets a request pass, or refuses it.
 ///
 /// # Errors
-/// 403 for a foreign `Host` or `Origin`, 415 for another content type.
+/// 400 for a `Host` that is none, 403 for a foreign `Host` or `Origin`, 415 for another content type.
 pub async fn guard(
     State(guard): State<Guard>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    check(guard.loopback, request.method(), request.headers())?;
+    let said = authority(request.version(), request.uri(), request.headers())?;
+    check(
+        guard.loopback,
+        request.method(),
+        said.as_ref(),
+        request.headers(),
+    )?;
     Ok(next.run(request).await)
 }
 
-fn check(loopback: bool, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
-    let host = text(headers, &HOST).unwrap_or_default();
-    if loopback && !is_local(host) {
+fn check(
+    loopback: bool,
+    method: &Method,
+    said: Option<&Authority>,
+    headers: &HeaderMap,
+) -> Result<(), ApiError> {
+    let host = said.map_or("", Authority::as_str);
+    if loopback && !said.is_some_and(is_local) {
         return Err(forbidden(format!(
             "this listener does not accept the host '{host}'"
         )));
@@ -74,10 +87,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-fn is_local(authority: &str) -> bool {
-    let Some(host) = host_of(authority) else {
-        return false;
-    };
+fn is_local(authority: &Authority) -> bool {
+    let host = host_of(authority);
     host == "localhost" || host.parse::<IpAddr>().is_ok()
 }
 
@@ -88,6 +99,12 @@ fn forbidden(message: String) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(loopback: bool, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+        let host = headers.get("host").expect("a host").to_str().expect("text");
+        let host: Authority = host.parse().expect("a host");
+        super::check(loopback, method, Some(&host), headers)
+    }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -106,20 +123,20 @@ mod tests {
             "[::1]:8090",
             "10.0.0.7",
         ] {
-            assert!(is_local(host), "{host}");
+            assert!(is_local(&host.parse().expect("a host")), "{host}");
         }
         for host in [
-            "",
             "evil.example:8090",
             "127.0.0.1.evil.example",
             "localhost.evil.example",
         ] {
-            assert!(!is_local(host), "{host}");
+            assert!(!is_local(&host.parse().expect("a host")), "{host}");
         }
     }
 
     #[test]
     fn a_rebound_name_is_refused_on_loopback_only() {
+        assert!(super::check(true, &Method::GET, None, &HeaderMap::new()).is_err());
         let headers = headers(&[("host", "evil.example:8090")]);
         assert!(check(true, &Method::GET, &headers).is_err());
         assert!(check(false, &Method::GET, &headers).is_ok());

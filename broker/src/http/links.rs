@@ -100,7 +100,8 @@ pub async fn read(
     Ok(Json(to_data(&app, &base, &link, query.include_tasks)))
 }
 
-/// Deletes a link.
+/// Deletes a link. Groups whose offsets it has synced are ordinary ones and stay; those that it made
+/// under a prefix are named, because nobody else would look for them.
 ///
 /// # Errors
 /// 404, or 400 when it has mirrors and `force` is not given.
@@ -109,19 +110,31 @@ pub async fn delete(
     Path(path): Path<LinkPath>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<Json<LinkDeletion>, ApiError> {
+    let prefixed_groups = prefixed_groups(&app, &path.link);
     let deleted = match app.links.link(&path.link)?.mirror_count {
         count @ 1.. if query.validate_only && !query.force => Err(has_mirrors(&path.link, count)?),
         _ if query.validate_only => Ok(Vec::new()),
         _ => app.links.delete_link(&path.link, query.force).await,
     };
     match deleted {
-        Ok(reports) => Ok(Json(LinkDeletion { reports })),
+        Ok(reports) => Ok(Json(LinkDeletion {
+            reports,
+            prefixed_groups,
+        })),
         Err(error @ LinkError::LinkHasMirrors { .. }) => {
             let named = live_mirrors(&app, &path.link);
             Err(ApiError::bad_request(format!("{error}. They are: {named}")))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The groups here that a link made with a name of their own, and that hold offsets of it.
+fn prefixed_groups(app: &App, link: &str) -> Vec<String> {
+    let groups = app.links.groups(link).unwrap_or_default();
+    let made = groups.into_iter().map(|group| group.sync);
+    let made = made.filter(|sync| sync.group != sync.source_group && sync.synced_ms.is_some());
+    made.map(|sync| sync.group).collect()
 }
 
 /// The refusal to delete a link that has mirrors.

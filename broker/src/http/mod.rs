@@ -9,7 +9,8 @@
 //!   blocks on a disk runs on the blocking pool.
 //!
 //! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`],
-//! [`groups`]), `mirrors` ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`]);
+//! [`groups`]), `mirrors` ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`],
+//! [`partitions`], [`topic_configs`]);
 //! outside it [`clusters`], [`health`] and [`metrics`].
 
 pub mod clusters;
@@ -29,10 +30,12 @@ pub mod mirror_actions;
 pub mod mirror_creation;
 pub mod mirrors;
 pub mod model;
+pub mod partitions;
 mod recorded;
 pub mod server;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod topic_configs;
 pub mod topics;
 pub mod verify;
 
@@ -52,6 +55,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::api::door::Door;
 use crate::broker::Broker;
 use crate::principal::Principal;
+use crate::config::Properties;
 use crate::problems::Problems;
 use crate::starting::Starting;
 use crate::topic::TopicRules;
@@ -76,6 +80,8 @@ pub struct App {
     pub problems: Arc<Problems>,
     /// How topics are created, and whether they may go.
     pub topic_rules: TopicRules,
+    /// Properties in force, which give configs their defaults.
+    pub properties: Arc<Properties>,
     /// The recorder that the rest of the broker's metrics go to.
     pub recorder: PrometheusHandle,
     /// Whether Kafka clients are served.
@@ -91,6 +97,7 @@ impl App {
             door: Arc::new(Door::of(broker, Principal::rest())),
             transactions: Arc::clone(&broker.transactions),
             problems: Arc::clone(&broker.problems),
+            properties: Arc::clone(&broker.properties),
             topic_rules: broker.topic_rules,
             recorder: metrics::recorder(),
             ready: ready.clone(),
@@ -134,6 +141,7 @@ pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
         .route("/links", get(links::list).post(links::create))
         .route("/links/{link}", get(links::read).delete(links::delete))
         .route("/links/{link}/groups", get(groups::list))
+        .route("/links/{link}/groups/", get(groups::read_unnamed))
         .route("/links/{link}/groups/{group}", get(groups::read))
         .route("/links/{link}/configs", get(link_configs::list))
         .route("/links/{link}/configs:alter", put(link_configs::alter))
@@ -158,8 +166,7 @@ pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
         .route("/links/{link}/mirrors/{topic}/report", get(mirrors::report))
         .route("/links/{link}/reports", get(mirrors::reports))
         .merge(verbs)
-        .route("/topics", get(topics::list).post(topics::create))
-        .route("/topics/{topic}", get(topics::read).delete(topics::delete))
+        .merge(topic_routes())
         .route_layer(from_fn_with_state(app.clone(), right_cluster));
     Router::new()
         .route("/healthz", get(health::healthz))
@@ -173,6 +180,20 @@ pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(from_fn_with_state(guard::Guard { loopback }, guard::guard))
         .with_state(app)
+}
+
+/// The routes of topics, below the cluster.
+fn topic_routes() -> Router<App> {
+    Router::new()
+        .route("/topics", get(topics::list).post(topics::create))
+        .route("/topics/{topic}", get(topics::read).delete(topics::delete))
+        .route("/topics/{topic}/partitions", get(partitions::list))
+        .route(
+            "/topics/{topic}/partitions/{partition}",
+            get(partitions::read),
+        )
+        .route("/topics/{topic}/configs", get(topic_configs::list))
+        .route("/topics/{topic}/configs/{name}", get(topic_configs::read))
 }
 
 /// Refuses paths that name another cluster.

@@ -2,6 +2,7 @@
 
 mod limits;
 mod linking;
+mod links;
 mod problems;
 
 use std::io::{Read, Write};

@@ -11,17 +11,17 @@ use serde::Deserialize;
 use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query, to_map};
-use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
+use super::model::topic::{CreateTopicRequest, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
 use crate::access::Operation;
-use crate::partition::Partition;
+use super::partitions::offsets;
 use crate::topic::replicas::REPLICAS;
 use crate::topic::{NewTopic, Topic};
 
 /// The part of a path that names a topic.
 #[derive(Debug, Deserialize)]
 pub struct TopicPath {
-    topic: String,
+    pub(super) topic: String,
 }
 
 pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<TopicData>> {
@@ -79,8 +79,7 @@ pub async fn read(
     data.partition_offsets = state
         .partitions
         .iter()
-        .filter(|partition| !partition.is_offline())
-        .map(|partition| offsets(partition))
+        .filter_map(|partition| offsets(partition))
         .collect();
     let config = |(name, value): (&String, &String)| ConfigData {
         name: name.clone(),
@@ -121,7 +120,11 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn find(app: &App, name: &str, operation: Operation) -> Result<Arc<Topic>, ApiError> {
+/// A topic by its name.
+///
+/// # Errors
+/// 404.
+pub(super) fn find(app: &App, name: &str, operation: Operation) -> Result<Arc<Topic>, ApiError> {
     let found = app.door.topic(name, operation);
     found.map_err(|error| match error.is_not_there() {
         true => ApiError::no_such_topic(name),
@@ -164,23 +167,10 @@ fn to_data(app: &App, base: &Base, topic: &Topic) -> TopicData {
         partitions_count: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
         partitions: related("partitions"),
         configs: related("configs"),
-        partition_reassignments: related("partitions/-/reassignments"),
         topic_id: topic.id().to_string(),
         is_mirror: topic.is_mirror(),
         partition_offsets: Vec::new(),
         config_overrides: Vec::new(),
         metadata: ResourceMetadata::new(own),
-    }
-}
-
-fn offsets(partition: &Partition) -> PartitionOffsets {
-    let log = partition.snapshot();
-    PartitionOffsets {
-        partition: partition.id().partition,
-        log_start_offset: log.log_start().0,
-        high_watermark: log.high_watermark().0,
-        end_offset: log.end().0,
-        leader_epoch: partition.leader_epoch().0,
-        size_bytes: log.size_bytes(),
     }
 }

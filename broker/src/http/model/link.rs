@@ -75,6 +75,9 @@ pub struct BeyondCutData {
 pub struct LinkDeletion {
     /// The reports of the mirrors that `force` has failed over.
     pub reports: Vec<RpoReport>,
+    /// The groups that the link made under a prefix *(own)*: they stay, with their offsets.
+    #[serde(default)]
+    pub prefixed_groups: Vec<String>,
 }
 
 /// One periodic task of a link.

@@ -25,8 +25,6 @@ pub struct TopicData {
     pub partitions: Relationship,
     /// Its configs.
     pub configs: Relationship,
-    /// Its reassignments.
-    pub partition_reassignments: Relationship,
     /// Its id in Kafka's base64 form *(own)*.
     pub topic_id: String,
     /// Whether a link fills it *(own)*; clients can only read it then.
@@ -44,6 +42,75 @@ impl TopicData {
     pub const KIND: &str = "KafkaTopic";
     /// `kind` of the list.
     pub const LIST_KIND: &str = "KafkaTopicList";
+}
+
+/// `KafkaPartition`: one partition. There are no links to its replicas: the only one is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionData {
+    /// `KafkaPartition`.
+    pub kind: String,
+    /// Its address.
+    pub metadata: ResourceMetadata,
+    /// This cluster's id.
+    pub cluster_id: String,
+    /// The topic's name.
+    pub topic_name: String,
+    /// Its number.
+    pub partition_id: i32,
+    /// Its log *(own)*; `null` while it is offline.
+    pub offsets: Option<PartitionOffsets>,
+}
+
+impl PartitionData {
+    /// `kind` of one partition.
+    pub const KIND: &str = "KafkaPartition";
+    /// `kind` of the list.
+    pub const LIST_KIND: &str = "KafkaPartitionList";
+}
+
+/// `KafkaTopicConfig`: one config of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicConfigData {
+    /// `KafkaTopicConfig`.
+    pub kind: String,
+    /// Its address.
+    pub metadata: ResourceMetadata,
+    /// This cluster's id.
+    pub cluster_id: String,
+    /// The topic's name.
+    pub topic_name: String,
+    /// The config's name.
+    pub name: String,
+    /// The value in force; `null` if it is sensitive or there is none.
+    pub value: Option<String>,
+    /// Whether nobody set it, for the topic or for the broker.
+    pub is_default: bool,
+    /// Whether it stays as it is until the next start.
+    pub is_read_only: bool,
+    /// Whether its value is never shown.
+    pub is_sensitive: bool,
+    /// Where the value comes from, for example `DYNAMIC_TOPIC_CONFIG`.
+    pub source: String,
+    /// All places that give it a value, the one in force first.
+    pub synonyms: Vec<ConfigSynonymData>,
+}
+
+impl TopicConfigData {
+    /// `kind` of one config.
+    pub const KIND: &str = "KafkaTopicConfig";
+    /// `kind` of the list.
+    pub const LIST_KIND: &str = "KafkaTopicConfigList";
+}
+
+/// A place that gives a config a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigSynonymData {
+    /// The name that the config has there.
+    pub name: String,
+    /// Its value there.
+    pub value: Option<String>,
+    /// Which place it is.
+    pub source: String,
 }
 
 /// Where one partition's log begins and ends.

@@ -1,0 +1,91 @@
+//! `/topics/{topic}/partitions`: list, read.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{Base, Path};
+use super::model::topic::{PartitionData, PartitionOffsets};
+use super::model::{Collection, ResourceMetadata};
+use super::topics::{TopicPath, find};
+use crate::access::Operation;
+use crate::partition::Partition;
+
+/// The part of a path that names a partition.
+#[derive(Debug, Deserialize)]
+pub struct PartitionPath {
+    topic: String,
+    partition: i32,
+}
+
+/// All partitions of a topic.
+///
+/// # Errors
+/// 404.
+pub async fn list(
+    State(app): State<App>,
+    base: Base,
+    Path(path): Path<TopicPath>,
+) -> Result<Json<Collection<PartitionData>>, ApiError> {
+    let partitions = find(&app, &path.topic, Operation::Describe)?.partitions();
+    let data = partitions
+        .iter()
+        .map(|partition| to_data(&app, &base, partition));
+    let own = base.at(&format!("/topics/{}/partitions", path.topic));
+    Ok(Json(Collection::new(
+        PartitionData::LIST_KIND,
+        own,
+        data.collect(),
+    )))
+}
+
+/// One partition.
+///
+/// # Errors
+/// 404 for a topic or partition that is not there.
+pub async fn read(
+    State(app): State<App>,
+    base: Base,
+    Path(PartitionPath { topic, partition }): Path<PartitionPath>,
+) -> Result<Json<PartitionData>, ApiError> {
+    let found = find(&app, &topic, Operation::Describe)?;
+    let Some(partition) = found.partition(partition) else {
+        let message = format!("topic '{}' has no partition {partition}", found.name());
+        return Err(ApiError::new(StatusCode::NOT_FOUND, 404, message));
+    };
+    Ok(Json(to_data(&app, &base, &partition)))
+}
+
+fn to_data(app: &App, base: &Base, partition: &Arc<Partition>) -> PartitionData {
+    let id = partition.id();
+    let own = format!("/topics/{}/partitions/{}", id.topic, id.partition);
+    PartitionData {
+        kind: PartitionData::KIND.to_owned(),
+        metadata: ResourceMetadata::new(base.at(&own)),
+        cluster_id: app.cluster_id.to_string(),
+        topic_name: id.topic.to_string(),
+        partition_id: id.partition,
+        offsets: offsets(partition),
+    }
+}
+
+/// Where a partition's log begins and ends; `None` while it is offline.
+pub(super) fn offsets(partition: &Partition) -> Option<PartitionOffsets> {
+    if partition.is_offline() {
+        return None;
+    }
+    let log = partition.snapshot();
+    Some(PartitionOffsets {
+        partition: partition.id().partition,
+        log_start_offset: log.log_start().0,
+        high_watermark: log.high_watermark().0,
+        end_offset: log.end().0,
+        leader_epoch: partition.leader_epoch().0,
+        size_bytes: log.size_bytes(),
+    })
+}
