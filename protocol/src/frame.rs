@@ -179,13 +179,22 @@ pub fn encode_response<M: Encodable + 'static>(
     response: &M,
     version: i16,
 ) -> Result<Bytes, FrameError> {
-    let version = newer::same_bytes::<M>(version);
     let header_bytes = if header_version >= 1 { 5 } else { 4 };
-    let mut out = start_frame(header_bytes, response, version)?;
-    out.put_i32(correlation_id);
-    if header_version >= 1 {
-        out.put_u8(0);
+    let put_header = |out: &mut BytesMut| {
+        out.put_i32(correlation_id);
+        if header_version >= 1 {
+            out.put_u8(0);
+        }
+    };
+    if let Some(body) = newer::by_hand(response, version) {
+        let mut out = sized_frame(header_bytes + body.len(), version)?;
+        put_header(&mut out);
+        out.put_slice(&body);
+        return Ok(out.freeze());
     }
+    let version = newer::same_bytes::<M>(version);
+    let mut out = start_frame(header_bytes, response, version)?;
+    put_header(&mut out);
     finish_frame(out, response, version)
 }
 
@@ -195,13 +204,20 @@ pub(crate) fn start_frame<M: Encodable>(
     message: &M,
     version: i16,
 ) -> Result<BytesMut, FrameError> {
-    let fail = |detail: String| FrameError::Encode { version, detail };
     let body_bytes = message
         .compute_size(version)
-        .map_err(|error| fail(error.to_string()))?;
-    let length = header_bytes.saturating_add(body_bytes);
+        .map_err(|error| FrameError::Encode {
+            version,
+            detail: error.to_string(),
+        })?;
+    sized_frame(header_bytes.saturating_add(body_bytes), version)
+}
+
+/// A frame with room for `length` bytes and that length written.
+fn sized_frame(length: usize, version: i16) -> Result<BytesMut, FrameError> {
     let Ok(announced) = i32::try_from(length) else {
-        return Err(fail(format!("{length} bytes do not fit a frame")));
+        let detail = format!("{length} bytes do not fit a frame");
+        return Err(FrameError::Encode { version, detail });
     };
     let mut out = BytesMut::with_capacity(LENGTH_BYTES + length);
     out.put_i32(announced);

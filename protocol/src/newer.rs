@@ -5,10 +5,18 @@
 //! - OffsetCommit 10 and OffsetFetch 10 have topic ids in the place of names (KIP-848). The codec
 //!   writes their responses, and has a field for the ids in the requests that it cannot read.
 //! - WriteTxnMarkers 2 says which version of transactions a marker is of (KIP-1228).
+//! - TxnOffsetCommit 6 has topic ids in the place of names (KIP-1319).
+//! - DeleteGroups 3 has an error message for each group; the request is that of 2.
+//!
+//! A field that the codec's struct lacks is kept among its unknown tagged fields, under a negative
+//! number: no field on the wire has one.
 //!
 //! Messages that are read here have passed [`crate::shapes`] like any other.
 
+mod write;
+
 use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages::offset_commit_request::{
@@ -17,15 +25,22 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::write_txn_markers_request::{
     WritableTxnMarker, WritableTxnMarkerTopic,
 };
 use kafka_protocol::messages::{
-    GroupId, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetFetchRequest,
-    ProducerId, TopicName, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+    DeleteGroupsRequest, GroupId, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest,
+    OffsetFetchRequest, ProducerId, TopicName, TransactionalId, TxnOffsetCommitRequest,
+    WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 use kafka_protocol::protocol::{Decodable, Request, StrBytes};
 use uuid::Uuid;
+
+pub(crate) use self::write::by_hand;
+pub use self::write::{with_error_message, with_topic_id};
 
 /// The newest version of an API that is written here; `None` where the codec has all.
 pub fn newest(api_key: i16) -> Option<i16> {
@@ -33,6 +48,8 @@ pub fn newest(api_key: i16) -> Option<i16> {
         ListOffsetsRequest::KEY => Some(11),
         OffsetCommitRequest::KEY | OffsetFetchRequest::KEY => Some(10),
         WriteTxnMarkersRequest::KEY => Some(2),
+        TxnOffsetCommitRequest::KEY => Some(6),
+        DeleteGroupsRequest::KEY => Some(3),
         _ => None,
     }
 }
@@ -46,6 +63,7 @@ pub(crate) fn same_bytes<M: 'static>(version: i16) -> i16 {
     match version {
         11 if is_list_offsets => 10,
         2 if kind == TypeId::of::<WriteTxnMarkersResponse>() => 1,
+        3 if kind == TypeId::of::<DeleteGroupsRequest>() => 2,
         other => other,
     }
 }
@@ -57,6 +75,7 @@ pub(crate) fn read<M: Decodable + 'static>(body: &mut Bytes, version: i16) -> Re
         10 if kind == TypeId::of::<OffsetCommitRequest>() => Some(boxed(offset_commit(body))),
         10 if kind == TypeId::of::<OffsetFetchRequest>() => Some(boxed(offset_fetch(body))),
         2 if kind == TypeId::of::<WriteTxnMarkersRequest>() => Some(boxed(write_markers(body))),
+        6 if kind == TypeId::of::<TxnOffsetCommitRequest>() => Some(boxed(txn_offset_commit(body))),
         _ => None,
     };
     match by_hand {
@@ -74,15 +93,27 @@ fn boxed<M: 'static>(message: Option<M>) -> Option<Box<dyn Any>> {
     message.map(|message| Box::new(message) as Box<dyn Any>)
 }
 
-/// The number under which a marker's transaction version is kept among the fields that the codec does
-/// not know: no field on the wire has a negative one.
+/// Numbers of the fields that the codec's structs lack.
 const TRANSACTION_VERSION: i32 = -1;
+const TOPIC_ID: i32 = -2;
+const ERROR_MESSAGE: i32 = -3;
 
 /// The transaction version of a marker (WriteTxnMarkers 2); 0 if the request has none.
 pub fn transaction_version(marker: &WritableTxnMarker) -> i8 {
     let kept = marker.unknown_tagged_fields.get(&TRANSACTION_VERSION);
     let byte = kept.and_then(|kept| kept.first()).copied();
     i8::from_be_bytes([byte.unwrap_or_default()])
+}
+
+/// The topic that a TxnOffsetCommit 6 means; zero where a name stands.
+pub fn topic_id(topic: &TxnOffsetCommitRequestTopic) -> Uuid {
+    kept_id(&topic.unknown_tagged_fields)
+}
+
+fn kept_id(fields: &BTreeMap<i32, Bytes>) -> Uuid {
+    let kept = fields.get(&TOPIC_ID);
+    kept.and_then(|id| Uuid::from_slice(id).ok())
+        .unwrap_or_default()
 }
 
 fn offset_commit(body: &mut Bytes) -> Option<OffsetCommitRequest> {
@@ -123,6 +154,33 @@ fn offset_fetch(body: &mut Bytes) -> Option<OffsetFetchRequest> {
             end(body, group)
         })?)
         .with_require_stable(bool(body)?);
+    end(body, request)
+}
+
+fn txn_offset_commit(body: &mut Bytes) -> Option<TxnOffsetCommitRequest> {
+    let request = TxnOffsetCommitRequest::default()
+        .with_transactional_id(TransactionalId(string(body)?))
+        .with_group_id(GroupId(string(body)?))
+        .with_producer_id(ProducerId(i64(body)?))
+        .with_producer_epoch(body.try_get_i16().ok()?)
+        .with_generation_id(i32(body)?)
+        .with_member_id(string(body)?)
+        .with_group_instance_id(null_or_string(body)?)
+        .with_topics(array(body, |body| {
+            let id = take(body, 16)?;
+            let topic =
+                TxnOffsetCommitRequestTopic::default().with_partitions(array(body, |body| {
+                    let partition = TxnOffsetCommitRequestPartition::default()
+                        .with_partition_index(i32(body)?)
+                        .with_committed_offset(i64(body)?)
+                        .with_committed_leader_epoch(i32(body)?)
+                        .with_committed_metadata(null_or_string(body)?);
+                    end(body, partition)
+                })?);
+            let mut topic = end(body, topic)?;
+            topic.unknown_tagged_fields.insert(TOPIC_ID, id);
+            Some(topic)
+        })?);
     end(body, request)
 }
 

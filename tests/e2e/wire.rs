@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use carrick_protocol::frame::{RequestBody, encode_response};
 use carrick_protocol::ids::TopicId;
+use carrick_protocol::kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use carrick_protocol::kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -20,8 +21,12 @@ use carrick_protocol::kafka_protocol::messages::offset_fetch_request::{
 use carrick_protocol::kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
+use carrick_protocol::kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
 use carrick_protocol::kafka_protocol::messages::{
-    GroupId, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    DeleteGroupsRequest, DeleteGroupsResponse, GroupId, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetFetchRequest, OffsetFetchResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
     WriteTxnMarkersRequest,
 };
 use carrick_protocol::kafka_protocol::protocol::{Request, StrBytes};
@@ -41,6 +46,8 @@ const SAMPLES: usize = 40;
 struct Sample {
     name: &'static str,
     version: i16,
+    /// The first release that has this version.
+    since: &'static str,
     json: Value,
     check: Box<dyn Fn(Bytes) -> Result<()>>,
 }
@@ -61,6 +68,7 @@ fn request<R: Request + PartialEq + std::fmt::Debug + 'static>(
     Sample {
         name,
         version,
+        since: RELEASES[0],
         json,
         check,
     }
@@ -181,6 +189,7 @@ fn markers(random: &mut StdRng) -> Sample {
     Sample {
         name: "WriteTxnMarkersRequest",
         version: 2,
+        since: RELEASES[0],
         json,
         check: Box::new(check),
     }
@@ -197,6 +206,7 @@ fn response(name: &'static str, version: i16, json: Value, mine: Bytes) -> Sampl
     Sample {
         name,
         version,
+        since: RELEASES[0],
         json,
         check: Box::new(check),
     }
@@ -245,6 +255,116 @@ fn fetched(random: &mut StdRng) -> Result<Sample> {
     Ok(response("OffsetFetchResponse", 10, json, mine))
 }
 
+fn commit_in_transaction(random: &mut StdRng) -> Sample {
+    let (name, group, member, instance) =
+        (text(random), text(random), text(random), maybe(random));
+    let (producer, epoch, generation): (i64, i16, i32) = random.random();
+    let topics = many(random, |random| {
+        let id = TopicId::random();
+        let (at, offset, leader_epoch): (i32, i64, i32) = random.random();
+        let note = maybe(random);
+        let json = json!({"topicId": id.to_string(), "partitions": [{"partitionIndex": at,
+            "committedOffset": offset, "committedLeaderEpoch": leader_epoch,
+            "committedMetadata": note}]});
+        (json, (id, (at, offset, leader_epoch, note)))
+    });
+    let (topics, expected): (Vec<_>, Vec<_>) = topics.into_iter().unzip();
+    let json = json!({"transactionalId": name, "groupId": group, "producerId": producer,
+        "producerEpoch": epoch, "generationIdOrMemberEpoch": generation, "memberId": member,
+        "groupInstanceId": instance, "topics": topics});
+    let check = move |body: Bytes| {
+        let body = RequestBody::check(TxnOffsetCommitRequest::KEY, 6, body)?;
+        let read: TxnOffsetCommitRequest = body.decode()?;
+        let said = (read.transactional_id.as_str(), read.group_id.as_str());
+        ensure!(said == (&*name, &*group), "{said:?}");
+        let said = (read.producer_id.0, read.producer_epoch, read.generation_id);
+        ensure!(said == (producer, epoch, generation), "{said:?}");
+        let said = (&*read.member_id, read.group_instance_id.as_deref());
+        ensure!(said == (&*member, instance.as_deref()), "{said:?}");
+        let topics = read.topics.iter().flat_map(|topic| {
+            let id = TopicId(newer::topic_id(topic));
+            topic.partitions.iter().map(move |part| {
+                let note = part.committed_metadata.as_ref().map(ToString::to_string);
+                let place = (part.partition_index, part.committed_offset);
+                (id, (place.0, place.1, part.committed_leader_epoch, note))
+            })
+        });
+        let said: Vec<_> = topics.collect();
+        ensure!(said == expected, "{said:?} instead of {expected:?}");
+        Ok(())
+    };
+    Sample {
+        name: "TxnOffsetCommitRequest",
+        version: 6,
+        since: "4.4.0",
+        json,
+        check: Box::new(check),
+    }
+}
+
+fn committed_in_transaction(random: &mut StdRng) -> Result<Sample> {
+    let topics = many(random, |random| {
+        let (id, code) = (TopicId::random(), random.random::<i16>());
+        let json = json!({"topicId": id.to_string(),
+            "partitions": [{"partitionIndex": 1, "errorCode": code}]});
+        let partition = TxnOffsetCommitResponsePartition::default()
+            .with_partition_index(1)
+            .with_error_code(code);
+        let topic = TxnOffsetCommitResponseTopic::default().with_partitions(vec![partition]);
+        (json, newer::with_topic_id(topic, id.0))
+    });
+    let (topics, wire_topics): (Vec<_>, Vec<_>) = topics.into_iter().unzip();
+    let json = json!({"throttleTimeMs": 3, "topics": topics});
+    let mine = TxnOffsetCommitResponse::default()
+        .with_throttle_time_ms(3)
+        .with_topics(wire_topics);
+    let mine = encode_response(1, 1, &mine, 6)?;
+    let sample = response("TxnOffsetCommitResponse", 6, json, mine);
+    Ok(Sample {
+        since: "4.4.0",
+        ..sample
+    })
+}
+
+fn deletion(random: &mut StdRng) -> Sample {
+    let groups = many(random, text);
+    let names = groups.iter().map(|group| GroupId(wire(group)));
+    let expected = DeleteGroupsRequest::default().with_groups_names(names.collect());
+    let json = json!({"groupsNames": groups});
+    Sample {
+        since: "4.4.0",
+        ..request("DeleteGroupsRequest", 3, json, expected)
+    }
+}
+
+fn deleted(random: &mut StdRng) -> Result<Sample> {
+    let results = many(random, |random| {
+        // Names are keys of a map at the client.
+        let group = format!("{}{}", text(random), random.random::<u64>());
+        let (code, message) = (random.random::<i16>(), maybe(random));
+        let json = json!({"groupId": group, "errorCode": code, "errorMessage": message});
+        let result = DeletableGroupResult::default()
+            .with_group_id(GroupId(wire(&group)))
+            .with_error_code(code);
+        let result = match message {
+            Some(message) => newer::with_error_message(result, message),
+            None => result,
+        };
+        (json, result)
+    });
+    let (results, wire_results): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+    let json = json!({"throttleTimeMs": 3, "results": results});
+    let mine = DeleteGroupsResponse::default()
+        .with_throttle_time_ms(3)
+        .with_results(wire_results);
+    let mine = encode_response(1, 1, &mine, 3)?;
+    let sample = response("DeleteGroupsResponse", 3, json, mine);
+    Ok(Sample {
+        since: "4.4.0",
+        ..sample
+    })
+}
+
 /// What a release writes, one body per line of `asked`.
 fn ask(release: &'static str, asked: &str) -> Result<Vec<Bytes>> {
     let jars = client_jars(release)?;
@@ -282,13 +402,21 @@ fn newer_versions_are_read_and_written_as_kafkas_clients_do() -> Result<()> {
             markers(&mut random),
             committed(&mut random)?,
             fetched(&mut random)?,
+            commit_in_transaction(&mut random),
+            committed_in_transaction(&mut random)?,
+            deletion(&mut random),
+            deleted(&mut random)?,
         ]);
     }
-    let mut asked = String::new();
-    for sample in &samples {
-        writeln!(asked, "{} {} {}", sample.name, sample.version, sample.json)?;
-    }
     for release in RELEASES {
+        let samples: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample.since <= release)
+            .collect();
+        let mut asked = String::new();
+        for sample in &samples {
+            writeln!(asked, "{} {} {}", sample.name, sample.version, sample.json)?;
+        }
         let bodies = ask(release, &asked)?;
         ensure!(bodies.len() == samples.len(), "{release} answered in part");
         for (sample, body) in samples.iter().zip(bodies) {

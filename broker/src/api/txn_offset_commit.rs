@@ -1,4 +1,4 @@
-//! TxnOffsetCommit (key 28), versions 0–5.
+//! TxnOffsetCommit (key 28), versions 0–6.
 //!
 //! Commits a group's offsets in a producer's transaction (KIP-98): on disk when this is answered,
 //! the group's only when the transaction is committed. Unknown topics and partitions are
@@ -8,10 +8,14 @@
 //!   ILLEGAL_GENERATION otherwise, also in groups of the consumer protocol.
 //! - v4: a group that was not added is TRANSACTION_ABORTABLE; before that INVALID_TXN_STATE.
 //! - v5 (KIP-890): the group is added by this.
+//! - v6 (KIP-1319): topics by id; one that is not there is UNKNOWN_TOPIC_ID. GROUP_ID_NOT_FOUND and
+//!   STALE_MEMBER_EPOCH are said as such.
 
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::TopicId;
+use carrick_protocol::newer;
 use kafka_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
@@ -31,7 +35,7 @@ pub struct TxnOffsetCommit;
 
 impl Api for TxnOffsetCommit {
     const KEY: ApiKey = ApiKey::TxnOffsetCommit;
-    const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const VERSIONS: RangeInclusive<i16> = 0..=6;
     type Request = TxnOffsetCommitRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
@@ -40,7 +44,7 @@ impl Api for TxnOffsetCommit {
         let transactions = ctx
             .transactional_id(id, Operation::Write)
             .and_then(|transactions| ctx.group(&group, Operation::Read).map(|_| transactions));
-        let (mut answered, offsets) = resolve(ctx, request.topics);
+        let (mut answered, offsets) = resolve(ctx, version, request.topics);
         let transactions = match transactions {
             Ok(transactions) => transactions,
             Err(error) => {
@@ -60,7 +64,7 @@ impl Api for TxnOffsetCommit {
                 knows_epochs: true,
             },
             retention_ms: None,
-            knows_group_not_found: false,
+            knows_group_not_found: version >= 6,
             offsets,
         };
         let begun = transactions.commit_offsets(
@@ -105,11 +109,16 @@ async fn finished(commit: TakenCommit) -> Vec<ErrorCode> {
 /// offsets, in the same order.
 fn resolve(
     ctx: &Context,
+    version: i16,
     topics: Vec<TxnOffsetCommitRequestTopic>,
 ) -> (Vec<TxnOffsetCommitResponseTopic>, Vec<NewOffset>) {
     let (mut answered, mut offsets) = (Vec::with_capacity(topics.len()), Vec::new());
     for topic in topics {
-        let found = ctx.topic(&topic.name, Operation::Read);
+        let id = newer::topic_id(&topic);
+        let found = match version {
+            6.. => ctx.topic(TopicId(id), Operation::Read),
+            _ => ctx.topic(&topic.name, Operation::Read),
+        };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let at = asked.partition_index;
@@ -126,7 +135,10 @@ fn resolve(
                 .with_error_code(code.0);
             partitions.push(partition);
         }
-        let topic = TxnOffsetCommitResponseTopic::default().with_name(topic.name);
+        let mut topic = TxnOffsetCommitResponseTopic::default().with_name(topic.name);
+        if version >= 6 {
+            topic = newer::with_topic_id(topic, id);
+        }
         answered.push(topic.with_partitions(partitions));
     }
     (answered, offsets)

@@ -1,14 +1,21 @@
 //! Bytes as kafka-clients 4.3.1 and 4.4.0 write them (both alike; `tests/e2e/wire.rs` asks them again),
 //! against what is read and written here.
 
+use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
+use kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
 use kafka_protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
 };
-use kafka_protocol::messages::{BrokerId, ListOffsetsResponse, WriteTxnMarkersResponse};
+use kafka_protocol::messages::{
+    BrokerId, DeleteGroupsResponse, ListOffsetsResponse, TxnOffsetCommitResponse,
+    WriteTxnMarkersResponse,
+};
 use kafka_protocol::protocol::Encodable;
 
 use super::*;
@@ -136,6 +143,59 @@ fn the_newest_list_offsets_is_read_and_written_as_the_one_before() {
         .with_throttle_time_ms(7)
         .with_topics(vec![topic]);
     assert_eq!(written(&response, 11), bytes(LISTED));
+}
+
+#[test]
+fn a_commit_in_a_transaction_names_topics_by_id() {
+    let mut body = Vec::new();
+    body.extend(b"\x02x\x08readers");
+    body.extend(5_i64.to_be_bytes());
+    body.extend(2_i16.to_be_bytes());
+    body.extend(3_i32.to_be_bytes());
+    body.extend(b"\x04m-1\x00\x02");
+    body.extend(topic_id().as_bytes());
+    body.extend(b"\x02\x00\x00\x00\x01");
+    body.extend(7_i64.to_be_bytes());
+    body.extend((-1_i32).to_be_bytes());
+    body.extend(b"\x00\x00\x00\x00");
+    let mut body = Bytes::from(body);
+    let whole = body.clone();
+    let request = read::<TxnOffsetCommitRequest>(&mut body, 6).unwrap();
+    assert!(body.is_empty());
+    assert_eq!(request.transactional_id.as_str(), "x");
+    assert_eq!(
+        (request.producer_id, request.generation_id),
+        (ProducerId(5), 3)
+    );
+    let topic = &request.topics[0];
+    assert_eq!(super::topic_id(topic), topic_id());
+    assert_eq!(topic.partitions[0].committed_offset, 7);
+    for length in 0..whole.len() {
+        let mut cut = whole.slice(..length);
+        assert!(read::<TxnOffsetCommitRequest>(&mut cut, 6).is_err());
+    }
+    let partition = TxnOffsetCommitResponsePartition::default()
+        .with_partition_index(1)
+        .with_error_code(100);
+    let topic = TxnOffsetCommitResponseTopic::default().with_partitions(vec![partition]);
+    let response = TxnOffsetCommitResponse::default()
+        .with_throttle_time_ms(3)
+        .with_topics(vec![with_topic_id(topic, topic_id())]);
+    let expected = "00000003020001020304050607 08090a0b0c0d0e0f0200000001006400 0000";
+    assert_eq!(written(&response, 6), bytes(expected));
+}
+
+#[test]
+fn a_group_that_is_not_deleted_says_why() {
+    let result = |group: &'static str, code| {
+        DeletableGroupResult::default()
+            .with_group_id(GroupId(group.into()))
+            .with_error_code(code)
+    };
+    let why = with_error_message(result("b", 68), "busy".to_owned());
+    let response = DeleteGroupsResponse::default().with_results(vec![result("a", 0), why]);
+    let expected = "00000000030261000000000262004405627573790000";
+    assert_eq!(written(&response, 3), bytes(expected));
 }
 
 #[test]

@@ -264,13 +264,13 @@ pub(super) const REQUESTS: &[Description] = &[
     // TxnOffsetCommit
     Description {
         api_key: 28,
-        versions: 0..=5,
+        versions: 0..=6,
         flexible_from: Some(3),
         fields: "\
             transactional_id:str group_id:str producer_id:i64 producer_epoch:i16
             3.. generation_id:i32 3.. member_id:str 3.. group_instance_id:nstr
             topics:[
-                name:str
+                ..5 name:str 6.. topic_id:uuid
                 partitions:[
                     partition_index:i32 committed_offset:i64 2.. committed_leader_epoch:i32
                     committed_metadata:nstr
@@ -360,7 +360,7 @@ pub(super) const REQUESTS: &[Description] = &[
     // DeleteGroups
     Description {
         api_key: 42,
-        versions: 0..=2,
+        versions: 0..=3,
         flexible_from: Some(2),
         fields: "groups_names:[str]",
     },

@@ -30,13 +30,17 @@ impl Coordinator {
     ) -> Result<TakenCommit, GroupError> {
         check_id(group)?;
         let has_generation = request.fence.generation >= 0;
+        let knows_all = request.knows_group_not_found;
         let commit =
             |group: &mut LockedGroup<'_>| group.commit_pending(producer_id, request, extra);
         let taken = match has_generation {
             true => self.groups.with(group, commit),
             false => with_new(&self.groups, group, commit),
         };
-        taken.map_err(known_to_producers)
+        taken.map_err(|error| match knows_all {
+            true => error,
+            false => known_to_producers(error),
+        })
     }
 
     /// Ends what the producer's transaction was about to commit for these groups, in one write with

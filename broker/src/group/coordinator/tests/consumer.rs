@@ -291,11 +291,12 @@ async fn a_classic_member_that_is_refused_by_a_consumer_group_gets_no_id() {
 }
 
 #[tokio::test]
-async fn a_transaction_with_an_old_epoch_hears_illegal_generation() {
+async fn a_transaction_with_an_old_epoch_hears_illegal_generation_until_version_6() {
     let world = World::new();
     world.beat(beat("m", 0)).await.unwrap();
-    let commit = |member: &str, epoch| {
+    let commit_as = |knows_all, member: &str, epoch| {
         let mut commit = unfenced(vec![world.new_offset("orders", 0, 7)]);
+        commit.knows_group_not_found = knows_all;
         commit.fence.member_id = member.into();
         commit.fence.generation = epoch;
         let group = GroupId::new("readers");
@@ -305,8 +306,11 @@ async fn a_transaction_with_an_old_epoch_hears_illegal_generation() {
                 .begin_pending_commit(&group, ProducerId(1), commit, Entry::new());
         begun.map(|taken| taken.results)
     };
+    let commit = |member: &str, epoch| commit_as(false, member, epoch);
     // The member is in epoch 2, and has its partitions since then.
     for epoch in [0, 1, 3] {
+        let newer = commit_as(true, "m", epoch);
+        assert_eq!(newer, Err(GroupError::StaleMemberEpoch), "epoch {epoch}");
         assert_eq!(
             commit("m", epoch),
             Err(GroupError::IllegalGeneration),
