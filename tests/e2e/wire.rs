@@ -256,8 +256,7 @@ fn fetched(random: &mut StdRng) -> Result<Sample> {
 }
 
 fn commit_in_transaction(random: &mut StdRng) -> Sample {
-    let (name, group, member, instance) =
-        (text(random), text(random), text(random), maybe(random));
+    let (name, group, member, instance) = (text(random), text(random), text(random), maybe(random));
     let (producer, epoch, generation): (i64, i16, i32) = random.random();
     let topics = many(random, |random| {
         let id = TopicId::random();

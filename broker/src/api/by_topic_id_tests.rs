@@ -5,8 +5,8 @@ use bytes::{BufMut, BytesMut};
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicId;
 use kafka_protocol::messages::{
-    InitProducerIdRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse, TransactionalId,
-    TxnOffsetCommitRequest,
+    InitProducerIdRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse,
+    TransactionalId, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::Request;
 
@@ -143,7 +143,10 @@ async fn offsets_are_committed_in_a_transaction_by_topic_id() {
     send::<TxnOffsetCommitRequest>(&mut client, 6, &body).await;
     let answer = client.frame().await.expect("an answer");
     let mut expected = vec![0, 0, 0, 7, 0, 0, 0, 0, 0, 3];
-    for (topic, code) in [(unknown, ErrorCode::UNKNOWN_TOPIC_ID), (there, ErrorCode::NONE)] {
+    for (topic, code) in [
+        (unknown, ErrorCode::UNKNOWN_TOPIC_ID),
+        (there, ErrorCode::NONE),
+    ] {
         expected.extend(topic.0.as_bytes());
         expected.extend([2, 0, 0, 0, 0]);
         expected.extend(code.0.to_be_bytes());
