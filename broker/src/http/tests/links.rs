@@ -73,7 +73,7 @@ const EVERY_GROUP: &str =
     r#"{"groupFilters":[{"name":"*","patternType":"LITERAL","filterType":"INCLUDE"}]}"#;
 
 async fn commit(source: &Rig) {
-    let mut client = TestClient::connect(source.running.broker.addresses[0]).await;
+    let mut client = TestClient::connect(source.bootstrap().parse().unwrap()).await;
     for group in GROUPS {
         let partition = OffsetCommitRequestPartition::default().with_committed_offset(3);
         let topic = OffsetCommitRequestTopic::default()
