@@ -18,9 +18,9 @@ pub const PATTERN_MAX_BYTES: usize = 32 << 10;
 const PROGRAM_MAX_BYTES: usize = 1 << 20;
 
 /// The expression is wrong, or too large.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the regular expression is invalid or too large")]
-pub struct BadPattern;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the regular expression is invalid or too large: {0}")]
+pub struct BadPattern(String);
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
@@ -33,12 +33,17 @@ impl Pattern {
     /// `BadPattern`.
     pub fn compile(text: &str) -> Result<Self, BadPattern> {
         if text.len() > PATTERN_MAX_BYTES {
-            return Err(BadPattern);
+            let bytes = text.len();
+            return Err(BadPattern(format!(
+                "{bytes} bytes, at most {PATTERN_MAX_BYTES}"
+            )));
         }
         let plain = unquoted(text);
         // Without the anchors first: an expression that is valid only between them is not valid.
         let whole = build(&plain).and_then(|_| build(&format!("^(?:{plain})$")));
-        whole.map(Self).map_err(|_| BadPattern)
+        whole
+            .map(Self)
+            .map_err(|error| BadPattern(error.to_string()))
     }
 
     /// Whether the whole of `name` matches.

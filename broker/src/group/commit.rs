@@ -15,7 +15,7 @@ pub struct CommitRequest {
     /// Until when the offsets are kept, as milliseconds from now (versions 2 to 4).
     pub retention_ms: Option<i64>,
     /// Version 9 on: a generation of a group that isn't there is `GroupNotFound` and not
-    /// `IllegalGeneration`.
+    /// `IllegalGeneration`. In transactions from version 6 on, and the same for `StaleMemberEpoch`.
     pub knows_group_not_found: bool,
     /// Each is taken or refused on its own.
     pub offsets: Vec<NewOffset>,

@@ -5,6 +5,7 @@
 //! - [`catalog`]: mirror topics in the catalog, with their records.
 //! - [`groups`]: the offsets of groups, and what is kept of their syncs.
 //! - [`cut`]: mirrors become ordinary topics.
+//! - [`patterns`]: regular expressions of operators.
 //! - [`store`]: links and mirrors in RocksDB.
 //! - [`secrets`]: the secrets among links' configs, encrypted.
 //!
@@ -16,6 +17,7 @@ pub mod catalog;
 pub mod cut;
 pub mod groups;
 pub mod local;
+pub mod patterns;
 pub mod secrets;
 pub mod store;
 pub mod target;
@@ -33,6 +35,7 @@ use carrick_protocol::ids::TopicName;
 
 use crate::group::Coordinator;
 use crate::metadata::{Metadata, Transaction};
+use crate::heavy::Heavy;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -46,6 +49,7 @@ pub fn ports(
     topics: Arc<Catalog>,
     producer_ids: Arc<ProducerIds>,
     groups: Arc<Coordinator>,
+    heavy: Heavy,
 ) -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ports {
@@ -68,6 +72,7 @@ pub fn ports(
             Arc::clone(&clock),
         )),
         clock,
+        patterns: Arc::new(patterns::NamePatterns::new(heavy)),
         sources: Arc::new(KafkaSources),
     }
 }

@@ -85,9 +85,10 @@ impl Rig {
             .enable_time()
             .build()
             .unwrap();
+        let heavy = crate::heavy::Heavy::default();
         let groups = {
             let _inside = runtime.enter();
-            let heavy = crate::heavy::Heavy::default();
+            let heavy = heavy.clone();
             Coordinator::start(group_config, journal, topics.clone(), heavy).unwrap()
         };
         let ports = ports(
@@ -96,6 +97,7 @@ impl Rig {
             Arc::clone(&topics),
             Arc::clone(&producer_ids),
             Arc::clone(&groups),
+            heavy,
         );
         Rig {
             groups,

@@ -109,6 +109,7 @@ impl Opened {
             Arc::clone(&self.catalog),
             Arc::clone(&self.producer_ids),
             Arc::clone(&self.groups),
+            self.heavy.clone(),
         )
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carrick_protocol::ids::TopicName;
-use regex::Regex;
 
 use super::outcome::{Outcomes, all_failed};
 use super::{CancelSignal, LinkManager, Selection, failover, promote, rpo, show, waiting};
@@ -73,7 +72,7 @@ impl LinkManager {
     ) -> Result<Vec<MirrorOutcome>, LinkError> {
         self.refuse_when_stopping()?;
         let shared = self.shared(link)?;
-        let names = self.select(&shared, verb, selection)?;
+        let names = self.select(&shared, verb, selection).await?;
         let mut outcomes = Outcomes::new();
         let mut chosen = Vec::new();
         for name in &names {
@@ -152,7 +151,7 @@ impl LinkManager {
     }
 
     /// The selected topics, each once, in order.
-    fn select(
+    async fn select(
         &self,
         shared: &LinkShared,
         verb: Verb,
@@ -176,11 +175,7 @@ impl LinkManager {
             }
             Selection::All => Ok(live()),
             Selection::Pattern(pattern) => {
-                let regex = whole_name(&pattern)?;
-                let names: Vec<TopicName> = live()
-                    .into_iter()
-                    .filter(|name| regex.is_match(name.as_str()))
-                    .collect();
+                let names = matching(shared, &pattern, live()).await?;
                 if names.is_empty() {
                     let link = &shared.name;
                     return Err(LinkError::InvalidName(format!(
@@ -272,16 +267,21 @@ fn cut_has_begun(record: &MirrorRecord) -> LinkError {
     }
 }
 
-/// A regular expression that must match whole names.
-pub(super) fn whole_name(pattern: &str) -> Result<Regex, LinkError> {
+/// Those of `names` that match as a whole.
+pub(super) async fn matching(
+    shared: &LinkShared,
+    pattern: &str,
+    names: Vec<TopicName>,
+) -> Result<Vec<TopicName>, LinkError> {
     if pattern.len() > PATTERN_MAX_BYTES {
         return Err(LinkError::InvalidName(format!(
             "the pattern is longer than {PATTERN_MAX_BYTES} bytes"
         )));
     }
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
-        LinkError::InvalidName(format!("'{pattern}' is not a regular expression: {error}"))
-    })
+    let matching = shared.ports.patterns.matching(pattern, names);
+    matching
+        .await
+        .map_err(|why| LinkError::InvalidName(format!("the pattern '{pattern}': {why}")))
 }
 
 fn topics(records: &[MirrorRecord]) -> Vec<TopicName> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
 
-use super::alter::whole_name;
+use super::alter::matching;
 use super::{LinkManager, Selection, show};
 use crate::creation::{Each, Wish, create, mirrored_by, named_here, topic_name, topics_at_source};
 use crate::description::{MirrorCreation, MirrorDescription};
@@ -215,10 +215,9 @@ async fn source_topics(
         Selection::Pattern(pattern) => Some(pattern),
         Selection::All => None,
     };
-    let regex = pattern.as_deref().map(whole_name).transpose()?;
     let mut names = topics_at_source(shared).await?;
-    if let (Some(regex), Some(pattern)) = (regex, pattern) {
-        names.retain(|name| regex.is_match(name.as_str()));
+    if let Some(pattern) = pattern {
+        names = matching(shared, &pattern, names).await?;
         if names.is_empty() {
             return Err(LinkError::InvalidName(format!(
                 "no topic of the source matches the pattern '{pattern}'"

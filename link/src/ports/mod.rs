@@ -1,7 +1,7 @@
 //! What a link needs from the broker that it runs in, in the link's own words.
 //!
 //! The link declares these traits, the broker implements them; [`crate::testing::contract`] is the
-//! suite that every implementation must pass. All are synchronous and object safe. The link calls
+//! suite that every implementation must pass. All are object safe, and all but [`Patterns`] synchronous. The link calls
 //! them from its own tasks: the methods of [`MirrorPartition`] on the async threads (they must not
 //! wait for a disk; a truncation may, away from those threads, and a few run in parallel), all
 //! others, which may write metadata durably, from blocking threads.
@@ -28,7 +28,7 @@ use crate::cut::{CutOrder, PartitionCut};
 use crate::groups::{GroupCommit, GroupCommitted, GroupSync};
 use crate::record::{LinkName, LinkRecord, MirrorRecord, NewMirrorTopic, SourceSight};
 use crate::report::RpoReport;
-use crate::source::SourceCluster;
+use crate::source::{BoxFuture, SourceCluster};
 
 pub use clock::SystemClock;
 pub use error::{CatalogError, GroupRefusal, StoreError, TargetError};
@@ -46,6 +46,8 @@ pub struct Ports {
     pub groups: Arc<dyn GroupOffsets>,
     /// Links and mirrors as stored.
     pub store: Arc<dyn LinkStore>,
+    /// Regular expressions of operators.
+    pub patterns: Arc<dyn Patterns>,
     pub clock: Arc<dyn Clock>,
     /// How a source cluster is reached: [`crate::manager::KafkaSources`], but in tests.
     pub sources: Arc<dyn SourceConnector>,
@@ -299,6 +301,18 @@ pub trait GroupOffsets: Send + Sync {
 pub trait SourceConnector: Send + Sync {
     /// A client for the source that `config` names; connects to nothing yet.
     fn connect(&self, link: &LinkName, config: &LinkConfig) -> Arc<dyn SourceCluster>;
+}
+
+/// Regular expressions of operators. They cost CPU, so the host decides where they run, and how long.
+pub trait Patterns: Send + Sync {
+    /// Those of `names` that `pattern` matches as a whole, in their order.
+    ///
+    /// Errors: in words for the operator, why that is not to be had.
+    fn matching(
+        &self,
+        pattern: &str,
+        names: Vec<TopicName>,
+    ) -> BoxFuture<'static, Result<Vec<TopicName>, String>>;
 }
 
 pub trait Clock: Send + Sync {

@@ -15,10 +15,12 @@ pub mod source;
 
 use std::sync::Arc;
 
+use carrick_protocol::ids::TopicName;
+
 use crate::config::LinkConfig;
-use crate::ports::{Clock, Ports, SourceConnector};
+use crate::ports::{Clock, Patterns, Ports, SourceConnector};
 use crate::record::LinkName;
-use crate::source::SourceCluster;
+use crate::source::{BoxFuture, SourceCluster};
 
 /// The clock of tokio's runtime, which a test may pause and move. It begins at 1,700,000,000,000
 /// ms.
@@ -66,6 +68,24 @@ impl SourceConnector for OneSource {
     }
 }
 
+/// Expressions that are matched where they are asked for.
+struct PlainPatterns;
+
+impl Patterns for PlainPatterns {
+    fn matching(
+        &self,
+        pattern: &str,
+        mut names: Vec<TopicName>,
+    ) -> BoxFuture<'static, Result<Vec<TopicName>, String>> {
+        let regex = regex::Regex::new(&format!("^(?:{pattern})$"));
+        Box::pin(async move {
+            let regex = regex.map_err(|error| error.to_string())?;
+            names.retain(|name| regex.is_match(name.as_str()));
+            Ok(names)
+        })
+    }
+}
+
 /// Ports that lead to these fakes.
 pub fn ports(here: &here::FakeHere, source: &source::FakeSource) -> Ports {
     let here = Arc::new(here.clone());
@@ -75,6 +95,7 @@ pub fn ports(here: &here::FakeHere, source: &source::FakeSource) -> Ports {
         catalog: here.clone(),
         groups: here.clone(),
         store: here,
+        patterns: Arc::new(PlainPatterns),
         clock: Arc::new(RuntimeClock::new()),
         sources: Arc::new(OneSource(source.clone())),
     }
