@@ -141,15 +141,9 @@ impl Fetching<'_> {
         match topics {
             Ok(topics) => response.with_topics(topics),
             Err(code) => {
-                let topics = asked.iter().flatten().map(|topic| {
-                    let failed = |at: &i32| failed(*at, code);
-                    OffsetFetchResponseTopics::default()
-                        .with_name(topic.name.clone())
-                        .with_partitions(topic.partition_indexes.iter().map(failed).collect())
-                });
-                response
-                    .with_error_code(code.0)
-                    .with_topics(topics.collect())
+                let topics = asked.unwrap_or_default().into_iter();
+                let topics = topics.map(|topic| refused(topic, code)).collect();
+                response.with_error_code(code.0).with_topics(topics)
             }
         }
     }
@@ -188,16 +182,12 @@ impl Fetching<'_> {
             topic.name = TopicName::default();
             topic.topic_id = id;
         }
-        let refused = ErrorCode(fetched.error_code);
-        fetched
-            .topics
-            .extend(missing.into_iter().map(|(topic, missing)| {
-                let code = if refused.is_err() { refused } else { missing };
-                let failed = |at: &i32| failed(*at, code);
-                OffsetFetchResponseTopics::default()
-                    .with_topic_id(topic.topic_id)
-                    .with_partitions(topic.partition_indexes.iter().map(failed).collect())
-            }));
+        let whole = ErrorCode(fetched.error_code);
+        let missing = missing.into_iter().map(|(topic, missing)| {
+            let code = if whole.is_err() { whole } else { missing };
+            refused(topic, code)
+        });
+        fetched.topics.extend(missing);
         fetched
     }
 
@@ -283,6 +273,15 @@ impl Fetching<'_> {
         let fetched = groups.fetch_some(group, &wanted, self.stable)?;
         Ok(fetched.into_iter().flatten().collect())
     }
+}
+
+/// A topic, by name or by id, with the same error for all that is requested of it.
+fn refused(topic: OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
+    let partitions = topic.partition_indexes.iter();
+    OffsetFetchResponseTopics::default()
+        .with_name(topic.name)
+        .with_topic_id(topic.topic_id)
+        .with_partitions(partitions.map(|at| failed(*at, code)).collect())
 }
 
 fn failed(at: i32, code: ErrorCode) -> OffsetFetchResponsePartitions {

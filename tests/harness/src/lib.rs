@@ -11,6 +11,7 @@ pub mod kafka;
 pub mod peer;
 pub mod process;
 pub mod proxy;
+mod relay;
 pub mod release;
 pub mod segments;
 pub mod toolchain;

@@ -3,7 +3,7 @@
 //! leads to another server from then on, as a name in the DNS does that an operator has changed.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread;
@@ -11,29 +11,28 @@ use std::thread;
 use parking_lot::Mutex;
 
 use crate::Result;
+use crate::relay::{Doors, Pair, Relay};
 
 /// Bytes of answers after which nothing is cut.
 const NEVER: i64 = i64::MAX;
 
 #[derive(Debug)]
 struct Shared {
-    target: Mutex<String>,
+    doors: Arc<Doors>,
     /// Clients of such a name hear nothing any more.
     deafened: Mutex<Option<String>>,
-    connections: Mutex<Vec<TcpStream>>,
     answer_bytes_left: AtomicI64,
     /// Bytes to let through before each further cut, the next one last.
     plan: Mutex<Vec<i64>>,
     cuts: AtomicUsize,
     /// The next cut is the last thing that happens: nobody is let in after it.
     is_last: AtomicBool,
-    stopped: AtomicBool,
 }
 
 /// The relay; stops when dropped. Only one server stands behind it, which must advertise the relay's address.
 #[derive(Debug)]
 pub struct Proxy {
-    port: u16,
+    relay: Relay,
     shared: Arc<Shared>,
 }
 
@@ -43,39 +42,23 @@ impl Proxy {
     /// # Errors
     /// When the port is taken.
     pub fn start(port: u16, target: &str) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let shared = Arc::new(Shared {
-            target: Mutex::new(target.to_owned()),
+            doors: Doors::new(target),
             deafened: Mutex::default(),
-            connections: Mutex::default(),
             answer_bytes_left: AtomicI64::new(NEVER),
             plan: Mutex::default(),
             cuts: AtomicUsize::new(0),
             is_last: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
         });
-        let accepting = shared.clone();
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                if accepting.stopped.load(Ordering::Acquire) {
-                    return;
-                }
-                if accepting.is_closed() {
-                    continue;
-                }
-                let target = accepting.target.lock().clone();
-                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) {
-                    accepting.relay(client, server);
-                }
-            }
-        });
-        Ok(Self { port, shared })
+        let carrying = shared.clone();
+        let relay = Relay::start(port, shared.doors.clone(), move |pair| carrying.carry(pair))?;
+        Ok(Self { relay, shared })
     }
 
     /// `host:port` that clients connect to.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.relay.address()
     }
 
     /// From now on no answer reaches clients whose client id begins so; what they say still arrives.
@@ -85,7 +68,7 @@ impl Proxy {
 
     /// Cuts every connection, and leads to `target` (`host:port`) from now on, both ways.
     pub fn lead_to(&self, target: &str) {
-        target.clone_into(&mut self.shared.target.lock());
+        self.shared.doors.lead_to(target);
         *self.shared.deafened.lock() = None;
         self.shared.cut();
     }
@@ -110,18 +93,13 @@ impl Proxy {
 }
 
 impl Shared {
-    fn relay(self: &Arc<Self>, client: TcpStream, server: TcpStream) {
-        let (Ok(client_in), Ok(server_in)) = (client.try_clone(), server.try_clone()) else {
-            return;
-        };
-        {
-            let mut open = self.connections.lock();
-            open.extend(
-                [client.try_clone(), server.try_clone()]
-                    .into_iter()
-                    .flatten(),
-            );
-        }
+    fn carry(self: &Arc<Self>, pair: Pair) {
+        let Pair {
+            client_in,
+            client,
+            server_in,
+            server,
+        } = pair;
         let (up, down) = (self.clone(), self.clone());
         let said = Arc::new(Mutex::new(Vec::new()));
         let heard = said.clone();
@@ -174,10 +152,6 @@ impl Shared {
         client_id.is_some_and(|id| first.windows(id.len()).any(|part| part == id))
     }
 
-    fn is_closed(&self) -> bool {
-        self.is_last.load(Ordering::Acquire) && self.cuts.load(Ordering::Acquire) > 0
-    }
-
     fn arm(&self) {
         let next = self.plan.lock().pop().unwrap_or(NEVER);
         self.answer_bytes_left.store(next, Ordering::Release);
@@ -185,18 +159,10 @@ impl Shared {
 
     fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::AcqRel);
-        for connection in self.connections.lock().drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
+        if self.is_last.load(Ordering::Acquire) {
+            self.doors.close();
         }
+        self.doors.cut();
         self.arm();
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::Release);
-        self.shared.cut();
-        // Wakes the accepting thread, which then sees that it should end.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }

@@ -5,9 +5,9 @@
 //! per round trip, as small socket buffers do.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::Result;
+use crate::relay::{Doors, Pair, Relay};
 
 /// Bytes read at once: how finely connections share the rate.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -72,18 +73,16 @@ fn time_of(bytes: usize, bytes_per_second: u64) -> Duration {
 
 #[derive(Debug)]
 struct Shared {
-    target: Mutex<String>,
+    doors: Arc<Doors>,
     /// To the server, and back; `None` for a wire without delay.
     lines: Mutex<Option<[Arc<Line>; 2]>>,
-    connections: Mutex<Vec<TcpStream>>,
     open: Arc<()>,
-    stopped: AtomicBool,
 }
 
 /// The relay; stops when dropped. A server behind it must advertise the relay's address.
 #[derive(Debug)]
 pub struct Wan {
-    port: u16,
+    relay: Relay,
     shared: Arc<Shared>,
 }
 
@@ -93,33 +92,20 @@ impl Wan {
     /// # Errors
     /// When the port is taken.
     pub fn start(port: u16, target: &str) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let shared = Arc::new(Shared {
-            target: Mutex::new(target.to_owned()),
+            doors: Doors::new(target),
             lines: Mutex::default(),
-            connections: Mutex::default(),
             open: Arc::default(),
-            stopped: AtomicBool::new(false),
         });
-        let accepting = shared.clone();
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                if accepting.stopped.load(Ordering::Acquire) {
-                    return;
-                }
-                let target = accepting.target.lock().clone();
-                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) {
-                    accepting.relay(client, server);
-                }
-            }
-        });
-        Ok(Self { port, shared })
+        let carrying = shared.clone();
+        let relay = Relay::start(port, shared.doors.clone(), move |pair| carrying.carry(pair))?;
+        Ok(Self { relay, shared })
     }
 
     /// `host:port` that clients connect to.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.relay.address()
     }
 
     /// Connections that are open now.
@@ -132,20 +118,20 @@ impl Wan {
     /// Connections from now on are that far from their server, and lead to `target` (`host:port`). Those of before end.
     pub fn set(&self, path: Option<Path>, target: &str) {
         *self.shared.lines.lock() = path.map(|path| [Line::new(path), Line::new(path)]);
-        target.clone_into(&mut self.shared.target.lock());
-        self.shared.cut();
+        self.shared.doors.lead_to(target);
+        self.shared.doors.cut();
     }
 }
 
 impl Shared {
-    fn relay(&self, client: TcpStream, server: TcpStream) {
-        let copies = [client.try_clone(), server.try_clone()];
-        let [Ok(client_in), Ok(server_in)] = copies else {
-            return;
-        };
+    fn carry(&self, pair: Pair) {
+        let Pair {
+            client_in,
+            client,
+            server_in,
+            server,
+        } = pair;
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let kept = [client.try_clone(), server.try_clone()];
-        self.connections.lock().extend(kept.into_iter().flatten());
         match self.lines.lock().clone() {
             None => {
                 copy(client_in, server, self.open.clone());
@@ -156,21 +142,6 @@ impl Shared {
                 carry(server_in, client, down, self.open.clone());
             }
         }
-    }
-
-    fn cut(&self) {
-        for connection in self.connections.lock().drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-impl Drop for Wan {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::Release);
-        self.shared.cut();
-        // Wakes the accepting thread, which then sees that it should end.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
 
