@@ -31,6 +31,10 @@ pub struct RpoReport {
     /// Why the source's answer, if it gave one, says nothing, or not all, of what is missing.
     #[serde(default)]
     pub source_problem: Option<String>,
+    /// Why it is not proven that the source's topic is still the one that was mirrored; `None` where
+    /// topic ids prove it.
+    #[serde(default)]
+    pub identity_problem: Option<String>,
     /// Groups that had members at the source just before; `None` if it was not asked, as by a
     /// failover.
     #[serde(default)]
@@ -89,6 +93,10 @@ pub struct SourceReaders {
     pub count: usize,
     /// Their ids there, the first hundred of them.
     pub groups: Vec<String>,
+    /// The ids, the first hundred of them, of groups that have members there and have committed
+    /// nothing yet: they may read this topic, too.
+    #[serde(default)]
+    pub without_commits: Vec<String>,
     /// Why there may be others.
     pub problem: Option<String>,
 }
@@ -106,11 +114,18 @@ impl RpoReport {
             partitions: Vec::new(),
             unmirrored: Vec::new(),
             source_problem: None,
+            identity_problem: record.source_topic_id.is_zero().then(no_topic_ids),
             readers: None,
             writes: None,
             after_cut: None,
         }
     }
+}
+
+fn no_topic_ids() -> String {
+    "the source has no topic ids (Kafka before 2.8): it can't be excluded that the topic was deleted \
+     and created again there since it was mirrored"
+        .to_owned()
 }
 
 /// A partition of the source's topic that has no mirror: all that it holds is missing.

@@ -86,6 +86,7 @@ mod tests {
             partitions,
             unmirrored: Vec::new(),
             source_problem: None,
+            identity_problem: None,
             readers: None,
             writes: None,
             after_cut: None,

@@ -162,6 +162,14 @@ impl FakeSource {
         });
     }
 
+    /// The topic has no id, as at a source before Kafka 2.8.
+    pub fn take_topic_id(&self, name: &str) {
+        self.change(|state| {
+            let topic = state.topics.get_mut(name).unwrap();
+            topic.id = TopicId::ZERO;
+        });
+    }
+
     /// Whether there is a topic of that name.
     pub fn has_topic(&self, name: &str) -> bool {
         self.state.lock().topics.contains_key(name)

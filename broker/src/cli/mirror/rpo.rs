@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use carrick_link::naming::some_of;
 use carrick_link::report::{
     PartitionRpo, RpoReport, SourceReaders, SourceWrites, UnmirroredPartition,
 };
@@ -188,7 +189,8 @@ fn is_exact(partition: &PartitionRpo) -> bool {
 }
 
 fn notes(report: &RpoReport) -> Vec<String> {
-    let mut notes: Vec<String> = report.source_problem.iter().cloned().collect();
+    let problems = report.source_problem.iter().chain(&report.identity_problem);
+    let mut notes: Vec<String> = problems.cloned().collect();
     let outcome = match (report.kind, report.dry_run) {
         (CutKind::Promote, true) => "a promotion mirrors it first",
         (_, true) => "a failover would leave it behind",
@@ -262,6 +264,13 @@ fn readers(readers: &SourceReaders, is_dry_run: bool) -> Vec<String> {
             named.join(", ")
         ));
     }
+    if !readers.without_commits.is_empty() {
+        let groups = some_of(&readers.without_commits);
+        notes.push(format!(
+            "these groups have members at the source and have committed nothing there: {groups}. \
+             What they read is not known; here they begin where auto.offset.reset says"
+        ));
+    }
     notes.extend(readers.problem.clone());
     notes
 }
@@ -300,6 +309,7 @@ mod tests {
             partitions,
             unmirrored: Vec::new(),
             source_problem: None,
+            identity_problem: None,
             readers: None,
             writes: None,
             after_cut: None,
@@ -418,8 +428,10 @@ mod tests {
     fn why_a_source_says_nothing_of_the_loss_is_said() {
         let mut other = report(vec![partition(false, Some(0))]);
         other.source_problem = Some("the topic was recreated".to_owned());
+        other.identity_problem = Some("nobody knows".to_owned());
         let text = render(&other);
         assert!(text.contains("note: the topic was recreated\n"), "{text}");
+        assert!(text.contains("note: nobody knows\n"), "{text}");
         assert!(
             text.contains("total: nothing known to be missing; what"),
             "{text}"
@@ -433,9 +445,11 @@ mod tests {
         planned.readers = Some(SourceReaders {
             count: 2,
             groups: vec!["billing".to_owned(), "audit".to_owned()],
+            without_commits: vec!["fresh".to_owned()],
             problem: None,
         });
         let text = render(&planned);
+        assert!(text.contains("committed nothing there: fresh. "), "{text}");
         let note = "note: 2 groups have members at the source (billing, audit): stop";
         assert!(text.contains(note), "{text}");
         planned.readers = Some(SourceReaders {

@@ -415,15 +415,43 @@ async fn a_dry_run_of_a_promotion_names_groups_that_read_at_the_source() {
         world.source.commit(group, topic, 0, 0);
         world.source.set_source_members(group, has_members);
     }
+    // It has members and has committed nothing: nobody knows what it reads.
+    world.source.set_source_members("fresh", true);
     let names = Selection::Names(vec![TopicName::new("orders").unwrap()]);
     let outcomes = world
         .manager
         .alter_mirrors("dr", Verb::Promote, names, true, None)
         .await;
     let outcome = outcomes.unwrap().remove(0);
-    let readers = outcome.report.unwrap().readers.unwrap();
+    let report = outcome.report.unwrap();
+    // Its topic has an id, which proves that it is the mirrored one.
+    assert_eq!(report.identity_problem, None);
+    let readers = report.readers.unwrap();
     assert_eq!(readers.groups, ["at-work"]);
     assert_eq!(readers.count, 1);
+    assert_eq!(readers.without_commits, ["fresh"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_topic_ids_a_report_says_that_a_new_topic_cannot_be_excluded() {
+    let world = World::mirroring("orders", 1).await;
+    world.source.add_topic("old", 1);
+    world.source.take_topic_id("old");
+    world.mirror("old").await.unwrap();
+    for (verb, is_dry_run) in [
+        (Verb::Promote, true),
+        (Verb::Failover, true),
+        (Verb::Promote, false),
+    ] {
+        let names = Selection::Names(vec![TopicName::new("old").unwrap()]);
+        let outcomes = world
+            .manager
+            .alter_mirrors("dr", verb, names, is_dry_run, None)
+            .await;
+        let report = outcomes.unwrap().remove(0).report.unwrap();
+        let problem = report.identity_problem.unwrap();
+        assert!(problem.contains("deleted and created again"), "{problem}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

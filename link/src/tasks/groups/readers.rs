@@ -20,11 +20,14 @@ const NAMED_MAX: usize = 100;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Readers {
     by_topic: BTreeMap<TopicName, Vec<GroupId>>,
+    /// Groups with members that have committed nothing: what they read is not known.
+    without_commits: Vec<GroupId>,
     problem: Option<String>,
 }
 
 impl Readers {
-    /// Asks the source which groups have members and have committed offsets of these topics.
+    /// Asks the source which groups have members and have committed offsets of these topics, or none
+    /// at all.
     pub(crate) async fn of(link: &LinkShared, topics: &[TopicName]) -> Self {
         match tokio::time::timeout(ANSWER_MAX, asked(link, topics)).await {
             Ok(Ok(readers)) => readers,
@@ -35,10 +38,10 @@ impl Readers {
 
     fn unknown(why: String) -> Self {
         Self {
-            by_topic: BTreeMap::new(),
             problem: Some(format!(
                 "it is not known which groups read at the source: {why}"
             )),
+            ..Self::default()
         }
     }
 
@@ -47,14 +50,16 @@ impl Readers {
         let groups = self.by_topic.get(topic).map_or(&[][..], |it| it);
         SourceReaders {
             count: groups.len(),
-            groups: groups
-                .iter()
-                .take(NAMED_MAX)
-                .map(ToString::to_string)
-                .collect(),
+            groups: named(groups),
+            without_commits: named(&self.without_commits),
             problem: self.problem.clone(),
         }
     }
+}
+
+fn named(groups: &[GroupId]) -> Vec<String> {
+    let first = groups.iter().take(NAMED_MAX);
+    first.map(ToString::to_string).collect()
 }
 
 async fn asked(link: &LinkShared, topics: &[TopicName]) -> Result<Readers, SourceError> {
@@ -94,6 +99,9 @@ async fn asked(link: &LinkShared, topics: &[TopicName]) -> Result<Readers, Sourc
             if answer.error != ErrorCode::NONE {
                 problems.push(format!("group {}: {}", answer.group, answer.error));
                 continue;
+            }
+            if answer.commits.is_empty() {
+                readers.without_commits.push(answer.group.clone());
             }
             let mut read: Vec<&TopicName> = answer
                 .commits

@@ -110,6 +110,7 @@ pub fn reports_are_kept_together(harness: &dyn Harness) {
         partitions: Vec::new(),
         unmirrored: Vec::new(),
         source_problem: None,
+        identity_problem: None,
         readers: None,
         writes: None,
         after_cut: None,
