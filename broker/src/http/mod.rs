@@ -54,8 +54,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::api::door::Door;
 use crate::broker::Broker;
-use crate::principal::Principal;
 use crate::config::Properties;
+use crate::principal::Principal;
 use crate::problems::Problems;
 use crate::starting::Starting;
 use crate::topic::TopicRules;

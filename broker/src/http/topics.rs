@@ -13,8 +13,8 @@ use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query, to_map};
 use super::model::topic::{CreateTopicRequest, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
-use crate::access::Operation;
 use super::partitions::offsets;
+use crate::access::Operation;
 use crate::topic::replicas::REPLICAS;
 use crate::topic::{NewTopic, Topic};
 

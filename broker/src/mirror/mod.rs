@@ -34,8 +34,8 @@ use carrick_link::ports::{Clock, Ports, SystemClock};
 use carrick_protocol::ids::TopicName;
 
 use crate::group::Coordinator;
-use crate::metadata::{Metadata, Transaction};
 use crate::heavy::Heavy;
+use crate::metadata::{Metadata, Transaction};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;

@@ -112,7 +112,7 @@ mod tests {
     fn version_1_is_laid_out_as_documented() {
         let mut bytes = Vec::new();
         RpoReportKeyspace::encode_value(&report(Vec::new()), &mut bytes);
-        let json = r#"{"topic":"orders","link":"west","source_topic":"orders","kind":"PROMOTE","made_at_ms":1,"dry_run":false,"partitions":[],"unmirrored":[],"source_problem":null,"readers":null,"writes":null,"after_cut":null}"#;
+        let json = r#"{"topic":"orders","link":"west","source_topic":"orders","kind":"PROMOTE","made_at_ms":1,"dry_run":false,"partitions":[],"unmirrored":[],"source_problem":null,"identity_problem":null,"readers":null,"writes":null,"after_cut":null}"#;
         assert_eq!(bytes, [&[1], json.as_bytes()].concat());
     }
 }
