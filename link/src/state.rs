@@ -1,6 +1,7 @@
 //! The states of mirrors and links under Confluent's names, and the legal transitions.
 //!
-//! Invariant: a status changes only along [`MIRROR_TRANSITIONS`]; anything else is `ILLEGAL_STATE`.
+//! Invariant: a status changes only along [`MIRROR_TRANSITIONS`] (asserted); anything else is
+//! `ILLEGAL_STATE`.
 
 use std::fmt;
 
@@ -341,7 +342,7 @@ impl MirrorStatus {
             (PendingStopped, MirrorEvent::Cut) => Stopped,
             (from, event) => return Err(IllegalTransition { from, event }),
         };
-        debug_assert!(
+        assert!(
             self.may_become(next),
             "{self:?} to {next:?} is not in the table"
         );

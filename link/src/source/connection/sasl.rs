@@ -158,7 +158,7 @@ impl Exchange<'_> {
 
 /// RFC 4616: no authorization identity, user, password.
 fn plain(sasl: &Sasl) -> Bytes {
-    debug_assert_eq!(sasl.mechanism, Mechanism::Plain);
+    assert_eq!(sasl.mechanism, Mechanism::Plain);
     let (username, password) = (sasl.username.expose(), sasl.password.expose());
     format!("\0{username}\0{password}").into()
 }
