@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
-/// Does what takes long. Another thread serves the connections of this one meanwhile.
+/// Runs slow work on this thread. Another thread serves its connections meanwhile.
 pub(crate) fn unhurried<T>(work: impl FnOnce() -> T) -> T {
     let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
     match flavor {

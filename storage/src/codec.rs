@@ -5,7 +5,7 @@
 
 /// Stored bytes that do not have the layout they should have.
 ///
-/// Says what is wrong only: the reader knows of which file or key, and says so in its own error.
+/// Names the problem only: the caller knows the file or key, and names it in its own error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct DecodeError {

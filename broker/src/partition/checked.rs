@@ -14,13 +14,14 @@ use super::PartitionError;
 use crate::parallel::unhurried;
 use crate::topic::TopicConfig;
 
-/// A compressed batch may unfold to this much, and no further.
+/// Largest size of a decompressed batch.
 const UNFOLDED_MAX_BYTES: usize = 256 << 20;
 
 /// Up to this size, a batch is decompressed in one piece.
 const UNFOLDED_AT_ONCE_BYTES: usize = 8 << 20;
 
-/// A produced batch that keeps every rule, but for its sequence numbers.
+/// A produced batch that satisfies every rule except those about sequence numbers, which only the
+/// log can check.
 pub(super) struct Checked {
     /// One batch, as it is to be stored.
     pub batch: CheckedBatches,
@@ -56,7 +57,7 @@ impl Checked {
         Ok(Self { batch: stored })
     }
 
-    /// Its header, but for what the log decides.
+    /// Its header, without the fields that the log sets.
     pub fn header(&self) -> &BatchHeader {
         self.batch.first()
     }

@@ -1,8 +1,8 @@
 //! Reads decompressed records one by one, borrowing from the buffer (Kafka's `DefaultRecord`).
 //!
 //! A record: length varint · attributes i8 · timestamp delta varlong · offset delta varint · key
-//! and value (varint length, -1 = null) · header count varint · headers (key: length ≥ 0, UTF-8 by agreement;
-//! value: length, -1 = null). All varints are zigzag.
+//! and value (varint length, -1 = null) · header count varint · headers (key: length ≥ 0, UTF-8 by
+//! agreement; value: length, -1 = null). All varints are zigzag.
 
 /// A record as stored in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

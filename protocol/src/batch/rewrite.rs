@@ -104,7 +104,7 @@ impl<'a> Unpacked<'a> {
         }
     }
 
-    /// Asks about every record whether it stays.
+    /// Selects the records for which `stays` returns true.
     pub fn retain(
         &self,
         mut stays: impl FnMut(&StoredRecord<'_>) -> bool,
@@ -201,7 +201,7 @@ fn view<'a>(header: &BatchHeader, raw: &RawRecord<'a>) -> StoredRecord<'a> {
     }
 }
 
-/// Copies a record with its timestamp told relative to another base.
+/// Copies a record, with its timestamp relative to another base.
 fn rebase(
     header: &BatchHeader,
     base_ms: i64,
@@ -265,7 +265,7 @@ fn sealed(mut out: Vec<u8>, before: &BatchHeader) -> Result<CheckedBatches, Batc
     Ok(sealed)
 }
 
-/// What a rewritten batch keeps of its header.
+/// The header fields that a rewritten batch keeps.
 fn kept_of(header: &BatchHeader) -> impl PartialEq + std::fmt::Debug + use<> {
     let offsets = (header.base_offset, header.last_offset_delta);
     let producer = (

@@ -1,4 +1,4 @@
-//! What a broker demands of a batch that a producer sent (Kafka's `LogValidator`).
+//! The rules for a batch that a producer sent (Kafka's `LogValidator`).
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -43,7 +43,7 @@ pub enum ProducedBatchError {
     Records(Vec<BadRecord>),
 }
 
-/// As many refused records are named, and no more.
+/// At most this many refused records are listed.
 const BAD_RECORDS_MAX: usize = 10_000;
 
 /// A record that is refused.
@@ -105,10 +105,10 @@ fn summary(records: &[BadRecord]) -> String {
     )
 }
 
-/// What a topic demands of records.
+/// A topic's rules for records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProduceRules {
-    /// A batch may unfold to this much.
+    /// Largest size of the decompressed records.
     pub limit_bytes: usize,
     /// A compacted topic: every record has a key.
     pub require_keys: bool,
@@ -116,7 +116,7 @@ pub struct ProduceRules {
     pub timestamps_ms: Option<(i64, i64)>,
 }
 
-/// A batch that keeps the rules, and what the validation learnt about it.
+/// A batch that satisfies the rules, and figures about its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducedBatch {
     /// The batch as the client sent it.
@@ -129,8 +129,8 @@ pub struct ProducedBatch {
 }
 
 /// Checks a batch a client sent: magic 2, CRC, base offset 0, count = last delta + 1, deltas
-/// consecutive, no control bit, record count inside, and the topic's rules. Nothing is held of the
-/// records.
+/// consecutive, no control bit, record count inside, and the topic's rules. No records are
+/// kept in memory.
 ///
 /// # Panics
 /// When the batch is not a view over `whole`, whose bytes the outcome shares.

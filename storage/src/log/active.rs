@@ -1,9 +1,9 @@
 //! The segment that is appended to.
 //!
-//! Batches are written to the end of its `.log` file, which readers have mapped. The mapping is longer
-//! than the file, so that not every batch needs a new one. Small batches would each pay for a call,
-//! so the first one also writes some zeros, and the next ones are copied over the zeros. The
-//! file is opened with the first write, so that a quiet log has a mapping and no open file. Its
+//! Batches are written to the end of its `.log` file, which readers have mapped. The mapping is
+//! longer than the file, so that not every batch needs a new one. Small batches would each pay for
+//! a call, so the first one also writes some zeros, and the next ones are copied over the zeros.
+//! The file is opened with the first write, so that a quiet log has a mapping and no open file. Its
 //! indexes are in memory until the segment is sealed. File and mapping follow the rules of
 //! `mapped.rs`.
 
@@ -35,7 +35,7 @@ static ZEROS: [u8; MOST_ZEROS] = [0; MOST_ZEROS];
 pub(super) const SEGMENT_LIMIT_BYTES: usize = i32::MAX as usize;
 const PAGE_BYTES: usize = 4096;
 
-/// What about batches decides whether (the last of) them need a new segment.
+/// The properties of a run of batches that decide whether its last batch needs a new segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Incoming {
     pub bytes: usize,
@@ -216,7 +216,7 @@ impl Active {
         self.log.write(file, &mut parts, zeros)
     }
 
-    /// Cuts off what was written and not published.
+    /// Cuts off bytes that were written but not published.
     pub fn cut_back(&mut self, durability: &Durability) -> Result<(), LogError> {
         let file = self.file(durability)?;
         // Recovery would find there what was refused.
@@ -317,8 +317,8 @@ impl Active {
     }
 }
 
-/// How much is mapped of a segment that needs `needed` bytes: twice that, so that mapping costs
-/// little however large it gets.
+/// How much to map of a segment that needs `needed` bytes: twice that, so that a growing segment
+/// is rarely mapped again.
 fn room(needed: usize, config: &LogConfig) -> usize {
     let limit = needed.max(config.segment_max_bytes as usize);
     let room = needed

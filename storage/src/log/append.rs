@@ -38,7 +38,7 @@ impl Log {
     ///
     /// Errors: `NonMonotonic`, `BatchTooLarge`, `OffsetOverflow` leave the log as it was. After
     /// `DiskFull` and `Io` the first batches of a run that spans segments or transactions may be
-    /// appended: the end says how far it got. `Faulted` is for good.
+    /// appended: the end says how far it got. `Faulted` is final.
     ///
     /// # Panics
     /// When several batches are to be placed by the log.
@@ -268,8 +268,8 @@ impl Log {
         Ok(())
     }
 
-    /// Makes the files of a segment that begins at `base`. Nothing is left of them on an error: a
-    /// snapshot past the end would not tell of what is appended before `base` after all.
+    /// Creates the files of a segment that begins at `base`. On an error it removes them: a
+    /// producer snapshot at `base` would miss whatever is appended before `base` after all.
     fn begin_segment(&self, base: Offset) -> Result<(AbortedIndex, Active), LogError> {
         let snapshot = self.producers.write_snapshot(&self.dir, base)?;
         let begun = AbortedIndex::create(&self.dir, base)

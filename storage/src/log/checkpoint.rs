@@ -31,7 +31,6 @@ const SLOT_BYTES: usize = 40;
 /// Slots are in different disk sectors.
 const SLOT_STRIDE_BYTES: u64 = 512;
 
-/// What is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marks {
     /// Everything below is on the disk.
@@ -76,7 +75,7 @@ impl Checkpoint {
         Ok((checkpoint, marks))
     }
 
-    /// What is remembered now.
+    /// The marks as last written.
     pub fn marks(&self) -> Marks {
         self.marks
     }

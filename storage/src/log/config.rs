@@ -1,6 +1,6 @@
 //! Limits and rules of one log, in Kafka's terms.
 
-/// What governs rolling, indexing and retention of a log. Changed at any time by `Log::set_config`.
+/// Limits for rolling, indexing and retention of a log. `Log::set_config` changes them at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is rolled before it would grow past this.

@@ -9,7 +9,7 @@
 //!   because a roll adds the new file under that lock before its bytes are published;
 //! - D goes back only by truncation, which counts up `generation` when it begins and again after
 //!   it published its smaller E: a flush that read E before or in between does not move D;
-//! - after the first failed sync the log is faulted for good: the system may have dropped what it
+//! - after the first failed sync the log stays faulted: the system may have dropped what it
 //!   could not write, so a second try would lie;
 //! - marks of the checkpoint are written under the lock and synced outside of it, by the next flush
 //!   or by a caller that needs them on the disk ([`Durability::sync_marks`]): the writer never waits
@@ -47,7 +47,7 @@ impl FlushHandle {
     /// Brings everything appended so far to the disk and advances the recovery point. Returns the
     /// durable end.
     ///
-    /// Errors: `Faulted`, from the first failure on and for good.
+    /// Errors: `Faulted`, from the first failure on until the log is opened again.
     pub fn flush(&self) -> Result<Offset, LogError> {
         self.shared.flush()
     }
@@ -73,7 +73,7 @@ impl FlushHandle {
 
 static NEXT_LOG_ID: AtomicU64 = AtomicU64::new(1);
 
-/// What the writer and the flushes of one log share.
+/// State shared by the writer and the flushes of one log.
 #[derive(Debug)]
 pub(super) struct Durability {
     id: u64,
@@ -239,7 +239,8 @@ impl Durability {
         })
     }
 
-    /// A flush that could not open a file. What passes is no fault: the rest stays to be done.
+    /// A flush that could not open a file. An error that passes is no fault: the next flush does
+    /// the rest.
     fn not_finished(&self, work: Work, error: io::Error) -> LogError {
         let error = self.fault_unless_passing(LogError::io(&self.dir, error));
         if !error.passes() {
@@ -297,7 +298,7 @@ impl Durability {
         Ok(end)
     }
 
-    /// The epochs changed; told before batches of the new epoch are published.
+    /// The epochs changed. Called before batches of the new epoch are published.
     pub fn epochs_changed(&self, epochs: &EpochHistory) {
         self.state.lock().epochs = Some(epochs.clone());
     }
@@ -309,7 +310,8 @@ impl Durability {
         self.save_in_folder(epochs)
     }
 
-    /// The active segment's file of aborted transactions; told before the marker is published.
+    /// The active segment has this file of aborted transactions. Called before the marker is
+    /// published.
     pub fn aborted_changed(&self, file: Option<Arc<File>>) {
         let mut state = self.state.lock();
         if state.aborted.is_none() {
@@ -323,7 +325,7 @@ impl Durability {
         self.state.lock().active = Some(Arc::clone(active));
     }
 
-    /// Lets go of the files of the active segment, if all below `end`, the log's, is on the disk.
+    /// Closes the files of the active segment if everything below `end`, the log's end, is durable.
     pub fn close_idle(&self, end: Offset) -> bool {
         let mut state = self.state.lock();
         let is_idle = !state.truncating && self.durable_end() == end;
@@ -350,8 +352,8 @@ impl Durability {
         state.folder_changed = true;
     }
 
-    /// Segments were deleted: what was to be synced of them is closed, so that the disk gets its
-    /// space back.
+    /// Segments were deleted: their files that wait for a sync are closed, so that the disk frees
+    /// their space.
     pub fn forget(&self, deleted: impl Fn(Offset) -> bool) {
         let mut state = self.state.lock();
         state
@@ -370,9 +372,9 @@ impl Durability {
         state.folder_changed = true;
     }
 
-    /// A truncation to `end` begins: durably takes the recovery point back before bytes go. After an
-    /// error that passes the marks are as before: those of a truncation that does not come about
-    /// would empty the log at the next start.
+    /// A truncation to `end` begins: durably moves the recovery point back before bytes are
+    /// removed. After an error that passes the marks are unchanged: the marks of a truncation that
+    /// never happened would empty the log at the next start.
     pub fn begin_truncation(&self, end: Offset, log_start: Offset) -> Result<(), LogError> {
         assert!(
             log_start <= end,
@@ -514,8 +516,8 @@ enum Unfinished {
 }
 
 impl Work {
-    /// Syncs one file after the other, so that however many there are, few are open. Finished ones
-    /// that are done are not in `files` any more.
+    /// Syncs one file after the other, so that few are open at a time. Removes each from `files`
+    /// once it is synced.
     fn sync(&mut self) -> Result<(), Unfinished> {
         while let Some((_, file)) = self.files.front() {
             if let Some(file) = file.open().map_err(Unfinished::Open)? {

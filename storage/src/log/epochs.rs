@@ -74,8 +74,8 @@ impl EpochHistory {
         dir.join(FILE_NAME)
     }
 
-    /// Notes that a batch of `epoch` begins at `start`. Call it for every appended batch: nothing
-    /// happens within one epoch, nor for batches without one (negative).
+    /// Notes that a batch of `epoch` begins at `start`. Call it for every appended batch: it does
+    /// nothing within one epoch, nor for a batch without an epoch (negative).
     ///
     /// Earlier entries that contradict the new one (same or higher epoch, same or higher start) are
     /// removed: the newest batch is right.

@@ -1,4 +1,4 @@
-//! What can go wrong in a log, as facts.
+//! Errors of a log.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Names of a log's files, Kafka's: the base offset in 20 digits and what it is.
+//! Names of a log's files, as in Kafka: the base offset in 20 digits, and the kind of file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,7 +9,7 @@ use carrick_protocol::ids::Offset;
 
 use super::LogError;
 
-/// What a file of a segment holds.
+/// The files of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Log,

@@ -15,7 +15,7 @@ use super::{LogError, files};
 /// Room of an index at first; it doubles.
 const FIRST_INDEX_BYTES: usize = 12 * 40;
 
-/// Offset index and time index, as far as they are known.
+/// Offset index and time index of the batches so far.
 #[derive(Debug)]
 pub(super) struct Indexes {
     base: Offset,

@@ -87,7 +87,7 @@ pub struct Log {
     log_start: Offset,
     end: Offset,
     high_watermark: Offset,
-    /// The time, as last told: the age of new segments counts from it.
+    /// The time of the last call: the age of new segments counts from it.
     now_ms: i64,
     /// Whether the disk still says that the log was closed cleanly.
     marked_clean: bool,
@@ -98,7 +98,7 @@ pub struct Log {
     deleted: Deleted,
     /// Below, all was compacted; [`Offset::NONE`] if it never was.
     cleaned: Offset,
-    /// Grows with every truncation: what was read before may not hold any more.
+    /// Counts truncations: what was read before one may no longer be true.
     history: u64,
 }
 
@@ -117,7 +117,7 @@ pub enum Placement {
     Exact,
 }
 
-/// What an append did. With no batches, all offsets are the end of the log.
+/// The outcome of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Base offset of the first batch.
@@ -168,7 +168,7 @@ impl Log {
         self.end
     }
 
-    /// What readers may see, as last set; the log start after opening.
+    /// Readers see everything below. After opening it is the log start, until it is set.
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark
     }

@@ -1,9 +1,9 @@
 //! The offset index of a segment: sparse, byte-compatible with Kafka's `OffsetIndex`.
 //!
 //! Entry: relative offset i32 · position i32, big endian. An entry names the **last** offset of a
-//! batch and where that batch begins. Both grow from entry to entry: of the positions the writer
-//! asserts it. Offsets come after those of an index file, of which only the ends were looked at, so
-//! every look-up checks that its entry points at a batch with that offset.
+//! batch and where that batch begins. Both grow from entry to entry. The writer asserts that of
+//! positions. It cannot of offsets: a loaded index file is checked at its ends only, so every
+//! look-up checks that its entry points at a batch with that offset.
 
 use carrick_protocol::ids::Offset;
 

@@ -1,4 +1,4 @@
-//! Opening a log: what its files say is put together, believed after a clean close, else recovered.
+//! Opening a log from its files: they are trusted after a clean close, and recovered otherwise.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -213,8 +213,8 @@ impl Opening {
         self.scanned_from.is_some_and(|from| base >= from)
     }
 
-    /// Checks whether the index of the active segment's aborted transactions can be trusted. If not,
-    /// it is rebuilt, and the log does not count as closed cleanly until that is on the disk.
+    /// Checks whether the index of the active segment's aborted transactions can be trusted. If
+    /// not, it is rebuilt, and the log does not count as closed cleanly until that is on the disk.
     fn check_aborted(&mut self, active: &Active, end: Offset) -> Result<(), LogError> {
         if self.is_scanned(active.base) {
             return Ok(());
@@ -345,7 +345,7 @@ impl Opening {
         log
     }
 
-    /// Files of scanned segments: what they hold may not be on the disk yet.
+    /// Files of scanned segments, whose content may not be durable yet.
     fn unsynced(&self) -> Vec<PathBuf> {
         let scanned = self
             .sealed

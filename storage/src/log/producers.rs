@@ -1,4 +1,4 @@
-//! What a log knows of the idempotent and transactional producers that wrote to it
+//! The state of the idempotent and transactional producers that wrote to a log
 //! (`ProducerStateManager`, `ProducerAppendInfo`, `ProducerStateEntry`; KIP-98, KIP-360).
 //!
 //! Two doors, as into the log: a client's batch is first [checked](Producers::check), then
@@ -34,12 +34,12 @@ pub(crate) use snapshot::{delete_snapshots_outside, remove_stray_snapshots};
 use super::LogError;
 use super::transactions::AbortedTxn;
 
-/// What a client's batch is to the log.
+/// How a client's batch relates to what its producer wrote before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sequence {
     /// To be appended.
     New,
-    /// Appended before: answer as if it were appended now, with what it got then.
+    /// Appended before: answer as if it were appended now, with the offsets it got then.
     Duplicate {
         /// Offset of its first record.
         first_offset: Offset,

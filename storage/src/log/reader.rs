@@ -42,7 +42,7 @@ impl LogReader {
         self.current.load_full()
     }
 
-    /// Of a log that could not be opened: empty, for good.
+    /// The reader of a log that could not be opened: always empty.
     pub fn of_nothing(dir: &Path) -> LogReader {
         let nothing = Tail::heap(0);
         let shape = Shape {
@@ -205,13 +205,13 @@ impl Snapshot {
         self.extent.end
     }
 
-    /// What readers may see.
+    /// Readers see everything below.
     pub fn high_watermark(&self) -> Offset {
         self.extent.high_watermark
     }
 
-    /// What `read_committed` readers may see: the smaller of high watermark and the first offset
-    /// of a transaction that is not known to have ended below the high watermark.
+    /// `read_committed` readers see everything below: the smaller of high watermark and the first
+    /// offset of a transaction that is not known to have ended below the high watermark.
     pub fn last_stable(&self) -> Offset {
         self.extent.last_stable
     }

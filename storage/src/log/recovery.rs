@@ -1,6 +1,6 @@
 //! Recovering a log that was not closed cleanly.
 //!
-//! Segments below the recovery point are believed but for indexes that are missing or not sane.
+//! Segments below the recovery point are trusted, except for indexes that are missing or not sane.
 //! From the segment that holds the recovery point on, headers are walked, batches past the recovery
 //! point have their CRC verified, and indexes and epochs are rebuilt. The log ends at the first
 //! batch that is not whole and good. A segment besides the last that does not fill its file ends

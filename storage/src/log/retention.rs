@@ -13,7 +13,7 @@ use super::files::{Kind, modified_ms, path_of, remove_segment};
 use super::segment::{Sealed, keep_readable};
 use super::{Log, LogError};
 
-/// What retention looks at in a segment.
+/// The properties of a segment that retention goes by.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     base: Offset,
@@ -63,7 +63,7 @@ impl Log {
     /// Moves the log start past old segments, by size and by time; returns it. An active segment
     /// that is too old is rolled first. Does not wait for the disk: see [`Log::move_log_start`].
     ///
-    /// Errors: `DiskFull` (of a roll), `Io`, `Faulted`. The log start may have moved nonetheless.
+    /// Errors: `DiskFull` (of a roll), `Io`, `Faulted`. The log start may still have moved.
     pub fn apply_retention(&mut self, now_ms: i64) -> Result<Offset, LogError> {
         self.durability.check()?;
         self.now_ms = now_ms;

@@ -3,8 +3,8 @@
 //!
 //! Invariants of a sealed segment: its file has exactly `size` bytes, all whole batches, and never
 //! changes; it is only ever deleted. A file that is shorter, or holds no batch where one should be,
-//! is an error: the disk may have lost it. Its mappings are opened when first needed, and before the
-//! file is unlinked, so that a snapshot can read on whatever happens to the files.
+//! is an error: the disk may have lost it. Its mappings are opened when first needed, and before
+//! the file is unlinked, so that a snapshot stays readable whatever happens to the files.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -209,7 +209,7 @@ impl<'a> View<'a> {
     }
 
     /// A position at or before the first batch that ends at or past `offset`, by the index. An
-    /// entry that does not point at its batch is not believed: the search begins at the start.
+    /// entry that does not point at its batch is ignored: the search then begins at the start.
     pub fn position_before(&self, offset: Offset) -> usize {
         let Some(entry) = self.offsets.floor(offset) else {
             return 0;

@@ -1,4 +1,4 @@
-//! Rebuilding what a log derives from its batches: producers and aborted transactions.
+//! Rebuilding the state that a log derives from its batches: producers and aborted transactions.
 
 use std::collections::HashMap;
 use std::sync::Arc;

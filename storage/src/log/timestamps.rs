@@ -7,7 +7,7 @@ use super::LogError;
 use super::reader::Snapshot;
 use super::segment::View;
 
-/// Largest decompressed batch that is looked into.
+/// Largest decompressed batch that is searched.
 const RECORDS_LIMIT_BYTES: usize = 1 << 30;
 
 /// Timestamp, offset and leader epoch of one record (the answer to ListOffsets).

@@ -245,7 +245,7 @@ fn write_entry(file: &File, entry: &[u8], position: u64) -> io::Result<()> {
 /// The entries of a segment as they were at one moment; cheap to clone and kept in a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct AbortedView {
-    /// Only grows. What is cut off is cut off a copy, so that a view never changes.
+    /// Only grows. Truncation makes a copy, so that a view never changes.
     aborted: Arc<RwLock<Aborted>>,
     len: usize,
 }

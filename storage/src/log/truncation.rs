@@ -1,4 +1,4 @@
-//! Taking batches back from the end.
+//! Removing batches from the end.
 //!
 //! Readers may hold slices of what is cut, so no file is ever cut or overwritten: the part to keep
 //! is copied into a new file that takes the old one's name. Order, so that a crash in between
@@ -21,7 +21,7 @@ use super::transactions::AbortedIndex;
 use super::{Log, LogError};
 use crate::disk::{fsync_dir, sync_all};
 
-/// What is kept of the segment that becomes the active one.
+/// The part of a segment that is kept: the segment becomes the active one.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     /// Its number; segments after it go.
@@ -105,7 +105,7 @@ impl Log {
         })
     }
 
-    /// Copies what is kept of a segment next to it, synced.
+    /// Copies the kept part of a segment to a file beside it, synced.
     fn copy_kept(&self, cut: Cut) -> Result<(), LogError> {
         let from = path_of(&self.dir, cut.base, Kind::Log);
         let to = cut_path(&self.dir, cut.base);

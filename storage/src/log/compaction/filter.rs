@@ -1,4 +1,4 @@
-//! What stays of a batch (Kafka's `Cleaner.cleanInto` and `MemoryRecords.filterTo`). Pure.
+//! Which records of a batch stay (Kafka's `Cleaner.cleanInto` and `MemoryRecords.filterTo`). Pure.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,11 @@ use super::super::transactions::AbortedTxn;
 use super::map::OffsetMap;
 use super::transactions::Walked;
 
-/// What a batch may unfold to while it is cleaned.
+/// Largest size of a decompressed batch during cleaning.
 pub(super) const UNPACKED_MAX_BYTES: usize = 1 << 30;
 
-/// What a log knows a producer by: it must not go, or the producer's next batch would not fit.
+/// The batch that a producer is recognised by. It must stay, or the log would refuse the producer's
+/// next batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LastRecord {
     /// Last offset of its newest batch; `None` when a marker is all there is of its epoch.
@@ -51,18 +52,18 @@ impl LastRecords {
     }
 }
 
-/// What decides about records and batches during one cleaning.
+/// The rules of one cleaning.
 #[derive(Debug)]
 pub(super) struct Filter<'a> {
     pub map: &'a OffsetMap,
     pub last_records: &'a LastRecords,
     pub delete_retention_ms: i64,
     pub now_ms: i64,
-    /// Where what may be cleaned ends: a batch that ends there stays, if only empty.
+    /// The end of the cleanable part: a batch that ends there stays, even if it is empty.
     pub upto: Offset,
 }
 
-/// What stays of a batch.
+/// The outcome for one batch.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// The batch, as it was or rewritten; `None` when it goes.

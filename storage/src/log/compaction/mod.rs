@@ -1,7 +1,7 @@
 //! Compaction: of every key only the last record stays (Kafka's `LogCleaner`, `Cleaner`).
 //!
-//! A cleaning looks at a log as it was at one moment, without its lock: [`ToClean`] (what may be
-//! cleaned) → [`Pass`] (the last offset of every dirty key is in memory) → [`Pass::next`] writes
+//! A cleaning works on a log as it was at one moment, without its lock: [`ToClean`] (the cleanable
+//! part) → [`Pass`] (the last offset of every dirty key is in memory) → [`Pass::next`] writes
 //! one segment from several, next to them → [`Log::swap_in`] puts it in their place, under the
 //! log's lock → [`Log::finish_cleaning`] remembers how far all is clean.
 //!
@@ -70,7 +70,7 @@ pub struct CleanLimits {
     pub load_factor: f64,
 }
 
-/// What a cleaning did.
+/// Figures of a cleaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CleanStats {
     /// Keys in the map.
@@ -144,7 +144,7 @@ impl ToClean {
     }
 }
 
-/// What a cleaning goes by.
+/// The inputs of a cleaning.
 #[derive(Debug)]
 pub struct Setting {
     /// The log's limits.
@@ -182,7 +182,7 @@ impl Pass {
         }))
     }
 
-    /// What was done so far.
+    /// Figures so far.
     pub fn stats(&self) -> CleanStats {
         self.stats
     }
@@ -215,7 +215,7 @@ impl Pass {
         Ok(output.finish(last)?)
     }
 
-    /// Takes one batch to the output, as far as it stays; the bytes written.
+    /// Writes what stays of a batch to the output, and returns the number of bytes written.
     fn pass(
         &mut self,
         view: &View<'_>,
@@ -370,7 +370,7 @@ fn merges(
 }
 
 impl Log {
-    /// What its producers are known by: see [`Setting`].
+    /// The last records of its producers: see [`Setting`].
     pub fn last_records(&self) -> LastRecords {
         LastRecords::of(&self.producers)
     }
@@ -441,7 +441,8 @@ impl Log {
         Ok(())
     }
 
-    /// Everything from `offset` on goes: durably forgets that it was clean, before it does.
+    /// Everything from `offset` on is about to be removed: first forgets, durably, that it was
+    /// clean.
     pub(super) fn begin_dirtying(&mut self, offset: Offset) -> Result<(), LogError> {
         self.history += 1;
         if self.cleaned > offset {

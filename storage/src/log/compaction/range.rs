@@ -34,7 +34,7 @@ impl Default for CleanRules {
     }
 }
 
-/// A log as it was at one moment, to look at what may be cleaned of it.
+/// A log as it was at one moment, to find its cleanable part.
 #[derive(Clone, Debug)]
 pub struct ToClean {
     pub(super) snapshot: Arc<Snapshot>,
@@ -43,7 +43,7 @@ pub struct ToClean {
     pub(super) history: u64,
 }
 
-/// What may be cleaned of a log.
+/// The cleanable part of a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cleanable {
     /// Everything below has been cleaned.
@@ -77,7 +77,7 @@ impl Cleanable {
 }
 
 impl Log {
-    /// For a look at what may be cleaned, without the log's lock.
+    /// The log as it is now, to find its cleanable part without the log's lock.
     pub fn to_clean(&self) -> ToClean {
         ToClean {
             snapshot: self.reader.snapshot(),

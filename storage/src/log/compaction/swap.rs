@@ -23,7 +23,7 @@ use crate::disk::fsync_dir;
 const CLEANED: &str = "cleaned";
 const SWAP: &str = "swap";
 
-/// What a cleaned segment has besides its log.
+/// The files of a cleaned segment besides its log.
 pub(super) const INDEX_KINDS: [Kind; 3] = [Kind::Offsets, Kind::Times, Kind::Aborted];
 
 fn with_ending(path: PathBuf, ending: &str) -> PathBuf {
