@@ -1,4 +1,4 @@
-//! Why something that was asked of the [`crate::manager::LinkManager`] was not done.
+//! Why the [`crate::manager::LinkManager`] refused or failed a request.
 
 use carrick_protocol::ids::TopicName;
 

@@ -1,4 +1,4 @@
-//! Names in a message: the first few, and how many more there are.
+//! Lists of names in messages: the first few, and how many more there are.
 
 use std::fmt::{Display, Write};
 

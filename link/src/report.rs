@@ -1,8 +1,8 @@
 //! What a promotion or failover loses: the RPO report.
 //!
-//! Invariant: a loss that can't be known is never shown as none. What the source held at last sight
-//! is a lower bound, and `exact` is false, however fresh that sight was: only what the source says
-//! of its ends once nothing is mirrored any more is the truth.
+//! Invariant: a loss that can't be known is never shown as none. What the source held at the last
+//! sight is a lower bound, and `exact` is false, however recent that sight was: only what the
+//! source reports about its ends after mirroring has stopped is exact.
 
 use serde::{Deserialize, Serialize};
 

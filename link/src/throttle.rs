@@ -1,11 +1,12 @@
-//! Bytes per second of a whole link: one bucket, shared by all that fetch over it.
+//! Bytes per second of a whole link: one bucket, shared by all its connections.
 //!
 //! How much a fetch returns is known only afterwards. So it asks for less than a second's worth and
 //! is charged when it has arrived, and the next request waits until the debt is paid. Unused bytes
 //! stay available for a second.
 //!
-//! Invariant: in any stretch of `t` seconds at most `rate · (t + 1)` bytes are charged, and on top of it once what those
-//! who were asking together had been promised; over time the rate holds exactly, however large a single batch is.
+//! Invariant: in any period of `t` seconds, at most `rate · (t + 1)` bytes are charged, plus once
+//! the bytes that the requests in flight had been granted. Over time the rate is exact, however
+//! large a single batch is.
 
 use std::sync::Arc;
 use std::time::Duration;

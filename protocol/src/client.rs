@@ -1,9 +1,9 @@
-//! The client side without I/O: requests to bytes, bytes to responses. What a link speaks to its
-//! source.
+//! The client side without I/O: requests to bytes, bytes to responses. The requests that a link
+//! sends to its source.
 //!
-//! Responses are a stranger's bytes as much as requests are: they are walked before they are
-//! decoded, and only those are decodable here that have a shape. The records of a FetchResponse
-//! are slices of the frame.
+//! Responses are untrusted bytes just like requests: they are walked before they are decoded, and
+//! only those with a shape can be decoded here. The records of a FetchResponse are slices of the
+//! frame.
 
 use bytes::{Buf, BufMut, Bytes};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};

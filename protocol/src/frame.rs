@@ -5,7 +5,7 @@
 //! header version 2 on tagged fields) and body. Response: correlation id i32, from header version
 //! 1 on tagged fields, and body (KIP-482).
 //!
-//! Invariant: nothing reaches the codec that [`crate::shapes`] has not walked, because the codec
+//! Invariant: only bytes that [`crate::shapes`] has walked reach the codec, because the codec
 //! allocates by lengths that it reads.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};

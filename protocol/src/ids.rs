@@ -1,4 +1,4 @@
-//! The small vocabulary everybody shares: offsets, epochs, ids, names.
+//! The small shared vocabulary: offsets, epochs, ids, names.
 //!
 //! Each is a newtype so that a partition number, an offset and an epoch cannot be swapped in a
 //! call. Numbers keep Kafka's sentinels (`-1` = none) because they travel over the wire as such.

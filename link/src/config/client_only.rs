@@ -1,4 +1,5 @@
-//! Names of configs of Kafka's clients that mean nothing to a link: a client's properties file may hold them.
+//! Names of configs of Kafka's clients that a link ignores: a client's properties file may contain
+//! them.
 
 /// Whole names, of `ProducerConfig`, `ConsumerConfig`, `AdminClientConfig` and what they share.
 const NAMES: &[&str] = &[

@@ -1,6 +1,6 @@
-//! The cut: the step by which mirrors become ordinary topics, at the end of a promotion or failover.
-//! Here is what the link and its host say to each other about it; the link's part is in
-//! [`crate::manager`], the host's behind [`crate::ports::TopicCatalog::cut_mirrors`].
+//! The cut: the step by which mirrors become ordinary topics, at the end of a promotion or
+//! failover. This module is what the link and its host tell each other about it; the link's part is
+//! in [`crate::manager`], the host's behind [`crate::ports::TopicCatalog::cut_mirrors`].
 
 mod step;
 

@@ -1,4 +1,4 @@
-//! The steps of a promotion and of a failover, by name, in the order in which they come.
+//! The named steps of a promotion and of a failover, in order.
 //!
 //! A crash test kills the process at each ([`CutStep::crash_here`]) and shows that the next start
 //! reaches the same end. Between two of them nothing that survives the process changes. Unless a

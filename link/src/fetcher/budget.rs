@@ -1,7 +1,7 @@
 //! Fetched bytes that are not yet stored: bounded for each partition and for the whole link.
 //!
 //! The bound is soft: a request is only sent below it, and its answer may exceed it by one answer
-//! per connection. Never is more given back than was taken (asserted).
+//! per connection. Never is more released than was taken (asserted).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! When a fetcher was last answered: what the silence of its source says.
+//! When a fetcher last got an answer: what its source's silence means.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

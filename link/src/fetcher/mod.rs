@@ -13,7 +13,7 @@
 //! ([`stretches`]).
 //!
 //! Invariants:
-//! - After a connect no partition is fetched before its replicator has said from where.
+//! - After a connect, no partition is fetched before its replicator has given a position.
 //! - A fetcher never judges records; it only reads their headers.
 
 mod apart;

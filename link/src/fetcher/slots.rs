@@ -1,13 +1,15 @@
-//! The partitions of one fetcher: where each is, what the next request asks for, what an answer
-//! means for it.
+//! The partitions of one fetcher: their positions, what the next request asks for, what an answer
+//! means for each.
 //!
 //! Each is part of the fetch session, or is far behind and fetched in stretches ([`super::stretches`]) outside it.
 //!
 //! Invariants:
-//! - A partition with a position is one whose answers so far were clean by their headers. Whatever else comes takes its
-//!   position away, until its replicator, which judges the bytes, gives it a new one.
-//! - The session never asks for a partition while it is fetched in stretches. Until the session has asked for it again
-//!   and was answered, the session's silence says nothing of it ([`Share::busy_since_ms`]).
+//! - A partition has a position only while its answers so far were clean by their headers. Anything
+//!   else takes its position away, until its replicator, which judges the bytes, gives it a new
+//!   one.
+//! - The session never asks for a partition while it is fetched in stretches. Until the session has
+//!   asked for it again and got an answer, the session's silence says nothing about it
+//!   ([`Share::busy_since_ms`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,14 +1,15 @@
 //! One partition that is far behind: its log is fetched in several parallel stretches.
 //!
-//! The next offset is only known once an answer has come. To fill a long path with one partition, later stretches are
-//! requested before that, at offsets guessed from the recent size of its records. Answers that come early are held until
-//! everything before them has been handed on.
+//! The next offset is known only once an answer has arrived. To fill a long path with one
+//! partition, later stretches are requested before that, at offsets guessed from the recent size of
+//! its records. Answers that arrive early are held until everything before them has been passed on.
 //!
 //! Invariants:
-//! - Batches are handed on in order and without a gap that the source doesn't have: an answer to a request from offset
-//!   `f` is only handed on once everything below `f` was, or below its first batch, which may begin before `f`.
-//! - No batch is handed on twice (asserted), and none in part. Where batches of two stretches don't meet, the later ones are
-//!   dropped and fetched again.
+//! - Batches are passed on in order and without a gap that the source doesn't have: an answer to a
+//!   request from offset `f` is passed on only after everything below `f`, or below its first
+//!   batch, which may begin before `f`.
+//! - No batch is passed on twice (asserted), and none in part. Where batches of two stretches don't
+//!   meet, the later ones are dropped and fetched again.
 //! - Held answers never block the first stretch, however large they are ([`Stretches::is_blocked`]).
 //! - A wrong guess costs bytes, never correctness. The source guarantees that the log didn't change between the requests:
 //!   each names the same leader epoch, and within one epoch a log only grows.

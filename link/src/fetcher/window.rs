@@ -1,8 +1,9 @@
 //! How much may be requested from a source broker at a time, given what its path can carry.
 //!
-//! A path is full while twice its round trip's worth of bytes is requested, spread over several requests: while the
-//! first byte of one answer travels, bytes of the others arrive. So the window is twice the round trip times the rate at
-//! which bytes arrive. It doubles each round trip until the rate no longer grows with it.
+//! A path is full while twice its round trip's worth of bytes is requested, in several requests:
+//! while the first byte of one answer travels, bytes of the others arrive. So the window is twice
+//! the round trip times the rate at which bytes arrive. It doubles each round trip until the rate
+//! no longer grows with it.
 //!
 //! Each request has its own connection, because socket buffers may limit one connection to less
 //! than the path's rate. More connections are tried occasionally, and kept if they help.

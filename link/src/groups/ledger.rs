@@ -1,8 +1,7 @@
-//! What a link knows of the groups that it syncs.
+//! What a link knows about the groups that it syncs.
 //!
-//! Kept in memory and, through the port, over a restart: whatever changes is stored at the end of
-//! the sync; the time alone, for a group of which nothing else changes, every
-//! [`TIME_STORED_EVERY_MS`].
+//! Kept in memory and, through the port, across restarts: changes are stored at the end of the
+//! sync. For a group of which only the time changes, it is stored every [`TIME_STORED_EVERY_MS`].
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Questions to the source outside of fetching, each answered within the link's `request.timeout.ms`.
+//! Questions to the source other than fetching, each answered within the link's
+//! `request.timeout.ms`.
 //!
 //! [`offsets`] asks where partitions begin and end; [`topics`] asks whether mirrored topics are
 //! still the same and where they end; [`verdict`] judges a topic's metadata.

@@ -1,8 +1,8 @@
-//! What the source says now about mirrored topics.
+//! What the source now reports about mirrored topics.
 //!
 //! Metadata comes first: is it still the mirrored topic, and are all its partitions mirrored? Then
-//! come the ends of all partitions, mirrored or not. Before a cut the metadata is fetched once more:
-//! this proves that the ends are those of that topic and that it had no other partition.
+//! come the ends of all partitions, mirrored or not. Before a cut the metadata is fetched once
+//! more. This proves that the ends belong to that topic and that it had no other partition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Mirrors: create (by name, by pattern, or all that the source has), show, forget.
+//! Mirrors: create (by name, by pattern, or for all topics of the source), show, forget.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

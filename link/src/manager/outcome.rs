@@ -1,4 +1,4 @@
-//! What became of each of the mirrors that a request names.
+//! The outcome for each of the mirrors that a request names.
 
 use std::collections::BTreeMap;
 

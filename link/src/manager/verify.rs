@@ -1,4 +1,4 @@
-//! Verification: both sides are read side by side, and compared batch by batch.
+//! Verification: reads both sides in parallel and compares them batch by batch.
 
 use std::sync::Arc;
 

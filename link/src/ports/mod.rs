@@ -7,12 +7,12 @@
 //! others, which may write metadata durably, from blocking threads.
 //!
 //! Invariants that an implementation keeps:
-//! - A [`Lease`] is the right to write to a mirror partition. Whether it still holds is decided
+//! - A [`Lease`] is the right to write to a mirror partition. Whether it is still valid is decided
 //!   under the same lock under which bytes are written; a late append gets [`TargetError::Fenced`]
 //!   and nothing is written.
-//! - Bytes are stored as given. Gaps before a batch are allowed, going back is not.
-//! - What a method of [`TopicCatalog`] or [`LinkStore`] has returned survives kill -9, and each is
-//!   one atomic write.
+//! - Bytes are stored as given. Gaps before a batch are allowed; offsets never go back.
+//! - The effect of a method of [`TopicCatalog`] or [`LinkStore`] survives kill -9 once it has
+//!   returned, and each is one atomic write.
 
 mod clock;
 mod error;

@@ -1,7 +1,7 @@
-//! Which bytes of a fetched run are to be stored, and whether they may be.
+//! Which bytes of a fetched run should be stored, and whether they may be.
 //!
-//! Pure: no port is called. What comes out are [`CheckedBatches`] whose leader epochs don't go down
-//! and are not above the one that was fetched with.
+//! Pure: calls no port. Returns [`CheckedBatches`] whose leader epochs don't go down and are not
+//! above the fetched one.
 
 use std::ops::Range;
 

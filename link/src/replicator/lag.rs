@@ -4,10 +4,10 @@
 //! source is silent, the last figures remain as a lower bound, with the time at which they were
 //! correct.
 //!
-//! Records are offsets, as the source's high watermark counts them. Kafka's protocol doesn't tell
-//! how many bytes lie between two offsets, so bytes are an estimate: those offsets times what an
-//! offset took among the batches fetched last ([`RecentSize`]). Seconds are the age that the first
-//! record that the mirror lacks has at most ([`Status::lag_ms`]).
+//! Records are offsets, as the source's high watermark counts them. Kafka's protocol doesn't say
+//! how many bytes are between two offsets, so bytes are an estimate: those offsets times the size
+//! of an offset among the batches fetched last ([`RecentSize`]). Seconds are an upper bound for the
+//! age of the first record that the mirror lacks ([`Status::lag_ms`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;

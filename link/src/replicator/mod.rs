@@ -3,19 +3,19 @@
 //! [`task`] waits, [`apply`] decides: `Machine::apply(event) → effects` is synchronous and calls
 //! nothing but the partition's own log (a memory copy); [`tail`], [`history`] and [`trouble`] are
 //! parts of it. [`intake`] judges fetched bytes, [`truncation`] finds how far histories agree,
-//! [`lag`] keeps what is shown of it.
+//! [`lag`] keeps what is shown.
 //!
 //! Invariants:
 //! - Offsets: mirror log start ≤ mirror end ≤ fetch position (asserted when the position is given).
 //!   The position is above the end only where the source holds nothing between the two.
-//! - Every `Fetch` effect has a new generation. An answer to an older one is dropped: what the
-//!   fetcher predicted from bytes that were refused never reaches the log.
-//! - At most one thing is waited for besides answers to fetches (a back-off, a question to the
-//!   source); a new one replaces it.
+//! - Every `Fetch` effect has a new generation. An answer to an older one is dropped: predictions
+//!   that the fetcher made from refused bytes never reach the log.
+//! - Besides answers to fetches, the machine waits for at most one thing (a back-off, a question to
+//!   the source); a new one replaces it.
 //! - A follower of the source (KIP-392) is trusted about what it has, but not about what it lacks:
 //!   after an error or a diverging history, the leader is asked and decides.
-//! - Nothing is removed here without the source's proof, nor without consent if that loses records
-//!   (`UNEXPECTED_TRUNCATION`).
+//! - Nothing is removed here unless the source has proven that it is gone. If records would be
+//!   lost, an operator must also consent (`UNEXPECTED_TRUNCATION`).
 
 pub(crate) mod apply;
 mod history;

@@ -1,7 +1,7 @@
 //! The tail of a log that the source has compacted away: records seem to be missing, but none are.
 //!
-//! The end may only move over them on proof: the source must have been silent to everybody, and
-//! then hold nothing when asked for this very partition.
+//! The end may move over them only with proof: the source must have been silent about every
+//! partition, and then have returned nothing for this very partition.
 
 use std::time::Duration;
 

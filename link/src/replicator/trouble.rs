@@ -1,4 +1,4 @@
-//! What goes wrong, and whether it is tried again.
+//! Failures, and whether they are retried.
 
 use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::Offset;

@@ -1,8 +1,8 @@
 //! The state of one link, shared by its supervisor, its tasks and the manager.
 //!
 //! Lock order: `change` (awaited, held while a record is stored and then set) → `inner` (short,
-//! never across an await or a port). The supervisor never awaits `change` in its loop: who holds it
-//! may be waiting for the supervisor.
+//! never across an await or a port). The supervisor never awaits `change` in its loop, because its
+//! holder may be waiting for the supervisor.
 
 mod task_log;
 

@@ -1,4 +1,4 @@
-//! How a link's periodic jobs go. What they do is in [`crate::tasks`].
+//! The results of a link's periodic jobs. What they do is in [`crate::tasks`].
 
 use crate::config::LinkConfig;
 use crate::description::TaskDescription;

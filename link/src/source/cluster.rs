@@ -1,12 +1,12 @@
-//! The source cluster over TCP: which brokers there are, how to reach one, who leads what.
+//! The source cluster over TCP: its brokers, how to reach them, and the leaders of partitions.
 //!
-//! Connections: one for control requests, to whichever broker answers; one per leader for questions about
-//! partitions, so that a slow look-up by timestamp holds up no availability check; one per call of
-//! `fetch_connection`. All are opened when needed and again when lost.
+//! Connections: one for control requests, to whichever broker answers; one per leader for questions
+//! about partitions, so that a slow look-up by timestamp holds up no availability check; one per
+//! call of `fetch_connection`. All are opened when needed, and reopened when lost.
 //!
-//! A broker is found through the metadata; when none of the known brokers can be reached, the bootstrap list is
-//! tried again from its beginning (KIP-899). No lock is held across an await, but for the slot of a
-//! connection that is being opened.
+//! A broker is found through the metadata. If none of the known brokers can be reached, the
+//! bootstrap list is tried again from its beginning (KIP-899). No lock is held across an await,
+//! except the slot of a connection that is being opened.
 
 mod bootstrap;
 mod coordinators;

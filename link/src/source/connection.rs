@@ -1,13 +1,13 @@
 //! One connection to a broker: frames, correlation, time limits, ApiVersions, SASL.
 //!
 //! Invariants:
-//! - Requests are answered in the order in which they went out; anything else is a broken protocol.
-//! - While the link authenticates, at first or again (KIP-368), no other requests go out: they are held back, and
-//!   follow in their order.
+//! - Responses arrive in the order of the requests; anything else breaks the protocol.
+//! - While the link authenticates, initially or again (KIP-368), no other requests are sent: they
+//!   are held back, and follow in order.
 //! - Any failure closes the connection, and all waiters get that one reason. A closed connection
 //!   never reopens.
-//! - Nothing is allocated by a length that is beyond the limit for frames; before the peer has shown that it
-//!   speaks Kafka that limit is small.
+//! - No length beyond the frame limit sizes an allocation. Until the peer has shown that it speaks
+//!   Kafka, that limit is small.
 //!
 //! Two tasks per connection, a writer and a reader, end with it. The caller decodes the response.
 

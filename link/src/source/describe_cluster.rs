@@ -1,6 +1,6 @@
 //! DescribeCluster (API key 60): cluster id, controller, brokers (KIP-700).
 //!
-//! Versions 0 to 2 (v1 the kind of endpoint, v2 fenced brokers, not asked for). Sources older than
+//! Versions 0 to 2 (v1 the kind of endpoint, v2 fenced brokers, not requested). Sources older than
 //! 2.8 lack it: Metadata without topics returns the same.
 
 use std::ops::RangeInclusive;

@@ -1,7 +1,8 @@
 //! Fetch (API key 1), versions 4 to 17, and fetch sessions (KIP-227) as a state machine without I/O.
 //!
-//! One round: [`FetchSession::next_request`] with everything wanted → send → [`FetchSession::apply`] with
-//! the answer, or [`FetchSession::fail`] if none came. What changed since the last request is worked out here.
+//! One round: [`FetchSession::next_request`] with everything wanted → send →
+//! [`FetchSession::apply`] with the answer, or [`FetchSession::fail`] if none arrived. This module
+//! works out what has changed since the last request.
 //!
 //! Files: `session` is the state machine, `codec` turns our types into the wire's and back, `session_model` tests
 //! the session against a small model of a broker's session cache.

@@ -1,4 +1,4 @@
-//! FindCoordinator (API key 10): who coordinates a group.
+//! FindCoordinator (API key 10): the coordinator of a group.
 //!
 //! Versions 0 to 6. From v4 on (KIP-699) one request asks for many groups; below that, many
 //! requests are in flight together.

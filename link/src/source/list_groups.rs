@@ -1,7 +1,7 @@
 //! ListGroups (API key 16): the groups that one broker coordinates.
 //!
-//! Versions 0 to 5, without filters: v4 brings states (KIP-518), v5 kinds of group (KIP-848). A broker lists the groups that the
-//! link's principal may describe, and says nothing of others.
+//! Versions 0 to 5, without filters: v4 brings states (KIP-518), v5 kinds of group (KIP-848). A
+//! broker lists only the groups that the link's principal may describe.
 
 use std::ops::RangeInclusive;
 

@@ -1,7 +1,7 @@
 //! ListOffsets (API key 2): log start, high watermark, offset by timestamp, at the leader.
 //!
-//! Versions 1 to 10, as a consumer (replica id −1), READ_UNCOMMITTED (v2+). v4 brings the leader epoch of what was
-//! found; v10 a time limit that only tiered storage uses.
+//! Versions 1 to 10, as a consumer (replica id −1), READ_UNCOMMITTED (v2+). v4 adds the leader
+//! epoch of the result; v10 a time limit that only tiered storage uses.
 
 use std::ops::RangeInclusive;
 

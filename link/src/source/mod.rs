@@ -1,8 +1,8 @@
-//! The Kafka client of a link: the requests that a link sends to its source, and nothing more.
+//! The Kafka client of a link: only the requests that a link sends to its source.
 //!
 //! [`SourceCluster`] is the seam that the fetcher, the replicator, the tasks and the manager use;
-//! [`cluster::KafkaCluster`] implements it over TCP, a scripted fake replaces it in tests. No type of
-//! the `kafka-protocol` crate shows in it.
+//! [`cluster::KafkaCluster`] implements it over TCP, a scripted fake replaces it in tests. It
+//! exposes no type of the `kafka-protocol` crate.
 //!
 //! Invariants:
 //! - Every answer is current: only [`SourceCluster::cached_metadata`] and the routing by leader use the

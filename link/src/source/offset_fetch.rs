@@ -1,4 +1,4 @@
-//! OffsetFetch (API key 9): what groups have committed, of all topics, asked of their coordinator.
+//! OffsetFetch (API key 9): what groups have committed, for all topics, from their coordinator.
 //!
 //! Versions 2 to 9: with v2 a request can ask for all topics, v5 adds the leader epoch (KIP-320),
 //! from v8 on (KIP-709) one request asks for many groups; below that, many requests are in flight

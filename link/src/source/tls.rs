@@ -3,8 +3,9 @@
 //! Follows Kafka's `DefaultSslEngineFactory` and `SslTransportLayer`. Files are read for each connection, so that a
 //! certificate that was renewed on disk is used from the next connection on.
 //!
-//! Invariant: a certificate is trusted because it is signed by, or is, one of the trust store's, and is valid now;
-//! and, unless the config says otherwise, names the host. Whatever else it is, the connection is not used.
+//! Invariant: a certificate is trusted because it is signed by, or is, one of the trust store's,
+//! and is valid now; and, unless the config says otherwise, names the host. Otherwise, the
+//! connection is not used.
 
 use std::io;
 use std::path::Path;

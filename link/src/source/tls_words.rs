@@ -1,4 +1,4 @@
-//! Errors of TLS in words that name the next step.
+//! Errors of TLS in words, with the next step.
 
 use std::io;
 

@@ -1,7 +1,9 @@
-//! From host and port to a pair of byte streams: names, TCP, and the seam for what comes between TCP and Kafka.
+//! From host and port to a pair of byte streams: names, TCP, and the seam for what is between TCP
+//! and Kafka.
 //!
-//! [`Transport`] is where TLS comes in ([`super::tls`]): it gets the TCP stream and the host's name and returns the two
-//! halves that the connection reads and writes. (SASL is a matter of requests: a step after ApiVersions.)
+//! [`Transport`] is where TLS plugs in ([`super::tls`]): it gets the TCP stream and the host's name
+//! and returns the two halves that the connection reads and writes. (SASL is a matter of requests:
+//! a step after ApiVersions.)
 
 use std::net::SocketAddr;
 use std::time::Duration;

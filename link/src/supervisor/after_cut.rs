@@ -1,8 +1,8 @@
-//! Records that are written at the source after the cut, checked as long as the link exists: records of a
-//! forgotten writer are lost here, and nothing else would report them.
+//! Records that are written at the source after the cut, checked as long as the link exists:
+//! records of a forgotten producer are missing here, and nothing else would report them.
 //!
-//! A new result is shown at once. It is stored in the report when it has changed, and otherwise every
-//! [`STORED_EVERY_MS`].
+//! A new result is shown immediately. It is stored in the report when it has changed, and otherwise
+//! every [`STORED_EVERY_MS`].
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The supervisor's availability checks: is the source there, and is it who it should be?
+//! The supervisor's availability checks: is the source available, and is it the right cluster?
 
 use std::sync::Arc;
 use std::time::Duration;

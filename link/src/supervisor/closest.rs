@@ -1,9 +1,11 @@
-//! Where each partition is read: at its leader, or at a replica nearby that the leader has named (KIP-392).
+//! Where each partition is read: at its leader, or at a nearby replica that the leader has named
+//! (KIP-392).
 //!
-//! A leader that is asked by somebody of another rack may name a follower instead of sending records. The choice is valid
-//! for `metadata.max.age.ms`, as in the Java consumer; then the leader is asked again. A follower that can't be reached, or
-//! refuses, is avoided for the same time: the partition is read at its leader, which is asked without a rack, because it
-//! would only name the same follower again.
+//! If the reader's rack differs from the leader's, the leader may name a follower instead of
+//! sending records. The choice is valid for `metadata.max.age.ms`, as in the Java consumer; then
+//! the leader is asked again. A follower that can't be reached, or refuses, is avoided for the same
+//! time: the partition is read at its leader, which is asked without a rack, because it would only
+//! name the same follower again.
 //!
 //! Invariant: a follower is read in the leader epoch in which it was named, and in no other.
 

@@ -1,4 +1,4 @@
-//! Is the source there? Turns the results of checks into the state of the link.
+//! Is the source available? Turns the results of checks into the state of the link.
 
 use crate::error::Fault;
 use crate::state::{LinkErrorCode, LinkState};

@@ -1,8 +1,8 @@
-//! Sights: what the link last saw of the source, kept over restarts. While the source is away, nothing else
-//! tells what is missing.
+//! Sights: what the link last saw of the source, kept across restarts. While the source is
+//! unavailable, nothing else shows what is missing.
 //!
-//! A stored sight is a lower bound with the time at which it was true. It may be some seconds older than the
-//! latest one, never newer.
+//! A stored sight is a lower bound with the time at which it was correct. It may be some seconds
+//! older than the latest one, never newer.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The supervisor's metadata watch: who leads, and is every topic still the one that is mirrored?
+//! The supervisor's metadata watch: which broker leads, and is every topic still the mirrored one?
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `TopicConfigsSync`: a job that makes the topic configs of mirrors those of the source. Which configs
-//! are synced is in [`crate::topic_configs`].
+//! `TopicConfigsSync`: a job that copies the source's topic configs to mirrors. Which configs are
+//! synced is in [`crate::topic_configs`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

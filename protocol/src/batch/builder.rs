@@ -1,5 +1,5 @@
-//! Makes batches: for markers, the command line, tests and benches. Clients' and sources' batches
-//! are never rebuilt.
+//! Makes batches: for markers, the command line, tests and benches. Batches from clients and
+//! sources are never rebuilt.
 
 use bytes::{BufMut, BytesMut};
 

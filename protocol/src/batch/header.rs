@@ -1,9 +1,10 @@
 //! The 61-byte header of a record batch v2 (KIP-98, Kafka's `DefaultRecordBatch`).
 //!
-//! Layout, big endian: base offset i64 @0 · batch length i32 @8 (of all after it) · partition
-//! leader epoch i32 @12 · magic i8 @16 · crc u32 @17 (CRC-32C of all after it) · attributes i16
-//! @21 · last offset delta i32 @23 · base timestamp i64 @27 · max timestamp i64 @35 · producer id
-//! i64 @43 · producer epoch i16 @51 · base sequence i32 @53 · record count i32 @57 · records @61.
+//! Layout, big endian: base offset i64 @0 · batch length i32 @8 (of everything after it) ·
+//! partition leader epoch i32 @12 · magic i8 @16 · crc u32 @17 (CRC-32C of everything after it) ·
+//! attributes i16 @21 · last offset delta i32 @23 · base timestamp i64 @27 · max timestamp i64 @35
+//! · producer id i64 @43 · producer epoch i16 @51 · base sequence i32 @53 · record count i32 @57 ·
+//! records @61.
 //!
 //! Invariants of a parsed header: magic is 2, the length covers the header, base offset and last
 //! offset delta and record count are not negative, and the next offset fits an i64. Anything else is

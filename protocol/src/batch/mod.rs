@@ -1,15 +1,15 @@
 //! Record batches (v2) as views over bytes.
 //!
-//! A broker stores and serves batches as they came: nothing here decodes records but
-//! [`records()`], [`Unpacked`] and [`validate_produced`]. How far bytes were checked shows in their
-//! type: see [`CheckedBatches`].
+//! A broker stores and serves batches as they arrived: only [`records()`], [`Unpacked`] and
+//! [`validate_produced`] decode records here. How far bytes were checked shows in their type: see
+//! [`CheckedBatches`].
 //!
 //! Invariants:
 //! - the CRC covers everything from the attributes on, so base offset and leader epoch can be
 //!   patched in place and nothing else can;
 //! - the next offset of a batch is `base + last_offset_delta + 1`, whatever its records say;
-//! - all lengths come from a peer: no slice is taken and nothing is allocated by an unchecked one.
-//!   What a peer gets wrong is an error, never a panic: property tests feed arbitrary bytes.
+//! - all lengths come from a peer: an unchecked one never bounds a slice or sizes an allocation. A
+//!   peer's mistake is an error, never a panic: property tests feed arbitrary bytes.
 
 mod builder;
 mod checked;

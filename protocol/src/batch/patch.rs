@@ -1,6 +1,6 @@
 //! Changes a broker makes to a batch: in place, or to a copy of its header.
 //!
-//! Base offset and leader epoch lie outside the CRC; a change of timestamps recomputes it.
+//! Base offset and leader epoch are outside the CRC; a change of timestamps recomputes it.
 
 use super::header::{
     ATTRIBUTES_AT, Attributes, CRC_AT, EPOCH_AT, HEADER_BYTES, MAX_TIMESTAMP_AT, TimestampType,

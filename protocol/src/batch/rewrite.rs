@@ -1,9 +1,9 @@
-//! Rewriting a stored batch: what compaction keeps of it, or under another codec (Kafka's
+//! Rewriting a stored batch: with what compaction keeps of it, or with another codec (Kafka's
 //! `MemoryRecords.filterTo`, `MemoryRecordsBuilder`).
 //!
 //! Invariants:
 //! - base offset, last offset, leader epoch, producer id, epoch and sequence, the transactional and
-//!   the control bit stay, whatever becomes of the records (asserted);
+//!   the control bit stay the same, whatever happens to the records (asserted);
 //! - a record that is kept keeps its offset, timestamp, key, value and headers byte by byte: only
 //!   its timestamp delta changes, and only where the base timestamp moves.
 

@@ -1,7 +1,7 @@
 //! Walks through the records of a batch without holding them: keys, values and headers are skipped
-//! as they come out of the codec (Kafka's `skipKeyValueIterator`).
+//! as the codec produces them (Kafka's `skipKeyValueIterator`).
 //!
-//! Invariant: what is held is the codec's own window and one buffer, whatever the batch unfolds to.
+//! Invariant: memory is the codec's own window and one buffer, whatever the decompressed size.
 
 use std::io::{self, BufRead, BufReader, Read};
 

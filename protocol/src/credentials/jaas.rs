@@ -1,7 +1,7 @@
 //! `sasl.jaas.config`: one login module with its options, read as Kafka's `JaasConfig` reads it (a
 //! `java.io.StreamTokenizer` with `//` and `/* */` comments, in which `-`, `_` and `$` belong to words).
 //!
-//! Invariant: no error says anything of the text, which is a secret.
+//! Invariant: no error contains any part of the text, which is a secret.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;

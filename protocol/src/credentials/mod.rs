@@ -1,8 +1,8 @@
-//! Credentials as Kafka's configs and SASL messages hold them, for both sides of a connection: a link
-//! shows them to its source, a listener checks those of its clients.
+//! Credentials in the form of Kafka's configs and SASL messages, for both sides of a connection: a
+//! link presents them to its source, a listener checks its clients'.
 //!
-//! Pure: text and bytes in, text and bytes out. Nothing here reads a file, a clock or random numbers.
-//! Invariant: no error and no `Debug` output shows a secret.
+//! Pure: text and bytes in, text and bytes out. Nothing here reads a file, a clock or random
+//! numbers. Invariant: no error and no `Debug` output shows a secret.
 
 pub mod jaas;
 mod mechanism;

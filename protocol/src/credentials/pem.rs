@@ -1,8 +1,8 @@
-//! PEM text to certificates and private keys, as Kafka's `DefaultSslEngineFactory` takes it: any text around the
-//! sections, attributes at their beginning, and line breaks or blanks within them (a value in a properties file is
-//! often one line, KIP-651).
+//! PEM text to certificates and private keys, as Kafka's `DefaultSslEngineFactory` reads it: any
+//! text around the sections, attributes at their beginning, and line breaks or blanks within them
+//! (a value in a properties file is often one line, KIP-651).
 //!
-//! Invariant: no error says anything of the text between the markers.
+//! Invariant: no error contains any of the text between the markers.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

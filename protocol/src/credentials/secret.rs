@@ -1,4 +1,4 @@
-//! A value that no log and no message shows.
+//! A value that never appears in logs or messages.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Bringing a log to the disk, apart from its writer.
+//! Getting a log to the disk, separately from its writer.
 //!
 //! The writer records which files it wrote to ([`Durability::sealed`], …) and continues; a flush
 //! syncs them on its own thread. Invariants, with durable end D and end E of the current snapshot:

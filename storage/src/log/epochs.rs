@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Invariants: epochs and start offsets both increase strictly from entry to entry (asserted at
-//! every change; in a file it is an error). The history is
-//! written before batches of a new epoch count as durable, so the file lacks nothing; it may have
-//! too much after a crash, which truncation to the log's real bounds removes.
+//! every change; in a file it is an error). The history is written before batches of a new epoch
+//! count as durable, so the file never lacks an epoch. After a crash it may have too many, which
+//! truncation to the log's real bounds removes.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -13,7 +13,7 @@
 //!   before;
 //! - a file has at most one `FileTail` at a time, and a new one starts at or above every mark that
 //!   readers of the same file hold. Truncation therefore never reuses a file: it writes a new one;
-//! - a file is never cut below a mark that was published of it.
+//! - a file is never cut below its published mark.
 //!
 //! Two mappings of one file share its pages, so the last two rules are about files and cannot be
 //! checked here: `active.rs` and `segment.rs` keep them. No other process may change the files: the

@@ -6,12 +6,13 @@
 //! log start ≤ last stable ≤ high watermark ≤ end, and recovery point ≤ durable end ≤ end, asserted
 //! in `reader.rs` and `durability.rs`.
 //!
-//! - Bytes are stored as they were given but for what [`Placement::Next`] sets. Offsets of batches
-//!   grow; gaps between batches, and between a segment and the next, are allowed.
+//! - Bytes are stored as given, except for what [`Placement::Next`] sets. Offsets of batches
+//!   increase; gaps between batches, and between segments, are allowed.
 //! - A published byte never changes and never moves: readers hold its mapping. Truncation copies
 //!   the part that is kept into a new file instead of cutting the old one.
-//! - What is on the disk after a crash is a prefix of what was appended, and holds at least
-//!   everything below the durable end. Opening cuts what is not a whole batch with a good CRC.
+//! - After a crash, the disk has a prefix of what was appended, and at least everything below the
+//!   durable end. Opening cuts off everything from the first batch that is incomplete or has a
+//!   wrong CRC.
 //!
 //! Files: see `files.rs` (segments and indexes, Kafka's names and formats), `checkpoint.rs`,
 //! `epochs.rs`. The active `.log` file may end in zeros, a sealed one has its real size.

@@ -1,24 +1,24 @@
 //! The state of the idempotent and transactional producers that wrote to a log
 //! (`ProducerStateManager`, `ProducerAppendInfo`, `ProducerStateEntry`; KIP-98, KIP-360).
 //!
-//! Two doors, as into the log: a client's batch is first [checked](Producers::check), then
-//! [applied](Producers::apply); a batch that is stored as it is, or read back from the log, is only
-//! applied, and never refused, whatever it contains: it happened.
+//! There are two ways in, as for the log: a client's batch is first [checked](Producers::check),
+//! then [applied](Producers::apply). A batch that is stored as it is, or read back from the log, is
+//! only applied, and never refused, whatever it contains: it is already part of the log.
 //!
 //! Invariants:
-//! - Of each producer the last five batches **of its current epoch** are known; applying a batch or
+//! - The last five batches of each producer **in its current epoch** are known; applying a batch or
 //!   marker of another epoch forgets them.
 //! - `open` holds exactly the first offsets of the entries' open transactions.
-//! - A producer with an open transaction never expires, nor does it make room for another.
-//! - A producer is silent from when its last batch was appended here, whatever time that batch
-//!   bears: a replay of old records is no silence.
+//! - A producer with an open transaction never expires, nor is it removed to make room for another.
+//! - A producer's silence begins when its last batch was appended here, whatever that batch's
+//!   timestamp: replaying old records is not silence.
 //! - The largest producer id ever applied is kept for good: through expiry, truncation, snapshots.
 //!
 //! None of these is asserted: whatever the log holds is applied, and it may be damaged. Tests
 //! compare with a model and with a replay.
 //!
-//! Whether a batch belongs to a transaction that its coordinator knows (KIP-890) is decided by who
-//! appends it.
+//! Whether a batch belongs to a transaction that its coordinator knows (KIP-890) is decided by the
+//! caller that appends it.
 
 mod entry;
 mod snapshot;

@@ -1,7 +1,7 @@
 //! Deleting from the front: by time, by size, and below the log start.
 //!
 //! The log start is made durable first, then the segments below it leave the snapshot, then their
-//! files go. Readers of older snapshots keep the mappings. Kafka's rules
+//! files are removed. Readers of older snapshots keep the mappings. Kafka's rules
 //! (`UnifiedLog.deleteOldSegments`): oldest first, never past the high watermark.
 
 use std::sync::Arc;

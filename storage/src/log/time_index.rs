@@ -1,7 +1,7 @@
 //! The time index of a segment: sparse, byte-compatible with Kafka's `TimeIndex`.
 //!
 //! Entry: timestamp i64 · relative offset i32, big endian: the largest timestamp so far and the
-//! last offset of the first batch that has it. Timestamps grow strictly; the last entry of a
+//! last offset of the first batch that has it. Timestamps increase strictly; the last entry of a
 //! sealed segment is its largest timestamp.
 
 use carrick_protocol::ids::Offset;

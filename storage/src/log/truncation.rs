@@ -1,10 +1,10 @@
 //! Removing batches from the end.
 //!
-//! Readers may hold slices of what is cut, so no file is ever cut or overwritten: the part to keep
-//! is copied into a new file that takes the old one's name. Order, so that a crash in between
-//! leaves a log that opens: the copy is made and synced; the recovery point goes back; later
-//! segments go, newest first; the copy replaces the cut segment. A crash may leave the log less
-//! cut than asked for. An error after the copy faults the log.
+//! Readers may hold slices of the part that is removed, so no file is ever cut or overwritten: the
+//! part to keep is copied into a new file that takes the old one's name. Order, so that a crash in
+//! between leaves a log that opens: the copy is made and synced; the recovery point moves back;
+//! later segments are removed, newest first; the copy replaces the cut segment. A crash may leave
+//! the log longer than requested. An error after the copy faults the log.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

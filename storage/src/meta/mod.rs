@@ -1,13 +1,13 @@
 //! Metadata on RocksDB: sorted keys and values of bytes, atomic synced batches, a schema version.
 //!
 //! Invariants:
-//! - The first byte of a key says what kind of record it is. Byte 0 is the store's: it holds the
-//!   schema version. Byte 255 is never used, so that every prefix has a successor.
+//! - The first byte of a key is the type of record. Byte 0 is the store's: it holds the schema
+//!   version. Byte 255 is never used, so that every prefix has a successor.
 //! - All changes of one operation are one [`MetaBatch`], written as one RocksDB `WriteBatch` whose
 //!   log is synced before [`MetaStore::commit`] returns: all of it survives a crash or nothing.
 //! - What is read from disk may be anything: it is decoded with errors, never with panics.
 //!
-//! Only metadata lives here (some thousand small records), so memory is kept small.
+//! Only metadata is stored here (some thousand small records), so little memory is used.
 
 mod batch;
 mod error;

@@ -1,4 +1,4 @@
-//! Finding any broker at all: first some of the known ones, then the bootstrap list in its order.
+//! Finding any broker: first some of the known ones, then the bootstrap list in its order.
 //!
 //! An attempt continues when its caller gives up (an availability check is less patient than a TCP
 //! connect to a host that drops packets); the next caller waits for its outcome. After a failure,

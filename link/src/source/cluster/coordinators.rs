@@ -1,7 +1,8 @@
-//! Questions about groups: who they are, and what they have committed.
+//! Questions about groups: which ones there are, and what they have committed.
 //!
-//! A broker that lists a group coordinates it, which saves most questions for coordinators: only those of groups that have moved
-//! since are looked up. An answer that says "not me" makes us look again with the next question.
+//! The broker that lists a group coordinates it, which saves most look-ups of coordinators: only
+//! groups that have moved since are looked up. After an answer that says "not me", the next
+//! question looks the coordinator up again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

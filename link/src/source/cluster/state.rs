@@ -1,4 +1,5 @@
-//! What the client remembers of its source: brokers, topics, failures, open connections. Synchronous.
+//! What the client knows about its source: brokers, topics, failures, open connections.
+//! Synchronous.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

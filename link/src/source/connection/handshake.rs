@@ -1,4 +1,4 @@
-//! ApiVersions (API key 18): what the peer speaks, asked before anything else.
+//! ApiVersions (API key 18): what the peer supports, asked before anything else.
 //!
 //! v4 first. A broker that doesn't know v4 answers `UNSUPPORTED_VERSION` in the v0 format (KIP-511)
 //! and includes its own range for ApiVersions: we ask again with the highest of those, or v0 if

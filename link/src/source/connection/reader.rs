@@ -1,4 +1,4 @@
-//! The reading half: bytes to frames, and a good guess at what a peer is that sends no frames.
+//! The reading half: bytes to frames, and a good guess at what a peer is if it sends no frames.
 
 use std::sync::Weak;
 use std::time::Duration;

@@ -1,7 +1,9 @@
-//! SASL: SaslHandshake (17) and SaslAuthenticate (36) say who we are, before any other request but ApiVersions, and
-//! again before a session ends that the broker has limited (`connections.max.reauth.ms`, KIP-368).
+//! SASL: SaslHandshake (17) and SaslAuthenticate (36) identify us, before any other request except
+//! ApiVersions, and again before the end of a session that the broker has limited
+//! (`connections.max.reauth.ms`, KIP-368).
 //!
-//! Invariant: after a refusal the connection is closed; nothing of user, password or proofs shows in an error.
+//! Invariant: after a refusal the connection is closed; no part of user, password or proofs appears
+//! in an error.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;

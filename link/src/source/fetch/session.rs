@@ -1,8 +1,8 @@
 //! Fetch sessions (KIP-227) from the client's side, without I/O; follows Kafka's `FetchSessionHandler`.
 //!
-//! Invariant: after an answer that `apply` took as [`SessionOutcome::Partitions`] within an open session, the
-//! source's view of the session is exactly `sent`, which has as many partitions as are wanted (asserted). Whenever
-//! that is in doubt, the next request is a full one.
+//! Invariant: after an answer that `apply` took as [`SessionOutcome::Partitions`] within an open
+//! session, the source's view of the session is exactly `sent`, which has as many partitions as are
+//! wanted (asserted). If that is ever in doubt, the next request is a full one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `ConsumerOffsetSync`: what groups have committed at the source is committed here.
+//! `ConsumerOffsetSync`: commits here what groups have committed at the source.
 //!
 //! Groups that `consumer.offset.group.filters` includes are listed, their offsets fetched from their
 //! coordinators, clamped to what the mirrors hold ([`plan`]) and committed through the port

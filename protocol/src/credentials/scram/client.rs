@@ -1,8 +1,9 @@
 //! The client's side of SCRAM, as Kafka's `ScramSaslClient` speaks it.
 //!
-//! Pure and synchronous: [`Client::first`] → the server's first message → [`Client::last`] → the server's last message →
-//! [`ServerProof::verify`]. Invariants: the server must show that it knows the password, too; it can't ask for less work
-//! than Kafka's minimum, nor for so much that it would be an attack.
+//! Pure and synchronous: [`Client::first`] → the server's first message → [`Client::last`] → the
+//! server's last message → [`ServerProof::verify`]. Invariants: the server must prove that it knows
+//! the password, too; it can't ask for less work than Kafka's minimum, nor for so much that it
+//! would be an attack.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

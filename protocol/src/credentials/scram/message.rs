@@ -1,5 +1,5 @@
-//! The text of SCRAM's messages. Bounds on all that the other side sends: the length of a message, and
-//! the work that it asks for.
+//! The text of SCRAM's messages. Limits for everything that the other side sends: the length of a
+//! message, and the work that it asks for.
 
 use std::num::NonZeroU32;
 

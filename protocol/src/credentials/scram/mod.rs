@@ -1,8 +1,8 @@
 //! SCRAM (RFC 5802, RFC 7677) as Kafka speaks it: no channel binding, and passwords as their UTF-8 bytes
 //! (Kafka leaves SASLprep out).
 //!
-//! [`keys`] is the arithmetic that client and server share, [`message`] the text of the messages, within
-//! bounds; [`Client`] is the client's side of a conversation.
+//! [`keys`] is the arithmetic that client and server share, [`message`] the text of the messages,
+//! within limits; [`Client`] is the client's side of a conversation.
 
 mod client;
 mod keys;

@@ -1,4 +1,4 @@
-//! Compaction: of every key only the last record stays (Kafka's `LogCleaner`, `Cleaner`).
+//! Compaction: keeps only the last record of every key (Kafka's `LogCleaner`, `Cleaner`).
 //!
 //! A cleaning works on a log as it was at one moment, without its lock: [`ToClean`] (the cleanable
 //! part) → [`Pass`] (the last offset of every dirty key is in memory) → [`Pass::next`] writes
@@ -11,8 +11,8 @@
 //! - offsets never change: a batch that stays keeps its first and last offset (asserted);
 //! - readers continue in the mappings they have; a segment is swapped whole, or not at all
 //!   (`swap.rs`), and not if the log has lost any of its segments in the meantime;
-//! - memory is bounded: 24 bytes a key within the limit given, and one batch at a time, unpacked.
-//!   What does not fit the map is left for the next cleaning.
+//! - memory is limited: 24 bytes per key within the given limit, and one batch at a time,
+//!   decompressed. Keys that do not fit the map are left for the next cleaning.
 
 mod checkpoint;
 mod filter;

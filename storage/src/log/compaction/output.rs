@@ -1,4 +1,5 @@
-//! The segment that replaces others, while it is written: files with `.cleaned` at their names.
+//! The segment that will replace others, while it is being written: files whose names end in
+//! `.cleaned`.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};

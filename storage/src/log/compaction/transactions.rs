@@ -1,5 +1,5 @@
-//! Whose records are aborted, and which markers are still needed, while a cleaning walks through a
-//! log (Kafka's `CleanedTransactionMetadata`).
+//! Which producers' records are aborted, and which markers are still needed, while a cleaning walks
+//! through a log (Kafka's `CleanedTransactionMetadata`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -1,7 +1,7 @@
 //! Producer state on disk: `<offset>.snapshot`, named as Kafka names it, in a format of our own.
 //!
-//! Kafka's format keeps one batch per producer; this one keeps all, so that a retry is recognised
-//! after a restart just as before it, and the largest producer id ever seen.
+//! Kafka's format keeps one batch per producer. This one keeps all of them, so that a retry is
+//! recognized after a restart just as before it, and the largest producer id ever seen.
 //!
 //! ```text
 //! header (12 bytes): magic "CPS" + version u8 = 2 · CRC-32C u32 of all that follows
@@ -14,7 +14,7 @@
 //!                    · timestamp i64
 //! ```
 //!
-//! Version 1 did not tell when a producer's last batch was appended: no later than the file was
+//! Version 1 did not store when a producer's last batch was appended: no later than the file was
 //! written.
 //!
 //! Invariant: the file named by offset `n` is the state of all batches below `n` and nothing else.
