@@ -1,7 +1,7 @@
-//! What a principal may do with a resource, in the words of Kafka's ACLs.
+//! What a principal may do with a resource, in the terms of Kafka's ACLs.
 //!
-//! There are no ACLs yet: everybody may do everything. The door of the APIs asks all the same, for
-//! each resource that a request names.
+//! There are no ACLs yet: every principal may do everything. The APIs' door still asks, for each
+//! resource that a request names.
 
 use crate::principal::Principal;
 

@@ -1,4 +1,4 @@
-//! The memory that things of one kind may take together: all groups, all transactional ids.
+//! The memory that all groups, or all transactional ids, may use together.
 //!
 //! Each holder settles its memory after every change, under its own lock. A request that would make
 //! one grow is refused when there is no room; one that doesn't is never refused, so existing

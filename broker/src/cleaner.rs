@@ -1,5 +1,5 @@
-//! The cleaners: they compact the dirtiest partition that is due, again and again (Kafka's
-//! `LogCleaner` and `LogCleanerManager`).
+//! The cleaners: they repeatedly compact the dirtiest partition that is due (Kafka's `LogCleaner`
+//! and `LogCleanerManager`).
 //!
 //! Invariants: a partition is cleaned by one cleaner at a time. A partition whose cleaning failed
 //! is skipped until the broker is restarted, unless only space was missing. Each partition itself

@@ -1,4 +1,4 @@
-//! Threads of their own for what operators do: REST, and links with their mirrors.
+//! Separate threads for what operators do: REST, and links with their mirrors.
 //!
 //! Clients can keep all of the broker's threads busy. A failover, a readiness check or the creation
 //! of a link must not wait for them, nor must mirrors, which a failover has to stop.

@@ -1,4 +1,4 @@
-//! Holds the reference tables of the documents to the code.
+//! Checks the reference tables of the documents against the code.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,11 +1,11 @@
-//! Work that takes CPU: done away from the threads that serve connections, and outside of all locks.
+//! CPU-heavy work: done away from the threads that serve connections, and outside all locks.
 //!
 //! Only a few pieces run in parallel, so that the rest of the machine keeps serving, and a bounded
 //! number waits. Each has a time limit and checks it between its steps.
 //!
-//! Work is done for a client, named by its host as groups know it (`/127.0.0.1`). One host has at
-//! most half of the places, and of what waits for a thread others find one piece of it, or half
-//! as many as there are threads, before theirs.
+//! Work is done for a client, identified by its host as groups know it (`/127.0.0.1`). One host has
+//! at most half of the places. Before the work of other hosts, at most one of its waiting pieces is
+//! run, or half as many as there are threads.
 
 use std::sync::Arc;
 use std::thread;

@@ -1,5 +1,5 @@
-//! What happens without a client asking: retention, the expiry of idempotent producers, and
-//! following what others change in cluster metadata.
+//! What happens without a client's request: retention, the expiry of idempotent producers, and
+//! following changes of cluster metadata that others make.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Carrick's broker: the one crate that knows storage, link and protocol. Its only door is the
-//! command line; how a broker starts and stops is in `run`.
+//! Carrick's broker: the only crate that knows storage, link and protocol. Its only entry is the
+//! command line; `run` starts and stops a broker.
 
 mod access;
 mod api;

@@ -1,5 +1,5 @@
-//! Work that must not hold up connections: on several threads where it mostly waits for the disk,
-//! or on this one while another serves its connections.
+//! Work that must not hold up connections: on several threads if it mostly waits for the disk, or
+//! on this one while another serves its connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,8 +1,8 @@
-//! What clients together may take of the broker for one purpose: bytes of its memory, threads, places
-//! in a queue.
+//! What clients together may take from the broker for one purpose: bytes of its memory, threads,
+//! places in a queue.
 //!
-//! Of a [`FairPool`] one client address has at most half: whatever it asks for, the others find the
-//! rest, and at most that half stands before them in the queue.
+//! One client address has at most half of a [`FairPool`]: whatever it requests, the others find the
+//! rest, and at most that half is ahead of them in the queue.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,9 +1,9 @@
 //! The broker's current problems as operators see them: in the log, in `/readyz`, and as a metric.
-//! Mirrors and links show those that concern them ([`crate::mirror::target`]).
+//! Mirrors and links show the ones that concern them ([`crate::mirror::target`]).
 //!
-//! Nothing reports here. Each problem is kept where it occurs (a partition, the metadata) and is
-//! collected from there, so that solved ones disappear, and one that occurs a thousand times is
-//! logged once.
+//! Nothing reports to this module. Each problem is kept where it occurs (a partition, the metadata)
+//! and is collected from there, so that solved ones disappear, and one that occurs a thousand times
+//! is logged once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

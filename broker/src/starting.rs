@@ -1,8 +1,8 @@
 //! A start in progress: how far it is, and whether to cancel it.
 //!
-//! HTTP answers from the first moment: `/healthz` that the process lives, `/readyz` how far the start
-//! is. A signal is checked after each log that is opened; the other steps are short, and the broker
-//! stops as usual after them.
+//! HTTP answers from the first moment: `/healthz` that the process runs, `/readyz` how far the
+//! start is. A signal is checked after each log that is opened; the other steps are short, and the
+//! broker stops as usual after them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,7 +4,7 @@
 //! that is on disk.
 //!
 //! - v2: PRODUCER_FENCED; before that INVALID_PRODUCER_EPOCH. v3: flexible.
-//! - v4: TRANSACTION_ABORTABLE (KIP-890). Producers that use transactions v2 never ask this.
+//! - v4: TRANSACTION_ABORTABLE (KIP-890). Producers that use transactions v2 never send it.
 
 use std::ops::RangeInclusive;
 

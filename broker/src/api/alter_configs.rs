@@ -1,11 +1,12 @@
 //! AlterConfigs (key 33), versions 0–2.
 //!
-//! Replaces all that is set on a topic or broker: what is not named goes back to its default.
-//! Clients have IncrementalAlterConfigs since Kafka 2.3; this is for those that never moved. A
-//! mirror's always synced configs must be named with the values they have, else INVALID_REQUEST.
+//! Replaces everything that is set on a topic or broker: configs that are not named return to their
+//! defaults. Clients have IncrementalAlterConfigs since Kafka 2.3; this is for those that never
+//! switched. A request for a mirror must include the always-synced configs with their current
+//! values, or it gets INVALID_REQUEST.
 //!
-//! Not done, and refused by name with INVALID_REQUEST: client metrics. Logger levels are not part
-//! of this API, as in Kafka. No `alter.config.policy.class.name`.
+//! Not supported, and refused by name with INVALID_REQUEST: client metrics. Logger levels are not
+//! part of this API, as in Kafka. No `alter.config.policy.class.name`.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

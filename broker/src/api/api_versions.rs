@@ -1,6 +1,6 @@
 //! ApiVersions (key 18), versions 0–4.
 //!
-//! What a client asks first: which APIs there are, in which versions. The answer derives from
+//! A client's first request: which APIs there are, in which versions. The answer is derived from
 //! [`APIS`].
 //!
 //! - v3 (KIP-511): client name and version; malformed ones are INVALID_REQUEST. Flexible body, yet

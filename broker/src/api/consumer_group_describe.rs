@@ -1,8 +1,8 @@
 //! ConsumerGroupDescribe (key 69), versions 0–1 (KIP-848).
 //!
-//! - A group that isn't there, or follows the classic protocol, is GROUP_ID_NOT_FOUND.
-//! - A group that is asked for twice is answered once: a short request must not get an answer
-//!   without bounds.
+//! - A group that doesn't exist, or follows the classic protocol, is GROUP_ID_NOT_FOUND.
+//! - A group that is requested twice is answered once: a short request must not get an unbounded
+//!   answer.
 //! - v1 (KIP-1099): which protocol each member follows.
 
 use std::collections::HashSet;

@@ -1,10 +1,11 @@
 //! CreatePartitions (key 37), versions 0–3 (KIP-195).
 //!
-//! A topic grows to the count that is asked for; it never shrinks. A mirror is refused with
-//! INVALID_REQUEST: it grows when its source does. `validate_only` checks everything but the disk.
+//! A topic grows to the requested count; it never shrinks. A mirror is refused with
+//! INVALID_REQUEST: it grows when its source does. `validate_only` checks everything except the
+//! disk.
 //!
 //! - A manual assignment must name this broker, once, for each new partition. Other brokers in it
-//!   are ignored with `replication.factor.clamp`, else refused.
+//!   are ignored with `replication.factor.clamp`, otherwise refused.
 //! - v2 is flexible. v3 (KIP-599): over `controller_mutation_rate`, a topic is
 //!   THROTTLING_QUOTA_EXCEEDED; older clients are only told to wait.
 //!

@@ -3,21 +3,21 @@
 //! Topics of one replica each, on this broker. -1 partitions are `num.partitions`; -1 replicas are
 //! `default.replication.factor`. A replication factor above one is treated as one
 //! (`replication.factor.clamp`; the answer and Metadata say so), or refused. `validate_only` checks
-//! everything but the disk. Codes and texts match `ReplicationControlManager`.
+//! everything except the disk. Codes and texts match `ReplicationControlManager`.
 //!
-//! - v4 (KIP-464): clients may send -1 for both counts; taken in every version, as Kafka does.
+//! - v4 (KIP-464): clients may send -1 for both counts; accepted in every version, as in Kafka.
 //! - v5 (KIP-525): the answer has the configs, the number of partitions and replicas. After some
 //!   thousands of topics it says INVALID_REQUEST instead of the configs: a small request could ask for
 //!   more than fits in memory.
-//! - v7 (KIP-516): the answer has the topic id (zero with `validate_only`: none was drawn).
+//! - v7 (KIP-516): the answer has the topic id (zero with `validate_only`, because none was drawn).
 //! - v6 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
 //!   clients are only told to wait.
 //!
 //! `__cluster_metadata` is refused, as in Kafka. A client that asks for another of Kafka's internal
 //! topics gets it, as in Kafka; here it stays empty, and clients can't produce to it.
 //!
-//! Not done: `create.topic.policy.class.name`. The timeout is ignored: the topic exists when the
-//! answer is sent.
+//! Not supported: `create.topic.policy.class.name`. The timeout is ignored: the topic exists when
+//! the answer is sent.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -1,9 +1,9 @@
 //! DeleteRecords (key 21), versions 0–2 (KIP-107).
 //!
-//! Moves log starts up: to an offset, or with -1 to the high watermark. Durable when the answer
-//! leaves. Past the high watermark: OFFSET_OUT_OF_RANGE. Below the log start: nothing happens, as
-//! in Kafka. A mirror is refused with INVALID_REQUEST: its log start is its source's. A topic that
-//! is compacted only: POLICY_VIOLATION. An internal topic: INVALID_TOPIC_EXCEPTION.
+//! Moves log starts up: to an offset, or with -1 to the high watermark. Durable when the answer is
+//! sent. Past the high watermark: OFFSET_OUT_OF_RANGE. Below the log start: nothing happens, as in
+//! Kafka. A mirror is refused with INVALID_REQUEST: its log start is its source's. A topic with
+//! `cleanup.policy=compact` alone: POLICY_VIOLATION. An internal topic: INVALID_TOPIC_EXCEPTION.
 //!
 //! Segments wholly below the log start are deleted; a batch that contains it is still served whole.
 //! A partition that is named twice is answered once, for the last offset. The timeout is ignored:

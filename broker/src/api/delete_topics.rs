@@ -1,10 +1,10 @@
 //! DeleteTopics (key 20), versions 1–6.
 //!
-//! Topics go with their records, configs and committed offsets. A mirror may be deleted, too: its
-//! link forgets it. Unless `delete.topic.enable`, nothing is deleted.
+//! Topics are deleted with their records, configs and committed offsets. A mirror may be deleted,
+//! too: its link forgets it. Unless `delete.topic.enable`, nothing is deleted.
 //!
 //! - v5: the answer has messages. v6 (KIP-516): by name or by id, never both.
-//! - A topic that is asked for twice is not deleted: INVALID_REQUEST, as in Kafka.
+//! - A topic that is named twice is not deleted: INVALID_REQUEST, as in Kafka.
 //!
 //! - v5 (KIP-599): over `controller_mutation_rate`, a topic is THROTTLING_QUOTA_EXCEEDED; older
 //!   clients are only told to wait.

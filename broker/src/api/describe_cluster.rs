@@ -1,10 +1,10 @@
 //! DescribeCluster (key 60), versions 0–2 (KIP-700).
 //!
-//! The cluster is this one broker, which is its controller as well, as far as clients know.
+//! The cluster is this one broker, which clients also see as the controller.
 //!
 //! - v1 (KIP-919): only brokers can be asked for; controllers: MISMATCHED_ENDPOINT_TYPE.
-//! - v2 (KIP-1073): fenced brokers; there is never one.
-//! - Authorized operations, if asked for.
+//! - v2 (KIP-1073): fenced brokers; there are none.
+//! - Authorized operations, if requested.
 
 use std::ops::RangeInclusive;
 

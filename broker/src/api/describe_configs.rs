@@ -1,16 +1,17 @@
 //! DescribeConfigs (key 32), versions 1–4.
 //!
-//! All configs of topics and of this broker, each with its value, where that comes from, and the
-//! other places that give it one (synonyms, KIP-226). `configuration_keys` narrows it down. The
-//! broker with the empty name has what is set as the default of all brokers.
+//! All configs of topics and of this broker, each with its value, where it comes from, and the
+//! other places that set it (synonyms, KIP-226). `configuration_keys` selects some of them. The
+//! broker with the empty name has the defaults that are set for all brokers.
 //!
 //! - v3 (KIP-569): type and documentation. v4 is flexible.
-//! - Read-only are broker properties that take effect at the next start only.
+//! - Broker properties that take effect only at the next start are read-only.
 //! - There is one logger, `root`, whose level is read-only, and no subscription of client metrics.
-//! - A resource that is asked for twice is refused with INVALID_REQUEST (Kafka answers it twice), and so
-//!   are groups that don't exist, after some thousands of them: a small request could ask for more
-//!   than fits in memory.
-//! - Kafka names the first synonym of a topic config only; here, every one that has a value.
+//! - A resource that is named twice is refused with INVALID_REQUEST (Kafka answers it twice), and
+//!   so are groups that don't exist, after some thousands of them: a small request could ask for
+//!   more than fits in memory.
+//! - Kafka lists only the first synonym of a topic config; here, every place that has a value is
+//!   listed.
 
 use std::ops::RangeInclusive;
 

@@ -1,10 +1,10 @@
 //! DescribeGroups (key 15), versions 0–6.
 //!
 //! - Members' metadata and the protocol are shown while the group is stable, as in Kafka.
-//! - A group that is asked for twice is answered once: a short request must not get an answer
-//!   without bounds.
-//! - v3 (KIP-430): authorized operations, if asked for. v4 (KIP-345): static members.
-//! - v6 (KIP-1043): a group that isn't there is GROUP_ID_NOT_FOUND; before, it is a dead group.
+//! - A group that is requested twice is answered once: a short request must not get an unbounded
+//!   answer.
+//! - v3 (KIP-430): authorized operations, if requested. v4 (KIP-345): static members.
+//! - v6 (KIP-1043): a group that doesn't exist is GROUP_ID_NOT_FOUND; before, it is a dead group.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

@@ -1,11 +1,11 @@
 //! DescribeLogDirs (key 35), versions 1–4 (KIP-113).
 //!
-//! The one data folder, and the sizes of the partitions in it: all of them, or those that are asked
-//! for (ones that don't exist are left out, as in Kafka, and offline ones). Sizes are bytes of
-//! batches.
+//! The one data folder, and the sizes of the partitions in it: all of them, or the requested ones
+//! (without those that don't exist, as in Kafka, and offline ones). Sizes are bytes of batches.
 //!
 //! - The offset lag is 0: there is no other replica to lag behind, and no future one.
-//! - v3: an error code for the whole. v4 (KIP-827): size of the file system, and what is free.
+//! - v3: an error code for the whole answer. v4 (KIP-827): size of the file system, and its free
+//!   space.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;

@@ -2,7 +2,7 @@
 //!
 //! The producers that partitions know: id, epoch, last sequence and timestamp, the epoch of the
 //! coordinator that wrote their last marker, and where their open transaction begins. A mirror
-//! shows those of its source. A partition that is asked for twice is answered once.
+//! shows its source's. A partition that is requested twice is answered once.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;

@@ -1,11 +1,11 @@
 //! DescribeQuorum (key 55), versions 0–2 (KIP-595, KIP-836, KIP-853).
 //!
-//! There is no quorum and no `__cluster_metadata`: this broker decides alone, so the answer names it
-//! as the only voter and the leader, and tools that show a cluster's controllers show the truth. The
-//! offset is the number of metadata changes so far.
+//! There is no quorum and no `__cluster_metadata`: this broker decides alone. So the answer names
+//! it as the only voter and the leader, and tools that show a cluster's controllers are correct.
+//! The offset is the number of metadata changes so far.
 //!
-//! - v1: when a voter last fetched; the leader's is now, as in Kafka.
-//! - v2: where its listeners are. They are those for clients.
+//! - v1: when a voter last fetched; for the leader this is now, as in Kafka.
+//! - v2: where its listeners are. They are the client listeners.
 //! - Any other partition than `__cluster_metadata-0`, or more than that: UNKNOWN_TOPIC_OR_PARTITION
 //!   for each, as in Kafka; more than [`PARTITIONS_MAX`] are INVALID_REQUEST.
 

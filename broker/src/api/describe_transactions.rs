@@ -1,9 +1,9 @@
 //! DescribeTransactions (key 65), version 0 (KIP-664).
 //!
-//! Where transactional ids stand, and which partitions are in their transactions. An unknown id is
+//! The state of transactional ids, and the partitions in their transactions. An unknown id is
 //! TRANSACTIONAL_ID_NOT_FOUND. One that is requested twice is answered once. Groups whose offsets
-//! are in a transaction are not shown: Kafka shows them as partitions of `__consumer_offsets`, which
-//! does not exist here.
+//! are in a transaction are not shown: Kafka shows them as partitions of `__consumer_offsets`,
+//! which does not exist here.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;

@@ -7,7 +7,7 @@
 //! Whether an operation on a name is allowed is checked before the name is looked up, so a refusal
 //! does not reveal whether it exists. Ids of topics are not secret, as in Kafka.
 //!
-//! Lists hold what their reader may see: nothing is refused by name.
+//! Lists contain what the caller may see: nothing is refused by name.
 
 use std::future::Future;
 use std::ops::Deref;

@@ -1,7 +1,7 @@
-//! Features in the sense of KIP-584: what clients may rely on beyond the versions of single APIs.
-//! The one list; the ApiVersions answer derives from it.
+//! Features in the sense of KIP-584: what clients can rely on beyond the versions of single APIs.
+//! The one list; the ApiVersions answer is derived from it.
 //!
-//! Levels are fixed: all that can be done is done, so `UpdateFeatures` is not offered.
+//! Levels are fixed at what this broker supports, so `UpdateFeatures` is not offered.
 
 use kafka_protocol::messages::api_versions_response::{FinalizedFeatureKey, SupportedFeatureKey};
 

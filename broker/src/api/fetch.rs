@@ -5,13 +5,13 @@
 //! limit is reached; otherwise when the high watermark (last stable offset for `read_committed`)
 //! moves, or after `max_wait`.
 //!
-//! - The first batch of the first partition that has data is given whole, whatever the limits.
+//! - The first batch of the first partition that has data is returned whole, whatever the limits.
 //! - v4 (KIP-98): isolation level; `read_committed` gets the aborted transactions of its range.
 //! - v5: log start offset. v7 (KIP-227): sessions. v9 (KIP-320): current leader epoch checked.
 //! - v11 (KIP-392): always read here, no preferred replica. v12 (KIP-595): flexible;
-//!   `last_fetched_epoch` is answered with the diverging epoch, for any fetcher.
+//!   `last_fetched_epoch` is answered with the diverging epoch, for every client.
 //! - v13 (KIP-516): topic ids; a topic that was created again is UNKNOWN_TOPIC_ID.
-//! - v16 (KIP-951): FENCED_LEADER_EPOCH says who leads, in which epoch, and where that is.
+//! - v16 (KIP-951): FENCED_LEADER_EPOCH names the leader, its epoch, and its address.
 //! - v15 (KIP-903): replica state, v17 (KIP-853): directory ids, v18 (KIP-1166): high watermark of
 //!   the follower: all for replicas. There are no replicas: every client reads as a consumer.
 

@@ -5,10 +5,10 @@
 //! immediately. Changes of always-synced configs on a mirror are refused with INVALID_REQUEST.
 //! `validate_only` checks and changes nothing.
 //!
-//! - KIP-226: of the broker's properties those of `config::dynamic` may be changed; the others are
+//! - KIP-226: broker properties listed in `config::dynamic` may be changed; the others are
 //!   INVALID_REQUEST.
 //!
-//! Not done, and refused by name with INVALID_REQUEST: logger levels, client metrics. No
+//! Not supported, and refused by name with INVALID_REQUEST: logger levels, client metrics. No
 //! `alter.config.policy.class.name`.
 
 use std::ops::RangeInclusive;

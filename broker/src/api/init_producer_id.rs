@@ -1,13 +1,13 @@
 //! InitProducerId (key 22), versions 0–5.
 //!
-//! A producer id and epoch. Without a transactional id always a new producer id with epoch 0
-//! (KIP-98). With one, the instances of the producer before are fenced; a transaction that one of
-//! them left open is aborted first, and meanwhile the answer is CONCURRENT_TRANSACTIONS.
+//! A producer id and epoch. Without a transactional id: always a new producer id with epoch 0
+//! (KIP-98). With one: earlier instances of the producer are fenced. If one of them left a
+//! transaction open, it is aborted first, and meanwhile the answer is CONCURRENT_TRANSACTIONS.
 //!
 //! - v3 (KIP-360): the producer id and epoch of a producer that continues after an error.
 //! - v4: PRODUCER_FENCED; before that INVALID_PRODUCER_EPOCH. v5: TRANSACTION_ABORTABLE (KIP-890).
-//! - v6 (two-phase commit, KIP-939) is not done: unstable in Kafka 4.3, and the codec cannot read
-//!   its requests.
+//! - v6 (two-phase commit, KIP-939) is not supported: it is unstable in Kafka 4.3, and the codec
+//!   cannot read its requests.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

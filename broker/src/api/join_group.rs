@@ -4,7 +4,7 @@
 //! generation, perhaps minutes later.
 //!
 //! - v0: no rebalance timeout; the session timeout is used instead.
-//! - v4 (KIP-394): a new dynamic member is sent away with MEMBER_ID_REQUIRED and an id first.
+//! - v4 (KIP-394): a new dynamic member first gets MEMBER_ID_REQUIRED and an id.
 //! - v5 (KIP-345): static members. v7: the protocol type is answered. v8 (KIP-800): a reason, for
 //!   the log. v9 (KIP-814): a returning static leader may be told to skip the assignment.
 

@@ -7,7 +7,7 @@
 //!
 //! - v2 (KIP-98): isolation level. v4 (KIP-320): leader epochs in both directions.
 //! - v10 (KIP-1075): timeout for remote look-ups, which do not exist here.
-//! - A partition that is asked for twice is INVALID_REQUEST, as in Kafka.
+//! - A partition that is requested twice is INVALID_REQUEST, as in Kafka.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;

@@ -3,10 +3,10 @@
 //! All transactional ids, or those with one of some states or producer ids. States that Kafka does
 //! not know are named in the answer.
 //!
-//! - v1 (KIP-994): those whose transaction runs for longer than some time.
-//! - v2 (KIP-1152): those whose id matches a regular expression as a whole. It is one of Rust's
-//!   `regex`: without look-around and back references. Others are INVALID_REGULAR_EXPRESSION, and so
-//!   is one that takes too long.
+//! - v1 (KIP-994): those whose transaction has been running for longer than a given time.
+//! - v2 (KIP-1152): those whose whole id matches a regular expression. It uses the syntax of Rust's
+//!   `regex`: no look-around, no back references. Others are INVALID_REGULAR_EXPRESSION, and so is
+//!   one that takes too long.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

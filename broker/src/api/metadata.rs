@@ -3,18 +3,20 @@
 //! Brokers, topics, partitions and their leaders: here always this one broker. The address in the
 //! answer is the advertised one of the listener that received the request.
 //!
-//! - v0: an empty list asks for all topics; from v1 on `null` does, and an empty list for none.
+//! - v0: an empty list requests all topics; from v1 on `null` does, and an empty list requests
+//!   none.
 //! - v1: controller id, rack, internal topics. v2: cluster id. v5: offline replicas: this broker, where a
 //!   log could not be opened at start. Such a partition is LEADER_NOT_AVAILABLE.
 //! - v4 (KIP-4): `allow_auto_topic_creation`; before, always. Only if `auto.create.topics.enable`
 //!   is set, too. The same answer already contains the topic, while Kafka first answers
 //!   LEADER_NOT_AVAILABLE. Internal topics are never created: they are unknown.
 //! - v7 (KIP-320): leader epoch, at least every epoch in the log.
-//! - v8 (KIP-430): authorized operations; without authorization all of them, if asked for.
-//! - v10 (KIP-516): topic ids. v12: a topic may be asked for by id.
-//! - A topic that is asked for twice is answered once, as in Kafka: a short request must not get an
-//!   answer without bounds.
-//! - v13 (KIP-1102): top-level error code, never set: a client has nowhere else to bootstrap from.
+//! - v8 (KIP-430): authorized operations; without authorization all of them, if requested.
+//! - v10 (KIP-516): topic ids. v12: a topic may be requested by id.
+//! - A topic that is requested twice is answered once, as in Kafka: a short request must not get an
+//!   unbounded answer.
+//! - v13 (KIP-1102): top-level error code, never set: there is no other cluster that a client could
+//!   bootstrap from.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;

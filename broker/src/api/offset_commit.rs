@@ -1,12 +1,13 @@
 //! OffsetCommit (key 8), versions 2–10.
 //!
 //! Commits a group's offsets; answered when they are on disk. Unknown topics and partitions are
-//! UNKNOWN_TOPIC_OR_PARTITION, each for itself. Committing for mirror topics is allowed.
+//! UNKNOWN_TOPIC_OR_PARTITION individually. Committing for mirror topics is allowed.
 //!
-//! - v2–4: a retention time, kept to. v6 (KIP-320): leader epochs. v7 (KIP-345): static members.
-//! - v9 (KIP-848): a generation of a group that isn't there is GROUP_ID_NOT_FOUND, and no longer
+//! - v2–4: a retention time, which is honoured. v6 (KIP-320): leader epochs. v7 (KIP-345): static
+//!   members.
+//! - v9 (KIP-848): a generation of a group that doesn't exist is GROUP_ID_NOT_FOUND, and no longer
 //!   ILLEGAL_GENERATION.
-//! - v10 (KIP-848): topics by id; one that is not there is UNKNOWN_TOPIC_ID.
+//! - v10 (KIP-848): topics by id; one that doesn't exist is UNKNOWN_TOPIC_ID.
 
 use std::ops::RangeInclusive;
 

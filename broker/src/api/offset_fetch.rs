@@ -4,11 +4,11 @@
 //! groups that don't exist, the answer is offset −1 without an error. What is requested twice is
 //! answered once: a short request must not get an unbounded answer.
 //!
-//! - v2: null topics ask for all; an error of the group as a whole. v5: leader epochs.
-//! - v7 (KIP-447): `require_stable`: UNSTABLE_OFFSET_COMMIT where an open transaction is about to
+//! - v2: null topics request all; an error for the group as a whole. v5: leader epochs.
+//! - v7 (KIP-447): `require_stable`: UNSTABLE_OFFSET_COMMIT if an open transaction is about to
 //!   commit an offset.
-//! - v9 (KIP-848): member id and epoch, which must be right in a consumer group and mean nothing
-//!   in classic ones.
+//! - v9 (KIP-848): member id and epoch, which must be right in a consumer group and are ignored in
+//!   classic ones.
 //! - v10 (KIP-848): topics by id; one that does not exist is UNKNOWN_TOPIC_ID, after all others.
 
 use std::collections::HashSet;

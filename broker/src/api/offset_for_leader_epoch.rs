@@ -1,9 +1,9 @@
 //! OffsetForLeaderEpoch (key 23), versions 2–4.
 //!
 //! Where an epoch ended: how a consumer or a follower finds out that a log was truncated (KIP-101,
-//! KIP-320). The current epoch ends at the log's end, an unknown one nowhere (-1).
+//! KIP-320). The current epoch ends at the log's end; an unknown one has no end (-1).
 //!
-//! - v3: replica id, ignored: every asker is a consumer here. v4: flexible.
+//! - v3: replica id, ignored: every client counts as a consumer here. v4: flexible.
 
 use std::ops::RangeInclusive;
 

@@ -1,22 +1,22 @@
 //! Produce (key 0), versions 3–13; 0–2 are advertised (KAFKA-18659: librdkafka before 2.4 stops
 //! compressing otherwise) and refused when used.
 //!
-//! One batch per partition, appended in request order before the next Produce is read: they overlap,
-//! so that many wait for one flush. acks=all is answered when it is on disk (or appended, with
-//! background flushing), acks=1 when it is appended, acks=0 not at all: then an error closes the
-//! connection, as in Kafka. Whatever acks are, what the connection asks next sees the records.
+//! One batch per partition, appended in request order before the next Produce is read: they
+//! overlap, so that many wait for one flush. acks=all is answered when it is on disk (or appended,
+//! with background flushing), acks=1 when it is appended, acks=0 not at all: then an error closes
+//! the connection, as in Kafka. Whatever acks are, the connection's next request sees the records.
 //!
 //! - v3: one record batch of format 2. v5: log start offset. v7: zstd allowed.
-//! - v8 (KIP-467): error message, and the records to blame.
+//! - v8 (KIP-467): error message, and the rejected records.
 //! - v9: flexible. v10 (KIP-951): current leader on NOT_LEADER_OR_FOLLOWER: there is one broker.
 //! - v12 (KIP-890): transactions v2. v13 (KIP-516): topics by id.
-//! - A mirror refuses with INVALID_REQUEST, decided under the append lock.
-//! - An internal topic refuses with INVALID_TOPIC_EXCEPTION all but one client id, as in Kafka's
-//!   `ProducerFailureHandlingTest.testCannotSendToInternalTopic`.
+//! - A mirror refuses with INVALID_REQUEST, which is decided under the append lock.
+//! - An internal topic refuses every client id except one with INVALID_TOPIC_EXCEPTION, as in
+//!   Kafka's `ProducerFailureHandlingTest.testCannotSendToInternalTopic`.
 //!
 //! A batch in a transaction is appended only to a partition that is in the transaction (KIP-890).
-//! With v12 the partition is added by that; before, one that was not is INVALID_TXN_STATE (v11 on:
-//! TRANSACTION_ABORTABLE). Code is in `transactional`.
+//! With v12, this adds the partition. Before, a partition that was not added is INVALID_TXN_STATE
+//! (v11 on: TRANSACTION_ABORTABLE). The code is in `transactional`.
 
 mod transactional;
 

@@ -1,12 +1,12 @@
-//! How large one answer may become, checked while it is built.
+//! The size limit of one answer, checked while it is built.
 //!
-//! A few bytes of a request can ask for megabytes. Whatever an API lists or describes goes through
-//! the [`Room`] of its answer, item by item; items without room are refused by name and not built.
-//! Answers that have one item per item of their request need none: requests are counted.
+//! A few bytes of a request can ask for megabytes. Every item that an API lists or describes goes
+//! through the [`Room`] of its answer; items without room are refused by name and not built.
+//! Answers that have one item per item of their request need no room: requests are counted.
 //!
-//! Small answers cost nothing beyond that. A handler that runs out of a small room is started again
-//! with a large one, of which there are few
-//! ([`LargeAnswers`](crate::broker::LargeAnswers), [`Api::LISTS`](super::table::Api::LISTS)).
+//! Small answers cost nothing beyond that. If a handler runs out of a small room, it is started
+//! again with a large one, of which there are few ([`LargeAnswers`](crate::broker::LargeAnswers),
+//! [`Api::LISTS`](super::table::Api::LISTS)).
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

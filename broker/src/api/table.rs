@@ -1,5 +1,5 @@
-//! THE list of APIs. Dispatch, the ApiVersions answer and the check against what the codec
-//! supports all derive from it; there is no second list.
+//! THE list of APIs. Dispatch, the ApiVersions answer and the check against what the codec supports
+//! are all derived from it; there is no second list.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

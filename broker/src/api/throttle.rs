@@ -1,5 +1,5 @@
-//! `throttle_time_ms`: how answers tell clients to wait, and how the broker holds them to it
-//! (KIP-13, KIP-124, KIP-219).
+//! `throttle_time_ms`: how answers tell clients to wait, and how the broker enforces it (KIP-13,
+//! KIP-124, KIP-219).
 //!
 //! The answer leaves immediately and contains the throttle time; its connection is not read for
 //! that long. What a handler puts into its answer (bytes, changes of topics) and what the time of

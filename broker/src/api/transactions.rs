@@ -1,5 +1,5 @@
-//! What the transaction APIs share: producers on the wire, partitions by name, and who may be
-//! written to in a transaction.
+//! What the transaction APIs share: producers on the wire, partitions by name, and which partitions
+//! may be written in a transaction.
 
 use std::sync::Arc;
 

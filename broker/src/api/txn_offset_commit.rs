@@ -1,8 +1,8 @@
 //! TxnOffsetCommit (key 28), versions 0–6.
 //!
-//! Commits a group's offsets in a producer's transaction (KIP-98): on disk when this is answered,
-//! the group's only when the transaction is committed. Unknown topics and partitions are
-//! UNKNOWN_TOPIC_OR_PARTITION, each for itself.
+//! Commits a group's offsets in a producer's transaction (KIP-98): they are on disk when this is
+//! answered, and become the group's when the transaction is committed. Unknown topics and
+//! partitions are UNKNOWN_TOPIC_OR_PARTITION individually.
 //!
 //! - v2 (KIP-320): leader epochs. v3 (KIP-447): member and generation, which must be the group's;
 //!   ILLEGAL_GENERATION otherwise, also in groups of the consumer protocol.

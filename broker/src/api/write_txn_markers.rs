@@ -1,8 +1,8 @@
 //! WriteTxnMarkers (key 27), versions 1–2.
 //!
-//! Ends a producer's transaction on single partitions: how administrators abort one that hangs
-//! (`kafka-transactions.sh abort`). Answered when it is on disk. The coordinator is not asked.
-//! A mirror is INVALID_REQUEST.
+//! Ends a producer's transaction on single partitions: this is how administrators abort one that
+//! hangs (`kafka-transactions.sh abort`). Answered when it is on disk. The coordinator is not
+//! asked. A mirror is INVALID_REQUEST.
 //!
 //! - v2 (KIP-1228): the transaction version of the marker. From 2 on, its epoch must be above the
 //!   epoch of the transaction that it ends.

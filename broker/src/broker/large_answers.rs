@@ -1,4 +1,4 @@
-//! Answers that take much memory: few at a time are built.
+//! Answers that take much memory: only a few are built at a time.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! How large requests and their answers may become.
+//! Size limits for requests and their answers.
 
 use crate::config::Values;
 

@@ -1,7 +1,7 @@
 //! How commands print: tables for people, JSON for scripts.
 //!
-//! Results go to standard output; progress and errors go to standard error, so that `-o json`
-//! leaves nothing but JSON on standard output.
+//! Results go to standard output; progress and errors go to standard error, so that with `-o json`
+//! standard output contains only JSON.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, a line now and then otherwise.
+//! Progress on standard error: a bar on a terminal, otherwise an occasional line.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

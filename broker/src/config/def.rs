@@ -1,4 +1,5 @@
-//! One configuration name: type, default, check and doc. Broker and topic tables are made of it.
+//! One configuration name: type, default, check and doc. The broker and topic tables consist of
+//! them.
 
 /// The type of a value, as DescribeConfigs names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

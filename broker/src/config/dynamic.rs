@@ -1,5 +1,5 @@
 //! Broker properties that may be changed while the broker runs (KIP-226; `DynamicBrokerConfig` in
-//! Kafka): those of Kafka's that need no security, no listener and no Java class.
+//! Kafka): the ones of Kafka's that do not concern security, listeners or Java classes.
 //!
 //! Most give topics their defaults and take effect on all that do not override them. A property
 //! that has no effect in the properties file has no effect here either.

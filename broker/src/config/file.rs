@@ -1,4 +1,4 @@
-//! The properties file, and what the command line sets over it.
+//! The properties file, and the command line's overrides.
 
 use std::collections::BTreeMap;
 use std::path::Path;

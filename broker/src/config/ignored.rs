@@ -1,5 +1,5 @@
-//! Properties of Apache Kafka 4.3 that do nothing here: known, so that a Kafka configuration file
-//! can be used as it is, and named in one warning at start when they are set.
+//! Properties of Apache Kafka 4.3 that have no effect here: known, so that a Kafka configuration
+//! file can be used as it is, and named in one warning at the start if they are set.
 
 use super::def::Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, String};
 

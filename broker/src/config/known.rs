@@ -1,5 +1,5 @@
-//! All names that a properties file may have, from three tables: those that do something here, those
-//! of Kafka that do nothing, and those that its current release does not list.
+//! All names that a properties file may have, from three tables: those with an effect here, those
+//! of Kafka without one, and those that its current release does not list.
 
 use super::def::{Check, ConfigDef};
 use super::ignored::IGNORED;

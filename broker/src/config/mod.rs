@@ -1,6 +1,6 @@
-//! Configuration: the only reader of files and flags. The ground floor: names, values, where a value
-//! comes from, and changes while the broker runs. It knows nothing of what the values are for; each
-//! domain reads its own from [`Values`].
+//! Configuration: the only reader of files and flags. The ground floor: names, values, where a
+//! value comes from, and changes while the broker runs. It does not know what the values are for;
+//! each domain reads its own from [`Values`].
 //!
 //! Kafka's names in Java's properties format, then `--override name=value`. An unknown name is
 //! refused, and the error suggests the nearest known one. A Kafka name without effect here is named

@@ -1,7 +1,7 @@
-//! Properties that Apache Kafka 4.3 does not list: those that older releases had, and those that its
-//! authorizers read. Files that name them are read here as well. They do nothing:
+//! Properties that Apache Kafka 4.3 does not list: those of older releases, and those that its
+//! authorizers read. Files that contain them are accepted. They have no effect:
 //! [`notes`](super::notes) says what to set instead where that matters, and
-//! [`security`](super::security) refuses what must not be ignored.
+//! [`security`](super::security) refuses those that must not be ignored.
 
 use super::def::Kind::{self, Boolean, Int, List, Long, Password, Short, String};
 

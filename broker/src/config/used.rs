@@ -1,4 +1,4 @@
-//! Broker properties that do something here, in the order of the manual.
+//! Broker properties that have an effect here, in the order of the manual.
 
 use super::def::Kind::{Boolean, Double, Int, List, Long, String};
 use super::def::{Check, ConfigDef, def};

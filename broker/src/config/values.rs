@@ -1,5 +1,5 @@
-//! Property values by name: what was set over what is the default. What was set while the broker
-//! runs comes first: on this broker, then as the default of all brokers (KIP-226).
+//! Property values by name: set values over defaults. Values that were set while the broker runs
+//! come first: for this broker, then the default for all brokers (KIP-226).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The order of locks, asserted. Each thread knows the registries of which it holds a cell.
+//! The order of locks, asserted. Each thread knows the registries in which it holds a cell.
 
 use std::cell::RefCell;
 

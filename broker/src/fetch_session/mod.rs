@@ -2,11 +2,10 @@
 //! changes.
 //!
 //! Invariants: a session's epoch counts its requests, so that a lost answer is noticed; partitions
-//! that had data go to the end of the line, so that one busy partition starves none.
-//! Lock order: all sessions → one session.
-//! When all slots are taken, one that was silent for two minutes goes; else, one that is older than
-//! that and has fewer partitions than the new one (`FetchSessionCacheShard` in Kafka). There are no
-//! followers, whose sessions would be privileged.
+//! that had data go to the end of the line, so that one busy partition starves none. Lock order:
+//! all sessions → one session. When all slots are taken, one that has been silent for two minutes
+//! is removed; otherwise, one that is older than that and has fewer partitions than the new one
+//! (`FetchSessionCacheShard` in Kafka). There are no followers, whose sessions would be privileged.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};

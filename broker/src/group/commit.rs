@@ -1,4 +1,4 @@
-//! Commits of offsets: what is asked, and what a group has taken of it.
+//! Commits of offsets: the request, and which part of it a group has accepted.
 
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 

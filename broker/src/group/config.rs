@@ -1,4 +1,5 @@
-//! What the group coordinator wants to know (`GroupCoordinatorConfig` in Kafka).
+//! What the group coordinator reads from the broker's properties (`GroupCoordinatorConfig` in
+//! Kafka).
 
 use crate::config::{ConfigError, Values, def};
 

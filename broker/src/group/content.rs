@@ -1,7 +1,8 @@
-//! One group: what its lock protects, with the requests that it has parked, and what may happen to
+//! One group: what its lock protects, with its parked requests, and everything that can happen to
 //! it under the lock.
 //!
-//! Invariant: `offsets` and `pending` hold what is durable; changes under way are not in them yet.
+//! Invariant: `offsets` and `pending` hold only durable offsets; changes in progress are not in
+//! them yet.
 
 mod consumer;
 mod members;

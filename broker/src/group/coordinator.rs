@@ -1,11 +1,11 @@
-//! All groups of this broker (`GroupCoordinatorService` in Kafka 4.3): finds or makes the group of
-//! a request, lets the group decide under its lock, answers.
+//! All groups of this broker (`GroupCoordinatorService` in Kafka 4.3): finds or creates the group
+//! of a request, lets the group decide under its lock, answers.
 //!
 //! Every method does its ordered part before it returns; a future that it returns only waits for
 //! the answer. The exception is a heartbeat with an unknown regular expression: that is checked
 //! first, elsewhere.
 //!
-//! Members are in this file, offsets in [`offsets`], what administrators do in [`admin`].
+//! Members are in this file, offsets in [`offsets`], administrators' requests in [`admin`].
 
 mod admin;
 mod consumer;

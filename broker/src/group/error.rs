@@ -1,4 +1,4 @@
-//! Why a group refused a request. Facts only; `api::error` gives each its Kafka code.
+//! Why a group refused a request. Facts only; `api::error` maps each to its Kafka code.
 
 use thiserror::Error;
 

@@ -1,7 +1,9 @@
-//! The protocol that a group follows, with its members: what a group holds beside the offsets.
+//! The protocol that a group follows, with its members: what a group holds in addition to the
+//! offsets.
 //!
-//! Offsets, the store and the timers are the same for every kind. What they have to know of the
-//! members they ask here; what only one protocol has is asked of that protocol's own type.
+//! Offsets, the journal and the timers are the same for every kind. They ask here for what they
+//! need to know about members; features of one protocol only are methods of that protocol's own
+//! type.
 
 use super::classic::{
     CONSUMER_PROTOCOL_TYPE, ClassicGroup, CommitFence, Effect, ExpireFrom, GroupState, JoinRequest,

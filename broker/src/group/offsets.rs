@@ -1,5 +1,5 @@
-//! The committed offsets of one group, in memory. RocksDB holds the truth (`records::group_offset`);
-//! what stands here is what is durable there.
+//! The committed offsets of one group, in memory. RocksDB is authoritative
+//! (`records::group_offset`); memory has what is durable there.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
-//! Configs that one group has for itself (`GroupConfig`, `GroupConfigManager` in Kafka): resource
-//! type GROUP of the config APIs. A group need not exist to have some.
+//! Configs that a group sets for itself (`GroupConfig`, `GroupConfigManager` in Kafka): resource
+//! type GROUP of the config APIs. They may exist without the group.
 //!
-//! In memory is what was last asked for; it is on disk when the asker is answered, or it is taken
-//! back.
+//! Memory holds what was last requested. It is on disk when the request is answered, or it is
+//! undone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What groups work with: settings, the clock, the journal, memory, timers, topics. No group is in here.
+//! What groups work with: settings, the clock, the journal, memory, timers, topics. It contains no
+//! group.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What groups ask of the topics: [`Catalog`] answers, and tests have topics of their own.
+//! What groups need to know about topics: [`Catalog`] provides it, and tests have their own topics.
 
 use std::sync::Arc;
 

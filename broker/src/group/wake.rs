@@ -1,8 +1,8 @@
-//! When groups want to be woken: one queue for all of them.
+//! When groups must be woken: one queue for all of them.
 //!
 //! A group is queued for its earliest deadline only. Deadlines mostly move away (each heartbeat
 //! moves one). Then the group is woken for nothing and queued again, which is far cheaper than to
-//! requeue it with every heartbeat. A group that is gone stays queued until its deadline.
+//! requeue it with every heartbeat. A deleted group stays queued until its deadline.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
-//! The connections of one HTTP listener: which of them only wait, and which one to close.
+//! The connections of one HTTP listener: which of them are idle, and which one to close.
 //!
 //! Invariants:
-//! - At most [`CONNECTIONS_MAX`] at a time. When one more comes, the one that has waited longest
-//!   for its client is closed. One whose request is being served never is; there are fewer of those
-//!   than connections ([`super::limits`]).
-//! - A request counts as served from when there is room for it until its answer was handed to the
-//!   kernel. Reading its header and body counts as waiting for the client.
+//! - At most [`CONNECTIONS_MAX`] at a time. When one more arrives, the one that has waited longest
+//!   for its client is closed. A connection whose request is being served is never closed; there
+//!   are fewer of those than connections ([`super::limits`]).
+//! - A request counts as served from when there is room for it until its answer has been passed to
+//!   the kernel. Reading its header and body counts as waiting for the client.
 //! - A client that takes too long to read an answer is cut off ([`Connections::cut_stuck`]).
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Refusals and failures as HTTP answers: the one place that gives them a status and a code.
+//! Refusals and failures as HTTP answers: the only place that gives them a status and a code.
 //!
 //! Codes are Confluent's where it has one: 40002 bad request, 40403 unknown topic, 50003 try again
 //! later. 40411 (no such link) and 40412 (no such mirror) are Carrick's own.

@@ -1,4 +1,4 @@
-//! What keeps web pages out.
+//! Protection against web pages.
 //!
 //! The API has no credentials: anyone who reaches the listener may use it, and a browser on the
 //! same machine reaches loopback on behalf of any page. Three checks stop that, after one that holds for
@@ -7,7 +7,7 @@
 //!   to point here (DNS rebinding) comes with that name. On other listeners the operator decides
 //!   under which names the machine is known, so it is not checked.
 //! - `Origin`, which browsers add to requests of scripts, must be this very address.
-//! - `POST` and `PUT` must say `content-type: application/json`, which no HTML form can.
+//! - `POST` and `PUT` must have `content-type: application/json`, which no HTML form can send.
 
 use std::net::IpAddr;
 

@@ -1,8 +1,8 @@
-//! What clients of one HTTP listener may use, in connections, requests, bytes and time.
+//! Limits for the clients of one HTTP listener: connections, requests, bytes and time.
 //!
 //! The limits fit together: fewer requests are served at a time than there are connections, so
 //! there is always an idle connection that can be closed for a new one ([`super::connections`]).
-//! Each [`Room`] counts its own requests, so that a flood in one leaves the others alone.
+//! Each [`Room`] counts its own requests, so that a flood in one does not affect the others.
 
 use std::time::Duration;
 

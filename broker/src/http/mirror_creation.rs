@@ -1,7 +1,7 @@
 //! `/links/{link}/mirrors:create`: any number of mirrors in one step.
 //!
-//! The answer is 200 with one outcome per topic, also when some were refused: each says so itself.
-//! A client that goes away ends nothing.
+//! The answer is 200 with one outcome per topic, even if some were refused: each outcome says so.
+//! If the client disconnects, the work continues.
 
 use axum::Json;
 use axum::extract::State;

@@ -2,11 +2,11 @@
 //!
 //! Invariants:
 //! - Every answer that is not a success has the body of [`model::ErrorBody`].
-//! - A web page that an operator happens to have open can do nothing here: see [`guard`].
-//! - What a client may use is bounded before it is used: see [`limits`], [`connections`], [`gate`].
-//!   Health, readiness, promotions and failovers find room whatever else is asked.
-//! - Handlers resolve, call one method of the link manager or of what the door gives, and map the answer. What
-//!   blocks on a disk runs on the blocking pool.
+//! - A web page that an operator happens to have open can't do anything here: see [`guard`].
+//! - Every resource that a client may use is limited in advance: see [`limits`], [`connections`],
+//!   [`gate`]. Health, readiness, promotions and failovers find room whatever else is requested.
+//! - Handlers resolve names, call one method of the link manager or of what the door returns, and
+//!   map the answer. Work that blocks on a disk runs on the blocking pool.
 //!
 //! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`],
 //! [`groups`]), `mirrors` ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`],

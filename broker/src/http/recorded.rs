@@ -1,6 +1,6 @@
-//! The metrics that are reported to the recorder as the broker works: what each means. Counters are
-//! there from the start, at 0: a rate or an alert on one that is absent says nothing. A test holds
-//! the code to this list.
+//! The metrics that the broker reports to the recorder, and what each means. Counters exist from
+//! the start, at 0: a rate or an alert on an absent one says nothing. A test checks the code
+//! against this list.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 

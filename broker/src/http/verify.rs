@@ -1,5 +1,5 @@
-//! `POST /links/{link}/mirrors/{topic}:verify`: compares a mirror with its source and streams how
-//! far it is ([`super::model::verify`]).
+//! `POST /links/{link}/mirrors/{topic}:verify`: compares a mirror with its source and streams the
+//! progress ([`super::model::verify`]).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! What every journal must do, shown of the real one and of the one for tests.
+//! What every journal must do, tested on the real one and on the one for tests.
 
 use std::sync::Arc;
 

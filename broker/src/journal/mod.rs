@@ -1,11 +1,11 @@
-//! The seam to the state of coordinators: what groups and transactions have noted, in order.
+//! The seam to the state of coordinators: what groups and transactions have recorded, in order.
 //!
 //! [`JournalStore`] is the port; [`rocks`] implements it for one process, [`memory`] for tests, and
 //! one suite (`contract.rs`) runs on both. [`Journal`] is how coordinators reach it: typed, by
 //! keyspace.
 //!
-//! A coordinator keeps everything in memory. It notes each change before it answers, and reads the
-//! journal once, when it starts. Nothing else of groups and transactions is durable.
+//! A coordinator keeps everything in memory. It records each change before it answers, and reads
+//! the journal once, when it starts. Nothing else about groups and transactions is durable.
 //!
 //! Invariants:
 //! - Entries take effect in the order in which they were appended, each as a whole. A coordinator
@@ -15,7 +15,7 @@
 //! - A continuation runs once after its change, in the order of the appends, when the change is
 //!   durable or could not be made so. It runs on the journal's thread: it must not block. After the
 //!   journal has stopped it is dropped without running.
-//! - Who appends has taken room before: that is the limit on what waits.
+//! - The caller takes room before it appends: that limits what waits.
 
 #[cfg(test)]
 mod contract;

@@ -1,8 +1,8 @@
-//! The queue of changes that wait for the disk, and the thread that works it off.
+//! The queue of changes that wait for the disk, and the thread that processes it.
 //!
-//! The thread stores as many changes as are there in one write (group commit), so that a broker
-//! with many committing clients waits for the disk once per turn and not once per commit. Async
-//! threads never touch the disk.
+//! The thread stores all queued changes in one write (group commit), so that a broker with many
+//! committing clients waits for the disk once per write and not once per commit. Async threads
+//! never touch the disk.
 
 use std::fmt::Display;
 use std::io;

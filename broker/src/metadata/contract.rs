@@ -1,4 +1,4 @@
-//! What every store of cluster metadata must do, shown of the real one and of the one for tests.
+//! What every store of cluster metadata must do, tested on the real one and on the one for tests.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The last changes of metadata, for those who keep a copy.
+//! The last changes of metadata, for domains that keep a copy.
 
 use std::collections::VecDeque;
 

@@ -6,12 +6,12 @@
 //! keyspace.
 //!
 //! - Every record has a [`Version`] that changes whenever the record does. A transaction names the
-//!   versions that its decision rests on; if one of them has changed, nothing is stored and the
+//!   versions that its decision is based on; if one of them has changed, nothing is stored and the
 //!   domain reads and decides again.
 //! - A transaction is atomic, and durable when [`Metadata::commit`] returns.
 //! - A copy in memory is loaded and kept up to date by [`Metadata::news`].
 //!
-//! What groups and transactions note is not here: that is [`crate::journal`].
+//! What groups and transactions record is not here: that is [`crate::journal`].
 
 #[cfg(test)]
 mod contract;

@@ -1,4 +1,4 @@
-//! Properties that are set while brokers run are kept in cluster metadata.
+//! Properties that are set at run time are stored in cluster metadata.
 
 use std::collections::BTreeMap;
 

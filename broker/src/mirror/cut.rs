@@ -3,15 +3,15 @@
 //! Before that, the link has stored that these topics are `PENDING_STOPPED`. Then, in this order:
 //!
 //! 1. mirrored data is flushed, and the reports are stored: once markers are in the logs, the
-//!    figures can no longer be determined. Only a topic with a faulted partition is refused here;
-//! 2. per partition, under its lock: the lease is fenced, transactions still open get ABORT markers
-//!    in a leader epoch above every one of the source's, and all of it is flushed
-//!    ([`crate::partition::cut`]). Mirrored producer state stays, so that a retry of a batch that
-//!    was mirrored already is recognized;
-//! 3. the allocator of producer ids is lifted above every mirrored id (durably), else a new producer
-//!    would be taken for an old one and its writes for duplicates;
-//! 4. one synced write to RocksDB for all topics of the operation: no mirrors any more, new leader
-//!    epochs, mirror records `STOPPED`;
+//!    figures can no longer be determined. A topic with a faulted partition is refused only here;
+//! 2. per partition, under its lock: the lease is fenced, open transactions get ABORT markers in a
+//!    leader epoch above all of the source's, and everything is flushed
+//!    ([`crate::partition::cut`]). Mirrored producer state stays, so that a retry of a mirrored
+//!    batch is recognized;
+//! 3. the allocator of producer ids is lifted above every mirrored id (durably); otherwise a new
+//!    producer would be taken for an old one and its writes for duplicates;
+//! 4. one synced write to RocksDB for all topics of the operation: they are no longer mirrors, they
+//!    have their new leader epochs, and the mirror records are `STOPPED`;
 //! 5. the partitions open to clients.
 //!
 //! A crash before 4 leaves mirrors that are `PENDING_STOPPED`: the link calls again, 1 keeps the
@@ -22,9 +22,8 @@
 //! cut. A topic that was cut before is skipped. If a topic is deleted in the meantime, only that
 //! topic is refused, and nothing is stored for it.
 //!
-//! A forced cut leaves out partitions whose disk has failed: they take no writes until the next
-//! start, which opens them as local ones and ends their open transactions
-//! ([`crate::transaction`]).
+//! A forced cut leaves out partitions whose disk has failed: they accept no writes until the next
+//! start, which opens them as local ones and ends their open transactions ([`crate::transaction`]).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`GroupOffsets`] on the group coordinator; what links keep of their syncs, in RocksDB.
+//! [`GroupOffsets`] on the group coordinator; what links store about their syncs, in RocksDB.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! What links need of this broker (the ports of [`carrick_link::ports`]).
+//! What links need from this broker (the ports of [`carrick_link::ports`]).
 //!
-//! - [`target`]: a link's doors into partitions, under a lease.
-//! - [`local`]: what is stored, for reports and verification.
+//! - [`target`]: how a link writes to partitions, under a lease.
+//! - [`local`]: the stored data, for reports and verification.
 //! - [`catalog`]: mirror topics in the catalog, with their records.
-//! - [`groups`]: the offsets of groups, and what is kept of their syncs.
+//! - [`groups`]: the offsets of groups, and what is stored about their syncs.
 //! - [`cut`]: mirrors become ordinary topics.
 //! - [`patterns`]: regular expressions of operators.
 //! - [`store`]: links and mirrors in RocksDB.

@@ -4,9 +4,10 @@
 //! its owner only. RocksDB's files alone (a backup, a disk image without that file) reveal no
 //! secrets; together with the key they reveal all.
 //!
-//! Invariants: the key's file is whole and durable before the first secret is stored that needs it, and is never written
-//! over. A secret is bound to its link and config: moved to another it can't be read. One that can't be read is an
-//! error of its link, never a reason not to start, and stays as it is.
+//! Invariants: the key file is complete and durable before the first secret that needs it is
+//! stored, and is never overwritten. A secret is bound to its link and config: moved elsewhere, it
+//! can't be read. An unreadable secret is an error of its link, never a reason not to start, and
+//! stays as it is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,6 +1,7 @@
 //! [`LinkStore`] on RocksDB.
 //!
-//! Invariant: a link's record holds no secret; those are records of their own, encrypted, changed in the same write.
+//! Invariant: a link's record contains no secret; secrets are separate records, encrypted, and
+//! changed in the same write.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! [`MirrorTarget`] and [`MirrorPartition`] on partitions.
 //!
-//! Whether a lease still holds is decided by the partition, under the lock under which it writes.
+//! Whether a lease is still valid is decided by the partition, under the lock under which it
+//! writes.
 
 use std::sync::Arc;
 

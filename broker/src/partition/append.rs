@@ -1,4 +1,4 @@
-//! The clients' door into the log: `Placement::Next`.
+//! How clients append to the log: `Placement::Next`.
 
 use std::sync::Arc;
 

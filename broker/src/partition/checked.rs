@@ -1,8 +1,8 @@
-//! What clients produce, checked and brought into the form in which it is stored (Kafka's
+//! Produced batches, checked and converted to the form in which they are stored (Kafka's
 //! `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`).
 //!
-//! Invariant: records are never held decompressed, unless they are to be stored under another
-//! codec. What takes long is done where other connections do not wait for it.
+//! Invariant: records are never held decompressed, unless they will be stored with another codec.
+//! Slow work is done where other connections do not wait for it.
 
 use bytes::Bytes;
 use carrick_protocol::batch::{

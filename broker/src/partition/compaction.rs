@@ -1,5 +1,5 @@
-//! Compaction of one partition: the log's lock is held to look and to swap, never while batches
-//! are read or written.
+//! Compaction of one partition: the log's lock is held to plan and to swap, never while batches are
+//! read or written.
 //!
 //! Local topics and mirrors alike, as on any Kafka follower: offsets stay, so a link continues
 //! where it is.

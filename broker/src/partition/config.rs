@@ -1,5 +1,5 @@
-//! What the partitions of this broker, all together, read from its properties. What holds for one
-//! topic is in [`TopicConfig`](crate::topic::TopicConfig).
+//! Settings for all partitions of this broker, read from its properties. Settings of one topic are
+//! in [`TopicConfig`](crate::topic::TopicConfig).
 
 use crate::config::Values;
 

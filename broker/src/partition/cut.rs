@@ -1,10 +1,10 @@
 //! The cut: a mirrored partition becomes a local one.
 //!
-//! Order: fence the lease → leader epoch above every one seen → ABORT markers for transactions
-//! still open → flush. The partition stays closed to both sides (`Mode::Fenced`) until the catalog
-//! has persisted that the topic is no mirror any more; then `open_for_writes`.
-//! Every step may be done again after a crash: the topic is still a mirror on disk, and a second
-//! cut finds no open transaction and raises the epoch once more.
+//! Order: fence the lease → leader epoch above every one seen → ABORT markers for open transactions
+//! → flush. The partition stays closed to both sides (`Mode::Fenced`) until the catalog has stored
+//! that the topic is no longer a mirror; then `open_for_writes`. Every step may be repeated after a
+//! crash: the topic is still a mirror on disk, and a second cut finds no open transaction and
+//! raises the epoch once more.
 
 use carrick_link::cut::CutStep;
 use carrick_protocol::batch::{ControlKind, build_marker};

@@ -1,4 +1,4 @@
-//! The coordinator's door into the log: the marker that ends a transaction.
+//! How the coordinator appends to the log: the marker that ends a transaction.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The link's doors into the log: `Placement::Exact`. Each checks the lease under the lock.
+//! How links write to the log: `Placement::Exact`. Each method checks the lease under the lock.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

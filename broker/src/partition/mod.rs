@@ -7,8 +7,8 @@
 //! - The lock is never held across an await, and never two partitions' locks together.
 //! - The high watermark of a writable partition is its durable end (or its end, when flushing in
 //!   the background is configured); of a mirror it is min(its end, the source's high watermark).
-//! - The leader epoch that clients are told is at least every epoch in the log (asserted when a
-//!   client appends).
+//! - The leader epoch that clients see is at least every epoch in the log (asserted when a client
+//!   appends).
 //! - Readers never take the lock: they read from the log's last published snapshot.
 
 pub mod append;

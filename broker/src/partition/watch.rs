@@ -1,4 +1,4 @@
-//! Waking those who wait for a partition to move.
+//! Wakes requests that wait for a partition to move.
 
 use std::sync::{Arc, Weak};
 

@@ -1,5 +1,5 @@
-//! Whom a quota is for: a user, a client id, both, or an address; each by name or as the default
-//! (`ClientQuotaEntity` in Kafka).
+//! What a quota applies to: a user, a client id, both, or an address; each by name or as the
+//! default (`ClientQuotaEntity` in Kafka).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Until when a connection is not read, for its client went over a quota (KIP-219).
+//! Until when a connection is not read because its client exceeded a quota (KIP-219).
 
 use std::time::{Duration, Instant};
 

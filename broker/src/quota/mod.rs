@@ -5,8 +5,8 @@
 //! that the client should wait; the connection is not read until then (KIP-219). Other connections
 //! continue, unless they exceed a quota themselves.
 //!
-//! Invariants: RocksDB first, memory second; what is counted is forgotten once it lies outside of
-//! the window, so memory is bounded by the clients that were active within it.
+//! Invariants: RocksDB first, memory second; usage is forgotten once it is outside the window, so
+//! memory is limited by the clients that were active within it.
 
 pub mod bucket;
 pub mod entity;

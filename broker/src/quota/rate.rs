@@ -1,8 +1,8 @@
 //! A rate over a sliding window of samples (`Rate` and `SampledStat` in Kafka).
 //!
-//! Time is cut into samples of `sample_ms`, which begin when something is recorded. The rate is
-//! what the samples hold, over the time since the oldest of them, but at least over all samples but
-//! one: a burst after silence is not taken for a high rate.
+//! Time is divided into samples of `sample_ms`, which begin when something is recorded. The rate is
+//! the sum of the samples over the time since the oldest of them, but at least over all samples but
+//! one: so a burst after silence does not count as a high rate.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Prefix 1: who this cluster is. One record, written at the first start and never again.
+//! Prefix 1: the identity of this cluster. One record, written at the first start and never again.
 //!
 //! Key: empty.
 //! Value, version 1: version u8 = 1 · cluster id string (22 characters of base64url, as Kafka's).

@@ -1,5 +1,5 @@
-//! Member of a consumer group: what it has reported about itself, and how far it has come. Key
-//! prefix 13.
+//! Member of a consumer group: what it has reported about itself, and how far it has moved to its
+//! target. Key prefix 13.
 //!
 //! ```text
 //! key     group id str · member id str                 (str: u32 length, UTF-8)
@@ -10,8 +10,8 @@
 //!         if classic: session timeout ms i32 · protocols u32 × (name str · metadata bytes)
 //! epochs  topics u32 × (topic id 16 bytes · partitions u32 × (partition i32 · epoch i32))
 //! ```
-//! All members of a group share the prefix that [`ConsumerMembers::group_prefix`] gives; their
-//! targets do, too.
+//! All members of a group share the prefix that [`ConsumerMembers::group_prefix`] returns; so do
+//! their targets.
 
 use bytes::Bytes;
 use carrick_protocol::ids::{GroupId, TopicId};

@@ -1,4 +1,4 @@
-//! What the target assignment of a consumer group gives to one member. Key prefix 14.
+//! One member's part of the target assignment of a consumer group. Key prefix 14.
 //!
 //! ```text
 //! key    group id str · member id str                  (str: u32 length, UTF-8)

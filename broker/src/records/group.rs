@@ -1,4 +1,4 @@
-//! Group: who is in it and in which generation. Key prefix 5.
+//! Group: its members and generation. Key prefix 5.
 //!
 //! ```text
 //! key    group id, UTF-8, to the end

@@ -5,7 +5,7 @@
 //! value  version u8 = 1 · offset i64 · leader epoch i32 (−1: unknown) · metadata str ·
 //!        commit (wall ms) i64 · expires (wall ms) opt i64 · topic id 16 bytes (0: unknown)
 //! ```
-//! All offsets of a group share the prefix that [`GroupOffsets::group_prefix`] gives.
+//! All offsets of a group share the prefix that [`GroupOffsets::group_prefix`] returns.
 
 use carrick_protocol::ids::{GroupId, LeaderEpoch, Offset, TopicId, TopicName};
 use carrick_storage::codec::{DecodeError, Reader, Writer};

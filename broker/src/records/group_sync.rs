@@ -1,4 +1,4 @@
-//! Prefix 19: what a link keeps of the sync of one group's offsets.
+//! Prefix 19: what a link stores about the sync of one group's offsets.
 //!
 //! Key: link's name str · source group's id str (str: u32 length, UTF-8).
 //! Value, version 1: version u8 = 1 · [`GroupSync`] as JSON, to the end of the value.

@@ -5,7 +5,7 @@
 //! created i64 ms · failed u8 (0, 1), and if 1: error string (its name in the API) · detail string ·
 //! since i64 ms · number of configs u32 · per config, by name: name string · value string.
 //!
-//! Values of configs may be secrets: a record is never logged, and [`LinkRecord`]s are only shown
+//! Values of configs may be secrets: a record is never logged, and [`LinkRecord`]s are shown only
 //! through the link manager, which masks them.
 
 use std::collections::BTreeMap;

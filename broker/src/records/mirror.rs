@@ -1,14 +1,14 @@
 //! Prefix 8: one record per mirror topic, the stopped ones included.
 //!
-//! Key: the mirror topic's name, UTF-8, to the end of the key.
-//! Value, version 1: version u8 = 1 · topic string · link string · source topic string · source topic
-//! id 16 bytes (zeros if it has none) · partitions i32 · status string · status since i64 ms · error
-//! string · error detail string · stopping optional string (PROMOTE, FAILOVER) · created i64 ms ·
-//! number of start offsets u32 · per start offset: partition i32 · offset i64. Status, error and
-//! stopping by their names in the API.
+//! Key: the mirror topic's name, UTF-8, to the end of the key. Value, version 1: version u8 = 1 ·
+//! topic string · link string · source topic string · source topic id 16 bytes (zeros if it has
+//! none) · partitions i32 · status string · status since i64 ms · error string · error detail
+//! string · stopping optional string (PROMOTE, FAILOVER) · created i64 ms · number of start offsets
+//! u32 · per start offset: partition i32 · offset i64. Status, error and stopping are stored by
+//! their names in the API.
 //!
-//! A status that this program does not know is read as `FAILED` with `UNSUPPORTED_MIRROR_STATE`, so
-//! that one mirror from a newer version harms no other.
+//! An unknown status is read as `FAILED` with `UNSUPPORTED_MIRROR_STATE`, so that one mirror from a
+//! newer version harms no other.
 
 use carrick_link::record::{LinkName, MirrorRecord};
 use carrick_link::state::{MirrorError, MirrorStatus};

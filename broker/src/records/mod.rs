@@ -1,10 +1,10 @@
-//! What Carrick keeps in RocksDB: one file per key, each with its layout and a round-trip test.
-//! Plain data: no domain is known here.
+//! What Carrick stores in RocksDB: one file per key, each with its layout and a round-trip test.
+//! Plain data: it knows no domain.
 //!
 //! [`keyspaces!`] lists them all. A keyspace belongs to one of two stores, and the compiler refuses
 //! to write it through the other: what the cluster decides ([`crate::metadata`]), and what
-//! coordinators of groups and transactions have noted ([`crate::journal`]). Prefix bytes are never
-//! reused.
+//! coordinators of groups and transactions have recorded ([`crate::journal`]). Prefix bytes are
+//! never reused.
 
 pub mod broker_config;
 pub mod client_quota;

@@ -1,4 +1,5 @@
-//! Enums in records: by the name they have in the API, so that the order in code means nothing.
+//! Enums in records: stored by their names in the API, so that their order in the code does not
+//! matter.
 
 use carrick_storage::codec::DecodeError;
 use serde::de::DeserializeOwned;

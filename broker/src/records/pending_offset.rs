@@ -1,4 +1,5 @@
-//! Offset that a transaction commits for a group if it is committed itself. Key prefix 11.
+//! Offset that a transaction commits for a group if the transaction itself is committed. Key prefix
+//! 11.
 //!
 //! ```text
 //! key    group id str · producer id i64 · topic str · partition i32   (str: u32 length, UTF-8)

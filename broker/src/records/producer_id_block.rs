@@ -1,7 +1,7 @@
-//! Prefix 4: where the allocation of producer ids stands. One record.
+//! Prefix 4: the position of the allocation of producer ids. One record.
 //!
-//! Key: empty.
-//! Value, version 1: version u8 = 1 · next i64, the first id that was never reserved.
+//! Key: empty. Value, version 1: version u8 = 1 · next i64, the first id that has never been
+//! reserved.
 
 use carrick_protocol::ids::ProducerId;
 use carrick_storage::codec::{DecodeError, Reader, Writer};

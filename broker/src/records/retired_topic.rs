@@ -1,4 +1,4 @@
-//! Prefix 21: one record per deleted topic that has folders which are not moved away yet. No topic of
+//! Prefix 21: one record per deleted topic whose folders have not all been moved away. No topic of
 //! that name exists at the same time.
 //!
 //! Key: the topic's name, UTF-8, to the end of the key.

@@ -1,4 +1,4 @@
-//! Prefix 20: what was last seen of the source of a mirror that is not stopped.
+//! Prefix 20: the last sight of the source, for a mirror that is not stopped.
 //!
 //! Key: the mirror topic's name, UTF-8, to the end of the key.
 //! Value, version 1: version u8 = 1 · number of partitions u32 · per partition: number i32 · high

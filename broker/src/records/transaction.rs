@@ -1,4 +1,4 @@
-//! Transactional id: its producer and where its last transaction stands. Key prefix 10.
+//! Transactional id: its producer and the state of its last transaction. Key prefix 10.
 //!
 //! ```text
 //! key    transactional id, UTF-8, to the end

@@ -8,7 +8,7 @@
 //!        groups u32 × str
 //! ```
 //! The write that ends the transaction stores everything in the record of the transactional id and
-//! removes these. A record of another producer or epoch than that one's is ignored.
+//! removes these. A record of a different producer or epoch is ignored.
 
 use carrick_protocol::ids::{ProducerId, TransactionalId};
 use carrick_storage::codec::{DecodeError, Reader, Writer};

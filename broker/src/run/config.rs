@@ -1,4 +1,4 @@
-//! What a broker is started with: the parts that each room reads from the properties.
+//! A broker's configuration: the parts that each room reads from the properties.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

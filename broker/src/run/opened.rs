@@ -1,4 +1,4 @@
-//! What is opened from disk, before anything runs.
+//! What is opened from disk before anything runs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One request frame to one reply: header, version and shape, then the API's own row of the table.
+//! From one request frame to one reply: header, version and shape, then the API's row of the table.
 
 use std::future::poll_fn;
 

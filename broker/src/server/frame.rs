@@ -1,4 +1,4 @@
-//! Reading one request frame off a socket.
+//! Reading one request frame from a socket.
 
 use std::io;
 use std::time::Duration;

@@ -1,9 +1,10 @@
-//! Properties that ask for security that Carrick does not have. A broker that ignored them would be
-//! open to everybody while its operator believes that it is secured, so it refuses to start.
+//! Properties that ask for security that Carrick does not have. If the broker ignored them, it
+//! would be open to everyone while its operator believes that it is secured. So it refuses to
+//! start.
 //!
-//! A property asks for security if it keeps clients out or keeps others from reading the traffic.
-//! Properties that only tune this (cipher suites, refresh times, details of mechanisms) are ignored
-//! like others.
+//! A property asks for security if it keeps clients out or prevents others from reading the
+//! traffic. Properties that only tune this (cipher suites, refresh times, details of mechanisms)
+//! are ignored like other properties.
 
 use super::listener;
 use crate::config::error::Asked;

@@ -1,11 +1,11 @@
-//! Which requests of one connection are in work at the same time, by the [`Order`] of their APIs.
+//! Which requests of one connection are in progress together, by the [`Order`] of their APIs.
 //!
 //! Invariants:
 //! - A request that is [`Order::Alone`] starts when all earlier ones have taken effect and their
 //!   answers are sent; no later one starts before the same is true of it. So the writer is
 //!   immediately ready for it: a request that has begun but makes no progress could hold what
 //!   others need (a place of [`crate::heavy`], a turn of some kind).
-//! - Requests that are [`Order::Overlaps`] start in the order in which they came.
+//! - Requests that are [`Order::Overlaps`] start in the order in which they arrived.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! One connection: the writer's side. Replies leave in request order, whatever finishes first.
+//! One connection: the writer's side. Replies leave in request order, whichever finishes first.
 
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Claims on names: only one operation at a time creates, grows or deletes the topic of a name.
+//! Claims on names: only one operation at a time creates, grows or deletes the topic with a name.
 //!
 //! Slow work on the disk is done under a claim, not under [`Catalog::changes`]: only operations on
 //! the same name wait for it.

@@ -1,8 +1,8 @@
-//! Topics come: any number in one write.
+//! Creation of topics: any number in one write.
 //!
 //! Order: names, counts and configs are checked · logs are opened, on several threads · the data
-//! folder is synced · one RocksDB batch · the catalog shows them. What is refused leaves nothing.
-//! Other changes wait for the last two only.
+//! folder is synced · one RocksDB batch · the catalog shows them. A refused topic leaves nothing
+//! behind. Other changes wait only for the last two.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};

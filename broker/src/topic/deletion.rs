@@ -1,4 +1,4 @@
-//! The end of a topic and its partitions.
+//! The deletion of a topic and its partitions.
 //!
 //! Order: one RocksDB batch, after which the topic no longer exists, also at every start · the
 //! catalog removes it · its folders are renamed, with one sync for all · RocksDB removes the

@@ -1,4 +1,4 @@
-//! The topics in memory, found by name, by id, and by what their names collide with.
+//! The topics in memory, found by name, by id, and by the names that theirs collide with.
 //!
 //! The cost of a look-up, an insertion or a removal does not grow with the number of topics.
 

@@ -2,8 +2,9 @@
 //!
 //! Invariants:
 //! - A topic is in the catalog if and only if it is in RocksDB; RocksDB is written first.
-//! - One change at a time (`Catalog::changes`); readers never wait for it. It is held for memory and
-//!   RocksDB only. Folders are made and removed under a claim on the topic's name ([`claims`]).
+//! - One change at a time (`Catalog::changes`); readers never wait for it. The lock is held only
+//!   for memory and RocksDB. Folders are created and removed under a claim on the topic's name
+//!   ([`claims`]).
 //! - A topic's folders are moved away before its name can be used again. A restart removes those
 //!   that a crash left ([`deletion`]).
 //! - Lock order: claim → catalog → partition.

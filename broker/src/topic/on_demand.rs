@@ -1,4 +1,4 @@
-//! Topics that come into being because a client asks for them.
+//! Topics that are created because a client uses them.
 //!
 //! The whole broker creates the topics of one request at a time, and only a few requests may wait
 //! for that: a flood of unknown names must not keep the catalog and the disk from explicit

@@ -1,4 +1,4 @@
-//! How many replicas a partition has: one, as there is one broker.
+//! How many replicas a partition has: one, because there is one broker.
 //!
 //! By default (`replication.factor.clamp`) a topic that asks for more gets one replica, so that an
 //! application written for a larger cluster works here after a failover; descriptions always show

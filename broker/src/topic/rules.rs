@@ -1,4 +1,4 @@
-//! What holds for topics as a whole: how they are created, and whether they may go.
+//! Rules for all topics: how they are created, and whether they may be deleted.
 
 use super::replicas::Replication;
 use crate::config::Values;

@@ -1,8 +1,8 @@
-//! Drives a prepared transaction to its end (`TransactionMarkerChannelManager`): markers to all of
-//! its partitions, their flush, then the completion and the groups' offsets in one write.
+//! Completes a prepared transaction (`TransactionMarkerChannelManager`): markers to all of its
+//! partitions, their flush, then the completion and the groups' offsets in one write.
 //!
-//! A prepared transaction has one driver, which knows which transaction it drives: one that is late
-//! must not take the next transaction of the same id for its own, and end it before its markers are
+//! A prepared transaction has one driver, which knows which transaction it drives: a late one must
+//! not mistake the next transaction of the same id for its own, and end it before its markers are
 //! written.
 //!
 //! Every step may be repeated after a crash: the transaction is still prepared on disk, and an

@@ -1,7 +1,7 @@
 //! One transactional id: what its lock protects, and how its changes get to the disk.
 //!
-//! Invariant: what RocksDB holds of an open transaction is its record as it was last written, and one
-//! part for each addition since ([`TransactionParts`]). The write that ends it removes the parts.
+//! Invariant: RocksDB holds an open transaction as its record when it was last written, and one
+//! part for each later addition ([`TransactionParts`]). The write that ends it removes the parts.
 
 use carrick_protocol::ids::TransactionalId;
 use tokio::sync::oneshot;

@@ -1,9 +1,9 @@
 //! All transactional ids of this broker (`TransactionCoordinator`, `TransactionStateManager`).
 //!
-//! Methods that take part in the order of a connection's requests do their part before they
-//! return; a future that they return only waits until it is durable.
+//! Methods that belong to the order of a connection's requests do their part before they return; a
+//! future that they return only waits until it is durable.
 //!
-//! What administrators ask for is in [`admin`], what is written in transactions in [`writes`].
+//! Administrators' requests are in [`admin`], writes in transactions in [`writes`].
 
 mod admin;
 #[cfg(test)]

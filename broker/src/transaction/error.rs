@@ -1,4 +1,4 @@
-//! Why the transaction coordinator refuses. Facts only; `api::error` gives each its Kafka code.
+//! Why the transaction coordinator refuses. Facts only; `api::error` maps each to its Kafka code.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! What is left of an earlier life of the broker.
+//! What an earlier run of the broker left.
 //!
 //! A record may have reached its partition while the addition of that partition to the transaction
 //! did not reach RocksDB: no client was told that it was written. Such a transaction must not stay

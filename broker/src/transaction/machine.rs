@@ -1,11 +1,11 @@
 //! One transactional id as a pure, synchronous state machine (`TransactionMetadata` and the
 //! decisions of `TransactionCoordinator`).
 //!
-//! A `plan_…` decides and changes nothing: it answers the metadata to be stored. What is planned
-//! takes effect in one of two ways:
-//! - [`Transaction::advance`], as soon as the store has accepted it, for additions ([`Added`]): they
-//!   only make the transaction larger, and a second one need not wait for the first. They cost what
-//!   they add, however much is in the transaction.
+//! A `plan_…` decides and changes nothing: it returns the metadata to be stored. A plan takes
+//! effect in one of two ways:
+//! - [`Transaction::advance`], as soon as the journal has accepted it, for additions ([`Added`]):
+//!   they only make the transaction larger, and a second one need not wait for the first. An
+//!   addition costs what it adds, however much is in the transaction.
 //! - [`Transaction::begin`] and, when it is durable, [`Transaction::stored`], for everything else:
 //!   until then every other change is refused with `Concurrent`, so that nothing ever acts on a
 //!   state that a crash could undo.
@@ -15,7 +15,7 @@
 //!   new producer id.
 //! - From the moment an end is planned, nothing is added, and no write is verified.
 //!
-//! What a change does to them is asserted where it begins.
+//! Each change's effect on them is asserted where it begins.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What is known of one transactional id (`TransactionMetadata`, `TransactionState`): the record
-//! that is kept in RocksDB.
+//! The state of one transactional id (`TransactionMetadata`, `TransactionState`): the record that
+//! is stored in RocksDB.
 
 use std::collections::BTreeSet;
 use std::fmt;

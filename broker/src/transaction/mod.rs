@@ -1,20 +1,20 @@
-//! Transactions: who writes under a transactional id, to which partitions, and how that ends
-//! (KIP-98, KIP-360, KIP-890).
+//! Transactions: which producer writes under a transactional id, to which partitions, and how that
+//! ends (KIP-98, KIP-360, KIP-890).
 //!
 //! - [`machine`]: one transactional id as a pure, synchronous state machine over [`metadata`].
 //! - [`coordinator`]: all transactional ids of this broker: locks, requests, what is durable.
 //! - `content`: one transactional id under its lock, and how its changes get to the disk.
 //! - `services`: what all ids work with: settings, journal, memory, partitions, groups.
-//! - `completion`: drives a prepared transaction to its end: markers, flush, completion.
-//! - `load`: what is left of an earlier life of the broker.
+//! - `completion`: completes a prepared transaction: markers, flush, completion.
+//! - `load`: what an earlier run of the broker left.
 //! - `sweep`: timed-out transactions, and ids that are no longer used.
 //!
-//! The index, the locks and their order, and the budget are those of [`crate::coordination`]. Under a
-//! transaction's lock: one partition, or the transaction's groups in order.
-//! What is written to a partition in a transaction is written under the transaction's lock, after
-//! its verification: so nothing is written once its end is decided, and no transaction is left
-//! open that the coordinator doesn't know. Changes are handed to the journal under the lock, so
-//! their order on disk is the order in memory.
+//! The index, the locks and their order, and the budget are those of [`crate::coordination`]. Under
+//! a transaction's lock: one partition, or the transaction's groups in order. A write to a
+//! partition in a transaction happens under the transaction's lock, after its verification: so
+//! nothing is written once its outcome is decided, and no transaction is left open that the
+//! coordinator doesn't know. Changes are submitted to the journal under the lock, so their order on
+//! disk is the order in memory.
 
 mod completion;
 pub mod config;

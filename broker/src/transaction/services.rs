@@ -1,5 +1,5 @@
-//! What transactions work with: settings, the journal, memory, partitions, producer ids, groups. No
-//! transaction is in here.
+//! What transactions work with: settings, the journal, memory, partitions, producer ids, groups. It
+//! contains no transaction.
 
 use std::sync::Arc;
 

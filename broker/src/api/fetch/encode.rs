@@ -1,7 +1,7 @@
 //! Fetch responses in pieces: record batches are never copied.
 //!
-//! The codec would copy them into one buffer. A property test holds this encoder to the codec's
-//! bytes, for every version.
+//! The codec would copy them into one buffer. A property test compares this encoder with the
+//! codec's bytes, for every version.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use carrick_protocol::frame::FrameError;

@@ -1,7 +1,7 @@
 //! `carrick link configs …`, `link pause`, `link resume`.
 //!
-//! A secret is never an argument, which every user of the machine can read while the command runs:
-//! it comes in a file.
+//! A secret is never an argument, because every user of the machine can read arguments while the
+//! command runs: it comes from a file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

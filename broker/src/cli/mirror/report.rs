@@ -1,4 +1,4 @@
-//! `carrick mirror report`: the reports that promotions and failovers have left behind.
+//! `carrick mirror report`: the stored reports of promotions and failovers.
 
 use carrick_link::report::RpoReport;
 use clap::Args;

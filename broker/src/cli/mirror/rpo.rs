@@ -1,6 +1,6 @@
-//! The RPO report for people: what a promotion or failover lost, or would lose.
+//! The RPO report as text: what a promotion or failover lost, or would lose.
 //!
-//! Invariant: what is not known is said to be unknown, with a lower bound; never 0, never negative.
+//! Invariant: an unknown figure is shown as unknown, with a lower bound; never 0, never negative.
 //! The JSON form is [`RpoReport`] itself.
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Who is in the group: adding, removing, replacing members, the leader and the protocol.
+//! Membership of the group: adding, removing, replacing members, the leader and the protocol.
 //!
 //! The only file that changes `members`, `static_members`, `supported`, `awaiting_join` and
 //! `pending_joins`, so that they always agree.

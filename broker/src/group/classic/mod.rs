@@ -1,22 +1,22 @@
 //! One group of the classic protocol (`ClassicGroup` and the classic parts of
 //! `GroupMetadataManager` in Kafka 4.3) as a synchronous state machine.
 //!
-//! It reads no clock, waits for nothing and stores nothing: time comes in with every event, what is
-//! to be done goes out as [`Effect`]s, and [`ClassicGroup::next_deadline_ms`] says when it wants to
-//! see [`Event::Tick`]. So every test drives it directly, and the coordinator keeps it under one
-//! short lock.
+//! It reads no clock, waits for nothing and stores nothing: time comes in with every event,
+//! [`Effect`]s say what must be done, and [`ClassicGroup::next_deadline_ms`] says when it needs
+//! [`Event::Tick`]. So every test drives it directly, and the coordinator keeps it under one short
+//! lock.
 //!
 //! Invariants:
 //! - A request that was parked (its [`Ticket`] is held by a member) is answered once: when the
 //!   phase ends, or with an error when its member leaves or sends the request again.
-//! - An assignment is handed out only in the generation whose leader gave it.
+//! - An assignment is sent to members only in the generation whose leader made it.
 //! - The group is `Stable` only once the assignment is stored; members that see it are on disk.
 //! - `leader` is a member, or `None` exactly when there are no members (asserted).
 //! - All members share the protocol type and support the protocol of the generation.
 //!
-//! Files: `membership` (who is in), `join`, `rebalance` (phases and their timers), `sync`,
-//! `weight` (how much memory), `migrate` (from and to the consumer protocol), `session` (heartbeat,
-//! leave), `offsets` (who may commit, what expires), `snapshot` (record on disk, description).
+//! Files: `membership` (the members), `join`, `rebalance` (phases and their timers), `sync`,
+//! `weight` (memory), `migrate` (from and to the consumer protocol), `session` (heartbeat, leave),
+//! `offsets` (who may commit, what expires), `snapshot` (record on disk, description).
 
 mod join;
 mod member;

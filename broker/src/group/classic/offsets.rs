@@ -1,5 +1,5 @@
-//! What a group's members mean for its offsets: who may commit, what may be deleted, what expires.
-//! The offsets themselves are in `group::offsets`.
+//! What a group's members mean for its offsets: which requests may commit, what may be deleted,
+//! what expires. The offsets themselves are in `group::offsets`.
 
 use super::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, GroupState, Now};
 use crate::group::error::GroupError;

@@ -1,8 +1,8 @@
-//! The topics in a consumer's subscription, as far as the coordinator has to know them.
+//! The topics in a consumer's subscription, as far as the coordinator needs to know them.
 //!
 //! A `consumer` member's metadata begins as version 0 of Kafka's `ConsumerProtocolSubscription`,
-//! whatever its version: version i16, then an array (i32 count) of strings (i16 length).
-//! The bytes come from a client, so nothing in them is believed before it is checked.
+//! whatever its version: version i16, then an array (i32 count) of strings (i16 length). The bytes
+//! come from a client, so nothing in them is trusted before it is checked.
 
 use std::collections::BTreeSet;
 

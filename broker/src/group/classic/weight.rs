@@ -1,4 +1,4 @@
-//! How much memory a group takes, about, and the limit on what its members say of themselves.
+//! The approximate memory of a group, and the limit on its members' subscriptions and assignments.
 //!
 //! Invariant: the sums agree with the members at all times; `membership` changes both together.
 

@@ -1,5 +1,5 @@
 //! Members of the classic protocol in a consumer group: JoinGroup, SyncGroup, Heartbeat and
-//! LeaveGroup at a group that is being migrated (`classicGroupJoinToConsumerGroup` and its likes).
+//! LeaveGroup for a group that is being migrated (`classicGroupJoinToConsumerGroup` and similar).
 //!
 //! Their generation is the member's epoch. No member leads: the coordinator assigns, and
 //! REBALANCE_IN_PROGRESS tells each member to join again to get further.

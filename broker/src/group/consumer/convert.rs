@@ -1,8 +1,8 @@
-//! From the classic protocol and back while members are at work (`group.consumer.migration.policy`;
-//! `convertToConsumerGroup`, `convertToClassicGroup`).
+//! Conversion from the classic protocol and back while members are active
+//! (`group.consumer.migration.policy`; `convertToConsumerGroup`, `convertToClassicGroup`).
 //!
-//! A classic group of consumers becomes a consumer group with the first member that joins by the
-//! new protocol, and a classic one again when the last of those has gone.
+//! A classic group of consumers becomes a consumer group when the first member joins with the new
+//! protocol, and a classic one again when the last of those has left.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -7,7 +7,8 @@
 //! assignment    version i16 · partitions [str [i32]] · user data bytes
 //! ```
 //! Arrays count in i32, strings in i16, bytes in i32; −1 is null. The bytes come from clients, so
-//! nothing in them is believed before it is checked. What follows is ignored: a newer version.
+//! nothing in them is trusted before it is checked. Further bytes are ignored: they belong to a
+//! newer version.
 
 use std::collections::BTreeMap;
 

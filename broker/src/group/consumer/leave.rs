@@ -1,4 +1,4 @@
-//! Leaving, and being put out: `consumerGroupLeave`, `consumerGroupFenceMembers`.
+//! Leaving, and removal of members: `consumerGroupLeave`, `consumerGroupFenceMembers`.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
-//! Who is in the group and who owns which partition.
+//! Membership of the group, and the owners of partitions.
 //!
-//! The only file that changes `members` and what is counted of them (`static_members`, `owners`,
+//! The only file that changes `members` and what is derived from them (`static_members`, `owners`,
 //! `members_bytes`, `subscribers`, `stable`, who subscribes with which expression), so that they
 //! always agree.
 

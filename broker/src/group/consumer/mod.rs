@@ -2,9 +2,9 @@
 //! `GroupMetadataManager` in Kafka 4.3) as a synchronous state machine.
 //!
 //! It reads no clock, waits for nothing and stores nothing: time and topics come in with every
-//! event ([`Env`]), [`ConsumerGroup::take_changes`] says what is to be stored, and
-//! [`ConsumerGroup::next_deadline_ms`] when it wants to see [`ConsumerGroup::tick`]. Every event
-//! either fails and changes nothing, or succeeds; its answer holds once the changes are durable.
+//! event ([`Env`]), [`ConsumerGroup::take_changes`] returns what must be stored, and
+//! [`ConsumerGroup::next_deadline_ms`] says when it needs [`ConsumerGroup::tick`]. Every event
+//! either fails and changes nothing, or succeeds; its answer is valid once the changes are durable.
 //!
 //! Three epochs: a change of members, subscriptions or topics raises the group's epoch; a new
 //! target assignment is computed for it; each member then moves to the target with its own
@@ -12,17 +12,17 @@
 //! on.
 //!
 //! Invariants:
-//! - A partition has one owner at most: the member that has it assigned, or that has been told to
-//!   give it up and has not said yet that it did.
+//! - A partition has at most one owner: the member to which it is assigned, or the member that has
+//!   been told to release it and has not confirmed that yet.
 //! - `assignment_epoch <= group_epoch`; a member's epoch is at most `assignment_epoch`.
 //! - What a member has been told to read is at most what it owns.
-//! - All members of the classic protocol (JoinGroup and SyncGroup at a group of this kind) share
+//! - All members of the classic protocol (JoinGroup and SyncGroup for a group of this kind) share
 //!   one of their protocols.
 //!
-//! Files: `membership` (who is in), `heartbeat`, `leave`, `reconcile` (a member comes to its target),
-//! `target` (epochs, the target assignment), `regex`, `assignor`, `classic_members`, `convert` (from
-//! and to the classic protocol), `embedded` (the bytes of classic consumers), `offsets` (who may
-//! commit), `snapshot` (records, description), `weight` (how much memory).
+//! Files: `membership` (the members), `heartbeat`, `leave`, `reconcile` (moves a member to its
+//! target), `target` (epochs, the target assignment), `regex`, `assignor`, `classic_members`,
+//! `convert` (from and to the classic protocol), `embedded` (the bytes of classic consumers),
+//! `offsets` (who may commit), `snapshot` (records, description), `weight` (memory).
 
 mod assignor;
 mod classic_members;

@@ -1,4 +1,4 @@
-//! A member comes to its target: `CurrentAssignmentBuilder`.
+//! Moves a member to its target: `CurrentAssignmentBuilder`.
 //!
 //! Revoke before assign: as long as the member has partitions that are no longer its own, it stays
 //! in its epoch and gets nothing. Then it moves to the target's epoch and gets what is free; what

@@ -1,4 +1,4 @@
-//! How much memory a group takes, about, and the limit on what its members say of themselves.
+//! The approximate memory of a group, and the limit on its members' subscriptions and assignments.
 //!
 //! Invariant: `members_bytes` is the sum over the members; `membership` changes both together.
 

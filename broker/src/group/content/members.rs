@@ -1,4 +1,4 @@
-//! Requests of members of the classic protocol, which live in groups of both kinds.
+//! Requests of members of the classic protocol, which exist in groups of both kinds.
 
 use std::sync::Arc;
 

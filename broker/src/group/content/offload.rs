@@ -1,8 +1,8 @@
 //! Work that takes too long for a thread that serves connections, and for a group's lock: matching
-//! expressions with topics, and computing the targets of large groups.
+//! expressions with topics, and computing the target assignments of large groups.
 //!
 //! A group asks for the work ([`ConsumerGroup::begin_resolving`],
-//! [`ConsumerGroup::begin_assigning`]). It is done on a snapshot of the group and of the topics, and
+//! [`ConsumerGroup::begin_assigning`]). It runs on a snapshot of the group and of the topics, and
 //! the result comes back to the group as an event, which is stored like any other. Members get it
 //! with their next heartbeats.
 

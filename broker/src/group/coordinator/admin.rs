@@ -1,5 +1,5 @@
-//! What administrators ask for: ListGroups, DescribeGroups, DeleteGroups, OffsetDelete, and what
-//! the deletion of a topic means for groups.
+//! Administrators' requests: ListGroups, DescribeGroups, DeleteGroups, OffsetDelete, and the effect
+//! of a topic's deletion on groups.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Offsets: OffsetCommit, OffsetFetch (`OffsetMetadataManager`), and what a link brings over from
+//! Offsets: OffsetCommit, OffsetFetch (`OffsetMetadataManager`), and what a link copies from
 //! another cluster.
 
 use std::future::Future;

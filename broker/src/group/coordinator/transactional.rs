@@ -1,5 +1,5 @@
-//! Offsets that are committed by transactions: TxnOffsetCommit, and what the end of a transaction
-//! means (`OffsetMetadataManager`: pending transactional offsets).
+//! Offsets that transactions commit: TxnOffsetCommit, and the effect of the end of a transaction
+//! (`OffsetMetadataManager`: pending transactional offsets).
 //!
 //! They are stored immediately, separately from the group's offsets, and become those with the
 //! write that completes the transaction. The transaction coordinator calls this under a

@@ -2,7 +2,7 @@
 //!
 //! The answer is a stream of lines, one JSON [`VerifyEvent`] each (`application/x-ndjson`): any
 //! number of `progress`, then one `report` or one `error`. A stream that ends without either was
-//! cut off, and proves nothing.
+//! interrupted, and proves nothing.
 
 use carrick_link::verify::{VerifyProgress, VerifyReport};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What administrators ask for: DescribeTransactions, ListTransactions.
+//! Administrators' requests: DescribeTransactions, ListTransactions.
 
 use std::collections::HashSet;
 

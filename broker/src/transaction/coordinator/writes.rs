@@ -1,5 +1,5 @@
-//! What is written in transactions: partitions and groups are added or verified, and the write
-//! itself is made under the transaction's lock.
+//! Writes in transactions: partitions and groups are added or verified, and the write itself is
+//! made under the transaction's lock.
 
 use std::future::Future;
 use std::sync::Arc;

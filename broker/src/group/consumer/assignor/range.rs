@@ -1,8 +1,8 @@
 //! `range`: of each topic, every subscriber gets one range of partitions (`RangeAssignor`).
 //!
 //! Static members come first, by instance: they keep their ranges when they return under another
-//! member id. Where all subscribe to the same topics, and these have equally many partitions, each
-//! member gets the same partitions of every topic.
+//! member id. If all members subscribe to the same topics, and these have the same number of
+//! partitions, each member gets the same partitions of every topic.
 
 use std::collections::BTreeMap;
 
