@@ -4,8 +4,8 @@
 //! number waits. Each has a time limit and checks it between its steps.
 //!
 //! Work is done for a client, identified by its host as groups know it (`/127.0.0.1`). One host has
-//! at most half of the places. Before the work of other hosts, at most one of its waiting pieces is
-//! run, or half as many as there are threads.
+//! at most half of the places. Other hosts find at most one piece of its waiting work ahead of
+//! theirs, or half as many as there are threads.
 
 use std::sync::Arc;
 use std::thread;
