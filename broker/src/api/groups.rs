@@ -6,7 +6,7 @@ use kafka_protocol::messages;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::group::NewOffset;
-use crate::group::ids::InstanceId;
+use crate::records::member_ids::InstanceId;
 use crate::topic::Topic;
 
 /// The group that a request names.

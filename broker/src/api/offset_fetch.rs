@@ -30,8 +30,8 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::group::Coordinator;
 use crate::group::GroupError;
-use crate::group::ids::MemberId;
 use crate::group::offsets::FetchedOffset;
+use crate::records::member_ids::MemberId;
 
 pub struct OffsetFetch;
 

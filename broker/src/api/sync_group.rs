@@ -18,7 +18,7 @@ use super::groups::{group_id, instance_id, text};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::group::classic::{SyncAnswer, SyncRequest};
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 pub struct SyncGroup;
 

@@ -4,8 +4,8 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId, TopicName};
 
 use super::classic::CommitFence;
 use super::error::GroupError;
-use super::ids::MemberId;
 use crate::coordination::Awaited;
+use crate::records::member_ids::MemberId;
 
 /// An OffsetCommit request, for partitions that exist.
 #[derive(Clone, Debug)]

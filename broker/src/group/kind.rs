@@ -12,7 +12,7 @@ use super::classic::{
 use super::commit::CommitRequest;
 use super::consumer::{ConsumerGroup, ConsumerGroupState};
 use super::error::GroupError;
-use super::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 /// The protocol of a group.
 #[derive(Debug)]

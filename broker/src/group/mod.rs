@@ -30,7 +30,6 @@ pub mod consumer;
 mod content;
 pub mod coordinator;
 pub mod error;
-pub mod ids;
 mod kind;
 pub mod limits;
 mod load;

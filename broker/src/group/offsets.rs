@@ -3,27 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId, TopicId, TopicName};
+use carrick_protocol::ids::{ProducerId, TopicId, TopicName};
 
 use super::classic::ExpireFrom;
-
-/// An offset that a group has committed for one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommittedOffset {
-    /// Where the group continues reading.
-    pub offset: Offset,
-    /// The epoch of the last record read, or `NONE`.
-    pub leader_epoch: LeaderEpoch,
-    /// The client's own text.
-    pub metadata: String,
-    /// Wall clock of the commit.
-    pub commit_ms: i64,
-    /// When it expires, if the client set that (OffsetCommit up to version 4).
-    pub expire_ms: Option<i64>,
-    /// The topic's id at the time of the commit: an offset of a topic that was deleted and created
-    /// again is not an offset of the new one. `ZERO` if unknown.
-    pub topic_id: TopicId,
-}
+pub use crate::records::group_offset::CommittedOffset;
 
 /// What an offset takes in addition to its text, with its part of the maps.
 const OFFSET_BYTES: usize = 160;
@@ -272,6 +255,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use carrick_protocol::ids::{LeaderEpoch, Offset};
     use proptest::prelude::*;
 
     use super::*;

@@ -3,13 +3,7 @@
 
 use std::fmt;
 
-/// One part: every entity without a quota of its own, or one by name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
-    Default,
-    /// By name.
-    Named(String),
-}
+pub use crate::records::client_quota::{Entity, Part};
 
 impl Part {
     /// The part that the wire calls so; no name is the default.
@@ -24,19 +18,6 @@ impl Part {
             Part::Named(name) => Some(name),
         }
     }
-}
-
-/// Whom a quota is for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Entity {
-    /// All clients of a user together, or (default) of each user.
-    User(Part),
-    /// All connections with a client id together, whatever the user.
-    Client(Part),
-    /// A client id of a user.
-    UserClient(Part, Part),
-    /// An address.
-    Ip(Part),
 }
 
 /// The type of one part, by its name on the wire.

@@ -10,7 +10,27 @@ use std::collections::BTreeMap;
 use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
-use crate::quota::{Entity, Part};
+
+/// One part: every entity without a quota of its own, or one by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    Default,
+    /// By name.
+    Named(String),
+}
+
+/// Whom a quota is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entity {
+    /// All clients of a user together, or (default) of each user.
+    User(Part),
+    /// All connections with a client id together, whatever the user.
+    Client(Part),
+    /// A client id of a user.
+    UserClient(Part, Part),
+    /// An address.
+    Ip(Part),
+}
 
 /// The keyspace.
 pub struct ClientQuotaKeyspace;
@@ -22,13 +42,14 @@ impl Keyspace for ClientQuotaKeyspace {
     type Value = BTreeMap<String, f64>;
 
     fn encode_key(key: &Entity, out: &mut Vec<u8>) {
-        out.put_u8(match key {
-            Entity::User(_) => 1,
-            Entity::Client(_) => 2,
-            Entity::UserClient(..) => 3,
-            Entity::Ip(_) => 4,
-        });
-        for (_, part) in key.parts() {
+        let (kind, parts) = match key {
+            Entity::User(user) => (1, vec![user]),
+            Entity::Client(client) => (2, vec![client]),
+            Entity::UserClient(user, client) => (3, vec![user, client]),
+            Entity::Ip(ip) => (4, vec![ip]),
+        };
+        out.put_u8(kind);
+        for part in parts {
             match part {
                 Part::Default => out.put_u8(0),
                 Part::Named(name) => {

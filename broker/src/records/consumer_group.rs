@@ -13,7 +13,19 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
 use super::group::Groups;
-use crate::group::consumer::EpochsRecord;
+
+/// What is stored of the group itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EpochsRecord {
+    /// The group's epoch.
+    pub group_epoch: i32,
+    /// Hash of the subscribed topics.
+    pub metadata_hash: u64,
+    /// The epoch of the target assignment.
+    pub assignment_epoch: i32,
+    /// When the target was computed, in ms of the wall clock; 0 if unknown.
+    pub assigned_ms: i64,
+}
 
 /// Keyspace of consumer groups.
 pub struct ConsumerGroups;

@@ -8,8 +8,9 @@
 use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
-use super::consumer_member::{ConsumerMemberKey, ConsumerMembers, put_topic_id, topic_id};
-use crate::group::consumer::Partitions;
+use super::consumer_member::{
+    ConsumerMemberKey, ConsumerMembers, Partitions, put_topic_id, topic_id,
+};
 
 /// Keyspace of targets.
 pub struct ConsumerTargets;

@@ -15,7 +15,41 @@ use carrick_protocol::ids::GroupId;
 use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
-use crate::group::classic::{GroupRecord, MemberRecord};
+
+/// What is stored about a group (Kafka's `GroupMetadataValue`): enough for its members to continue
+/// in their generation under their ids after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupRecord {
+    /// `consumer`, `connect`, …
+    pub protocol_type: Option<String>,
+    pub generation: i32,
+    /// The generation's protocol; `None` when empty.
+    pub protocol_name: Option<String>,
+    /// The leader's member id; `None` when empty.
+    pub leader: Option<String>,
+    /// Wall clock of the last change of state.
+    pub state_since_ms: Option<i64>,
+    /// Who is in it, with assignments; none when empty.
+    pub members: Vec<MemberRecord>,
+}
+
+/// What is stored of a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberRecord {
+    pub member_id: String,
+    /// Its static instance, if any.
+    pub instance_id: Option<String>,
+    /// The client id it joined with.
+    pub client_id: String,
+    /// The address it joined from.
+    pub client_host: String,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    /// Its metadata for the generation's protocol.
+    pub subscription: Bytes,
+    /// What the leader gave it.
+    pub assignment: Bytes,
+}
 
 /// Keyspace of groups.
 pub struct Groups;

@@ -12,7 +12,24 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 use uuid::Uuid;
 
 use super::Keyspace;
-use crate::group::offsets::CommittedOffset;
+
+/// An offset that a group has committed for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// Where the group continues reading.
+    pub offset: Offset,
+    /// The epoch of the last record read, or `NONE`.
+    pub leader_epoch: LeaderEpoch,
+    /// The client's own text.
+    pub metadata: String,
+    /// Wall clock of the commit.
+    pub commit_ms: i64,
+    /// When it expires, if the client set that (OffsetCommit up to version 4).
+    pub expire_ms: Option<i64>,
+    /// The topic's id at the time of the commit: an offset of a topic that was deleted and created
+    /// again is not an offset of the new one. `ZERO` if unknown.
+    pub topic_id: TopicId,
+}
 
 /// Keyspace of committed offsets.
 pub struct GroupOffsets;

@@ -1,9 +1,9 @@
 //! Prefix 18: one record per secret config of a link, encrypted.
 //!
 //! Key: the link's name, UTF-8 · a zero byte · the config's name, UTF-8, to the end of the key. (No
-//! link's name holds a zero byte.) Value, version 1: version u8 = 1 · id of the key 8 bytes · nonce
-//! 12 bytes · the value encrypted with ChaCha20-Poly1305, its tag behind it, to the end of the
-//! value. [`crate::mirror::secrets`] says what else is authenticated, and where the key comes from.
+//! link's name holds a zero byte.)
+//! Value, version 1: version u8 = 1 · id of the key 8 bytes · nonce 12 bytes · the value encrypted
+//! with ChaCha20-Poly1305, its tag behind it, to the end of the value. `mirror/secrets.rs` says what else is authenticated, and where the key comes from.
 
 use carrick_link::record::LinkName;
 use carrick_storage::codec::{DecodeError, Reader, Writer};

@@ -19,6 +19,7 @@ pub mod group_sync;
 mod keyspace;
 pub mod link;
 pub mod link_secret;
+pub mod member_ids;
 pub mod mirror;
 mod names;
 pub mod pending_offset;

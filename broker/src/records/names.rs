@@ -2,9 +2,16 @@
 //! matter.
 
 use carrick_storage::codec::DecodeError;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(super) use crate::http::model::name_of as name;
+/// The name of a value of an enum without fields. (Others have none, and are not stored like this.)
+pub(super) fn name<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => "UNKNOWN".to_owned(),
+    }
+}
 
 /// The value whose name this is.
 pub(super) fn parse<T: DeserializeOwned>(name: &str) -> Result<T, DecodeError> {

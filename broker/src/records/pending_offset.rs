@@ -12,8 +12,7 @@ use carrick_protocol::ids::{GroupId, ProducerId, TopicName};
 use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
-use super::group_offset::GroupOffsets;
-use crate::group::offsets::CommittedOffset;
+use super::group_offset::{CommittedOffset, GroupOffsets};
 
 /// Keyspace of offsets in open transactions.
 pub struct PendingOffsets;

@@ -10,16 +10,16 @@
 //! The write that ends the transaction stores everything in the record of the transactional id and
 //! removes these. A record of a different producer or epoch is ignored.
 
-use carrick_protocol::ids::{ProducerId, TransactionalId};
+use std::collections::BTreeSet;
+
+use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition, TransactionalId};
 use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
 use super::transaction::{
-    decode_groups, decode_partitions, decode_version, encode_groups, encode_partitions,
-    version_code,
+    Producer, Version, decode_groups, decode_partitions, decode_version, encode_groups,
+    encode_partitions, version_code,
 };
-use crate::transaction::machine::Added;
-use crate::transaction::metadata::Producer;
 
 /// Keyspace of additions to open transactions.
 pub struct TransactionParts;
@@ -31,6 +31,21 @@ pub struct PartKey {
     pub id: TransactionalId,
     /// Counted from 0 in each transaction.
     pub number: u32,
+}
+
+/// What is added to a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// It begins with this.
+    pub begins: bool,
+    /// When, wall clock.
+    pub at_ms: i64,
+    /// How the client speaks.
+    pub version: Version,
+    /// Partitions that are new in it.
+    pub partitions: BTreeSet<TopicPartition>,
+    /// Groups that are new in it.
+    pub groups: BTreeSet<GroupId>,
 }
 
 /// An addition, and whose transaction it was made to.
@@ -93,11 +108,10 @@ impl Keyspace for TransactionParts {
 
 #[cfg(test)]
 mod tests {
-    use carrick_protocol::ids::{GroupId, TopicName, TopicPartition};
+    use carrick_protocol::ids::TopicName;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::transaction::metadata::Version;
 
     proptest! {
         #[test]

@@ -17,14 +17,13 @@
 //!
 //! Each change's effect on them is asserted where it begins.
 
-use std::collections::BTreeSet;
-
 use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition};
 
 use super::error::TxnError;
 use super::metadata::{
     Metadata, NO_EPOCH, Outcome, Producer, State, Version, entries_bytes, is_exhausted,
 };
+pub use crate::records::transaction_part::Added;
 
 /// The state machine of one transactional id.
 #[derive(Clone, Debug)]
@@ -33,21 +32,6 @@ pub struct Transaction {
     pending: Option<Metadata>,
     /// What `now` takes in memory.
     held_bytes: usize,
-}
-
-/// What is added to a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Added {
-    /// It begins with this.
-    pub begins: bool,
-    /// When, wall clock.
-    pub at_ms: i64,
-    /// How the client speaks.
-    pub version: Version,
-    /// Partitions that are new in it.
-    pub partitions: BTreeSet<TopicPartition>,
-    /// Groups that are new in it.
-    pub groups: BTreeSet<GroupId>,
 }
 
 impl Added {

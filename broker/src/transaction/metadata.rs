@@ -1,13 +1,12 @@
 //! The state of one transactional id (`TransactionMetadata`, `TransactionState`): the record that
-//! is stored in RocksDB.
+//! is stored, and what follows from it.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition};
 
-/// Epoch of a transactional id that was never initialized.
-pub const NO_EPOCH: i16 = -1;
+pub use crate::records::transaction::{Metadata, NO_EPOCH, Producer, State, Version};
 
 /// What a transactional id takes in memory in addition to its name and the contents of its
 /// transaction.
@@ -16,33 +15,7 @@ pub const ID_BYTES: usize = 1_024;
 /// What a partition or group in a transaction takes in addition to its name.
 const ENTRY_BYTES: usize = 96;
 
-/// Where a transactional id stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// No transaction since the producer was initialized.
-    Empty,
-    /// Partitions or groups were added.
-    Ongoing,
-    /// To be committed: the markers are being written.
-    PrepareCommit,
-    /// To be aborted: the markers are being written.
-    PrepareAbort,
-    /// Committed.
-    CompleteCommit,
-    /// Aborted.
-    CompleteAbort,
-}
-
 impl State {
-    pub const ALL: [State; 6] = [
-        Self::Empty,
-        Self::Ongoing,
-        Self::PrepareCommit,
-        Self::PrepareAbort,
-        Self::CompleteCommit,
-        Self::CompleteAbort,
-    ];
-
     /// Kafka's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -53,23 +26,6 @@ impl State {
             Self::CompleteCommit => "CompleteCommit",
             Self::CompleteAbort => "CompleteAbort",
         }
-    }
-
-    /// Kafka's number, as in the record.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Empty => 0,
-            Self::Ongoing => 1,
-            Self::PrepareCommit => 2,
-            Self::PrepareAbort => 3,
-            Self::CompleteCommit => 4,
-            Self::CompleteAbort => 5,
-        }
-    }
-
-    /// The state of that number.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.code() == code)
     }
 
     /// Whether the outcome is decided and markers may be missing.
@@ -92,22 +48,6 @@ impl fmt::Display for State {
     }
 }
 
-/// How a client speaks of transactions (feature `transaction.version`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Version {
-    /// It adds partitions implicitly; the epoch survives the end of a transaction.
-    V1,
-    /// KIP-890 part 2: the broker adds partitions, and raises the epoch with every end.
-    V2,
-}
-
-/// Who speaks: the producer id and epoch of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Producer {
-    pub id: ProducerId,
-    pub epoch: i16,
-}
-
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -115,38 +55,6 @@ pub enum Outcome {
     Commit,
     /// None of it counts.
     Abort,
-}
-
-/// What is known of one transactional id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metadata {
-    /// The current producer id.
-    pub producer_id: ProducerId,
-    /// The one before the last change.
-    pub previous_producer_id: ProducerId,
-    /// The producer id to continue with once the transaction has ended, when epochs ran out;
-    /// otherwise `NONE`.
-    pub next_producer_id: ProducerId,
-    /// The current epoch; for a prepared transaction of [`Version::V2`], already the next one's.
-    pub epoch: i16,
-    /// The previous epoch, by which a repeated request is recognized; [`NO_EPOCH`] if there is
-    /// none.
-    pub last_epoch: i16,
-    /// A transaction is aborted after this.
-    pub timeout_ms: i32,
-    /// Where it stands.
-    pub state: State,
-    /// Partitions in the transaction.
-    pub partitions: BTreeSet<TopicPartition>,
-    /// Groups in the transaction, whose offsets it commits.
-    pub groups: BTreeSet<GroupId>,
-    /// Wall clock of the begin of the last transaction; −1 if there was none since the producer
-    /// was initialized.
-    pub start_ms: i64,
-    /// Wall clock of the last change.
-    pub update_ms: i64,
-    /// How the client that made the last change speaks.
-    pub version: Version,
 }
 
 impl Metadata {

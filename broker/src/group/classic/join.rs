@@ -7,8 +7,8 @@ use super::{
     StoreStep, Ticket, TimerKey,
 };
 use crate::group::error::GroupError;
-use crate::group::ids::{InstanceId, MemberId};
 use crate::group::limits::{MAX_PENDING_MEMBERS, NEW_MEMBER_JOIN_TIMEOUT_MS};
+use crate::records::member_ids::{InstanceId, MemberId};
 
 impl ClassicGroup {
     pub(super) fn join(

@@ -6,16 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Ticket;
-use crate::group::ids::InstanceId;
-
-/// A protocol that a member supports, with the member's metadata for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Protocol {
-    /// Such as `range` or `cooperative-sticky`.
-    pub name: Arc<str>,
-    /// The member's subscription, opaque but for `consumer` groups.
-    pub metadata: Bytes,
-}
+pub use crate::records::consumer_member::Protocol;
+use crate::records::member_ids::InstanceId;
 
 /// What a member says about itself when it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]

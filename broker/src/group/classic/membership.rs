@@ -14,8 +14,8 @@ use super::{
     Protocol, SyncAnswer, Ticket, TimerKey,
 };
 use crate::group::error::GroupError;
-use crate::group::ids::{InstanceId, MemberId};
 use crate::group::limits::MAX_SUBSCRIBED_TOPICS;
+use crate::records::member_ids::{InstanceId, MemberId};
 
 impl ClassicGroup {
     /// Adds a member that has passed [`Self::supports_protocols`]; its instance is not in use.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::group::config::GroupConfig;
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 /// A consumer as it goes over to the other protocol.
 pub struct Consumer {

@@ -45,12 +45,12 @@ pub use self::member::{MemberInfo, Protocol};
 pub use self::offsets::CommitFence;
 pub use self::offsets::ExpireFrom;
 pub use self::session::{HeartbeatRequest, Leaving};
-pub use self::snapshot::{DescribedMember, GroupRecord, MemberRecord};
+pub use self::snapshot::{DescribedMember, GroupRecord};
 use self::weight::Weight;
 use super::error::GroupError;
-use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;
 use crate::group::config::GroupConfig;
+use crate::records::member_ids::{InstanceId, MemberId};
 
 /// The protocol type of Kafka's consumers.
 pub const CONSUMER_PROTOCOL_TYPE: &str = "consumer";

@@ -3,7 +3,7 @@
 
 use super::{CONSUMER_PROTOCOL_TYPE, ClassicGroup, GroupState, Now};
 use crate::group::error::GroupError;
-use crate::group::ids::{InstanceId, MemberId};
+use crate::records::member_ids::{InstanceId, MemberId};
 
 /// What an OffsetCommit request says about who commits.
 #[derive(Clone, Debug)]

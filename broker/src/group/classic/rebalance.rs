@@ -3,7 +3,7 @@
 
 use super::{ClassicGroup, Effect, GroupState, JoinWait, Now, StoreStep, TimerKey};
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 impl ClassicGroup {
     /// Begins a rebalance if the state allows it; otherwise ends the current one if all have

@@ -2,7 +2,7 @@
 
 use super::{ClassicGroup, Effect, GroupState, Now};
 use crate::group::error::GroupError;
-use crate::group::ids::{InstanceId, MemberId};
+use crate::records::member_ids::{InstanceId, MemberId};
 
 /// A Heartbeat request.
 #[derive(Clone, Debug)]

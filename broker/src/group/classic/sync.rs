@@ -9,7 +9,7 @@ use super::{
     TimerKey,
 };
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 impl ClassicGroup {
     pub(super) fn sync(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::member::Member;
 use super::{ClassicGroup, JoinRequest, MemberInfo, Protocol};
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 /// What a member takes in addition to its texts: maps, timers, the requests that it has parked.
 const MEMBER_BYTES: usize = 1_024;

@@ -17,7 +17,7 @@ use crate::group::classic::{
 };
 use crate::group::config::MigrationPolicy;
 use crate::group::error::GroupError;
-use crate::group::ids::{InstanceId, MemberId};
+use crate::records::member_ids::{InstanceId, MemberId};
 
 impl ConsumerGroup {
     /// JoinGroup.

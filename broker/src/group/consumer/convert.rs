@@ -14,7 +14,7 @@ use crate::group::classic::migrate::Consumer;
 use crate::group::classic::{ClassicGroup, MemberInfo};
 use crate::group::config::{GroupConfig, MigrationPolicy};
 use crate::group::error::{GroupError, Obstacle};
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 impl ConsumerGroup {
     /// The consumer group that a classic one may become.

@@ -9,7 +9,7 @@ use super::{
     ConsumerGroup, Env, Epochs, JOIN_EPOCH, LEAVE_EPOCH, Member, Partitions, STATIC_LEAVE_EPOCH,
 };
 use crate::group::error::GroupError;
-use crate::group::ids::{InstanceId, MemberId};
+use crate::records::member_ids::{InstanceId, MemberId};
 
 /// A ConsumerGroupHeartbeat request. `None` means: as before.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{ConsumerGroup, Env, HeartbeatAnswer, HeartbeatRequest, STATIC_LEAVE_EPOCH};
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 impl ConsumerGroup {
     pub(super) fn leave(

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::weight::member_bytes;
 use super::{ConsumerGroup, Member, MemberState, TimerKey};
 use crate::group::error::GroupError;
-use crate::group::ids::{InstanceId, MemberId};
+use crate::records::member_ids::{InstanceId, MemberId};
 
 impl ConsumerGroup {
     /// Adds or replaces a member as a whole.

@@ -49,16 +49,14 @@ use std::sync::Arc;
 use carrick_protocol::ids::TopicId;
 
 pub use self::heartbeat::{HeartbeatAnswer, HeartbeatRequest};
-pub use self::member::{ClassicMember, Epochs, Member, MemberState, Partitions};
+pub use self::member::{Epochs, Member, MemberState, Partitions};
 use self::regex::Subscriptions;
-pub use self::snapshot::{
-    Changes, DescribedGroup, DescribedMember, EpochsRecord, Stored, StoredKeys,
-};
+pub use self::snapshot::{Changes, DescribedGroup, DescribedMember, Stored, StoredKeys};
 use self::target::Assignment;
 use super::classic::{ClassicGroup, Now};
-use super::ids::{InstanceId, MemberId};
 use super::timers::Timers;
 use crate::group::config::{GroupConfig, Settings};
+use crate::records::member_ids::{InstanceId, MemberId};
 use crate::topic::TopicImage;
 
 /// The epoch with which a member joins.

@@ -6,7 +6,7 @@ use carrick_protocol::ids::TopicId;
 use super::{ConsumerGroup, Member};
 use crate::group::classic::CommitFence;
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 impl ConsumerGroup {
     /// Decides whether a commit is taken at all; [`Self::fence_partition`] decides by partition.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use carrick_protocol::ids::TopicId;
 
 use super::{ConsumerGroup, Env, Epochs, Member, MemberState, Partitions, TimerKey};
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 use crate::topic::TopicImage;
 
 /// What a member says that it reads; `None` if it does not say.

@@ -6,21 +6,9 @@ use std::sync::Arc;
 use super::member::{Member, MemberState, without_epochs};
 use super::{ConsumerGroup, ConsumerGroupState, Env, NEW_GROUP_EPOCH, Partitions, TimerKey};
 use crate::group::config::GroupConfig;
-use crate::group::ids::MemberId;
 use crate::group::topic_patterns::Resolved;
-
-/// What is stored of the group itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EpochsRecord {
-    /// The group's epoch.
-    pub group_epoch: i32,
-    /// Hash of the subscribed topics.
-    pub metadata_hash: u64,
-    /// The epoch of the target assignment.
-    pub assignment_epoch: i32,
-    /// When the target was computed, in ms of the wall clock; 0 if unknown.
-    pub assigned_ms: i64,
-}
+pub use crate::records::consumer_group::EpochsRecord;
+use crate::records::member_ids::MemberId;
 
 /// Which records of a group differ from what is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assignor::Candidate;
 use super::{ConsumerGroup, Env, NEW_GROUP_EPOCH, Partitions};
 use crate::group::config::Assignor;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 use crate::topic::TopicImage;
 
 /// A target with no more members, topics and partitions in total than this is computed immediately,

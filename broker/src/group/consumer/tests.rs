@@ -20,6 +20,7 @@ use crate::group::config::{Assignor, ConsumerGroupConfig};
 use crate::group::error::GroupError;
 use crate::group::topic_patterns::TopicPatterns;
 use crate::heavy::TimeBudget;
+use crate::records::consumer_group::EpochsRecord;
 
 type Beat = Result<HeartbeatAnswer, GroupError>;
 

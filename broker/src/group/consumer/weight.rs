@@ -5,7 +5,7 @@
 use super::{ConsumerGroup, Epochs, HeartbeatRequest, Member};
 use crate::group::classic::{JoinRequest, Protocol};
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
+use crate::records::member_ids::MemberId;
 
 /// What a member takes in addition to its texts and partitions: maps, timers, its target.
 const MEMBER_BYTES: usize = 1_024;

@@ -193,7 +193,7 @@ fn put_changes(batch: &mut Entry, group: &GroupId, changes: &Changes) {
     if let Some(epochs) = &changes.epochs {
         batch.put::<ConsumerGroups>(group, epochs);
     }
-    let key = |member: &crate::group::ids::MemberId| ConsumerMemberKey {
+    let key = |member: &crate::records::member_ids::MemberId| ConsumerMemberKey {
         group: group.clone(),
         member: member.clone(),
     };

@@ -8,9 +8,9 @@ use crate::group::classic::{
     Event, HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer, SyncRequest,
 };
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
 use crate::group::kind::Kind;
 use crate::group::services::World;
+use crate::records::member_ids::MemberId;
 
 impl LockedGroup<'_> {
     /// A member joins; `answer` hears when the rebalance has come to its generation.

@@ -9,8 +9,8 @@ use super::{Coordinator, check_id, with_new};
 use crate::group::commit::{CommitRequest, NewOffset, SyncedCommit};
 use crate::group::content::{LockedGroup, Present};
 use crate::group::error::GroupError;
-use crate::group::ids::MemberId;
 use crate::group::offsets::{CommittedOffset, FetchedOffset};
+use crate::records::member_ids::MemberId;
 
 impl Coordinator {
     /// Commits offsets; answered when they are durable. One result for each offset, in order.

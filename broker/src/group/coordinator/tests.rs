@@ -13,8 +13,8 @@ use super::*;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
 use crate::group::commit::{CommitRequest, NewOffset, unfenced};
 use crate::group::config::ConsumerGroupConfig;
-use crate::group::ids::MemberId;
 use crate::journal::memory::Disk;
+use crate::records::member_ids::MemberId;
 use crate::topic::TopicImage;
 
 /// Topics by name, and what the next look-up of any is answered instead.

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::contract::Real;
 use super::*;
 use crate::group::classic::{CommitFence, JoinRequest, Leaving, MemberInfo, Protocol};
-use crate::group::ids::MemberId;
 use crate::group::{CommitRequest, NewOffset};
+use crate::records::member_ids::MemberId;
 
 struct RealGroups {
     real: Real,

@@ -13,7 +13,7 @@ use carrick_protocol::ids::TopicId;
 
 use super::Partitions;
 use crate::group::config::Assignor;
-use crate::group::ids::InstanceId;
+use crate::records::member_ids::InstanceId;
 
 /// A member to be assigned to.
 #[derive(Clone, Debug, Default)]
