@@ -44,7 +44,7 @@ pub struct Load {
     pub seconds: u64,
     /// Size of a record's value, at least 24.
     pub record_bytes: usize,
-    /// Tells this load's records from those of others.
+    /// Distinguishes this load's records from others.
     pub run: u64,
     /// Time zero of all who take part.
     pub clock: Instant,

@@ -68,7 +68,7 @@ impl Watch {
         }
     }
 
-    /// Goes on with another process.
+    /// Continues with another process.
     pub fn follow(&self, pid: u32) {
         self.shared.pid.store(pid, Ordering::Relaxed);
     }

@@ -121,7 +121,7 @@ impl Bench {
         Ok((carrick, place))
     }
 
-    /// MirrorMaker 2 with its defaults, but for one replica and nothing to do beside the topic.
+    /// MirrorMaker 2 with its defaults, except one replica and no work other than the topic.
     fn mirror_maker(&mut self) -> Result<Maker> {
         let target = Kafka::start()?;
         let folder = tempfile::tempdir()?;

@@ -110,7 +110,7 @@ impl Access {
         self.refused.lock().push(named);
     }
 
-    /// Everybody may do everything again.
+    /// From now on every operation is allowed again.
     pub fn refuse_nothing(&self) {
         self.refused.lock().clear();
     }

@@ -42,7 +42,7 @@ pub fn values(overrides: &[&str]) -> Values {
     config::read(None, &overrides).unwrap()
 }
 
-/// The journal of a broker that does not run, whose metadata lie in that folder.
+/// The journal of a broker that does not run, with its metadata in that folder.
 pub fn journal_in(meta_dir: &Path) -> Journal {
     let opened = RocksMetadata::open(meta_dir).unwrap();
     Journal::new(Arc::new(RocksJournal::start(opened.database()).unwrap()))
@@ -55,7 +55,7 @@ pub fn noted<K: OfCoordinators>(journal: &Journal) -> Records<K> {
     table.into_records().unwrap()
 }
 
-/// A broker on free ports, with a folder of its own unless one is given.
+/// A broker on free ports, with its own folder unless one is given.
 pub struct TestBroker {
     pub running: RunningBroker,
     pub dir: TempDir,

@@ -24,5 +24,5 @@ pub mod properties;
 pub mod shapes;
 pub mod versions;
 
-/// The generated messages and their traits, so that everybody uses the same release.
+/// The generated messages and their traits, so that every crate uses the same release.
 pub use kafka_protocol;

@@ -6,7 +6,7 @@
 //!   writes their responses, and has a field for the ids in the requests that it cannot read.
 //! - WriteTxnMarkers 2 says which version of transactions a marker is of (KIP-1228).
 //! - TxnOffsetCommit 6 has topic ids in the place of names (KIP-1319).
-//! - DeleteGroups 3 has an error message for each group; the request is that of 2.
+//! - DeleteGroups 3 has an error message for each group; the request is the same as in 2.
 //!
 //! A field that the codec's struct lacks is kept among its unknown tagged fields, under a negative
 //! number: no field on the wire has one.

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use harness::{Peer, Result, toolchain};
 use parking_lot::Mutex;
 
-/// Which table a row stands in.
+/// The table that a row belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     /// Client libraries, all measured by the same capabilities.
     Libraries,
-    /// Programs, each with capabilities of its own.
+    /// Programs, each with its own capabilities.
     Applications,
 }
 
@@ -78,7 +78,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row without cells that needs nothing beside this repository.
+    /// A row without cells that needs nothing outside this repository.
     pub fn new(section: Section, name: &'static str) -> Self {
         Self {
             section,

@@ -15,7 +15,7 @@ use super::LIMIT;
 
 const LINK: &str = "dr";
 
-/// Two topics that are stopped together: transactions lie in the first, and no transactions in the second.
+/// Two topics that are cut together: transactions are in the first, and none in the second.
 struct Case {
     kind: CutKind,
     /// `None`: nothing is crashed, which shows what the end is.
@@ -234,7 +234,7 @@ fn fill(source: &mut Peer, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// Behind the mirrored batches: markers first (they are given back), then what a new producer wrote.
+/// After the mirrored batches: first markers (which are returned), then what a new producer wrote.
 fn check_local(mirrored: &[(i64, Vec<u8>)], local: &[(i64, Vec<u8>)]) -> Result<Vec<(i64, i64)>> {
     let header = |bytes: &[u8]| -> Result<_> {
         let first = Batches::new(bytes).next();

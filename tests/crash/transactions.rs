@@ -1,7 +1,8 @@
 //! Killed while transactions and groups are at work, with Java clients that ride it out:
 //!
-//! - what was acknowledged as committed is there, what was aborted (or never asked to be committed) was never seen by
-//!   a `read_committed` reader, neither while it was written nor afterwards, and a transaction is there as a whole;
+//! - every transaction that was acknowledged as committed exists; a `read_committed` reader never
+//!   saw one that was aborted (or never asked to be committed), neither while it was written nor
+//!   afterwards; and transactions are complete;
 //! - a group's committed offset never lies below one that was acknowledged, and never goes back;
 //! - reading, processing and writing in transactions leaves each record in the output exactly once.
 
@@ -35,7 +36,7 @@ struct World {
     admin: Peer,
     writers: Peer,
     groups: Peer,
-    /// What was committed when it was last looked at, or acknowledged before.
+    /// What was committed at the last check, or acknowledged before.
     known: Offsets,
 }
 
@@ -206,7 +207,7 @@ impl World {
     }
 }
 
-/// What a ledger was told of its transactions.
+/// What a ledger was told about its transactions.
 #[derive(Debug, Default)]
 struct Told {
     committed: BTreeSet<u64>,

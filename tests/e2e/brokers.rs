@@ -1,5 +1,6 @@
-//! A source of three brokers in three racks: whom it is read from, what becomes of a mirror when brokers go under load,
-//! when an unclean election loses records, and when a topic is made anew.
+//! A source of three brokers in three racks: which one is read, what happens to a mirror when
+//! brokers fail under load, when an unclean election loses records, and when a topic is created
+//! again.
 
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +20,7 @@ fn three_racks() -> Result<Kafka> {
             "broker.session.timeout.ms=3000",
             "broker.heartbeat.interval.ms=500",
             "replica.lag.time.max.ms=5000",
-            // A writer that asks for a deleted topic would make it anew, before the story does.
+            // A writer that asks for a deleted topic would create it again, before the story does.
             "auto.create.topics.enable=false",
         ],
         own: &[&["broker.rack=a"], &["broker.rack=b"], &["broker.rack=c"]],
@@ -28,7 +29,7 @@ fn three_racks() -> Result<Kafka> {
     })
 }
 
-/// A client of its own that writes to a topic while the test does other things.
+/// A separate client that writes to a topic while the test does other things.
 fn write_meanwhile(bootstrap: String, fields: Value) -> JoinHandle<Result<Value>> {
     thread::spawn(move || Peer::java(&bootstrap)?.call("produce", fields))
 }
@@ -263,8 +264,8 @@ fn a_topic_made_anew_under_load_is_not_mixed_with_the_old_one(world: &mut World)
         "the old topic up to {end}, its last record {} ms before it was gone",
         gone_at_ms - youngest_ms
     );
-    // A broker hears of the deletion a moment after the client: until then it takes records. The
-    // writer goes on for much longer.
+    // A broker learns of the deletion a moment after the client: until then it accepts records. The
+    // writer continues for much longer.
     assert!(
         end >= 500 && youngest_ms <= gone_at_ms + 1_000,
         "{end}, {youngest_ms} and {gone_at_ms}"

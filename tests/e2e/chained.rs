@@ -68,7 +68,8 @@ fn a_mirror_of_a_mirror_follows_it_through_its_failover_and_is_promoted_itself()
     chain.world.wait_caught_up("orders", 1)?;
     chain.wait_same()?;
 
-    // The middle is cut: an ABORT marker, a higher epoch, and from then on records and transactions of its own.
+    // The middle is cut: an ABORT marker, a higher epoch, and from then on its own records and
+    // transactions.
     chain.world.kafka.kill_all();
     let middle = &chain.world.carrick;
     middle.cli(&["mirror", "failover", "orders", "--link", LINK])?;

@@ -43,7 +43,7 @@ fn set_default(tools: &mut Tools, bootstrap: &str, config: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a topic here has what the source's has, and these beside it.
+/// Waits until a topic here has the source's configs, and these in addition.
 fn wait_for_configs(world: &World, tools: &mut Tools, topic: &str, beside: &[&str]) -> Result<()> {
     let (kafka, carrick) = (world.kafka.bootstrap(), world.carrick.bootstrap());
     let begun = Instant::now();

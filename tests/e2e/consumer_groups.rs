@@ -24,7 +24,7 @@ struct Story {
     carrick: Carrick,
     admin: Peer,
     library: fn(&str) -> Result<Peer>,
-    /// What members say beside their names: protocol, topic or expression.
+    /// What members report in addition to their names: protocol, topic or expression.
     subscription: Value,
     members: Vec<(String, Peer)>,
 }
@@ -167,7 +167,7 @@ fn members_come_and_go(library: fn(&str) -> Result<Peer>) -> Result<()> {
     story.wait_consumed(0, 300)?;
     story.leave("b")?;
     story.wait_shared(PARTITIONS)?;
-    // Members go on with their ids and epochs: nothing is assigned anew.
+    // Members continue with their ids and epochs: nothing is assigned again.
     let before = story.states()?;
     story.carrick.kill();
     story.carrick.restart()?;

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::world::{LIMIT, LINK, World, range};
 
-/// A committed transaction of 100, one left open with 70, 30 plain records behind it; and a topic of its own.
+/// A committed transaction of 100, one left open with 70, 30 plain records after it; and a separate
+/// topic.
 fn write_and_mirror(world: &mut World) -> Result<()> {
     world.topic("orders", 1, json!({}))?;
     world.topic("quiet", 1, json!({}))?;

@@ -32,7 +32,7 @@ impl World {
         Ok(world)
     }
 
-    /// So many records in each partition.
+    /// Number of records in each partition.
     fn produce(&mut self, topic: &str, count: i64) -> Result<()> {
         for partition in 0..PARTITIONS {
             let fields = json!({"topic": topic, "partition": partition, "count": count});
@@ -157,7 +157,8 @@ fn after_a_failover_a_group_reads_again_exactly_what_the_report_said() -> Result
         })
     })?;
 
-    // The source waits for a gigabyte before it answers a fetch: the mirror falls behind while the group goes on.
+    // The source waits for a gigabyte before it answers a fetch: the mirror falls behind while the
+    // group continues.
     world.alter_link(&[
         "replica.fetch.min.bytes=1000000000",
         "replica.fetch.wait.max.ms=600000",

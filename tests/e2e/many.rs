@@ -20,7 +20,7 @@ fn topics_wanted() -> usize {
     long_size().unwrap_or(100)
 }
 
-/// So many partitions of each topic hold a record.
+/// Number of partitions of each topic that hold a record.
 fn filled() -> usize {
     long_size().map_or(1, |_| PARTITIONS)
 }
@@ -30,8 +30,8 @@ fn limit() -> Duration {
     LIMIT + Duration::from_millis(u64::try_from(topics_wanted()).unwrap_or(0) * 100)
 }
 
-/// A source with so many topics, a record in the first partitions of each, and a destination with a
-/// link to it.
+/// A source with this many topics, a record in the first partitions of each, and a destination with
+/// a link to it.
 fn both(topics: usize) -> Result<(Carrick, Carrick)> {
     let partitions = format!("num.partitions={PARTITIONS}");
     let source = Carrick::start_with(&[&partitions])?;

@@ -1,4 +1,4 @@
-//! Applications that lose their source in the middle of their work and go on at Carrick.
+//! Applications that lose their source in the middle of their work and continue at Carrick.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! A mirror is read-only until it is promoted; then it is an ordinary topic that goes on where the source stopped.
+//! A mirror is read-only until it is promoted; then it is an ordinary topic that continues where
+//! the source stopped.
 
 use harness::{Peer, Result};
 use serde_json::json;

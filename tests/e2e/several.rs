@@ -12,7 +12,7 @@ const FILTERS: &str = concat!(
     r#"{"name":"private","patternType":"PREFIXED","filterType":"EXCLUDE"}]}"#
 );
 
-/// A source that holds so many records of "orders", and some of "private".
+/// A source that holds this many records of "orders", and some of "private".
 fn source(count: i64) -> Result<(Kafka, Peer)> {
     let kafka = Kafka::start()?;
     let mut writer = Peer::java(&kafka.bootstrap())?;

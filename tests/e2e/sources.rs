@@ -37,7 +37,7 @@ fn mirrored_and_promoted(release: Release) -> Result<World> {
     world.mirror(&["orders"])?;
     world.wait_caught_up("orders", 3)?;
     if release == Release::V2_8 {
-        // Of the others it is told in `faults`.
+        // `faults` covers the others.
         world.kafka.stop(1)?;
         world.kafka.restart(1)?;
     }

@@ -28,7 +28,7 @@ impl Local {
         })
     }
 
-    /// How many records a consumer of that isolation level reads, to the end that it is told.
+    /// How many records a consumer with that isolation level reads, up to the end that it gets.
     fn count(&mut self, topic: &str, isolation: &str) -> Result<u64> {
         let fields = json!({"topic": topic, "isolation": isolation});
         let read = self.other.call("consume", fields)?;

@@ -81,7 +81,8 @@ impl World {
         self.carrick.wait_caught_up(topic, &ends?, LIMIT)
     }
 
-    /// Compares what lies on both disks; gives the number of batches, for the test to see that there were some.
+    /// Compares the data on both disks; returns the number of batches, so that the test can check
+    /// that there were some.
     pub fn assert_identical(&mut self, topic: &str, partitions: i32) -> Result<usize> {
         let mut batches = 0;
         for partition in 0..partitions {

@@ -19,14 +19,14 @@ const CASES_PER_JOB: usize = 20;
 /// Where a case gets its broker from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// A broker of its own, with the server config that the test asks for.
+    /// A separate broker, with the server config that the test asks for.
     Fresh,
     /// The one that all cases of a JVM use.
     Shared,
 }
 
 impl Mode {
-    /// As it stands in the files and as the JVM is told.
+    /// As in the files, and as passed to the JVM.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
@@ -125,8 +125,8 @@ pub fn known(expected: &[Expected]) -> Result<BTreeMap<String, String>> {
     Ok(all)
 }
 
-/// Each case once, in mode `shared` if it passes there: one long life of a broker tells more than many short ones.
-/// Or each in all its modes.
+/// Each case once, in mode `shared` if it passes there: one long life of a broker shows more than
+/// many short ones. Or each in all its modes.
 pub fn plan(expected: Vec<Expected>, all_modes: bool) -> impl Iterator<Item = Expected> {
     let shared: BTreeSet<String> = expected
         .iter()

@@ -1,4 +1,5 @@
-//! The JVM in which the tests run: told by lines what to run, tells by lines what came of it (`java/carrick/suite/Suite.java`).
+//! The JVM in which the tests run: it reads lines that say what to run, and writes lines with the
+//! results (`java/carrick/suite/Suite.java`).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

@@ -1,10 +1,11 @@
 //! Apache Kafka's own client integration tests, as published on Maven Central, against a broker outside of their JVM.
 //!
-//! `expected.txt` names the cases that pass on a real Apache Kafka in this harness; each must pass here, or stand in
-//! `known.txt` with the reason. Cases that real Kafka fails here (they want several brokers, or look into objects of
-//! the broker) are not run. A case is an invocation of a test method: `Class.method#n`, n counting the method's cluster
-//! configs. In mode `fresh` it has a broker of its own with the server config that it asks for, in mode `shared` one
-//! broker serves all, one after the other.
+//! `expected.txt` names the cases that pass on a real Apache Kafka in this harness; each must pass
+//! here, or be in `known.txt` with the reason. Cases that real Kafka fails here (they want several
+//! brokers, or look into objects of the broker) are not run. A case is an invocation of a test
+//! method: `Class.method#n`, n counting the method's cluster configs. In mode `fresh` it has a
+//! separate broker with the server config that it asks for; in mode `shared` one broker serves all,
+//! one after the other.
 //!
 //! A case that failed is run again when the rest is through, twice at most, and said to have needed that: real Kafka
 //! needs it, too (docs/LIMITS.md has the cases and how often).

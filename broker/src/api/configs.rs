@@ -118,7 +118,7 @@ pub(super) struct Alteration {
     /// The code of its kind.
     pub resource_type: i8,
     pub resource_name: StrBytes,
-    /// What is asked, or what is wrong with the asking.
+    /// The request, or what is wrong with it.
     pub change: Result<Change, Refusal>,
 }
 

@@ -60,7 +60,7 @@ impl Api for DeleteTopics {
     }
 }
 
-/// Each topic that is asked for, once, and whether it may be deleted.
+/// Each requested topic, once, and whether it may be deleted.
 fn resolve(
     ctx: &Context,
     version: i16,

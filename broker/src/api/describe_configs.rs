@@ -88,7 +88,7 @@ fn result(
         .with_resource_name(resource.resource_name.clone())
 }
 
-/// Whether what is asked for is more than a name. A group has configs whether there is one or not.
+/// Whether the request is about more than a name. A group has configs whether it exists or not.
 fn is_there(ctx: &Context, asked: &DescribeConfigsResource) -> bool {
     let group = match Resource::of(asked.resource_type) {
         Resource::Group => GroupId::new(asked.resource_name.as_str()),

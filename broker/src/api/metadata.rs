@@ -39,7 +39,8 @@ use crate::topic::Topic;
 /// "Not asked for" among authorized operations.
 pub const NO_OPERATIONS: i32 = i32::MIN;
 
-/// Topics that one request creates, at most. The others are unknown until they are asked for again.
+/// Topics that one request creates, at most. The others stay unknown until they are requested
+/// again.
 const CREATED_MAX: usize = 100;
 
 /// Most bytes that a topic, and each of its partitions, take in an answer.
@@ -120,8 +121,8 @@ fn is_unknown(ctx: &Context, name: &messages::TopicName) -> bool {
     found.is_err_and(|error| error == DoorError::NoSuchTopic)
 }
 
-/// The name of a topic that is asked for by name. Where there is an id, the name means nothing:
-/// clients leave it empty.
+/// The name of a topic that is requested by name. If there is an id, the name is ignored: clients
+/// leave it empty.
 fn name(asked: &MetadataRequestTopic) -> Option<&messages::TopicName> {
     asked.name.as_ref().filter(|_| asked.topic_id.is_nil())
 }

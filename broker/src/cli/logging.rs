@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 /// The variable that filters.
 const VARIABLE: &str = "RUST_LOG";
 
-/// What is logged when nothing else is asked for.
+/// What is logged by default.
 const DEFAULT: &str = "info";
 
 /// Starts to log. A filter that makes no sense is named, and the default taken.

@@ -26,7 +26,7 @@ impl<T> Answer<T> {
 }
 
 impl<T> Awaited<T> {
-    /// `None` if nobody is left to answer: the coordinator is gone.
+    /// `None` if the coordinator has ended, so no answer will come.
     pub async fn received(self) -> Option<T> {
         self.0.await.ok()
     }
@@ -34,7 +34,7 @@ impl<T> Awaited<T> {
 
 impl<T, X: From<Refusal>> Awaited<Result<T, X>> {
     /// # Errors
-    /// The answer's own, or `ShuttingDown` if nobody is left to answer.
+    /// The answer's own, or `ShuttingDown` if none will come.
     pub async fn result(self) -> Result<T, X> {
         let received = self.received().await;
         received.unwrap_or_else(|| Err(Refusal::ShuttingDown.into()))

@@ -113,7 +113,7 @@ impl<C: Content> Cell<C> {
     }
 }
 
-/// Tells registries apart: each has its own services, which live as long as its cells.
+/// Distinguishes registries: each has its own services, which live as long as its cells.
 pub(super) fn registry_key<S>(services: &Arc<S>) -> usize {
     Arc::as_ptr(services).addr()
 }

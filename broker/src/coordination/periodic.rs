@@ -7,7 +7,7 @@ use std::time::Duration;
 /// A shorter pause would keep a thread busy.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// Does `work` after each pause, until nobody holds `owner` any more.
+/// Does `work` after each pause, until `owner` is dropped.
 pub async fn every<T, F>(pause: Duration, owner: Weak<T>, work: impl Fn(Arc<T>) -> F)
 where
     F: Future<Output = ()>,

@@ -74,7 +74,7 @@ impl<C: Content> Registry<C> {
     {
         loop {
             let cell = self.find(id)?;
-            // If it died since, what is there now?
+            // If it has died since, look it up again.
             if let Some(mut locked) = cell.lock() {
                 return f(&mut locked);
             }
@@ -105,7 +105,7 @@ impl<C: Content> Registry<C> {
 
     fn make(&self, id: &C::Id, content: C) -> Result<Arc<Cell<C>>, Refusal> {
         let mut index = self.index_mut();
-        // Looked at with the index locked: `close` meets every cell that was made before.
+        // Checked with the index locked: `close` meets every cell that was created before.
         self.check_open()?;
         if let Some(cell) = index.get(id) {
             return Ok(Arc::clone(cell));
@@ -120,8 +120,8 @@ impl<C: Content> Registry<C> {
         Ok(cell)
     }
 
-    /// Ends an id if `change` says that it may go, and hands its removal to the journal. The index and
-    /// the id are locked, so that nobody sees one without the other.
+    /// Ends an id if `change` says that it may, and submits its removal to the journal. The index
+    /// and the id are locked, so that no other thread sees one without the other.
     ///
     /// # Errors
     /// `Unknown`, `ShuttingDown`; those of `change`: the id stays.
@@ -158,7 +158,7 @@ impl<C: Content> Registry<C> {
         found.ok_or(Refusal::Unknown)
     }
 
-    /// Whether the id is there at this moment, even if the registry is closed.
+    /// Whether the id exists at this moment, even if the registry is closed.
     pub fn has(&self, id: &C::Id) -> bool {
         self.index().contains_key(id)
     }

@@ -19,7 +19,7 @@ use crate::journal::{Entry, Journal, NotStored};
 use crate::records::{Keyspace, OfCoordinators};
 use crate::testing::noted;
 
-/// What every content takes beside its own bytes.
+/// What every content takes in addition to its own bytes.
 const ID_BYTES: usize = 100;
 
 /// Holds as many bytes as one says, and a number that is durable.

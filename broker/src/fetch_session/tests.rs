@@ -133,7 +133,7 @@ fn a_partition_that_is_named_twice_is_wanted_once_as_named_last() {
     assert_eq!(wanted[0].offset, 7);
 }
 
-/// Sessions of these sizes, created and last used so many seconds before `now`.
+/// Sessions of these sizes, created and last used this many seconds before `now`.
 fn aged(all: &[(usize, u64, u64)], now: Instant) -> (HashMap<i32, Arc<Mutex<Session>>>, Vec<i32>) {
     let sessions = Sessions::new(100, 1_000);
     let mut ids = Vec::new();

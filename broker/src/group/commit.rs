@@ -26,11 +26,11 @@ pub struct CommitRequest {
 pub struct NewOffset {
     /// A topic that exists.
     pub topic: TopicName,
-    /// Tells it from another one that is created under the same name later.
+    /// Distinguishes it from another one that is created later under the same name.
     pub topic_id: TopicId,
     /// A partition that exists.
     pub partition: i32,
-    /// Where the group goes on.
+    /// Where the group continues.
     pub offset: Offset,
     /// The epoch of the last record read, or `NONE`.
     pub leader_epoch: LeaderEpoch,

@@ -146,7 +146,7 @@ pub struct ConsumerGroupConfig {
     pub migration_policy: MigrationPolicy,
 }
 
-/// What of the configuration may differ from group to group (`GroupConfig` in Kafka).
+/// The part of the configuration that may differ from group to group (`GroupConfig` in Kafka).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `consumer.session.timeout.ms`

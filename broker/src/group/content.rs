@@ -28,7 +28,7 @@ pub(super) use self::consumer::Reply;
 pub(super) use self::offsets::Forgetting;
 pub use self::offsets::Present;
 
-/// What a group takes in memory beside its id, members and offsets.
+/// What a group takes in memory in addition to its id, members and offsets.
 const GROUP_BYTES: usize = 1_024;
 
 pub(super) type Groups = Registry<GroupContent>;

@@ -111,7 +111,7 @@ fn group<'a>(
     groups.entry(id).or_insert_with(offsets_alone)
 }
 
-/// Tells offsets of topics that exist from those that a broken deletion left.
+/// Distinguishes offsets of existing topics from those that an interrupted deletion left.
 struct Topics<'a> {
     services: &'a Services,
     ids: HashMap<TopicName, Option<TopicId>>,

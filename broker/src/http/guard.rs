@@ -1,8 +1,8 @@
 //! Protection against web pages.
 //!
 //! The API has no credentials: anyone who reaches the listener may use it, and a browser on the
-//! same machine reaches loopback on behalf of any page. Three checks stop that, after one that holds for
-//! everybody: a request says once whom it means ([`authority`]).
+//! same machine reaches loopback on behalf of any page. Three checks stop that, after one that
+//! applies to every request: it names its host once ([`authority`]).
 //! - `Host` must be an address or `localhost` on a loopback listener: a page whose own name was made
 //!   to point here (DNS rebinding) comes with that name. On other listeners the operator decides
 //!   under which names the machine is known, so it is not checked.

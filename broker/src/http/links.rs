@@ -100,8 +100,8 @@ pub async fn read(
     Ok(Json(to_data(&app, &base, &link, query.include_tasks)))
 }
 
-/// Deletes a link. Groups whose offsets it has synced are ordinary ones and stay; those that it made
-/// under a prefix are named, because nobody else would look for them.
+/// Deletes a link. Groups whose offsets it has synced are ordinary ones and stay; those that it
+/// created under a prefix are named, because nothing else would point to them.
 ///
 /// # Errors
 /// 404, or 400 when it has mirrors and `force` is not given.

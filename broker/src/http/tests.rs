@@ -21,7 +21,7 @@ use crate::testing::{TestBroker, append};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A broker of its own.
+/// A separate broker.
 pub(crate) struct Rig {
     pub(crate) running: RunningBroker,
     _dir: TempDir,

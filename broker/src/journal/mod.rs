@@ -161,7 +161,7 @@ impl Journal {
         let (outcome, done) = channel::bounded(1);
         let room = self.room().ok_or(NotStored)?;
         room.append(entry, move |result| {
-            // The waiting caller is there.
+            // The waiting caller still exists.
             let _ = outcome.send(result);
         });
         done.recv().unwrap_or(Err(NotStored))

@@ -21,7 +21,7 @@ pub struct QuotaOp {
     pub value: Option<f64>,
 }
 
-/// What is asked for one entity.
+/// The change that is requested for one entity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alteration {
     pub entity: Entity,

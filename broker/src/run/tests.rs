@@ -1,4 +1,4 @@
-//! What a broker is started with, and a start that is given up.
+//! A broker's configuration at the start, and a start that is cancelled.
 
 use std::path::PathBuf;
 

@@ -67,7 +67,7 @@ async fn an_api_versions_request_from_the_future_is_answered_in_version_0() {
         (7, ErrorCode::UNSUPPORTED_VERSION.0)
     );
     assert_eq!(response.api_keys[0].api_key, 18);
-    // The connection goes on.
+    // The connection continues.
     let request = ApiVersionsRequest::default()
         .with_client_software_name(StrBytes::from_static_str("test"))
         .with_client_software_version(StrBytes::from_static_str("1"));

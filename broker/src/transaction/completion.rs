@@ -41,7 +41,7 @@ impl LockedTransaction<'_> {
         self.change(next, move |transaction, result| {
             match result {
                 Ok(()) => complete(transaction.cell(), prepared),
-                // Nobody waits for an end that does not come.
+                // Nothing waits for an end that does not come.
                 Err(_) => transaction.waiting.clear(),
             }
             transaction.give(asker, result.and(reply));

@@ -87,8 +87,8 @@ impl TransactionContent {
 }
 
 impl LockedTransaction<'_> {
-    /// Hands an addition to the journal; it is in force at once. `answer` hears when it is durable.
-    /// `None` only waits for the additions before.
+    /// Submits an addition to the journal; it takes effect immediately. `answer` is called when it
+    /// is durable. `None` only waits for the additions before.
     ///
     /// # Errors
     /// `NotStored`: nothing happens.

@@ -114,7 +114,8 @@ impl Share {
         self.away_since_ms.store(0, Ordering::Release);
     }
 
-    /// Counts `bytes` of an answer, or of what is asked for, until the guard is dropped. Only the fetcher calls it.
+    /// Counts `bytes` of an answer, or of a request, until the guard is dropped. Only the fetcher
+    /// calls it.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize, asked_at_ms: i64) -> InFlight {
         if self.in_flight_bytes() == 0 {
             self.busy_since_ms.store(asked_at_ms, Ordering::Release);

@@ -159,7 +159,7 @@ struct Fetcher {
     commands: UnboundedReceiver<Command>,
     heartbeat: Arc<Heartbeat>,
     drained: Arc<Notify>,
-    /// Nothing is asked before.
+    /// Nothing is requested before.
     paused_until: Option<Instant>,
 }
 
@@ -193,7 +193,7 @@ impl Fetcher {
         }
     }
 
-    /// A connection; `None` if nobody wants one.
+    /// A connection; `None` if it is no longer needed.
     async fn connect(&mut self) -> Result<Option<Arc<dyn FetchConnection>>, SourceError> {
         let source = Arc::clone(&self.setup.source);
         let mut connecting = source.fetch_connection(self.setup.broker, self.setup.lane);
@@ -208,7 +208,7 @@ impl Fetcher {
         }
     }
 
-    /// Takes commands for that long; false if nobody is left to send any.
+    /// Takes commands for that long; false if all handles are dropped.
     async fn listen_for(&mut self, time: Duration, version: Option<i16>) -> bool {
         let over = tokio::time::sleep(time);
         tokio::pin!(over);

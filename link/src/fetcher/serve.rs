@@ -40,7 +40,7 @@ enum Happened {
 }
 
 impl Fetcher {
-    /// Fetches over one connection until it fails or nobody listens.
+    /// Fetches over one connection until it fails or all handles are dropped.
     pub(super) async fn serve(
         &mut self,
         session: &mut FetchSession,

@@ -1,9 +1,9 @@
 //! Promotion: refused without the source, waits for lag 0, then cuts.
 //!
-//! Lag 0 is proved, not assumed: the source is asked where its partitions end, the mirrors copy up
-//! to there and are held, and the source is asked again. A mirror is cut only if its topic is still
-//! the same, has no new partition, and has not grown meanwhile. So nothing is lost except records
-//! written after that.
+//! Lag 0 is proved, not assumed: the source reports where its partitions end, the mirrors copy up
+//! to there and are held, and the source reports its ends again. A mirror is cut only if its topic
+//! is still the same, has no new partition, and has not grown meanwhile. So nothing is lost except
+//! records written after that.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -115,7 +115,7 @@ impl World {
         self.restart().await;
     }
 
-    /// As after a kill: nothing is told to the old manager but that it is over.
+    /// As after a kill: the old manager only gets the signal that it has ended.
     async fn restart(&mut self) {
         self.manager.shutdown().await;
         self.here.restarted();

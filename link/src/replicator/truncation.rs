@@ -8,7 +8,7 @@ use crate::ports::MirrorPartition;
 /// Where to cut, given that the source's largest epoch at or below our last one is `epoch` and ends
 /// at `end` there.
 ///
-/// One step: after the cut the source is asked again, until it agrees.
+/// One step: after the truncation the source is asked again, until it agrees.
 pub(crate) fn cut_at(local: &dyn MirrorPartition, epoch: LeaderEpoch, end: Offset) -> Offset {
     local
         .epoch_end(epoch)

@@ -30,7 +30,7 @@ use crate::verb::CutKind;
 use task_log::TaskLog;
 pub(crate) use task_log::{JobPlan, Note};
 
-/// What the supervisor is asked to do.
+/// Requests to the supervisor.
 #[derive(Debug)]
 pub(crate) enum Ask {
     /// Start what should run and stop what should not. Answered when everything that should not run
@@ -536,9 +536,9 @@ impl Inner {
         matches!(self.state, LinkState::Active | LinkState::Unavailable)
     }
 
-    /// Whether the source is asked if it is there: also by a link that has failed, which goes on
-    /// once it is. Only credentials that were refused are not shown again: that may lock an account.
-    /// A link whose configs are not understood asks nobody.
+    /// Whether the link checks if the source is available. A failed link does, too, and continues
+    /// once it is. Only after refused credentials it does not: repeating them may lock an account.
+    /// A link whose configs can't be read has no source to ask.
     pub(crate) fn is_probing(&self) -> bool {
         let may_recover = self.state == LinkState::Failed
             && self.error != LinkErrorCode::AuthenticationError

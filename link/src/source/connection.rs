@@ -47,7 +47,7 @@ const IN_FLIGHT_MAX: usize = 100;
 /// whole however large it is, and we can't know its `max.message.bytes`.
 pub(super) const FRAME_BASE_MAX_BYTES: usize = 256 << 20;
 
-/// A source that asks for more patience than this is asked again anyway.
+/// If a source asks for more patience than this, it is asked again anyway.
 pub(crate) const THROTTLE_MAX: Duration = Duration::from_secs(30);
 
 /// What a link's connections have in common.
@@ -426,8 +426,8 @@ impl Inner {
         }
     }
 
-    /// Closes if an answer is late that nobody waits for: a dead peer must not be kept forever by
-    /// callers that are less patient than the time limit.
+    /// Closes if an answer is late that nothing waits for: callers that are less patient than the
+    /// time limit must not keep a dead peer forever.
     fn close_if_late(&self) {
         let oldest = self
             .state
@@ -479,7 +479,7 @@ impl Inner {
             Some(pending) if pending.correlation_id == correlation_id => {
                 state.is_proven = self.versions.get().is_some();
                 drop(state);
-                // Nobody waits: nobody needs it.
+                // If nothing waits, nothing needs it.
                 let _ = pending.reply.send(Ok(frame));
                 Ok(())
             }

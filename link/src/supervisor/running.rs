@@ -289,7 +289,7 @@ impl Running {
         handle
     }
 
-    /// A fetcher stops once nobody holds its handle.
+    /// A fetcher stops once all its handles are dropped.
     fn drop_idle_fetchers(&mut self) {
         let lanes = self.config.fetchers_per_broker;
         let used: HashSet<FetcherKey> = self

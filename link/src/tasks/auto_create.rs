@@ -15,7 +15,7 @@ use crate::error::LinkError;
 use crate::shared::{JobPlan, LinkShared, Note};
 use crate::state::{TaskError, TaskErrorCode};
 
-/// It runs as often as known topics are looked at, but never more often than this.
+/// It runs as often as known topics are checked, but never more often than this.
 const INTERVAL_MIN_MS: u64 = 1_000;
 /// Topics that an error names.
 const NAMED_MAX: usize = 5;

@@ -28,7 +28,7 @@ pub trait Harness {
     fn store(&self) -> Arc<dyn LinkStore>;
     /// A name that no topic has.
     fn fresh(&self) -> TopicName;
-    /// The leader epoch that consumers are told.
+    /// The leader epoch that consumers see.
     fn leader_epoch(&self, partition: &TopicPartition) -> LeaderEpoch;
     /// The link that mirrors belong to.
     fn link(&self) -> LinkName;
@@ -359,7 +359,7 @@ pub fn an_emptied_log_starts_anew_where_it_is_told(harness: &dyn Harness) {
     assert_eq!(stored(harness, &at, 20), batch(20, 1, 2));
 }
 
-/// A lease that is given back takes nothing with it.
+/// Releasing a lease takes nothing with it.
 pub fn what_was_stored_is_there_after_opening_again(harness: &dyn Harness) {
     let at = harness.mirror();
     let mut mirror = open(harness, &at, 1);
@@ -377,7 +377,7 @@ pub fn what_was_stored_is_there_after_opening_again(harness: &dyn Harness) {
     assert_eq!(mirror.last_epoch(), Some(LeaderEpoch(3)));
 }
 
-/// Consumers are told the source's epochs, whatever is in the log.
+/// Consumers see the source's epochs, whatever is in the log.
 pub fn leader_epochs_of_mirrors_go_up_and_never_back(harness: &dyn Harness) {
     let (at, local) = (harness.mirror(), harness.ordinary());
     let catalog = harness.catalog();

@@ -157,7 +157,7 @@ impl FakeHere {
         self.with(topic, partition, |log| log.cut_epoch)
     }
 
-    /// The leader epoch that consumers are told of a partition.
+    /// The leader epoch that consumers see for a partition.
     pub fn leader_epoch(&self, topic: &str, partition: i32) -> LeaderEpoch {
         self.with(topic, partition, |log| {
             let last = log.batches.last();

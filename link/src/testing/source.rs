@@ -34,7 +34,7 @@ pub enum Fault {
     Error(ErrorCode),
     /// A bit of the last batch is turned.
     Damaged,
-    /// The last bytes are missing, so many.
+    /// The last bytes are missing: this many.
     Short(usize),
     /// These bytes come instead.
     Instead(Bytes),
@@ -498,7 +498,7 @@ impl Partition {
         holder.map_or(self.leader_epoch, |it| it.2)
     }
 
-    /// Why one who believes in that leader epoch is told nothing.
+    /// Why a client with that leader epoch gets no answer.
     fn fences(&self, believed: LeaderEpoch) -> Option<ErrorCode> {
         if believed == LeaderEpoch::NONE {
             return None;

@@ -413,7 +413,7 @@ proptest! {
         let mut bytes = BytesMut::from(&build(Compression::None, &recs)[..]);
         let at = header::CRC_AT + at.index(bytes.len() - header::CRC_AT);
         bytes[at] ^= 1 << bit;
-        // The header may be refused before its CRC is looked at.
+        // The header may be refused before its CRC is checked.
         let sound = Batch::parse(&bytes).is_ok_and(|batch| batch.verify_crc().is_ok());
         prop_assert!(!sound);
     }

@@ -168,7 +168,7 @@ impl EpochHistory {
         true
     }
 
-    /// The entry that changed still fits those beside it. The others were checked before.
+    /// The entry that changed still fits its neighbours. The others were checked before.
     fn check_around(&self, at: usize) {
         let near = &self.entries[at.saturating_sub(1)..self.entries.len().min(at + 2)];
         assert!(

@@ -7,10 +7,10 @@
 //! - bytes below the mark never change and stay mapped as long as anyone holds the region or
 //!   [`Bytes`] of it: readers may take `&[u8]` of them at any time, on any thread;
 //! - bytes from the mark on are touched by the one [`Tail`] or [`FileTail`] of the region only;
-//! - a mapping may be longer than its file. The mark is not (asserted), nor is what a `FileTail`
-//!   copies into a mapping: nobody touches a page that is not there (SIGBUS). Bytes get into a file
-//!   by `write`, which every mapping of it shows, or by a copy over zeros that were so written
-//!   before;
+//! - a mapping may be longer than its file. The mark never is (asserted), nor is what a `FileTail`
+//!   copies into a mapping: no code touches a page beyond the file (SIGBUS). Bytes get into a file
+//!   by `write`, which every mapping of it shows, or by a copy over zeros that were written that
+//!   way before;
 //! - a file has at most one `FileTail` at a time, and a new one starts at or above every mark that
 //!   readers of the same file hold. Truncation therefore never reuses a file: it writes a new one;
 //! - a file is never cut below its published mark.

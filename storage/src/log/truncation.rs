@@ -105,7 +105,7 @@ impl Log {
         })
     }
 
-    /// Copies the kept part of a segment to a file beside it, synced.
+    /// Copies the kept part of a segment to a file next to it, synced.
     fn copy_kept(&self, cut: Cut) -> Result<(), LogError> {
         let from = path_of(&self.dir, cut.base, Kind::Log);
         let to = cut_path(&self.dir, cut.base);

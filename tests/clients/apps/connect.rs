@@ -215,8 +215,9 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The topic has each line once. The file has what was there before the kill, then goes on at the committed offset:
-/// nothing is missing, and nothing is doubled but what was sunk and not committed.
+/// The topic has each line once. The file has what was there before the kill, then continues at the
+/// committed offset: nothing is missing, and only records that were sunk and not committed are
+/// doubled.
 fn check(files: &Files, bootstrap: &str, sunk_before: &[usize], committed: i64) -> Result<()> {
     let topic = records::read_all(bootstrap, "lines")?;
     let lines: Vec<usize> = topic

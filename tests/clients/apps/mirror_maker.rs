@@ -56,7 +56,8 @@ impl Flow {
         records::produce(&self.source, self.topic, &all, 1_700_000_000_000)
     }
 
-    /// Goes on after [`Flow::prepare`], step by step, until it is told to stop; gives how many records each partition has.
+    /// Continues after [`Flow::prepare`], step by step, until it is told to stop; returns how many
+    /// records each partition has.
     fn write_until(&self, told: &AtomicBool) -> Result<usize> {
         let mut written = PART;
         while !told.load(Ordering::Relaxed) && written < PART + STEPS * STEP {
@@ -106,8 +107,8 @@ impl Flow {
         .with_context(|| maker.log_tail())
     }
 
-    /// The group goes on at the target where it was at the source: at an end that is exact, of what lies further behind
-    /// MirrorMaker keeps few pairs of offsets, or none.
+    /// The group continues at the target where it was at the source. At an end this is exact;
+    /// further back, MirrorMaker keeps few pairs of offsets, or none.
     fn wait_group(&self, partition: i32, maker: &Process) -> Result<()> {
         let source = records::committed(&self.source, self.group, self.topic, partition)?;
         let at = source.context("nothing is committed at the source")?;

@@ -1,4 +1,5 @@
-//! What the applications work on, put there and looked at with librdkafka: records, committed offsets, configs.
+//! The data of the applications, written and checked with librdkafka: records, committed offsets,
+//! configs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

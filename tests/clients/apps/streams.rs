@@ -1,5 +1,6 @@
-//! Kafka Streams 4.3 with `exactly_once_v2`: windowed counts and sums in state stores, over a repartition topic. The
-//! application is killed in the middle, goes on elsewhere with nothing but its changelogs, then its broker is killed.
+//! Kafka Streams 4.3 with `exactly_once_v2`: windowed counts and sums in state stores, over a
+//! repartition topic. The application is killed in the middle, continues elsewhere with nothing but
+//! its changelogs, then its broker is killed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -125,7 +126,7 @@ impl Ledger {
     }
 }
 
-/// One instance of the application, with a state folder of its own.
+/// One instance of the application, with its own state folder.
 struct App {
     process: Process,
 }

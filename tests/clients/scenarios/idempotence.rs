@@ -44,7 +44,8 @@ fn lost_answers_duplicate_nothing(library: &Library, stage: &mut Stage) -> Resul
     });
     let written = thread::scope(|scope| {
         scope.spawn(|| {
-            // A connection that breaks before it was ever used is another matter: some libraries give up then.
+            // A connection that breaks before it was ever used is a different case: some libraries
+            // then give up.
             let limit = Instant::now() + LIMIT;
             while !has_records(&log) && Instant::now() < limit {
                 thread::sleep(Duration::from_millis(20));

@@ -52,7 +52,7 @@ fn produce(writer: &mut Peer, topic: &str, partitions: i32, count: i64) -> Resul
     Ok(())
 }
 
-/// A member of a group, in a client process of its own: dropping it is a crash.
+/// A member of a group, in a separate client process: dropping it is a crash.
 struct Member {
     peer: Peer,
     consumed: u64,
@@ -118,7 +118,7 @@ fn wait_shared(members: &mut [Member], partitions: usize) -> Result<()> {
     })
 }
 
-/// What `group` committed in every partition, as the Java client is told it.
+/// What `group` committed in every partition, as reported to the Java client.
 fn wait_committed(
     java: &mut Peer,
     group: &str,

@@ -367,7 +367,7 @@ impl Carrick {
     }
 }
 
-/// The binary under test: `CARRICK_BIN`, or the one beside this test in the target folder.
+/// The binary under test: `CARRICK_BIN`, or the one next to this test in the target folder.
 ///
 /// # Errors
 /// When it is not there, with the command that builds it.

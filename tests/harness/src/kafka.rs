@@ -363,7 +363,7 @@ pub fn java_apps(heap: &str) -> Result<Command> {
     )
 }
 
-/// The class path of a release of kafka-clients, which is fetched unless it is there.
+/// The class path of a release of kafka-clients, which is fetched unless it exists.
 ///
 /// # Errors
 /// When that fails; the reason stands on standard error.
@@ -382,7 +382,7 @@ pub struct JavaClient {
 }
 
 impl JavaClient {
-    /// Fetches and compiles what [`JavaClient::peer`] runs, unless it is there.
+    /// Fetches and compiles what [`JavaClient::peer`] runs, unless it exists.
     ///
     /// # Errors
     /// When that fails; the reason stands on standard error.

@@ -95,7 +95,7 @@ impl Peer {
         Self::spawn("java workers", command, bootstrap)
     }
 
-    /// librdkafka, in a process of its own.
+    /// librdkafka, in a separate process.
     ///
     /// # Errors
     /// When the peer is not built.
@@ -141,7 +141,7 @@ impl Peer {
     /// franz-go; `None` where there is no Go toolchain, which the caller reports as skipped.
     ///
     /// # Errors
-    /// When Go is there but the peer does not build.
+    /// When Go is installed but the peer does not build.
     pub fn franz_go(bootstrap: &str) -> Result<Option<Self>> {
         match Toolchain::Go.prepare()? {
             Prepared::At(_) => Self::go("franz-go", "franz", bootstrap).map(Some),

@@ -73,13 +73,14 @@ impl Proxy {
         self.shared.cut();
     }
 
-    /// Cuts every connection once for each of `lengths`: after so many more bytes of answers, at that very byte.
+    /// Cuts every connection once for each of `lengths`: after this many more bytes of answers, at
+    /// that very byte.
     pub fn cut_after_each(&self, lengths: &[i64]) {
         *self.shared.plan.lock() = lengths.iter().rev().copied().collect();
         self.shared.arm();
     }
 
-    /// Lets `bytes` more of answers through, then cuts every connection and lets nobody in any more.
+    /// Lets `bytes` more of answers pass, then cuts every connection and accepts no more.
     pub fn close_after(&self, bytes: i64) {
         self.shared.is_last.store(true, Ordering::Release);
         self.cut_after_each(&[bytes]);

@@ -1,4 +1,4 @@
-//! The bytes of a partition as they lie in its `.log` files, on either side.
+//! The bytes of a partition as they are in its `.log` files, on either side.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -9,8 +9,8 @@ use anyhow::bail;
 use crate::Result;
 use crate::process::{cache_dir, repository};
 
-/// What is missing for a real Apache Kafka and its Java client, as the line that says what to install; `None` where all
-/// of it is there, or could be installed without asking.
+/// What is missing for a real Apache Kafka and its Java client, as the line that says what to
+/// install; `None` if everything is installed, or could be installed without asking.
 #[must_use]
 pub fn missing_java() -> Option<String> {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
@@ -55,7 +55,7 @@ impl Toolchain {
     /// Prepares the libraries, once a process and once a lock file.
     ///
     /// # Errors
-    /// When the toolchain is there but fails; with what it printed.
+    /// When the toolchain is installed but fails; with its output.
     pub fn prepare(self) -> Result<Prepared> {
         static DONE: [OnceLock<Outcome>; 3] = [const { OnceLock::new() }; 3];
         let done = DONE[self as usize].get_or_init(|| self.run().map_err(|e| format!("{e:#}")));

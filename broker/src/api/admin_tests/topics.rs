@@ -199,7 +199,7 @@ async fn impossible_topics_are_refused_with_their_reason() {
     assert_eq!(it.broker().catalog.list().len(), 1);
 }
 
-/// As after a failover of a cluster of three: applications and tools go on asking for it.
+/// As after a failover of a cluster of three: applications and tools keep asking for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_asks_for_three_replicas_gets_one_and_the_answer_says_so() {
     let it = TestBroker::start(&["default.replication.factor=3"]).await;

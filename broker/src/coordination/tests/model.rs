@@ -1,5 +1,5 @@
-//! Any order of events on one thread, against a plain map: who is there, what is charged, what is
-//! stored.
+//! Any order of events on one thread, against a plain map: which ids exist, what is charged, what
+//! is stored.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ enum Step {
     /// Stores a number for several at once.
     StoreAll(Vec<u32>, u64),
     Remove(u32),
-    /// Asks for a removal, and is told that it may not be.
+    /// Asks for a removal and is refused.
     Keep(u32),
 }
 

@@ -7,7 +7,7 @@ use super::*;
 const THREADS: u64 = 4;
 const ROUNDS: u64 = 2_000;
 
-/// A small generator, so that each thread takes a way of its own and a failure can be played again.
+/// A small generator, so that each thread takes a different path and a failure can be replayed.
 struct Dice(u64);
 
 impl Dice {

@@ -21,7 +21,7 @@ use crate::records::consumer_member::{ConsumerMemberKey, ConsumerMembers};
 use crate::records::consumer_target::ConsumerTargets;
 use crate::records::group::Groups as GroupRecords;
 
-/// Hears whether the changes that it stands for are durable.
+/// Receives whether the changes that it represents are durable.
 pub(in crate::group) type Reply = Box<dyn FnOnce(Stored) + Send>;
 
 /// Changes of a consumer group on their way to the disk.
@@ -100,12 +100,13 @@ impl LockedGroup<'_> {
         if let Some(group) = self.kind.consumer_mut() {
             group.tick(&world.env());
         }
-        // Nobody waits: what cannot be stored now is stored with the next change.
+        // Nothing waits: a change that cannot be stored now is stored with the next one.
         self.store_changes(Box::new(drop));
     }
 
-    /// Stores what an event of a consumer group has changed; `reply` hears when that, and all that
-    /// was handed over before, is durable. At once, if there is nothing to wait for.
+    /// Stores the changes that an event of a consumer group has made; `reply` is called when they,
+    /// and all that were submitted before, are durable. Immediately, if there is nothing to wait
+    /// for.
     pub fn store_changes(&mut self, reply: Reply) {
         let (services, id) = (self.services(), self.id());
         let rebalance = self.succeed();

@@ -59,7 +59,7 @@ fn deliver<T: Send + 'static>(
         if let Some(consumer) = group.kind.consumer_mut() {
             event(consumer, done, &world.env());
         }
-        // Nobody waits: what cannot be stored now is stored with the next change.
+        // Nothing waits: a change that cannot be stored now is stored with the next one.
         group.store_changes(Box::new(drop));
     });
 }

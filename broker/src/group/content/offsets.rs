@@ -90,8 +90,8 @@ impl LockedGroup<'_> {
         Ok(TakenCommit { results, stored })
     }
 
-    /// Takes offsets from another cluster, all or none, if nobody uses the group here. `offsets` is
-    /// asked for them under the lock.
+    /// Takes offsets from another cluster, all or none, if the group is not in use here. `offsets`
+    /// is called under the lock.
     ///
     /// # Errors
     /// `NonEmptyGroup` while it is in use; `MetadataTooLarge`, `CommitTooLarge`, `NotStored`.
@@ -108,7 +108,7 @@ impl LockedGroup<'_> {
         });
         let services = self.services();
         let now_ms = services.clock.now().wall_ms;
-        // What would expire before long is committed again: nobody else does, as long as the group
+        // Offsets that would soon expire are committed again: no client does that while the group
         // reads at the other cluster.
         let oldest_ms = now_ms.saturating_sub(services.config.offsets_retention_ms / 2);
         offsets.retain(|new| !self.has(new, oldest_ms));

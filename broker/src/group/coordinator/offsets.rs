@@ -38,8 +38,8 @@ impl Coordinator {
         async move { taken?.durable().await }
     }
 
-    /// Gives the group offsets of another cluster, all or none. Whoever has members, or a transaction
-    /// that is about to commit, owns its offsets: such a group is refused. `offsets` is asked for them
+    /// Gives the group offsets of another cluster, all or none. A group with members, or with a
+    /// transaction that is about to commit, owns its offsets: it is refused. `offsets` is called
     /// under the lock under which members join and commit.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub struct TopicData {
     pub topic_id: String,
     /// Whether a link fills it *(own)*; clients can only read it then.
     pub is_mirror: bool,
-    /// Offsets per partition *(own)*, when one topic is asked for; offline ones are left out.
+    /// Offsets per partition *(own)*, when one topic is requested; offline ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_offsets: Vec<PartitionOffsets>,
     /// Configs that are set on the topic *(own)*, when one topic is requested.
@@ -83,7 +83,7 @@ pub struct TopicConfigData {
     pub name: String,
     /// The value in force; `null` if it is sensitive or there is none.
     pub value: Option<String>,
-    /// Whether nobody set it, for the topic or for the broker.
+    /// Whether it is set neither for the topic nor for the broker.
     pub is_default: bool,
     /// Whether it stays as it is until the next start.
     pub is_read_only: bool,

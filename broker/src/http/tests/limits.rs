@@ -53,7 +53,7 @@ async fn impatient(rig: &Rig) -> (HttpServer, String) {
     (server, address)
 }
 
-/// A blocking test beside a running broker.
+/// A blocking test next to a running broker.
 async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(act).await.unwrap()
 }

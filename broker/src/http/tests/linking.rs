@@ -1,5 +1,5 @@
-//! What linking.md lists of REST v3 and the first story does not come by: checks without change, selections, filters,
-//! lags, and promotions that are given up.
+//! The parts of REST v3 that linking.md lists and the first story does not cover: checks without
+//! change, selections, filters, lags, and promotions that are cancelled.
 
 use super::*;
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::partition::cut::breaks;
 
-/// The real catalog, whose next cut is broken off after passing so many places.
+/// The real catalog, whose next cut is interrupted after passing this many places.
 struct BreaksOff {
     real: Arc<dyn TopicCatalog>,
     places: Mutex<Option<u32>>,
@@ -162,7 +162,7 @@ async fn until(mut has: impl FnMut() -> bool) {
     assert!(in_time.is_ok(), "waited in vain");
 }
 
-/// Whether the last task of an earlier life has let go of the folder: as good as the process's end.
+/// Whether the last task of an earlier life has released the folder: as good as the process's end.
 fn is_free(dir: &TempDir) -> bool {
     let data_dir = DataDir::open(dir.path());
     data_dir.is_ok_and(|data_dir| RocksMetadata::open(&data_dir.meta_dir()).is_ok())

@@ -20,7 +20,7 @@ const NOTE_BYTES: usize = 4_000;
 
 const COPIES: usize = 500;
 
-/// Most of an answer that an item of a request is worth, beside the bytes that it has itself.
+/// The largest size of an answer per item of a request, in addition to the item's own bytes.
 const ITEM_BYTES: usize = 400;
 
 /// Names of what there is, and one that is as long as a name can be on the wire.
@@ -32,8 +32,8 @@ fn words() -> &'static [&'static str] {
     &*WORDS
 }
 
-/// A broker with a topic of many partitions, a group with long notes beside its offsets, and a
-/// transaction that all partitions are in.
+/// A broker with a topic of many partitions, a group with long metadata texts on its offsets, and a
+/// transaction with all partitions.
 async fn world(overrides: &[&str]) -> TestBroker {
     let it = TestBroker::start(overrides).await;
     it.create("t", PARTITIONS);
@@ -281,7 +281,7 @@ async fn groups_that_do_not_exist_share_a_room_and_leave_the_others_theirs() {
     let it = world(&[]).await;
     let names = (0..20_000).map(|number| format!("{number:05x}"));
     let mut resources: Vec<_> = names.map(|name| resource(32, name)).collect();
-    // Of what is there, all is answered, wherever it stands.
+    // Everything that exists is answered, wherever it occurs.
     resources.push(resource(32, "g".to_owned()));
     resources.push(resource(2, "t".to_owned()));
     let request = DescribeConfigsRequest::default().with_resources(resources);

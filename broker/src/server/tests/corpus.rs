@@ -198,7 +198,7 @@ async fn connections_with_made_up_requests_do_not_wedge_an_honest_one() {
         let mut evil = Vec::new();
         for _ in 0..25 {
             let mut client = it.client().await;
-            // Several in a row: what follows a malformed one is never looked at.
+            // Several in a row: what follows a malformed one is never read.
             for _ in 0..3 {
                 let made = made().new_tree(&mut runner).unwrap().current();
                 let frame = made.frame();

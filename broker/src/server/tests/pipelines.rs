@@ -186,7 +186,7 @@ impl Step {
     }
 }
 
-/// One client with names of its own.
+/// One client with its own names.
 struct Story {
     client: TestClient,
     number: usize,

@@ -21,7 +21,7 @@ use crate::testing::{TestBroker, append};
 use crate::transaction::completion::write_completion;
 use crate::transaction::{State, TxnError};
 
-/// Intervals long enough never to come by themselves.
+/// Intervals long enough never to elapse.
 const QUIET: &[&str] = &[
     "transaction.abort.timed.out.transaction.cleanup.interval.ms=2000000000",
     "transaction.remove.expired.transaction.cleanup.interval.ms=2000000000",
@@ -280,7 +280,7 @@ async fn a_group_keeps_its_own_commit_if_that_is_newer() {
     let producer = world.init("t").await;
     world.commit_offset("t", producer, "g", 5).await.unwrap();
     let topic = world.broker.broker().catalog.topic(TOPIC).unwrap();
-    // Time is told in milliseconds.
+    // Time is given in milliseconds.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let own = CommitRequest {
         fence: CommitFence {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Three brokers in racks a, b and c; the link stands in b.
+/// Three brokers in racks a, b and c; the link is in b.
 async fn world() -> World {
     let world = World::new().await;
     for (broker, rack) in [(1, "a"), (2, "b"), (3, "c")] {

@@ -1,4 +1,4 @@
-//! Mirrors that come together, or by themselves.
+//! Mirrors that are created together, or automatically.
 
 use super::*;
 use crate::description::TaskDescription;

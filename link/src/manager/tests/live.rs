@@ -15,8 +15,8 @@ struct Row {
     shows: fn(u64, u64) -> bool,
 }
 
-/// Configs of which the client for the source is made anew. What it does with them is tested where it is:
-/// `source/cluster/tests.rs`, `source/connection/tests.rs`, `source/transport.rs`.
+/// Configs whose change creates a new client for the source. Their effects are tested next to their
+/// code: `source/cluster/tests.rs`, `source/connection/tests.rs`, `source/transport.rs`.
 const CLIENT: &[(&str, &str)] = &[
     ("bootstrap.servers", "other:9092"),
     ("client.dns.lookup", "use_all_dns_ips"),
@@ -191,7 +191,7 @@ fn start_of_a_new_mirror(world: &World) -> BoxFuture<'_, u64> {
     })
 }
 
-/// Connections for fetching, opened anew.
+/// New connections for fetching.
 fn connections(world: &World) -> BoxFuture<'_, u64> {
     Box::pin(async {
         world.source.cut_connections();

@@ -3,7 +3,7 @@
 //! restart, nothing is mirrored once the end has begun, and once all is well again every mirror can
 //! be brought to its end.
 //!
-//! A life is a tokio runtime of its own. A kill drops it, with whatever is under way.
+//! A life is a separate tokio runtime. A kill drops it, with everything in progress.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

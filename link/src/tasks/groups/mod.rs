@@ -232,7 +232,7 @@ fn named_here(config: &LinkConfig, group: &GroupId) -> GroupId {
     GroupId::new(format!("{prefix}{group}"))
 }
 
-/// The committed offsets of groups. Groups whose coordinator moves or loads are asked for again.
+/// The committed offsets of groups. Groups whose coordinator moves or loads are requested again.
 async fn ask(
     source: &dyn SourceCluster,
     config: &LinkConfig,

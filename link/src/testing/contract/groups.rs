@@ -14,7 +14,7 @@ use crate::state::TaskErrorCode;
 /// What the suite needs of an implementation. Groups that it names were not there before.
 pub trait Harness {
     fn groups(&self) -> Arc<dyn GroupOffsets>;
-    /// A partition of a new mirror topic, of which clients are told leader epoch 3.
+    /// A partition of a new mirror topic, for which clients see leader epoch 3.
     fn mirror(&self) -> TopicPartition;
     /// A partition of a new topic that is no mirror.
     fn ordinary(&self) -> TopicPartition;
@@ -103,7 +103,7 @@ fn written(written: usize) -> Result<GroupCommitted, GroupRefusal> {
     })
 }
 
-/// A client is told what was given, and may go on from it.
+/// A client gets the committed offset, and may continue from it.
 pub fn offsets_are_kept_with_epoch_and_text(harness: &dyn Harness) {
     let (one, other) = (harness.mirror(), harness.mirror());
     let offsets = [offset(&one, 7), offset(&other, 0)];
@@ -119,7 +119,7 @@ pub fn offsets_are_kept_with_epoch_and_text(harness: &dyn Harness) {
     assert_eq!(harness.committed("kept", &other), Some(offset(&other, 0)));
 }
 
-/// Every sync tells all offsets again.
+/// Every sync reports all offsets again.
 pub fn nothing_is_written_where_nothing_changes(harness: &dyn Harness) {
     let (one, other) = (harness.mirror(), harness.mirror());
     let offsets = [offset(&one, 7), offset(&other, 8)];

@@ -164,7 +164,7 @@ pub async fn known_topics_are_described_and_others_never_made(harness: &dyn Harn
     assert_eq!(all.topic("nowhere"), None);
 }
 
-/// Each partition has an answer or an error of its own; one that is named twice has an error.
+/// Each partition has its own answer or error; one that is named twice has an error.
 pub async fn offsets_are_listed_in_the_order_of_the_questions(harness: &dyn Harness) {
     use OffsetSpec::{Earliest, Latest};
     let topic = new_topic(harness, "listed", 2).await;

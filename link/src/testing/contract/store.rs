@@ -244,7 +244,7 @@ pub fn reports_are_replaced_all_or_none(harness: &dyn Harness) {
     );
 }
 
-/// It is of a cut that is under way or done: a mirror that goes on has none.
+/// It belongs to a cut that is in progress or done: a mirror that continues has none.
 pub fn a_report_goes_when_its_mirror_goes_on(harness: &dyn Harness) {
     use MirrorStatus::{Active, Failed, Paused, PendingStopped, Stopped};
     let store = harness.store();

@@ -74,7 +74,7 @@ pub fn mirrors_come_together_and_each_is_answered(harness: &dyn Harness) {
     assert_eq!(stored(harness, &wrong), None);
 }
 
-/// What its owner asks for lies beside what comes from the source.
+/// The owner's settings are stored next to what comes from the source.
 pub fn a_mirror_keeps_configs_of_its_own(harness: &dyn Harness) {
     let topic = harness.fresh();
     let mut new = new(harness, &topic, 1);

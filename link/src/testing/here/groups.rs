@@ -135,7 +135,7 @@ impl State {
         Ok(committed)
     }
 
-    /// The leader epoch that clients are told of a mirror partition.
+    /// The leader epoch that clients see for a mirror partition.
     fn told_epoch(&mut self, partition: &TopicPartition) -> Option<LeaderEpoch> {
         let is_mirror = self.topics.get(&partition.topic)?.is_mirror;
         let log = self.log(partition).ok().filter(|_| is_mirror)?;

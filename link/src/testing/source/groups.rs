@@ -14,7 +14,7 @@ pub(super) struct Group {
     group_type: String,
     has_members: bool,
     commits: BTreeMap<TopicPartition, SourceCommit>,
-    /// Answered one after the other before the commits are told.
+    /// Answered one after the other before the commits are reported.
     errors: VecDeque<ErrorCode>,
     /// How often it was asked for.
     asked: u64,

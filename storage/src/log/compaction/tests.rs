@@ -20,7 +20,7 @@ thread_local! {
     static STEPS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Lets this thread die after so many file operations of a swap, or live.
+/// Makes this thread die after this many file operations of a swap, or live.
 fn die_after(steps: Option<u32>) {
     STEPS_LEFT.set(steps);
 }

@@ -73,7 +73,7 @@ fn it_is_forgotten_when_it_was_silent_for_that_long() {
         log.append(&checked(&old(n)), NEXT, now_ms - HOUR_MS / 2)
             .unwrap();
     }
-    // The batches that are read back then lie in a file of now.
+    // The batches that are read back are then in a current file.
     log.truncate_to(Offset(20)).unwrap();
     assert_eq!(log.expire_producers(now_ms + HOUR_MS / 2 - 1), 0);
     let path = dir.path().to_path_buf();

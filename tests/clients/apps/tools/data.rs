@@ -122,7 +122,8 @@ fn performance(tools: &mut Tools) -> Result<()> {
     )
 }
 
-/// These two end by signal or by count and speak JSON, a line an event; each runs as a process of its own.
+/// These two end by signal or by count and write JSON, one line per event; each runs as a separate
+/// process.
 fn verifiable(tools: &mut Tools) -> Result<()> {
     tools.run(
         "kafka-topics",

@@ -35,7 +35,7 @@ fn a_new_member_gets_its_part_once_the_others_have_given_it_up() {
     assert_eq!(joined.member_epoch, 3);
     assert_eq!(joined.assignment, Some(Partitions::new()));
     assert_eq!(world.state(), ConsumerGroupState::Reconciling);
-    // The first member is told to give up half, and stays in its epoch until it did.
+    // The first member is told to release half, and stays in its epoch until it has.
     let told = world.beat("a", 2).unwrap();
     assert_eq!(told.member_epoch, 2);
     assert_eq!(told.assignment, Some(partitions(&[("foo", &[0, 1])])));
@@ -77,7 +77,7 @@ fn epochs_other_than_the_own_are_fenced() {
     );
     let more = world.owns("a", 2, &[("foo", &[0, 1])]);
     assert_eq!(more, Err(GroupError::FencedMemberEpoch));
-    // Who has been fenced joins again, under its id, with nothing.
+    // A fenced member joins again, under its id, with nothing.
     let again = world.join("a", &["foo"]);
     assert_eq!(again.member_epoch, 3);
     assert_eq!(again.assignment, Some(partitions(&[("foo", &[0])])));
@@ -93,7 +93,7 @@ fn a_change_of_subscription_is_a_new_epoch() {
         told.assignment,
         Some(partitions(&[("foo", &[0, 1]), ("bar", &[0])]))
     );
-    // Topics that it subscribes to no more are to be given up first.
+    // Topics that it no longer subscribes to must be released first.
     let told = world.send(subscribe("a", 3, &["bar"])).unwrap();
     assert_eq!(told.member_epoch, 3);
     assert_eq!(told.assignment, Some(partitions(&[("bar", &[0])])));
@@ -223,7 +223,7 @@ fn members_go_on_with_their_ids_and_epochs_after_a_restart() {
         (world.state(), world.group.group_epoch),
         (ConsumerGroupState::Stable, 3)
     );
-    // Sessions begin anew.
+    // Sessions start again.
     world.restart();
     world.advance(45_000);
     assert!(world.group.is_empty());

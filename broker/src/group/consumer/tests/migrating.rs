@@ -121,7 +121,7 @@ fn a_classic_group_is_taken_over_with_what_its_members_have() {
     let mut world = upgraded();
     assert_eq!(world.assigned("c1"), partitions(&[("foo", &[0, 1, 2])]));
     assert_eq!(world.member("c1").member_epoch, 7);
-    // Both classic members join again, give up, and the new one gets what is free.
+    // Both classic members join again, release partitions, and the new one gets what is free.
     let (epoch, kept) = rejoin(&mut world, "c1", 7);
     assert_eq!((epoch, kept), (8, partitions(&[("foo", &[0, 1])])));
     rejoin(&mut world, "c2", 7);

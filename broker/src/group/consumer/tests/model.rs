@@ -1,5 +1,5 @@
 //! Random histories of a group against a model of its clients: whatever is lost, late or restarted,
-//! no two members read one partition, and once heartbeats go on everything is read.
+//! no two members read one partition, and once heartbeats continue, everything is read.
 
 use proptest::prelude::*;
 
@@ -7,15 +7,15 @@ use super::*;
 
 const TOPICS: [&str; 3] = ["foo", "foobar", "bar"];
 
-/// A client as the Java one behaves: it gives up what it is told to, says what it reads, and begins
-/// anew when it is fenced.
+/// A client that behaves like the Java one: it releases what it is told to, reports what it reads,
+/// and starts again when it is fenced.
 #[derive(Clone, Debug)]
 struct Client {
     id: String,
     epoch: i32,
     regex: Option<&'static str>,
     topics: Vec<&'static str>,
-    /// What it was told to read.
+    /// What it has been told to read.
     told: Partitions,
     /// What it reads.
     owned: Partitions,
@@ -34,7 +34,7 @@ enum Step {
         client: usize,
         lost: bool,
     },
-    /// The client does what it was told.
+    /// The client does what it has been told.
     Follow {
         client: usize,
     },
@@ -153,8 +153,8 @@ impl Model {
 
     fn beat(&mut self, at: usize, lost: bool) {
         if !self.clients[at].in_step {
-            // A full heartbeat says what it reads: it does what it was told first, else it would
-            // take up later what it has said it does not read.
+            // A full heartbeat reports what it reads. So the client first does what it has been
+            // told; otherwise it would later start to read what it has reported as not read.
             self.follow(at);
         }
         let client = &self.clients[at];
@@ -221,9 +221,9 @@ impl Model {
         }
     }
 
-    /// Heartbeats go on and nothing else happens.
+    /// Heartbeats continue and nothing else happens.
     fn calm_down(&mut self) {
-        // Who has crashed is out after its session; the others are heard of in time.
+        // Crashed members are removed after their session; the others send heartbeats in time.
         for _ in 0..40 {
             self.world.advance(1_500);
             self.world.resolve();

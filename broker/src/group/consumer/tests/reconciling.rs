@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// Two members of which the first has to give up half.
+/// Two members of which the first must release half.
 fn half_way() -> World {
     let mut world = World::new(&[("foo", 4)]);
     world.join("a", &["foo"]);
@@ -63,7 +63,7 @@ fn the_time_to_give_up_goes_on_after_a_restart() {
 fn a_newer_target_overtakes_one_that_is_not_reached() {
     let mut world = half_way();
     world.join("c", &["foo"]);
-    // Still in epoch 2: it first gives up what it was asked to.
+    // Still in epoch 2: it first releases what it was asked to.
     assert_eq!(world.beat("a", 2).unwrap().assignment, None);
     let done = world.owns("a", 2, &[("foo", &[0, 1])]).unwrap();
     assert_eq!(done.member_epoch, 4);

@@ -1,4 +1,4 @@
-//! What bounds the memory of groups, and what of it is kept for how long.
+//! What limits the memory of groups, and how long each part of it is kept.
 
 use carrick_protocol::ids::ProducerId;
 use tokio::sync::oneshot;

@@ -39,8 +39,8 @@ struct Model {
     instances: [Instance; 2],
     /// Who was initialized last, unless fenced since.
     owner: Option<usize>,
-    /// Whose transaction was aborted because its time was over. With the second version, its own
-    /// abort is the same thing once more, and it goes on with the epoch that it is told.
+    /// The producer whose transaction timed out and was aborted. With the second version, its own
+    /// abort repeats that, and it continues with the epoch in the answer.
     timed_out: Option<usize>,
     committed: [Vec<String>; 2],
     written: usize,
@@ -163,7 +163,7 @@ impl Model {
         for (at, expected) in self.committed.iter().enumerate() {
             let mut expected = expected.clone();
             let mut read = self.world.committed(at as i32);
-            // Order among producers is that of the log, which the model does not follow.
+            // Order among producers is the log's order, which the model does not follow.
             expected.sort();
             read.sort();
             assert_eq!(read, expected, "partition {at}");

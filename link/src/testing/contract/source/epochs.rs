@@ -27,7 +27,7 @@ async fn end_of(harness: &dyn Harness, epoch: LeaderEpoch, current: LeaderEpoch)
     moved
 }
 
-/// What one is told who believes in that epoch.
+/// The answer for a client that has that epoch.
 fn told(believed: LeaderEpoch, current: LeaderEpoch) -> ErrorCode {
     match believed.cmp(&current) {
         Ordering::Less => ErrorCode::FENCED_LEADER_EPOCH,

@@ -83,7 +83,7 @@ impl Reader {
         }
     }
 
-    /// What is there now.
+    /// The current value.
     pub(super) async fn fetch(&self, from: FetchPosition) -> FetchedData {
         self.poll(from, 50, || {}).await
     }

@@ -84,7 +84,7 @@ fn a_crash_while_all_of_a_log_goes_leaves_all_or_nothing() {
             append(&mut log, &record("k", Some(n), 1_000));
         }
         let mut log = as_one(log);
-        // The last value lies in another segment than all others, and is the first not cleaned.
+        // The last value is in a different segment from all others, and is the first not cleaned.
         log.roll(log.end()).unwrap();
         append(&mut log, &record("k", None, 1_000));
         log.roll(Offset(log.end().0 + 5)).unwrap();

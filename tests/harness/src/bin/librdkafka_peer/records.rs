@@ -203,7 +203,8 @@ impl Content {
     }
 }
 
-/// A consumer with the request's settings that reads from the beginning and tells where the end is.
+/// A consumer with the request's settings that reads from the beginning and reports where the end
+/// is.
 pub fn consumer(q: &Value, group: &str) -> anyhow::Result<BaseConsumer> {
     let isolation = q["isolation"].as_str().unwrap_or("read_uncommitted");
     Ok(config(q)?
