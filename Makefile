@@ -1,10 +1,10 @@
-# Carrick: one line a habit. `make demo` and `make test` are the two that a newcomer needs.
+# Carrick: one line per habit. A newcomer needs only `make demo` and `make test`.
 SHELL := /bin/bash
 CACHE ?= $(HOME)/.cache/carrick
 # Outside the clone, so that RocksDB's C++ (most of a first build) is compiled once per machine.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export CARRICK_CACHE ?= $(CACHE)
-# What the binary tells as its commit; nothing where this is no clone, as in an unpacked archive.
+# The commit that the binary reports; empty outside a clone, as in an unpacked archive.
 export CARRICK_COMMIT := $(shell [ -e .git ] && git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
 CARGO := bash scripts/cargo.sh
 BIN := $(CARGO_TARGET_DIR)/release/carrick
@@ -15,13 +15,13 @@ E2E_THREADS ?= 2
 build: deps            ## the carrick binary
 	$(CARGO) build --release --locked --bin carrick
 
-deps:                  ## compilers and libclang: installed, or one line that says what to install
+deps:                  ## installs compilers and libclang, or prints what to install
 	@bash scripts/deps.sh build
 
 kafka: deps            ## a real Apache Kafka from Maven Central
 	@bash scripts/kafka-peer.sh >/dev/null
 
-peers: kafka           ## that, older releases as sources, and the client libraries of other languages
+peers: kafka           ## also older releases as sources, and client libraries of other languages
 	@for version in 2.8.2 3.9.1; do bash scripts/kafka-source.sh $$version >/dev/null; done
 	@bash scripts/client-peers.sh all
 
@@ -43,7 +43,7 @@ test-unit: deps        ## unit, property and model tests, house rules
 test-e2e: build peers  ## a real Apache Kafka as source
 	$(CARGO) test --release --locked -p e2e --test e2e -- --test-threads=$(E2E_THREADS)
 
-test-clients: build peers ## real client libraries and applications by capability; ONLY="sarama kafkajs" chooses
+test-clients: build peers ## real client libraries and applications by capability; ONLY="sarama kafkajs" selects some
 	$(CARGO) test --release --locked -p e2e --test clients -- --at-once $(E2E_THREADS) $(ONLY)
 
 test-crash: build peers ## SIGKILL at random points, under mirrors, transactions and groups; CRASH_ROUNDS=…
@@ -53,7 +53,7 @@ test-kafka-suite: build ## Apache Kafka's own client tests, each once; SUITE=all
 	$(CARGO) build --release --locked -p e2e --bin kafka-suite
 	$(dir $(BIN))kafka-suite $(if $(filter all,$(SUITE)),--all)
 
-bench: build peers     ## one bench a question: see benches/README.md
+bench: build peers     ## one bench per question: see benches/README.md
 	$(CARGO) bench --profile release --locked -p benches
 
 lint: deps             ## formatting and lints; warnings are errors
@@ -64,5 +64,5 @@ lint: deps             ## formatting and lints; warnings are errors
 fmt:
 	$(CARGO) fmt --all
 
-fuzz: deps             ## the property tests of everything that reads bytes, for much longer: PROPTEST_CASES=20000
+fuzz: deps             ## property tests of everything that reads bytes, for much longer: PROPTEST_CASES=20000
 	PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) $(CARGO) test --release --locked -p carrick-protocol -p carrick-storage -p carrick-link

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs cargo with the arguments given. While RocksDB's C++ compiles, which is most of a first build, it prints every
-# 20 seconds how far that is: cargo itself is silent until it ends.
+# Runs cargo with the given arguments. While RocksDB's C++ compiles, which is most of a first build, it prints the
+# progress every 20 seconds: cargo itself is silent until it ends.
 set -euo pipefail
 
 target=${CARGO_TARGET_DIR:-target}
 # Files that RocksDB consists of; the list comes with its crate.
 sources() { cat "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/librocksdb-sys-*/rocksdb_lib_sources.txt 2>/dev/null | wc -l; }
 
-# Objects of the compilation under way; nothing where there is none, or where it is done.
+# Objects of the current compilation; empty if there is none, or if it is done.
 objects() {
   local out
   out=$(ls -td "$target"/*/build/librocksdb-sys-*/out 2>/dev/null | head -n 1)

@@ -3,8 +3,8 @@
 #   client-peers.sh python   a virtual environment with tests/harness/python/requirements.txt
 #   client-peers.sh node     node_modules of tests/harness/node/package-lock.json
 #   client-peers.sh go       the programs of tests/harness/go, built, in bin/
-#   client-peers.sh all      each of them; a missing toolchain is named and passed over
-# CARRICK_CACHE (default ~/.cache/carrick). Where a toolchain is missing, standard error says what to install, and the
+#   client-peers.sh all      each of them; a missing toolchain is named and skipped
+# CARRICK_CACHE (default ~/.cache/carrick). If a toolchain is missing, standard error says what to install, and the
 # script ends with 3.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)/tests/harness
@@ -16,7 +16,7 @@ missing() {
   exit 3
 }
 
-# The folder's name changes with the contents of the files given, and with the toolchain.
+# The folder's name changes with the contents of the given files, and with the toolchain.
 folder() {
   local name=$1 version=$2
   shift 2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what a target needs is on this machine: installs it where that can be done without asking
-# (root or password-less sudo, and apt-get), else says in one line what to install and fails.
+# Makes sure that this machine has what a target needs: installs it if that is possible without asking
+# (root or password-less sudo, and apt-get); otherwise prints one line that says what to install, and fails.
 #   deps.sh build          C and C++ compilers, libclang (RocksDB's bindings)
 #   deps.sh kafka          a JDK 17 or newer and Maven, for a real Apache Kafka as peer; unzip, to look into its test jar
 #   deps.sh lint           clippy and rustfmt of the toolchain
@@ -10,7 +10,7 @@ missing=()
 need() { missing+=("$1"); }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# libclang-cpp is another library and of no use here.
+# libclang-cpp is a different library and does not help here.
 has_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return 0
   local found

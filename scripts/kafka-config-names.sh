@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the names of the broker properties that a release of Apache Kafka knows, one a line.
+# Prints the names of the broker properties that a release of Apache Kafka knows, one per line.
 #   kafka-config-names.sh VERSION      broker/src/config/testdata/kafka.names holds them by release
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
