@@ -21,7 +21,7 @@ pub use filters::NameFilters;
 pub use reader::ConfigError;
 use reader::Reader;
 use security::Security;
-pub use synced::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
+pub(crate) use synced::TOPIC_CONFIGS_ALWAYS_SYNCED;
 use table::{Definition, TABLE};
 pub use value::StartOffset;
 
@@ -166,7 +166,7 @@ impl LinkConfig {
     ///
     /// # Errors
     /// That first one, if nothing can be made of them at all.
-    pub fn understood(
+    pub(crate) fn understood(
         values: &BTreeMap<String, String>,
         unreadable: &BTreeMap<String, String>,
     ) -> Result<(Self, Option<ConfigError>), ConfigError> {

@@ -1,6 +1,6 @@
 //! The states of mirrors and links under Confluent's names, and the legal transitions.
 //!
-//! Invariant: a status changes only along [`MIRROR_TRANSITIONS`] (asserted); anything else is
+//! Invariant: a status changes only along `MIRROR_TRANSITIONS` (asserted); anything else is
 //! `ILLEGAL_STATE`.
 
 use std::fmt;
@@ -196,7 +196,7 @@ use MirrorStatus::{
 /// `failover` leads from every state but `STOPPED` to `PENDING_STOPPED`. A promotion that is
 /// cancelled goes back to `ACTIVE`, or to what the link's state implies. Nothing leads out of
 /// `STOPPED`: mirroring a topic again starts with a new one.
-pub const MIRROR_TRANSITIONS: &[(MirrorStatus, &[MirrorStatus])] = &[
+pub(crate) const MIRROR_TRANSITIONS: &[(MirrorStatus, &[MirrorStatus])] = &[
     (
         PendingMirror,
         &[
@@ -296,7 +296,7 @@ pub const MIRROR_TRANSITIONS: &[(MirrorStatus, &[MirrorStatus])] = &[
 
 impl MirrorStatus {
     /// Whether the table leads from here to `next`; staying is always legal.
-    pub fn may_become(self, next: MirrorStatus) -> bool {
+    pub(crate) fn may_become(self, next: MirrorStatus) -> bool {
         self == next
             || MIRROR_TRANSITIONS
                 .iter()
@@ -306,7 +306,7 @@ impl MirrorStatus {
 
 /// What happens to a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MirrorEvent {
+pub(crate) enum MirrorEvent {
     /// An operator asked for it. `Promote` counts once the source was reached.
     Asked(Verb),
     Fail,
@@ -317,11 +317,11 @@ pub enum MirrorEvent {
 /// A change that the table doesn't allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{event:?} is not possible while {from}")]
-pub struct IllegalTransition {
+pub(crate) struct IllegalTransition {
     /// The status as it is.
-    pub from: MirrorStatus,
+    pub(crate) from: MirrorStatus,
     /// The event that was refused.
-    pub event: MirrorEvent,
+    pub(crate) event: MirrorEvent,
 }
 
 impl MirrorStatus {
@@ -329,7 +329,7 @@ impl MirrorStatus {
     ///
     /// # Errors
     /// `IllegalTransition` if that event can't happen here; nothing is to change then.
-    pub fn after(self, event: MirrorEvent) -> Result<MirrorStatus, IllegalTransition> {
+    pub(crate) fn after(self, event: MirrorEvent) -> Result<MirrorStatus, IllegalTransition> {
         let next = match (self, event) {
             (Active | Paused, MirrorEvent::Asked(Verb::Pause)) => Paused,
             (Active | Paused | Failed, MirrorEvent::Asked(Verb::Resume))
@@ -350,7 +350,7 @@ impl MirrorStatus {
     }
 
     /// The status to show for a stored one while the link is in state `link`.
-    pub fn under(self, link: LinkState) -> MirrorStatus {
+    pub(crate) fn under(self, link: LinkState) -> MirrorStatus {
         match (self, link) {
             (Active, LinkState::Paused) => LinkPaused,
             (Active, LinkState::Unavailable) => SourceUnavailable,
@@ -360,7 +360,7 @@ impl MirrorStatus {
     }
 
     /// Whether the status is one that is stored (the others follow from the link's state).
-    pub fn is_stored(self) -> bool {
+    pub(crate) fn is_stored(self) -> bool {
         matches!(self, Active | Paused | Failed | PendingStopped | Stopped)
     }
 }

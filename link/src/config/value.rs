@@ -5,9 +5,9 @@ use super::filters::NameFilters;
 use super::synced::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 
 /// Most characters a config's value may have.
-pub const VALUE_MAX_CHARS: usize = 32 * 1024;
+pub(crate) const VALUE_MAX_CHARS: usize = 32 * 1024;
 /// Most characters of PEM text: some hundred certificates.
-pub const PEM_MAX_CHARS: usize = 512 * 1024;
+pub(crate) const PEM_MAX_CHARS: usize = 512 * 1024;
 /// Most bootstrap servers a link may name.
 const BOOTSTRAP_SERVERS_MAX: usize = 64;
 

@@ -69,7 +69,7 @@ impl FetchSession {
     }
 
     /// The same session, which tells us our position.
-    pub fn in_rack(self, rack: Arc<str>) -> Self {
+    pub(crate) fn in_rack(self, rack: Arc<str>) -> Self {
         Self { rack, ..self }
     }
 
@@ -162,13 +162,13 @@ impl FetchSession {
 
     /// The connection has ended. Sessions outlive connections at the source, so the old one is
     /// closed by the first request over the new connection, whose version may differ.
-    pub fn reconnected(&mut self, max_version: i16) {
+    pub(crate) fn reconnected(&mut self, max_version: i16) {
         self.fail();
         self.max_version = max_version.clamp(*VERSIONS.start(), *VERSIONS.end());
     }
 
     /// The request that closes the session at the source, if one is open. Its answer is ignored.
-    pub fn close_request(&mut self) -> Option<FetchRequest> {
+    pub(crate) fn close_request(&mut self) -> Option<FetchRequest> {
         let id = self.id;
         self.in_flight = None;
         self.forget();
