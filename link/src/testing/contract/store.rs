@@ -194,13 +194,13 @@ pub fn nothing_is_written_of_a_mirror_that_is_gone(harness: &dyn Harness) {
             caught_up_ms: None,
         }],
     };
-    let mut anew: NewMirrorTopic = topics::new(harness, &old.topic, 1);
-    anew.record.created_ms = old.created_ms + 1;
+    let mut again: NewMirrorTopic = topics::new(harness, &old.topic, 1);
+    again.record.created_ms = old.created_ms + 1;
     harness.delete(&old.topic);
     for is_there_again in [false, true] {
-        let expected = is_there_again.then(|| anew.record.clone());
+        let expected = is_there_again.then(|| again.record.clone());
         if is_there_again {
-            let created = catalog.create_mirrors(std::slice::from_ref(&anew));
+            let created = catalog.create_mirrors(std::slice::from_ref(&again));
             assert_eq!(created, Ok(vec![Ok(())]));
         }
         let changes = [paused(&old), paused(&other)];
