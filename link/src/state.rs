@@ -358,11 +358,6 @@ impl MirrorStatus {
             (stored, _) => stored,
         }
     }
-
-    /// Whether the status is one that is stored (the others follow from the link's state).
-    pub(crate) fn is_stored(self) -> bool {
-        matches!(self, Active | Paused | Failed | PendingStopped | Stopped)
-    }
 }
 
 #[cfg(test)]
@@ -401,7 +396,10 @@ mod tests {
                     prop_assert!(stored.may_become(next), "{stored:?} to {next:?}");
                     stored = next;
                 }
-                prop_assert!(stored.is_stored());
+                prop_assert!(matches!(
+                    stored,
+                    Active | Paused | Failed | PendingStopped | Stopped
+                ));
                 prop_assert!(
                     shown.may_become(stored.under(link)),
                     "{shown:?} to {:?}",
