@@ -79,7 +79,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// How many changes metadata has had.
+    /// The number of metadata changes so far.
     pub fn metadata_changes(&self) -> i64 {
         i64::try_from(self.metadata.version().0).unwrap_or(i64::MAX)
     }

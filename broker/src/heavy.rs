@@ -19,7 +19,7 @@ pub const BUDGET: Duration = Duration::from_secs(1);
 /// Pieces of work that run or wait, at most.
 const PLACES: usize = 512;
 
-/// The time of a piece of work is over.
+/// The piece of work has run out of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it takes too long")]
 pub struct OverBudget;
@@ -42,7 +42,7 @@ impl TimeBudget {
         Self { ends }
     }
 
-    /// Fails once the time is over.
+    /// Fails once the time has run out.
     ///
     /// # Errors
     /// `OverBudget`.

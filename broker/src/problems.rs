@@ -129,7 +129,7 @@ impl Problems {
     }
 }
 
-/// Looks again and again, and logs what comes, stays and goes.
+/// Checks repeatedly, and logs which problems appear, stay and end.
 pub fn watch(problems: &Arc<Problems>) -> JoinHandle<()> {
     let problems = Arc::downgrade(problems);
     tokio::spawn(async move {

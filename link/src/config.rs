@@ -242,7 +242,7 @@ impl LinkConfig {
         &self.unreadable
     }
 
-    /// What was set, as it is to be stored (sensitive values included).
+    /// The set values, as stored (including sensitive ones).
     pub fn values(&self) -> &BTreeMap<String, String> {
         &self.values
     }

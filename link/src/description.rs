@@ -139,14 +139,14 @@ pub struct PartitionLag {
     /// Source high watermark − mirror end, in offsets; `None` if the source was not seen since the
     /// start.
     pub lag_records: Option<i64>,
-    /// The age that the first record that the mirror lacks has at most, milliseconds; 0 while it
+    /// Upper bound for the age of the first record that the mirror lacks, milliseconds; 0 while it
     /// lacks none. It is no older than the time at which the mirror last held everything that the
     /// source had, nor than the timestamp of the last record here; `None` while neither is known.
     pub lag_ms: Option<i64>,
-    /// About how many bytes `lag_records` take: what a record took lately, times their number. The
-    /// source doesn't tell. `None` if nothing was fetched since the start.
+    /// About how many bytes `lag_records` take: the size of recent records times their number. The
+    /// source doesn't report it. `None` if nothing was fetched since the start.
     pub lag_bytes_estimate: Option<u64>,
-    /// The source answered a fetch of this partition lately: the figures are current.
+    /// The source has recently answered a fetch of this partition: the figures are current.
     pub is_current: bool,
     /// The offset that the last answered fetch asked for.
     pub last_source_fetch_offset: Option<i64>,
@@ -162,8 +162,7 @@ pub struct PartitionLag {
     pub seen_at_ms: Option<i64>,
     /// Bytes appended since the start.
     pub bytes_total: u64,
-    /// Records (offsets) that the source had deleted before they could be mirrored, since the
-    /// start.
+    /// Records (offsets) that the source deleted before they could be mirrored, since the start.
     pub lost_to_retention: i64,
     /// The node that leads it at the source, `None` while there is none.
     pub source_leader: Option<i32>,

@@ -179,12 +179,12 @@ pub struct PartitionSight {
     pub high_watermark: Offset,
     /// When that was true, milliseconds since the epoch.
     pub seen_at_ms: i64,
-    /// When the mirror last held all that the source had, milliseconds since the epoch; `None` if
-    /// it never did.
+    /// When the mirror last held everything that the source had, milliseconds since the epoch;
+    /// `None` if it never did.
     pub caught_up_ms: Option<i64>,
 }
 
-/// A mirror topic that is to be created.
+/// A mirror topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirrorTopicSpec {
     /// Its name here.
@@ -199,7 +199,7 @@ pub struct MirrorTopicSpec {
     pub own_configs: Vec<(String, String)>,
 }
 
-/// A mirror topic that is to be created, and the mirror record that comes with it.
+/// A mirror topic to be created, and its mirror record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMirrorTopic {
     pub spec: MirrorTopicSpec,

@@ -28,14 +28,15 @@ pub struct RpoReport {
     /// Partitions that the source has and that have no mirror, ascending.
     #[serde(default)]
     pub unmirrored: Vec<UnmirroredPartition>,
-    /// Why the source's answer, if it gave one, says nothing, or not all, of what is missing.
+    /// Why the source's answer, if it gave one, says nothing, or not everything, about what is
+    /// missing.
     #[serde(default)]
     pub source_problem: Option<String>,
     /// Why it is not proven that the source's topic is still the one that was mirrored; `None` where
     /// topic ids prove it.
     #[serde(default)]
     pub identity_problem: Option<String>,
-    /// Groups that had members at the source just before; `None` if it was not asked, as by a
+    /// Groups that had members at the source just before; `None` if it was not asked, as in a
     /// failover.
     #[serde(default)]
     pub readers: Option<SourceReaders>,
@@ -160,7 +161,7 @@ pub struct PartitionRpo {
     /// `missing_records` is exact, not a lower bound: the source reported its high watermark, at
     /// `source_seen_at_ms`, after mirroring had ended.
     pub exact: bool,
-    /// Records that the source had deleted before they could be mirrored.
+    /// Records that the source deleted before they could be mirrored.
     pub lost_to_retention: i64,
     /// Transactions open at the end, which the cut aborts.
     pub open_transactions: u32,

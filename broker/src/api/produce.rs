@@ -338,7 +338,7 @@ fn failure(response: &ProduceResponse) -> Option<String> {
 /// Returns when readers see what was appended, or never will.
 async fn visible(waiting: Vec<((usize, usize), Pending)>) {
     for (_, pending) in waiting {
-        // A partition whose flush failed says so itself.
+        // A partition whose flush failed reports that itself.
         drop(pending.durable().await);
     }
 }

@@ -21,8 +21,9 @@ pub type Encoded = Result<Frame, FrameError>;
 pub enum Reply<T> {
     /// The answer is ready.
     Now(T),
-    /// The answer comes (after a flush, a long poll, a join). Until then, only requests that overlap
-    /// with this one ([`Order`](super::Order)) are handled. Answers leave in request order.
+    /// The answer arrives later (after a flush, a long poll, a join). Until then, only requests
+    /// that overlap with this one ([`Order`](super::Order)) are handled. Answers leave in request
+    /// order.
     Later(BoxFuture<T>),
     /// The answer is ready (`None`: none is sent), but it has not taken effect: requests that could
     /// observe the effect wait for it.

@@ -43,12 +43,12 @@ impl Room {
         }
     }
 
-    /// Room for an answer that says nothing but defaults.
+    /// Room for an answer that contains only defaults.
     pub fn for_defaults() -> Self {
         Self::new(DEFAULTS_MAX_BYTES)
     }
 
-    /// Whether something had no room. All that follows has none either.
+    /// Whether an item had no room. Then no later item has room either.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
@@ -118,7 +118,7 @@ impl Room {
         built.unwrap_or_else(refused)
     }
 
-    /// As [`item`](Self::item), for one that says nothing but defaults.
+    /// Like [`item`](Self::item), for an item that contains only defaults.
     pub(super) fn item_of_defaults<T: Encodable>(
         &self,
         version: i16,

@@ -23,8 +23,9 @@ pub enum Order {
     /// It starts when all before it have taken effect, and those behind it when it has. So Kafka
     /// treats every request, and clients rely on it without waiting for answers.
     Alone,
-    /// It starts while requests of the same kind before it are still in work: what they could
-    /// observe of each other happens within `handle`. It waits for all others, and they for it.
+    /// It starts while earlier requests of the same kind are still in progress: whatever they could
+    /// observe of each other happens within `handle`. It waits for all others, and they wait for
+    /// it.
     Overlaps,
 }
 
@@ -90,7 +91,7 @@ pub struct Entry {
     pub holds_request: bool,
     /// Whether the answer lists what the broker holds; a large one has memory until it is sent.
     pub lists: bool,
-    /// Decodes and handles one request; the reply comes encoded.
+    /// Decodes and handles one request; the reply is encoded.
     pub call: fn(&Context, &RequestHead, RequestBody) -> Result<Reply<Encoded>, FrameError>,
 }
 

@@ -166,7 +166,7 @@ impl Context {
         self.broker.quotas.is_limited(Kind::Request)
     }
 
-    /// Settles what an answer owes: the wait is in it, and the connection is held to it.
+    /// Settles what an answer owes: it contains the throttle time, which the connection must wait.
     pub(super) fn settle(&self, response: &mut impl Throttled, busy: Option<Duration>) {
         let by_time = busy.map_or(0, |busy| {
             let quotas = &self.broker.quotas;

@@ -8,8 +8,8 @@
 //!   ILLEGAL_GENERATION otherwise, also in groups of the consumer protocol.
 //! - v4: a group that was not added is TRANSACTION_ABORTABLE; before that INVALID_TXN_STATE.
 //! - v5 (KIP-890): the group is added by this.
-//! - v6 (KIP-1319): topics by id; one that is not there is UNKNOWN_TOPIC_ID. GROUP_ID_NOT_FOUND and
-//!   STALE_MEMBER_EPOCH are said as such.
+//! - v6 (KIP-1319): topics by id; one that doesn't exist is UNKNOWN_TOPIC_ID. GROUP_ID_NOT_FOUND
+//!   and STALE_MEMBER_EPOCH keep their own codes.
 
 use std::ops::RangeInclusive;
 

@@ -8,7 +8,7 @@ const DEFAULT_QUEUED_MAX_BYTES: usize = 512 << 20;
 /// The limits, as they were at start.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLimits {
-    /// `socket.request.max.bytes`; answers that list or describe are held to it, too.
+    /// `socket.request.max.bytes`; answers that list or describe must not exceed it either.
     pub request_max_bytes: usize,
     /// `queued.max.request.bytes`: bytes of requests being read or handled, over all connections.
     pub queued_max_bytes: usize,

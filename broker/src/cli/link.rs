@@ -197,7 +197,7 @@ fn delete(client: &Client, output: Output, name: &str, fail_over_mirrors: bool) 
     deleted.map(drop)
 }
 
-/// What is said of groups that a deleted link made under a prefix.
+/// The message about groups that a deleted link created under a prefix.
 fn groups_that_stay(groups: &[String]) -> String {
     if groups.is_empty() {
         return String::new();

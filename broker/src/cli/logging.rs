@@ -10,7 +10,7 @@ const VARIABLE: &str = "RUST_LOG";
 /// What is logged by default.
 const DEFAULT: &str = "info";
 
-/// Starts to log. A filter that makes no sense is named, and the default taken.
+/// Starts to log. An invalid filter is reported, and the default is used.
 pub fn start() {
     let asked = std::env::var(VARIABLE).unwrap_or_default();
     let (filter, wrong) = match filter(&asked) {

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Below this the limit is named as low: 25,000 partitions, or half of them and as many clients.
 const LOW: u64 = 50_000;
 
-/// Raises the soft limit to the hard one, and says so when even that is low.
+/// Raises the soft limit to the hard one, and warns if even that is low.
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

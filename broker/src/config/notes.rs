@@ -2,7 +2,7 @@
 
 use super::Values;
 
-/// The value with which a property says nothing.
+/// The value with which a property has no meaning.
 #[derive(Clone, Copy)]
 enum Silent {
     /// None: that it is set is enough.

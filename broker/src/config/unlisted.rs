@@ -11,7 +11,7 @@ pub static AUTHORIZERS: &[(&str, Kind)] = &[
     ("super.users", String),
 ];
 
-/// Name and type of what older releases had.
+/// Name and type of properties from older releases.
 #[rustfmt::skip]
 pub static REMOVED: &[(&str, Kind)] = &[
     ("advertised.host.name", String),

@@ -97,7 +97,7 @@ impl<C: Content> Cell<C> {
         (!locked.held.is_dead).then_some(locked)
     }
 
-    /// For what comes back from the journal: it has to be brought to its end whatever happened since.
+    /// For what comes back from the journal: it must be completed whatever has happened since.
     pub(super) fn lock_dead_or_alive(self: &Arc<Self>) -> Locked<'_, C> {
         Locked::new(self, Holding::alone(self.registry_key()))
     }
@@ -177,7 +177,7 @@ impl<'a, C: Content> Locked<'a, C> {
         self.afterwards.0.push(Box::new(f));
     }
 
-    /// Gives the answer once the lock is released: whoever hears it finds the cell free and its memory
+    /// Gives the answer once the lock is released: its receiver finds the cell free and its memory
     /// settled.
     pub fn give<T: 'static>(&mut self, answer: Answer<T>, value: T) {
         self.afterwards(move || answer.give(value));

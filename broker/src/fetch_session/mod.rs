@@ -113,7 +113,7 @@ pub(crate) struct Answer {
 pub(crate) enum Scope {
     /// None is wanted.
     Sessionless,
-    /// One is to be opened with the answer, for all partitions of the request.
+    /// A session should be opened with the answer, for all partitions of the request.
     Opening,
     /// An existing session continues; the answer belongs to this epoch.
     Open(Arc<Mutex<Session>>, i32),
@@ -355,7 +355,7 @@ impl Session {
         }
     }
 
-    /// False if there is no room for what is added; then the session is of no more use.
+    /// False if there is no room for the addition; then the session can't be used any more.
     fn update(&mut self, request: &FetchRequest) -> bool {
         for wanted in wanted(request) {
             if !self.want(wanted) {

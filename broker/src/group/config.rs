@@ -167,7 +167,7 @@ pub enum Assignor {
     Range,
 }
 
-/// Which groups may change their protocol while members are at work.
+/// Which groups may change their protocol while members are active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrationPolicy {
     /// None; and classic members may not join consumer groups.

@@ -165,7 +165,7 @@ impl LockedGroup<'_> {
         self.queue_wakeup();
     }
 
-    /// The group's deadline has come, or one that it had before.
+    /// The group's deadline has passed, or an earlier one.
     pub fn wake(&mut self) {
         let now_ms = self.services().clock.now().tick_ms;
         self.wake_at_ms = self.wake_at_ms.filter(|wake_at_ms| *wake_at_ms > now_ms);

@@ -235,7 +235,7 @@ fn with_new<R>(
     groups.with_new(group, new, f)
 }
 
-/// Wakes groups whose deadline has come, until the coordinator is gone.
+/// Wakes groups whose deadline has passed, until the coordinator has ended.
 async fn wake(groups: Weak<Groups>, wakeups: Arc<Wakeups>, clock: Clock) {
     loop {
         for group in wakeups.due(clock).await {
@@ -273,7 +273,7 @@ fn check_id(group: &GroupId) -> Result<(), GroupError> {
     Ok(())
 }
 
-/// What a member's request hears of a group that isn't there: it has no members.
+/// The answer to a member of a group that doesn't exist: it has no members.
 fn unknown_member(error: GroupError) -> GroupError {
     match error {
         GroupError::GroupNotFound => GroupError::UnknownMember,

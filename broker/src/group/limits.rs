@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Members of one group that were given an id and have not joined with it yet.
 pub const MAX_PENDING_MEMBERS: usize = 10_000;
 
-/// How long a member that has not heard its id yet may wait for its first join to be answered
+/// How long a member that does not know its id yet may wait for the answer to its first join
 /// (`CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1_000;
 

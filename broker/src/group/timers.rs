@@ -23,7 +23,7 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Timers<K> {
-    /// Sets the key's timer to `deadline_ms`, replacing the one it had.
+    /// Sets the key's timer to `deadline_ms`, replacing an earlier one.
     pub fn schedule(&mut self, key: K, deadline_ms: i64) {
         self.cancel(&key);
         self.by_key.insert(key.clone(), deadline_ms);

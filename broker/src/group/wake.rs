@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 
-/// Who is to be woken when.
+/// When each group must be woken.
 #[derive(Default)]
 pub(super) struct Wakeups {
     queue: Mutex<BTreeSet<(i64, GroupId)>>,
@@ -31,7 +31,7 @@ impl Wakeups {
         }
     }
 
-    /// Waits until a deadline may have come, and takes the groups whose deadline has.
+    /// Waits until a deadline may have passed, and takes the groups whose deadline has.
     pub async fn due(&self, clock: Clock) -> Vec<GroupId> {
         let next_ms = self.queue.lock().first().map(|(next_ms, _)| *next_ms);
         match next_ms {

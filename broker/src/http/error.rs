@@ -47,7 +47,7 @@ impl ApiError {
         }
     }
 
-    /// 400: the request makes no sense, for the reason given.
+    /// 400: the request is invalid, for the given reason.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, BAD_REQUEST, message)
     }

@@ -128,8 +128,8 @@ impl FromRequestParts<App> for Base {
     }
 }
 
-/// Whom the client means (RFC 9112, section 3.2): the address in the request line, else `Host`; none
-/// for an HTTP/1.0 client that says neither.
+/// The host that the client addresses (RFC 9112, section 3.2): the address in the request line,
+/// else `Host`; none for an HTTP/1.0 client that sends neither.
 ///
 /// # Errors
 /// 400: no `Host` in HTTP/1.1, more than one, or one that is no host.

@@ -3,9 +3,9 @@
 //! The API has no credentials: anyone who reaches the listener may use it, and a browser on the
 //! same machine reaches loopback on behalf of any page. Three checks stop that, after one that
 //! applies to every request: it names its host once ([`authority`]).
-//! - `Host` must be an address or `localhost` on a loopback listener: a page whose own name was made
-//!   to point here (DNS rebinding) comes with that name. On other listeners the operator decides
-//!   under which names the machine is known, so it is not checked.
+//! - `Host` must be an address or `localhost` on a loopback listener: a page whose own name was
+//!   made to point here (DNS rebinding) sends that name. On other listeners the operator decides
+//!   which names the machine has, so it is not checked.
 //! - `Origin`, which browsers add to requests of scripts, must be this very address.
 //! - `POST` and `PUT` must have `content-type: application/json`, which no HTML form can send.
 

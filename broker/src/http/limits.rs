@@ -30,7 +30,7 @@ pub const HEAD_MAX_LINES: usize = 64;
 /// answered immediately.
 pub const WAITING_MAX: usize = 16;
 
-/// The longest `?wait=`, in seconds, and what a failover waits unless it is said.
+/// The longest `?wait=`, in seconds, and the default for a failover.
 pub const WAIT_MAX_SECONDS: u64 = 60;
 /// See [`WAIT_MAX_SECONDS`].
 pub const FAILOVER_WAIT_SECONDS: u64 = 30;

@@ -28,7 +28,8 @@ pub struct AlterQuery {
     /// Check only.
     #[serde(default)]
     validate_only: bool,
-    /// Connect to the source first if it is to be reached in another way; true unless said otherwise, as for a new link.
+    /// Connect to the source first if the way to reach it changes; true by default, as for a new
+    /// link.
     #[serde(default = "yes")]
     validate_link: bool,
 }

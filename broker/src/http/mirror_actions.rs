@@ -42,7 +42,7 @@ pub struct ActionQuery {
 
 /// The handler of one verb.
 ///
-/// It refuses with 404 for an unknown link and 400 for a selection that makes no sense.
+/// It refuses with 404 for an unknown link and 400 for an invalid selection.
 pub fn on(verb: Verb, gate: &Gate) -> MethodRouter<App> {
     let gate = gate.clone();
     post(move |app, base, path, query, body| async move {

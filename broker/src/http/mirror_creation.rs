@@ -28,8 +28,7 @@ pub struct CreateQuery {
 /// Creates mirrors of a list of topics, of those that match a pattern, or of all.
 ///
 /// # Errors
-/// 404 for an unknown link, 400 for a selection that makes no sense, 503 when the source does not
-/// answer.
+/// 404 for an unknown link, 400 for an invalid selection, 503 when the source does not answer.
 pub async fn create(
     State(app): State<App>,
     base: Base,

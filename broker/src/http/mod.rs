@@ -80,7 +80,7 @@ pub struct App {
     pub problems: Arc<Problems>,
     /// How topics are created, and whether they may go.
     pub topic_rules: TopicRules,
-    /// Properties in force, which give configs their defaults.
+    /// The current properties, which give configs their defaults.
     pub properties: Arc<Properties>,
     /// The recorder that the rest of the broker's metrics go to.
     pub recorder: PrometheusHandle,

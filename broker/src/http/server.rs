@@ -219,7 +219,7 @@ async fn accept(
     }
 }
 
-/// Whether a connection failed before it was accepted, which says nothing of the next.
+/// Whether a connection failed before it was accepted, which says nothing about the next.
 fn is_the_client_s(error: &io::Error) -> bool {
     matches!(
         error.kind(),

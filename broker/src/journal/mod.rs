@@ -167,7 +167,7 @@ impl Journal {
         done.recv().unwrap_or(Err(NotStored))
     }
 
-    /// Reads into each of the tables all there is of its keyspace.
+    /// Reads everything in its keyspace into each of the tables.
     ///
     /// # Errors
     /// `Corrupt`, `Failed`.

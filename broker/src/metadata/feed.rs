@@ -43,7 +43,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// A feed of what comes after `start`.
+    /// A feed of the changes after `start`.
     pub fn starting_after(start: Version) -> Self {
         Self {
             kept: VecDeque::new(),

@@ -124,7 +124,7 @@ pub trait MetadataStore: Send + Sync {
     /// Changes whenever there is a new transaction.
     fn watch(&self) -> watch::Receiver<Version>;
 
-    /// No value that a key under `prefix` had before can be read from the disk any more.
+    /// Earlier values of keys under `prefix` can no longer be read from the disk.
     fn purge(&self, prefix: &[u8]) -> Result<(), StoreError>;
 
     /// Why the last transaction could not be stored; `None` if it was.
@@ -243,12 +243,12 @@ impl Metadata {
         self.store.watch()
     }
 
-    /// How many changes metadata has had, or more: it grows with each.
+    /// The number of metadata changes so far, or more: it grows with each.
     pub fn version(&self) -> Version {
         self.store.version()
     }
 
-    /// No value that a record of the keyspace had before can be read from the disk any more.
+    /// Earlier values of the keyspace's records can no longer be read from the disk.
     ///
     /// # Errors
     /// `Failed`.

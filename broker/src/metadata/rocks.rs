@@ -117,7 +117,7 @@ impl MetadataStore for RocksMetadata {
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Record>, StoreError> {
-        // No version gets in while this is held.
+        // No version is added while this is held.
         let since = self.since.read();
         let records = self.store.scan(prefix).map(|record| {
             let (key, value) = record.map_err(failed)?;

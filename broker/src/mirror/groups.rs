@@ -92,8 +92,8 @@ impl Groups {
         taken(&*topic.filter(|topic| topic.is_mirror())?, new)
     }
 
-    /// Whether the group has what some offset after a cut is to replace. This is checked without the
-    /// group's lock, so it may have changed once the lock is held.
+    /// Whether the group has what some offset after a cut should replace. This is checked without
+    /// the group's lock, so it may have changed once the lock is held.
     fn may_be_taken(&self, commit: &GroupCommit) -> Result<bool, GroupError> {
         for AfterCut { offset, instead_of } in &commit.after_cut {
             let TopicPartition { topic, partition } = &offset.partition;

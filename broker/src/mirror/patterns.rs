@@ -13,7 +13,7 @@ use crate::pattern::Pattern;
 /// The port.
 pub struct NamePatterns {
     heavy: Heavy,
-    /// For whom the work is: no client of Kafka's protocol has this host.
+    /// The host on whose behalf the work is done: no client of Kafka's protocol has it.
     host: Arc<str>,
 }
 

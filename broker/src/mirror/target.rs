@@ -129,8 +129,8 @@ impl MirrorPartition for Door {
     }
 }
 
-/// A refusal to someone who had the right once: that the topic is no mirror any more is then the
-/// same fact as a newer lease.
+/// A refusal for a link that once had the right to write: for it, a topic that is no longer a
+/// mirror is the same fact as a newer lease.
 fn fenced_or(error: PartitionError) -> TargetError {
     match refused(error) {
         TargetError::NotAMirror => TargetError::Fenced,

@@ -190,7 +190,7 @@ impl Partition {
         let leader_epoch = self.leader_epoch();
         assert!(
             log.epochs().latest() <= Some(leader_epoch),
-            "clients are told at least every epoch in the log"
+            "clients see an epoch at least as large as every epoch in the log"
         );
         let placement = Placement::Next {
             leader_epoch,

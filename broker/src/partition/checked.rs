@@ -23,7 +23,7 @@ const UNFOLDED_AT_ONCE_BYTES: usize = 8 << 20;
 /// A produced batch that satisfies every rule except those about sequence numbers, which only the
 /// log can check.
 pub(super) struct Checked {
-    /// One batch, as it is to be stored.
+    /// One batch, in the form in which it is stored.
     pub batch: CheckedBatches,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Schedule {
 }
 
 impl Partition {
-    /// Asks for a flush of everything appended so far; `told` hears of its end.
+    /// Requests a flush of everything appended so far; `told` is called when it ends.
     pub(super) fn flush_now(self: &Arc<Self>, told: Option<oneshot::Sender<Result<(), LogError>>>) {
         // Nothing was ever appended to a log that is not open.
         let Some(flush) = self.flush.clone() else {

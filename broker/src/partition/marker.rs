@@ -25,8 +25,8 @@ pub struct Marker {
 }
 
 impl Partition {
-    /// Ends a producer's transaction here, if it has one, and fences its older epochs. To be done
-    /// once [`Pending::durable`] says so, whatever the topic's flush policy is: what says that the
+    /// Ends a producer's transaction here, if it has one, and fences its older epochs. Complete
+    /// once [`Pending::durable`] says so, whatever the topic's flush policy is: the record that the
     /// transaction has ended is stored next. The same marker may be written again.
     ///
     /// # Errors

@@ -430,8 +430,8 @@ impl Partition {
         is_mirror.then(|| self.read_only())
     }
 
-    /// A log that failed takes no more writes; a full disk or a refused batch is no failure. Either is
-    /// shown.
+    /// A log that failed accepts no more writes; a full disk or a refused batch is not a failure.
+    /// Both are shown.
     fn note_failure(&self, mode: &mut Mode, error: &PartitionError) {
         let PartitionError::Log(error) = error else {
             return;

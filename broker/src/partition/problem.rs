@@ -25,7 +25,7 @@ pub enum ProblemKind {
     Failed,
     /// No room on the disk.
     DiskFull,
-    /// No more files may be opened, or memory mapped.
+    /// No more files can be opened or memory mapped.
     OutOfFiles,
     /// Written data can't be flushed for now.
     Flush,

@@ -16,7 +16,7 @@ impl Hold {
         *held_until = (*held_until).max(until);
     }
 
-    /// Returns when it is over.
+    /// Returns when the hold has ended.
     pub async fn over(&self) {
         loop {
             let held_until = *self.0.lock();

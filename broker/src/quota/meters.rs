@@ -65,7 +65,8 @@ impl Installed {
     }
 }
 
-/// Meters by whom they count for. Idle ones go when there are twice as many as were left last time.
+/// Meters by the entity that they count for. Idle ones are removed when there are twice as many as
+/// were left last time.
 struct Meters<K, M> {
     by_key: HashMap<K, M>,
     sweep_at: usize,
@@ -227,7 +228,7 @@ impl Quotas {
         rate.record(window, 1.0, now_ms);
         let wait_ms = rate.delay_ms(window, limit, now_ms);
         if wait_ms > 0 {
-            // One that is not let in does not count.
+            // A refused one does not count.
             rate.record(window, -1.0, now_ms);
         }
         wait_ms.min(window.sample_ms)

@@ -19,7 +19,7 @@ pub enum Part {
     Named(String),
 }
 
-/// Whom a quota is for.
+/// What a quota applies to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entity {
     /// All clients of a user together, or (default) of each user.

@@ -55,7 +55,7 @@ pub enum MemberState {
 /// What a member of the classic protocol has said of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassicMember {
-    /// It is dead when nothing has been heard for this long.
+    /// It is dead when it has been silent for this long.
     pub session_timeout_ms: i32,
     /// Most wanted first; not empty.
     pub protocols: Vec<Protocol>,
@@ -72,19 +72,19 @@ pub struct Member {
     pub state: MemberState,
     /// The static instance, if it is one.
     pub instance_id: Option<InstanceId>,
-    /// Its rack, if it says so.
+    /// Its rack, if it names one.
     pub rack_id: Option<String>,
     /// How long it may take to release partitions.
     pub rebalance_timeout_ms: i32,
-    /// Client id of the connection it was last heard over.
+    /// Client id of the connection that it last used.
     pub client_id: Arc<str>,
-    /// Address it was last heard from, in Kafka's form (`/10.0.0.1`).
+    /// Address that it last used, in Kafka's form (`/10.0.0.1`).
     pub client_host: Arc<str>,
     /// The topics that it subscribes to by name.
     pub topics: BTreeSet<String>,
     /// The regular expression that it subscribes with; empty for none.
     pub regex: Arc<str>,
-    /// The assignor that it wants, if it says so.
+    /// The assignor that it wants, if it names one.
     pub assignor: Option<String>,
     /// The partitions that it has been told to read.
     pub assigned: Epochs,

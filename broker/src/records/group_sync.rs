@@ -43,7 +43,7 @@ impl Keyspace for GroupSyncKeyspace {
 
     fn encode_value(value: &GroupSync, out: &mut Vec<u8>) {
         out.put_u8(1);
-        // Made of strings, numbers and lists: JSON takes all of them.
+        // It consists of strings, numbers and lists, so it can always be written as JSON.
         out.extend(serde_json::to_vec(value).unwrap_or_default());
     }
 

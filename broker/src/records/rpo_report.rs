@@ -29,7 +29,7 @@ impl Keyspace for RpoReportKeyspace {
 
     fn encode_value(value: &RpoReport, out: &mut Vec<u8>) {
         out.put_u8(1);
-        // The report is made of strings, numbers and lists: JSON takes all of them.
+        // The report consists of strings, numbers and lists, so it can always be written as JSON.
         out.extend(serde_json::to_vec(value).unwrap_or_default());
     }
 

@@ -104,7 +104,7 @@ impl Limits {
         self.frames.is_waited_for(&slot.ip)
     }
 
-    /// Waits for room for what is made of a request with this many elements.
+    /// Waits for room for the decoded form of a request with this many elements.
     pub(super) async fn decoded(&self, slot: &Slot, elements: usize) -> FairCharge {
         self.decoded.take(&slot.ip, elements * ELEMENT_BYTES).await
     }

@@ -149,8 +149,8 @@ impl Server {
         Server { stop, acceptors }
     }
 
-    /// Stops accepting and waits until the connections have answered what they had read, `limit`
-    /// at most.
+    /// Stops accepting and waits until the connections have answered what they had read, at most
+    /// `limit`.
     pub async fn stop(self, limit: Duration) {
         self.stop.send_replace(true);
         let deadline = tokio::time::Instant::now() + limit;

@@ -58,7 +58,7 @@ impl Turns {
         turn.ok()
     }
 
-    /// An answered request whose effect comes with `effect`.
+    /// An answered request that takes effect with `effect`.
     pub fn answered_before(&mut self, effect: BoxFuture<()>) {
         self.effects.push_back(effect);
     }

@@ -31,7 +31,7 @@ pub(super) struct Pending {
     pub(super) answer: Answer,
     /// Its room among the answers that are not sent yet, released when it is sent.
     pub(super) room: Option<OwnedSemaphorePermit>,
-    /// Its turn, which is over when the answer is sent.
+    /// Its turn, which ends when the answer is sent.
     pub(super) turn: Option<Turn>,
     /// The memory of its request, released when the answer is ready.
     pub(super) memory: [FairCharge; 2],

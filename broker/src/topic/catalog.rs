@@ -330,10 +330,9 @@ impl Catalog {
         Ok(())
     }
 
-    /// Persists that these topics, whose partitions are all cut, are no mirrors any more, each with
-    /// what else is to be stored of it, in one RocksDB batch; then opens them for writes. One that
-    /// was deleted since is left out, and so is what was to be stored of it: false is answered for
-    /// it. Blocks on disk.
+    /// Stores in one RocksDB batch that these topics, whose partitions are all cut, are no longer
+    /// mirrors, each with its other changes; then opens them for writes. A topic that has been
+    /// deleted since is left out, with its changes: the answer for it is false. Blocks on disk.
     ///
     /// # Errors
     /// Nothing was persisted and all stay fenced; it may be called again.

@@ -229,7 +229,7 @@ fn all_of(partitions: &[Arc<Partition>]) -> std::ops::Range<i32> {
     0..i32::try_from(partitions.len()).unwrap_or(i32::MAX)
 }
 
-/// The topic with its logs, and what RocksDB is to hold of it.
+/// The topic with its logs, and its RocksDB record.
 fn new_topic(
     planned: Planned,
     id: TopicId,

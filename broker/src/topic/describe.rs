@@ -9,8 +9,8 @@ use crate::config::describe::{Described, Origin, Source, origins};
 
 /// All configs of a topic with these overrides, by name.
 ///
-/// Unlike Kafka, which looks at the first synonym only, every synonym that has a value is named: a
-/// `retention.ms` that comes from `log.retention.hours` says so.
+/// Unlike Kafka, which looks only at the first synonym, this names every synonym that has a value:
+/// a `retention.ms` that comes from `log.retention.hours` says so.
 pub fn describe(overrides: &BTreeMap<String, String>, broker: &Values) -> Vec<Described> {
     let shown = TOPIC_CONFIGS
         .iter()

@@ -19,7 +19,7 @@ pub struct Replication {
 
 /// How many replicas were requested, if that is more than there will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "the operator is to know once the topic is there"]
+#[must_use = "logged for the operator once the topic exists"]
 pub struct Shortfall(Option<i32>);
 
 impl Replication {

@@ -110,8 +110,8 @@ impl LockedTransaction<'_> {
         Ok(())
     }
 
-    /// Hands a change to the journal; it is in force when it is durable. Then `then` runs, on the
-    /// store's thread, under the lock.
+    /// Submits a change to the journal; it takes effect when it is durable. Then `then` runs, on
+    /// the journal's thread, under the lock.
     ///
     /// # Errors
     /// `NotStored`: nothing happens.

@@ -60,7 +60,7 @@ pub struct Parts {
 /// An InitProducerId request.
 #[derive(Clone, Debug)]
 pub struct InitRequest {
-    /// When a transaction is to be aborted.
+    /// When a transaction must be aborted.
     pub timeout_ms: i32,
     /// Who the producer thinks it is (KIP-360).
     pub expected: Option<Producer>,

@@ -6,7 +6,7 @@ use crate::coordination::Refusal;
 use crate::group::GroupError;
 use crate::journal::NotStored;
 
-/// A refusal of offsets that a transaction is to commit.
+/// A refusal of offsets that a transaction should commit.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum OffsetsError {
     /// By the transaction coordinator.

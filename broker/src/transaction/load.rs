@@ -135,11 +135,11 @@ fn abort(partition: &Arc<Partition>, open: &OpenTransaction) {
     match partition.append_marker(&marker, clock::now_ms()) {
         Ok(_) => tracing::warn!(
             partition = %partition_id, producer_id, first_offset,
-            "aborted a transaction that nobody could end any more"
+            "aborted a transaction that could no longer be ended"
         ),
         Err(error) => tracing::error!(
             partition = %partition_id, producer_id, first_offset, %error,
-            "a transaction that nobody can end stays open"
+            "a transaction that can't be ended stays open"
         ),
     }
 }

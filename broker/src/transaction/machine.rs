@@ -201,8 +201,8 @@ impl Transaction {
         }
     }
 
-    /// The abort of an ongoing transaction by the broker, whose producer is fenced by it: for a new
-    /// instance of the producer, or because its time is over.
+    /// The broker's abort of an ongoing transaction, which fences its producer: for a new instance
+    /// of the producer, or because the transaction has timed out.
     ///
     /// # Errors
     /// `Concurrent`, `InvalidState` without a transaction, `NoProducerId`.
@@ -421,7 +421,7 @@ impl Transaction {
         Some(next)
     }
 
-    /// Whether the time of an ongoing transaction is over.
+    /// Whether an ongoing transaction has timed out.
     pub fn has_timed_out(&self, now_ms: i64) -> bool {
         self.now.state == State::Ongoing
             && !self.is_pending()

@@ -7,7 +7,7 @@ use super::content::{Ids, TransactionContent};
 use super::error::TxnError;
 use crate::coordination::{Cell, answer};
 
-/// Aborts the transactions whose time is over at `now_ms`; their producers are fenced.
+/// Aborts the transactions that have timed out at `now_ms`; their producers are fenced.
 pub(super) async fn abort_timed_out(ids: &Ids, now_ms: i64) {
     for cell in ids.cells() {
         let id = cell.id().as_str();
@@ -44,7 +44,7 @@ async fn abort(cell: &Arc<Cell<TransactionContent>>, now_ms: i64) -> Result<bool
     stored.result().await.map(|_| true)
 }
 
-/// Forgets the ids that have expired at `now_ms`: who comes later finds none.
+/// Removes the ids that have expired at `now_ms`: later requests find none.
 pub(super) fn forget_expired(ids: &Ids, now_ms: i64) {
     let expiration_ms = ids.services().config.id_expiration_ms;
     for cell in ids.cells() {

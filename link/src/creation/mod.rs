@@ -23,7 +23,7 @@ pub(crate) use plan::topics_at_source;
 /// Topics that are looked up, and created in one write, at a time.
 const TOPICS_PER_STEP: usize = 200;
 
-/// A topic that is to be mirrored.
+/// A topic to be mirrored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// Its name at the source.
@@ -35,8 +35,8 @@ pub(crate) struct Wish {
 /// The outcome for each of some topics, in their order.
 pub(crate) type Each<T> = Vec<Result<T, LinkError>>;
 
-/// Mirrors topics, all with the same configs; the records that are stored, or would be if nothing
-/// is to be created. Runs to its end whether or not anything waits for it.
+/// Mirrors topics, all with the same configs; returns the records that are stored, or would be in a
+/// dry run. Runs to its end whether or not anything waits for it.
 ///
 /// # Errors
 /// `LinkState` for a link that has failed, `InvalidConfig`; everything else is an outcome of a

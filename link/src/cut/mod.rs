@@ -12,10 +12,10 @@ use crate::record::MirrorRecord;
 use crate::report::RpoReport;
 use crate::verb::CutKind;
 
-/// One mirror that is to be cut.
+/// One mirror to be cut.
 #[derive(Debug, Clone)]
 pub struct CutOrder {
-    /// The record as it is to be stored: status `STOPPED`.
+    /// The record in the form in which it is stored: status `STOPPED`.
     pub record: MirrorRecord,
     /// The report to store with it.
     pub report: RpoReport,

@@ -20,7 +20,7 @@ pub enum CutStep {
     LastSynced,
     /// Nothing of the mirrors runs any more.
     PromotionHeld,
-    /// The source has said once more that nothing is missing.
+    /// The source has confirmed once more that nothing is missing.
     Confirmed,
     /// `PENDING_STOPPED` is stored, a failover has begun.
     FailoverStored,

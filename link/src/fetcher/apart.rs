@@ -122,7 +122,7 @@ impl Apart {
         self.closed_until.is_some_and(|until| now < until)
     }
 
-    /// When the lanes are to be closed if nothing happens.
+    /// When the lanes should be closed if nothing happens.
     pub(super) fn rests_at(&self) -> Option<Instant> {
         self.used_at.map(|at| at + REST)
     }
@@ -296,7 +296,7 @@ impl Apart {
         }
     }
 
-    /// The lane of an answer is free again; `bytes` of records have come.
+    /// The lane of an answer is free again; `bytes` of records have arrived.
     pub(super) fn answered(&mut self, answered: &Answered, bytes: usize) {
         if let Some(Lane::Busy(connection)) = self.lanes.remove(&answered.lane) {
             self.lanes.insert(answered.lane, Lane::Free(connection));

@@ -90,8 +90,9 @@ impl Share {
         self.in_flight_bytes.load(Ordering::Acquire)
     }
 
-    /// Since when the session's silence says nothing of it, milliseconds since the epoch: because answers are in flight
-    /// without a pause, or because it isn't part of the session. `None` if its silence does say something.
+    /// Since when the session's silence says nothing about it, milliseconds since the epoch:
+    /// because answers are in flight without a pause, or because it isn't part of the session.
+    /// `None` if its silence does say something.
     pub(crate) fn busy_since_ms(&self) -> Option<i64> {
         let since_ms = self.busy_since_ms.load(Ordering::Acquire);
         let busy = (self.in_flight_bytes() > 0).then_some(since_ms);
@@ -139,7 +140,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// That many of the requested bytes have come.
+    /// That many of the requested bytes have arrived.
     pub(crate) fn came(mut self, bytes: usize) -> Self {
         let share = &self.share;
         let counts = [&share.in_flight_bytes, &share.budget.in_flight_bytes];
@@ -158,7 +159,7 @@ fn take_back(count: &AtomicUsize, bytes: usize) {
     let before = count.fetch_sub(bytes, Ordering::AcqRel);
     assert!(
         before >= bytes,
-        "{bytes} bytes are given back, {before} were taken"
+        "{bytes} bytes are released, but {before} were taken"
     );
 }
 

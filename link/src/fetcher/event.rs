@@ -22,9 +22,10 @@ pub(crate) enum FetchEvent {
     Fetched(Fetched),
 }
 
-/// Hears the events of one slot: the partition's replicator. Never waits.
+/// Receives the events of one slot: the partition's replicator. Never waits.
 pub(crate) trait Listener: Send + Sync + fmt::Debug {
-    /// `slot` is the id with which the slot was made. A listener that has ended hears nothing.
+    /// `slot` is the id with which the slot was created. A listener that has ended receives
+    /// nothing.
     fn hear(&self, slot: u64, event: FetchEvent);
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// When a fetcher last got an answer: the time at which the answered request was sent, milliseconds
 /// since the epoch.
 ///
-/// Every partition of a fetch session that an answer doesn't name had nothing new then.
+/// Partitions of a fetch session that an answer doesn't name had nothing new then.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
     answered_ms: AtomicI64,

@@ -25,7 +25,7 @@ use super::budget::InFlight;
 use super::event::predict;
 use crate::source::fetch::{FetchPosition, FetchedData};
 
-/// Earlier measurements count half once this many bytes have come.
+/// Earlier measurements count half once this many bytes have arrived.
 const RECENT_BYTES: u64 = 8 << 20;
 
 /// How much more is requested than a stretch is expected to hold, as a share of it.
@@ -72,7 +72,7 @@ pub(crate) enum Next {
 struct Stretch {
     id: u64,
     start: Offset,
-    /// Everything of it below this has come.
+    /// Everything of it below this has arrived.
     next: Offset,
     epoch: LeaderEpoch,
     /// A request is in flight that is expected to return everything below that offset.
@@ -87,7 +87,7 @@ pub(crate) struct Stretches {
     at: FetchPosition,
     high_watermark: Offset,
     log_start: Offset,
-    /// How large records were lately.
+    /// The recent size of records.
     bytes: u64,
     offsets: u64,
     /// The largest batch of late, bytes.

@@ -96,15 +96,15 @@ impl Faults {
 /// Used in place of the source's offset for a partition for which the source reported none.
 pub(crate) const NOT_TOLD: Offset = Offset(-1);
 
-/// What is to be committed for a group, and what is to be noted of it.
+/// What should be committed for a group, and what should be noted about it.
 pub(crate) struct Planned {
     /// The group's id at the source.
     pub(crate) source_group: GroupId,
-    /// What is to be committed.
+    /// What should be committed.
     pub(crate) commit: GroupCommit,
     /// The topics that were checked: earlier notes about them are replaced.
     pub(crate) topics: Arc<HashSet<TopicName>>,
-    /// What is to be noted once it is committed.
+    /// What should be noted once it is committed.
     pub(crate) partitions: Vec<PartitionSync>,
 }
 
@@ -311,7 +311,7 @@ impl Ledger {
         state.forget(forgotten);
     }
 
-    /// What is to be stored: groups that have changed, and those to be forgotten.
+    /// What must be stored: groups that have changed, and those to be removed.
     pub(crate) fn unstored(&self, now_ms: i64) -> (Vec<GroupSync>, Vec<String>) {
         let state = self.state.lock();
         let is_due =

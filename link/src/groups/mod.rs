@@ -33,7 +33,7 @@ pub struct AfterCut {
     pub instead_of: Option<Offset>,
 }
 
-/// An offset that a group is to have.
+/// An offset that a group should get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupOffset {
     /// The partition here.
@@ -102,8 +102,8 @@ pub struct PartitionSync {
     /// The topic here.
     pub topic: String,
     pub partition: i32,
-    /// What the group had committed at the source when that was last asked; −1 if the source never
-    /// answered.
+    /// What the group had committed at the source according to its last answer; −1 if the source
+    /// never answered.
     pub source_offset: i64,
     /// What was committed here for it; `None` if nothing was.
     pub synced_offset: Option<i64>,

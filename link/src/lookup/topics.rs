@@ -49,7 +49,7 @@ impl Answer {
         is_same.then(|| self.ends.iter().copied().collect())?
     }
 
-    /// Why the answer says nothing, or not everything.
+    /// Why the answer is missing or incomplete.
     pub(crate) fn problem(&self) -> Option<String> {
         let name = &self.record.source_topic;
         match &self.verdict {

@@ -40,7 +40,7 @@ impl Default for AlterLink {
     }
 }
 
-/// A link that is to be created.
+/// A link to be created.
 #[derive(Clone, Default)]
 pub struct NewLink {
     pub name: String,

@@ -17,7 +17,7 @@ use crate::state::MirrorStatus;
 /// Most topics that one request may name.
 const TOPICS_MAX: usize = 10_000;
 
-/// A mirror topic that is to be created.
+/// A mirror topic to be created.
 #[derive(Debug, Clone, Default)]
 pub struct NewMirror {
     /// The topic at the source.
@@ -28,7 +28,7 @@ pub struct NewMirror {
     pub configs: BTreeMap<String, String>,
 }
 
-/// Mirror topics that are to be created together.
+/// Mirror topics to be created together.
 #[derive(Debug, Clone)]
 pub struct NewMirrors {
     /// Which topics of the source. `All` and a pattern leave out topics that are internal to the

@@ -394,7 +394,7 @@ async fn sync_configs(shared: &Arc<LinkShared>, topics: &[TopicName]) {
     }
 }
 
-/// Asks the source about mirrors that are to be promoted.
+/// Asks the source about mirrors to be promoted.
 pub(super) async fn asked(shared: &LinkShared, topics: &[TopicName]) -> Result<Answers, LinkError> {
     if matches!(shared.inner().state, LinkState::Paused | LinkState::Failed) {
         return Err(LinkError::LinkState {

@@ -23,7 +23,7 @@ use crate::verb::CutKind;
 /// How long a source may take to answer before the report is made without it.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
-/// What a report is made of.
+/// The inputs of a report.
 pub(crate) struct Draft {
     record: MirrorRecord,
     statuses: Vec<StatusCell>,

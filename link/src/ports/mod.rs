@@ -307,7 +307,7 @@ pub trait SourceConnector: Send + Sync {
 pub trait Patterns: Send + Sync {
     /// Those of `names` that `pattern` matches as a whole, in their order.
     ///
-    /// Errors: in words for the operator, why that is not to be had.
+    /// Errors: in words for the operator, why that is not possible.
     fn matching(
         &self,
         pattern: &str,

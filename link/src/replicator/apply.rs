@@ -51,7 +51,7 @@ pub(super) enum Phase {
     Ended,
 }
 
-/// What to do when the wait is over.
+/// What to do when the wait has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     BackOff,
@@ -117,7 +117,7 @@ impl Machine {
         machine
     }
 
-    /// Takes an event; the effects are to be carried out in order.
+    /// Takes an event; the effects must be carried out in order.
     pub(crate) fn apply(&mut self, event: Event) -> Effects {
         if self.phase == Phase::Ended {
             return Vec::new();

@@ -71,8 +71,8 @@ impl Machine {
         self.ask_epoch_end()
     }
 
-    /// The source has deleted what was not yet mirrored. That it had it is only known if something
-    /// was mirrored before.
+    /// The source has deleted records that were not mirrored yet. That they existed is known only
+    /// if something was mirrored before.
     pub(super) fn skip_lost(&mut self, position: Offset, start: Offset) {
         self.floor = start;
         self.is_contiguous = false;

@@ -16,7 +16,7 @@ pub(crate) struct Expected {
     pub(crate) next_offset: Offset,
     /// Epoch of the last stored batch.
     pub(crate) last_epoch: LeaderEpoch,
-    /// The leader epoch that the request was made with; `NONE` if it had none.
+    /// The leader epoch in the request; `NONE` if it had none.
     pub(crate) fetched_epoch: LeaderEpoch,
 }
 

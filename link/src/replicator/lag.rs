@@ -22,7 +22,7 @@ use crate::ports::Obstacle;
 /// After this many bytes, earlier fetches count half.
 const RECENT_BYTES: u64 = 16 << 20;
 
-/// How large a record was lately.
+/// The recent size of a record.
 #[derive(Debug, Default)]
 pub(crate) struct RecentSize {
     bytes: u64,
@@ -111,13 +111,13 @@ pub(crate) struct Status {
     pub(crate) source_log_start: Option<Offset>,
     /// The offset that the last answered fetch of this partition asked for.
     pub(crate) last_fetch_offset: Option<Offset>,
-    /// When the last answer that named this partition and was taken in had been asked for.
+    /// When the last processed answer that named this partition had been requested.
     pub(crate) answered_ms: Option<i64>,
-    /// When the mirror last held all that the source had.
+    /// When the mirror last held everything that the source had.
     pub(crate) caught_up_ms: Option<i64>,
     /// The largest timestamp in the last stored batch, if it says anything.
     pub(crate) last_timestamp_ms: Option<i64>,
-    /// How large its records were lately.
+    /// The recent size of its records.
     pub(crate) recent_size: RecentSize,
     /// The fetcher's heartbeat, while the partition is part of its session.
     pub(crate) heartbeat: Option<Arc<Heartbeat>>,
@@ -125,7 +125,7 @@ pub(crate) struct Status {
     pub(crate) share: Option<Arc<Share>>,
     /// Bytes appended since the start.
     pub(crate) bytes_total: u64,
-    /// Offsets that the source had deleted before they were mirrored.
+    /// Offsets that the source deleted before they were mirrored.
     pub(crate) lost_to_retention: i64,
     /// Offsets removed here because the source had lost them.
     pub(crate) truncated: i64,
@@ -164,7 +164,7 @@ impl Status {
             .map(|high_watermark| (high_watermark - self.mirror_end).max(0))
     }
 
-    /// When the mirror last held all that the source had.
+    /// When the mirror last held everything that the source had.
     pub(crate) fn caught_up_at_ms(&self) -> Option<i64> {
         if self.lag() == Some(0) {
             self.seen_at_ms()
@@ -174,7 +174,7 @@ impl Status {
     }
 
     /// Notes the largest timestamp of the last batch. A timestamp in the future says nothing about
-    /// when the next record was written, and −1 neither.
+    /// when the next record was written, and neither does −1.
     pub(crate) fn ends_with_timestamp(&mut self, timestamp_ms: Option<i64>, now_ms: i64) {
         self.last_timestamp_ms = timestamp_ms.filter(|at| (0..=now_ms).contains(at));
     }

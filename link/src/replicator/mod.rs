@@ -59,7 +59,7 @@ pub(crate) enum Event {
 /// The result of a [`Wait`]. An error is retried.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// The time is over.
+    /// The time has run out.
     Elapsed,
     /// The supervisor has seen fresh metadata, and the topic is the same as before.
     MetadataSeen,

@@ -14,8 +14,8 @@ use super::{Effect, Probe, Wait};
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 impl Machine {
-    /// With records missing, looks after a while whether they have come. A session doesn't repeat
-    /// itself: that a partition has nothing more to give is only seen in silence.
+    /// If records are missing, checks after a while whether they have arrived. A session doesn't
+    /// repeat itself: only silence shows that a partition has nothing more to give.
     pub(super) fn watch_tail(&mut self) -> Effects {
         let position = self.position();
         let is_behind = self.high_watermark() > Some(position);

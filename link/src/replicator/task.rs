@@ -76,7 +76,8 @@ pub(crate) enum Report {
         partition: TopicPartition,
         error: TargetError,
     },
-    /// The partition, by its name at the source, is to be read at this replica, or not at the one at which it is.
+    /// The partition, by its name at the source, should be read at this replica, or no longer at
+    /// its current one.
     Redirect {
         partition: TopicPartition,
         epoch: LeaderEpoch,
@@ -204,7 +205,7 @@ impl Task {
         });
     }
 
-    /// Does what is to be done; false at the end.
+    /// Carries out the effects; false at the end.
     fn perform(&mut self, effects: Vec<Effect>) -> bool {
         let mut goes_on = true;
         for effect in effects {

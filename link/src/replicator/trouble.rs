@@ -111,7 +111,8 @@ impl Machine {
         self.retry(detail)
     }
 
-    /// What a follower lacks, or has otherwise, says nothing of the source: its leader judges.
+    /// What a follower lacks, or has differently, says nothing about the source: its leader
+    /// decides.
     pub(super) fn leave_follower(&mut self) -> Effects {
         self.phase = Phase::Idle;
         vec![Effect::Halt, Effect::Redirect { to: None }]

@@ -232,7 +232,7 @@ impl Connection {
         self.inner.await_reply(reply, limit).await
     }
 
-    /// The peer's answer makes no sense: closes the connection.
+    /// The peer's answer is invalid: closes the connection.
     pub(super) fn broken(&self, api: &str, detail: String) -> SourceError {
         self.inner.broken(api, detail)
     }

@@ -32,7 +32,7 @@ pub(super) const VERSIONS: std::ops::RangeInclusive<i16> = 4..=17;
 /// The last version that goes by topic names.
 pub(crate) const LAST_BY_NAME: i16 = 12;
 
-/// Where one partition is to be read from.
+/// Where one partition should be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchPosition {
     /// The topic's id as metadata gave it; [`TopicId::ZERO`] if the source has none.
@@ -71,7 +71,7 @@ pub struct FetchRequest {
     pub session_epoch: i32,
     /// Partitions that are new or changed; all of them in a full request.
     pub partitions: Vec<(TopicPartition, FetchPosition)>,
-    /// Partitions the session shall forget.
+    /// Partitions the session should forget.
     pub forgotten: Vec<(TopicPartition, TopicId)>,
     /// Where we stand (v11+); empty if a leader is to answer itself.
     pub rack: Arc<str>,

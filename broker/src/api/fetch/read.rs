@@ -30,7 +30,7 @@ pub(super) struct Reading {
     pub(super) max_bytes: usize,
     /// Who leads, for clients that take a hint (KIP-951).
     pub(super) leader: Option<BrokerId>,
-    /// What is worth answering before the wait is over.
+    /// What is worth answering before the wait has ended.
     pub(super) min_bytes: usize,
 }
 

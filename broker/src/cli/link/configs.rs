@@ -106,7 +106,7 @@ fn put(client: &Client, name: &str, data: Vec<ConfigChange>, query: &str) -> Cli
     client.put(&path, &AlterConfigsRequest { data })
 }
 
-/// What is to be changed; what is set on the command line wins over the file.
+/// The requested changes; the command line wins over the file.
 fn changes(alter: Alter) -> CliResult<Vec<ConfigChange>> {
     refuse_secrets(&alter.set)?;
     let mut values: BTreeMap<String, String> = match &alter.config_file {

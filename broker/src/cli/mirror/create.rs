@@ -147,7 +147,7 @@ fn read(client: &Client, link: &str, names: &[String]) -> CliResult<Vec<MirrorDa
     let mut by_name: BTreeMap<String, MirrorData> = all
         .map(|mirror| (mirror.mirror_topic_name.clone(), mirror))
         .collect();
-    let gone = |name: &str| CliError::Failed(format!("mirror {name} was deleted meanwhile"));
+    let gone = |name: &str| CliError::Failed(format!("mirror {name} was deleted in the meantime"));
     let mut mirror = |name: &String| by_name.remove(name).ok_or_else(|| gone(name));
     names.iter().map(&mut mirror).collect()
 }

@@ -13,7 +13,7 @@ use carrick_link::verb::CutKind;
 
 use crate::cli::output::{lasting, when};
 
-/// The report as text: a headline, one line per partition, a total, and what else is to be known.
+/// The report as text: a headline, one line per partition, a total, and notes.
 pub fn render(report: &RpoReport) -> String {
     let mut text = String::new();
     let action = match report.kind {

@@ -219,7 +219,7 @@ impl ClassicGroup {
                     StoreStep::StaticMember(Box::new(undo)),
                 ));
             }
-            // The leader may be at work on an assignment for the old id.
+            // The leader may be computing an assignment for the old id.
             GroupState::CompletingRebalance => self.prepare_rebalance(now, effects),
             _ => self.rebalance_or_complete(now, effects),
         }

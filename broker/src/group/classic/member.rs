@@ -18,7 +18,7 @@ pub struct MemberInfo {
     pub client_id: Arc<str>,
     /// Address it joined from, in Kafka's form (`/10.0.0.1`).
     pub client_host: Arc<str>,
-    /// It is dead when nothing has been heard for this long.
+    /// It is dead when it has been silent for this long.
     pub session_timeout_ms: i32,
     /// How long a rebalance waits for it.
     pub rebalance_timeout_ms: i32,

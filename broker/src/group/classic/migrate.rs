@@ -75,7 +75,7 @@ impl ClassicGroup {
         group
     }
 
-    /// The group as it is to be stored.
+    /// The group in the form in which it is stored.
     pub fn to_record(&self) -> GroupRecord {
         self.record(None)
     }
@@ -87,7 +87,7 @@ impl ClassicGroup {
         effects
     }
 
-    /// Another group takes this one's place: all that waits shall come to it.
+    /// Another group takes this one's place: all waiting requests should go to it.
     pub fn supersede(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         let error = GroupError::RebalanceInProgress;

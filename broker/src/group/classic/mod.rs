@@ -77,7 +77,7 @@ pub enum GroupState {
     PreparingRebalance,
     /// Waiting for the leader's assignment.
     CompletingRebalance,
-    /// The generation is at work.
+    /// The generation is active.
     Stable,
     /// Removed.
     Dead,
@@ -148,7 +148,7 @@ pub struct JoinAnswer {
     pub leader: MemberId,
     /// All members with their metadata, for the leader only.
     pub members: Vec<JoinedMember>,
-    /// The leader shall not compute an assignment.
+    /// The leader should not compute an assignment.
     pub skip_assignment: bool,
 }
 
@@ -186,9 +186,9 @@ pub struct SyncRequest {
     pub instance_id: Option<InstanceId>,
     /// The generation it has joined.
     pub generation: i32,
-    /// The protocol type it knows, if it says so.
+    /// The protocol type it knows, if it names one.
     pub protocol_type: Option<Arc<str>>,
-    /// The protocol it knows, if it says so.
+    /// The protocol it knows, if it names one.
     pub protocol_name: Option<Arc<str>>,
     /// What each member gets, from the leader only.
     pub assignments: Vec<(MemberId, Bytes)>,
@@ -292,7 +292,7 @@ pub struct ClassicGroup {
 /// What a timer of the group is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum TimerKey {
-    /// The member has not been heard of for its session timeout.
+    /// The member has been silent for its session timeout.
     Session(MemberId),
     /// The join phase has lasted long enough.
     Join,

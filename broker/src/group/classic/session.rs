@@ -25,7 +25,7 @@ pub struct Leaving {
 }
 
 impl ClassicGroup {
-    /// A sign of life. `RebalanceInProgress` counts as one too: the member shall join again.
+    /// A sign of life. `RebalanceInProgress` counts as one, too: the member should join again.
     pub fn heartbeat(&mut self, request: &HeartbeatRequest, now: Now) -> Result<(), GroupError> {
         if self.state == GroupState::Dead {
             return Err(GroupError::Gone);
@@ -41,7 +41,7 @@ impl ClassicGroup {
         }
     }
 
-    /// Lets members go at their own (or an administrator's) wish. One result for each of
+    /// Removes members at their own (or an administrator's) request. One result for each of
     /// `leaving`, in order, and what is to be done.
     pub fn leave(
         &mut self,

@@ -50,8 +50,8 @@ pub struct DescribedMember {
 }
 
 impl ClassicGroup {
-    /// The group as it is to be stored, with `assignments` in place of the members' present ones
-    /// if given (members that it leaves out get an empty one).
+    /// The group in the form in which it is stored, with `assignments` instead of the members'
+    /// present ones if given (members that it leaves out get an empty one).
     pub(super) fn record(&self, assignments: Option<&BTreeMap<MemberId, Bytes>>) -> GroupRecord {
         let protocol = self.protocol_name.as_deref();
         let member = |(id, member): (&MemberId, &Member)| MemberRecord {
@@ -77,8 +77,8 @@ impl ClassicGroup {
         }
     }
 
-    /// The group of a record, after a restart: stable if it has members, each with a whole session
-    /// to be heard of in. A group over a lowered `group.max.size` begins a rebalance.
+    /// The group of a record, after a restart: stable if it has members, each with a full session
+    /// timeout. A group over a lowered `group.max.size` begins a rebalance.
     pub fn restore(config: Arc<GroupConfig>, record: GroupRecord, now: Now) -> Self {
         let mut group = Self::new(config, now);
         group.generation = record.generation;

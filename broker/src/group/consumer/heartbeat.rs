@@ -44,7 +44,7 @@ pub struct HeartbeatAnswer {
     /// The member's id.
     pub member_id: MemberId,
     pub member_epoch: i32,
-    /// When the next heartbeat shall come.
+    /// When the next heartbeat is expected.
     pub heartbeat_interval_ms: i32,
     /// What it should read; `None` to leave it unchanged.
     pub assignment: Option<Partitions>,

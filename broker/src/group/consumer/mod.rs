@@ -117,7 +117,7 @@ impl fmt::Display for ConsumerGroupState {
 /// What a timer of the group is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum TimerKey {
-    /// The member has not been heard of for its session timeout.
+    /// The member has been silent for its session timeout.
     Session(MemberId),
     /// The member has not released its partitions in time.
     Rebalance(MemberId),
@@ -162,12 +162,12 @@ pub struct ConsumerGroup {
     is_dead: bool,
 }
 
-/// What comes after a group whose last member of the consumer protocol has gone.
+/// What follows a group whose last member of the consumer protocol has left.
 #[derive(Debug)]
 pub struct Successor {
     /// The group from now on.
     pub group: ClassicGroup,
-    /// Whether its members shall join again.
+    /// Whether its members should join again.
     pub rebalance: bool,
 }
 
@@ -232,8 +232,8 @@ impl ConsumerGroup {
         self.timers.next_deadline_ms()
     }
 
-    /// The time has moved on, perhaps past [`Self::next_deadline_ms`]: members whose time is over
-    /// are out.
+    /// Time has passed, perhaps [`Self::next_deadline_ms`]: members that have timed out are
+    /// removed.
     pub fn tick(&mut self, env: &Env<'_>) {
         let mut gone = BTreeSet::new();
         while let Some(key) = self.timers.pop_due(env.now.tick_ms) {

@@ -45,8 +45,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// Decides whether a commit that is taken may be for this partition: in an epoch that is over
-    /// only if the member has it since then.
+    /// Decides whether an accepted commit may be for this partition: with an earlier epoch only if
+    /// the member has had the partition since then.
     ///
     /// # Errors
     /// `StaleMemberEpoch`, `IllegalGeneration`.

@@ -178,7 +178,7 @@ fn still_owns(owned: Owned<'_>, revoking: &Epochs) -> bool {
     })
 }
 
-/// The member without the topics that it subscribes to no more, if it has any of those.
+/// The member without the topics that it no longer subscribes to, if it has any of those.
 fn unsubscribed(
     member: &Member,
     owned: Owned<'_>,

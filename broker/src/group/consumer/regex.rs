@@ -152,7 +152,7 @@ impl Subscriptions {
 }
 
 impl ConsumerGroup {
-    /// The expressions whose topics are to be found out now; [`Self::resolved`] has to follow.
+    /// The expressions whose topics must be found now; [`Self::resolved`] must follow.
     pub fn begin_resolving(&mut self, env: &Env<'_>) -> Option<Vec<Arc<str>>> {
         let due = self.regexes.due(env);
         if due.is_empty() {

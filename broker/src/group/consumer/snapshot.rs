@@ -103,7 +103,7 @@ impl ConsumerGroup {
         group
     }
 
-    /// What is to be stored, once: it counts as stored until [`Self::give_back`] says otherwise.
+    /// What must be stored, once: it counts as stored until [`Self::give_back`] says otherwise.
     pub fn take_changes(&mut self) -> Option<Changes> {
         if !self.has_unstored() {
             return None;
@@ -136,7 +136,7 @@ impl ConsumerGroup {
         self.unstored.targets.extend(keys.targets);
     }
 
-    /// Whether something is to be stored.
+    /// Whether something must be stored.
     pub fn has_unstored(&self) -> bool {
         self.unstored != StoredKeys::default()
     }

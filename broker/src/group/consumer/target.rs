@@ -19,10 +19,10 @@ pub(super) const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
 /// Where the computation of a target elsewhere stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Assignment {
-    /// Nothing is to be computed.
+    /// Nothing must be computed.
     #[default]
     NotWanted,
-    /// It is to begin.
+    /// The computation must begin.
     Wanted,
     /// It has begun.
     UnderWay,

@@ -27,8 +27,8 @@ pub(in crate::group) type Reply = Box<dyn FnOnce(Stored) + Send>;
 /// Changes of a consumer group on their way to the disk.
 struct Settling {
     keys: StoredKeys,
-    /// How many changes had failed when these were handed over: an answer may depend on changes that
-    /// were handed over before, so it must not hold if one of those failed.
+    /// How many changes had failed when these were submitted. An answer may depend on earlier
+    /// changes, so it is not valid if one of those failed.
     failures: u64,
     reply: Reply,
 }
@@ -147,7 +147,7 @@ impl LockedGroup<'_> {
         self.queue_wakeup();
     }
 
-    /// Puts a group's successor in its place; says whether that shall rebalance.
+    /// Puts a group's successor in its place; returns whether the successor should rebalance.
     fn succeed(&mut self) -> bool {
         let successor = self
             .kind

@@ -13,7 +13,7 @@ use crate::group::services::World;
 use crate::records::member_ids::MemberId;
 
 impl LockedGroup<'_> {
-    /// A member joins; `answer` hears when the rebalance has come to its generation.
+    /// A member joins; `answer` is called when the rebalance has reached its generation.
     ///
     /// # Errors
     /// `GroupFull`.
@@ -40,7 +40,7 @@ impl LockedGroup<'_> {
         Ok(())
     }
 
-    /// A member asks for its assignment; `answer` hears when the leader has given one.
+    /// A member asks for its assignment; `answer` is called when the leader has sent one.
     ///
     /// # Errors
     /// `RecordTooLarge`.
@@ -82,7 +82,7 @@ impl LockedGroup<'_> {
         result
     }
 
-    /// Members leave: one result for each, in order. They hold once `answer` says so.
+    /// Members leave: one result for each, in order. They are valid once `answer` says so.
     pub fn leave(
         &mut self,
         leaving: &[Leaving],

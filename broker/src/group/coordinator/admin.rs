@@ -88,8 +88,8 @@ impl Coordinator {
     /// Deletes committed offsets; answered when that is durable. One result for each topic, in
     /// order: `SubscribedToTopic` where members read it.
     ///
-    /// Fails as a whole with `GroupNotFound`, and with `NonEmptyGroup` where members of a protocol
-    /// other than `consumer` are at work.
+    /// Fails as a whole with `GroupNotFound`, and with `NonEmptyGroup` if members of a protocol
+    /// other than `consumer` are active.
     pub fn delete_offsets(
         &self,
         group: &GroupId,

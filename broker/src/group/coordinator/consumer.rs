@@ -86,8 +86,8 @@ impl Coordinator {
         self.services().configs.groups()
     }
 
-    /// Changes what is set for a group; answered when that is durable. `change` gets the configs
-    /// as they are and leaves them as they shall be; with `validate_only` they stay as they were.
+    /// Changes a group's own configs; answered when that is durable. `change` gets the current
+    /// configs and leaves the wanted ones; with `validate_only` they are not changed.
     pub fn alter_group_configs<F>(
         &self,
         group: &GroupId,

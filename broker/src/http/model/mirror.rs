@@ -158,7 +158,7 @@ impl From<&LagSummary> for LagSummaryData {
 pub struct CreateMirrorRequest {
     /// The topic at the source.
     pub source_topic_name: String,
-    /// Its name here, if it is to be another.
+    /// Its name here, if it differs.
     #[serde(default)]
     pub mirror_topic_name: Option<String>,
     /// Positive, or −1 for the broker's default. One is kept; more is refused unless

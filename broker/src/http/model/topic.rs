@@ -81,7 +81,7 @@ pub struct TopicConfigData {
     pub topic_name: String,
     /// The config's name.
     pub name: String,
-    /// The value in force; `null` if it is sensitive or there is none.
+    /// The current value; `null` if it is sensitive or there is none.
     pub value: Option<String>,
     /// Whether it is set neither for the topic nor for the broker.
     pub is_default: bool,
@@ -91,7 +91,7 @@ pub struct TopicConfigData {
     pub is_sensitive: bool,
     /// Where the value comes from, for example `DYNAMIC_TOPIC_CONFIG`.
     pub source: String,
-    /// All places that give it a value, the one in force first.
+    /// All places that have a value, the current one first.
     pub synonyms: Vec<ConfigSynonymData>,
 }
 

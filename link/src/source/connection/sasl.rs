@@ -107,7 +107,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sends a token, and gives what comes back.
+    /// Sends a token, and returns the answer.
     async fn tell(&self, token: Bytes) -> Result<SaslAuthenticateResponse, SourceError> {
         let request = SaslAuthenticateRequest::default().with_auth_bytes(token);
         let answer = self.call(&request).await?;

@@ -26,7 +26,7 @@ pub(super) struct Candidate {
 }
 
 impl Assignor {
-    /// What each candidate shall read, in their order; they are sorted by member id.
+    /// What each candidate should read, in their order; they are sorted by member id.
     pub(super) fn assign(
         self,
         candidates: &[Candidate],
