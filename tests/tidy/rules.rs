@@ -257,6 +257,27 @@ pub const RULES: &[Rule] = &[
         breaking_example: ("broker/src/api/a.rs", "let wanted = Regex::new(text)?;\n"),
     },
     Rule {
+        name: "the two seams alone name the database",
+        why: "cluster metadata and what coordinators note will lie in different stores one day",
+        about: |path| {
+            let seams = [
+                "broker/src/metadata/rocks.rs",
+                "broker/src/journal/rocks.rs",
+            ];
+            in_crate(path, "broker/src") && !seams.contains(&path)
+        },
+        broken_lines: |text| {
+            let names = ["MetaStore", "MetaBatch"];
+            lines_where(text, |l| {
+                code(l).contains("storage::meta") || names.iter().any(|n| has_name(l, n))
+            })
+        },
+        breaking_example: (
+            "broker/src/quota/a.rs",
+            "use carrick_storage::meta::MetaStore;\n",
+        ),
+    },
+    Rule {
         name: "a handler takes no lock, opens no file, asks no store",
         why: "it resolves, calls one domain method and maps the answer",
         about: |path| in_crate(path, "broker/src/api"),

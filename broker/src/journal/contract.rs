@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use carrick_protocol::ids::GroupId;
-use carrick_storage::meta::MetaStore;
 use parking_lot::Mutex;
 
 use super::memory::Disk;
 use super::queue::{MAX_WAITING_BYTES, MAX_WAITING_CHANGES};
 use super::rocks::RocksJournal;
 use super::{Entry, Journal, JournalError, NotStored, Table};
+use crate::metadata::rocks::RocksMetadata;
 use crate::records::group::Groups;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::records::{OfCoordinators, Records};
@@ -29,8 +29,8 @@ impl Kind for Rocks {
     }
 
     fn open(&self) -> Journal {
-        let store = Arc::new(MetaStore::open(self.0.path()).unwrap());
-        Journal::new(Arc::new(RocksJournal::start(store).unwrap()))
+        let opened = RocksMetadata::open(self.0.path()).unwrap();
+        Journal::new(Arc::new(RocksJournal::start(opened.database()).unwrap()))
     }
 }
 
