@@ -2,11 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::io::Errno;
-
-use crate::log::LogError;
 
 /// Errors of the data folder and of file operations.
 #[derive(Debug, thiserror::Error)]
@@ -76,21 +73,5 @@ pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Err
             path: path.to_owned(),
             source,
         },
-    }
-}
-
-impl From<DiskError> for LogError {
-    fn from(error: DiskError) -> Self {
-        match error {
-            DiskError::NoSpace { path } => LogError::DiskFull { path },
-            DiskError::Io { path, source, .. } => LogError::io(&path, source),
-            DiskError::InUse { ref path }
-            | DiskError::NewerFormat { ref path, .. }
-            | DiskError::Foreign { ref path, .. }
-            | DiskError::BadProperties { ref path, .. } => LogError::Io {
-                path: path.clone(),
-                source: Arc::new(io::Error::other(error)),
-            },
-        }
     }
 }

@@ -6,9 +6,20 @@
 //! each run of [`RUN`] entries is kept, of each run of runs, and so on; a run that as a whole begins
 //! too late is skipped.
 
-use carrick_protocol::ids::Offset;
+use carrick_protocol::ids::{Offset, ProducerId};
 
-use super::transactions::AbortedTxn;
+/// An aborted transaction of one producer in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedTxn {
+    pub producer_id: ProducerId,
+    /// First offset of the transaction.
+    pub first_offset: Offset,
+    /// Offset of its ABORT marker.
+    pub last_offset: Offset,
+    /// Where the oldest transaction of another producer that was still open began, or the offset
+    /// after the marker: transactions that end later begin at or after it.
+    pub last_stable: Offset,
+}
 
 /// Entries in a run, and runs in a run of the next level.
 const RUN: usize = 32;
@@ -95,7 +106,6 @@ impl Aborted {
 
 #[cfg(test)]
 mod tests {
-    use carrick_protocol::ids::ProducerId;
     use proptest::prelude::*;
 
     use super::*;

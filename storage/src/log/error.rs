@@ -8,6 +8,8 @@ use carrick_protocol::ids::Offset;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::disk::DiskError;
+
 /// An error of a log. Cheap to clone: one failed flush answers every waiter.
 #[derive(Clone, Debug, Error)]
 pub enum LogError {
@@ -88,6 +90,22 @@ impl LogError {
         LogError::Corrupt {
             path: path.to_path_buf(),
             problem: problem.into(),
+        }
+    }
+}
+
+impl From<DiskError> for LogError {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::NoSpace { path } => LogError::DiskFull { path },
+            DiskError::Io { path, source, .. } => LogError::io(&path, source),
+            DiskError::InUse { ref path }
+            | DiskError::NewerFormat { ref path, .. }
+            | DiskError::Foreign { ref path, .. }
+            | DiskError::BadProperties { ref path, .. } => LogError::Io {
+                path: path.clone(),
+                source: Arc::new(io::Error::other(error)),
+            },
         }
     }
 }

@@ -55,6 +55,7 @@ use reader::{Extent, Shape};
 use segment::Sealed;
 use transactions::AbortedIndex;
 
+pub use aborted::AbortedTxn;
 pub use compaction::{
     CleanError, CleanLimits, CleanRules, CleanStats, Cleanable, LastRecords, Pace, Pass, Rewritten,
     Setting, ToClean,
@@ -69,7 +70,6 @@ pub use producers::{
 pub use reader::{LogReader, SegmentInfo, Snapshot};
 pub use retention::Deleted;
 pub use timestamps::TimestampOffset;
-pub use transactions::AbortedTxn;
 
 /// The writer of one log.
 ///

@@ -32,7 +32,7 @@ pub use entry::{KeptBatch, ProducerEntry};
 pub(crate) use snapshot::{delete_snapshots_outside, remove_stray_snapshots};
 
 use super::LogError;
-use super::transactions::AbortedTxn;
+use super::aborted::AbortedTxn;
 
 /// How a client's batch relates to what its producer wrote before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

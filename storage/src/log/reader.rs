@@ -15,6 +15,7 @@ use bytes::Bytes;
 use carrick_protocol::ids::{LeaderEpoch, Offset};
 
 use super::LogError;
+use super::aborted::AbortedTxn;
 use super::active::Active;
 use super::epochs::EpochHistory;
 use super::files::{Kind, path_of};
@@ -22,7 +23,7 @@ use super::mapped::{Region, Tail};
 use super::offset_index::{self, OffsetIndex};
 use super::segment::{Sealed, View};
 use super::time_index::{self, TimeEntry, TimeIndex};
-use super::transactions::{AbortedIndex, AbortedTxn, AbortedView, collect_aborted};
+use super::transactions::{AbortedIndex, AbortedView, collect_aborted};
 
 /// Hands out snapshots of one log. Cheap to clone; never blocks, never blocks the writer.
 #[derive(Clone, Debug)]

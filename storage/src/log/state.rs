@@ -6,10 +6,10 @@ use std::sync::Arc;
 use carrick_protocol::batch::BatchHeader;
 use carrick_protocol::ids::{Offset, ProducerId};
 
+use super::aborted::AbortedTxn;
 use super::append::read_marker;
 use super::files::modified_ms;
 use super::segment::View;
-use super::transactions::AbortedTxn;
 use super::{Log, LogError, Producers};
 
 /// A batch that is read back.

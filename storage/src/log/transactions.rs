@@ -24,24 +24,11 @@ use carrick_protocol::ids::{Offset, ProducerId};
 use parking_lot::RwLock;
 
 use super::LogError;
-use super::aborted::Aborted;
+use super::aborted::{Aborted, AbortedTxn};
 use crate::codec::{DecodeError, Reader, Writer};
 
 const ENTRY_BYTES: usize = 34;
 const ENTRY_VERSION: i16 = 0;
-
-/// An aborted transaction of one producer in one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AbortedTxn {
-    pub producer_id: ProducerId,
-    /// First offset of the transaction.
-    pub first_offset: Offset,
-    /// Offset of its ABORT marker.
-    pub last_offset: Offset,
-    /// Where the oldest transaction of another producer that was still open began, or the offset
-    /// after the marker: transactions that end later begin at or after it.
-    pub last_stable: Offset,
-}
 
 impl AbortedTxn {
     fn encode(&self) -> Vec<u8> {

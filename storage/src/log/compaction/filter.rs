@@ -6,7 +6,7 @@ use carrick_protocol::batch::{Batch, BatchError, CheckedBatches, StoredRecord, U
 use carrick_protocol::ids::{Offset, ProducerId};
 
 use super::super::Producers;
-use super::super::transactions::AbortedTxn;
+use super::super::aborted::AbortedTxn;
 use super::map::OffsetMap;
 use super::transactions::Walked;
 

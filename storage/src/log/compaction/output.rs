@@ -9,10 +9,11 @@ use std::time::SystemTime;
 use carrick_protocol::batch::{Batch, CheckedBatches};
 use carrick_protocol::ids::Offset;
 
+use super::super::aborted::AbortedTxn;
 use super::super::active::SEGMENT_LIMIT_BYTES;
 use super::super::files::{Kind, path_of};
 use super::super::indexes::Indexes;
-use super::super::transactions::{AbortedTxn, write_entries};
+use super::super::transactions::write_entries;
 use super::super::{LogConfig, LogError};
 use super::swap::{INDEX_KINDS, cleaned_path};
 use crate::disk::sync_all;

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use carrick_protocol::batch::{Batch, BatchHeader, ControlKind};
 use carrick_protocol::ids::{Offset, ProducerId};
 
+use super::super::aborted::AbortedTxn;
 use super::super::append::read_marker;
-use super::super::transactions::AbortedTxn;
 
 /// The transactions that are open where the walk is.
 #[derive(Debug, Default)]
