@@ -134,7 +134,7 @@ fn without_the_right_key_a_secret_is_unreadable_and_stays_until_it_is_set_anew()
     let mut links = rig.ports.store.load_links().unwrap();
     assert_eq!(links.remove(0), east);
     let mut mended = links.remove(0);
-    assert!(mended.unreadable["sasl.jaas.config"].contains("another key"));
+    assert!(mended.unreadable["sasl.jaas.config"].contains("a different key"));
     mended.unreadable.clear();
     mended.configs = west.configs.clone();
     rig.ports.store.save_link(&mended).unwrap();
