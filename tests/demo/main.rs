@@ -130,7 +130,7 @@ impl Demo {
         self.show_refusal()?;
         self.lose_the_source()?;
         self.go_on()?;
-        say("what was seen");
+        say("what happened");
         for line in &self.seen {
             println!("  - {line}");
         }
@@ -239,7 +239,7 @@ impl Demo {
     }
 
     fn go_on(&mut self) -> Result<()> {
-        say("the same client goes on at Carrick");
+        say("the same client continues at Carrick");
         let client = self.source.client();
         client.point_at(&self.carrick.bootstrap());
         let acked = client.call(
@@ -263,7 +263,7 @@ impl Demo {
             bail!("expected {expected} records from offset 0 on: {read} {acked}");
         }
         self.seen.push(format!(
-            "{} read its {expected} records and wrote on at offset {}",
+            "{} read its {expected} records and continued writing at offset {}",
             client.library(),
             TOPICS[0].2
         ));

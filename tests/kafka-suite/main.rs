@@ -26,10 +26,10 @@ use cases::{Expected, Job, Mode};
 use jvm::{Jvm, Outcome, Setup};
 
 const USAGE: &str = "usage: kafka-suite [--all] [--kafka] [--record] [CLASS | CLASS.method]…
-  --all      every case in every mode in which real Kafka passes it; else each case once
+  --all      every case in every mode in which real Kafka passes it; otherwise each case once
   --kafka    against a real Apache Kafka
-  --record   prints what expected.txt is to hold for the broker: all classes in both modes
-SUITE_JOBS: how many JVMs at once (2). CARRICK_BIN: the binary, if it is not the one beside this.";
+  --record   prints what expected.txt should contain for the broker: all classes in both modes
+SUITE_JOBS: how many JVMs in parallel (2). CARRICK_BIN: the binary, if it is not the one next to this one.";
 
 /// Share groups are no goal: their classes are not even tried when recording.
 const NOT_RECORDED: &str = "Share";
@@ -87,7 +87,7 @@ fn main() -> Result<ExitCode> {
     });
     if !complete {
         println!(
-            "kafka-suite: what the tests and brokers said is in {}",
+            "kafka-suite: the output of the tests and brokers is in {}",
             setup.logs.display()
         );
     }
