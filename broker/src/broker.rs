@@ -13,12 +13,14 @@ use carrick_storage::flush::Flusher;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::cluster::View;
 use crate::config::Properties;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::heavy::Heavy;
 use crate::journal::Journal;
 use crate::metadata::Metadata;
+use crate::partition::Hosted;
 use crate::pool::FairPool;
 use crate::problems::Problems;
 use crate::producer_ids::ProducerIds;
@@ -36,8 +38,6 @@ pub struct Broker {
     pub cluster_id: Arc<str>,
     /// This broker's id.
     pub node_id: NodeId,
-    /// `broker.rack`
-    pub rack: Option<String>,
     /// The listeners, in the order of `listeners`.
     pub endpoints: Vec<Endpoint>,
     /// The data folder, locked.
@@ -46,6 +46,10 @@ pub struct Broker {
     pub properties: Arc<Properties>,
     pub metadata: Metadata,
     pub catalog: Arc<Catalog>,
+    /// The partitions that are open here.
+    pub hosted: Arc<Hosted>,
+    /// Who the brokers are, and what each of them does.
+    pub view: Arc<dyn View>,
     /// How topics are created, and whether they may go.
     pub topic_rules: TopicRules,
     pub producer_ids: Arc<ProducerIds>,
@@ -82,14 +86,6 @@ impl Broker {
     /// The number of metadata changes so far.
     pub fn metadata_changes(&self) -> i64 {
         i64::try_from(self.metadata.version().0).unwrap_or(i64::MAX)
-    }
-
-    /// Host and port that clients of a listener should connect to.
-    pub fn advertised(&self, listener: usize) -> (String, u16) {
-        match self.endpoints.get(listener) {
-            Some(endpoint) => (endpoint.host.clone(), endpoint.port),
-            None => ("localhost".to_owned(), 0),
-        }
     }
 
     /// Turns true when the broker begins to stop.

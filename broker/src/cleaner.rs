@@ -16,8 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::config::{Properties, Values};
-use crate::partition::{Partition, ProblemKind};
-use crate::topic::Catalog;
+use crate::partition::{Hosted, Partition, ProblemKind};
 
 /// How long a cleaner that is held back waits before it looks whether to stop.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
@@ -70,7 +69,7 @@ struct Cleaners {
 /// true.
 pub fn start(
     config: &CleanerConfig,
-    catalog: &Arc<Catalog>,
+    hosted: &Arc<Hosted>,
     properties: &Arc<Properties>,
     stop: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
@@ -81,10 +80,10 @@ pub fn start(
     });
     let clean = |_| {
         let (cleaners, mut stopping) = (Arc::clone(&cleaners), stop.clone());
-        let (catalog, properties) = (Arc::downgrade(catalog), Arc::clone(properties));
+        let (hosted, properties) = (Arc::downgrade(hosted), Arc::clone(properties));
         tokio::spawn(async move {
             while !*stopping.borrow() {
-                let Some(catalog) = catalog.upgrade() else {
+                let Some(hosted) = hosted.upgrade() else {
                     return;
                 };
                 let (cleaners, stop) = (Arc::clone(&cleaners), stopping.clone());
@@ -92,7 +91,7 @@ pub fn start(
                 let config = CleanerConfig::of(&properties.values());
                 let backoff = Duration::from_millis(config.backoff_ms);
                 let round = tokio::task::spawn_blocking(move || {
-                    cleaners.clean_dirtiest(&catalog, &config, &stop)
+                    cleaners.clean_dirtiest(&hosted, &config, &stop)
                 });
                 let cleaned = round.await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a cleaner failed");
@@ -113,11 +112,11 @@ impl Cleaners {
     /// Cleans one partition; false when none is due.
     fn clean_dirtiest(
         &self,
-        catalog: &Catalog,
+        hosted: &Hosted,
         config: &CleanerConfig,
         stop: &watch::Receiver<bool>,
     ) -> bool {
-        let Some(partition) = self.take_dirtiest(catalog) else {
+        let Some(partition) = self.take_dirtiest(hosted) else {
             return false;
         };
         let id = partition.id().clone();
@@ -159,27 +158,25 @@ impl Cleaners {
         is_cleaned
     }
 
-    fn take_dirtiest(&self, catalog: &Catalog) -> Option<Arc<Partition>> {
+    fn take_dirtiest(&self, hosted: &Hosted) -> Option<Arc<Partition>> {
         let now_ms = clock::now_ms();
         let _one_at_a_time = self.choosing.lock();
         let mut dirtiest: Option<(f64, Arc<Partition>)> = None;
-        for topic in catalog.list() {
-            for partition in topic.partitions().iter() {
-                if partition.is_with_cleaner() {
+        for partition in hosted.all() {
+            if partition.is_with_cleaner() {
+                continue;
+            }
+            let ratio = match partition.cleanable(now_ms) {
+                Ok(Some(cleanable)) => cleanable.ratio(),
+                Ok(None) => continue,
+                Err(error) => {
+                    let detail = format!("it can't be inspected: {error}");
+                    partition.note_problem(ProblemKind::Compaction, detail, false);
                     continue;
                 }
-                let ratio = match partition.cleanable(now_ms) {
-                    Ok(Some(cleanable)) => cleanable.ratio(),
-                    Ok(None) => continue,
-                    Err(error) => {
-                        let detail = format!("it can't be inspected: {error}");
-                        partition.note_problem(ProblemKind::Compaction, detail, false);
-                        continue;
-                    }
-                };
-                if dirtiest.as_ref().is_none_or(|(most, _)| ratio > *most) {
-                    dirtiest = Some((ratio, Arc::clone(partition)));
-                }
+            };
+            if dirtiest.as_ref().is_none_or(|(most, _)| ratio > *most) {
+                dirtiest = Some((ratio, Arc::clone(&partition)));
             }
         }
         let (_, partition) = dirtiest?;
@@ -291,7 +288,7 @@ mod tests {
         assert_eq!(partition.snapshot().end(), Offset(300));
         assert_eq!(held(&other).0, 300, "another policy");
         let it = it.restart(&["log.cleaner.enable=false"]).await;
-        let topic = it.broker().catalog.topic("t").unwrap();
+        let topic = it.broker().topic("t").unwrap();
         assert_eq!(held(&topic.partition(0).unwrap()).1, expected());
     }
 
@@ -353,14 +350,14 @@ mod tests {
         // Something is due once it is on the disk.
         let due = async || {
             let begun = Instant::now();
-            while !cleaners.clean_dirtiest(&broker.catalog, &config, &stop) {
+            while !cleaners.clean_dirtiest(&broker.hosted, &config, &stop) {
                 assert!(begun.elapsed() < SOON, "nothing is due");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         due().await;
         assert_eq!(held(&first.partition(0).unwrap()).0, 300, "it has failed");
-        let again = cleaners.clean_dirtiest(&broker.catalog, &config, &stop);
+        let again = cleaners.clean_dirtiest(&broker.hosted, &config, &stop);
         assert!(!again, "what failed is left alone");
         broker.catalog.delete(&first, Default::default()).unwrap();
         let second = it.create_with("t", 1, &SMALL);

@@ -8,13 +8,12 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::metadata::Metadata;
-use crate::partition::{Partition, PartitionConfig, ProblemKind};
-use crate::topic::Catalog;
+use crate::partition::{Hosted, Partition, PartitionConfig, ProblemKind};
 
 /// Deletes again and again what retention lets go.
-pub fn retention(catalog: &Arc<Catalog>, config: &PartitionConfig) -> JoinHandle<()> {
+pub fn retention(hosted: &Arc<Hosted>, config: &PartitionConfig) -> JoinHandle<()> {
     let pause = Duration::from_millis(config.retention_check_interval_ms);
-    every(pause, catalog, "retention", |partition, now_ms| {
+    every(pause, hosted, "retention", |partition, now_ms| {
         match partition.apply_retention(now_ms) {
             Ok(()) => partition.problem_over(ProblemKind::Retention),
             // Logged with the other problems.
@@ -24,11 +23,11 @@ pub fn retention(catalog: &Arc<Catalog>, config: &PartitionConfig) -> JoinHandle
 }
 
 /// Forgets again and again the producers that were silent for too long.
-pub fn producer_expiry(catalog: &Arc<Catalog>, config: &PartitionConfig) -> JoinHandle<()> {
+pub fn producer_expiry(hosted: &Arc<Hosted>, config: &PartitionConfig) -> JoinHandle<()> {
     let pause = Duration::from_millis(config.producer_expiry_check_interval_ms);
     every(
         pause,
-        catalog,
+        hosted,
         "producer expiry",
         Partition::expire_producers,
     )
@@ -53,22 +52,20 @@ pub fn follow(metadata: &Metadata, catch_up: impl Fn() + Send + Sync + 'static) 
 /// partitions only while it works.
 fn every(
     pause: Duration,
-    catalog: &Arc<Catalog>,
+    hosted: &Arc<Hosted>,
     name: &'static str,
     work: fn(&Partition, i64),
 ) -> JoinHandle<()> {
-    let catalog = Arc::downgrade(catalog);
+    let hosted = Arc::downgrade(hosted);
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(pause).await;
-            let Some(catalog) = catalog.upgrade() else {
+            let Some(hosted) = hosted.upgrade() else {
                 return;
             };
             let round = tokio::task::spawn_blocking(move || {
-                for topic in catalog.list() {
-                    for partition in topic.partitions().iter() {
-                        work(partition, clock::now_ms());
-                    }
+                for partition in hosted.all() {
+                    work(&partition, clock::now_ms());
                 }
             });
             if let Err(error) = round.await {

@@ -3,11 +3,13 @@
 
 mod access;
 mod api;
+mod breaks;
 mod broker;
 mod budget;
 mod cleaner;
 mod cli;
 mod clock;
+mod cluster;
 mod config;
 mod control;
 mod coordination;

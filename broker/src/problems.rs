@@ -16,8 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::journal::Journal;
 use crate::metadata::Metadata;
-use crate::partition::ProblemKind;
-use crate::topic::Catalog;
+use crate::partition::{Hosted, ProblemKind};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -36,7 +35,7 @@ const FREE_MIN_BYTES: u64 = 16 << 20;
 
 /// Looks for problems.
 pub struct Problems {
-    catalog: Arc<Catalog>,
+    hosted: Arc<Hosted>,
     metadata: Metadata,
     journal: Journal,
     data_dir: Arc<DataDir>,
@@ -77,13 +76,13 @@ impl Tally {
 
 impl Problems {
     pub fn new(
-        catalog: Arc<Catalog>,
+        hosted: Arc<Hosted>,
         metadata: Metadata,
         journal: Journal,
         data_dir: Arc<DataDir>,
     ) -> Arc<Self> {
         Arc::new(Problems {
-            catalog,
+            hosted,
             metadata,
             journal,
             data_dir,
@@ -94,12 +93,10 @@ impl Problems {
     /// All current problems by kind. Waits for no disk.
     pub fn now(&self) -> BTreeMap<ProblemKind, Tally> {
         let mut all: BTreeMap<ProblemKind, Tally> = BTreeMap::new();
-        for topic in self.catalog.list() {
-            for partition in topic.partitions().iter() {
-                for problem in partition.problems() {
-                    let tally = all.entry(problem.kind).or_default();
-                    tally.add(|| partition.id().to_string(), problem.detail);
-                }
+        for partition in self.hosted.all() {
+            for problem in partition.problems() {
+                let tally = all.entry(problem.kind).or_default();
+                tally.add(|| partition.id().to_string(), problem.detail);
             }
         }
         let failure = self.metadata.failure().or_else(|| self.journal.failure());

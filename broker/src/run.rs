@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Endpoint, LargeAnswers};
+use crate::cluster::alone::Alone;
 use crate::config::properties::StoreError;
 use crate::control::Control;
 use crate::fetch_session::Sessions;
@@ -133,13 +134,13 @@ pub async fn start(
     let broker = Arc::new(assembled(&config, opened, links, endpoints));
     let tasks = vec![
         problems::watch(&broker.problems),
-        housekeeping::retention(&broker.catalog, &config.partitions),
-        housekeeping::producer_expiry(&broker.catalog, &config.partitions),
+        housekeeping::retention(&broker.hosted, &config.partitions),
+        housekeeping::producer_expiry(&broker.hosted, &config.partitions),
         housekeeping::follow(&broker.metadata, follower(&broker.quotas)),
     ];
     let cleaners = cleaner::start(
         &config.cleaner,
-        &broker.catalog,
+        &broker.hosted,
         &broker.properties,
         &broker.stop_signal(),
     );
@@ -178,13 +179,19 @@ fn assembled(
     endpoints: Vec<Endpoint>,
 ) -> Broker {
     let limits = config.requests;
+    let addresses = endpoints.iter().map(|it| (it.host.clone(), it.port));
+    let view = Alone::new(
+        NodeId(config.node_id),
+        config.rack.as_deref(),
+        addresses,
+        Arc::clone(&opened.hosted),
+    );
     Broker {
         cluster_id: opened.cluster_id,
         node_id: NodeId(config.node_id),
-        rack: config.rack.clone(),
         endpoints,
         problems: problems::Problems::new(
-            Arc::clone(&opened.catalog),
+            Arc::clone(&opened.hosted),
             opened.metadata.clone(),
             opened.journal.clone(),
             Arc::clone(&opened.data_dir),
@@ -194,6 +201,8 @@ fn assembled(
         properties: opened.properties,
         metadata: opened.metadata,
         catalog: opened.catalog,
+        hosted: opened.hosted,
+        view: Arc::new(view),
         topic_rules: config.topics,
         producer_ids: opened.producer_ids,
         flusher: opened.flusher,
@@ -266,7 +275,7 @@ impl RunningBroker {
         let closed = tokio::task::spawn_blocking(move || {
             closing.journal.stop();
             closing.flusher.stop();
-            closing.catalog.close();
+            closing.hosted.close();
         });
         if let Err(error) = closed.await {
             tracing::error!(%error, "closing the logs failed");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::{Buf, Bytes};
 use carrick_protocol::batch::{BatchBuilder, CheckedBatches};
@@ -24,7 +24,7 @@ use crate::config::{self, Values};
 use crate::journal::rocks::RocksJournal;
 use crate::journal::{Journal, Table};
 use crate::metadata::rocks::RocksMetadata;
-use crate::partition::{Admission, Partition, PartitionError, Produced};
+use crate::partition::{Admission, Hosted, Partition, PartitionError, Partitions, Produced};
 use crate::records::{OfCoordinators, Records};
 use crate::run::{self, Config, RunningBroker};
 use crate::topic::{NewTopic, Topic};
@@ -53,6 +53,47 @@ pub fn noted<K: OfCoordinators>(journal: &Journal) -> Records<K> {
     let mut table = Table::<K>::default();
     journal.replay(&mut [&mut table]).unwrap();
     table.into_records().unwrap()
+}
+
+/// A topic, and its partitions on one broker.
+pub struct TestTopic {
+    topic: Arc<Topic>,
+    /// Its owner alone keeps the data folder.
+    hosted: Weak<Hosted>,
+}
+
+impl std::ops::Deref for TestTopic {
+    type Target = Arc<Topic>;
+
+    fn deref(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+}
+
+impl TestTopic {
+    pub fn new(topic: Arc<Topic>, hosted: &Arc<Hosted>) -> Self {
+        let hosted = Arc::downgrade(hosted);
+        Self { topic, hosted }
+    }
+
+    pub fn partition(&self, number: i32) -> Option<Arc<Partition>> {
+        self.hosted.upgrade()?.get(self.topic.id(), number)
+    }
+
+    pub fn partitions(&self) -> Partitions {
+        let hosted = self.hosted.upgrade().unwrap();
+        hosted.of(self.topic.id())
+    }
+}
+
+impl Broker {
+    pub fn topic(&self, name: &str) -> Option<TestTopic> {
+        Some(TestTopic::new(self.catalog.topic(name)?, &self.hosted))
+    }
+
+    pub fn partition(&self, topic: &str, number: i32) -> Option<Arc<Partition>> {
+        self.hosted.named(topic, number)
+    }
 }
 
 /// A broker on free ports, with its own folder unless one is given.
@@ -95,11 +136,11 @@ impl TestBroker {
         TestClient::connect(self.broker().endpoints[0].bound).await
     }
 
-    pub fn create(&self, name: &str, partitions: i32) -> Arc<Topic> {
+    pub fn create(&self, name: &str, partitions: i32) -> TestTopic {
         self.create_with(name, partitions, &[])
     }
 
-    pub fn create_mirror(&self, name: &str, partitions: i32) -> Arc<Topic> {
+    pub fn create_mirror(&self, name: &str, partitions: i32) -> TestTopic {
         self.create_as(name, partitions, &[], true)
     }
 
@@ -108,11 +149,11 @@ impl TestBroker {
         name: &str,
         partitions: i32,
         configs: &[(&str, &str)],
-    ) -> Arc<Topic> {
+    ) -> TestTopic {
         self.create_as(name, partitions, configs, true)
     }
 
-    pub fn create_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> Arc<Topic> {
+    pub fn create_with(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> TestTopic {
         self.create_as(name, partitions, configs, false)
     }
 
@@ -122,7 +163,7 @@ impl TestBroker {
         partitions: i32,
         configs: &[(&str, &str)],
         is_mirror: bool,
-    ) -> Arc<Topic> {
+    ) -> TestTopic {
         let new = NewTopic {
             name: TopicName::new(name).unwrap(),
             id: None,
@@ -133,10 +174,8 @@ impl TestBroker {
                 .collect(),
             is_mirror,
         };
-        self.broker()
-            .catalog
-            .create(new, Default::default())
-            .unwrap()
+        let created = self.broker().catalog.create(new, Default::default());
+        TestTopic::new(created.unwrap(), &self.broker().hosted)
     }
 }
 

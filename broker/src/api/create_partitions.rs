@@ -72,12 +72,9 @@ async fn grow(
     check_assignments(ctx, &topic)?;
     let before = ctx
         .topic(&*name, Operation::Alter)
-        .map_or(0, |topic| topic.partitions().len());
-    mutations.take(
-        usize::try_from(count)
-            .unwrap_or_default()
-            .saturating_sub(before),
-    )?;
+        .map_or(0, |topic| topic.partition_count());
+    let added = count.saturating_sub(before);
+    mutations.take(usize::try_from(added).unwrap_or_default())?;
     if validate_only {
         return Ok(());
     }
@@ -93,8 +90,7 @@ fn check_assignments(ctx: &Context, topic: &CreatePartitionsTopic) -> Result<(),
     let known = ctx
         .topic(&topic.name, Operation::Alter)
         .map_err(|error| error.or(TopicError::Unknown(topic.name.to_string())))?;
-    let now = i32::try_from(known.partitions().len()).unwrap_or(i32::MAX);
-    let additional = topic.count.saturating_sub(now);
+    let additional = topic.count.saturating_sub(known.partition_count());
     if usize::try_from(additional).is_ok_and(|additional| additional != assignments.len()) {
         let message = format!(
             "Attempted to add {additional} additional partition(s), but only {} assignment(s) \

@@ -45,10 +45,12 @@ impl Api for DeleteTopics {
             let mut response = DeleteTopicsResponse::default();
             for (asked, found) in resolve(&ctx, version, request) {
                 let deleted = match &found {
-                    Ok(topic) => match mutations.take(topic.partitions().len()) {
-                        Ok(()) => delete(&ctx, topic).await,
-                        Err(refusal) => Err(refusal),
-                    },
+                    Ok(topic) => {
+                        match mutations.take(topic.partition_count().unsigned_abs() as usize) {
+                            Ok(()) => delete(&ctx, topic).await,
+                            Err(refusal) => Err(refusal),
+                        }
+                    }
                     Err(refusal) => Err(refusal.clone()),
                 };
                 response

@@ -1,6 +1,6 @@
 //! DescribeCluster (key 60), versions 0–2 (KIP-700).
 //!
-//! The cluster is this one broker, which clients also see as the controller.
+//! The brokers that the view of the cluster names: this one, which clients also see as the controller.
 //!
 //! - v1 (KIP-919): only brokers can be asked for; controllers: MISMATCHED_ENDPOINT_TYPE.
 //! - v2 (KIP-1073): fenced brokers; there are none.
@@ -35,21 +35,23 @@ impl Api for DescribeCluster {
                 .with_error_message(refusal.wire_message());
             return Reply::Now(response);
         }
-        let broker = &ctx.broker;
-        let (host, port) = broker.advertised(ctx.connection.listener);
-        let here = DescribeClusterBroker::default()
-            .with_broker_id(BrokerId(broker.node_id.0))
-            .with_host(text(&host))
-            .with_port(i32::from(port))
-            .with_rack(broker.rack.as_deref().map(text));
+        let view = ctx.view();
+        let brokers = view.brokers(ctx.connection.listener).into_iter();
+        let brokers = brokers.map(|member| {
+            DescribeClusterBroker::default()
+                .with_broker_id(BrokerId(member.id.0))
+                .with_host(text(&member.host))
+                .with_port(i32::from(member.port))
+                .with_rack(member.rack.as_deref().map(text))
+        });
         let operations = match request.include_cluster_authorized_operations {
             true => cluster_operations(ctx),
             false => NO_OPERATIONS,
         };
         let mut response = DescribeClusterResponse::default()
-            .with_cluster_id(text(&broker.cluster_id))
-            .with_controller_id(BrokerId(broker.node_id.0))
-            .with_brokers(vec![here])
+            .with_cluster_id(text(&ctx.broker.cluster_id))
+            .with_controller_id(BrokerId(view.controller().0))
+            .with_brokers(brokers.collect())
             .with_cluster_authorized_operations(operations);
         if version >= 1 {
             response.endpoint_type = BROKERS;

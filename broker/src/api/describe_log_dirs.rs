@@ -104,7 +104,7 @@ fn topics(
     };
     let Some(asked) = asked else {
         for topic in cluster.topics() {
-            show(&topic, &mut topic.partitions().iter().cloned())?;
+            show(&topic, &mut ctx.partitions_here(&topic).iter().cloned())?;
         }
         return Ok(shown_topics);
     };

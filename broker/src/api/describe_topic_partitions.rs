@@ -16,15 +16,14 @@ use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiKey, BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    ApiKey, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
 };
 
 use super::error::door_code;
 use super::groups::text;
-use super::metadata::{NO_LEADER, NO_OPERATIONS};
+use super::metadata::{NO_OPERATIONS, leader_code, leader_id, nodes};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::{Operation, Resource};
-use crate::partition::Partition;
 use crate::topic::Topic;
 
 pub struct DescribeTopicPartitions;
@@ -59,7 +58,6 @@ impl Api for DescribeTopicPartitions {
         let limit = usize::try_from(request.response_partition_limit).unwrap_or_default();
         let mut page = Page {
             ctx,
-            here: BrokerId(ctx.broker.node_id.0),
             room: limit.min(ctx.broker.limits.partitions_max).max(1),
             response: DescribeTopicPartitionsResponse::default(),
         };
@@ -93,7 +91,6 @@ fn failed(name: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
 /// The page as it fills.
 struct Page<'a> {
     ctx: &'a Context,
-    here: BrokerId,
     /// Partitions that still fit.
     room: usize,
     response: DescribeTopicPartitionsResponse,
@@ -121,13 +118,12 @@ impl Page<'_> {
     }
 
     fn add_topic(&mut self, topic: &Topic, start: usize) -> bool {
-        let all = topic.partitions();
-        let rest = all.get(start..).unwrap_or_default();
-        let fitting = rest.get(..self.room).unwrap_or(rest);
-        self.room -= fitting.len();
-        let partitions = fitting
-            .iter()
-            .map(|partition| self.shown(partition))
+        let count = usize::try_from(topic.partition_count()).unwrap_or_default();
+        let end = count.min(start.saturating_add(self.room)).max(start);
+        self.room -= end - start;
+        let numbers = (start..end).filter_map(|number| i32::try_from(number).ok());
+        let partitions = numbers
+            .filter_map(|number| self.shown(topic, number))
             .collect();
         let operations = self.ctx.operations(Resource::Topic(topic.name()));
         self.response.topics.push(
@@ -138,10 +134,10 @@ impl Page<'_> {
                 .with_topic_authorized_operations(operations)
                 .with_partitions(partitions),
         );
-        if fitting.len() == rest.len() {
+        if end >= count {
             return true;
         }
-        self.end_before(topic.name(), start + fitting.len());
+        self.end_before(topic.name(), end);
         false
     }
 
@@ -152,22 +148,23 @@ impl Page<'_> {
         self.response.next_cursor = Some(cursor);
     }
 
-    fn shown(&self, partition: &Partition) -> DescribeTopicPartitionsResponsePartition {
+    fn shown(
+        &self,
+        topic: &Topic,
+        number: i32,
+    ) -> Option<DescribeTopicPartitionsResponsePartition> {
+        let placement = self.ctx.view().placement(topic, number)?;
         let shown = DescribeTopicPartitionsResponsePartition::default()
-            .with_partition_index(partition.id().partition)
-            .with_leader_epoch(partition.leader_epoch().0)
-            .with_replica_nodes(vec![self.here]);
-        let shown = match partition.is_offline() {
-            true => shown
-                .with_error_code(ErrorCode::LEADER_NOT_AVAILABLE.0)
-                .with_leader_id(NO_LEADER)
-                .with_offline_replicas(vec![self.here]),
-            false => shown
-                .with_leader_id(self.here)
-                .with_isr_nodes(vec![self.here]),
-        };
-        shown
+            .with_partition_index(number)
+            .with_error_code(leader_code(&placement).0)
+            .with_leader_id(leader_id(placement.leader))
+            .with_leader_epoch(placement.leader.epoch.0)
+            .with_replica_nodes(nodes(&placement.replicas))
+            .with_isr_nodes(nodes(&placement.in_sync))
+            .with_offline_replicas(nodes(&placement.offline));
+        let shown = shown
             .with_eligible_leader_replicas(Some(Vec::new()))
-            .with_last_known_elr(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()));
+        Some(shown)
     }
 }

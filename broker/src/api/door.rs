@@ -2,7 +2,8 @@
 //!
 //! Topics, partitions, groups, transactional ids and the cluster are looked up here and nowhere
 //! else in the APIs. A caller says what it is going to do, in the terms of Kafka's ACLs, and gets
-//! the thing, or the reason why not: it does not exist, or the principal is not allowed to.
+//! the thing, or the reason why not: it does not exist, it is on another broker, or the principal is
+//! not allowed to.
 //!
 //! Whether an operation on a name is allowed is checked before the name is looked up, so a refusal
 //! does not reveal whether it exists. Ids of topics are not secret, as in Kafka.
@@ -14,18 +15,19 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use carrick_link::LinkManager;
-use carrick_protocol::ids::{GroupId, TopicId, TopicName, TopicPartition};
+use carrick_protocol::ids::{GroupId, NodeId, TopicId, TopicName, TopicPartition};
 use kafka_protocol::messages;
 
 use super::Context;
 use crate::access::{Access, Operation, Resource, ResourceKind};
 use crate::broker::Broker;
+use crate::cluster::{Coordinated, Leader, View};
 use crate::config::PropertiesError;
 use crate::config::change::Change;
 use crate::group::Coordinator;
 use crate::group::coordinator::ListedGroup;
 use crate::mirror::delete_topic;
-use crate::partition::Partition;
+use crate::partition::{Hosted, Partition, Partitions};
 use crate::principal::Principal;
 use crate::topic::{Catalog, Topic, TopicError};
 use crate::transaction::TxnError;
@@ -77,15 +79,35 @@ pub enum DoorError {
     /// The topic has fewer partitions.
     #[error("This server does not host this topic-partition.")]
     NoSuchPartition,
+    /// The partition is not on this broker: who leads it.
+    #[error(
+        "For requests intended only for the leader, this error indicates that the broker is not the \
+             current leader."
+    )]
+    Elsewhere(Leader),
+    /// Another broker coordinates that, or none.
+    #[error("This is not the correct coordinator.")]
+    OtherCoordinator,
     /// The principal may not do that with a resource of this kind.
     #[error("{} authorization failed.", name_of(*.0))]
     NotAllowed(ResourceKind),
 }
 
 impl DoorError {
+    /// Who leads a partition that is not here, if somebody does.
+    pub fn leader(self) -> Option<Leader> {
+        match self {
+            Self::Elsewhere(leader) => Some(leader).filter(|it| it.broker.is_some()),
+            _ => None,
+        }
+    }
+
     /// Whether what was asked for does not exist, as far as the asker may know.
     pub fn is_not_there(self) -> bool {
-        !matches!(self, Self::NotAllowed(_))
+        matches!(
+            self,
+            Self::NoSuchTopic | Self::NoSuchTopicId | Self::NoSuchPartition
+        )
     }
 }
 
@@ -121,7 +143,17 @@ impl<'a> Cluster<'a> {
 
     /// The partitions without a leader.
     pub fn leaderless(self) -> Vec<TopicPartition> {
-        self.door.catalog.offline()
+        let view = self.door.view();
+        let is_led = |topic: &Topic, number| {
+            let placement = view.placement(topic, number);
+            placement.is_none_or(|it| it.leader.broker.is_some())
+        };
+        let topics = self.topics();
+        let leaderless = topics.iter().flat_map(|topic| {
+            let numbers = (0..topic.partition_count()).filter(|number| !is_led(topic, *number));
+            numbers.map(|number| TopicPartition::new(topic.name().clone(), number))
+        });
+        leaderless.collect()
     }
 
     /// The coordinator of transactional ids.
@@ -153,8 +185,11 @@ impl<'a> Cluster<'a> {
 }
 
 /// What one connection, or the REST API, reaches by name.
+#[derive(Clone)]
 pub struct Door {
     catalog: Arc<Catalog>,
+    hosted: Arc<Hosted>,
+    view: Arc<dyn View>,
     groups: Arc<Coordinator>,
     transactions: Arc<transaction::Coordinator>,
     links: Arc<LinkManager>,
@@ -176,12 +211,28 @@ impl Door {
     pub fn of(broker: &Broker, principal: Principal) -> Self {
         Self {
             catalog: Arc::clone(&broker.catalog),
+            hosted: Arc::clone(&broker.hosted),
+            view: Arc::clone(&broker.view),
             groups: Arc::clone(&broker.groups),
             transactions: Arc::clone(&broker.transactions),
             links: Arc::clone(&broker.links),
             access: Arc::clone(&broker.access),
             principal,
         }
+    }
+
+    /// The same door, with another view of the cluster.
+    #[cfg(test)]
+    pub(super) fn with_view(&self, view: Arc<dyn View>) -> Self {
+        Self {
+            view,
+            ..self.clone()
+        }
+    }
+
+    /// Who the brokers are, and what each of them does.
+    pub fn view(&self) -> &dyn View {
+        &*self.view
     }
 
     fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
@@ -247,9 +298,18 @@ impl Door {
     /// A partition of a topic that the door has let through.
     ///
     /// # Errors
-    /// `NoSuchPartition`.
+    /// `NoSuchPartition`, `Elsewhere`.
     pub fn partition(&self, topic: &Topic, number: i32) -> Result<Arc<Partition>, DoorError> {
-        topic.partition(number).ok_or(DoorError::NoSuchPartition)
+        let here = self.hosted.get(topic.id(), number);
+        here.ok_or_else(|| match self.view.placement(topic, number) {
+            Some(placement) => DoorError::Elsewhere(placement.leader),
+            None => DoorError::NoSuchPartition,
+        })
+    }
+
+    /// The partitions that are on this broker of a topic that the door has let through.
+    pub fn partitions_here(&self, topic: &Topic) -> Partitions {
+        self.hosted.of(topic.id())
     }
 
     /// The topic that the door was asked for, if it has a partition of that number, wherever that is.
@@ -262,8 +322,10 @@ impl Door {
         number: i32,
     ) -> Result<&'t Arc<Topic>, DoorError> {
         let topic = topic.as_ref().map_err(|error| *error)?;
-        self.partition(topic, number)?;
-        Ok(topic)
+        match topic.has_partition(number) {
+            true => Ok(topic),
+            false => Err(DoorError::NoSuchPartition),
+        }
     }
 
     /// The topics with which something may be done, by name.
@@ -315,14 +377,35 @@ impl Door {
     /// The coordinator of a group, to do something with the group.
     ///
     /// # Errors
-    /// `NotAllowed`.
+    /// `NotAllowed`, `OtherCoordinator`.
     pub fn group(
         &self,
         group: &GroupId,
         operation: Operation,
     ) -> Result<&Arc<Coordinator>, DoorError> {
         self.check(operation, Resource::Group(group.as_str()))?;
+        self.check_here(Coordinated::Group(group.as_str()))?;
         Ok(&self.groups)
+    }
+
+    fn check_here(&self, of: Coordinated<'_>) -> Result<(), DoorError> {
+        match self.view.coordinator(of) == Some(self.view.here()) {
+            true => Ok(()),
+            false => Err(DoorError::OtherCoordinator),
+        }
+    }
+
+    /// Who coordinates that, if the principal may know; `None` while nobody does.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub fn coordinator(&self, of: Coordinated<'_>) -> Result<Option<NodeId>, DoorError> {
+        let resource = match of {
+            Coordinated::Group(group) => Resource::Group(group),
+            Coordinated::TransactionalId(id) => Resource::TransactionalId(id),
+        };
+        self.check(Operation::Describe, resource)?;
+        Ok(self.view.coordinator(of))
     }
 
     /// The groups that the principal may see.
@@ -348,13 +431,14 @@ impl Door {
     /// The coordinator of a transactional id, to do something with the id.
     ///
     /// # Errors
-    /// `NotAllowed`.
+    /// `NotAllowed`, `OtherCoordinator`.
     pub fn transactional_id(
         &self,
         id: &str,
         operation: Operation,
     ) -> Result<&Arc<transaction::Coordinator>, DoorError> {
         self.check(operation, Resource::TransactionalId(id))?;
+        self.check_here(Coordinated::TransactionalId(id))?;
         Ok(&self.transactions)
     }
 

@@ -1,6 +1,9 @@
 //! What clients see that may not do what they ask for, API by API, as in Kafka's `AuthorizerIntegrationTest`.
 
+use std::sync::Arc;
+
 use carrick_protocol::error_code::ErrorCode;
+use carrick_protocol::ids::{LeaderEpoch, NodeId};
 use kafka_protocol::messages;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -17,12 +20,23 @@ use kafka_protocol::messages::offset_commit_request::{
 };
 use kafka_protocol::messages::*;
 
+use super::describe_cluster::DescribeCluster;
+use super::describe_topic_partitions::DescribeTopicPartitions;
+use super::end_txn::EndTxn;
+use super::fetch::Fetch;
+use super::find_coordinator::FindCoordinator;
+use super::heartbeat::Heartbeat;
+use super::metadata::Metadata;
+use super::produce::Produce;
+use super::{Api, Reply};
 use crate::access::Operation::{
     Alter, AlterConfigs, ClusterAction, Create, Delete, Describe, DescribeConfigs, IdempotentWrite,
     Read, Write,
 };
 use crate::access::{Operation, Resource};
+use crate::cluster::{Coordinated, Leader, Member, Placement, View};
 use crate::testing::{TestBroker, TestClient, batch, wire};
+use crate::topic::{Hosting, Topic};
 
 const TOPIC: Resource<'_> = Resource::Topic("t");
 const GROUP: Resource<'_> = Resource::Group("g");
@@ -141,7 +155,7 @@ async fn a_topic_that_may_not_be_described_is_refused_by_name_and_left_out_of_li
         it.client.call(12, &new).await.topics[0].error_code,
         refused.0
     );
-    assert!(it.it.broker().catalog.topic("new").is_none());
+    assert!(it.it.broker().topic("new").is_none());
     // Who may create nothing in the cluster may still create this one.
     it.refuse(Create, Resource::Cluster);
     assert_eq!(it.client.call(12, &new).await.topics[0].error_code, 0);
@@ -219,7 +233,7 @@ async fn topics_are_created_changed_and_deleted_by_those_alone_who_may() {
     let delete = DeleteTopicsRequest::default().with_topics(vec![state]);
     let answer = it.client.call(6, &delete).await;
     assert_eq!(answer.responses[0].error_code, refused.0);
-    assert!(it.it.broker().catalog.topic("t").is_some());
+    assert!(it.it.broker().topic("t").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -356,4 +370,116 @@ async fn the_cluster_is_administered_by_those_alone_who_may() {
     let answer = it.client.call(1, &markers).await;
     let code = answer.markers[0].topics[0].partitions[0].error_code;
     assert_eq!(code, refused.0);
+}
+
+/// A view in which broker 7 leads and coordinates everything.
+struct OfSeven;
+
+impl View for OfSeven {
+    fn here(&self) -> NodeId {
+        NodeId(1)
+    }
+
+    fn brokers(&self, _listener: usize) -> Vec<Member> {
+        let member = |id, host: &str| Member {
+            id: NodeId(id),
+            host: host.to_owned(),
+            port: 9092,
+            rack: None,
+        };
+        vec![member(1, "one"), member(7, "seven")]
+    }
+
+    fn controller(&self) -> NodeId {
+        NodeId(7)
+    }
+
+    fn placement(&self, topic: &Topic, number: i32) -> Option<Placement> {
+        topic.has_partition(number).then(|| Placement {
+            leader: Leader {
+                broker: Some(NodeId(7)),
+                epoch: LeaderEpoch(5),
+            },
+            replicas: vec![NodeId(7), NodeId(1)],
+            in_sync: vec![NodeId(7)],
+            offline: Vec::new(),
+        })
+    }
+
+    fn coordinator(&self, _of: Coordinated<'_>) -> Option<NodeId> {
+        Some(NodeId(7))
+    }
+}
+
+/// What a handler answers at once.
+fn now<R>(reply: Reply<R>) -> R {
+    match reply {
+        Reply::Now(answer) => answer,
+        _ => panic!("it waits"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_sent_to_the_broker_that_leads_or_coordinates() {
+    let it = TestBroker::start(&[]).await;
+    let topic = it.create("t", 1);
+    // The topic stays, its partition is not here any more.
+    it.broker().hosted.hide(topic.id())();
+    let mut ctx = it.context();
+    ctx.door = Arc::new(ctx.door.with_view(Arc::new(OfSeven)));
+    let not_here = ErrorCode::NOT_LEADER_OR_FOLLOWER.0;
+
+    let request = crate::testing::produce("t", 0, 1, batch(&["a"]));
+    let answer = now(Produce::handle(&ctx, 10, request));
+    let partition = &answer.responses[0].partition_responses[0];
+    assert_eq!(partition.error_code, not_here);
+    let leader = &partition.current_leader;
+    assert_eq!((leader.leader_id.0, leader.leader_epoch), (7, 5));
+    assert_eq!(answer.node_endpoints.len(), 1);
+    assert_eq!(answer.node_endpoints[0].host.as_str(), "seven");
+
+    let mut request = fetch();
+    request.topics[0].topic_id = topic.id().0;
+    let answer = now(Fetch::handle(&ctx, 16, request));
+    let partition = &answer.responses[0].partitions[0];
+    assert_eq!(partition.error_code, not_here);
+    assert_eq!(partition.current_leader.leader_id.0, 7);
+    assert_eq!(answer.node_endpoints[0].host.as_str(), "seven");
+
+    let answer = now(Metadata::handle(
+        &ctx,
+        12,
+        MetadataRequest::default().with_topics(None),
+    ));
+    assert_eq!((answer.brokers.len(), answer.controller_id.0), (2, 7));
+    let partition = &answer.topics[0].partitions[0];
+    assert_eq!((partition.leader_id.0, partition.leader_epoch), (7, 5));
+    assert_eq!(
+        (partition.replica_nodes.len(), partition.isr_nodes.len()),
+        (2, 1)
+    );
+
+    let answer = now(DescribeTopicPartitions::handle(
+        &ctx,
+        0,
+        DescribeTopicPartitionsRequest::default().with_response_partition_limit(10),
+    ));
+    assert_eq!(answer.topics[0].partitions[0].leader_id.0, 7);
+
+    let answer = now(DescribeCluster::handle(
+        &ctx,
+        1,
+        DescribeClusterRequest::default(),
+    ));
+    assert_eq!((answer.brokers.len(), answer.controller_id.0), (2, 7));
+
+    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec!["g".into()]);
+    let answer = now(FindCoordinator::handle(&ctx, 4, request));
+    assert_eq!(answer.coordinators[0].host.as_str(), "seven");
+    let beat = HeartbeatRequest::default().with_group_id(group("g"));
+    let answer = now(Heartbeat::handle(&ctx, 4, beat));
+    assert_eq!(answer.error_code, ErrorCode::NOT_COORDINATOR.0);
+    let end = EndTxnRequest::default().with_transactional_id(id("x"));
+    let answer = now(EndTxn::handle(&ctx, 3, end));
+    assert_eq!(answer.error_code, ErrorCode::NOT_COORDINATOR.0);
 }

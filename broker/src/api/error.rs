@@ -23,6 +23,8 @@ pub fn door_code(error: DoorError) -> ErrorCode {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         }
         DoorError::NoSuchTopicId => ErrorCode::UNKNOWN_TOPIC_ID,
+        DoorError::Elsewhere(_) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        DoorError::OtherCoordinator => ErrorCode::NOT_COORDINATOR,
         DoorError::NotAllowed(ResourceKind::Cluster) => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
         DoorError::NotAllowed(ResourceKind::Topic) => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
         DoorError::NotAllowed(ResourceKind::Group) => ErrorCode::GROUP_AUTHORIZATION_FAILED,
@@ -114,7 +116,6 @@ pub fn topic_code(error: &TopicError) -> ErrorCode {
         TopicError::Mirror(_) | TopicError::MirrorConfig { .. } | TopicError::NotAMirror(_) => {
             ErrorCode::INVALID_REQUEST
         }
-        TopicError::Partition(error) => partition_code(error),
         TopicError::Disk(_) | TopicError::Log(_) | TopicError::Meta(_) => {
             ErrorCode::KAFKA_STORAGE_ERROR
         }

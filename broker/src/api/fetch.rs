@@ -11,13 +11,15 @@
 //! - v11 (KIP-392): always read here, no preferred replica. v12 (KIP-595): flexible;
 //!   `last_fetched_epoch` is answered with the diverging epoch, for every client.
 //! - v13 (KIP-516): topic ids; a topic that was created again is UNKNOWN_TOPIC_ID.
-//! - v16 (KIP-951): FENCED_LEADER_EPOCH names the leader, its epoch, and its address.
+//! - v16 (KIP-951): FENCED_LEADER_EPOCH and NOT_LEADER_OR_FOLLOWER name the leader, its epoch, and its
+//!   address.
 //! - v15 (KIP-903): replica state, v17 (KIP-853): directory ids, v18 (KIP-1166): high watermark of
 //!   the follower: all for replicas. There are no replicas: every client reads as a consumer.
 
 mod encode;
 mod read;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +70,7 @@ impl Api for Fetch {
                 by_id: version >= 13,
                 committed_only: request.isolation_level == 1,
                 max_bytes,
-                leader: (version >= 16).then_some(BrokerId(ctx.broker.node_id.0)),
+                leader: (version >= 16).then_some(ctx.view().here()),
                 min_bytes: bytes(request.min_bytes).min(max_bytes),
             },
         };
@@ -183,22 +185,28 @@ impl Fetching {
             .responses
             .iter()
             .flat_map(|topic| &topic.partitions);
-        let has_hint = |data: &PartitionData| data.current_leader.leader_id.0 != -1;
-        match partitions.into_iter().any(has_hint) {
-            true => response.with_node_endpoints(vec![self.endpoint()]),
-            false => response,
+        let leaders: BTreeSet<i32> = partitions
+            .map(|data| data.current_leader.leader_id.0)
+            .filter(|leader| *leader != -1)
+            .collect();
+        match leaders.is_empty() {
+            true => response,
+            false => response.with_node_endpoints(self.endpoints(&leaders)),
         }
     }
 
-    /// Where this broker is, as the client knows it.
-    fn endpoint(&self) -> NodeEndpoint {
-        let broker = &self.ctx.broker;
-        let (host, port) = broker.advertised(self.ctx.connection.listener);
-        NodeEndpoint::default()
-            .with_node_id(BrokerId(broker.node_id.0))
-            .with_host(text(&host))
-            .with_port(i32::from(port))
-            .with_rack(broker.rack.as_deref().map(text))
+    /// Where these brokers are, as the client knows them.
+    fn endpoints(&self, leaders: &BTreeSet<i32>) -> Vec<NodeEndpoint> {
+        let members = self.ctx.view().brokers(self.ctx.connection.listener);
+        let wanted = members.into_iter().filter(|it| leaders.contains(&it.id.0));
+        let endpoints = wanted.map(|member| {
+            NodeEndpoint::default()
+                .with_node_id(BrokerId(member.id.0))
+                .with_host(text(&member.host))
+                .with_port(i32::from(member.port))
+                .with_rack(member.rack.as_deref().map(text))
+        });
+        endpoints.collect()
     }
 
     /// Counts what was read against the client's quota.

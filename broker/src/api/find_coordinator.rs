@@ -1,8 +1,8 @@
 //! FindCoordinator (key 10), versions 0–6.
 //!
-//! There is one broker, so it coordinates every group and every transactional id: the answer is its
-//! own advertised address on the listener that received the request. v4 (KIP-699): several keys in
-//! one request.
+//! Which broker coordinates a group or a transactional id, by the view of the cluster, with its
+//! advertised address on the listener that received the request. v4 (KIP-699): several keys in one
+//! request.
 //!
 //! Key type 2 (share groups, v6) is refused with UNSUPPORTED_VERSION, which is immediately fatal in
 //! the Java client: share groups are never advertised. Any other type is INVALID_REQUEST.
@@ -10,7 +10,6 @@
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::GroupId;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{ApiKey, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -18,7 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::error::door_code;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::access::Operation;
+use crate::cluster::Coordinated;
 
 pub struct FindCoordinator;
 
@@ -81,30 +80,31 @@ fn response(
 }
 
 fn find(ctx: &Context, version: i16, key_type: i8, key: &str) -> Found {
-    let allowed = match key_type {
-        GROUP => ctx.group(&GroupId::new(key), Operation::Describe).map(drop),
-        TRANSACTION => ctx.transactional_id(key, Operation::Describe).map(drop),
-        _ => Ok(()),
-    };
-    if let Err(error) = allowed {
-        return nobody(door_code(error), "");
-    }
-    match key_type {
-        GROUP | TRANSACTION => {
-            let (host, port) = ctx.broker.advertised(ctx.connection.listener);
-            Found {
-                node_id: ctx.broker.node_id.0,
-                host,
-                port: i32::from(port),
-                code: ErrorCode::NONE,
-                message: "",
-            }
+    let of = match key_type {
+        GROUP => Coordinated::Group(key),
+        TRANSACTION => Coordinated::TransactionalId(key),
+        SHARE if version >= 6 => {
+            return nobody(
+                ErrorCode::UNSUPPORTED_VERSION,
+                "share groups are not supported by this broker",
+            );
         }
-        SHARE if version >= 6 => nobody(
-            ErrorCode::UNSUPPORTED_VERSION,
-            "share groups are not supported by this broker",
-        ),
-        _ => nobody(ErrorCode::INVALID_REQUEST, "unknown type of coordinator"),
+        _ => return nobody(ErrorCode::INVALID_REQUEST, "unknown type of coordinator"),
+    };
+    let found = match ctx.coordinator(of) {
+        Ok(found) => found,
+        Err(error) => return nobody(door_code(error), ""),
+    };
+    let brokers = ctx.view().brokers(ctx.connection.listener);
+    match brokers.into_iter().find(|it| Some(it.id) == found) {
+        Some(member) => Found {
+            node_id: member.id.0,
+            host: member.host,
+            port: i32::from(member.port),
+            code: ErrorCode::NONE,
+            message: "",
+        },
+        None => nobody(ErrorCode::COORDINATOR_NOT_AVAILABLE, ""),
     }
 }
 

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{TopicId, TopicName};
+use carrick_protocol::ids::{NodeId, TopicId, TopicName};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -34,6 +34,7 @@ use super::door::DoorError;
 use super::error::{door_code, topic_code};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::{Operation, Resource};
+use crate::cluster::{Leader, Placement};
 use crate::topic::Topic;
 
 /// "Not asked for" among authorized operations.
@@ -47,7 +48,7 @@ const CREATED_MAX: usize = 100;
 const PARTITION_BYTES: usize = 48;
 
 /// Who leads an offline partition.
-pub const NO_LEADER: BrokerId = BrokerId(-1);
+const NO_LEADER: BrokerId = BrokerId(-1);
 
 pub struct Metadata;
 
@@ -128,7 +129,6 @@ fn name(asked: &MetadataRequestTopic) -> Option<&messages::TopicName> {
 }
 
 fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataResponse {
-    let broker = &ctx.broker;
     let show = Show {
         ctx,
         version,
@@ -148,13 +148,13 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
         }
     };
     let mut response = MetadataResponse::default()
-        .with_brokers(vec![this_broker(ctx, version)])
+        .with_brokers(brokers(ctx, version))
         .with_topics(topics);
     if version >= 1 {
-        response.controller_id = BrokerId(broker.node_id.0);
+        response.controller_id = BrokerId(ctx.view().controller().0);
     }
     if version >= 2 {
-        response.cluster_id = Some(StrBytes::from_string(broker.cluster_id.to_string()));
+        response.cluster_id = Some(StrBytes::from_string(ctx.broker.cluster_id.to_string()));
     }
     if (8..=10).contains(&version) {
         response.cluster_authorized_operations = match request.include_cluster_authorized_operations
@@ -174,14 +174,35 @@ pub(super) fn cluster_operations(ctx: &Context) -> i32 {
     }
 }
 
-fn this_broker(ctx: &Context, version: i16) -> MetadataResponseBroker {
-    let (host, port) = ctx.broker.advertised(ctx.connection.listener);
-    let rack = ctx.broker.rack.clone().filter(|_| version >= 1);
-    MetadataResponseBroker::default()
-        .with_node_id(BrokerId(ctx.broker.node_id.0))
-        .with_host(StrBytes::from_string(host))
-        .with_port(i32::from(port))
-        .with_rack(rack.map(StrBytes::from_string))
+fn brokers(ctx: &Context, version: i16) -> Vec<MetadataResponseBroker> {
+    let members = ctx.view().brokers(ctx.connection.listener).into_iter();
+    let shown = members.map(|member| {
+        let rack = member.rack.filter(|_| version >= 1);
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(member.id.0))
+            .with_host(StrBytes::from_string(member.host))
+            .with_port(i32::from(member.port))
+            .with_rack(rack.map(StrBytes::from_string))
+    });
+    shown.collect()
+}
+
+/// Brokers on the wire.
+pub(super) fn nodes(brokers: &[NodeId]) -> Vec<BrokerId> {
+    brokers.iter().map(|broker| BrokerId(broker.0)).collect()
+}
+
+/// A leader on the wire.
+pub(super) fn leader_id(leader: Leader) -> BrokerId {
+    leader.broker.map_or(NO_LEADER, |broker| BrokerId(broker.0))
+}
+
+/// What clients are told of a partition that nobody leads.
+pub(super) fn leader_code(placement: &Placement) -> ErrorCode {
+    match placement.leader.broker {
+        Some(_) => ErrorCode::NONE,
+        None => ErrorCode::LEADER_NOT_AVAILABLE,
+    }
 }
 
 /// How topics are shown in this version.
@@ -226,8 +247,8 @@ impl Show<'_> {
     }
 
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
-        let partitions = topic.partitions();
-        let bytes = topic.name().len() + (1 + partitions.len()) * PARTITION_BYTES;
+        let count = usize::try_from(topic.partition_count()).unwrap_or_default();
+        let bytes = topic.name().len() + (1 + count) * PARTITION_BYTES;
         if let Err(refusal) = self.ctx.room.take(bytes) {
             let asked = MetadataRequestTopic::default()
                 .with_name(Some(StrBytes::from_string(topic.name().to_string()).into()));
@@ -237,9 +258,8 @@ impl Show<'_> {
             }
             return refused;
         }
-        let partitions = partitions
-            .iter()
-            .map(|p| self.partition(p.id().partition, p))
+        let partitions = (0..topic.partition_count())
+            .filter_map(|number| self.partition(topic, number))
             .collect();
         let name = StrBytes::from_string(topic.name().to_string());
         let mut shown = MetadataResponseTopic::default()
@@ -260,28 +280,20 @@ impl Show<'_> {
         shown
     }
 
-    fn partition(
-        &self,
-        number: i32,
-        partition: &crate::partition::Partition,
-    ) -> MetadataResponsePartition {
-        let here = BrokerId(self.ctx.broker.node_id.0);
+    fn partition(&self, topic: &Topic, number: i32) -> Option<MetadataResponsePartition> {
+        let placement = self.ctx.view().placement(topic, number)?;
         let mut shown = MetadataResponsePartition::default()
+            .with_error_code(leader_code(&placement).0)
             .with_partition_index(number)
-            .with_replica_nodes(vec![here]);
-        if partition.is_offline() {
-            shown.error_code = ErrorCode::LEADER_NOT_AVAILABLE.0;
-            shown.leader_id = NO_LEADER;
-            if self.version >= 5 {
-                shown.offline_replicas = vec![here];
-            }
-        } else {
-            shown.leader_id = here;
-            shown.isr_nodes = vec![here];
+            .with_leader_id(leader_id(placement.leader))
+            .with_replica_nodes(nodes(&placement.replicas))
+            .with_isr_nodes(nodes(&placement.in_sync));
+        if self.version >= 5 {
+            shown.offline_replicas = nodes(&placement.offline);
         }
         if self.version >= 7 {
-            shown.leader_epoch = partition.leader_epoch().0;
+            shown.leader_epoch = placement.leader.epoch.0;
         }
-        shown
+        Some(shown)
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! - v3: one record batch of format 2. v5: log start offset. v7: zstd allowed.
 //! - v8 (KIP-467): error message, and the rejected records.
-//! - v9: flexible. v10 (KIP-951): current leader on NOT_LEADER_OR_FOLLOWER: there is one broker.
+//! - v9: flexible. v10 (KIP-951): current leader on NOT_LEADER_OR_FOLLOWER.
 //! - v12 (KIP-890): transactions v2. v13 (KIP-516): topics by id.
 //! - A mirror refuses with INVALID_REQUEST, which is decided under the append lock.
 //! - An internal topic refuses every client id except one with INVALID_TOPIC_EXCEPTION, as in
@@ -20,6 +20,7 @@
 
 mod transactional;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -29,17 +30,20 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::ids::TopicId;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
 };
-use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{ApiKey, BrokerId, ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use self::transactional::{Intent, Verdicts};
 use super::error::{door_code, partition_code, produce_txn_code};
 use super::groups::text;
+use super::metadata::leader_id;
 use super::{Api, Context, Order, Reply, ResponseOf};
 use crate::access::Operation;
 use crate::clock;
+use crate::cluster::Leader;
 use crate::partition::{Appended, PartitionError, Pending, Produced};
 use crate::quota::Kind;
 use crate::topic::Topic;
@@ -95,6 +99,7 @@ impl Api for Produce {
         let addition = admitted.map_or_else(Addition::default, |admitted| admitted.addition);
         let Written { topics, waiting } = written;
         let response = ProduceResponse::default()
+            .with_node_endpoints(endpoints(ctx, &topics))
             .with_responses(topics)
             .with_throttle_time_ms(wait_ms);
         // Before the next request is read, and although acks=0 has no answer.
@@ -162,6 +167,26 @@ fn append_all(
     Written { topics, waiting }
 }
 
+/// Where the leaders are that the answer names.
+fn endpoints(ctx: &Context, topics: &[TopicProduceResponse]) -> Vec<NodeEndpoint> {
+    let partitions = topics.iter().flat_map(|it| &it.partition_responses);
+    let leaders = partitions.map(|it| it.current_leader.leader_id.0);
+    let leaders: BTreeSet<i32> = leaders.filter(|leader| *leader != -1).collect();
+    if leaders.is_empty() {
+        return Vec::new();
+    }
+    let members = ctx.view().brokers(ctx.connection.listener).into_iter();
+    let wanted = members.filter(|member| leaders.contains(&member.id.0));
+    let endpoints = wanted.map(|member| {
+        NodeEndpoint::default()
+            .with_node_id(BrokerId(member.id.0))
+            .with_host(text(&member.host))
+            .with_port(i32::from(member.port))
+            .with_rack(member.rack.as_deref().map(text))
+    });
+    endpoints.collect()
+}
+
 /// What counts against the quota: the record batches, without the frame around them.
 fn produced_bytes(request: &ProduceRequest) -> usize {
     let partitions = request.topic_data.iter().flat_map(|t| &t.partition_data);
@@ -220,7 +245,13 @@ impl Appending<'_> {
         };
         let partition = match self.ctx.partition(topic, index) {
             Ok(partition) => partition,
-            Err(error) => return refused(door_code(error)),
+            Err(error) => {
+                let response = failed(index, door_code(error));
+                return Outcome {
+                    response: self.with_hint(response, error.leader()),
+                    pending: None,
+                };
+            }
         };
         let records = data.records.unwrap_or_default();
         if self.version < 7 && is_zstd(&records) {
@@ -257,6 +288,22 @@ impl Appending<'_> {
                     pending: None,
                 }
             }
+        }
+    }
+
+    /// Tells a client whose view is old who leads, in which epoch (KIP-951).
+    fn with_hint(
+        &self,
+        response: PartitionProduceResponse,
+        leader: Option<Leader>,
+    ) -> PartitionProduceResponse {
+        match leader.filter(|_| self.version >= 10) {
+            Some(leader) => response.with_current_leader(
+                LeaderIdAndEpoch::default()
+                    .with_leader_id(leader_id(leader))
+                    .with_leader_epoch(leader.epoch.0),
+            ),
+            None => response,
         }
     }
 

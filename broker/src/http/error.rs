@@ -142,6 +142,9 @@ impl From<DoorError> for ApiError {
     fn from(error: DoorError) -> Self {
         let status = match error {
             DoorError::NotAllowed(_) => StatusCode::FORBIDDEN,
+            DoorError::Elsewhere(_) | DoorError::OtherCoordinator => {
+                StatusCode::MISDIRECTED_REQUEST
+            }
             DoorError::NoSuchTopic | DoorError::NoSuchTopicId | DoorError::NoSuchPartition => {
                 StatusCode::NOT_FOUND
             }
@@ -168,10 +171,9 @@ impl From<TopicError> for ApiError {
             | TopicError::Mirror(_)
             | TopicError::MirrorConfig { .. }
             | TopicError::NotAMirror(_) => Self::bad_request(message),
-            TopicError::Partition(_)
-            | TopicError::Disk(_)
-            | TopicError::Log(_)
-            | TopicError::Meta(_) => Self::internal(message),
+            TopicError::Disk(_) | TopicError::Log(_) | TopicError::Meta(_) => {
+                Self::internal(message)
+            }
         }
     }
 }

@@ -32,7 +32,8 @@ pub async fn list(
     base: Base,
     Path(path): Path<TopicPath>,
 ) -> Result<Json<Collection<PartitionData>>, ApiError> {
-    let partitions = find(&app, &path.topic, Operation::Describe)?.partitions();
+    let topic = find(&app, &path.topic, Operation::Describe)?;
+    let partitions = app.door.partitions_here(&topic);
     let data = partitions
         .iter()
         .map(|partition| to_data(&app, &base, partition));
@@ -54,10 +55,14 @@ pub async fn read(
     Path(PartitionPath { topic, partition }): Path<PartitionPath>,
 ) -> Result<Json<PartitionData>, ApiError> {
     let found = find(&app, &topic, Operation::Describe)?;
-    let Some(partition) = found.partition(partition) else {
-        let message = format!("topic '{}' has no partition {partition}", found.name());
-        return Err(ApiError::new(StatusCode::NOT_FOUND, 404, message));
-    };
+    let there = app.door.partition(&found, partition);
+    let partition = there.map_err(|error| match error.is_not_there() {
+        true => {
+            let message = format!("topic '{}' has no partition {partition}", found.name());
+            ApiError::new(StatusCode::NOT_FOUND, 404, message)
+        }
+        false => error.into(),
+    })?;
     Ok(Json(to_data(&app, &base, &partition)))
 }
 

@@ -58,7 +58,7 @@ impl Rig {
         let body = json!({"topic_name": name, "partitions_count": 1});
         let (status, answer) = self.call("POST", "/topics", Some(body)).await;
         assert_eq!(status, 201, "{answer}");
-        let topic = self.running.broker.catalog.topic(name).unwrap();
+        let topic = self.running.broker.topic(name).unwrap();
         let partition = topic.partition(0).unwrap();
         for _ in 0..batches {
             let mut batch = BatchBuilder::new();

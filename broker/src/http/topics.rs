@@ -76,8 +76,8 @@ pub async fn read(
     let topic = find(&app, &path.topic, Operation::Describe)?;
     let mut data = to_data(&app, &base, &topic);
     let state = topic.state();
-    data.partition_offsets = state
-        .partitions
+    let partitions = app.door.partitions_here(&topic);
+    data.partition_offsets = partitions
         .iter()
         .filter_map(|partition| offsets(partition))
         .collect();
@@ -164,7 +164,7 @@ fn to_data(app: &App, base: &Base, topic: &Topic) -> TopicData {
         topic_name: topic.name().to_string(),
         is_internal: topic.is_internal(),
         replication_factor: i32::from(REPLICAS),
-        partitions_count: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+        partitions_count: topic.partition_count(),
         partitions: related("partitions"),
         configs: related("configs"),
         topic_id: topic.id().to_string(),

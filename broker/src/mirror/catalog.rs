@@ -10,6 +10,7 @@ use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 
 use super::cut::Cutter;
 use crate::metadata::{Metadata, MetadataError, Transaction};
+use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -27,11 +28,18 @@ impl MirrorCatalog {
     /// On `topics`; mirror records are kept in `metadata`.
     pub fn new(
         topics: Arc<Catalog>,
+        hosted: Arc<Hosted>,
         metadata: Metadata,
         producer_ids: Arc<ProducerIds>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let cutter = Cutter::new(Arc::clone(&topics), metadata.clone(), producer_ids, clock);
+        let cutter = Cutter::new(
+            Arc::clone(&topics),
+            hosted,
+            metadata.clone(),
+            producer_ids,
+            clock,
+        );
         MirrorCatalog {
             topics,
             metadata,
@@ -53,7 +61,7 @@ impl MirrorCatalog {
 impl TopicCatalog for MirrorCatalog {
     fn partitions(&self, topic: &TopicName) -> Option<i32> {
         let topic = self.topics.topic(topic)?;
-        i32::try_from(topic.partitions().len()).ok()
+        Some(topic.partition_count())
     }
 
     fn create_mirrors(&self, new: &[NewMirrorTopic]) -> Result<Vec<TopicAnswer>, CatalogError> {
@@ -91,7 +99,7 @@ impl TopicCatalog for MirrorCatalog {
         }
         let mut batch = Transaction::new();
         batch.put::<MirrorKeyspace>(&record.topic, record);
-        if usize::try_from(count).is_ok_and(|count| count <= topic.partitions().len()) {
+        if count <= topic.partition_count() {
             let _still = self.topics.hold_still();
             return match self.topics.is_there(&topic) {
                 true => self.metadata.commit(batch).map(drop).map_err(storage),
@@ -184,9 +192,8 @@ pub(super) fn refused(topic: &TopicName, error: TopicError) -> CatalogError {
         | TopicError::InvalidConfig(_)
         | TopicError::Mirror(_)
         | TopicError::MirrorConfig { .. } => CatalogError::Invalid(error.to_string()),
-        TopicError::Partition(_)
-        | TopicError::Disk(_)
-        | TopicError::Log(_)
-        | TopicError::Meta(_) => CatalogError::Storage(error.to_string()),
+        TopicError::Disk(_) | TopicError::Log(_) | TopicError::Meta(_) => {
+            CatalogError::Storage(error.to_string())
+        }
     }
 }

@@ -34,10 +34,10 @@ use carrick_protocol::ids::{ProducerId, TopicPartition};
 use carrick_storage::log::LogError;
 
 use super::catalog::refused;
+use crate::breaks;
 use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::parallel;
-use crate::partition::cut::breaks;
-use crate::partition::{Cut, Partition, PartitionError};
+use crate::partition::{Cut, Hosted, Partition, PartitionError};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -51,6 +51,7 @@ const FLUSH_THREADS: usize = 16;
 /// Makes mirrors writable.
 pub struct Cutter {
     topics: Arc<Catalog>,
+    hosted: Arc<Hosted>,
     metadata: Metadata,
     producer_ids: Arc<ProducerIds>,
     clock: Arc<dyn Clock>,
@@ -66,12 +67,14 @@ impl Cutter {
     /// With what the cut needs.
     pub fn new(
         topics: Arc<Catalog>,
+        hosted: Arc<Hosted>,
         metadata: Metadata,
         producer_ids: Arc<ProducerIds>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Cutter {
             topics,
+            hosted,
             metadata,
             producer_ids,
             clock,
@@ -110,7 +113,7 @@ impl Cutter {
             return Err(gone());
         }
         if topic.is_mirror() {
-            for partition in topic.partitions().iter() {
+            for partition in self.hosted.of(topic.id()).iter() {
                 match partition.check_cut() {
                     Err(error) if !(order.is_forced && is_fault(&error)) => {
                         return Err(not_cut(partition, &error));
@@ -168,7 +171,7 @@ impl Cutter {
             return Ok(cuts);
         }
         let now_ms = self.clock.now_ms();
-        for partition in topic.partitions().iter() {
+        for partition in self.hosted.of(topic.id()).iter() {
             let cut = match partition.cut(now_ms) {
                 Err(error) if is_forced && is_fault(&error) => partition.let_go(),
                 cut => cut.map_err(|error| not_cut(partition, &error))?,

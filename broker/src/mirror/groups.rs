@@ -9,6 +9,7 @@ use carrick_protocol::ids::{LeaderEpoch, TopicPartition};
 
 use crate::group::{Coordinator, GroupError, NewOffset, Present, SyncedCommit};
 use crate::metadata::{Metadata, MetadataError, Transaction};
+use crate::partition::Hosted;
 use crate::records::group_sync::GroupSyncKeyspace;
 use crate::topic::{Catalog, Topic};
 
@@ -16,15 +17,22 @@ use crate::topic::{Catalog, Topic};
 pub struct Groups {
     metadata: Metadata,
     topics: Arc<Catalog>,
+    hosted: Arc<Hosted>,
     coordinator: Arc<Coordinator>,
 }
 
 impl Groups {
     /// On the groups of `coordinator` and the mirrors among `topics`.
-    pub fn new(metadata: Metadata, topics: Arc<Catalog>, coordinator: Arc<Coordinator>) -> Self {
+    pub fn new(
+        metadata: Metadata,
+        topics: Arc<Catalog>,
+        hosted: Arc<Hosted>,
+        coordinator: Arc<Coordinator>,
+    ) -> Self {
         Groups {
             metadata,
             topics,
+            hosted,
             coordinator,
         }
     }
@@ -55,7 +63,7 @@ impl Groups {
                 let is_meant = |topic: &Arc<Topic>| present.is(topic, number, *instead_of);
                 match topic
                     .filter(is_meant)
-                    .and_then(|topic| taken(&topic, offset))
+                    .and_then(|topic| self.taken(&topic, offset))
                 {
                     Some(new) => offsets.push(new),
                     None => left_out.push(offset.partition.clone()),
@@ -89,7 +97,24 @@ impl Groups {
 
     fn of_mirror(&self, new: &GroupOffset) -> Option<NewOffset> {
         let topic = self.topics.topic(&new.partition.topic);
-        taken(&*topic.filter(|topic| topic.is_mirror())?, new)
+        self.taken(&*topic.filter(|topic| topic.is_mirror())?, new)
+    }
+
+    /// The offset as this broker stores it; `None` if there is no such partition.
+    fn taken(&self, topic: &Topic, new: &GroupOffset) -> Option<NewOffset> {
+        let partition = new.partition.partition;
+        let told = self.hosted.get(topic.id(), partition)?.leader_epoch();
+        Some(NewOffset {
+            topic: topic.name().clone(),
+            topic_id: topic.id(),
+            partition,
+            offset: new.offset,
+            leader_epoch: match new.leader_epoch > told {
+                true => LeaderEpoch::NONE,
+                false => new.leader_epoch,
+            },
+            metadata: new.metadata.clone(),
+        })
     }
 
     /// Whether the group has what some offset after a cut should replace. This is checked without
@@ -107,23 +132,6 @@ impl Groups {
         }
         Ok(false)
     }
-}
-
-/// The offset as this broker stores it; `None` if there is no such partition.
-fn taken(topic: &Topic, new: &GroupOffset) -> Option<NewOffset> {
-    let partition = new.partition.partition;
-    let told = topic.partition(partition)?.leader_epoch();
-    Some(NewOffset {
-        topic: topic.name().clone(),
-        topic_id: topic.id(),
-        partition,
-        offset: new.offset,
-        leader_epoch: match new.leader_epoch > told {
-            true => LeaderEpoch::NONE,
-            false => new.leader_epoch,
-        },
-        metadata: new.metadata.clone(),
-    })
 }
 
 impl GroupOffsets for Groups {

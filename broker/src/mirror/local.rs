@@ -9,24 +9,23 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicPartition};
 use carrick_storage::log::{LogError, Snapshot};
 
 use super::target::{of_log, refused};
-use crate::partition::Partition;
-use crate::topic::Catalog;
+use crate::partition::{Hosted, Partition};
 
 /// Reads this broker's partitions.
 pub struct Local {
-    topics: Arc<Catalog>,
+    hosted: Arc<Hosted>,
 }
 
 impl Local {
-    /// On the partitions of `topics`.
-    pub fn new(topics: Arc<Catalog>) -> Self {
-        Local { topics }
+    /// On these partitions.
+    pub fn new(hosted: Arc<Hosted>) -> Self {
+        Local { hosted }
     }
 
     fn partition(&self, partition: &TopicPartition) -> Result<Arc<Partition>, TargetError> {
         let found = self
-            .topics
-            .partition(&partition.topic, partition.partition)
+            .hosted
+            .named(&partition.topic, partition.partition)
             .ok_or(TargetError::NoSuchPartition)?;
         found.check_reader(LeaderEpoch::NONE).map_err(refused)?;
         Ok(found)

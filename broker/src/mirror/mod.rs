@@ -36,6 +36,7 @@ use carrick_protocol::ids::TopicName;
 use crate::group::Coordinator;
 use crate::heavy::Heavy;
 use crate::metadata::{Metadata, Transaction};
+use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -46,18 +47,19 @@ use crate::topic::{Catalog, Topic, TopicError};
 pub fn ports(
     data_dir: &Path,
     metadata: Metadata,
-    topics: Arc<Catalog>,
+    (topics, hosted): (Arc<Catalog>, Arc<Hosted>),
     producer_ids: Arc<ProducerIds>,
     groups: Arc<Coordinator>,
     heavy: Heavy,
 ) -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Ports {
-        target: Arc::new(target::Target::new(Arc::clone(&topics), metadata.clone())),
-        local: Arc::new(local::Local::new(Arc::clone(&topics))),
+        target: Arc::new(target::Target::new(Arc::clone(&hosted), metadata.clone())),
+        local: Arc::new(local::Local::new(Arc::clone(&hosted))),
         groups: Arc::new(groups::Groups::new(
             metadata.clone(),
             Arc::clone(&topics),
+            Arc::clone(&hosted),
             groups,
         )),
         store: Arc::new(store::Store::new(
@@ -67,6 +69,7 @@ pub fn ports(
         )),
         catalog: Arc::new(catalog::MirrorCatalog::new(
             topics,
+            hosted,
             metadata,
             producer_ids,
             Arc::clone(&clock),

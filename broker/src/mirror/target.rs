@@ -11,29 +11,25 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 use carrick_storage::log::LogError;
 
 use crate::metadata::Metadata;
-use crate::partition::{Partition, PartitionError, Problem};
+use crate::partition::{Hosted, Partition, PartitionError, Problem};
 use crate::records::mirror::MirrorKeyspace;
-use crate::topic::Catalog;
 
 /// Hands out this broker's mirror partitions.
 pub struct Target {
-    topics: Arc<Catalog>,
+    hosted: Arc<Hosted>,
     metadata: Metadata,
 }
 
 impl Target {
-    /// On the partitions of `topics`, whose mirror records are in `metadata`.
-    pub fn new(topics: Arc<Catalog>, metadata: Metadata) -> Self {
-        Target { topics, metadata }
+    /// On these partitions, whose mirror records are in `metadata`.
+    pub fn new(hosted: Arc<Hosted>, metadata: Metadata) -> Self {
+        Target { hosted, metadata }
     }
 }
 
 impl MirrorTarget for Target {
     fn obstacles(&self, topic: &TopicName) -> Vec<(i32, Obstacle)> {
-        let Some(topic) = self.topics.topic(topic) else {
-            return Vec::new();
-        };
-        let partitions = topic.partitions();
+        let partitions = self.hosted.all_named(topic);
         let obstacles = partitions.iter().filter_map(|partition| {
             let mut problems = partition.problems().into_iter();
             let problem = problems.find(Problem::is_obstacle)?;
@@ -53,8 +49,8 @@ impl MirrorTarget for Target {
         lease: &Lease,
     ) -> Result<Box<dyn MirrorPartition>, TargetError> {
         let found = self
-            .topics
-            .partition(&partition.topic, partition.partition)
+            .hosted
+            .named(&partition.topic, partition.partition)
             .ok_or(TargetError::NoSuchPartition)?;
         let record = self.metadata.get::<MirrorKeyspace>(&partition.topic);
         let record = record.map_err(|error| TargetError::Storage(error.to_string()))?;

@@ -31,13 +31,14 @@ use crate::journal::Journal;
 use crate::journal::rocks::RocksJournal;
 use crate::metadata::Transaction;
 use crate::metadata::rocks::RocksMetadata;
-use crate::partition::{Mode, PartitionConfig};
+use crate::partition::{Hosted, Mode};
 use crate::starting::Starting;
-use crate::testing::checked;
+use crate::testing::{TestTopic, checked};
 
 /// A broker's topics and metadata, without the broker.
 struct Rig {
     topics: Arc<Catalog>,
+    hosted: Arc<Hosted>,
     metadata: Metadata,
     producer_ids: Arc<ProducerIds>,
     flusher: Arc<Flusher>,
@@ -68,17 +69,12 @@ impl Rig {
         let flusher = Arc::new(Flusher::start(1).unwrap());
         let properties =
             Properties::open(Arc::new(metadata.clone()), &values, 1, |_| Ok(())).unwrap();
-        let topics = Catalog::open(
-            PartitionConfig::of(&values),
-            Arc::new(properties),
-            metadata.clone(),
-            data_dir,
-            Arc::clone(&flusher),
-            &Starting::default(),
-        )
-        .unwrap()
-        .unwrap();
+        let hosted = Arc::new(Hosted::new(data_dir, Arc::clone(&flusher)));
+        let hosting = Box::new(Arc::clone(&hosted));
+        let topics = Catalog::open(Arc::new(properties), metadata.clone(), hosting).unwrap();
         let topics = Arc::new(topics);
+        assert!(hosted.open(&topics, 1, &Starting::default()));
+        topics.store_leader_epochs().unwrap();
         let producer_ids = Arc::new(ProducerIds::open(metadata.clone()).unwrap());
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -94,7 +90,7 @@ impl Rig {
         let ports = ports(
             dir.path(),
             metadata.clone(),
-            Arc::clone(&topics),
+            (Arc::clone(&topics), Arc::clone(&hosted)),
             Arc::clone(&producer_ids),
             Arc::clone(&groups),
             heavy,
@@ -103,11 +99,16 @@ impl Rig {
             groups,
             runtime: Some(runtime),
             topics,
+            hosted,
             metadata,
             producer_ids,
             flusher,
             ports,
         }
+    }
+
+    fn topic(&self, name: &str) -> Option<TestTopic> {
+        Some(TestTopic::new(self.topics.topic(name)?, &self.hosted))
     }
 
     /// A mirror of two partitions.
@@ -258,7 +259,7 @@ fn a_mirror_topic_and_its_record_come_together_and_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     drop(Rig::with_mirror(&dir));
     let rig = Rig::open(&dir);
-    let topic = rig.topics.topic("orders").unwrap();
+    let topic = rig.topic("orders").unwrap();
     assert!(topic.is_mirror());
     assert_eq!(topic.id(), TopicId(Uuid::from_bytes([5; 16])));
     assert_eq!(rig.ports.store.load_mirrors().unwrap(), [record()]);
@@ -293,10 +294,7 @@ fn a_topic_id_that_is_taken_here_is_not_taken_twice() {
         ..record()
     };
     rig.create(spec.clone(), record).unwrap();
-    assert_ne!(
-        rig.topics.topic(&second).unwrap().id(),
-        spec.source_topic_id
-    );
+    assert_ne!(rig.topic(&second).unwrap().id(), spec.source_topic_id);
 }
 
 #[test]
@@ -408,7 +406,7 @@ fn the_cut_ends_transactions_lifts_ids_and_epochs_and_keeps_the_report() {
     );
     let again = rig.ports.target.open(&tp(0), &lease(2)).map(drop);
     assert_eq!(again, Err(TargetError::NotAMirror));
-    let topic = rig.topics.topic("orders").unwrap();
+    let topic = rig.topic("orders").unwrap();
     assert!(!topic.is_mirror());
     assert!(
         topic
@@ -440,14 +438,13 @@ fn a_cut_that_comes_again_changes_nothing_and_keeps_the_first_report() {
         .unwrap();
     rig.cut().unwrap();
     let epoch = rig
-        .topics
         .topic("orders")
         .unwrap()
         .partition(0)
         .unwrap()
         .leader_epoch();
     assert!(rig.stop_at(2).unwrap().is_empty());
-    let topic = rig.topics.topic("orders").unwrap();
+    let topic = rig.topic("orders").unwrap();
     assert_eq!(topic.partition(0).unwrap().leader_epoch(), epoch);
     assert_eq!(rig.markers(0).len(), 1);
     assert_eq!(
@@ -468,8 +465,7 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
         let mut batch = Transaction::new();
         batch.put::<RpoReportKeyspace>(&tp(0).topic, &order(1).report);
         rig.metadata.commit(batch).unwrap();
-        rig.topics
-            .topic("orders")
+        rig.topic("orders")
             .unwrap()
             .partition(0)
             .unwrap()
@@ -477,7 +473,7 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
             .unwrap();
     }
     let rig = Rig::open(&dir);
-    assert!(rig.topics.topic("orders").unwrap().is_mirror());
+    assert!(rig.topic("orders").unwrap().is_mirror());
     let cuts = rig.stop_at(2).unwrap();
     assert!(cuts[0].leader_epoch > LeaderEpoch(7));
     assert_eq!(rig.markers(0), [(3, 77, 5)], "one marker, not two");
@@ -489,7 +485,7 @@ fn a_cut_that_was_broken_off_before_it_was_persisted_resumes_to_the_same_end() {
     );
     drop(rig);
     let rig = Rig::open(&dir);
-    let topic = rig.topics.topic("orders").unwrap();
+    let topic = rig.topic("orders").unwrap();
     assert!(!topic.is_mirror());
     assert!(topic.partition(0).unwrap().leader_epoch() >= cuts[0].leader_epoch);
 }

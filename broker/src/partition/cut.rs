@@ -12,6 +12,7 @@ use carrick_protocol::ids::{LeaderEpoch, Offset, ProducerId};
 use carrick_storage::log::{Log, OpenTransaction, Placement};
 
 use super::{Core, Mode, Partition, PartitionError};
+use crate::breaks;
 
 /// What a cut found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,73 +131,6 @@ impl Partition {
             leader_epoch: self.leader_epoch().max(in_log).next(),
             max_producer_id: log.producers().max_producer_id(),
             aborted: log.producers().open_transactions(),
-        }
-    }
-}
-
-/// Steps at which tests break a cut off, as a failing disk would.
-pub(crate) mod breaks {
-    use super::{CutStep, PartitionError};
-
-    #[cfg(not(test))]
-    #[expect(clippy::unnecessary_wraps, reason = "it fails in tests only")]
-    pub(crate) fn here(step: CutStep) -> Result<(), PartitionError> {
-        step.reached();
-        Ok(())
-    }
-
-    #[cfg(test)]
-    thread_local! {
-        /// This many places of this thread are passed before one breaks, if any does.
-        static PASSED_BEFORE: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
-    }
-
-    #[cfg(test)]
-    type Act = (CutStep, Box<dyn FnOnce()>);
-
-    #[cfg(test)]
-    thread_local! {
-        /// Called when this thread passes a step.
-        static ACT: std::cell::Cell<Option<Act>> = const { std::cell::Cell::new(None) };
-    }
-
-    /// `act` happens when this thread passes `step` for the first time.
-    #[cfg(test)]
-    pub(crate) fn act_at(step: CutStep, act: impl FnOnce() + 'static) {
-        ACT.set(Some((step, Box::new(act))));
-    }
-
-    /// Breaks off this thread's work at one place, after this many have been passed.
-    #[cfg(test)]
-    pub(crate) fn after(places: u32) {
-        PASSED_BEFORE.set(Some(places));
-    }
-
-    /// Breaks nothing off any more; true if something would still have been.
-    #[cfg(test)]
-    pub(crate) fn none() -> bool {
-        PASSED_BEFORE.take().is_some()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn here(step: CutStep) -> Result<(), PartitionError> {
-        step.reached();
-        match ACT.take() {
-            Some((at, act)) if at == step => act(),
-            other => ACT.set(other),
-        }
-        match PASSED_BEFORE.get() {
-            None => Ok(()),
-            Some(0) => {
-                PASSED_BEFORE.set(None);
-                let error = std::io::Error::other("broken off by a test");
-                let error = std::sync::Arc::new(error);
-                Err(carrick_storage::log::LogError::Faulted(error).into())
-            }
-            Some(left) => {
-                PASSED_BEFORE.set(Some(left - 1));
-                Ok(())
-            }
         }
     }
 }

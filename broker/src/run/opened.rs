@@ -15,6 +15,7 @@ use crate::journal::rocks::RocksJournal;
 use crate::metadata::rocks::RocksMetadata;
 use crate::metadata::{Metadata, MetadataError, Transaction, Version};
 use crate::mirror;
+use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
@@ -34,6 +35,7 @@ pub(super) struct Opened {
     pub producer_ids: Arc<ProducerIds>,
     pub flusher: Arc<Flusher>,
     pub catalog: Arc<Catalog>,
+    pub hosted: Arc<Hosted>,
     pub groups: Arc<Coordinator>,
     pub transactions: Arc<transaction::Coordinator>,
     pub journal: Journal,
@@ -56,18 +58,20 @@ impl Opened {
             |values| TopicConfig::defaults(values).map(drop),
         )?);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS)?);
-        let catalog = Catalog::open(
-            config.partitions,
+        let hosted = Arc::new(Hosted::new(Arc::clone(&data_dir), Arc::clone(&flusher)));
+        let catalog = Arc::new(Catalog::open(
             Arc::clone(&properties),
             metadata.clone(),
-            Arc::clone(&data_dir),
-            Arc::clone(&flusher),
-            starting,
-        )?;
-        let Some(catalog) = catalog.map(Arc::new) else {
+            Box::new(Arc::clone(&hosted)),
+        )?);
+        let are_open = hosted.open(&catalog, config.partitions.recovery_threads, starting);
+        catalog.store_leader_epochs()?;
+        if !are_open {
+            // So that the next start goes on from there.
+            hosted.close();
             flusher.stop();
             return Err(StartError::GivenUp);
-        };
+        }
         starting.step("loading groups and transactions", 0);
         let journal = Journal::new(Arc::new(RocksJournal::start(database)?));
         let heavy = Heavy::default();
@@ -81,7 +85,7 @@ impl Opened {
         let transactions = transaction::Coordinator::start(transaction::coordinator::Parts {
             config: config.transactions.clone(),
             journal: journal.clone(),
-            catalog: Arc::clone(&catalog),
+            hosted: Arc::clone(&hosted),
             producer_ids: Arc::clone(&producer_ids),
             groups: Arc::clone(&groups),
         })?;
@@ -93,6 +97,7 @@ impl Opened {
             producer_ids,
             flusher,
             catalog,
+            hosted,
             groups,
             transactions,
             journal,
@@ -106,7 +111,7 @@ impl Opened {
         mirror::ports(
             self.data_dir.path(),
             self.metadata.clone(),
-            Arc::clone(&self.catalog),
+            (Arc::clone(&self.catalog), Arc::clone(&self.hosted)),
             Arc::clone(&self.producer_ids),
             Arc::clone(&self.groups),
             self.heavy.clone(),

@@ -137,7 +137,7 @@ async fn a_start_that_is_given_up_lets_the_folder_and_the_ports_go() {
     let given_up = start(config(dir.path(), &[]), asked).await;
     assert!(matches!(given_up, Err(StartError::GivenUp)));
     let again = TestBroker::start_in(dir, &[]).await;
-    let topic = again.broker().catalog.topic("orders").unwrap();
+    let topic = again.broker().topic("orders").unwrap();
     assert!(
         topic
             .partitions()

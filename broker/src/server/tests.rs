@@ -391,7 +391,7 @@ async fn everything_acked_is_there_after_a_restart_under_the_same_ids() {
     drop(topic);
     let it = it.restart(&[]).await;
     assert_eq!(it.broker().cluster_id, cluster);
-    let topic = it.broker().catalog.topic("t").unwrap();
+    let topic = it.broker().topic("t").unwrap();
     assert_eq!(topic.id(), id);
     assert_eq!(topic.state().overrides["retention.ms"], "123456");
     assert_eq!(topic.partition(1).unwrap().snapshot().high_watermark().0, 2);
@@ -403,13 +403,7 @@ async fn a_stopping_broker_answers_what_it_has_read() {
     it.create("t", 1);
     let mut client = it.client().await;
     client.send(12, &fetch("t", 0, 600_000)).await;
-    let partition = it
-        .broker()
-        .catalog
-        .topic("t")
-        .unwrap()
-        .partition(0)
-        .unwrap();
+    let partition = it.broker().topic("t").unwrap().partition(0).unwrap();
     while partition.watchers().count() == 0 {
         tokio::task::yield_now().await;
     }

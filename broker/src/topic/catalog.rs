@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use carrick_link::cut::CutStep;
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::disk::DataDir;
-use carrick_storage::flush::Flusher;
 use parking_lot::{Mutex, RwLock};
 
 use super::claims::Claims;
 use super::image::{Images, TopicImage};
 use super::index::Index;
-use super::remover::Remover;
-use super::{Topic, TopicConfig, TopicError, TopicState, config};
+use super::{
+    Hosting, MadePartitions, NewPartitions, Topic, TopicConfig, TopicError, TopicState, config,
+};
+use crate::breaks;
 use crate::config::Properties;
 use crate::metadata::{Metadata, Transaction};
-use crate::partition::Partition;
-use crate::partition::cut::breaks;
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
 
@@ -54,11 +52,9 @@ pub struct NewTopic {
 pub struct Catalog {
     pub(super) properties: Arc<Properties>,
     pub(super) metadata: Metadata,
-    pub(super) data_dir: Arc<DataDir>,
-    pub(super) flusher: Arc<Flusher>,
+    pub(super) hosting: Box<dyn Hosting>,
     pub(super) topics: RwLock<Index>,
     pub(super) images: Images,
-    pub(super) remover: Remover,
     /// Names whose topics are being made, grown or deleted.
     pub(super) claims: Claims,
     /// One change at a time: of RocksDB and of memory, never of folders.
@@ -66,24 +62,84 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    pub(super) fn empty(
+    /// All topics that are stored; deletions that a crash broke off are finished first. Their
+    /// partitions are not open yet. Blocks.
+    ///
+    /// # Errors
+    /// A record that can't be read.
+    pub fn open(
         properties: Arc<Properties>,
         metadata: Metadata,
-        data_dir: Arc<DataDir>,
-        flusher: Arc<Flusher>,
-    ) -> Self {
+        hosting: Box<dyn Hosting>,
+    ) -> Result<Self, TopicError> {
         let (topics, changes) = (RwLock::default(), Mutex::default());
-        Self {
+        let catalog = Self {
             properties,
             metadata,
-            data_dir,
-            flusher,
+            hosting,
             topics,
             images: Images::default(),
-            remover: Remover::start(),
             claims: Claims::default(),
             changes,
+        };
+        catalog.finish_removals()?;
+        catalog.load()?;
+        Ok(catalog)
+    }
+
+    fn load(&self) -> Result<(), TopicError> {
+        let configs = self.metadata.scan::<TopicConfigKeyspace>()?;
+        let mut configs: BTreeMap<_, _> = configs.into_iter().collect();
+        let values = self.properties.values();
+        for (name, record) in self.metadata.scan::<TopicKeyspace>()? {
+            let overrides = configs.remove(&name).unwrap_or_default();
+            let config = Arc::new(TopicConfig::resolve(&overrides, &values));
+            let TopicRecord {
+                id,
+                is_mirror,
+                leader_epochs,
+            } = record;
+            let topic = Topic::new(name, id, leader_epochs, overrides, config, is_mirror);
+            self.topics.write().insert(Arc::new(topic));
         }
+        self.images.put(self.list().iter());
+        Ok(())
+    }
+
+    /// Stores the leader epochs that opening the partitions has raised, but for mirrors: theirs are
+    /// the source's. Blocks.
+    ///
+    /// # Errors
+    /// Nothing was stored.
+    pub fn store_leader_epochs(&self) -> Result<(), TopicError> {
+        let _one_at_a_time = self.changes.lock();
+        let mut batch = Transaction::new();
+        let mut raised = Vec::new();
+        for topic in self.list() {
+            let state = topic.state();
+            let epochs = self.leader_epochs(&topic, &state);
+            if !state.is_mirror && *epochs != *state.leader_epochs {
+                batch.put::<TopicKeyspace>(topic.name(), &record_of(&topic, &epochs, false));
+                raised.push((topic, epochs));
+            }
+        }
+        self.metadata.commit(batch)?;
+        for (topic, epochs) in raised {
+            topic.update(|state| state.leader_epochs = epochs.clone().into());
+        }
+        Ok(())
+    }
+
+    /// The leader epochs of all partitions: those that are here know best.
+    fn leader_epochs(&self, topic: &Topic, state: &TopicState) -> Vec<LeaderEpoch> {
+        let mut epochs = state.leader_epochs.to_vec();
+        for (number, epoch) in self.hosting.leader_epochs(topic.id()) {
+            let at = usize::try_from(number).ok();
+            if let Some(known) = at.and_then(|at| epochs.get_mut(at)) {
+                *known = epoch;
+            }
+        }
+        epochs
     }
 
     /// The broker's current properties, which give topics their defaults.
@@ -98,9 +154,7 @@ impl Catalog {
         for topic in self.list() {
             let state = topic.state();
             let config = Arc::new(TopicConfig::resolve(&state.overrides, &values));
-            for partition in state.partitions.iter() {
-                partition.set_config(&config);
-            }
+            self.hosting.set_config(topic.id(), &config);
             topic.update(|state| state.config = Arc::clone(&config));
         }
     }
@@ -113,11 +167,6 @@ impl Catalog {
     /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.topics.read().by_name(name).cloned()
-    }
-
-    /// A partition by its topic's name and its number.
-    pub fn partition(&self, topic: &str, number: i32) -> Option<Arc<Partition>> {
-        self.topic(topic)?.partition(number)
     }
 
     /// A topic by id.
@@ -178,10 +227,14 @@ impl Catalog {
         }
         check_growth(topic, total, by_link)?;
         let state = topic.state();
-        let first = i32::try_from(state.partitions.len()).unwrap_or(i32::MAX);
-        let added = self.open_logs(name, first..total, &state.config, state.is_mirror)?;
-        if let Err(error) = self.show_grown(topic, &state, &added, extra) {
-            self.undo(name, first..total, added);
+        let mut added = self.hosting.make(NewPartitions {
+            topic: name,
+            numbers: state.partition_count()..total,
+            config: &state.config,
+            is_mirror: state.is_mirror,
+        })?;
+        if let Err(error) = self.show_grown(topic, &state, total, &mut *added, extra) {
+            added.take_back();
             return Err(error);
         }
         tracing::info!(topic = %name, partitions = total, "partitions added");
@@ -200,12 +253,13 @@ impl Catalog {
         named.is_some_and(|named| Arc::ptr_eq(&named, topic))
     }
 
-    /// Stores and shows partitions that were opened when the topic was as in `before`.
+    /// Stores and shows partitions, up to `total`, that were made when the topic was as in `before`.
     fn show_grown(
         &self,
         topic: &Arc<Topic>,
         before: &TopicState,
-        added: &[Arc<Partition>],
+        total: i32,
+        added: &mut dyn MadePartitions,
         extra: Transaction,
     ) -> Result<(), TopicError> {
         let _one_at_a_time = self.changes.lock();
@@ -214,15 +268,15 @@ impl Catalog {
             return Err(TopicError::NotAMirror(topic.name().to_string()));
         }
         if !Arc::ptr_eq(&state.config, &before.config) {
-            for partition in added {
-                partition.set_config(&state.config);
-            }
+            added.set_config(&state.config);
         }
-        let all: Vec<_> = state.partitions.iter().chain(added).cloned().collect();
+        let mut epochs = self.leader_epochs(topic, &state);
+        epochs.resize(usize::try_from(total).unwrap_or(usize::MAX), LeaderEpoch(0));
         let mut batch = extra;
-        batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &all, state.is_mirror));
+        batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &epochs, state.is_mirror));
         self.metadata.commit(batch)?;
-        topic.update(|state| state.partitions = all.clone().into());
+        added.show(topic.id());
+        topic.update(|state| state.leader_epochs = epochs.clone().into());
         self.images.put([topic]);
         Ok(())
     }
@@ -277,9 +331,7 @@ impl Catalog {
         }
         self.metadata.commit(batch)?;
         let config = Arc::new(TopicConfig::resolve(&overrides, &self.properties.values()));
-        for partition in state.partitions.iter() {
-            partition.set_config(&config);
-        }
+        self.hosting.set_config(topic.id(), &config);
         topic.update(|state| {
             state.overrides.clone_from(&overrides);
             state.config = Arc::clone(&config);
@@ -297,35 +349,38 @@ impl Catalog {
         epochs: &[(TopicPartition, LeaderEpoch)],
     ) -> Result<(), TopicError> {
         let _one_at_a_time = self.changes.lock();
-        let mut records: BTreeMap<TopicName, TopicRecord> = BTreeMap::new();
+        let mut changed: BTreeMap<TopicName, (Arc<Topic>, Vec<LeaderEpoch>)> = BTreeMap::new();
         let mut raised = Vec::new();
         for (id, epoch) in epochs {
             let Some(topic) = self.topic(&id.topic).filter(|topic| topic.is_mirror()) else {
                 continue;
             };
-            let partitions = topic.partitions();
-            let index = usize::try_from(id.partition).unwrap_or(usize::MAX);
-            let Some(partition) = partitions.get(index).cloned() else {
-                continue;
-            };
-            if partition.leader_epoch() < *epoch {
-                let record = records
-                    .entry(id.topic.clone())
-                    .or_insert_with(|| record_of(&topic, &partitions, true));
-                record.leader_epochs[index] = *epoch;
-                raised.push((partition, *epoch));
+            let (_, epochs) = changed.entry(id.topic.clone()).or_insert_with(|| {
+                let known = self.leader_epochs(&topic, &topic.state());
+                (Arc::clone(&topic), known)
+            });
+            let at = usize::try_from(id.partition).ok();
+            if let Some(known) = at.and_then(|at| epochs.get_mut(at))
+                && *known < *epoch
+            {
+                *known = *epoch;
+                raised.push((topic.id(), id.partition, *epoch));
             }
         }
         if raised.is_empty() {
             return Ok(());
         }
         let mut batch = Transaction::new();
-        for (name, record) in &records {
-            batch.put::<TopicKeyspace>(name, record);
+        changed.retain(|_, (topic, _)| raised.iter().any(|(id, ..)| *id == topic.id()));
+        for (name, (topic, epochs)) in &changed {
+            batch.put::<TopicKeyspace>(name, &record_of(topic, epochs, true));
         }
         self.metadata.commit(batch)?;
-        for (partition, epoch) in raised {
-            partition.raise_leader_epoch(epoch);
+        for (topic, number, epoch) in raised {
+            self.hosting.raise_leader_epoch(topic, number, epoch);
+        }
+        for (topic, epochs) in changed.into_values() {
+            topic.update(|state| state.leader_epochs = epochs.clone().into());
         }
         Ok(())
     }
@@ -350,19 +405,21 @@ impl Catalog {
             batch.append(extra);
             // A topic that was cut before needs nothing more.
             if topic.is_mirror() {
-                let record = record_of(&topic, &topic.partitions(), false);
+                let epochs = self.leader_epochs(&topic, &topic.state());
+                let record = record_of(&topic, &epochs, false);
                 batch.put::<TopicKeyspace>(topic.name(), &record);
-                topics.push(topic);
+                topics.push((topic, epochs));
             }
         }
         breaks::here(CutStep::CutReady)?;
         self.metadata.commit(batch)?;
         breaks::here(CutStep::CutStored)?;
-        for topic in &topics {
-            topic.update(|state| state.is_mirror = false);
-            for partition in topic.partitions().iter() {
-                partition.open_for_writes();
-            }
+        for (topic, epochs) in topics {
+            topic.update(|state| {
+                state.is_mirror = false;
+                state.leader_epochs = epochs.clone().into();
+            });
+            self.hosting.open_for_writes(topic.id());
         }
         CutStep::Opened.reached();
         Ok(are_there)
@@ -372,27 +429,13 @@ impl Catalog {
         self.topic(name)
             .ok_or_else(|| TopicError::Unknown(name.to_owned()))
     }
-
-    /// The partitions that are offline, by topic and number.
-    pub fn offline(&self) -> Vec<TopicPartition> {
-        let topics = self.list();
-        let partitions = topics.iter().flat_map(|topic| topic.partitions().to_vec());
-        partitions
-            .filter(|partition| partition.is_offline())
-            .map(|partition| partition.id().clone())
-            .collect()
-    }
 }
 
-fn record_of(topic: &Topic, partitions: &[Arc<Partition>], is_mirror: bool) -> TopicRecord {
-    let leader_epochs = partitions
-        .iter()
-        .map(|partition| partition.leader_epoch())
-        .collect();
+fn record_of(topic: &Topic, leader_epochs: &[LeaderEpoch], is_mirror: bool) -> TopicRecord {
     TopicRecord {
         id: topic.id(),
         is_mirror,
-        leader_epochs,
+        leader_epochs: leader_epochs.to_vec(),
     }
 }
 
@@ -410,20 +453,18 @@ fn check_growth(topic: &Topic, total: i32, by_link: bool) -> Result<(), TopicErr
         return Err(TopicError::Mirror(topic.name().to_string()));
     }
     check_count(total)?;
-    let now = topic.partitions().len();
-    if usize::try_from(total).is_ok_and(|total| total > now) {
+    let now = topic.partition_count();
+    if total > now {
         return Ok(());
     }
     let name = topic.name();
-    Err(TopicError::InvalidPartitions(
-        match usize::try_from(total) == Ok(now) {
-            true => format!("Topic already has {now} partition(s)."),
-            false => format!(
-                "The topic {name} currently has {now} partition(s); {total} would not be an \
+    Err(TopicError::InvalidPartitions(match total == now {
+        true => format!("Topic already has {now} partition(s)."),
+        false => format!(
+            "The topic {name} currently has {now} partition(s); {total} would not be an \
                  increase."
-            ),
-        },
-    ))
+        ),
+    }))
 }
 
 pub(super) fn check_overrides(overrides: &BTreeMap<String, String>) -> Result<(), TopicError> {

@@ -1,29 +1,26 @@
 //! Creation of topics: any number in one write.
 //!
-//! Order: names, counts and configs are checked · logs are opened, on several threads · the data
-//! folder is synced · one RocksDB batch · the catalog shows them. A refused topic leaves nothing
-//! behind. Other changes wait only for the last two.
+//! Order: names, counts and configs are checked · partitions are made, on several threads, and are on
+//! disk · one write of metadata · the partitions are shown · the catalog shows their topics. A refused
+//! topic leaves nothing behind. Other changes wait only for the last three.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
-use carrick_storage::log::LogError;
+use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
 
 use super::catalog::{Catalog, NewTopic, check_count, check_overrides, supported};
 use super::index::{collision, folded};
-use super::{Topic, TopicConfig, TopicError};
-use crate::clock;
+use super::{MadePartitions, NewPartitions, Topic, TopicConfig, TopicError};
 use crate::config::Values;
 use crate::metadata::Transaction;
 use crate::parallel;
-use crate::partition::{Opening, Partition};
 use crate::records::retired_topic::RetiredTopicKeyspace;
 use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::records::topic_config::TopicConfigKeyspace;
 
-/// Threads that open the logs of new partitions: each waits for the disk most of the time.
+/// Threads that make new partitions: each waits for the disk most of the time.
 const OPEN_THREADS: usize = 8;
 
 /// The outcome for each of several topics, in order.
@@ -35,8 +32,11 @@ struct Planned {
     config: Arc<TopicConfig>,
 }
 
-/// A planned topic and its logs, or the reason why there is none.
-type Opened = Result<(Planned, Vec<Arc<Partition>>), TopicError>;
+/// A planned topic and its partitions, or why there is none.
+type Made = Result<(Planned, Box<dyn MadePartitions>), TopicError>;
+
+/// A topic that is about to be stored, or why there is none.
+type Unstored = Result<(Arc<Topic>, Box<dyn MadePartitions>), TopicError>;
 
 impl Catalog {
     /// Checks what `create` would check, and changes nothing.
@@ -69,14 +69,8 @@ impl Catalog {
         let _claim = self.claims.of(new.iter().map(|new| &new.name));
         let values = self.properties.values();
         let planned = self.plan(new, &values);
-        let mut logs = self.open_planned(&planned).into_iter();
-        let opened = planned.into_iter().map(|planned| {
-            let planned = planned?;
-            let partitions = logs.next().unwrap_or_else(|| Ok(Vec::new()))?;
-            Ok((planned, partitions))
-        });
-        let opened = opened.collect();
-        self.show_new(opened, extras, &values)
+        let made = self.make_planned(planned);
+        self.show_new(made, extras, &values)
     }
 
     /// The topics that can be created; names of one call don't collide either.
@@ -97,21 +91,31 @@ impl Catalog {
         new.into_iter().map(plan).collect()
     }
 
-    /// Opens the logs of all topics that are planned, in their order.
-    fn open_planned(
-        &self,
-        planned: &[Result<Planned, TopicError>],
-    ) -> Vec<Result<Vec<Arc<Partition>>, TopicError>> {
-        let planned: Vec<&Planned> = planned.iter().flatten().collect();
-        parallel::each(OPEN_THREADS, &planned, |Planned { new, config }| {
-            self.open_logs(&new.name, 0..new.partitions, config, new.is_mirror)
-        })
+    /// Makes the partitions of all topics that are planned, in their order.
+    fn make_planned(&self, planned: Vec<Result<Planned, TopicError>>) -> Vec<Made> {
+        let ready: Vec<&Planned> = planned.iter().flatten().collect();
+        let made = parallel::each(OPEN_THREADS, &ready, |Planned { new, config }| {
+            self.hosting.make(NewPartitions {
+                topic: &new.name,
+                numbers: 0..new.partitions,
+                config,
+                is_mirror: new.is_mirror,
+            })
+        });
+        let mut made = made.into_iter();
+        let both = planned.into_iter().map(|planned| {
+            let planned = planned?;
+            let unknown = || Err(TopicError::Unknown(planned.new.name.to_string()));
+            let partitions = made.next().unwrap_or_else(unknown)?;
+            Ok((planned, partitions))
+        });
+        both.collect()
     }
 
-    /// Stores and shows topics whose logs were opened while the broker's properties were `values`.
+    /// Stores and shows topics whose partitions were made while the broker's properties were `values`.
     fn show_new(
         &self,
-        opened: Vec<Opened>,
+        made: Vec<Made>,
         extras: Vec<Transaction>,
         values: &Arc<Values>,
     ) -> Result<EachTopic, TopicError> {
@@ -119,135 +123,70 @@ impl Catalog {
         let now = self.properties.values();
         let mut batch = Transaction::new();
         let mut ids = HashSet::new();
-        let mut outcomes: EachTopic = Vec::with_capacity(opened.len());
-        for (opened, extra) in opened.into_iter().zip(extras) {
-            let topic = opened.map(|(mut planned, partitions)| {
+        let mut unstored: Vec<Unstored> = Vec::with_capacity(made.len());
+        for (made, extra) in made.into_iter().zip(extras) {
+            let topic = made.map(|(mut planned, partitions)| {
                 if !Arc::ptr_eq(&now, values) {
                     planned.config = Arc::new(TopicConfig::resolve(&planned.new.configs, &now));
-                    for partition in &partitions {
-                        partition.set_config(&planned.config);
-                    }
+                    partitions.set_config(&planned.config);
                 }
                 let is_free = |id: &TopicId| self.by_id(*id).is_none() && ids.insert(*id);
                 let id = planned.new.id.filter(is_free);
-                new_topic(
-                    planned,
-                    id.unwrap_or_else(TopicId::random),
-                    partitions,
-                    &mut batch,
-                )
+                let id = id.unwrap_or_else(TopicId::random);
+                (new_topic(planned, id, &mut batch), partitions)
             });
             if topic.is_ok() {
                 batch.append(extra);
             }
-            outcomes.push(topic);
+            unstored.push(topic);
         }
-        self.persist(outcomes.iter().flatten(), batch)?;
-        Ok(outcomes)
+        self.persist(&mut unstored, batch)?;
+        let topics = unstored.into_iter();
+        Ok(topics.map(|topic| topic.map(|(topic, _)| topic)).collect())
     }
 
-    fn persist<'a>(
-        &self,
-        created: impl Iterator<Item = &'a Arc<Topic>> + Clone,
-        batch: Transaction,
-    ) -> Result<(), TopicError> {
-        if created.clone().next().is_none() {
+    fn persist(&self, unstored: &mut [Unstored], batch: Transaction) -> Result<(), TopicError> {
+        let mut created: Vec<_> = unstored.iter_mut().flatten().collect();
+        if created.is_empty() {
             return Ok(());
         }
         if let Err(error) = self.metadata.commit(batch) {
-            for topic in created {
-                let partitions = topic.partitions().to_vec();
-                self.undo(topic.name(), all_of(&partitions), partitions);
+            for (_, partitions) in created {
+                partitions.take_back();
             }
             return Err(error.into());
         }
+        for (topic, partitions) in &mut created {
+            partitions.show(topic.id());
+        }
         let mut topics = self.topics.write();
-        self.images.put(created.clone());
-        for topic in created {
+        self.images.put(created.iter().map(|(topic, _)| topic));
+        for (topic, _) in created {
             let (name, id, mirror) = (topic.name(), topic.id(), topic.is_mirror());
-            let count = topic.partitions().len();
+            let count = topic.partition_count();
             tracing::info!(topic = %name, %id, partitions = count, mirror, "created");
             topics.insert(Arc::clone(topic));
         }
         Ok(())
     }
-
-    /// Opens the logs of new partitions, all or none; what is left of an earlier topic of that name
-    /// goes first. The folders are on the disk then: RocksDB may name them, and one that is missing
-    /// at a start was taken away.
-    pub(super) fn open_logs(
-        &self,
-        topic: &TopicName,
-        numbers: std::ops::Range<i32>,
-        config: &Arc<TopicConfig>,
-        is_mirror: bool,
-    ) -> Result<Vec<Arc<Partition>>, TopicError> {
-        let ids: Vec<_> = numbers
-            .clone()
-            .map(|number| TopicPartition::new(topic.clone(), number))
-            .collect();
-        self.put_away(&ids)?;
-        let mut partitions = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.open_partition(id, config, is_mirror) {
-                Ok(partition) => partitions.push(partition),
-                Err(error) => {
-                    self.undo(topic, numbers, partitions);
-                    return Err(error.into());
-                }
-            }
-        }
-        if let Err(error) = self.data_dir.sync() {
-            self.undo(topic, numbers, partitions);
-            return Err(error.into());
-        }
-        Ok(partitions)
-    }
-
-    fn open_partition(
-        &self,
-        id: TopicPartition,
-        config: &Arc<TopicConfig>,
-        is_mirror: bool,
-    ) -> Result<Arc<Partition>, LogError> {
-        let dir = self.data_dir.partition_dir(&id);
-        let (partition, _) = Partition::open(Opening {
-            id,
-            dir: &dir,
-            config: Arc::clone(config),
-            leader_epoch: LeaderEpoch(0),
-            is_mirror,
-            flusher: Arc::clone(&self.flusher),
-            now_ms: clock::now_ms(),
-        })?;
-        Ok(partition)
-    }
 }
 
-/// The numbers of these partitions, which are all of a topic.
-fn all_of(partitions: &[Arc<Partition>]) -> std::ops::Range<i32> {
-    0..i32::try_from(partitions.len()).unwrap_or(i32::MAX)
-}
-
-/// The topic with its logs, and its RocksDB record.
-fn new_topic(
-    planned: Planned,
-    id: TopicId,
-    partitions: Vec<Arc<Partition>>,
-    batch: &mut Transaction,
-) -> Arc<Topic> {
+/// The topic, and its record in the metadata.
+fn new_topic(planned: Planned, id: TopicId, batch: &mut Transaction) -> Arc<Topic> {
     let Planned { new, config } = planned;
+    let count = usize::try_from(new.partitions).unwrap_or_default();
+    let epochs = vec![LeaderEpoch(0); count];
     let record = TopicRecord {
         id,
         is_mirror: new.is_mirror,
-        leader_epochs: vec![LeaderEpoch(0); partitions.len()],
+        leader_epochs: epochs.clone(),
     };
     batch.put::<TopicKeyspace>(&new.name, &record);
     batch.delete::<RetiredTopicKeyspace>(&new.name);
     if !new.configs.is_empty() {
         batch.put::<TopicConfigKeyspace>(&new.name, &new.configs);
     }
-    let topic = Topic::new(new.name, id, partitions, new.configs, config, new.is_mirror);
+    let topic = Topic::new(new.name, id, epochs, new.configs, config, new.is_mirror);
     Arc::new(topic)
 }
 

@@ -8,12 +8,10 @@
 use std::sync::Arc;
 
 use carrick_protocol::ids::{TopicName, TopicPartition};
-use carrick_storage::disk::{DiskError, Retired};
 
 use super::claims::Claim;
 use super::{Catalog, Topic, TopicError};
 use crate::metadata::Transaction;
-use crate::partition::Partition;
 use crate::records::retired_topic::{RetiredTopic, RetiredTopicKeyspace};
 use crate::records::topic::TopicKeyspace;
 use crate::records::topic_config::TopicConfigKeyspace;
@@ -26,6 +24,8 @@ const REMAIN: &str = "folders of a deleted topic remain until the next start, wh
 pub struct Removal<'a> {
     catalog: &'a Catalog,
     topic: Arc<Topic>,
+    /// Ends the partitions.
+    end: Box<dyn FnOnce() + Send>,
     _claim: Claim<'a>,
 }
 
@@ -55,49 +55,19 @@ impl Catalog {
         let mut batch = extra;
         batch.delete::<TopicKeyspace>(name);
         batch.delete::<TopicConfigKeyspace>(name);
-        let (id, partitions) = (topic.id(), topic.partitions().len());
-        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+        let (id, partitions) = (topic.id(), topic.partition_count().unsigned_abs());
         batch.put::<RetiredTopicKeyspace>(name, &RetiredTopic { id, partitions });
         self.metadata.commit(batch)?;
         self.topics.write().remove(&topic);
         self.images.remove(&topic);
+        let end = self.hosting.hide(id);
         tracing::info!(topic = %name, %id, "deleted");
         Ok(Removal {
             catalog: self,
             topic,
+            end,
             _claim: claim,
         })
-    }
-
-    /// Undoes the creation of partitions of `topic` that can't stay, and of the one that failed:
-    /// `numbers` are all that were tried.
-    pub(super) fn undo(
-        &self,
-        topic: &TopicName,
-        numbers: std::ops::Range<i32>,
-        made: Vec<Arc<Partition>>,
-    ) {
-        for partition in &made {
-            partition.abandon();
-        }
-        // Their files are closed first: it may be that the broker has too many open.
-        drop(made);
-        let ids: Vec<_> = numbers
-            .map(|number| TopicPartition::new(topic.clone(), number))
-            .collect();
-        if let Err(error) = self.put_away(&ids) {
-            tracing::error!(%topic, %error, "folders of partitions that could not be created remain");
-        }
-    }
-
-    /// Moves those folders away that exist, and has them removed.
-    ///
-    /// # Errors
-    /// Some may still be in place; the others were moved.
-    pub(super) fn put_away(&self, partitions: &[TopicPartition]) -> Result<(), DiskError> {
-        let Retired { folders, error } = self.data_dir.retire_all(partitions);
-        self.remover.remove(folders);
-        error.map_or(Ok(()), Err)
     }
 
     /// Finishes, at start, the deletions that a crash broke off.
@@ -109,11 +79,8 @@ impl Catalog {
         for (name, retired) in self.metadata.scan::<RetiredTopicKeyspace>()? {
             let is_gone = self.metadata.get::<TopicKeyspace>(&name)?.is_none();
             let partitions = i32::try_from(retired.partitions).unwrap_or(i32::MAX);
-            let folders: Vec<_> = (0..partitions)
-                .map(|number| TopicPartition::new(name.clone(), number))
-                .collect();
             let put_away = if is_gone {
-                self.put_away(&folders)
+                self.hosting.put_away(&all_of(&name, partitions))
             } else {
                 Ok(())
             };
@@ -132,13 +99,10 @@ impl Catalog {
 impl Removal<'_> {
     /// Moves the folders away, then frees the name. Blocks on disk.
     pub fn finish(self) {
-        let partitions = self.topic.partitions();
-        for partition in partitions.iter() {
-            partition.abandon();
-        }
-        let ids: Vec<_> = partitions.iter().map(|it| it.id().clone()).collect();
+        (self.end)();
         let name = self.topic.name();
-        if let Err(error) = self.catalog.put_away(&ids) {
+        let partitions = all_of(name, self.topic.partition_count());
+        if let Err(error) = self.catalog.hosting.put_away(&partitions) {
             tracing::error!(topic = %name, %error, "{REMAIN}");
             return;
         }
@@ -148,4 +112,11 @@ impl Removal<'_> {
             tracing::warn!(topic = %name, %error, "the topic's deletion is tried again at the next start");
         }
     }
+}
+
+/// The partitions of a topic that has so many.
+fn all_of(topic: &TopicName, partitions: i32) -> Vec<TopicPartition> {
+    let numbers = 0..partitions;
+    let ids = numbers.map(|number| TopicPartition::new(topic.clone(), number));
+    ids.collect()
 }

@@ -5,7 +5,6 @@ use carrick_storage::log::LogError;
 
 use crate::config::change::ChangeError;
 use crate::metadata::MetadataError;
-use crate::partition::PartitionError;
 
 /// Why a topic change is refused. Facts; `api::error` maps them to Kafka's codes.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +54,6 @@ pub enum TopicError {
     /// The topic isn't a mirror.
     #[error("'{0}' is not a mirror topic")]
     NotAMirror(String),
-    /// A partition refused.
-    #[error(transparent)]
-    Partition(#[from] PartitionError),
     /// The data folder failed.
     #[error(transparent)]
     Disk(#[from] DiskError),

@@ -80,7 +80,7 @@ impl Images {
     pub fn put<'a>(&self, topics: impl IntoIterator<Item = &'a Arc<Topic>>) {
         let mut image = TopicImage::clone(&self.0.load());
         for topic in topics {
-            let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+            let partitions = topic.partition_count();
             image.put(topic.name().clone(), topic.id(), partitions);
         }
         self.0.store(Arc::new(image));

@@ -58,10 +58,6 @@ impl Index {
         self.by_name.values()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
     /// Refuses a new name that a topic has, or that collides with a topic's.
     pub(super) fn check_free(&self, name: &TopicName) -> Result<(), TopicError> {
         match self.by_folded.get(&folded(name)) {

@@ -1,4 +1,5 @@
-//! Topics: their names, ids, configs and partitions.
+//! Topics: their names, ids, configs, and how many partitions they have. Where the partitions are is not
+//! known here: what must happen to folders and logs goes through [`Hosting`].
 //!
 //! Invariants:
 //! - A topic is in the catalog if and only if it is in RocksDB; RocksDB is written first.
@@ -17,11 +18,10 @@ pub mod defs;
 mod deletion;
 pub mod describe;
 pub mod error;
+mod hosting;
 mod image;
 mod index;
 mod on_demand;
-pub mod open;
-mod remover;
 pub mod replicas;
 mod rules;
 #[cfg(test)]
@@ -31,18 +31,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use carrick_protocol::ids::{TopicId, TopicName};
-
-use crate::partition::Partition;
+use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
 
 pub use catalog::{Catalog, NewTopic};
 pub use config::TopicConfig;
 pub use error::TopicError;
+pub use hosting::{Hosting, MadePartitions, NewPartitions};
 pub use image::TopicImage;
 pub use on_demand::OnDemand;
 pub use rules::TopicRules;
 
-/// One topic. Shared; partitions and configs change under it.
+/// One topic. Shared; the number of its partitions and its configs change under it.
 pub struct Topic {
     name: TopicName,
     id: TopicId,
@@ -52,8 +51,8 @@ pub struct Topic {
 /// What can change in a topic, swapped as a whole.
 #[derive(Clone)]
 pub struct TopicState {
-    /// The partitions, by number.
-    pub partitions: Arc<[Arc<Partition>]>,
+    /// The leader epoch of each partition as it is stored: the partition itself may be ahead.
+    pub leader_epochs: Arc<[LeaderEpoch]>,
     /// The configs that were set on the topic, by name.
     pub overrides: BTreeMap<String, String>,
     /// Overrides over the broker's defaults.
@@ -62,18 +61,24 @@ pub struct TopicState {
     pub is_mirror: bool,
 }
 
+impl TopicState {
+    /// As [`Topic::partition_count`].
+    pub fn partition_count(&self) -> i32 {
+        i32::try_from(self.leader_epochs.len()).unwrap_or(i32::MAX)
+    }
+}
+
 impl Topic {
     fn new(
         name: TopicName,
         id: TopicId,
-        partitions: Vec<Arc<Partition>>,
+        leader_epochs: Vec<LeaderEpoch>,
         overrides: BTreeMap<String, String>,
         config: Arc<TopicConfig>,
         is_mirror: bool,
     ) -> Self {
-        let partitions = partitions.into();
         let state = TopicState {
-            partitions,
+            leader_epochs: leader_epochs.into(),
             overrides,
             config,
             is_mirror,
@@ -109,15 +114,14 @@ impl Topic {
         self.state.load_full()
     }
 
-    /// A partition by number.
-    pub fn partition(&self, number: i32) -> Option<Arc<Partition>> {
-        let state = self.state.load();
-        state.partitions.get(usize::try_from(number).ok()?).cloned()
+    /// How many partitions there are: they are numbered from 0.
+    pub fn partition_count(&self) -> i32 {
+        self.state.load().partition_count()
     }
 
-    /// All partitions, by number.
-    pub fn partitions(&self) -> Arc<[Arc<Partition>]> {
-        Arc::clone(&self.state.load().partitions)
+    /// Whether there is a partition of that number.
+    pub fn has_partition(&self, number: i32) -> bool {
+        (0..self.partition_count()).contains(&number)
     }
 
     /// Whether a link owns it.

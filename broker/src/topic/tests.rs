@@ -6,8 +6,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 
 use super::*;
+use crate::access::Operation;
 use crate::partition::Mode;
-use crate::testing::{TestBroker, TestClient, append, batch, wire};
+use crate::testing::{TestBroker, TestClient, TestTopic, append, batch, wire};
 
 fn mirror(name: &str, configs: &[(&str, &str)]) -> NewTopic {
     NewTopic {
@@ -39,7 +40,7 @@ async fn a_topic_made_anew_has_a_new_id_and_no_records() {
     assert_ne!(first.id(), second.id());
     assert_eq!(second.partition(0).unwrap().snapshot().end().0, 0);
     let it = it.restart(&[]).await;
-    assert_eq!(it.broker().catalog.topic("t").unwrap().id(), second.id());
+    assert_eq!(it.broker().topic("t").unwrap().id(), second.id());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +62,7 @@ async fn partitions_and_configs_change_and_stay_changed() {
     assert!(matches!(set("many"), Err(TopicError::InvalidConfig(_))));
     set("1000").unwrap();
     let it = it.restart(&[]).await;
-    let topic = it.broker().catalog.topic("t").unwrap();
+    let topic = it.broker().topic("t").unwrap();
     assert_eq!(topic.partitions().len(), 3);
     assert_eq!(topic.state().config.max_message_bytes, 1000);
     assert_eq!(topic.partition(2).unwrap().config().max_message_bytes, 1000);
@@ -95,7 +96,7 @@ async fn clients_do_not_change_what_a_link_decides() {
         .add_partitions("m", 3, true, Default::default())
         .unwrap();
     assert!(matches!(
-        topic.partition(2).unwrap().mode(),
+        it.broker().partition("m", 2).unwrap().mode(),
         Mode::Mirror { .. }
     ));
 }
@@ -108,6 +109,7 @@ async fn a_cut_topic_is_writable_for_good() {
         .create(mirror("m", &[]), Default::default())
         .unwrap();
     let name = topic.name().clone();
+    let topic = TestTopic::new(topic, &it.broker().hosted);
     for partition in topic.partitions().iter() {
         partition.cut(crate::clock::now_ms()).unwrap();
     }
@@ -118,7 +120,7 @@ async fn a_cut_topic_is_writable_for_good() {
     assert_eq!(topic.partition(1).unwrap().mode(), Mode::Writable);
     drop(topic);
     let it = it.restart(&[]).await;
-    let topic = it.broker().catalog.topic("m").unwrap();
+    let topic = it.broker().topic("m").unwrap();
     assert!(!topic.is_mirror());
     assert_eq!(topic.partition(0).unwrap().leader_epoch(), LeaderEpoch(1));
 }
@@ -128,13 +130,7 @@ async fn an_unclean_end_raises_the_leader_epoch_and_a_clean_one_does_not() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
     let it = it.restart(&[]).await;
-    let partition = it
-        .broker()
-        .catalog
-        .topic("t")
-        .unwrap()
-        .partition(0)
-        .unwrap();
+    let partition = it.broker().topic("t").unwrap().partition(0).unwrap();
     assert_eq!(partition.leader_epoch(), LeaderEpoch(0));
     // Written to, and dropped without being closed, as by a crash.
     let now_ms = crate::clock::now_ms();
@@ -142,13 +138,7 @@ async fn an_unclean_end_raises_the_leader_epoch_and_a_clean_one_does_not() {
     partition.abandon();
     drop(partition);
     let it = it.restart(&[]).await;
-    let partition = it
-        .broker()
-        .catalog
-        .topic("t")
-        .unwrap()
-        .partition(0)
-        .unwrap();
+    let partition = it.broker().topic("t").unwrap().partition(0).unwrap();
     assert_eq!(partition.leader_epoch(), LeaderEpoch(1));
 }
 
@@ -244,7 +234,8 @@ async fn a_log_that_cannot_be_opened_is_offline_and_the_others_are_served() {
         (partitions[1].error_code, partitions[1].leader_id.0),
         (0, it.broker().node_id.0)
     );
-    let offline: Vec<_> = it.broker().catalog.offline();
+    let context = it.context();
+    let offline = context.cluster(Operation::Alter).unwrap().leaderless();
     assert_eq!(offline.len(), 1);
     assert_eq!(offline[0].to_string(), "t-0");
 
@@ -267,7 +258,7 @@ async fn a_folder_that_was_taken_away_is_not_made_anew_but_can_be_deleted() {
         std::fs::remove_dir_all(data.join("t-0")).unwrap();
     })
     .await;
-    let topic = it.broker().catalog.topic("t").unwrap();
+    let topic = it.broker().topic("t").unwrap();
     let partition = topic.partition(0).unwrap();
     assert!(partition.is_offline());
     assert!(!it.broker().data_dir.partition_dir(partition.id()).exists());
@@ -279,7 +270,8 @@ async fn a_folder_that_was_taken_away_is_not_made_anew_but_can_be_deleted() {
         })
         .unwrap();
     let grown = catalog.add_partitions("t", 2, false, Default::default());
-    assert!(!grown.unwrap().partition(1).unwrap().is_offline());
+    assert_eq!(grown.unwrap().partition_count(), 2);
+    assert!(!topic.partition(1).unwrap().is_offline());
     catalog.delete(&topic, Default::default()).unwrap();
     it.create("t", 1);
     let answer = it.client().await.produce("t", 0, -1, batch(&["b"])).await;
@@ -301,12 +293,14 @@ async fn other_topics_change_while_the_folders_of_a_deleted_one_are_put_away() {
     let catalog = &it.broker().catalog;
     let first = it.create("t", 3);
     it.create("other", 1);
+    let ended = first.partition(0).unwrap();
     let removal = catalog.take_out(&first, Default::default()).unwrap();
+    assert!(first.partition(0).is_none());
     assert!(catalog.topic("t").is_none() && catalog.by_id(first.id()).is_none());
     // None of these waits for it.
     it.create("new", 1);
     let grown = catalog.add_partitions("other", 2, false, Default::default());
-    assert_eq!(grown.unwrap().partitions().len(), 2);
+    assert_eq!(grown.unwrap().partition_count(), 2);
     let other = catalog.topic("other").unwrap();
     catalog.delete(&other, Default::default()).unwrap();
     // The same name waits, whichever of the two comes first.
@@ -316,14 +310,14 @@ async fn other_topics_change_while_the_folders_of_a_deleted_one_are_put_away() {
         second.join().unwrap()
     });
     assert_ne!(first.id(), second.id());
-    assert!(first.partition(0).unwrap().is_closed());
+    assert!(ended.is_closed());
     let written = it.client().await.produce("t", 1, -1, batch(&["a"])).await;
     assert_eq!((written.error_code, written.base_offset), (0, 0));
     let id = second.id();
     drop((first, second));
     let it = it.restart(&[]).await;
     assert_eq!(folders(&it), ["new-0", "t-0", "t-1"]);
-    let topic = it.broker().catalog.topic("t").unwrap();
+    let topic = it.broker().topic("t").unwrap();
     assert_eq!(topic.id(), id);
     assert_eq!(topic.partition(1).unwrap().snapshot().end().0, 1);
 }
@@ -343,7 +337,7 @@ async fn a_deletion_that_was_broken_off_is_finished_at_the_next_start() {
     let it = it.restart(&[]).await;
     let nothing_left = || folders(&it) == ["kept-0"];
     until("the folders to be removed", nothing_left).await;
-    assert!(it.broker().catalog.topic("gone").is_none());
+    assert!(it.broker().topic("gone").is_none());
     // And only once: what is made later under that name stays.
     drop(it.create("gone", 3));
     let it = it.restart(&[]).await;
@@ -417,7 +411,7 @@ async fn a_creation_that_fails_halfway_leaves_nothing() {
     let grown = catalog.add_partitions(topic.name(), 11, false, Default::default());
     assert!(grown.is_err());
     until("only ten to be left", || folders() == 10).await;
-    assert_eq!(topic.partitions().len(), 10);
+    assert_eq!(topic.partition_count(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

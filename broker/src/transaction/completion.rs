@@ -79,10 +79,10 @@ async fn write_markers(
     let Some(marker) = marker(prepared) else {
         return true;
     };
-    let catalog = &cell.services().catalog;
+    let hosted = &cell.services().hosted;
     let mut written: Vec<(TopicPartition, Pending)> = Vec::new();
     missing.retain(|id| {
-        let Some(partition) = catalog.partition(id.topic.as_ref(), id.partition) else {
+        let Some(partition) = hosted.named(id.topic.as_ref(), id.partition) else {
             return false;
         };
         match partition.append_marker(&marker, clock::now_ms()) {

@@ -36,8 +36,8 @@ use crate::clock;
 use crate::coordination::{Awaited, Registry, answer, every};
 use crate::group;
 use crate::journal::{Journal, JournalError};
+use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
-use crate::topic::Catalog;
 
 /// The transaction coordinator.
 pub struct Coordinator {
@@ -50,7 +50,7 @@ pub struct Parts {
     pub config: TransactionConfig,
     /// Where transactions are noted, and read from at the start.
     pub journal: Journal,
-    pub catalog: Arc<Catalog>,
+    pub hosted: Arc<Hosted>,
     /// New producer ids.
     pub producer_ids: Arc<ProducerIds>,
     /// The groups whose offsets are committed.
@@ -73,7 +73,7 @@ impl Coordinator {
     /// # Errors
     /// What is stored can't be read.
     pub fn start(parts: Parts) -> Result<Arc<Self>, JournalError> {
-        let loaded = load::load(&parts.journal, &parts.catalog)?;
+        let loaded = load::load(&parts.journal, &parts.hosted)?;
         let (abort_ms, forget_ms) = (
             parts.config.abort_interval_ms,
             parts.config.forget_interval_ms,
@@ -83,7 +83,7 @@ impl Coordinator {
             budget: Budget::new(parts.config.max_bytes),
             config: parts.config,
             journal: parts.journal,
-            catalog: parts.catalog,
+            hosted: parts.hosted,
             producer_ids: parts.producer_ids,
             groups: parts.groups,
             runtime: Handle::current(),

@@ -18,15 +18,14 @@ use super::limits::COORDINATOR_EPOCH;
 use super::metadata::{Producer, State, Version};
 use crate::clock;
 use crate::journal::{Entry, Journal, JournalError, Table};
-use crate::partition::{Marker, Mode, Partition};
+use crate::partition::{Hosted, Marker, Mode, Partition};
 use crate::records::transaction::Transactions;
 use crate::records::transaction_part::{Part, TransactionParts};
-use crate::topic::Catalog;
 
 /// Reads all transactional ids and makes them agree with what is open in the partitions.
 pub(super) fn load(
     journal: &Journal,
-    catalog: &Catalog,
+    hosted: &Hosted,
 ) -> Result<BTreeMap<TransactionalId, TransactionContent>, JournalError> {
     let mut loaded = Loaded::default();
     let (mut stored, mut added) = (
@@ -50,11 +49,9 @@ pub(super) fn load(
             .ids
             .insert(id, TransactionContent::new(metadata, count));
     }
-    for topic in catalog.list() {
-        for partition in topic.partitions().iter() {
-            if partition.mode() == Mode::Writable {
-                loaded.reconcile(partition);
-            }
+    for partition in hosted.all() {
+        if partition.mode() == Mode::Writable {
+            loaded.reconcile(&partition);
         }
     }
     if !loaded.adopted.is_empty() {

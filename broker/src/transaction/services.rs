@@ -14,15 +14,15 @@ use crate::budget::Budget;
 use crate::coordination;
 use crate::group;
 use crate::journal::Journal;
+use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
-use crate::topic::Catalog;
 
 pub(super) struct Services {
     pub config: TransactionConfig,
     pub budget: Budget,
     pub journal: Journal,
     /// The partitions that are written in transactions.
-    pub catalog: Arc<Catalog>,
+    pub hosted: Arc<Hosted>,
     pub producer_ids: Arc<ProducerIds>,
     /// The groups whose offsets are committed.
     pub groups: Arc<group::Coordinator>,

@@ -351,7 +351,7 @@ async fn altered_configs_survive_a_restart() {
         ErrorCode::NONE
     );
     let it = it.restart(&[]).await;
-    let topic = it.broker().catalog.topic("t").unwrap();
+    let topic = it.broker().topic("t").unwrap();
     assert_eq!(topic.state().config.log.retention_ms, Some(5));
 }
 

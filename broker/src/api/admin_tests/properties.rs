@@ -69,7 +69,7 @@ async fn a_default_of_topics_changes_on_all_that_inherit_it_and_comes_back() {
     assert_eq!(synonyms(&mut client, ALL, name).await, all[2..3]);
     // Both are kept over a restart.
     let it = it.restart(&["message.max.bytes=1000"]).await;
-    let plain = it.broker().catalog.topic("plain").unwrap();
+    let plain = it.broker().topic("plain").unwrap();
     assert_eq!(plain.state().config.max_message_bytes, 7_000);
     let mut client = it.client().await;
     let delete = [(DELETE, name, None)];

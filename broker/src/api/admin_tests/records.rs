@@ -62,7 +62,7 @@ async fn records_are_deleted_up_to_an_offset_and_up_to_the_high_watermark() {
     );
     assert_eq!(delete(&mut client, 2, "t", -1).await, (ErrorCode::NONE, 4));
     let it = it.restart(&[]).await;
-    let topic = it.broker().catalog.topic("t").unwrap();
+    let topic = it.broker().topic("t").unwrap();
     assert_eq!(topic.partitions()[0].snapshot().log_start().0, 4);
 }
 

@@ -63,7 +63,7 @@ async fn a_created_topic_is_there_with_its_id_and_its_configs() {
     let asked = with_config(topic("t", -1, -1), "retention.ms", Some("77"));
     let result = create(&mut client, vec![asked]).await.remove(0);
     assert_eq!((result.error_code, result.error_message), (0, None));
-    let created = it.broker().catalog.topic("t").unwrap();
+    let created = it.broker().topic("t").unwrap();
     assert_eq!(result.topic_id, created.id().0);
     assert_eq!((result.num_partitions, result.replication_factor), (4, 1));
     assert_eq!(created.partitions().len(), 4);
@@ -270,15 +270,7 @@ async fn a_manual_assignment_names_this_broker_for_every_partition() {
     let mut client = it.client().await;
     let good = assigned("good", &[(1, &[7]), (0, &[7])]);
     assert_eq!(refusal(&mut client, good).await.0, ErrorCode::NONE);
-    assert_eq!(
-        it.broker()
-            .catalog
-            .topic("good")
-            .unwrap()
-            .partitions()
-            .len(),
-        2
-    );
+    assert_eq!(it.broker().topic("good").unwrap().partitions().len(), 2);
     let wrong: [&[(i32, &[i32])]; 6] = [
         &[(0, &[1])],
         &[(0, &[7, 8])],
@@ -315,7 +307,7 @@ async fn a_topic_asked_for_twice_is_answered_once_and_not_created() {
         .collect();
     let twice = ("t".to_owned(), ErrorCode::INVALID_REQUEST);
     assert_eq!(codes, [twice, ("u".to_owned(), ErrorCode::NONE)]);
-    assert!(it.broker().catalog.topic("t").is_none());
+    assert!(it.broker().topic("t").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,7 +380,7 @@ async fn nothing_is_deleted_when_deletion_is_disabled() {
         let response = client.call(version, &request).await;
         assert_eq!(ErrorCode(response.responses[0].error_code), code);
     }
-    assert!(it.broker().catalog.topic("t").is_some());
+    assert!(it.broker().topic("t").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -399,10 +391,10 @@ async fn a_deleted_topic_stays_away_and_its_successor_is_another_topic() {
     let request = DeleteTopicsRequest::default().with_topic_names(vec![wire("t")]);
     assert_eq!(client.call(5, &request).await.responses[0].error_code, 0);
     let it = it.restart(&[]).await;
-    assert!(it.broker().catalog.topic("t").is_none());
+    assert!(it.broker().topic("t").is_none());
     assert_ne!(it.create("t", 1).id(), first);
     assert_eq!(
-        it.broker().catalog.topic("t").unwrap().partitions()[0]
+        it.broker().topic("t").unwrap().partitions()[0]
             .snapshot()
             .end()
             .0,

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carrick_protocol::batch::Batches;
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use carrick_protocol::ids::{LeaderEpoch, NodeId, Offset, TopicId};
 use carrick_storage::log::Snapshot;
+use kafka_protocol::messages::ProducerId;
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, PartitionData,
 };
-use kafka_protocol::messages::{BrokerId, ProducerId};
 
 use crate::access::Operation;
 use crate::api::Context;
 use crate::api::door::DoorError;
 use crate::api::error::{door_code, log_code, partition_code};
+use crate::api::metadata::leader_id;
+use crate::cluster::Leader;
 use crate::fetch_session::{Answers, Wanted};
 use crate::partition::Partition;
 
@@ -28,8 +30,8 @@ pub(super) struct Reading {
     pub(super) committed_only: bool,
     /// Bytes of the whole answer; the first batch is given whole even if it is larger.
     pub(super) max_bytes: usize,
-    /// Who leads, for clients that take a hint (KIP-951).
-    pub(super) leader: Option<BrokerId>,
+    /// This broker, for clients that take a hint who leads (KIP-951).
+    pub(super) leader: Option<NodeId>,
     /// What is worth answering before the wait has ended.
     pub(super) min_bytes: usize,
 }
@@ -77,7 +79,7 @@ impl Reading {
         for wanted in wanted {
             let data = match self.partition(ctx, wanted) {
                 Ok(partition) => self.read(&mut pass, partition, wanted, &mut total_bytes),
-                Err(error) => failed(door_code(error)),
+                Err(error) => self.with_hint(failed(door_code(error)), error.leader()),
             };
             pass.is_enough |= data.error_code != 0 || data.diverging_epoch.epoch != -1;
             pass.answers
@@ -117,20 +119,30 @@ impl Reading {
                 pass.is_enough |= more;
                 data
             }
-            Err(code) => self.with_hint(failed(code), leader_epoch),
+            Err(code) => {
+                let leader = self.leader.map(|here| Leader {
+                    broker: Some(here),
+                    epoch: leader_epoch,
+                });
+                self.with_hint(failed(code), leader)
+            }
         }
     }
 
     /// Tells a client with an outdated view which broker leads, in which epoch.
-    fn with_hint(&self, data: PartitionData, leader_epoch: LeaderEpoch) -> PartitionData {
-        match self.leader {
-            Some(leader) if data.error_code == ErrorCode::FENCED_LEADER_EPOCH.0 => data
-                .with_current_leader(
-                    LeaderIdAndEpoch::default()
-                        .with_leader_id(leader)
-                        .with_leader_epoch(leader_epoch.0),
-                ),
-            _ => data,
+    fn with_hint(&self, data: PartitionData, leader: Option<Leader>) -> PartitionData {
+        let is_old = [
+            ErrorCode::FENCED_LEADER_EPOCH.0,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER.0,
+        ]
+        .contains(&data.error_code);
+        match leader.filter(|_| is_old && self.leader.is_some()) {
+            Some(leader) => data.with_current_leader(
+                LeaderIdAndEpoch::default()
+                    .with_leader_id(leader_id(leader))
+                    .with_leader_epoch(leader.epoch.0),
+            ),
+            None => data,
         }
     }
 

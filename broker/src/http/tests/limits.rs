@@ -166,7 +166,7 @@ fn a_promotion_that_has_to_wait_is_answered_at_once_with_its_lags() {
         set(&rig, "cluster.link.throttle.bytes.per.second", Some("1")).await;
         // Bytes that came before the link was throttled have to be paid for first.
         source.topic_with_records("more", 1).await;
-        let topic = source.running.broker.catalog.topic("a").unwrap();
+        let topic = source.running.broker.topic("a").unwrap();
         let partition = topic.partition(0).unwrap();
         let batch = || {
             BatchBuilder::new()

@@ -80,7 +80,7 @@ async fn mirrored(rig: &Rig) -> Rig {
     let source = Rig::start().await;
     source.topic_with_records("small", 1).await;
     source.topic_with_records("big", 1).await;
-    let topic = source.running.broker.catalog.topic("big").unwrap();
+    let topic = source.running.broker.topic("big").unwrap();
     let partition = topic.partition(0).unwrap();
     for _ in 0..40 {
         let batch = BatchBuilder::new().record(1_000, None, Some(&[7; 1_000_000]));

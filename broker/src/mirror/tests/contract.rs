@@ -50,7 +50,7 @@ impl Harness for Real {
     }
 
     fn leader_epoch(&self, at: &TopicPartition) -> LeaderEpoch {
-        let partition = self.rig.topics.partition(&at.topic, at.partition);
+        let partition = self.rig.hosted.named(&at.topic, at.partition);
         partition.unwrap().leader_epoch()
     }
 

@@ -11,7 +11,7 @@ use carrick_link::verb::Verb;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::partition::cut::breaks;
+use crate::breaks;
 
 /// The real catalog, whose next cut is interrupted after passing this many places.
 struct BreaksOff {
@@ -136,7 +136,7 @@ impl World {
         assert_eq!(stored[0].status, MirrorStatus::Stopped, "{when}");
         assert_eq!(self.rig.markers(0), [(6, 77, 5)], "{when}");
         assert_eq!(self.rig.markers(1), [(6, 77, 5), (7, 78, 5)], "{when}");
-        let topic = self.rig.topics.topic("orders").unwrap();
+        let topic = self.rig.topic("orders").unwrap();
         assert!(!topic.is_mirror(), "{when}");
         for partition in topic.partitions().iter() {
             assert_eq!(partition.mode(), Mode::Writable, "{when}");
@@ -247,11 +247,11 @@ fn a_topic_that_can_not_be_cut_is_refused_alone_and_the_others_go_on() {
     assert_eq!(cuts[1].as_ref().unwrap().len(), 1);
     let gone = TopicName::new("gone").unwrap();
     assert_eq!(cuts[2], Err(CatalogError::NoSuchTopic(gone)));
-    assert!(rig.topics.topic("orders").unwrap().is_mirror());
-    assert!(!rig.topics.topic("users").unwrap().is_mirror());
+    assert!(rig.topic("orders").unwrap().is_mirror());
+    assert!(!rig.topic("users").unwrap().is_mirror());
     let again = rig.cut().unwrap();
     assert_eq!(again.len(), 2);
-    assert!(!rig.topics.topic("orders").unwrap().is_mirror());
+    assert!(!rig.topic("orders").unwrap().is_mirror());
 }
 
 #[test]
@@ -274,16 +274,16 @@ fn a_partition_whose_disk_has_failed_is_let_go_by_force_only() {
         let cuts = rig.ports.catalog.cut_mirrors(&[order]).unwrap();
         breaks::none();
         assert_eq!(cuts[0].is_ok(), is_forced, "{cuts:?}");
-        let topic = rig.topics.topic("orders").unwrap();
+        let topic = rig.topic("orders").unwrap();
         assert_eq!(topic.is_mirror(), !is_forced);
     }
     let modes = |rig: &Rig| {
-        let topic = rig.topics.topic("orders").unwrap();
+        let topic = rig.topic("orders").unwrap();
         [0, 1].map(|partition| topic.partition(partition).unwrap().mode())
     };
     assert_eq!(modes(&rig), [Mode::Faulted, Mode::Writable]);
     let epoch = |rig: &Rig| {
-        let topic = rig.topics.topic("orders").unwrap();
+        let topic = rig.topic("orders").unwrap();
         topic.partition(0).unwrap().leader_epoch()
     };
     let let_go_at = epoch(&rig);
@@ -330,7 +330,7 @@ fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
         let store = &rig.ports.store;
         assert_eq!(store.load_mirror(&tp(0).topic), Ok(None));
         assert_eq!(store.load_report(&tp(0).topic), Ok(None));
-        let users = rig.topics.topic(&users).unwrap();
+        let users = rig.topic(&users).unwrap();
         assert!(!users.is_mirror());
         assert_eq!(users.partition(0).unwrap().mode(), Mode::Writable);
     }

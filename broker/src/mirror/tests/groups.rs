@@ -104,7 +104,7 @@ impl Harness for RealGroups {
 
     fn client_commits(&self, group: &str, partition: &TopicPartition, offset: i64) {
         let rig = self.rig();
-        let topic = rig.topics.topic(&partition.topic).unwrap();
+        let topic = rig.topic(&partition.topic).unwrap();
         let request = CommitRequest {
             fence: CommitFence {
                 member_id: "".into(),

@@ -265,7 +265,7 @@ async fn topics_are_created_and_deleted_within_the_quota_of_changes() {
     let exceeded = ErrorCode::THROTTLING_QUOTA_EXCEEDED.0;
     assert_eq!(answer.topics[0].error_code, exceeded);
     assert!((1..=1_000).contains(&answer.throttle_time_ms));
-    assert!(it.broker().catalog.topic("b").is_none());
+    assert!(it.broker().topic("b").is_none());
     // The connection was held until the debt was paid; what is taken then is a debt again.
     let answer = client.call(5, &create("c", 2)).await;
     assert_eq!(answer.topics[0].error_code, 0);

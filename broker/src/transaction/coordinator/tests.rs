@@ -65,8 +65,7 @@ impl World {
     }
 
     fn partition(&self, number: i32) -> Arc<Partition> {
-        let catalog = &self.broker.broker().catalog;
-        catalog.partition(TOPIC, number).unwrap()
+        self.broker.broker().partition(TOPIC, number).unwrap()
     }
 
     /// Initializes, again and again while a transaction before it is being aborted.
@@ -185,7 +184,7 @@ impl World {
         group: &str,
         offset: i64,
     ) -> Result<(), String> {
-        let topic = self.broker.broker().catalog.topic(TOPIC).unwrap();
+        let topic = self.broker.broker().topic(TOPIC).unwrap();
         let request = CommitRequest {
             fence: CommitFence {
                 member_id: "".into(),
@@ -279,7 +278,7 @@ async fn a_group_keeps_its_own_commit_if_that_is_newer() {
     let world = World::start().await;
     let producer = world.init("t").await;
     world.commit_offset("t", producer, "g", 5).await.unwrap();
-    let topic = world.broker.broker().catalog.topic(TOPIC).unwrap();
+    let topic = world.broker.broker().topic(TOPIC).unwrap();
     // Time is given in milliseconds.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let own = CommitRequest {
