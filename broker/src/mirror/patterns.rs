@@ -10,7 +10,6 @@ use carrick_protocol::ids::TopicName;
 use crate::heavy::{Busy, Heavy, OverBudget, TimeBudget};
 use crate::pattern::Pattern;
 
-/// The port.
 pub struct NamePatterns {
     heavy: Heavy,
     /// The host on whose behalf the work is done: no client of Kafka's protocol has it.

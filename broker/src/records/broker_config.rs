@@ -11,7 +11,6 @@ use super::Keyspace;
 use super::topic_config::TopicConfigKeyspace;
 use crate::config::properties::Scope;
 
-/// The keyspace.
 pub struct BrokerConfigKeyspace;
 
 impl Keyspace for BrokerConfigKeyspace {

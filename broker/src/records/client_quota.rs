@@ -32,7 +32,6 @@ pub enum Entity {
     Ip(Part),
 }
 
-/// The keyspace.
 pub struct ClientQuotaKeyspace;
 
 impl Keyspace for ClientQuotaKeyspace {

@@ -126,9 +126,7 @@ const VERSION: u8 = 1;
 /// Which member of which group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerMemberKey {
-    /// The group.
     pub group: GroupId,
-    /// The member.
     pub member: MemberId,
 }
 

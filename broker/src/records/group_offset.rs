@@ -39,11 +39,8 @@ const VERSION: u8 = 1;
 /// Which group's offset of which partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOffsetKey {
-    /// The group.
     pub group: GroupId,
-    /// The topic.
     pub topic: TopicName,
-    /// The partition.
     pub partition: i32,
 }
 

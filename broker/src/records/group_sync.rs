@@ -9,7 +9,6 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
 
-/// The keyspace.
 pub struct GroupSyncKeyspace;
 
 impl GroupSyncKeyspace {

@@ -17,7 +17,6 @@ use uuid::Uuid;
 use super::Keyspace;
 use super::names::{name, parse};
 
-/// The keyspace.
 pub struct LinkKeyspace;
 
 impl Keyspace for LinkKeyspace {

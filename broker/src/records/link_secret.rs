@@ -26,7 +26,6 @@ pub struct Sealed {
     pub ciphertext: Vec<u8>,
 }
 
-/// The keyspace.
 pub struct LinkSecretKeyspace;
 
 /// The beginning of the keys of a link's secrets.

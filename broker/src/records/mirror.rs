@@ -19,7 +19,6 @@ use uuid::Uuid;
 use super::Keyspace;
 use super::names::{name, parse};
 
-/// The keyspace.
 pub struct MirrorKeyspace;
 
 impl Keyspace for MirrorKeyspace {

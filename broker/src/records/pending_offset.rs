@@ -20,13 +20,10 @@ pub struct PendingOffsets;
 /// Which producer's offset, for which group and partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingOffsetKey {
-    /// The group.
     pub group: GroupId,
     /// Whose transaction.
     pub producer_id: ProducerId,
-    /// The topic.
     pub topic: TopicName,
-    /// The partition.
     pub partition: i32,
 }
 

@@ -8,7 +8,6 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
 
-/// The keyspace.
 pub struct ProducerIdBlockKeyspace;
 
 impl Keyspace for ProducerIdBlockKeyspace {

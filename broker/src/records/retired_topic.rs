@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::Keyspace;
 use super::topic::TopicKeyspace;
 
-/// The keyspace.
 pub struct RetiredTopicKeyspace;
 
 /// What is needed to remove a deleted topic's folders.

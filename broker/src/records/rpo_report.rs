@@ -10,7 +10,6 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 use super::Keyspace;
 use super::mirror::MirrorKeyspace;
 
-/// The keyspace.
 pub struct RpoReportKeyspace;
 
 impl Keyspace for RpoReportKeyspace {

@@ -11,7 +11,6 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 use super::Keyspace;
 use super::topic::TopicKeyspace;
 
-/// The keyspace.
 pub struct TopicConfigKeyspace;
 
 impl Keyspace for TopicConfigKeyspace {

@@ -37,7 +37,6 @@ pub enum State {
 }
 
 impl State {
-    /// All states.
     pub const ALL: [State; 6] = [
         Self::Empty,
         Self::Ongoing,

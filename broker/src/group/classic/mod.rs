@@ -180,7 +180,6 @@ pub struct JoinedMember {
 /// A SyncGroup request.
 #[derive(Clone, Debug)]
 pub struct SyncRequest {
-    /// The requester.
     pub member_id: MemberId,
     /// Its static instance, if any.
     pub instance_id: Option<InstanceId>,

@@ -25,7 +25,6 @@ const PENDING_BYTES: usize = 256;
 pub(super) struct Weight {
     /// What the members say of themselves.
     pub members: usize,
-    /// Issued ids.
     pub pending: usize,
     /// What the members are assigned.
     pub assigned: usize,
