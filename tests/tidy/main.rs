@@ -1,9 +1,12 @@
 //! The rules of the house, checked over every file that git knows. Each rule is tested on a text that breaks it.
 
+mod imports;
+mod rooms;
 mod rules;
 
 use std::process::Command;
 
+use rooms::TABLES;
 use rules::{RULES, SourceFile, Violation};
 
 /// Every tracked or new file below the repository's root that is text, with its path from there.
@@ -41,6 +44,24 @@ fn every_file_keeps_the_rules_of_the_house() -> harness::Result<()> {
     assert!(
         broken.is_empty(),
         "{} places break a rule of the house",
+        broken.len()
+    );
+    Ok(())
+}
+
+#[test]
+fn every_room_imports_what_its_line_says() -> harness::Result<()> {
+    let files = files()?;
+    let broken: Vec<String> = TABLES
+        .iter()
+        .flat_map(|table| table.violations(&files))
+        .collect();
+    for violation in &broken {
+        println!("{violation}");
+    }
+    assert!(
+        broken.is_empty(),
+        "{} arrows between rooms are not as tests/tidy/rooms.rs says",
         broken.len()
     );
     Ok(())
