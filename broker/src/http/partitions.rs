@@ -10,9 +10,9 @@ use serde::Deserialize;
 use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Path};
-use super::model::topic::{PartitionData, PartitionOffsets};
+use super::model::topic::PartitionData;
 use super::model::{Collection, ResourceMetadata};
-use super::topics::{TopicPath, find};
+use super::topics::{TopicPath, find, offsets};
 use crate::access::Operation;
 use crate::partition::Partition;
 
@@ -77,20 +77,4 @@ fn to_data(app: &App, base: &Base, partition: &Arc<Partition>) -> PartitionData 
         partition_id: id.partition,
         offsets: offsets(partition),
     }
-}
-
-/// Where a partition's log begins and ends; `None` while it is offline.
-pub(super) fn offsets(partition: &Partition) -> Option<PartitionOffsets> {
-    if partition.is_offline() {
-        return None;
-    }
-    let log = partition.snapshot();
-    Some(PartitionOffsets {
-        partition: partition.id().partition,
-        log_start_offset: log.log_start().0,
-        high_watermark: log.high_watermark().0,
-        end_offset: log.end().0,
-        leader_epoch: partition.leader_epoch().0,
-        size_bytes: log.size_bytes(),
-    })
 }

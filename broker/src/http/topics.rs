@@ -11,10 +11,10 @@ use serde::Deserialize;
 use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Body, Path, Query, to_map};
-use super::model::topic::{CreateTopicRequest, TopicData};
+use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
-use super::partitions::offsets;
 use crate::access::Operation;
+use crate::partition::Partition;
 use crate::topic::replicas::REPLICAS;
 use crate::topic::{NewTopic, Topic};
 
@@ -173,4 +173,20 @@ fn to_data(app: &App, base: &Base, topic: &Topic) -> TopicData {
         config_overrides: Vec::new(),
         metadata: ResourceMetadata::new(own),
     }
+}
+
+/// Where a partition's log begins and ends; `None` while it is offline.
+pub(super) fn offsets(partition: &Partition) -> Option<PartitionOffsets> {
+    if partition.is_offline() {
+        return None;
+    }
+    let log = partition.snapshot();
+    Some(PartitionOffsets {
+        partition: partition.id().partition,
+        log_start_offset: log.log_start().0,
+        high_watermark: log.high_watermark().0,
+        end_offset: log.end().0,
+        leader_epoch: partition.leader_epoch().0,
+        size_bytes: log.size_bytes(),
+    })
 }

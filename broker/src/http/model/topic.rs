@@ -4,16 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigData, Relationship, ResourceMetadata};
 
-/// One topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicData {
     /// `KafkaTopic`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
     /// This cluster's id.
     pub cluster_id: String,
-    /// Its name.
     pub topic_name: String,
     /// Whether it is one of Kafka's own.
     pub is_internal: bool,
@@ -21,9 +18,7 @@ pub struct TopicData {
     pub replication_factor: i32,
     /// How many partitions it has.
     pub partitions_count: i32,
-    /// Its partitions.
     pub partitions: Relationship,
-    /// Its configs.
     pub configs: Relationship,
     /// Its id in Kafka's base64 form *(own)*.
     pub topic_id: String,
@@ -49,13 +44,11 @@ impl TopicData {
 pub struct PartitionData {
     /// `KafkaPartition`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
     /// This cluster's id.
     pub cluster_id: String,
     /// The topic's name.
     pub topic_name: String,
-    /// Its number.
     pub partition_id: i32,
     /// Its log *(own)*; `null` while it is offline.
     pub offsets: Option<PartitionOffsets>,
@@ -73,7 +66,6 @@ impl PartitionData {
 pub struct TopicConfigData {
     /// `KafkaTopicConfig`.
     pub kind: String,
-    /// Its address.
     pub metadata: ResourceMetadata,
     /// This cluster's id.
     pub cluster_id: String,
@@ -116,7 +108,6 @@ pub struct ConfigSynonymData {
 /// Where one partition's log begins and ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionOffsets {
-    /// The partition.
     pub partition: i32,
     /// First offset that can be read.
     pub log_start_offset: i64,
@@ -142,7 +133,6 @@ pub struct CreateTopicRequest {
     /// `replication.factor.clamp`.
     #[serde(default)]
     pub replication_factor: Option<i32>,
-    /// Its configs.
     #[serde(default)]
     pub configs: Vec<ConfigData>,
 }
