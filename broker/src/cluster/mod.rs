@@ -50,7 +50,6 @@ pub enum Coordinated<'a> {
 /// What this broker knows of the cluster. Answers are what it knows at the moment: whoever acts on
 /// them is fenced by the epoch, not by the answer.
 pub trait View: Send + Sync {
-    /// This broker.
     fn here(&self) -> NodeId;
 
     /// All brokers, as clients of a listener (its place in `listeners`) reach them.

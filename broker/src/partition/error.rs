@@ -30,7 +30,6 @@ pub enum PartitionError {
     TooLarge {
         /// Size of the batch.
         size_bytes: usize,
-        /// The limit.
         max_bytes: usize,
     },
     /// The batch is larger than a segment of the topic.
@@ -46,10 +45,7 @@ pub enum PartitionError {
     NoBatch,
     /// More than one batch, or a batch and something.
     #[error("{bytes} bytes follow the batch: exactly one is accepted")]
-    TrailingBytes {
-        /// How many.
-        bytes: usize,
-    },
+    TrailingBytes { bytes: usize },
     /// A transactional batch outside of a transaction that the coordinator knows.
     #[error("the batch is not part of an ongoing transaction")]
     Transactional,

@@ -110,7 +110,6 @@ pub struct Opening<'a> {
     pub is_mirror: bool,
     /// Who flushes it.
     pub flusher: Arc<Flusher>,
-    /// Now.
     pub now_ms: i64,
 }
 

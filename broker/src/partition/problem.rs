@@ -73,7 +73,6 @@ impl ProblemKind {
     }
 }
 
-/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Which sort.

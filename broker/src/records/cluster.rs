@@ -7,7 +7,6 @@ use carrick_storage::codec::{DecodeError, Reader, Writer};
 
 use super::Keyspace;
 
-/// The keyspace.
 pub struct ClusterKeyspace;
 
 /// Who this cluster is.

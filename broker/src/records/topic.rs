@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::Keyspace;
 
-/// The keyspace.
 pub struct TopicKeyspace;
 
 /// What is kept of a topic, its configs apart.

@@ -34,7 +34,6 @@ const ALWAYS_SYNCED: &[&str] = &[
 /// A topic to be created.
 #[derive(Debug, Clone)]
 pub struct NewTopic {
-    /// Its name.
     pub name: TopicName,
     /// Its id; `None` for a random one. A mirror takes its source's, unless a topic here has it
     /// already (a second mirror of the same topic), in which case it gets a random one.
@@ -48,7 +47,6 @@ pub struct NewTopic {
     pub is_mirror: bool,
 }
 
-/// All topics.
 pub struct Catalog {
     pub(super) properties: Arc<Properties>,
     pub(super) metadata: Metadata,

@@ -48,7 +48,6 @@ pub enum TopicError {
     MirrorConfig {
         /// The mirror topic.
         topic: String,
-        /// The config.
         config: String,
     },
     /// The topic isn't a mirror.
@@ -60,7 +59,6 @@ pub enum TopicError {
     /// A log couldn't be created or opened.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// RocksDB failed.
     #[error(transparent)]
     Meta(#[from] MetadataError),
 }

@@ -14,9 +14,7 @@ use super::{TopicConfig, TopicError};
 
 /// Partitions to be made.
 pub struct NewPartitions<'a> {
-    /// Their topic.
     pub topic: &'a TopicName,
-    /// Their numbers.
     pub numbers: Range<i32>,
     /// The topic's configs in force.
     pub config: &'a Arc<TopicConfig>,

@@ -9,7 +9,6 @@ use carrick_protocol::ids::{TopicId, TopicName};
 
 use super::{Topic, TopicError};
 
-/// All topics.
 #[derive(Default)]
 pub(super) struct Index {
     by_name: HashMap<TopicName, Arc<Topic>>,

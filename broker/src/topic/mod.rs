@@ -99,7 +99,6 @@ impl Topic {
         });
     }
 
-    /// The name.
     pub fn name(&self) -> &TopicName {
         &self.name
     }
