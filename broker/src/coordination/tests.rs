@@ -242,6 +242,47 @@ fn changes_come_back_in_order_and_each_one_finds_itself_on_disk() {
 }
 
 #[test]
+fn a_change_that_fails_comes_back_as_that_and_the_next_one_is_stored() {
+    let world = World::new(10, 10_000);
+    make(&world.registry, 1).unwrap();
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
+    for number in [1, 2] {
+        if number == 1 {
+            world.disk.fail_next();
+        }
+        let (told, heard) = std::sync::mpsc::channel();
+        let outcomes = Arc::clone(&outcomes);
+        let handed_over = world.registry.with(&1, |counter| {
+            let room = counter.room().map_err(|_| Refusal::Full)?;
+            let mut batch = Entry::new();
+            batch.put::<Numbers>(&1, &number);
+            counter.submit(room, batch, move |counter, result| {
+                outcomes.lock().push((result, counter.changes_in_flight()));
+                counter.afterwards(move || told.send(()).unwrap());
+            });
+            Ok::<_, Refusal>(())
+        });
+        handed_over.unwrap();
+        heard.recv().unwrap();
+    }
+    assert_eq!(*outcomes.lock(), [(Err(NotStored), 0), (Ok(()), 0)]);
+    assert_eq!(world.on_disk(), [(1, 2)].into());
+}
+
+#[test]
+fn a_journal_that_has_stopped_gives_no_room_and_nothing_changes() {
+    let world = World::new(10, 10_000);
+    make(&world.registry, 1).unwrap();
+    world.settle();
+    let refused = world.registry.with(&1, |counter| {
+        assert_eq!(counter.room().err(), Some(NotStored));
+        assert_eq!(store(counter, 7), Err(NotStored));
+        Ok::<_, Refusal>(counter.changes_in_flight())
+    });
+    assert_eq!(refused, Ok(0));
+}
+
+#[test]
 fn a_change_that_comes_back_to_a_dead_cell_is_not_charged() {
     let world = World::new(10, 10_000);
     make(&world.registry, 1).unwrap();

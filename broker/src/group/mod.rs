@@ -14,10 +14,11 @@
 //! - `topic_patterns`: which topics match the expressions that groups subscribe with.
 //! - `wake`: when each group must be woken.
 //!
-//! Imports go down this list. The index, the locks and their order, and the budget are those of
-//! [`crate::coordination`]. Only the end of a transaction locks more than one group, in the order
-//! of their ids. No lock is held across an await. Changes are submitted to the journal under the
-//! group's lock, so their order on disk is the order in memory.
+//! Imports go one way: `coordinator` → `sweep`, `load` → `content` → `kind`, `services` → the rest.
+//! The index, the locks and their order, and the budget are those of [`crate::coordination`]. Only
+//! the end of a transaction locks more than one group, in the order of their ids. No lock is held
+//! across an await. Changes are submitted to the journal under the group's lock, so their order on
+//! disk is the order in memory.
 //!
 //! The protocol of a group and its offsets are separate: both kinds of group are state machines
 //! over the same offsets, journal and timers, and a group may change from one to the other.
