@@ -34,3 +34,5 @@ pub use self::cell::{Cell, Content, Locked, Services};
 pub use self::periodic::every;
 pub use self::registry::{Refusal, Registry};
 pub use self::several::Several;
+#[cfg(test)]
+pub use registry::VISITED;

@@ -23,6 +23,12 @@ pub enum Refusal {
     ShuttingDown,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Cells that this thread has visited because it visited all of a registry.
+    pub static VISITED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The index of ids.
 pub struct Registry<C: Content> {
     services: Arc<C::Services>,
@@ -173,7 +179,10 @@ impl<C: Content> Registry<C> {
 
     /// All cells, in the order of their ids.
     pub fn cells(&self) -> Vec<Arc<Cell<C>>> {
-        self.index().values().cloned().collect()
+        let cells: Vec<_> = self.index().values().cloned().collect();
+        #[cfg(test)]
+        VISITED.set(VISITED.get() + cells.len());
+        cells
     }
 
     /// Refuses every request from now on. The ids stay, for what comes back from the journal.

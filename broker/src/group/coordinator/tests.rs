@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 mod consumer;
 mod limits;
+mod many;
 
 use super::*;
 use crate::group::classic::{CommitFence, GroupState, MemberInfo, Protocol};
