@@ -25,7 +25,7 @@ use crate::pool::FairPool;
 use crate::problems::Problems;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
-use crate::topic::{Catalog, OnDemand, TopicRules};
+use crate::topic::{OnDemand, TopicRules, Topics};
 use crate::transaction;
 
 pub use endpoint::Endpoint;
@@ -45,7 +45,7 @@ pub struct Broker {
     /// The current properties. Fields that were read from properties are as they were at start.
     pub properties: Arc<Properties>,
     pub metadata: Metadata,
-    pub catalog: Arc<Catalog>,
+    pub topics: Arc<Topics>,
     /// The partitions that are open here.
     pub hosted: Arc<Hosted>,
     /// Who the brokers are, and what each of them does.

@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(held(&first.partition(0).unwrap()).0, 300, "it has failed");
         let again = cleaners.clean_dirtiest(&broker.hosted, &config, &stop);
         assert!(!again, "what failed is left alone");
-        broker.catalog.delete(&first, Default::default()).unwrap();
+        broker.topics.delete(&first, Default::default()).unwrap();
         let second = it.create_with("t", 1, &SMALL);
         let partition = second.partition(0).unwrap();
         fill(&partition);

@@ -200,7 +200,7 @@ fn assembled(
         data_dir: opened.data_dir,
         properties: opened.properties,
         metadata: opened.metadata,
-        catalog: opened.catalog,
+        topics: opened.topics,
         hosted: opened.hosted,
         view: Arc::new(view),
         topic_rules: config.topics,

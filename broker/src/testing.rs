@@ -88,7 +88,7 @@ impl TestTopic {
 
 impl Broker {
     pub fn topic(&self, name: &str) -> Option<TestTopic> {
-        Some(TestTopic::new(self.catalog.topic(name)?, &self.hosted))
+        Some(TestTopic::new(self.topics.topic(name)?, &self.hosted))
     }
 
     pub fn partition(&self, topic: &str, number: i32) -> Option<Arc<Partition>> {
@@ -174,7 +174,7 @@ impl TestBroker {
                 .collect(),
             is_mirror,
         };
-        let created = self.broker().catalog.create(new, Default::default());
+        let created = self.broker().topics.create(new, Default::default());
         TestTopic::new(created.unwrap(), &self.broker().hosted)
     }
 }

@@ -303,7 +303,7 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// What a broker has that requests name.
-const BEHIND_THE_DOOR: &[&str] = &["catalog", "groups", "transactions"];
+const BEHIND_THE_DOOR: &[&str] = &["topics", "hosted", "groups", "transactions"];
 
 /// Lines on which a field of the broker that is behind the door is reached. A chain of calls may have
 /// a line for each.

@@ -42,7 +42,7 @@ use super::{Api, Context, Reply, ResponseOf};
 use crate::broker::Broker;
 use crate::topic::describe::describe;
 use crate::topic::replicas::{REPLICAS, Shortfall};
-use crate::topic::{Catalog, NewTopic, TopicError};
+use crate::topic::{NewTopic, TopicError, Topics};
 
 /// Partitions that one request may create; Kafka's `MAX_PARTITIONS_PER_BATCH`.
 const PARTITIONS_PER_REQUEST_MAX: i64 = 10_000;
@@ -140,7 +140,7 @@ async fn create(
 /// What is to be created, as far as the request alone shows.
 fn plan(
     ctx: &Context,
-    topics: &Catalog,
+    topics: &Topics,
     topic: CreatableTopic,
 ) -> Result<(NewTopic, Shortfall), Refusal> {
     let name = TopicName::new(topic.name.as_str())

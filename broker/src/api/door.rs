@@ -29,7 +29,7 @@ use crate::group::coordinator::ListedGroup;
 use crate::mirror::delete_topic;
 use crate::partition::{Hosted, Partition, Partitions};
 use crate::principal::Principal;
-use crate::topic::{Catalog, Topic, TopicError};
+use crate::topic::{Topic, TopicError, Topics};
 use crate::transaction::TxnError;
 use crate::transaction::coordinator::{ListFilter, Listed};
 use crate::{topic, transaction};
@@ -133,12 +133,12 @@ impl<'a> Cluster<'a> {
     /// # Errors
     /// `NoSuchTopic`.
     pub fn topic(self, name: &str) -> Result<Arc<Topic>, DoorError> {
-        self.door.catalog.topic(name).ok_or(DoorError::NoSuchTopic)
+        self.door.topics.topic(name).ok_or(DoorError::NoSuchTopic)
     }
 
     /// All topics, by name.
     pub fn topics(self) -> Vec<Arc<Topic>> {
-        self.door.catalog.list()
+        self.door.topics.list()
     }
 
     /// The partitions without a leader.
@@ -176,7 +176,7 @@ impl<'a> Cluster<'a> {
         change: Change,
         validate_only: bool,
     ) -> Result<(), PropertiesError> {
-        let topics = &self.door.catalog;
+        let topics = &self.door.topics;
         if topics.properties().alter(own, change, validate_only)? {
             topics.defaults_changed();
         }
@@ -187,7 +187,7 @@ impl<'a> Cluster<'a> {
 /// What one connection, or the REST API, reaches by name.
 #[derive(Clone)]
 pub struct Door {
-    catalog: Arc<Catalog>,
+    topics: Arc<Topics>,
     hosted: Arc<Hosted>,
     view: Arc<dyn View>,
     groups: Arc<Coordinator>,
@@ -210,7 +210,7 @@ impl Door {
     /// The door of a broker, as it opens for this principal.
     pub fn of(broker: &Broker, principal: Principal) -> Self {
         Self {
-            catalog: Arc::clone(&broker.catalog),
+            topics: Arc::clone(&broker.topics),
             hosted: Arc::clone(&broker.hosted),
             view: Arc::clone(&broker.view),
             groups: Arc::clone(&broker.groups),
@@ -274,10 +274,10 @@ impl Door {
         match asked.into() {
             TopicRef::Name(name) => {
                 self.check(operation, Resource::Topic(name))?;
-                self.catalog.topic(name).ok_or(DoorError::NoSuchTopic)
+                self.topics.topic(name).ok_or(DoorError::NoSuchTopic)
             }
             TopicRef::Id(id) => {
-                let topic = self.catalog.by_id(id).ok_or(DoorError::NoSuchTopicId)?;
+                let topic = self.topics.by_id(id).ok_or(DoorError::NoSuchTopicId)?;
                 self.check(operation, Resource::Topic(topic.name()))?;
                 Ok(topic)
             }
@@ -330,14 +330,14 @@ impl Door {
 
     /// The topics with which something may be done, by name.
     pub fn topics(&self, operation: Operation) -> Vec<Arc<Topic>> {
-        let mut topics = self.catalog.list();
+        let mut topics = self.topics.list();
         topics.retain(|topic| self.may(operation, Resource::Topic(topic.name())));
         topics
     }
 
     /// Whether the principal may write to any topic at all.
     pub fn may_write_somewhere(&self) -> bool {
-        let topics = self.catalog.list();
+        let topics = self.topics.list();
         let mut names = topics.iter().map(|topic| topic.name());
         names.any(|name| self.may(Operation::Write, Resource::Topic(name)))
     }
@@ -346,20 +346,20 @@ impl Door {
     ///
     /// # Errors
     /// `NotAllowed`: neither any topic nor this one.
-    pub fn creating(&self, name: &str) -> Result<&Arc<Catalog>, DoorError> {
+    pub fn creating(&self, name: &str) -> Result<&Arc<Topics>, DoorError> {
         if !self.may(Operation::Create, Resource::Cluster) {
             self.check(Operation::Create, Resource::Topic(name))?;
         }
-        Ok(&self.catalog)
+        Ok(&self.topics)
     }
 
     /// Access for changing the topic of that name. The topics themselves say whether it exists.
     ///
     /// # Errors
     /// `NotAllowed`.
-    pub fn changing(&self, name: &str, operation: Operation) -> Result<&Arc<Catalog>, DoorError> {
+    pub fn changing(&self, name: &str, operation: Operation) -> Result<&Arc<Topics>, DoorError> {
         self.check(operation, Resource::Topic(name))?;
-        Ok(&self.catalog)
+        Ok(&self.topics)
     }
 
     /// Deletes a topic that passed the door, mirror or not. Blocks on disk. The future ends when
@@ -371,7 +371,7 @@ impl Door {
         &self,
         topic: &Topic,
     ) -> Result<impl Future<Output = ()> + Send + 'static + use<>, TopicError> {
-        delete_topic(&self.catalog, &self.links, &self.groups, topic)
+        delete_topic(&self.topics, &self.links, &self.groups, topic)
     }
 
     /// The coordinator of a group, to do something with the group.

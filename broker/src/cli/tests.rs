@@ -174,7 +174,7 @@ fn a_mirror_is_created_waited_for_verified_and_promoted() {
     assert!(refusal(&url, "mirror report orders").contains("neither promoted"));
     carrick(&url, "mirror report").unwrap();
     carrick(&url, "mirror promote orders --link west --dry-run").unwrap();
-    let catalog = &rig.running.broker.catalog;
+    let catalog = &rig.running.broker.topics;
     assert!(catalog.topic("orders").unwrap().is_mirror());
     carrick(&url, "mirror promote orders --link west").unwrap();
     assert!(!catalog.topic("orders").unwrap().is_mirror());
@@ -236,7 +236,7 @@ fn commands_that_end_mirrors_need_a_flag_that_says_so() {
     carrick(&url, &create).unwrap();
     let create = "mirror create orders payments --link west --wait --wait-timeout 20";
     carrick(&url, create).unwrap();
-    let catalog = &rig.running.broker.catalog;
+    let catalog = &rig.running.broker.topics;
 
     let said = refusal(&url, "topic delete orders");
     assert!(said.contains("active mirror of link west"), "{said}");

@@ -1,10 +1,10 @@
-//! What groups need to know about topics: [`Catalog`] provides it, and tests have their own topics.
+//! What groups need to know about topics: [`Topics`] provides it, and tests have their own topics.
 
 use std::sync::Arc;
 
 use carrick_protocol::ids::TopicId;
 
-use crate::topic::{Catalog, TopicImage};
+use crate::topic::{TopicImage, Topics};
 
 /// The topics that exist.
 pub trait TopicIds: Send + Sync + 'static {
@@ -14,12 +14,12 @@ pub trait TopicIds: Send + Sync + 'static {
     fn image(&self) -> Arc<TopicImage>;
 }
 
-impl TopicIds for Catalog {
+impl TopicIds for Topics {
     fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.topic(topic).map(|topic| topic.id())
     }
 
     fn image(&self) -> Arc<TopicImage> {
-        Catalog::image(self)
+        Topics::image(self)
     }
 }

@@ -215,7 +215,7 @@ fn a_web_page_can_do_nothing_and_a_large_body_is_refused() {
         let form = [("content-type", "text/plain")];
         assert_eq!(send("POST", &url, &form, body()).await.0, 415);
         assert!(announce(&rig.url(), &url, 2 << 20).starts_with("HTTP/1.1 413 "));
-        assert!(rig.running.broker.catalog.list().is_empty());
+        assert!(rig.running.broker.topics.list().is_empty());
         rig.running.shutdown().await;
     });
 }

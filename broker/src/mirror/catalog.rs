@@ -9,17 +9,18 @@ use carrick_link::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
 
 use super::cut::Cutter;
+use super::refusal::refused;
 use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
-use crate::topic::{Catalog, NewTopic, Topic, TopicError, config};
+use crate::topic::{NewTopic, Topic, Topics, config};
 
 /// The catalog as links see it.
 pub struct MirrorCatalog {
-    topics: Arc<Catalog>,
+    topics: Arc<Topics>,
     metadata: Metadata,
     cutter: Cutter,
 }
@@ -27,7 +28,7 @@ pub struct MirrorCatalog {
 impl MirrorCatalog {
     /// On `topics`; mirror records are kept in `metadata`.
     pub fn new(
-        topics: Arc<Catalog>,
+        topics: Arc<Topics>,
         hosted: Arc<Hosted>,
         metadata: Metadata,
         producer_ids: Arc<ProducerIds>,
@@ -177,23 +178,4 @@ fn new_topic(new: &NewMirrorTopic) -> (NewTopic, Transaction) {
     batch.delete::<RpoReportKeyspace>(&record.topic);
     batch.delete::<SourceSightKeyspace>(&record.topic);
     (topic, batch)
-}
-
-/// The broker's refusal about a topic in the link's words.
-pub(super) fn refused(topic: &TopicName, error: TopicError) -> CatalogError {
-    match error {
-        TopicError::Exists(_) => CatalogError::TopicExists(topic.clone()),
-        TopicError::Unknown(_) => CatalogError::NoSuchTopic(topic.clone()),
-        TopicError::NotAMirror(_) => CatalogError::NotAMirror(topic.clone()),
-        TopicError::Collides { .. }
-        | TopicError::Internal(_)
-        | TopicError::InvalidPartitions(_)
-        | TopicError::ReplicationFactor(_)
-        | TopicError::InvalidConfig(_)
-        | TopicError::Mirror(_)
-        | TopicError::MirrorConfig { .. } => CatalogError::Invalid(error.to_string()),
-        TopicError::Disk(_) | TopicError::Log(_) | TopicError::Meta(_) => {
-            CatalogError::Storage(error.to_string())
-        }
-    }
 }

@@ -33,7 +33,7 @@ use carrick_link::ports::{CatalogError, Clock, TopicCut};
 use carrick_protocol::ids::{ProducerId, TopicPartition};
 use carrick_storage::log::LogError;
 
-use super::catalog::refused;
+use super::refusal::refused;
 use crate::breaks;
 use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::parallel;
@@ -42,7 +42,7 @@ use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
-use crate::topic::{Catalog, Topic};
+use crate::topic::{Topic, Topics};
 
 /// Threads that flush mirrored data. Flushing thousands of partitions one after the other would take
 /// seconds, and the disk handles many at a time.
@@ -50,7 +50,7 @@ const FLUSH_THREADS: usize = 16;
 
 /// Makes mirrors writable.
 pub struct Cutter {
-    topics: Arc<Catalog>,
+    topics: Arc<Topics>,
     hosted: Arc<Hosted>,
     metadata: Metadata,
     producer_ids: Arc<ProducerIds>,
@@ -66,7 +66,7 @@ struct Cuts {
 impl Cutter {
     /// With what the cut needs.
     pub fn new(
-        topics: Arc<Catalog>,
+        topics: Arc<Topics>,
         hosted: Arc<Hosted>,
         metadata: Metadata,
         producer_ids: Arc<ProducerIds>,

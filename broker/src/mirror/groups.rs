@@ -11,12 +11,12 @@ use crate::group::{Coordinator, GroupError, NewOffset, Present, SyncedCommit};
 use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::partition::Hosted;
 use crate::records::group_sync::GroupSyncKeyspace;
-use crate::topic::{Catalog, Topic};
+use crate::topic::{Topic, Topics};
 
 /// The groups of this broker as links see them.
 pub struct Groups {
     metadata: Metadata,
-    topics: Arc<Catalog>,
+    topics: Arc<Topics>,
     hosted: Arc<Hosted>,
     coordinator: Arc<Coordinator>,
 }
@@ -25,7 +25,7 @@ impl Groups {
     /// On the groups of `coordinator` and the mirrors among `topics`.
     pub fn new(
         metadata: Metadata,
-        topics: Arc<Catalog>,
+        topics: Arc<Topics>,
         hosted: Arc<Hosted>,
         coordinator: Arc<Coordinator>,
     ) -> Self {

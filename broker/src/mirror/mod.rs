@@ -18,6 +18,7 @@ pub mod cut;
 pub mod groups;
 pub mod local;
 pub mod patterns;
+mod refusal;
 pub mod secrets;
 pub mod store;
 pub mod target;
@@ -41,13 +42,13 @@ use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
-use crate::topic::{Catalog, Topic, TopicError};
+use crate::topic::{Topic, TopicError, Topics};
 
 /// The ports that the link manager of this broker is started with. The key of links' secrets is in `data_dir`.
 pub fn ports(
     data_dir: &Path,
     metadata: Metadata,
-    (topics, hosted): (Arc<Catalog>, Arc<Hosted>),
+    (topics, hosted): (Arc<Topics>, Arc<Hosted>),
     producer_ids: Arc<ProducerIds>,
     groups: Arc<Coordinator>,
     heavy: Heavy,
@@ -85,9 +86,9 @@ pub fn ports(
 /// broker dies before, its next start removes them.
 ///
 /// # Errors
-/// As [`Catalog::delete`]: nothing is deleted.
+/// As [`Topics::delete`]: nothing is deleted.
 pub fn delete_topic(
-    catalog: &Catalog,
+    catalog: &Topics,
     links: &LinkManager,
     groups: &Coordinator,
     topic: &Topic,

@@ -22,19 +22,19 @@ use crate::records::link_secret::{LinkSecretKeyspace, Sealed, of_link};
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
-use crate::topic::Catalog;
+use crate::topic::Topics;
 
 /// Links, mirrors and reports as they survive a restart. A mirror's records are written while no
 /// topic can be deleted, so nothing comes back for a deleted one.
 pub struct Store {
     metadata: Metadata,
-    topics: Arc<Catalog>,
+    topics: Arc<Topics>,
     vault: Vault,
 }
 
 impl Store {
     /// The store in `metadata`, with the key of secrets in the folder `data_dir`.
-    pub fn new(metadata: Metadata, topics: Arc<Catalog>, data_dir: &Path) -> Self {
+    pub fn new(metadata: Metadata, topics: Arc<Topics>, data_dir: &Path) -> Self {
         Store {
             metadata,
             topics,

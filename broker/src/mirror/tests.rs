@@ -37,7 +37,7 @@ use crate::testing::{TestTopic, checked};
 
 /// A broker's topics and metadata, without the broker.
 struct Rig {
-    topics: Arc<Catalog>,
+    topics: Arc<Topics>,
     hosted: Arc<Hosted>,
     metadata: Metadata,
     producer_ids: Arc<ProducerIds>,
@@ -71,7 +71,7 @@ impl Rig {
             Properties::open(Arc::new(metadata.clone()), &values, 1, |_| Ok(())).unwrap();
         let hosted = Arc::new(Hosted::new(data_dir, Arc::clone(&flusher)));
         let hosting = Box::new(Arc::clone(&hosted));
-        let topics = Catalog::open(Arc::new(properties), metadata.clone(), hosting).unwrap();
+        let topics = Topics::open(Arc::new(properties), metadata.clone(), hosting).unwrap();
         let topics = Arc::new(topics);
         assert!(hosted.open(&topics, 1, &Starting::default()));
         topics.store_leader_epochs().unwrap();

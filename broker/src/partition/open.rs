@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::{Hosted, Opening, Partition};
 use crate::clock;
 use crate::starting::Starting;
-use crate::topic::{Catalog, Topic, TopicState};
+use crate::topic::{Topic, TopicState, Topics};
 
 /// What opening the logs found, in all.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Hosted {
     ///
     /// A partition whose log was not closed cleanly may have lost unflushed records: its leader
     /// epoch is raised, so that consumers notice (KIP-320).
-    pub fn open(&self, topics: &Catalog, threads: usize, starting: &Starting) -> bool {
+    pub fn open(&self, topics: &Topics, threads: usize, starting: &Starting) -> bool {
         let started = Instant::now();
         let topics = topics.list();
         let tally = Tally::default();

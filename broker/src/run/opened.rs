@@ -20,7 +20,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::starting::Starting;
-use crate::topic::{Catalog, TopicConfig};
+use crate::topic::{TopicConfig, Topics};
 use crate::transaction;
 
 /// Threads that flush logs: enough to keep an SSD's queue from running empty.
@@ -34,7 +34,7 @@ pub(super) struct Opened {
     pub properties: Arc<Properties>,
     pub producer_ids: Arc<ProducerIds>,
     pub flusher: Arc<Flusher>,
-    pub catalog: Arc<Catalog>,
+    pub topics: Arc<Topics>,
     pub hosted: Arc<Hosted>,
     pub groups: Arc<Coordinator>,
     pub transactions: Arc<transaction::Coordinator>,
@@ -59,13 +59,13 @@ impl Opened {
         )?);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS)?);
         let hosted = Arc::new(Hosted::new(Arc::clone(&data_dir), Arc::clone(&flusher)));
-        let catalog = Arc::new(Catalog::open(
+        let topics = Arc::new(Topics::open(
             Arc::clone(&properties),
             metadata.clone(),
             Box::new(Arc::clone(&hosted)),
         )?);
-        let are_open = hosted.open(&catalog, config.partitions.recovery_threads, starting);
-        catalog.store_leader_epochs()?;
+        let are_open = hosted.open(&topics, config.partitions.recovery_threads, starting);
+        topics.store_leader_epochs()?;
         if !are_open {
             // So that the next start goes on from there.
             hosted.close();
@@ -78,7 +78,7 @@ impl Opened {
         let groups = Coordinator::start(
             config.groups.clone(),
             journal.clone(),
-            catalog.clone(),
+            topics.clone(),
             heavy.clone(),
         )?;
         let quotas = Arc::new(Quotas::open(metadata.clone(), &config.values)?);
@@ -96,7 +96,7 @@ impl Opened {
             properties,
             producer_ids,
             flusher,
-            catalog,
+            topics,
             hosted,
             groups,
             transactions,
@@ -111,7 +111,7 @@ impl Opened {
         mirror::ports(
             self.data_dir.path(),
             self.metadata.clone(),
-            (Arc::clone(&self.catalog), Arc::clone(&self.hosted)),
+            (Arc::clone(&self.topics), Arc::clone(&self.hosted)),
             Arc::clone(&self.producer_ids),
             Arc::clone(&self.groups),
             self.heavy.clone(),

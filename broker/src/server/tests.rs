@@ -292,7 +292,7 @@ async fn a_topic_is_created_on_demand_only_where_that_is_allowed() {
         let code = ErrorCode(response.topics[0].error_code);
         assert_eq!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "{name}");
     }
-    assert_eq!(it.broker().catalog.list().len(), 2);
+    assert_eq!(it.broker().topics.list().len(), 2);
 
     let it = it.restart(&["auto.create.topics.enable=false"]).await;
     let mut client = it.client().await;

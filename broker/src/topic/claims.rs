@@ -1,11 +1,11 @@
 //! Claims on names: only one operation at a time creates, grows or deletes the topic with a name.
 //!
-//! Slow work on the disk is done under a claim, not under [`Catalog::changes`]: only operations on
+//! Slow work on the disk is done under a claim, not under [`Topics::changes`]: only operations on
 //! the same name wait for it.
 //!
 //! Lock order: claim → `changes`. A holder of a claim never takes another one.
 //!
-//! [`Catalog::changes`]: super::Catalog
+//! [`Topics::changes`]: super::Topics
 
 use std::collections::{BTreeSet, HashSet};
 

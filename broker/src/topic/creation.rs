@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
 
-use super::catalog::{Catalog, NewTopic, check_count, check_overrides, supported};
 use super::index::{collision, folded};
+use super::topics::{NewTopic, Topics, check_count, check_overrides, supported};
 use super::{MadePartitions, NewPartitions, Topic, TopicConfig, TopicError};
 use crate::config::Values;
 use crate::metadata::Transaction;
@@ -38,7 +38,7 @@ type Made = Result<(Planned, Box<dyn MadePartitions>), TopicError>;
 /// A topic that is about to be stored, or why there is none.
 type Unstored = Result<(Arc<Topic>, Box<dyn MadePartitions>), TopicError>;
 
-impl Catalog {
+impl Topics {
     /// Checks what `create` would check, and changes nothing.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use carrick_protocol::ids::{TopicName, TopicPartition};
 
 use super::claims::Claim;
-use super::{Catalog, Topic, TopicError};
+use super::{Topic, TopicError, Topics};
 use crate::metadata::Transaction;
 use crate::records::retired_topic::{RetiredTopic, RetiredTopicKeyspace};
 use crate::records::topic::TopicKeyspace;
@@ -22,14 +22,14 @@ const REMAIN: &str = "folders of a deleted topic remain until the next start, wh
 /// A deleted topic. Its folders still exist, and its name is not free yet.
 #[must_use = "the folders stay until `finish`, or until the next start"]
 pub struct Removal<'a> {
-    catalog: &'a Catalog,
+    catalog: &'a Topics,
     topic: Arc<Topic>,
     /// Ends the partitions.
     end: Box<dyn FnOnce() + Send>,
     _claim: Claim<'a>,
 }
 
-impl Catalog {
+impl Topics {
     /// Takes a topic out and removes its folders.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ impl TopicImage {
 pub(super) struct Images(ArcSwap<TopicImage>);
 
 impl Images {
-    /// Topics came or grew. Under [`Catalog::changes`](super::Catalog), as every change.
+    /// Topics came or grew. Under [`Topics::changes`](super::Topics), as every change.
     pub fn put<'a>(&self, topics: impl IntoIterator<Item = &'a Arc<Topic>>) {
         let mut image = TopicImage::clone(&self.0.load());
         for topic in topics {

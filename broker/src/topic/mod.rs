@@ -2,15 +2,14 @@
 //! known here: what must happen to folders and logs goes through [`Hosting`].
 //!
 //! Invariants:
-//! - A topic is in the catalog if and only if it is in RocksDB; RocksDB is written first.
-//! - One change at a time (`Catalog::changes`); readers never wait for it. The lock is held only
+//! - A topic is in [`Topics`] if and only if it is in RocksDB; RocksDB is written first.
+//! - One change at a time (`Topics::changes`); readers never wait for it. The lock is held only
 //!   for memory and RocksDB. Folders are created and removed under a claim on the topic's name
 //!   ([`claims`]).
 //! - A topic's folders are moved away before its name can be used again. A restart removes those
 //!   that a crash left ([`deletion`]).
-//! - Lock order: claim → catalog → partition.
+//! - Lock order: claim → topics → hosted → partition.
 
-pub mod catalog;
 mod claims;
 pub mod config;
 pub mod creation;
@@ -26,6 +25,7 @@ pub mod replicas;
 mod rules;
 #[cfg(test)]
 mod tests;
+pub mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use carrick_protocol::ids::{LeaderEpoch, TopicId, TopicName};
 
-pub use catalog::{Catalog, NewTopic};
 pub use config::TopicConfig;
 pub use error::TopicError;
 pub use hosting::{Hosting, MadePartitions, NewPartitions};
 pub use image::TopicImage;
 pub use on_demand::OnDemand;
 pub use rules::TopicRules;
+pub use topics::{NewTopic, Topics};
 
 /// One topic. Shared; the number of its partitions and its configs change under it.
 pub struct Topic {
@@ -90,7 +90,7 @@ impl Topic {
         }
     }
 
-    /// Swaps the state for a changed one. Only the catalog does, one change at a time.
+    /// Swaps the state for a changed one. Only `Topics` does, one change at a time.
     fn update(&self, change: impl Fn(&mut TopicState)) {
         self.state.rcu(|state| {
             let mut state = TopicState::clone(state);

@@ -11,7 +11,7 @@ use carrick_protocol::ids::TopicName;
 use tokio::sync::Semaphore;
 
 use super::rules::TopicRules;
-use super::{Catalog, NewTopic, TopicError};
+use super::{NewTopic, TopicError, Topics};
 
 /// Requests that create topics on demand or wait to, at most. Others are answered without: their
 /// clients ask again.
@@ -37,7 +37,7 @@ impl OnDemand {
     /// answers which could not be, and why.
     pub async fn create(
         &self,
-        catalog: &Arc<Catalog>,
+        catalog: &Arc<Topics>,
         rules: TopicRules,
         names: BTreeSet<TopicName>,
     ) -> BTreeMap<TopicName, TopicError> {
@@ -67,7 +67,7 @@ impl OnDemand {
 }
 
 fn create_all(
-    catalog: &Catalog,
+    catalog: &Topics,
     rules: TopicRules,
     names: BTreeSet<TopicName>,
 ) -> BTreeMap<TopicName, TopicError> {
@@ -108,7 +108,7 @@ mod tests {
         let broker = it.broker();
         let create = || {
             let names = BTreeSet::from([TopicName::new("new").unwrap()]);
-            let (catalog, rules) = (&broker.catalog, broker.topic_rules);
+            let (catalog, rules) = (&broker.topics, broker.topic_rules);
             broker.on_demand.create(catalog, rules, names)
         };
         let everybody = u32::try_from(WAITING_MAX).unwrap();

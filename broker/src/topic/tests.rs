@@ -31,11 +31,11 @@ async fn a_topic_made_anew_has_a_new_id_and_no_records() {
     append(&partition, &batch(&["a"]), 0).unwrap_err();
     append(&partition, &batch(&["a"]), crate::clock::now_ms()).unwrap();
     it.broker()
-        .catalog
+        .topics
         .delete(&first, Default::default())
         .unwrap();
     assert!(partition.is_closed());
-    assert!(it.broker().catalog.by_id(first.id()).is_none());
+    assert!(it.broker().topics.by_id(first.id()).is_none());
     let second = it.create("t", 1);
     assert_ne!(first.id(), second.id());
     assert_eq!(second.partition(0).unwrap().snapshot().end().0, 0);
@@ -47,7 +47,7 @@ async fn a_topic_made_anew_has_a_new_id_and_no_records() {
 async fn partitions_and_configs_change_and_stay_changed() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     catalog
         .add_partitions("t", 3, false, Default::default())
         .unwrap();
@@ -71,7 +71,7 @@ async fn partitions_and_configs_change_and_stay_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_do_not_change_what_a_link_decides() {
     let it = TestBroker::start(&[]).await;
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     let unsupported = [
         ("remote.storage.enable", "true"),
         ("confluent.x", "1"),
@@ -104,7 +104,7 @@ async fn clients_do_not_change_what_a_link_decides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_topic_is_writable_for_good() {
     let it = TestBroker::start(&[]).await;
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     let topic = catalog
         .create(mirror("m", &[]), Default::default())
         .unwrap();
@@ -146,7 +146,7 @@ async fn an_unclean_end_raises_the_leader_epoch_and_a_clean_one_does_not() {
 async fn impossible_topics_are_refused() {
     let it = TestBroker::start(&[]).await;
     it.create("a.b", 1);
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     let new = |name: &str, partitions| NewTopic {
         name: TopicName::new(name).unwrap(),
         id: None,
@@ -262,7 +262,7 @@ async fn a_folder_that_was_taken_away_is_not_made_anew_but_can_be_deleted() {
     let partition = topic.partition(0).unwrap();
     assert!(partition.is_offline());
     assert!(!it.broker().data_dir.partition_dir(partition.id()).exists());
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     catalog
         .alter_configs("t", false, false, |all| {
             all.insert("retention.ms".to_owned(), "1000".to_owned());
@@ -290,7 +290,7 @@ fn folders(it: &TestBroker) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_topics_change_while_the_folders_of_a_deleted_one_are_put_away() {
     let it = TestBroker::start(&[]).await;
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     let first = it.create("t", 3);
     it.create("other", 1);
     let ended = first.partition(0).unwrap();
@@ -325,7 +325,7 @@ async fn other_topics_change_while_the_folders_of_a_deleted_one_are_put_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_was_broken_off_is_finished_at_the_next_start() {
     let it = TestBroker::start(&[]).await;
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     it.create("kept", 1);
     let gone = it.create("gone", 3);
     drop(catalog.take_out(&gone, Default::default()).unwrap());
@@ -355,7 +355,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_means_that_very_topic_and_not_one_with_its_name() {
     let it = TestBroker::start(&[]).await;
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     let first = it.create("t", 1);
     catalog.delete(&first, Default::default()).unwrap();
     let second = it.create("t", 1);
@@ -381,7 +381,7 @@ async fn a_creation_that_fails_halfway_leaves_nothing() {
     // Paths end at 4,096 bytes: there is a name whose partitions 0 to 9 just fit, and 10 does not.
     let data = deep_folder(dir.path(), 4_010);
     let it = TestBroker::start_in(dir, &[&format!("log.dirs={}", data.display())]).await;
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     let create = |length: usize, partitions: i32| {
         let new = NewTopic {
             name: TopicName::new("a".repeat(length)).unwrap(),
@@ -417,7 +417,7 @@ async fn a_creation_that_fails_halfway_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_one_topic_looks_at_no_other_however_many_there_are() {
     let it = TestBroker::start(&[]).await;
-    let catalog = &it.broker().catalog;
+    let catalog = &it.broker().topics;
     let config = it.create("first", 1).state().config.clone();
     let mut count = 0;
     for total in [1_000, 10_000, 100_000] {

@@ -130,7 +130,7 @@ async fn validation_alone_creates_nothing() {
     let results = client.call(7, &request).await.topics;
     assert_eq!((results[0].error_code, results[0].num_partitions), (0, 3));
     assert_eq!(ErrorCode(results[1].error_code), ErrorCode::INVALID_CONFIG);
-    assert!(it.broker().catalog.list().is_empty());
+    assert!(it.broker().topics.list().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +196,7 @@ async fn impossible_topics_are_refused_with_their_reason() {
         assert_eq!(refused.0, code, "{name}: {}", refused.1);
         assert!(refused.1.contains(hint), "{name}: {}", refused.1);
     }
-    assert_eq!(it.broker().catalog.list().len(), 1);
+    assert_eq!(it.broker().topics.list().len(), 1);
 }
 
 /// As after a failover of a cluster of three: applications and tools keep asking for it.
@@ -261,7 +261,7 @@ async fn without_the_clamp_a_default_of_three_replicas_makes_no_topic() {
     let shown = client.call(12, &request).await;
     let code = ErrorCode(shown.topics[0].error_code);
     assert_eq!(code, ErrorCode::INVALID_REPLICATION_FACTOR);
-    assert!(it.broker().catalog.list().is_empty());
+    assert!(it.broker().topics.list().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,7 +358,7 @@ async fn topics_are_deleted_by_name_and_by_id_but_not_by_both() {
     assert_eq!(code(None, TopicId::ZERO), ErrorCode::INVALID_REQUEST);
     let left: Vec<_> = it
         .broker()
-        .catalog
+        .topics
         .list()
         .iter()
         .map(|t| t.name().to_string())

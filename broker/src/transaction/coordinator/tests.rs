@@ -479,7 +479,7 @@ async fn a_topic_that_is_deleted_meanwhile_does_not_hold_up_the_end() {
     added.await.unwrap();
     let written = world.write("t", producer, Version::V2, 1, (0, "a")).await;
     written.unwrap();
-    let catalog = &world.broker.broker().catalog;
+    let catalog = &world.broker.broker().topics;
     let topic = catalog.topic("gone").unwrap();
     tokio::task::block_in_place(|| catalog.delete(&topic, Default::default())).unwrap();
     let ended = transactions.end("t", producer, Outcome::Commit, Version::V2);

@@ -47,7 +47,7 @@ pub struct NewTopic {
     pub is_mirror: bool,
 }
 
-pub struct Catalog {
+pub struct Topics {
     pub(super) properties: Arc<Properties>,
     pub(super) metadata: Metadata,
     pub(super) hosting: Box<dyn Hosting>,
@@ -59,7 +59,7 @@ pub struct Catalog {
     pub(super) changes: Mutex<()>,
 }
 
-impl Catalog {
+impl Topics {
     /// All topics that are stored; deletions that a crash broke off are finished first. Their
     /// partitions are not open yet. Blocks.
     ///
