@@ -234,8 +234,11 @@ async fn a_log_that_cannot_be_opened_is_offline_and_the_others_are_served() {
         (partitions[1].error_code, partitions[1].leader_id.0),
         (0, it.broker().node_id.0)
     );
-    let context = it.context();
-    let offline = context.cluster(Operation::Alter).unwrap().leaderless();
+    // The context keeps the data folder.
+    let offline = {
+        let context = it.context();
+        context.cluster(Operation::Alter).unwrap().leaderless()
+    };
     assert_eq!(offline.len(), 1);
     assert_eq!(offline[0].to_string(), "t-0");
 
