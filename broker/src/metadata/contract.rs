@@ -353,3 +353,39 @@ contract! {
     a_copy_follows_by_its_news,
     a_record_that_does_not_decode_is_an_error,
 }
+
+#[test]
+fn a_decision_is_made_again_if_what_it_rests_on_has_changed() {
+    let store = MemoryMetadata::new();
+    let (metadata, other) = (store.metadata(), store.metadata());
+    store.before_next_commit(move || {
+        let record = ClusterRecord {
+            cluster_id: "theirs".to_owned(),
+        };
+        let mut theirs = Transaction::new();
+        theirs.put::<ClusterKeyspace>(&(), &record);
+        other.commit(theirs).unwrap();
+    });
+    let mut seen = Vec::new();
+    let decided = metadata.decide(|change| {
+        let found = change.read::<ClusterKeyspace>(&metadata, &())?;
+        seen.push(found.map(|found| found.cluster_id));
+        let record = ClusterRecord {
+            cluster_id: format!("ours after {}", seen.len()),
+        };
+        change.put::<ClusterKeyspace>(&(), &record);
+        Ok(record.cluster_id)
+    });
+    assert_eq!(decided.unwrap(), "ours after 2");
+    assert_eq!(seen, [None, Some("theirs".to_owned())]);
+    let stored = metadata.get::<ClusterKeyspace>(&()).unwrap().unwrap();
+    assert_eq!(stored.cluster_id, "ours after 2");
+    // Of a failure nothing is stored, and it is not tried again.
+    store.fail_next();
+    let failed = metadata.decide(|change| {
+        change.delete::<ClusterKeyspace>(&());
+        Ok(())
+    });
+    assert!(matches!(failed, Err(MetadataError::Failed(_))));
+    assert_eq!(metadata.failure().as_deref(), Some("told to fail"));
+}

@@ -211,6 +211,26 @@ impl Metadata {
         Ok(self.store.commit(transaction)?)
     }
 
+    /// Fills a transaction by `decide` and commits it; decides again as often as something that it
+    /// rests on has changed meanwhile. Blocks on disk.
+    ///
+    /// # Errors
+    /// Those of `decide`, `Failed`: nothing is stored.
+    pub fn decide<T>(
+        &self,
+        mut decide: impl FnMut(&mut Transaction) -> Result<T, MetadataError>,
+    ) -> Result<T, MetadataError> {
+        loop {
+            let mut transaction = Transaction::new();
+            let decided = decide(&mut transaction)?;
+            match self.commit(transaction) {
+                Ok(_) => return Ok(decided),
+                Err(MetadataError::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// What a copy of the keyspace has missed that was up to date at `seen`, which this moves on. A
     /// copy that has nothing yet begins with [`Version::ABSENT`].
     ///

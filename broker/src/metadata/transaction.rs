@@ -2,7 +2,7 @@
 
 use carrick_storage::codec::printable;
 
-use super::Version;
+use super::{Metadata, MetadataError, Version};
 use crate::records::{Edit, OfCluster, stored_key};
 
 /// Edits of any keyspaces, in order, to be stored as one if every record is as expected.
@@ -25,6 +25,22 @@ impl Transaction {
     /// exist.
     pub fn expect<K: OfCluster>(&mut self, key: &K::Key, version: Version) {
         self.expected.push((stored_key::<K>(key), version));
+    }
+
+    /// Reads a record that the decision rests on: nothing is stored if it has changed by the time
+    /// of the commit.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Failed`.
+    pub fn read<K: OfCluster>(
+        &mut self,
+        metadata: &Metadata,
+        key: &K::Key,
+    ) -> Result<Option<K::Value>, MetadataError> {
+        let stored = metadata.get_versioned::<K>(key)?;
+        let version = stored.as_ref().map_or(Version::ABSENT, |it| it.version);
+        self.expect::<K>(key, version);
+        Ok(stored.map(|it| it.value))
     }
 
     pub fn put<K: OfCluster>(&mut self, key: &K::Key, value: &K::Value) {
@@ -54,6 +70,13 @@ impl Transaction {
 pub struct Conflict {
     /// The stored keys of all of them.
     pub(super) keys: Vec<Vec<u8>>,
+}
+
+impl Conflict {
+    /// Whether this record is one of them.
+    pub fn is_about<K: OfCluster>(&self, key: &K::Key) -> bool {
+        self.keys.contains(&stored_key::<K>(key))
+    }
 }
 
 fn first_of(keys: &[Vec<u8>]) -> String {

@@ -16,7 +16,7 @@ use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
-use crate::topic::{NewTopic, Topic, Topics, config};
+use crate::topic::{NewTopic, Topic, TopicError, Topics, config};
 
 /// The catalog as links see it.
 pub struct MirrorCatalog {
@@ -57,6 +57,18 @@ impl MirrorCatalog {
             Err(CatalogError::NotAMirror(name.clone()))
         }
     }
+
+    /// Stores `change`, and that the mirror has `count` partitions if it has fewer.
+    fn grown(&self, topic: &Arc<Topic>, count: i32, change: Transaction) -> Result<(), TopicError> {
+        if count > topic.partition_count() {
+            return self.topics.grow_mirror(topic, count, change);
+        }
+        let _still = self.topics.hold_still();
+        match self.topics.is_there(topic) {
+            true => Ok(self.metadata.commit(change).map(drop)?),
+            false => Err(TopicError::Unknown(topic.name().to_string())),
+        }
+    }
 }
 
 impl TopicCatalog for MirrorCatalog {
@@ -92,23 +104,21 @@ impl TopicCatalog for MirrorCatalog {
     fn add_partitions(&self, record: &MirrorRecord, count: i32) -> Result<(), CatalogError> {
         let storage = |error: MetadataError| CatalogError::Storage(error.to_string());
         let topic = self.mirror(&record.topic)?;
-        // Read after the topic: the record of this mirror is no older than the topic.
-        let stored = self.metadata.get::<MirrorKeyspace>(&record.topic);
-        let stored = stored.map_err(storage)?;
-        if !stored.is_some_and(|stored| stored.is_of_same(record)) {
-            return Err(CatalogError::NoSuchTopic(record.topic.clone()));
+        loop {
+            let mut change = Transaction::new();
+            // Read after the topic: the record of this mirror is no older than the topic.
+            let stored = change.read::<MirrorKeyspace>(&self.metadata, &record.topic);
+            let stored = stored.map_err(storage)?;
+            if !stored.is_some_and(|stored| stored.is_of_same(record)) {
+                return Err(CatalogError::NoSuchTopic(record.topic.clone()));
+            }
+            change.put::<MirrorKeyspace>(&record.topic, record);
+            match self.grown(&topic, count, change) {
+                // The mirror's record has changed since it was read.
+                Err(TopicError::Meta(MetadataError::Conflict(_))) => {}
+                grown => return grown.map_err(|error| refused(&record.topic, error)),
+            }
         }
-        let mut batch = Transaction::new();
-        batch.put::<MirrorKeyspace>(&record.topic, record);
-        if count <= topic.partition_count() {
-            let _still = self.topics.hold_still();
-            return match self.topics.is_there(&topic) {
-                true => self.metadata.commit(batch).map(drop).map_err(storage),
-                false => Err(CatalogError::NoSuchTopic(record.topic.clone())),
-            };
-        }
-        let grown = self.topics.grow_mirror(&topic, count, batch);
-        grown.map_err(|error| refused(&record.topic, error))
     }
 
     fn set_configs(

@@ -42,7 +42,7 @@ use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
-use crate::topic::{Topic, Topics};
+use crate::topic::{Topic, TopicError, Topics};
 
 /// Threads that flush mirrored data. Flushing thousands of partitions one after the other would take
 /// seconds, and the disk handles many at a time.
@@ -133,21 +133,20 @@ impl Cutter {
         topics: &[Result<Arc<Topic>, CatalogError>],
     ) -> Result<(), CatalogError> {
         let still = self.topics.hold_still();
-        let mut batch = Transaction::new();
-        for (order, topic) in orders.iter().zip(topics) {
-            let Some(topic) = topic.as_ref().ok().filter(|it| self.topics.is_there(it)) else {
-                continue;
-            };
-            let name = topic.name();
-            let kept = self
-                .metadata
-                .get::<RpoReportKeyspace>(name)
-                .map_err(storage)?;
-            if topic.is_mirror() && kept.is_none() {
-                batch.put::<RpoReportKeyspace>(name, &order.report);
+        let kept = self.metadata.decide(|change| {
+            for (order, topic) in orders.iter().zip(topics) {
+                let Some(topic) = topic.as_ref().ok().filter(|it| self.topics.is_there(it)) else {
+                    continue;
+                };
+                let name = topic.name();
+                let kept = change.read::<RpoReportKeyspace>(&self.metadata, name)?;
+                if topic.is_mirror() && kept.is_none() {
+                    change.put::<RpoReportKeyspace>(name, &order.report);
+                }
             }
-        }
-        self.metadata.commit(batch).map_err(storage)?;
+            Ok(())
+        });
+        kept.map_err(storage)?;
         drop(still);
         breaks::here(CutStep::ReportStored)
             .map_err(|error| CatalogError::Storage(error.to_string()))
@@ -201,26 +200,43 @@ impl Cutter {
             .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
+    /// The topics that were cut, each with what is stored of its mirror from now on.
+    fn ends(
+        &self,
+        orders: &[CutOrder],
+        cut: &[Result<Cuts, CatalogError>],
+    ) -> Result<Vec<(Arc<Topic>, Transaction)>, CatalogError> {
+        let mut done = Vec::new();
+        for (order, cuts) in orders.iter().zip(cut) {
+            let Ok(cuts) = cuts else { continue };
+            let (name, mut change) = (&order.record.topic, Transaction::new());
+            let stored = change.read::<MirrorKeyspace>(&self.metadata, name);
+            stored.map_err(storage)?;
+            change.put::<MirrorKeyspace>(name, &order.record);
+            change.delete::<SourceSightKeyspace>(name);
+            done.push((Arc::clone(&cuts.topic), change));
+        }
+        Ok(done)
+    }
+
     /// Stores that the topics are no longer mirrors. A topic that was deleted meanwhile is refused.
     fn persist(
         &self,
         orders: &[CutOrder],
         cut: &mut [Result<Cuts, CatalogError>],
     ) -> Result<(), CatalogError> {
-        let mut done = Vec::new();
-        for (order, cuts) in orders.iter().zip(&*cut) {
-            let Ok(cuts) = cuts else { continue };
-            let mut batch = Transaction::new();
-            batch.put::<MirrorKeyspace>(&order.record.topic, &order.record);
-            batch.delete::<SourceSightKeyspace>(&order.record.topic);
-            done.push((Arc::clone(&cuts.topic), batch));
-        }
-        let Some((first, _)) = done.first() else {
-            return Ok(());
+        let are_there = loop {
+            let done = self.ends(orders, cut)?;
+            let Some((first, _)) = done.first() else {
+                return Ok(());
+            };
+            let first = first.name().clone();
+            match self.topics.finish_cut(done) {
+                // The link has stored something of a mirror meanwhile: it is replaced, knowingly.
+                Err(TopicError::Meta(MetadataError::Conflict(_))) => {}
+                finished => break finished.map_err(|error| refused(&first, error))?,
+            }
         };
-        let first = first.name().clone();
-        let are_there = self.topics.finish_cut(done);
-        let are_there = are_there.map_err(|error| refused(&first, error))?;
         let done = cut.iter_mut().filter(|cuts| cuts.is_ok());
         for (cuts, is_there) in done.zip(are_there) {
             if let (Ok(gone), false) = (&*cuts, is_there) {

@@ -142,66 +142,78 @@ impl LinkStore for Store {
     }
 
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
-        let mut batch = Transaction::new();
-        self.put_secrets(link, &mut batch)?;
         let mut open = link.clone();
         open.configs.retain(|name, _| !is_sensitive(name));
-        batch.put::<LinkKeyspace>(&link.name, &open);
-        self.metadata.commit(batch).map(drop).map_err(failed)
+        loop {
+            let mut change = Transaction::new();
+            // The link's record guards its secrets: who changes them changes it.
+            change
+                .read::<LinkKeyspace>(&self.metadata, &link.name)
+                .map_err(failed)?;
+            self.put_secrets(link, &mut change)?;
+            change.put::<LinkKeyspace>(&link.name, &open);
+            match self.metadata.commit(change) {
+                Err(MetadataError::Conflict(_)) => {}
+                saved => return saved.map(drop).map_err(failed),
+            }
+        }
     }
 
     fn delete_link(&self, link: &LinkName) -> Result<(), StoreError> {
-        let mut batch = Transaction::new();
-        batch.delete::<LinkKeyspace>(link);
-        for config in self.sealed(link)?.into_keys() {
-            batch.delete::<LinkSecretKeyspace>(&(link.clone(), config));
-        }
-        batch.delete_prefix::<GroupSyncKeyspace>(&GroupSyncKeyspace::link_prefix(link));
-        for mirror in self.load_mirrors()? {
-            if mirror.link == *link {
-                batch.delete::<MirrorKeyspace>(&mirror.topic);
-                batch.delete::<SourceSightKeyspace>(&mirror.topic);
+        let deleted = self.metadata.decide(|change| {
+            change.read::<LinkKeyspace>(&self.metadata, link)?;
+            change.delete::<LinkKeyspace>(link);
+            change.delete_prefix::<LinkSecretKeyspace>(&of_link(link));
+            change.delete_prefix::<GroupSyncKeyspace>(&GroupSyncKeyspace::link_prefix(link));
+            for (topic, mirror) in self.metadata.scan::<MirrorKeyspace>()? {
+                if mirror.link == *link {
+                    change.delete::<MirrorKeyspace>(&topic);
+                    change.delete::<SourceSightKeyspace>(&topic);
+                }
             }
-        }
-        self.metadata.commit(batch).map(drop).map_err(failed)
+            Ok(())
+        });
+        deleted.map_err(failed)
     }
 
     fn save_mirrors(&self, mirrors: &[MirrorRecord]) -> Result<(), StoreError> {
         let _still = self.topics.hold_still();
-        let mut batch = Transaction::new();
-        for mirror in mirrors {
-            let stored = self.load_mirror(&mirror.topic)?;
-            if !stored.is_some_and(|stored| stored.is_of_same(mirror)) {
-                continue;
+        let saved = self.metadata.decide(|change| {
+            for mirror in mirrors {
+                let stored = change.read::<MirrorKeyspace>(&self.metadata, &mirror.topic)?;
+                if !stored.is_some_and(|stored| stored.is_of_same(mirror)) {
+                    continue;
+                }
+                change.put::<MirrorKeyspace>(&mirror.topic, mirror);
+                // A cut that was interrupted, and then cancelled, leaves its report behind.
+                let has_report = matches!(
+                    mirror.status,
+                    MirrorStatus::PendingStopped | MirrorStatus::Stopped
+                );
+                if !has_report {
+                    change.delete::<RpoReportKeyspace>(&mirror.topic);
+                }
             }
-            batch.put::<MirrorKeyspace>(&mirror.topic, mirror);
-            // A cut that was interrupted, and then cancelled, leaves its report behind.
-            let has_report = matches!(
-                mirror.status,
-                MirrorStatus::PendingStopped | MirrorStatus::Stopped
-            );
-            if !has_report {
-                batch.delete::<RpoReportKeyspace>(&mirror.topic);
-            }
-        }
-        self.metadata.commit(batch).map(drop).map_err(failed)
+            Ok(())
+        });
+        saved.map_err(failed)
     }
 
     fn save_reports(&self, reports: &[RpoReport]) -> Result<(), StoreError> {
         let _still = self.topics.hold_still();
-        let mut batch = Transaction::new();
-        for report in reports {
-            let topic =
-                TopicName::new(&report.topic).map_err(|error| StoreError(error.to_string()))?;
-            let mirror = self
-                .metadata
-                .get::<MirrorKeyspace>(&topic)
-                .map_err(failed)?;
-            if mirror.is_some() {
-                batch.put::<RpoReportKeyspace>(&topic, report);
+        let topics = reports.iter().map(|report| TopicName::new(&report.topic));
+        let topics: Result<Vec<_>, _> = topics.collect();
+        let topics = topics.map_err(|error| StoreError(error.to_string()))?;
+        let saved = self.metadata.decide(|change| {
+            for (topic, report) in topics.iter().zip(reports) {
+                let mirror = change.read::<MirrorKeyspace>(&self.metadata, topic)?;
+                if mirror.is_some() {
+                    change.put::<RpoReportKeyspace>(topic, report);
+                }
             }
-        }
-        self.metadata.commit(batch).map(drop).map_err(failed)
+            Ok(())
+        });
+        saved.map_err(failed)
     }
 
     fn load_report(&self, topic: &TopicName) -> Result<Option<RpoReport>, StoreError> {
@@ -228,16 +240,15 @@ impl LinkStore for Store {
 
     fn save_sights(&self, sights: &[SourceSight]) -> Result<(), StoreError> {
         let _still = self.topics.hold_still();
-        let mut batch = Transaction::new();
-        for sight in sights {
-            let mirror = self
-                .metadata
-                .get::<MirrorKeyspace>(&sight.topic)
-                .map_err(failed)?;
-            if mirror.is_some_and(|mirror| mirror.status != MirrorStatus::Stopped) {
-                batch.put::<SourceSightKeyspace>(&sight.topic, &sight.partitions);
+        let saved = self.metadata.decide(|change| {
+            for sight in sights {
+                let mirror = change.read::<MirrorKeyspace>(&self.metadata, &sight.topic)?;
+                if mirror.is_some_and(|mirror| mirror.status != MirrorStatus::Stopped) {
+                    change.put::<SourceSightKeyspace>(&sight.topic, &sight.partitions);
+                }
             }
-        }
-        self.metadata.commit(batch).map(drop).map_err(failed)
+            Ok(())
+        });
+        saved.map_err(failed)
     }
 }

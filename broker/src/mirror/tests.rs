@@ -32,6 +32,7 @@ use crate::journal::rocks::RocksJournal;
 use crate::metadata::Transaction;
 use crate::metadata::rocks::RocksMetadata;
 use crate::partition::{Hosted, Mode};
+use crate::records::topic::{TopicKeyspace, TopicRecord};
 use crate::starting::Starting;
 use crate::testing::{TestTopic, checked};
 
@@ -278,6 +279,31 @@ fn a_second_topic_of_that_name_is_refused_and_the_first_record_stands() {
     let refused = rig.create(spec(1), other);
     assert_eq!(refused, Err(CatalogError::TopicExists(tp(0).topic)));
     assert_eq!(rig.ports.store.load_mirrors().unwrap(), [record()]);
+}
+
+#[test]
+fn a_topic_that_somebody_else_has_stored_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::open(&dir);
+    let name = record().topic;
+    let theirs = TopicRecord {
+        id: TopicId::random(),
+        is_mirror: false,
+        leader_epochs: vec![LeaderEpoch(0)],
+    };
+    let mut stored = Transaction::new();
+    stored.put::<TopicKeyspace>(&name, &theirs);
+    rig.metadata.commit(stored).unwrap();
+    let refused = rig.create(spec(2), record());
+    assert_eq!(refused, Err(CatalogError::TopicExists(name.clone())));
+    let found = rig.metadata.get::<TopicKeyspace>(&name).unwrap();
+    assert_eq!(found, Some(theirs));
+    assert_eq!(rig.ports.store.load_mirrors().unwrap(), []);
+    assert!(rig.topics.topic("orders").is_none());
+    assert!(
+        !dir.path().join("orders-0").exists(),
+        "its folders are gone"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::heavy::Heavy;
 use crate::journal::Journal;
 use crate::journal::rocks::RocksJournal;
 use crate::metadata::rocks::RocksMetadata;
-use crate::metadata::{Metadata, MetadataError, Transaction, Version};
+use crate::metadata::{Metadata, MetadataError};
 use crate::mirror;
 use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
@@ -121,22 +121,16 @@ impl Opened {
 
 /// The cluster's id: Kafka's form of a random UUID, drawn once.
 fn cluster_id(metadata: &Metadata) -> Result<Arc<str>, MetadataError> {
-    loop {
-        if let Some(record) = metadata.get::<ClusterKeyspace>(&())? {
-            return Ok(record.cluster_id.into());
+    let id = metadata.decide(|drawn| {
+        if let Some(record) = drawn.read::<ClusterKeyspace>(metadata, &())? {
+            return Ok(record.cluster_id);
         }
         let cluster_id = TopicId::random().to_string();
-        let mut drawn = Transaction::new();
-        drawn.expect::<ClusterKeyspace>(&(), Version::ABSENT);
         let record = ClusterRecord {
             cluster_id: cluster_id.clone(),
         };
         drawn.put::<ClusterKeyspace>(&(), &record);
-        match metadata.commit(drawn) {
-            Ok(_) => return Ok(cluster_id.into()),
-            // Another broker has drawn one.
-            Err(MetadataError::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
+        Ok(cluster_id)
+    })?;
+    Ok(id.into())
 }

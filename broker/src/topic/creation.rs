@@ -14,7 +14,7 @@ use super::index::{collision, folded};
 use super::topics::{NewTopic, Topics, check_count, check_overrides, supported};
 use super::{MadePartitions, NewPartitions, Topic, TopicConfig, TopicError};
 use crate::config::Values;
-use crate::metadata::Transaction;
+use crate::metadata::{MetadataError, Transaction, Version};
 use crate::parallel;
 use crate::records::retired_topic::RetiredTopicKeyspace;
 use crate::records::topic::{TopicKeyspace, TopicRecord};
@@ -151,10 +151,16 @@ impl Topics {
             return Ok(());
         }
         if let Err(error) = self.metadata.commit(batch) {
-            for (_, partitions) in created {
+            let mut error = TopicError::from(error);
+            for (topic, partitions) in created {
                 partitions.take_back();
+                if let TopicError::Meta(MetadataError::Conflict(conflict)) = &error
+                    && conflict.is_about::<TopicKeyspace>(topic.name())
+                {
+                    error = TopicError::Exists(topic.name().to_string());
+                }
             }
-            return Err(error.into());
+            return Err(error);
         }
         for (topic, partitions) in &mut created {
             partitions.show(topic.id());
@@ -181,6 +187,7 @@ fn new_topic(planned: Planned, id: TopicId, batch: &mut Transaction) -> Arc<Topi
         is_mirror: new.is_mirror,
         leader_epochs: epochs.clone(),
     };
+    batch.expect::<TopicKeyspace>(&new.name, Version::ABSENT);
     batch.put::<TopicKeyspace>(&new.name, &record);
     batch.delete::<RetiredTopicKeyspace>(&new.name);
     if !new.configs.is_empty() {

@@ -251,6 +251,12 @@ impl Topics {
         named.is_some_and(|named| Arc::ptr_eq(&named, topic))
     }
 
+    /// Whether metadata has exactly that topic, which `change` then rests on.
+    fn is_stored(&self, topic: &Topic, change: &mut Transaction) -> Result<bool, TopicError> {
+        let stored = change.read::<TopicKeyspace>(&self.metadata, topic.name())?;
+        Ok(stored.is_some_and(|stored| stored.id == topic.id()))
+    }
+
     /// Stores and shows partitions, up to `total`, that were made when the topic was as in `before`.
     fn show_grown(
         &self,
@@ -271,6 +277,9 @@ impl Topics {
         let mut epochs = self.leader_epochs(topic, &state);
         epochs.resize(usize::try_from(total).unwrap_or(usize::MAX), LeaderEpoch(0));
         let mut batch = extra;
+        if !self.is_stored(topic, &mut batch)? {
+            return Err(TopicError::Unknown(topic.name().to_string()));
+        }
         batch.put::<TopicKeyspace>(topic.name(), &record_of(topic, &epochs, state.is_mirror));
         self.metadata.commit(batch)?;
         added.show(topic.id());
@@ -395,7 +404,7 @@ impl Topics {
         let mut topics = Vec::new();
         let mut are_there = Vec::new();
         for (topic, extra) in cut {
-            let is_there = self.is_there(&topic);
+            let is_there = self.is_there(&topic) && self.is_stored(&topic, &mut batch)?;
             are_there.push(is_there);
             if !is_there {
                 continue;
