@@ -293,6 +293,8 @@ mod tests {
             let decoded: Result<Vec<_>, BatchError> =
                 records(&batch, LIMIT).and_then(|records| records.collect());
             match decoded {
+                // How much damage zstd finds in a frame without content depends on the size of the buffer it fills.
+                Ok(decoded) if decoded.is_empty() => prop_assert!(seen.is_empty()),
                 Ok(decoded) => {
                     let decoded: Vec<_> =
                         decoded.iter().map(|r| (r.offset.0, r.key.is_some())).collect();
