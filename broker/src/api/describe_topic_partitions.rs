@@ -19,6 +19,7 @@ use kafka_protocol::messages::{
     ApiKey, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
 };
 
+use super::door::DoorError;
 use super::error::door_code;
 use super::groups::text;
 use super::metadata::{NO_OPERATIONS, leader_code, leader_id, nodes};
@@ -103,8 +104,13 @@ impl Page<'_> {
             self.end_before(name, 0);
             return false;
         }
-        match self.ctx.topic(name, Operation::Describe) {
-            Ok(topic) => return self.add_topic(&topic, start),
+        let found = self.ctx.topic(name, Operation::Describe);
+        let added = found.and_then(|topic| {
+            let added = self.add_topic(&topic, start);
+            added.ok_or(DoorError::NoSuchTopic)
+        });
+        match added {
+            Ok(has_room) => return has_room,
             Err(_) if skip_unknown => {}
             Err(error) => {
                 let code = match TopicName::new(name) {
@@ -117,14 +123,15 @@ impl Page<'_> {
         true
     }
 
-    fn add_topic(&mut self, topic: &Topic, start: usize) -> bool {
+    /// As [`add`](Self::add); `None` if the topic was deleted since it was found.
+    fn add_topic(&mut self, topic: &Topic, start: usize) -> Option<bool> {
         let count = usize::try_from(topic.partition_count()).unwrap_or_default();
         let end = count.min(start.saturating_add(self.room)).max(start);
-        self.room -= end - start;
         let numbers = (start..end).filter_map(|number| i32::try_from(number).ok());
-        let partitions = numbers
-            .filter_map(|number| self.shown(topic, number))
-            .collect();
+        let partitions = numbers.map(|number| self.shown(topic, number));
+        let partitions: Option<Vec<_>> = partitions.collect();
+        let partitions = partitions?;
+        self.room -= end - start;
         let operations = self.ctx.operations(Resource::Topic(topic.name()));
         self.response.topics.push(
             DescribeTopicPartitionsResponseTopic::default()
@@ -135,10 +142,10 @@ impl Page<'_> {
                 .with_partitions(partitions),
         );
         if end >= count {
-            return true;
+            return Some(true);
         }
         self.end_before(topic.name(), end);
-        false
+        Some(false)
     }
 
     fn end_before(&mut self, topic: &str, partition: usize) {

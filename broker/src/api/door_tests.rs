@@ -483,3 +483,63 @@ async fn clients_are_sent_to_the_broker_that_leads_or_coordinates() {
     let answer = now(EndTxn::handle(&ctx, 3, end));
     assert_eq!(answer.error_code, ErrorCode::NOT_COORDINATOR.0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_being_deleted_is_never_shown_without_its_partitions() {
+    let it = TestBroker::start(&[]).await;
+    let topic = it.create("t", 3);
+    it.create("u", 1);
+    // As a handler sees it that has found the topic and then looks for its partitions.
+    it.broker().hosted.hide(topic.id())();
+    let ctx = it.context();
+    let shown = |topics| {
+        let request = MetadataRequest::default().with_topics(topics);
+        let answer = now(Metadata::handle(&ctx, 12, request));
+        let topics = answer.topics.into_iter();
+        let topics = topics.map(|it| (ErrorCode(it.error_code), it.partitions.len()));
+        topics.collect::<Vec<_>>()
+    };
+    let by_name = MetadataRequestTopic::default().with_name(Some(wire("t")));
+    let by_id = MetadataRequestTopic::default().with_topic_id(topic.id().0);
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    assert_eq!(shown(Some(vec![by_name])), [(unknown, 0)]);
+    let unknown_id = ErrorCode::UNKNOWN_TOPIC_ID;
+    assert_eq!(shown(Some(vec![by_id])), [(unknown_id, 0)]);
+    assert_eq!(shown(None), [(ErrorCode::NONE, 1)]);
+
+    let described = |name: Option<&str>| {
+        let topic =
+            |name| describe_topic_partitions_request::TopicRequest::default().with_name(name);
+        let request = DescribeTopicPartitionsRequest::default()
+            .with_topics(name.map(wire).map(topic).into_iter().collect())
+            .with_response_partition_limit(10);
+        let answer = now(DescribeTopicPartitions::handle(&ctx, 0, request));
+        let topics = answer.topics.into_iter();
+        let topics = topics.map(|it| (ErrorCode(it.error_code), it.partitions.len()));
+        topics.collect::<Vec<_>>()
+    };
+    assert_eq!(described(Some("t")), [(unknown, 0)]);
+    assert_eq!(described(None), [(ErrorCode::NONE, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_shows_its_members_to_those_alone_who_may_see_their_topics() {
+    let mut it = Refusing::start().await;
+    let join = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group("g"))
+        .with_member_id("m".into())
+        .with_rebalance_timeout_ms(60_000)
+        .with_subscribed_topic_names(Some(vec![wire("t")]))
+        .with_topic_partitions(Some(Vec::new()));
+    let joined = it.client.call(1, &join).await;
+    assert_eq!(joined.error_code, 0);
+    assert!(joined.assignment.is_some());
+    let describe = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group("g")]);
+    let codes = it.codes((Describe, TOPIC), 1, &describe, |answer| {
+        answer.groups[0].error_code
+    });
+    let refused = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    assert_eq!(codes.await, (ErrorCode::NONE, refused));
+    let answer = it.client.call(1, &describe).await;
+    assert!(answer.groups[0].members.is_empty());
+}

@@ -144,7 +144,10 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
             .collect(),
         _ => {
             let topics = ctx.topics(Operation::Describe);
-            topics.iter().map(|topic| show.topic(topic)).collect()
+            topics
+                .iter()
+                .filter_map(|topic| show.topic(topic))
+                .collect()
         }
     };
     let mut response = MetadataResponse::default()
@@ -216,7 +219,9 @@ impl Show<'_> {
     fn asked(&self, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
         if let Some(name) = name(asked) {
             return match self.ctx.topic(name, Operation::Describe) {
-                Ok(topic) => self.topic(&topic),
+                Ok(topic) => self
+                    .topic(&topic)
+                    .unwrap_or_else(|| self.error(asked, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)),
                 Err(error) if error.is_not_there() && TopicName::new(name.as_str()).is_err() => {
                     self.error(asked, ErrorCode::INVALID_TOPIC_EXCEPTION)
                 }
@@ -224,7 +229,9 @@ impl Show<'_> {
             };
         }
         match self.ctx.topic(TopicId(asked.topic_id), Operation::Describe) {
-            Ok(topic) => self.topic(&topic),
+            Ok(topic) => self
+                .topic(&topic)
+                .unwrap_or_else(|| self.error(asked, ErrorCode::UNKNOWN_TOPIC_ID)),
             Err(error) => self.error(asked, door_code(error)),
         }
     }
@@ -246,7 +253,9 @@ impl Show<'_> {
         topic
     }
 
-    fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
+    /// `None` if the topic was deleted since it was found: clients must not see it without its
+    /// partitions.
+    fn topic(&self, topic: &Topic) -> Option<MetadataResponseTopic> {
         let count = usize::try_from(topic.partition_count()).unwrap_or_default();
         let bytes = topic.name().len() + (1 + count) * PARTITION_BYTES;
         if let Err(refusal) = self.ctx.room.take(bytes) {
@@ -256,15 +265,14 @@ impl Show<'_> {
             if self.version >= 10 {
                 refused.topic_id = topic.id().0;
             }
-            return refused;
+            return Some(refused);
         }
-        let partitions = (0..topic.partition_count())
-            .filter_map(|number| self.partition(topic, number))
-            .collect();
+        let partitions = (0..topic.partition_count()).map(|number| self.partition(topic, number));
+        let partitions: Option<Vec<_>> = partitions.collect();
         let name = StrBytes::from_string(topic.name().to_string());
         let mut shown = MetadataResponseTopic::default()
             .with_name(Some(name.into()))
-            .with_partitions(partitions);
+            .with_partitions(partitions?);
         if self.version >= 1 {
             shown.is_internal = topic.is_internal();
         }
@@ -277,7 +285,7 @@ impl Show<'_> {
         if self.version >= 10 {
             shown.topic_id = topic.id().0;
         }
-        shown
+        Some(shown)
     }
 
     fn partition(&self, topic: &Topic, number: i32) -> Option<MetadataResponsePartition> {
