@@ -17,7 +17,8 @@ use kafka_protocol::messages::{
 };
 
 use super::admin::Refusal;
-use super::error::group_code;
+use super::door::DoorError;
+use super::error::{door_code, group_code};
 use super::groups::{group_id, text, wire_group_id};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::{Operation, Resource};
@@ -49,6 +50,11 @@ impl Api for ConsumerGroupDescribe {
                     false => Err(GroupError::UnsupportedVersion),
                 };
                 let mut described = described(version, &group, found, &topics);
+                if let Some(error) = hidden(ctx, &described) {
+                    let reason = "The group has described topic(s) that the client is not \
+                                  authorized to describe.";
+                    return refused(&group, &Refusal::new(door_code(error), reason));
+                }
                 if request.include_authorized_operations && described.error_code == 0 {
                     let operations = ctx.operations(Resource::Group(group.as_str()));
                     described.authorized_operations = operations;
@@ -60,6 +66,14 @@ impl Api for ConsumerGroupDescribe {
         });
         Reply::Now(ConsumerGroupDescribeResponse::default().with_groups(described.collect()))
     }
+}
+
+/// Why the client may not see the topics that the group's members have: it sees none of its members.
+fn hidden(ctx: &Context, group: &DescribedGroup) -> Option<DoorError> {
+    let members = group.members.iter();
+    let assignments = members.flat_map(|it| [&it.assignment, &it.target_assignment]);
+    let mut topics = assignments.flat_map(|it| &it.topic_partitions);
+    topics.find_map(|topic| ctx.hides_topic(&topic.topic_name))
 }
 
 fn refused(group: &GroupId, refusal: &Refusal) -> DescribedGroup {
