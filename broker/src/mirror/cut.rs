@@ -37,7 +37,7 @@ use super::refusal::refused;
 use crate::breaks;
 use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::parallel;
-use crate::partition::{Cut, Hosted, Partition, PartitionError};
+use crate::partition::{Cut, Hosted, Partition, PartitionError, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
@@ -152,7 +152,7 @@ impl Cutter {
             .map_err(|error| CatalogError::Storage(error.to_string()))
     }
 
-    /// The partitions of a topic that was deleted meanwhile are closed: that is no failure.
+    /// A topic that was deleted meanwhile has no partitions, or closed ones: that is no failure.
     fn cut_or_gone(&self, topic: Arc<Topic>, is_forced: bool) -> Result<Cuts, CatalogError> {
         let cuts = self.cut(&topic, is_forced);
         match cuts {
@@ -170,7 +170,7 @@ impl Cutter {
             return Ok(cuts);
         }
         let now_ms = self.clock.now_ms();
-        for partition in self.hosted.of(topic.id()).iter() {
+        for partition in self.partitions(topic)?.iter() {
             let cut = match partition.cut(now_ms) {
                 Err(error) if is_forced && is_fault(&error) => partition.let_go(),
                 cut => cut.map_err(|error| not_cut(partition, &error))?,
@@ -186,6 +186,16 @@ impl Cutter {
             cuts.partitions.push(cut);
         }
         Ok(cuts)
+    }
+
+    /// The partitions of this very topic. One that has replaced it since may have the same id, that
+    /// of the source's topic.
+    fn partitions(&self, topic: &Arc<Topic>) -> Result<Partitions, CatalogError> {
+        let _still = self.topics.hold_still();
+        match self.topics.is_there(topic) {
+            true => Ok(self.hosted.of(topic.id())),
+            false => Err(no_such(topic)),
+        }
     }
 
     fn lift_producer_ids(&self, done: &[&Cuts]) -> Result<(), CatalogError> {

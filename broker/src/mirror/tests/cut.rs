@@ -335,3 +335,33 @@ fn a_topic_that_is_deleted_while_it_is_cut_is_refused_and_the_others_are_cut() {
         assert_eq!(users.partition(0).unwrap().mode(), Mode::Writable);
     }
 }
+
+#[test]
+fn a_mirror_that_replaced_the_one_to_be_cut_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::with_mirror(&dir);
+    let (topics, catalog) = (Arc::clone(&rig.topics), Arc::clone(&rig.ports.catalog));
+    breaks::act_at(CutStep::ReportStored, move || {
+        let orders = topics.topic(&tp(0).topic).unwrap();
+        topics
+            .delete(&orders, end_of_mirror(orders.name()))
+            .unwrap();
+        let (spec, record) = (spec(2), record());
+        let new = [NewMirrorTopic { spec, record }];
+        let again = catalog.create_mirrors(&new).unwrap().remove(0);
+        again.unwrap();
+        let again = topics.topic(&tp(0).topic).unwrap();
+        assert_eq!(again.id(), orders.id(), "it is the source's");
+    });
+    let cut = rig.ports.catalog.cut_mirrors(&[order(1)]).unwrap();
+    assert_eq!(cut[0], Err(CatalogError::NoSuchTopic(tp(0).topic)));
+    let orders = rig.topic("orders").unwrap();
+    assert!(orders.is_mirror());
+    for partition in [0, 1] {
+        let mode = orders.partition(partition).unwrap().mode();
+        assert_eq!(mode, Mode::Mirror { lease: None });
+    }
+    rig.door(0, 1)
+        .append(checked(&plain(0, 7)), Offset(3))
+        .unwrap();
+}
