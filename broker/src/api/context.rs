@@ -1,5 +1,6 @@
 //! What a handler gets in addition to its request.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::door::Door;
 use super::room::Room;
 use crate::broker::Broker;
+use crate::cluster::Member;
 use crate::principal::Principal;
 use crate::quota::Hold;
 
@@ -70,6 +72,18 @@ impl Context {
             room: Arc::new(Room::new(max_bytes)),
             ..self.clone()
         }
+    }
+
+    /// The brokers that an answer names as leaders (-1 is none), where this connection's client
+    /// reaches them.
+    pub(super) fn leaders(&self, ids: impl Iterator<Item = i32>) -> Vec<Member> {
+        let ids: BTreeSet<i32> = ids.filter(|id| *id != -1).collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let mut members = self.view().brokers(self.connection.listener);
+        members.retain(|member| ids.contains(&member.id.0));
+        members
     }
 
     /// The client id, or the empty string (what Kafka shows for a client that sent none).

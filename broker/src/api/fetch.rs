@@ -19,7 +19,6 @@
 mod encode;
 mod read;
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,28 +184,18 @@ impl Fetching {
             .responses
             .iter()
             .flat_map(|topic| &topic.partitions);
-        let leaders: BTreeSet<i32> = partitions
-            .map(|data| data.current_leader.leader_id.0)
-            .filter(|leader| *leader != -1)
-            .collect();
-        match leaders.is_empty() {
-            true => response,
-            false => response.with_node_endpoints(self.endpoints(&leaders)),
-        }
-    }
-
-    /// Where these brokers are, as the client knows them.
-    fn endpoints(&self, leaders: &BTreeSet<i32>) -> Vec<NodeEndpoint> {
-        let members = self.ctx.view().brokers(self.ctx.connection.listener);
-        let wanted = members.into_iter().filter(|it| leaders.contains(&it.id.0));
-        let endpoints = wanted.map(|member| {
+        let leaders = self
+            .ctx
+            .leaders(partitions.map(|data| data.current_leader.leader_id.0));
+        let endpoints = leaders.into_iter().map(|member| {
             NodeEndpoint::default()
                 .with_node_id(BrokerId(member.id.0))
                 .with_host(text(&member.host))
                 .with_port(i32::from(member.port))
                 .with_rack(member.rack.as_deref().map(text))
         });
-        endpoints.collect()
+        let endpoints = endpoints.collect();
+        response.with_node_endpoints(endpoints)
     }
 
     /// Counts what was read against the client's quota.

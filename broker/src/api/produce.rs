@@ -20,7 +20,6 @@
 
 mod transactional;
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -170,14 +169,8 @@ fn append_all(
 /// Where the leaders are that the answer names.
 fn endpoints(ctx: &Context, topics: &[TopicProduceResponse]) -> Vec<NodeEndpoint> {
     let partitions = topics.iter().flat_map(|it| &it.partition_responses);
-    let leaders = partitions.map(|it| it.current_leader.leader_id.0);
-    let leaders: BTreeSet<i32> = leaders.filter(|leader| *leader != -1).collect();
-    if leaders.is_empty() {
-        return Vec::new();
-    }
-    let members = ctx.view().brokers(ctx.connection.listener).into_iter();
-    let wanted = members.filter(|member| leaders.contains(&member.id.0));
-    let endpoints = wanted.map(|member| {
+    let leaders = ctx.leaders(partitions.map(|it| it.current_leader.leader_id.0));
+    let endpoints = leaders.into_iter().map(|member| {
         NodeEndpoint::default()
             .with_node_id(BrokerId(member.id.0))
             .with_host(text(&member.host))
