@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub use self::admin::{DescribedGroup, ListedGroup};
+pub use self::transactional::PendingCommit;
 use super::classic::{HeartbeatRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer, SyncRequest};
 use super::clock::Clock;
 use super::config::GroupConfig;

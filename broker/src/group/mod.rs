@@ -46,5 +46,5 @@ mod wake;
 pub use commit::{CommitRequest, NewOffset, SyncedCommit, TakenCommit};
 pub use config::GroupConfig;
 pub use content::Present;
-pub use coordinator::Coordinator;
+pub use coordinator::{Coordinator, PendingCommit};
 pub use error::GroupError;

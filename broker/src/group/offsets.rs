@@ -215,6 +215,19 @@ impl Pending {
         }
     }
 
+    /// The producers that are going to commit something, and when each last said so (wall clock).
+    pub fn newest_ms(&self) -> impl Iterator<Item = (ProducerId, i64)> {
+        self.by_producer
+            .iter()
+            .filter_map(|(producer_id, offsets)| {
+                let newest_ms = offsets
+                    .iter()
+                    .map(|(_, _, offset)| offset.commit_ms)
+                    .max()?;
+                Some((*producer_id, newest_ms))
+            })
+    }
+
     /// All of one producer.
     pub fn of(&self, producer_id: ProducerId) -> Option<&Offsets> {
         self.by_producer.get(&producer_id)

@@ -26,7 +26,7 @@ pub(super) struct TransactionContent {
     /// How many parts were written since the transaction began.
     parts: u32,
     /// An addition could not be stored: the next one stores all.
-    is_incomplete: bool,
+    pub is_incomplete: bool,
     /// Who waits for the end of the prepared transaction.
     pub waiting: Vec<oneshot::Sender<()>>,
 }
@@ -88,7 +88,7 @@ impl TransactionContent {
 
 impl LockedTransaction<'_> {
     /// Submits an addition to the journal; it takes effect immediately. `answer` is called when it
-    /// is durable. `None` only waits for the additions before.
+    /// is durable, with all additions before it. `None` only waits for those.
     ///
     /// # Errors
     /// `NotStored`: nothing happens.
@@ -99,13 +99,23 @@ impl LockedTransaction<'_> {
     ) -> Result<(), TxnError> {
         let (room, id) = (self.room()?, self.id());
         let mut batch = Entry::new();
+        let mut stores_all = false;
         if let Some(added) = added {
             self.record(id, &added, &mut batch);
+            stores_all = added.begins || self.is_incomplete;
             self.advance(added);
         }
-        self.submit(room, batch, |transaction, result| {
-            transaction.is_incomplete |= result.is_err();
-            transaction.give(answer, result.map_err(TxnError::from));
+        self.submit(room, batch, move |transaction, result| {
+            transaction.is_incomplete = match result {
+                Ok(()) => transaction.is_incomplete && !stores_all,
+                Err(_) => true,
+            };
+            // One that came before may have failed: this one is worth nothing without it.
+            let result = match transaction.is_incomplete {
+                true => Err(TxnError::NotStored),
+                false => Ok(()),
+            };
+            transaction.give(answer, result);
         });
         Ok(())
     }

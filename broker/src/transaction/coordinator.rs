@@ -73,7 +73,7 @@ impl Coordinator {
     /// # Errors
     /// What is stored can't be read.
     pub fn start(parts: Parts) -> Result<Arc<Self>, JournalError> {
-        let loaded = load::load(&parts.journal, &parts.hosted)?;
+        let loaded = load::load(&parts.journal, &parts.hosted, &parts.groups)?;
         let (abort_ms, forget_ms) = (
             parts.config.abort_interval_ms,
             parts.config.forget_interval_ms,

@@ -17,6 +17,8 @@
 //!
 //! Each change's effect on them is asserted where it begins.
 
+use std::collections::BTreeSet;
+
 use carrick_protocol::ids::{GroupId, ProducerId, TopicPartition};
 
 use super::error::TxnError;
@@ -35,6 +37,17 @@ pub struct Transaction {
 }
 
 impl Added {
+    /// Stores a transaction again that has begun.
+    pub fn nothing(version: Version, at_ms: i64) -> Self {
+        Self {
+            begins: false,
+            at_ms,
+            version,
+            partitions: BTreeSet::new(),
+            groups: BTreeSet::new(),
+        }
+    }
+
     /// About how many bytes more the transaction takes in memory.
     pub fn held_bytes(&self) -> usize {
         entries_bytes(&self.partitions, &self.groups)

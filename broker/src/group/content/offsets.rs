@@ -140,7 +140,8 @@ impl LockedGroup<'_> {
         }
     }
 
-    /// Takes offsets into the producer's transaction, stored in one write with `extra`.
+    /// Takes offsets into the producer's transaction, stored in one write with `extra`. If that
+    /// write fails, `failed` runs before the answer, under no lock.
     ///
     /// # Errors
     /// As a whole: `UnknownMember`, `IllegalGeneration`, `NotStored`, …
@@ -149,6 +150,7 @@ impl LockedGroup<'_> {
         producer_id: ProducerId,
         request: CommitRequest,
         extra: Entry,
+        failed: impl FnOnce() + Send + 'static,
     ) -> Result<TakenCommit, GroupError> {
         self.kind.fence_transactional_commit(&request.fence)?;
         self.kind.fence_partitions(&request)?;
@@ -165,11 +167,19 @@ impl LockedGroup<'_> {
             let key = pending_key(self.id(), producer_id, topic, *partition);
             batch.put::<PendingOffsets>(&key, offset);
         }
-        let stored = self.submit_then(batch, move |group| {
-            for (topic, partition, offset) in offsets {
-                group.pending.put(producer_id, topic, partition, offset);
+        let room = self.room()?;
+        let (answer, stored) = answer();
+        self.submit(room, batch, move |group, result| {
+            match result {
+                Ok(()) => {
+                    for (topic, partition, offset) in offsets {
+                        group.pending.put(producer_id, topic, partition, offset);
+                    }
+                }
+                Err(_) => group.afterwards(failed),
             }
-        })?;
+            group.give(answer, result.map_err(GroupError::from));
+        });
         let stored = Some(stored);
         Ok(TakenCommit { results, stored })
     }

@@ -16,8 +16,18 @@ use crate::group::content::LockedGroup;
 use crate::group::error::GroupError;
 use crate::journal::{Entry, NotStored};
 
+/// Offsets of a group that wait for the end of a producer's transaction.
+#[derive(Debug)]
+pub struct PendingCommit {
+    pub group: GroupId,
+    pub producer_id: ProducerId,
+    /// When the last of them was sent, wall clock.
+    pub newest_ms: i64,
+}
+
 impl Coordinator {
-    /// Takes offsets into the producer's transaction, stored in one write with `extra`.
+    /// Takes offsets into the producer's transaction, stored in one write with `extra`. If that
+    /// write fails, `failed` runs before the answer, under no lock, on the journal's thread.
     ///
     /// # Errors
     /// As a whole: `InvalidGroupId`, `UnknownMember`, `IllegalGeneration`, `NotStored`, …
@@ -27,12 +37,13 @@ impl Coordinator {
         producer_id: ProducerId,
         request: CommitRequest,
         extra: Entry,
+        failed: impl FnOnce() + Send + 'static,
     ) -> Result<TakenCommit, GroupError> {
         check_id(group)?;
         let has_generation = request.fence.generation >= 0;
         let knows_all = request.knows_group_not_found;
         let commit =
-            |group: &mut LockedGroup<'_>| group.commit_pending(producer_id, request, extra);
+            |group: &mut LockedGroup<'_>| group.commit_pending(producer_id, request, extra, failed);
         let taken = match has_generation {
             true => self.groups.with(group, commit),
             false => with_new(&self.groups, group, commit),
@@ -41,6 +52,21 @@ impl Coordinator {
             true => error,
             false => known_to_producers(error),
         })
+    }
+
+    /// What waits for the end of a transaction, by group and producer.
+    pub fn pending_commits(&self) -> Vec<PendingCommit> {
+        let mut all = Vec::new();
+        for cell in self.groups.cells() {
+            let Some(group) = cell.lock() else { continue };
+            let pending = group.pending.newest_ms();
+            all.extend(pending.map(|(producer_id, newest_ms)| PendingCommit {
+                group: cell.id().clone(),
+                producer_id,
+                newest_ms,
+            }));
+        }
+        all
     }
 
     /// Ends what the producer's transaction was about to commit for these groups, in one write with

@@ -1,5 +1,6 @@
 //! Transactions on a real broker: partitions, groups, RocksDB, restarts.
 
+mod failures;
 mod limits;
 mod model;
 mod restarts;
@@ -41,6 +42,29 @@ fn in_transaction(producer: Producer, sequence: i32, value: &str) -> Bytes {
         .record(clock::now_ms(), None, Some(value.as_bytes()))
         .build()
         .freeze()
+}
+
+/// Commits partition 0 for a group without members.
+fn commit_request(broker: &TestBroker, offset: i64) -> CommitRequest {
+    let topic = broker.broker().topic(TOPIC).unwrap();
+    CommitRequest {
+        fence: CommitFence {
+            member_id: "".into(),
+            instance_id: None,
+            generation: -1,
+            knows_epochs: true,
+        },
+        retention_ms: None,
+        knows_group_not_found: true,
+        offsets: vec![NewOffset {
+            topic: topic.name().clone(),
+            topic_id: topic.id(),
+            partition: 0,
+            offset: Offset(offset),
+            leader_epoch: LeaderEpoch::NONE,
+            metadata: String::new(),
+        }],
+    }
 }
 
 /// A broker with a topic of two partitions, as a producer sees it.
@@ -184,25 +208,7 @@ impl World {
         group: &str,
         offset: i64,
     ) -> Result<(), String> {
-        let topic = self.broker.broker().topic(TOPIC).unwrap();
-        let request = CommitRequest {
-            fence: CommitFence {
-                member_id: "".into(),
-                instance_id: None,
-                generation: -1,
-                knows_epochs: true,
-            },
-            retention_ms: None,
-            knows_group_not_found: false,
-            offsets: vec![NewOffset {
-                topic: topic.name().clone(),
-                topic_id: topic.id(),
-                partition: 0,
-                offset: Offset(offset),
-                leader_epoch: LeaderEpoch::NONE,
-                metadata: String::new(),
-            }],
-        };
+        let request = commit_request(&self.broker, offset);
         let begun = self.transactions().commit_offsets(
             id,
             producer,
@@ -278,27 +284,9 @@ async fn a_group_keeps_its_own_commit_if_that_is_newer() {
     let world = World::start().await;
     let producer = world.init("t").await;
     world.commit_offset("t", producer, "g", 5).await.unwrap();
-    let topic = world.broker.broker().topic(TOPIC).unwrap();
     // Time is given in milliseconds.
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let own = CommitRequest {
-        fence: CommitFence {
-            member_id: "".into(),
-            instance_id: None,
-            generation: -1,
-            knows_epochs: true,
-        },
-        retention_ms: None,
-        knows_group_not_found: true,
-        offsets: vec![NewOffset {
-            topic: topic.name().clone(),
-            topic_id: topic.id(),
-            partition: 0,
-            offset: Offset(9),
-            leader_epoch: LeaderEpoch::NONE,
-            metadata: String::new(),
-        }],
-    };
+    let own = commit_request(&world.broker, 9);
     let groups = &world.broker.broker().groups;
     groups.commit(&GroupId::new("g"), own).await.unwrap();
     let ended = world

@@ -189,11 +189,7 @@ impl LockedTransaction<'_> {
         groups: &[GroupId],
         version: Version,
     ) -> Result<Addition, TxnError> {
-        let now_ms = clock::now_ms();
-        let next = self
-            .machine
-            .plan_add(producer, partitions, groups, version, now_ms)?;
-        self.check_room(next.as_ref())?;
+        let next = self.plan_add(producer, partitions, groups, version)?;
         if next.is_none() && self.changes_in_flight() == 0 {
             return Ok(Addition::default());
         }
@@ -210,35 +206,49 @@ impl LockedTransaction<'_> {
         request: CommitRequest,
     ) -> Result<TakenCommit, OffsetsError> {
         let groups = std::slice::from_ref(group);
-        let next = match version {
-            Version::V1 => {
-                self.machine.verify_group(producer, group)?;
-                None
-            }
-            Version::V2 => {
-                let now_ms = clock::now_ms();
-                self.machine
-                    .plan_add(producer, &[], groups, version, now_ms)?
-            }
-        };
-        self.check_room(next.as_ref())?;
+        if version == Version::V1 {
+            self.machine.verify_group(producer, group)?;
+        }
+        let next = self.plan_add(producer, &[], groups, version)?;
         let mut batch = Entry::new();
         if let Some(next) = &next {
             self.record(self.id(), next, &mut batch);
         }
+        let (cell, is_recorded) = (Arc::clone(self.cell()), next.is_some());
+        let failed = move || {
+            if is_recorded && let Some(mut transaction) = cell.lock() {
+                transaction.is_incomplete = true;
+            }
+        };
         let coordinator = &self.services().groups;
-        let taken = coordinator.begin_pending_commit(group, producer.id, request, batch)?;
+        let taken = coordinator.begin_pending_commit(group, producer.id, request, batch, failed)?;
         if let (Some(next), true) = (next, taken.stored.is_some()) {
             self.advance(next);
         }
         Ok(taken)
     }
 
+    /// What is to be stored so that these are in the transaction; `None` if all of it is stored.
+    fn plan_add(
+        &self,
+        producer: Producer,
+        partitions: &[TopicPartition],
+        groups: &[GroupId],
+        version: Version,
+    ) -> Result<Option<Added>, TxnError> {
+        let now_ms = clock::now_ms();
+        let machine = &self.machine;
+        let added = machine.plan_add(producer, partitions, groups, version, now_ms)?;
+        match added {
+            Some(added) => self.check_room(&added).map(|()| Some(added)),
+            // They are only in memory: an addition failed.
+            None if self.is_incomplete => Ok(Some(Added::nothing(version, now_ms))),
+            None => Ok(None),
+        }
+    }
+
     /// Whether there is room for what is added.
-    fn check_room(&self, added: Option<&Added>) -> Result<(), TxnError> {
-        let Some(added) = added else {
-            return Ok(());
-        };
+    fn check_room(&self, added: &Added) -> Result<(), TxnError> {
         let groups = self.machine.metadata().groups.len() + added.groups.len();
         let has_room = self.services().budget.has_room(added.held_bytes());
         if groups > MAX_GROUPS_PER_TRANSACTION || !has_room {

@@ -303,7 +303,7 @@ async fn a_transaction_with_an_old_epoch_hears_illegal_generation_until_version_
         let begun =
             world
                 .groups()
-                .begin_pending_commit(&group, ProducerId(1), commit, Entry::new());
+                .begin_pending_commit(&group, ProducerId(1), commit, Entry::new(), || {});
         begun.map(|taken| taken.results)
     };
     let commit = |member: &str, epoch| commit_as(false, member, epoch);

@@ -76,6 +76,7 @@ async fn offsets_of_open_transactions_count_and_their_end_makes_room() {
             ProducerId(producer),
             request,
             Entry::new(),
+            || {},
         );
         async move {
             let taken = begun.unwrap();

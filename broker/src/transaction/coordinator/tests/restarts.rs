@@ -202,6 +202,56 @@ async fn a_transaction_that_nobody_can_end_is_aborted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_addition_was_lost_is_added_again() {
+    for begun_before in [true, false] {
+        let (world, producer) = ongoing().await;
+        let world = world
+            .restart_with(|txn| {
+                txn.groups.clear();
+                if !begun_before {
+                    txn.partitions.clear();
+                    txn.state = State::Empty;
+                }
+            })
+            .await;
+        let described = world.transactions().describe("t").unwrap();
+        assert_eq!(described.groups, BTreeSet::from([GroupId::new("g")]));
+        let ended = world
+            .transactions()
+            .end("t", producer, Outcome::Commit, Version::V2);
+        ended.await.unwrap();
+        assert_ended(&world, Outcome::Commit).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_of_an_earlier_transaction_are_removed() {
+    let (world, _) = ongoing().await;
+    let later = |txn: &mut Metadata| {
+        txn.groups.clear();
+        txn.partitions.clear();
+        txn.state = State::Empty;
+        txn.epoch += 5;
+        txn.update_ms += 60_000;
+    };
+    let world = world.restart_with(later).await;
+    let removed = async {
+        while world.offset("g", true) == FetchedOffset::Unstable {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let removed = tokio::time::timeout(Duration::from_secs(10), removed);
+    removed.await.expect("they are removed");
+    assert_ended(&world, Outcome::Abort).await;
+    assert_eq!(
+        world.transactions().describe("t").unwrap().state,
+        State::Empty
+    );
+    let world = world.restart().await;
+    assert_ended(&world, Outcome::Abort).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_drives_only_what_is_prepared() {
     let (world, _) = ongoing().await;
     let world = world.restart().await;
