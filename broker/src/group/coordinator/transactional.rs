@@ -87,6 +87,9 @@ impl Coordinator {
         let cells = self.groups.find_all(groups);
         // The only place where more than one group is locked.
         let locked = Several::lock(&cells);
+        // The groups that a stop has ended are dead, and what waits in them must not be lost: the
+        // next start finds all of it again.
+        self.groups.check_open().map_err(|_| NotStored)?;
         let room = self.services().journal().room().ok_or(NotStored)?;
         let mut batch = extra;
         let plan = |group: &LockedGroup<'_>| group.plan_end(producer_id, is_committed, &mut batch);

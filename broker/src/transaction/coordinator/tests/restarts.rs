@@ -251,6 +251,21 @@ async fn offsets_of_an_earlier_transaction_are_removed() {
     assert_ended(&world, Outcome::Abort).await;
 }
 
+/// A stop ends the groups while the last markers are being written.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_meets_closed_groups_waits_for_the_next_start() {
+    let (world, producer) = ongoing().await;
+    world.broker.broker().groups.shutdown().await;
+    let ended = world
+        .transactions()
+        .end("t", producer, Outcome::Commit, Version::V2);
+    ended.await.unwrap();
+    let described = world.transactions().describe("t").unwrap();
+    assert_eq!(described.state, State::PrepareCommit);
+    let world = world.restart().await;
+    assert_ended(&world, Outcome::Commit).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_drives_only_what_is_prepared() {
     let (world, _) = ongoing().await;
