@@ -272,7 +272,7 @@ fn refused_links_say_why(secured: &Secured) -> Result<()> {
         (
             scram,
             vec![("sasl.mechanism", "SCRAM-SHA-256")],
-            "it takes SCRAM-SHA-512",
+            "only SCRAM-SHA-512",
         ),
         (
             scram,
