@@ -1,6 +1,7 @@
 //! What every journal must do, tested on the real one and on the one for tests.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use carrick_protocol::ids::GroupId;
 use parking_lot::Mutex;
@@ -168,6 +169,23 @@ fn after_a_stop_what_goes_on_is_dropped<K: Kind>() {
     assert_eq!(value(&journal, "g"), None);
 }
 
+fn a_continuation_that_panics_shows<K: Kind>() {
+    let kind = K::new();
+    let journal = kind.open();
+    assert_eq!(journal.failure(), None);
+    let room = journal.room().unwrap();
+    room.append(put("g", "1"), |_| panic!("on purpose"));
+    let begun = Instant::now();
+    while journal.failure().is_none() && begun.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    let failure = journal.failure().expect("nothing is stored any more");
+    assert!(failure.contains("panicked"), "{failure}");
+    journal.try_again();
+    assert_eq!(journal.failure(), Some(failure), "it does not go away");
+    assert_eq!(journal.append_now(put("g", "2")), Err(NotStored));
+}
+
 fn a_record_that_does_not_decode_is_an_error<K: Kind>() {
     let kind = K::new();
     let journal = kind.open();
@@ -202,6 +220,7 @@ contract! {
     too_much_that_waits_is_refused,
     room_that_is_not_used_is_free_again,
     after_a_stop_what_goes_on_is_dropped,
+    a_continuation_that_panics_shows,
     a_record_that_does_not_decode_is_an_error,
 }
 

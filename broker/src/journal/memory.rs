@@ -106,7 +106,8 @@ impl JournalStore for MemoryJournal {
     }
 
     fn failure(&self) -> Option<String> {
-        self.disk.failure.lock().clone()
+        let of_disk = || self.disk.failure.lock().clone();
+        self.queue.failure().or_else(of_disk)
     }
 
     fn try_again(&self) {

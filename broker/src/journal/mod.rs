@@ -77,7 +77,8 @@ pub trait JournalStore: Send + Sync {
     /// Returns once all accepted changes are done. Later ones are refused. Blocks.
     fn stop(&self);
 
-    /// Why the last changes could not be stored; `None` if they were.
+    /// Why the last changes could not be stored; `None` if they were. A continuation that panics
+    /// ends the thread, and with it every later change: that is a failure that stays.
     fn failure(&self) -> Option<String>;
 
     /// After a failure: finds out whether changes can be stored again, and forgets it if so.

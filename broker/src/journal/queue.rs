@@ -25,6 +25,9 @@ pub const MAX_WAITING_BYTES: usize = 64 << 20;
 /// Requests whose changes go to disk in one synced write.
 const MAX_CHANGES_PER_WRITE: usize = 1_024;
 
+/// A continuation has panicked. What it should have done is not done, so nobody goes on after it.
+const DIED: &str = "the thread that stores changes has panicked: restart the broker";
+
 enum Job {
     Change(Entry, Then),
     Stop,
@@ -95,6 +98,13 @@ impl Queue {
         self.append(Entry::new(), then);
     }
 
+    /// Why nothing is stored any more although nobody has stopped it.
+    pub fn failure(&self) -> Option<String> {
+        let thread = self.thread.lock();
+        let has_died = thread.as_ref().is_some_and(JoinHandle::is_finished);
+        has_died.then(|| DIED.to_owned())
+    }
+
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         let thread = self.thread.lock().take();
@@ -102,7 +112,7 @@ impl Queue {
             // Fails only if the thread has already ended.
             let _ = self.jobs.send(Job::Stop);
             if thread.thread().id() != thread::current().id() && thread.join().is_err() {
-                tracing::error!("the thread that stores changes has panicked");
+                tracing::error!("{DIED}");
             }
         }
     }

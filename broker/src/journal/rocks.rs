@@ -71,7 +71,7 @@ impl JournalStore for RocksJournal {
     }
 
     fn failure(&self) -> Option<String> {
-        self.store.failure()
+        self.queue.failure().or_else(|| self.store.failure())
     }
 
     fn try_again(&self) {
