@@ -126,7 +126,9 @@ fn kafka_4_3_is_mirrored_and_promoted_and_its_link_keeps_to_its_bytes_per_second
         "{bytes} bytes in {took} s"
     );
 
-    // Minutes' worth, of which the limit is taken away.
+    // Minutes' worth, of which the limit is taken away. What is still owed at the old rate would take a minute
+    // or more at the new one: without a limit in between, nothing is owed.
+    world.carrick.set_link_config(LINK, rate, "-1")?;
     world.carrick.set_link_config(LINK, rate, "10000")?;
     world.carrick.mirror(LINK, &["freed"])?;
     wait_until("something comes", LIMIT, || {

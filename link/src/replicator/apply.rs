@@ -357,13 +357,6 @@ impl Machine {
     }
 
     pub(super) fn fetch(&mut self) -> Effects {
-        // In this order: the end may rise in between.
-        let (start, end) = (self.target.log_start(), self.target.next_offset());
-        assert!(
-            start <= end && end <= self.position(),
-            "log start {start}, end {end}, fetch position {}",
-            self.position()
-        );
         self.phase = Phase::Fetching;
         self.generation += 1;
         self.stuck = None;

@@ -6,7 +6,8 @@
 //! [`lag`] keeps what is shown.
 //!
 //! Invariants:
-//! - Offsets: mirror log start ≤ mirror end ≤ fetch position (asserted when the position is given).
+//! - Offsets: mirror log start ≤ mirror end ≤ fetch position. The log asserts the first; a newer lease may move its
+//!   start and end between two questions, so nothing is asserted of them here.
 //!   The position is above the end only where the source holds nothing between the two.
 //! - Every `Fetch` effect has a new generation. An answer to an older one is dropped: predictions
 //!   that the fetcher made from refused bytes never reach the log.
