@@ -38,6 +38,10 @@ impl Api for AddPartitionsToTxn {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         if version >= 4 {
+            if let Err(error) = ctx.cluster(Operation::ClusterAction) {
+                let code = door_code(error).0;
+                return Reply::Now(AddPartitionsToTxnResponse::default().with_error_code(code));
+            }
             let begun: Vec<_> = request
                 .transactions
                 .into_iter()

@@ -175,12 +175,18 @@ async fn alter(
     match resource {
         Resource::Topic => alter_topic(ctx, name, validate_only, change).await,
         Resource::Broker => alter_broker(ctx, name, validate_only, change).await,
-        Resource::BrokerLogger => Err(Refusal::invalid(
-            "The levels of loggers cannot be changed while the broker runs.",
-        )),
-        Resource::ClientMetrics => Err(Refusal::invalid(
-            "Client metrics subscriptions are not supported by this broker.",
-        )),
+        Resource::BrokerLogger => {
+            ctx.cluster(Operation::AlterConfigs)?;
+            Err(Refusal::invalid(
+                "The levels of loggers cannot be changed while the broker runs.",
+            ))
+        }
+        Resource::ClientMetrics => {
+            ctx.cluster(Operation::AlterConfigs)?;
+            Err(Refusal::invalid(
+                "Client metrics subscriptions are not supported by this broker.",
+            ))
+        }
         Resource::Group => alter_group(ctx, name, validate_only, change).await,
         Resource::Unknown(code) => Err(Refusal::invalid(format!("Unknown resource type {code}"))),
     }

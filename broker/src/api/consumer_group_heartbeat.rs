@@ -45,13 +45,13 @@ impl Api for ConsumerGroupHeartbeat {
             Ok(groups) => groups,
             Err(error) => return Reply::Now(refused(door_code(error), None)),
         };
-        if let Err((code, message)) = check(version, &request, &groups.assignors()) {
-            return Reply::Now(refused(code, Some(&message)));
-        }
         let mut names = request.subscribed_topic_names.iter().flatten();
         let hidden = names.find_map(|name| ctx.hides_topic(name));
         if let Some(error) = hidden {
             return Reply::Now(refused(door_code(error), None));
+        }
+        if let Err((code, message)) = check(version, &request, &groups.assignors()) {
+            return Reply::Now(refused(code, Some(&message)));
         }
         let answer = groups.consumer_heartbeat(&group, heartbeat(ctx, request));
         Reply::Later(Box::pin(async move { response(&group, answer.await) }))

@@ -24,7 +24,6 @@ use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
-use crate::access::Operation;
 use crate::broker::Broker;
 use crate::topic::Topic;
 
@@ -131,7 +130,7 @@ fn find(ctx: &Context, asked: &Asked) -> Result<Arc<Topic>, Refusal> {
     let unknown =
         |code, what: &str| Refusal::new(code, format!("This server has no topic {what}."));
     match asked {
-        (Some(name), TopicId::ZERO) => ctx.topic(name, Operation::Delete).map_err(|error| {
+        (Some(name), TopicId::ZERO) => ctx.deletable(name).map_err(|error| {
             let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
             error.or(unknown(code, &format!("'{}'", name.as_str())))
         }),
@@ -141,7 +140,7 @@ fn find(ctx: &Context, asked: &Asked) -> Result<Arc<Topic>, Refusal> {
         (None, TopicId::ZERO) => Err(Refusal::invalid(
             "Neither topic name nor id were specified.",
         )),
-        (None, id) => ctx.topic(*id, Operation::Delete).map_err(|error| {
+        (None, id) => ctx.deletable(*id).map_err(|error| {
             error.or(unknown(ErrorCode::UNKNOWN_TOPIC_ID, &format!("of id {id}")))
         }),
     }

@@ -22,6 +22,7 @@ use kafka_protocol::messages::{
 };
 
 use super::admin::{Refusal, blocking};
+use super::error::door_code;
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
@@ -38,6 +39,10 @@ impl Api for DescribeLogDirs {
     type Request = DescribeLogDirsRequest;
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        if let Err(error) = ctx.cluster(Operation::Describe) {
+            let code = door_code(error).0;
+            return Reply::Now(DescribeLogDirsResponse::default().with_error_code(code));
+        }
         let ctx = ctx.clone();
         Reply::Later(Box::pin(async move {
             let dir = described(&ctx, version, request.topics).await;

@@ -362,6 +362,25 @@ impl Door {
         Ok(&self.topics)
     }
 
+    /// A topic by name or id, to delete it. Who may delete in the whole cluster needs no permission on
+    /// the topic; and to name a topic one must be allowed to see it.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NoSuchTopic`, `NoSuchTopicId`.
+    pub fn deletable<'a>(&self, asked: impl Into<TopicRef<'a>>) -> Result<Arc<Topic>, DoorError> {
+        let asked = asked.into();
+        if let Ok(cluster) = self.cluster(Operation::Delete) {
+            return match asked {
+                TopicRef::Name(name) => cluster.topic(name),
+                TopicRef::Id(id) => self.topics.by_id(id).ok_or(DoorError::NoSuchTopicId),
+            };
+        }
+        if let TopicRef::Name(name) = asked {
+            self.check(Operation::Describe, Resource::Topic(name))?;
+        }
+        self.topic(asked, Operation::Delete)
+    }
+
     /// Deletes a topic that passed the door, mirror or not. Blocks on disk. The future ends when
     /// its committed offsets are removed, too.
     ///

@@ -28,8 +28,13 @@ impl Api for OffsetForLeaderEpoch {
     type Request = OffsetForLeaderEpochRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        // Brokers may, and who may see the topic (KIP-320).
+        let cluster = ctx.cluster(Operation::ClusterAction);
         let topics = request.topics.into_iter().map(|asked| {
-            let topic = ctx.topic(&asked.topic, Operation::Describe);
+            let topic = match cluster {
+                Ok(cluster) => cluster.topic(&asked.topic),
+                Err(_) => ctx.topic(&asked.topic, Operation::Describe),
+            };
             let partitions = asked
                 .partitions
                 .iter()

@@ -71,9 +71,9 @@ fn write(ctx: &Context, wanted: WritableTxnMarker) -> Written {
         coordinator_epoch: wanted.coordinator_epoch,
         raised: transaction_version(&wanted) >= FIRST_WITH_RAISED_EPOCHS,
     };
-    // Brokers may, and administrators (KIP-1037).
-    let cluster = ctx.cluster(Operation::ClusterAction);
-    let cluster = cluster.or_else(|_| ctx.cluster(Operation::Alter));
+    // Administrators may (KIP-1037), and brokers.
+    let cluster = ctx.cluster(Operation::Alter);
+    let cluster = cluster.or_else(|_| ctx.cluster(Operation::ClusterAction));
     let append = |topic: &str, number| {
         let topic = cluster.and_then(|cluster| cluster.topic(topic));
         let partition = writable(ctx, topic.as_deref().map_err(|error| *error), number)?;

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{ProduceRequest, TransactionalId};
 
 use super::super::Context;
 use super::super::door::DoorError;
-use super::super::error::produce_txn_code;
+use super::super::error::{door_code, produce_txn_code};
 use super::super::transactions::writable_id;
 use super::resolve;
 use crate::access::Operation;
@@ -40,8 +40,8 @@ impl Intent {
     /// The intent of a request, if it has one.
     ///
     /// # Errors
-    /// TRANSACTIONAL_ID_AUTHORIZATION_FAILED without a transactional id, and
-    /// INVALID_PRODUCER_ID_MAPPING with batches of several producers, both as in Kafka.
+    /// TRANSACTIONAL_ID_AUTHORIZATION_FAILED without a transactional id, or if the client may not use
+    /// it; INVALID_PRODUCER_ID_MAPPING with batches of several producers. Both as in Kafka.
     pub fn of(
         ctx: &Context,
         version: i16,
@@ -73,6 +73,8 @@ impl Intent {
         };
         let id = request.transactional_id.clone();
         let id = id.ok_or(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)?;
+        ctx.transactional_id(&id, Operation::Write)
+            .map_err(door_code)?;
         // No transaction begins with nothing in it.
         if partitions.is_empty() {
             return Ok(None);
