@@ -82,16 +82,25 @@ impl ResourceKind {
     }
 }
 
+/// An operation on a resource, which has a kind and a name.
+#[cfg(test)]
+pub type Asked = (Operation, ResourceKind, String);
+
 /// Who may do what.
 #[derive(Debug, Default)]
 pub struct Access {
     #[cfg(test)]
-    refused: parking_lot::Mutex<Vec<(Operation, ResourceKind, String)>>,
+    refused: parking_lot::Mutex<Vec<Asked>>,
+    /// What was asked for since [`Access::watch`].
+    #[cfg(test)]
+    seen: parking_lot::Mutex<Option<Vec<Asked>>>,
 }
 
 impl Access {
     /// Whether the principal may.
     pub fn allows(&self, who: &Principal, operation: Operation, resource: Resource<'_>) -> bool {
+        #[cfg(test)]
+        self.note(operation, resource);
         #[cfg(test)]
         if self.is_refused(operation, resource) {
             tracing::debug!(%who, ?operation, ?resource, "refused");
@@ -106,8 +115,23 @@ impl Access {
 impl Access {
     /// From now on this is refused for everyone.
     pub fn refuse(&self, operation: Operation, resource: Resource<'_>) {
-        let named = (operation, resource.kind(), name_of(resource).to_owned());
-        self.refused.lock().push(named);
+        self.refused.lock().push(asked(operation, resource));
+    }
+
+    /// From now on it is noted what is asked for.
+    pub fn watch(&self) {
+        *self.seen.lock() = Some(Vec::new());
+    }
+
+    /// What was asked for since [`Self::watch`], in order.
+    pub fn seen(&self) -> Vec<Asked> {
+        self.seen.lock().clone().unwrap_or_default()
+    }
+
+    fn note(&self, operation: Operation, resource: Resource<'_>) {
+        if let Some(seen) = &mut *self.seen.lock() {
+            seen.push(asked(operation, resource));
+        }
     }
 
     /// From now on every operation is allowed again.
@@ -122,6 +146,11 @@ impl Access {
             .iter()
             .any(|(o, k, n)| *o == operation && *k == kind && n == name)
     }
+}
+
+#[cfg(test)]
+fn asked(operation: Operation, resource: Resource<'_>) -> Asked {
+    (operation, resource.kind(), name_of(resource).to_owned())
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 pub mod context;
 pub mod door;
 #[cfg(test)]
+mod door_matrix_tests;
+#[cfg(test)]
 mod door_tests;
 pub mod error;
 pub mod table;
