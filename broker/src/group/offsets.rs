@@ -183,20 +183,17 @@ impl Pending {
         }
     }
 
-    /// No one may commit the partition.
-    pub fn remove(&mut self, topic: &TopicName, partition: i32) {
-        let producers: Vec<ProducerId> = self.producers(topic.as_str(), partition).collect();
-        for producer_id in producers {
-            self.forget(producer_id, topic, partition);
-            let Some(offsets) = self.by_producer.get_mut(&producer_id) else {
-                continue;
-            };
-            if let Some(removed) = offsets.remove(topic, partition) {
-                self.held_bytes -= removed.held_bytes() + PENDING_BYTES;
-            }
-            if offsets.is_empty() {
-                self.by_producer.remove(&producer_id);
-            }
+    /// That producer no longer commits the partition.
+    pub fn remove(&mut self, producer_id: ProducerId, topic: &TopicName, partition: i32) {
+        self.forget(producer_id, topic, partition);
+        let Some(offsets) = self.by_producer.get_mut(&producer_id) else {
+            return;
+        };
+        if let Some(removed) = offsets.remove(topic, partition) {
+            self.held_bytes -= removed.held_bytes() + PENDING_BYTES;
+        }
+        if offsets.is_empty() {
+            self.by_producer.remove(&producer_id);
         }
     }
 
@@ -348,7 +345,11 @@ mod tests {
                         model.retain(|key, _| key.0 != producer);
                     }
                     Step::Forget(other, at) => {
-                        pending.remove(&topic(other), at);
+                        let of = topic(other);
+                        let producers: Vec<_> = pending.producers(of.as_str(), at).collect();
+                        for producer_id in producers {
+                            pending.remove(producer_id, &of, at);
+                        }
                         model.retain(|key, _| (key.1, key.2) != (other, at));
                     }
                 }

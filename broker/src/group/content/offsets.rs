@@ -243,18 +243,24 @@ impl LockedGroup<'_> {
     ) -> Stored {
         let (room, id) = (self.room()?, self.id());
         let mut batch = Entry::new();
+        // What this entry deletes is removed from memory, and nothing else: a pending offset that is being stored
+        // now is not in it.
+        let mut pending = Vec::new();
         for (topic, partition) in &forgotten {
             batch.delete::<GroupOffsets>(&own_key(id, topic, *partition));
             for producer_id in self.pending.producers(topic.as_str(), *partition) {
                 let key = pending_key(id, producer_id, topic, *partition);
                 batch.delete::<PendingOffsets>(&key);
+                pending.push((producer_id, topic.clone(), *partition));
             }
         }
         self.submit(room, batch, move |group, result| {
             if result.is_ok() {
                 for (topic, partition) in &forgotten {
                     group.offsets.remove(topic, *partition);
-                    group.pending.remove(topic, *partition);
+                }
+                for (producer_id, topic, partition) in &pending {
+                    group.pending.remove(*producer_id, topic, *partition);
                 }
             }
             if let Some(answer) = answer {

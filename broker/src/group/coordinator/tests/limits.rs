@@ -257,3 +257,38 @@ async fn an_id_given_out_keeps_its_group_until_it_is_void() {
         .await
         .unwrap();
 }
+
+/// How many producers are going to commit each partition, as memory has it.
+fn pending(world: &World, group: &GroupId, partitions: i32) -> Vec<usize> {
+    let count = |partition| -> Result<usize, GroupError> {
+        world.groups().groups.with(group, |group| {
+            Ok(group.pending.producers("orders", partition).count())
+        })
+    };
+    (0..partitions)
+        .map(|partition| count(partition).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn offsets_that_are_deleted_while_a_transaction_stores_them_are_the_same_after_a_restart() {
+    const PARTITIONS: i32 = 100;
+    let mut world = World::new();
+    let group = GroupId::new("readers");
+    world.commit("readers", "orders", PARTITIONS, 1).await;
+    for partition in 0..PARTITIONS {
+        let offsets = unfenced(vec![world.new_offset("orders", partition, 7)]);
+        let groups = world.groups();
+        let begun =
+            groups.begin_pending_commit(&group, ProducerId(1), offsets, Entry::new(), || {});
+        let topics = vec![(TopicName::new("orders").unwrap(), vec![partition])];
+        let deleted = groups.delete_offsets(&group, topics);
+        if let Some(stored) = begun.unwrap().stored {
+            stored.result().await.unwrap();
+        }
+        assert_eq!(deleted.await, Ok(vec![Ok(())]));
+    }
+    let before = pending(&world, &group, PARTITIONS);
+    world.restart().await;
+    assert_eq!(pending(&world, &group, PARTITIONS), before);
+}
