@@ -393,6 +393,15 @@ impl Door {
         delete_topic(&self.topics, &self.links, &self.groups, topic)
     }
 
+    /// Links and their mirrors, to do something with them: that needs permission on the cluster.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub fn links(&self, operation: Operation) -> Result<&Arc<LinkManager>, DoorError> {
+        self.check(operation, Resource::Cluster)?;
+        Ok(&self.links)
+    }
+
     /// The coordinator of a group, to do something with the group.
     ///
     /// # Errors

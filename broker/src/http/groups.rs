@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::extract::{Base, LinkPath, Path};
 use super::model::group::{GroupCountsData, LinkGroupData, LinkGroupPartition};
 use super::model::{Collection, ResourceMetadata, escape, name_of};
+use crate::access::Operation;
 
 /// The part of a path that names a link and a group at its source.
 #[derive(Debug, Deserialize)]
@@ -27,7 +28,7 @@ pub async fn list(
     base: Base,
     Path(path): Path<LinkPath>,
 ) -> Result<Json<Collection<LinkGroupData>>, ApiError> {
-    let groups = app.links.groups(&path.link)?;
+    let groups = app.door.links(Operation::Describe)?.groups(&path.link)?;
     let data = groups.iter().map(|group| to_data(&base, &path.link, group));
     let own = base.at(&format!("/links/{}/groups", path.link));
     let data = data.collect();
@@ -43,7 +44,10 @@ pub async fn read(
     base: Base,
     Path(path): Path<GroupPath>,
 ) -> Result<Json<LinkGroupData>, ApiError> {
-    let group = app.links.group(&path.link, &path.group)?;
+    let group = app
+        .door
+        .links(Operation::Describe)?
+        .group(&path.link, &path.group)?;
     Ok(Json(to_data(&base, &path.link, &group)))
 }
 

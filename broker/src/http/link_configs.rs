@@ -14,6 +14,7 @@ use super::model::link::{LinkConfigData, UpdateLinkConfigRequest};
 use super::model::{
     AlterConfigsRequest, Collection, ConfigChange, ConfigOperation, ResourceMetadata,
 };
+use crate::access::Operation;
 
 /// The part of a path that names a link and one of its configs.
 #[derive(Debug, Deserialize)]
@@ -52,7 +53,10 @@ pub async fn list(
     base: Base,
     Path(path): Path<LinkPath>,
 ) -> Result<Json<Collection<LinkConfigData>>, ApiError> {
-    let entries = app.links.link_configs(&path.link)?;
+    let entries = app
+        .door
+        .links(Operation::DescribeConfigs)?
+        .link_configs(&path.link)?;
     let data = entries
         .iter()
         .map(|entry| to_data(&app, &base, &path.link, entry))
@@ -70,7 +74,10 @@ pub async fn read(
     base: Base,
     Path(path): Path<ConfigPath>,
 ) -> Result<Json<LinkConfigData>, ApiError> {
-    let entries = app.links.link_configs(&path.link)?;
+    let entries = app
+        .door
+        .links(Operation::DescribeConfigs)?
+        .link_configs(&path.link)?;
     let entry = entries.iter().find(|entry| entry.name == path.name);
     let Some(entry) = entry else {
         let message = format!("a link has no config '{}'", path.name);
@@ -94,7 +101,8 @@ pub async fn update(
     Body(body): Body<UpdateLinkConfigRequest>,
 ) -> Result<StatusCode, ApiError> {
     let change = (path.name, Some(body.value));
-    app.links
+    app.door
+        .links(Operation::AlterConfigs)?
         .alter_link_configs(&path.link, vec![change], query.into())
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -109,7 +117,8 @@ pub async fn reset(
     Path(path): Path<ConfigPath>,
     Query(query): Query<AlterQuery>,
 ) -> Result<StatusCode, ApiError> {
-    app.links
+    app.door
+        .links(Operation::AlterConfigs)?
         .alter_link_configs(&path.link, vec![(path.name, None)], query.into())
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -130,7 +139,8 @@ pub async fn alter(
         .into_iter()
         .map(to_change)
         .collect::<Result<_, _>>()?;
-    app.links
+    app.door
+        .links(Operation::AlterConfigs)?
         .alter_link_configs(&path.link, changes, query.into())
         .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use carrick_link::LinkError;
 use carrick_link::description::{BeyondCuts, LinkDescription, TaskDescription};
 use carrick_link::manager::NewLink;
 use carrick_link::naming::some_of;
 use carrick_link::record::LinkName;
 use carrick_link::state::{MirrorStatus, TaskErrorCode};
+use carrick_link::{LinkError, LinkManager};
 use serde::Deserialize;
 
 use super::App;
@@ -19,6 +19,7 @@ use super::model::link::{
     BeyondCutData, CreateLinkRequest, LinkData, LinkDeletion, LinkTask, LinkTaskError,
 };
 use super::model::{Collection, ResourceMetadata, name_of};
+use crate::access::Operation;
 
 /// `POST /links`
 #[derive(Debug, Deserialize)]
@@ -52,18 +53,22 @@ pub struct DeleteQuery {
     validate_only: bool,
 }
 
-pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<LinkData>> {
-    let data = app
-        .links
+/// All links.
+///
+/// # Errors
+/// 403.
+pub async fn list(
+    State(app): State<App>,
+    base: Base,
+) -> Result<Json<Collection<LinkData>>, ApiError> {
+    let links = app.door.links(Operation::Describe)?;
+    let data = links
         .links()
         .iter()
         .map(|link| to_data(&app, &base, link, false))
         .collect();
-    Json(Collection::new(
-        LinkData::LIST_KIND,
-        base.at("/links"),
-        data,
-    ))
+    let own = base.at("/links");
+    Ok(Json(Collection::new(LinkData::LIST_KIND, own, data)))
 }
 
 /// Creates a link.
@@ -82,7 +87,8 @@ pub async fn create(
         validate_only: query.validate_only,
         validate_link: query.validate_link,
     };
-    app.links.create_link(new).await?;
+    let links = app.door.links(Operation::Alter)?;
+    links.create_link(new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -96,7 +102,7 @@ pub async fn read(
     Path(path): Path<LinkPath>,
     Query(query): Query<ReadQuery>,
 ) -> Result<Json<LinkData>, ApiError> {
-    let link = app.links.link(&path.link)?;
+    let link = app.door.links(Operation::Describe)?.link(&path.link)?;
     Ok(Json(to_data(&app, &base, &link, query.include_tasks)))
 }
 
@@ -110,11 +116,12 @@ pub async fn delete(
     Path(path): Path<LinkPath>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<Json<LinkDeletion>, ApiError> {
-    let prefixed_groups = prefixed_groups(&app, &path.link);
-    let deleted = match app.links.link(&path.link)?.mirror_count {
+    let links = app.door.links(Operation::Alter)?;
+    let prefixed_groups = prefixed_groups(links, &path.link);
+    let deleted = match links.link(&path.link)?.mirror_count {
         count @ 1.. if query.validate_only && !query.force => Err(has_mirrors(&path.link, count)?),
         _ if query.validate_only => Ok(Vec::new()),
-        _ => app.links.delete_link(&path.link, query.force).await,
+        _ => links.delete_link(&path.link, query.force).await,
     };
     match deleted {
         Ok(reports) => Ok(Json(LinkDeletion {
@@ -122,7 +129,7 @@ pub async fn delete(
             prefixed_groups,
         })),
         Err(error @ LinkError::LinkHasMirrors { .. }) => {
-            let named = live_mirrors(&app, &path.link);
+            let named = live_mirrors(links, &path.link);
             Err(ApiError::bad_request(format!("{error}. They are: {named}")))
         }
         Err(error) => Err(error.into()),
@@ -130,8 +137,8 @@ pub async fn delete(
 }
 
 /// The groups here that a link made with a name of their own, and that hold offsets of it.
-fn prefixed_groups(app: &App, link: &str) -> Vec<String> {
-    let groups = app.links.groups(link).unwrap_or_default();
+fn prefixed_groups(links: &LinkManager, link: &str) -> Vec<String> {
+    let groups = links.groups(link).unwrap_or_default();
     let made = groups.into_iter().map(|group| group.sync);
     let made = made.filter(|sync| sync.group != sync.source_group && sync.synced_ms.is_some());
     made.map(|sync| sync.group).collect()
@@ -144,8 +151,8 @@ fn has_mirrors(link: &str, count: usize) -> Result<LinkError, ApiError> {
 }
 
 /// The names of a link's mirrors that are not stopped, the first few of them.
-fn live_mirrors(app: &App, link: &str) -> String {
-    let mirrors = app.links.mirrors(Some(link), None).unwrap_or_default();
+fn live_mirrors(links: &LinkManager, link: &str) -> String {
+    let mirrors = links.mirrors(Some(link), None).unwrap_or_default();
     let live = mirrors
         .iter()
         .filter(|mirror| mirror.status != MirrorStatus::Stopped);

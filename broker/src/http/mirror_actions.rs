@@ -29,6 +29,7 @@ use super::limits::{FAILOVER_WAIT_SECONDS, Room, WAIT_MAX_SECONDS};
 use super::mirrors::{mirror_url, to_lags};
 use super::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
 use super::model::{Collection, ResourceMetadata, name_of};
+use crate::access::Operation;
 
 /// The query of all five.
 #[derive(Debug, Deserialize)]
@@ -111,7 +112,8 @@ async fn act(
     let selection = to_selection(body)?;
     let dry_run = query.validate_only;
     let outcomes = app
-        .links
+        .door
+        .links(Operation::Alter)?
         .alter_mirrors_within(&path.link, verb, selection, dry_run, wait.time)
         .await?;
     let data = outcomes

@@ -16,6 +16,7 @@ use super::mirror_actions::selection_of;
 use super::mirrors::mirror_url;
 use super::model::mirror_creation::{CreateMirrorsData, CreateMirrorsRequest};
 use super::model::{Collection, ResourceMetadata, name_of};
+use crate::access::Operation;
 
 /// `POST …/mirrors:create`
 #[derive(Debug, Deserialize)]
@@ -46,7 +47,8 @@ pub async fn create(
         configs: to_map(body.configs)?,
         validate_only: query.validate_only,
     };
-    let created = app.links.create_mirrors(&path.link, new).await?;
+    let links = app.door.links(Operation::Alter)?;
+    let created = links.create_mirrors(&path.link, new).await?;
     let data = created
         .into_iter()
         .map(|created| to_data(&base, &path.link, created))

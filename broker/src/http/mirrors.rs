@@ -15,6 +15,7 @@ use super::error::{ApiError, NO_SUCH_MIRROR};
 use super::extract::{Base, Body, LinkPath, Path, Query, to_map};
 use super::model::mirror::{CreateMirrorRequest, KeptConfigData, MirrorData, MirrorLag};
 use super::model::{Collection, ResourceMetadata, name_of};
+use crate::access::Operation;
 
 /// The part of a path that names a mirror.
 #[derive(Debug, Deserialize)]
@@ -44,7 +45,10 @@ pub async fn list(
 ) -> Result<Json<Collection<MirrorData>>, ApiError> {
     let link = (path.link != "-").then_some(path.link.as_str());
     let status = query.mirror_status.as_deref().map(status_named);
-    let mirrors = app.links.mirrors(link, status.transpose()?)?;
+    let mirrors = app
+        .door
+        .links(Operation::Describe)?
+        .mirrors(link, status.transpose()?)?;
     let data = mirrors
         .iter()
         .map(|mirror| to_data(&base, mirror))
@@ -84,7 +88,8 @@ pub async fn create(
         mirror_topic: body.mirror_topic_name,
         configs: to_map(body.configs)?,
     };
-    let created = app.links.create_mirror(&path.link, new).await?;
+    let links = app.door.links(Operation::Alter)?;
+    let created = links.create_mirror(&path.link, new).await?;
     shortfall.log(&created.topic);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -111,7 +116,8 @@ pub async fn report(
 ) -> Result<Json<RpoReport>, ApiError> {
     // It outlives its link.
     let of_link = |report: &RpoReport| path.link == "-" || path.link == report.link.as_str();
-    match app.links.report(&path.topic)?.filter(of_link) {
+    let links = app.door.links(Operation::Describe)?;
+    match links.report(&path.topic)?.filter(of_link) {
         Some(report) => Ok(Json(report)),
         None => {
             let mirror = find(&app, &path)?;
@@ -136,17 +142,18 @@ pub async fn reports(
     Path(path): Path<LinkPath>,
 ) -> Result<Json<Collection<RpoReport>>, ApiError> {
     let link = (path.link != "-").then_some(path.link.as_str());
-    let reports = app.links.reports(link)?;
+    let reports = app.door.links(Operation::Describe)?.reports(link)?;
     let own = base.at(&format!("/links/{}/reports", path.link));
     Ok(Json(Collection::new("CarrickReportList", own, reports)))
 }
 
 /// The mirror that a path names.
 pub(super) fn find(app: &App, path: &MirrorPath) -> Result<MirrorDescription, ApiError> {
+    let links = app.door.links(Operation::Describe)?;
     if path.link != "-" {
-        app.links.link(&path.link)?;
+        links.link(&path.link)?;
     }
-    let mirror = app.links.mirror(&path.topic)?;
+    let mirror = links.mirror(&path.topic)?;
     if path.link == "-" || path.link == mirror.link {
         return Ok(mirror);
     }

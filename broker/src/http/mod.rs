@@ -71,9 +71,9 @@ pub use server::HttpServer;
 pub struct App {
     /// This cluster's id.
     pub cluster_id: Arc<str>,
-    /// Links and mirrors.
+    /// Links and mirrors, which `/metrics` counts. Other handlers have them from the door.
     pub links: Arc<LinkManager>,
-    /// By which topics are looked up.
+    /// By which topics, links and mirrors are looked up.
     pub door: Arc<Door>,
     /// Transactions, which `/metrics` counts.
     pub transactions: Arc<transaction::Coordinator>,

@@ -1,5 +1,6 @@
 //! Handlers over a real loopback socket: two brokers in this process, one the other's source.
 
+mod access;
 mod limits;
 mod linking;
 mod links;
