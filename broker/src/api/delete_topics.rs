@@ -24,6 +24,7 @@ use kafka_protocol::messages::{ApiKey, DeleteTopicsRequest, DeleteTopicsResponse
 use super::admin::{Refusal, blocking, outcome, repeated};
 use super::groups::text;
 use super::{Api, Context, Reply, ResponseOf};
+use crate::access::Operation;
 use crate::broker::Broker;
 use crate::topic::Topic;
 
@@ -52,9 +53,9 @@ impl Api for DeleteTopics {
                     }
                     Err(refusal) => Err(refusal.clone()),
                 };
-                response
-                    .responses
-                    .push(result(asked, found.ok().as_deref(), &deleted));
+                let shown = found.ok().or_else(|| refused_topic(&ctx, &asked, &deleted));
+                let result = result(asked, shown.as_deref(), &deleted);
+                response.responses.push(result);
             }
             response.with_throttle_time_ms(mutations.wait_ms())
         }))
@@ -151,6 +152,17 @@ async fn delete(ctx: &Context, topic: &Arc<Topic>) -> Result<(), Refusal> {
     let forgotten = blocking(move || ctx.delete(&topic));
     forgotten.await?.await;
     Ok(())
+}
+
+/// The topic that may not be deleted, asked for by its id, for who may see its name.
+fn refused_topic(
+    ctx: &Context,
+    (name, id): &Asked,
+    deleted: &Result<(), Refusal>,
+) -> Option<Arc<Topic>> {
+    let code = deleted.as_ref().err()?.code;
+    let by_id = name.is_none() && code == ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    by_id.then(|| ctx.topic(*id, Operation::Describe).ok())?
 }
 
 fn result(

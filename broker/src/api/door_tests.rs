@@ -234,6 +234,19 @@ async fn topics_are_created_changed_and_deleted_by_those_alone_who_may() {
     let delete = DeleteTopicsRequest::default().with_topics(vec![state]);
     let answer = it.client.call(6, &delete).await;
     assert_eq!(answer.responses[0].error_code, refused.0);
+    // By its id, who may see the topic is answered its name.
+    let id = it.it.broker().topic("t").unwrap().id().0;
+    let state = DeleteTopicState::default()
+        .with_name(None)
+        .with_topic_id(id);
+    let delete = DeleteTopicsRequest::default().with_topics(vec![state]);
+    for name in [Some(wire("t")), None] {
+        let answer = it.client.call(6, &delete).await;
+        assert_eq!(answer.responses[0].error_code, refused.0);
+        assert_eq!(answer.responses[0].name, name);
+        assert_eq!(answer.responses[0].topic_id, id);
+        access.refuse(Describe, TOPIC);
+    }
     assert!(it.it.broker().topic("t").is_some());
 }
 

@@ -1,5 +1,7 @@
 //! Transactions and their producers.
 
+use bytes::Bytes;
+use carrick_protocol::newer;
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -13,8 +15,8 @@ use kafka_protocol::messages::write_txn_markers_request::{
 use kafka_protocol::messages::*;
 
 use super::{
-    CLUSTER, G, NO_CLUSTER, NO_GROUP, NO_ID, NO_TOPIC, Outcome, Row, T, U, X, add, code, group, id,
-    row, shown, writer,
+    CLUSTER, G, NO_CLUSTER, NO_GROUP, NO_ID, NO_TOPIC, Outcome, Row, T, U, X, add, code, group,
+    handled, id, row, shown, writer,
 };
 use crate::access::Operation::*;
 use crate::api::add_offsets_to_txn::AddOffsetsToTxn;
@@ -73,6 +75,18 @@ fn commit_offsets(broker: &Broker) -> TxnOffsetCommitRequest {
         .with_topics(vec![topic])
 }
 
+fn commit_offsets_by_id(broker: &Broker) -> TxnOffsetCommitRequest {
+    let mut request = commit_offsets(broker);
+    let topic = &mut request.topics[0];
+    topic.name = TopicName::default();
+    // Where the decoder of this version puts it.
+    let id = broker.topic("t").unwrap().id().0;
+    let bytes = Bytes::copy_from_slice(id.as_bytes());
+    topic.unknown_tagged_fields.insert(-2, bytes);
+    assert_eq!(newer::topic_id(topic), id);
+    request
+}
+
 fn additions() -> Vec<Row> {
     vec![
         row::<AddPartitionsToTxn>(
@@ -112,6 +126,13 @@ fn additions() -> Vec<Row> {
         .needs(Read, G, NO_GROUP)
         .changes(),
         row::<TxnOffsetCommit>("adding the group", 5, commit_offsets, |it| {
+            code(it.topics[0].partitions[0].error_code)
+        })
+        .needs(Write, X, NO_ID)
+        .needs(Read, G, NO_GROUP)
+        .needs(Read, T, NO_TOPIC)
+        .changes(),
+        handled::<TxnOffsetCommit>("by id", 6, commit_offsets_by_id, |it| {
             code(it.topics[0].partitions[0].error_code)
         })
         .needs(Write, X, NO_ID)
