@@ -1,10 +1,10 @@
-//! The limit of open files. Each partition holds two (its active segment and its checkpoint), each
+//! The limit of open files. A partition that is written to holds one, a quiet one none, and each
 //! connection one. The soft limit that processes usually get is intended for programs that
 //! `select`.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Below this the limit is named as low: 25,000 partitions, or half of them and as many clients.
+/// Below this the limit is named as low: 25,000 partitions that are written to, and as many clients.
 const LOW: u64 = 50_000;
 
 /// Raises the soft limit to the hard one, and warns if even that is low.
@@ -20,7 +20,8 @@ pub fn raise_limit() {
     match getrlimit(Resource::Nofile).current {
         Some(files) if files < LOW => tracing::warn!(
             files,
-            "the limit of open files is low: each partition needs two, each connection one"
+            "the limit of open files is low: each partition that is written to needs one, each \
+             connection one. Raise it (`LimitNOFILE` of the service, or `ulimit -Hn`)"
         ),
         files => tracing::debug!(?files, "limit of open files"),
     }

@@ -29,7 +29,7 @@ const SHARES_IN_FLIGHT: usize = 4;
 /// A link may have this many answers in flight per fetcher of a broker, and this many bytes at
 /// least.
 const ANSWERS_IN_FLIGHT: usize = 4;
-const LINK_IN_FLIGHT_BYTES_MIN: usize = 64 << 20;
+const LINK_IN_FLIGHT_BYTES_MIN: usize = 128 << 20;
 
 /// Grows with every lease of this process.
 static NEXT_LEASE: AtomicU64 = AtomicU64::new(1);
