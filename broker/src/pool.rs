@@ -33,7 +33,7 @@ impl Pool {
     /// A pool of that many bytes. Less than `uncounted_bytes` is not counted: small requests do not
     /// wait for large ones.
     pub fn new(bytes: usize, uncounted_bytes: usize) -> Self {
-        // Number of permits: so many that a permit may be one byte.
+        // The number of permits: enough that one permit can be one byte.
         let bytes = bytes.clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));
         Self {
             room: Arc::new(Semaphore::new(bytes)),

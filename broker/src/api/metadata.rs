@@ -200,7 +200,7 @@ pub(super) fn leader_id(leader: Leader) -> BrokerId {
     leader.broker.map_or(NO_LEADER, |broker| BrokerId(broker.0))
 }
 
-/// What clients are told of a partition that nobody leads.
+/// What a client sees of a partition that has no leader.
 pub(super) fn leader_code(placement: &Placement) -> ErrorCode {
     match placement.leader.broker {
         Some(_) => ErrorCode::NONE,

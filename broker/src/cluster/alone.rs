@@ -18,7 +18,7 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// `addresses` are the host and port that clients of each listener are told.
+    /// `addresses`: the host and port of each listener, as clients see them.
     pub fn new(
         here: NodeId,
         rack: Option<&str>,

@@ -170,7 +170,7 @@ async fn upkeep(stopped: impl Future<Output = ()>) {
     }
 }
 
-/// Accepts until it is told to stop, then lets the answers in progress end. Aborting it cuts them
+/// Accepts until the stop signal, then lets the answers in progress end. Aborting it cuts them
 /// off.
 async fn accept(
     listener: TcpListener,

@@ -114,7 +114,7 @@ impl Removal<'_> {
     }
 }
 
-/// The partitions of a topic that has so many.
+/// The partitions of a topic, given how many it has.
 fn all_of(topic: &TopicName, partitions: i32) -> Vec<TopicPartition> {
     let numbers = 0..partitions;
     let ids = numbers.map(|number| TopicPartition::new(topic.clone(), number));
