@@ -129,9 +129,9 @@ mod tests {
             let host = host(["a", "b"][number % 2]);
             running.push(tokio::spawn(async move { heavy.run(&host, work).await }));
         }
-        while heavy.places.try_take(&host("c"), 1).is_ok() || now.load(Ordering::SeqCst) < 2 {
-            tokio::task::yield_now().await;
-        }
+        // Looks without taking: a place that is tried is one that a task does not find.
+        let all_begun = || heavy.places.is_full() && now.load(Ordering::SeqCst) == 2;
+        crate::testing::until("all places are taken and two pieces run", all_begun).await;
         assert_eq!(heavy.run(&host("c"), |_| ()).await, Err(Busy));
         drop(release);
         for done in running {
@@ -193,9 +193,7 @@ mod tests {
             }
         });
         let has_thread = || heavy.threads.try_take(&host("b"), 1).is_err();
-        while !has_thread() {
-            tokio::task::yield_now().await;
-        }
+        crate::testing::until("the work has its thread", has_thread).await;
         left.abort();
         assert!(left.await.is_err());
         assert!(has_thread());

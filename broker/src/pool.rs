@@ -71,6 +71,12 @@ impl Pool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether nothing is left.
+    #[cfg(test)]
+    pub fn is_full(&self) -> bool {
+        self.room.available_permits() == 0
+    }
+
     fn permits(&self, bytes: usize) -> Option<u32> {
         let counts = bytes >= self.uncounted_bytes;
         counts.then(|| u32::try_from(bytes.min(self.bytes)).unwrap_or(u32::MAX))
@@ -162,6 +168,12 @@ impl<K: Hash + Eq + Clone> FairPool<K> {
     pub fn is_waited_for(&self, address: &K) -> bool {
         let share = self.shares.lock().by_address.get(address).cloned();
         self.all.is_waited_for() || share.is_some_and(|share| share.is_waited_for())
+    }
+
+    /// Whether nothing is left, for any address.
+    #[cfg(test)]
+    pub fn is_full(&self) -> bool {
+        self.all.is_full()
     }
 
     fn share(&self, address: &K) -> Arc<Pool> {

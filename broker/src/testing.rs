@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use carrick_protocol::batch::{BatchBuilder, CheckedBatches};
@@ -34,6 +35,18 @@ pub fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
     set.iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
+}
+
+/// Waits for a condition, which must not change anything. Other tasks run meanwhile.
+///
+/// # Panics
+/// After a minute: what was waited for.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < give_up, "not within a minute: {what}");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Properties with these set (`name=value`).
