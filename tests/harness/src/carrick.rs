@@ -1,5 +1,6 @@
 //! Carrick as a process: the real binary, its own folder and ports, its own command line.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -22,10 +23,21 @@ pub struct Carrick {
     process: Option<Process>,
     folder: TempDir,
     port: u16,
+    /// Further listeners, each named as its security protocol.
+    listeners: Vec<(String, u16)>,
     rest_port: u16,
     config_file: Option<PathBuf>,
     overrides: Vec<String>,
     crash_at: Option<String>,
+}
+
+/// What a broker is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup<'a> {
+    /// `name=value` lines of its properties file, secrets among them.
+    pub properties: &'a [&'a str],
+    /// Security protocols for each of which it has a further listener ([`Carrick::listener`]).
+    pub protocols: &'a [&'a str],
 }
 
 impl Carrick {
@@ -42,7 +54,9 @@ impl Carrick {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub fn start_with(overrides: &[&str]) -> Result<Self> {
-        Self::start_on(None, overrides)
+        let mut carrick = Self::new(overrides, &[])?;
+        carrick.restart()?;
+        Ok(carrick)
     }
 
     /// As [`Carrick::start`], on a properties file; its addresses and folders are overridden.
@@ -50,24 +64,45 @@ impl Carrick {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub fn start_from(config_file: &Path) -> Result<Self> {
-        Self::start_on(Some(config_file.to_owned()), &[])
+        let mut carrick = Self::new(&[], &[])?;
+        carrick.config_file = Some(config_file.to_owned());
+        carrick.restart()?;
+        Ok(carrick)
     }
 
-    fn start_on(config_file: Option<PathBuf>, overrides: &[&str]) -> Result<Self> {
+    /// As [`Carrick::start`], the broker that `setup` describes. Its REST listener is as in other tests, without
+    /// security.
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn start_as(setup: Setup<'_>) -> Result<Self> {
+        let mut carrick = Self::new(&[], setup.protocols)?;
+        let file = carrick.folder.path().join("carrick.properties");
+        std::fs::write(&file, setup.properties.join("\n"))?;
+        carrick.config_file = Some(file);
+        carrick.restart()?;
+        Ok(carrick)
+    }
+
+    fn new(overrides: &[&str], protocols: &[&str]) -> Result<Self> {
         let [port, rest_port] = free_ports()?;
+        let mut listeners = Vec::new();
+        for protocol in protocols {
+            let [port] = free_ports()?;
+            listeners.push(((*protocol).to_owned(), port));
+        }
         let mut all = vec!["group.initial.rebalance.delay.ms=0".to_owned()];
         all.extend(overrides.iter().map(|&o| o.to_owned()));
-        let mut carrick = Self {
-            config_file,
+        Ok(Self {
+            config_file: None,
             process: None,
             folder: tempfile::Builder::new().prefix("carrick-test-").tempdir()?,
             port,
+            listeners,
             rest_port,
             overrides: all,
             crash_at: None,
-        };
-        carrick.restart()?;
-        Ok(carrick)
+        })
     }
 
     /// Starts it again on the same folder and ports, after [`Carrick::kill`] or [`Carrick::stop`].
@@ -119,9 +154,13 @@ impl Carrick {
         if let Some(file) = &self.config_file {
             command.arg("--config").arg(file);
         }
+        let mut listeners = format!("PLAINTEXT://127.0.0.1:{}", self.port);
+        for (protocol, port) in &self.listeners {
+            let _ = write!(listeners, ",{protocol}://127.0.0.1:{port}");
+        }
         for value in [
-            format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port),
-            format!("advertised.listeners=PLAINTEXT://127.0.0.1:{}", self.port),
+            format!("listeners={listeners}"),
+            format!("advertised.listeners={listeners}"),
             format!("rest.listeners=http://127.0.0.1:{}", self.rest_port),
             format!("log.dirs={}", self.data_dir().display()),
         ]
@@ -183,7 +222,14 @@ impl Carrick {
         Ok(())
     }
 
-    /// `host:port` of its Kafka listener.
+    /// `host:port` of its further listener for `protocol`; empty if it has none.
+    #[must_use]
+    pub fn listener(&self, protocol: &str) -> String {
+        let found = self.listeners.iter().find(|(name, _)| name == protocol);
+        found.map_or(String::new(), |(_, port)| format!("127.0.0.1:{port}"))
+    }
+
+    /// `host:port` of its PLAINTEXT listener.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
