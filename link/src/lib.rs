@@ -31,6 +31,7 @@ mod throttle;
 mod topic_configs;
 pub mod verb;
 pub mod verify;
+pub mod web;
 
 pub use error::LinkError;
 pub use manager::LinkManager;

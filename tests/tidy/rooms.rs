@@ -59,6 +59,7 @@ const LINK: Table = Table {
         ("verb", &[]),
         ("verify", &[]),
         ("source", &["backoff", "config"]),
+        ("web", &["source"]),
         ("state", &["verb"]),
         ("groups", &["state"]),
         ("record", &["state", "verb"]),

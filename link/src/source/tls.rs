@@ -262,7 +262,7 @@ impl Verifier {
 }
 
 /// The authorities that this host trusts, read once.
-fn of_this_host() -> &'static [CertificateDer<'static>] {
+pub(crate) fn of_this_host() -> &'static [CertificateDer<'static>] {
     static CERTIFICATES: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
     CERTIFICATES.get_or_init(|| rustls_native_certs::load_native_certs().certs)
 }

@@ -1,0 +1,253 @@
+//! HTTP to an identity provider (OAuth): a small request, a small answer, within a time limit. For both sides of a login:
+//! a link fetches its token, a listener the keys that tokens are checked with.
+//!
+//! It blocks: not for threads that serve connections. Invariant: no error has any part of a request's headers or body, or
+//! of an answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use ureq::http::{Response, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, Body};
+
+use crate::source::tls;
+
+/// Who may sign the certificate of the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that this host trusts.
+    ThisHost,
+    /// These.
+    Certificates(Vec<CertificateDer<'static>>),
+}
+
+/// What one request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// To wait for the answer, and as long again for its body.
+    pub read: Duration,
+    pub answer_max_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            read: Duration::from_secs(10),
+            answer_max_bytes: 1 << 20,
+        }
+    }
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+/// Why nothing came back.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WebError(String);
+
+/// A client with its settings.
+pub struct Client {
+    agent: Agent,
+    answer_max_bytes: u64,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// Checks that requests can be sent to a URL.
+///
+/// # Errors
+/// What is wrong with it. The URL is no part of the text.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|_| "is no URL".to_owned())?;
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    match uri.scheme_str() {
+        Some("https" | "http") if authority.contains('@') => {
+            Err("must not have a user or password in it".to_owned())
+        }
+        Some("https" | "http") if !authority.is_empty() => Ok(()),
+        _ => Err("must be an https: or http: URL with a host".to_owned()),
+    }
+}
+
+impl Client {
+    pub fn new(trust: &Trust, limits: Limits) -> Self {
+        let trusted = match trust {
+            Trust::ThisHost => tls::of_this_host(),
+            Trust::Certificates(certificates) => certificates,
+        };
+        let trusted = trusted
+            .iter()
+            .map(|der| Certificate::from_der(der).to_owned());
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::Specific(Arc::new(trusted.collect())))
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            // A provider that has moved is named by its new URL: nothing is sent to where an answer points.
+            .max_redirects(0)
+            .proxy(None)
+            .user_agent("carrick")
+            .timeout_global(Some(limits.connect + 2 * limits.read))
+            .timeout_connect(Some(limits.connect))
+            .timeout_recv_response(Some(limits.read))
+            .timeout_recv_body(Some(limits.read))
+            .max_idle_connections(0)
+            .build();
+        Self {
+            agent: config.into(),
+            answer_max_bytes: limits.answer_max_bytes,
+        }
+    }
+
+    /// # Errors
+    /// No answer, or one that is too large.
+    pub fn get(&self, url: &str) -> Result<Answer, WebError> {
+        let sent = self.agent.get(url).header("accept", "application/json");
+        self.read(sent.call())
+    }
+
+    /// Posts a form with Basic authentication: `authorization` is the header's value.
+    ///
+    /// # Errors
+    /// No answer, or one that is too large.
+    pub fn post_form(
+        &self,
+        url: &str,
+        authorization: &str,
+        form: &str,
+    ) -> Result<Answer, WebError> {
+        let request = self.agent.post(url);
+        let sent = request
+            .header("accept", "application/json")
+            .header("authorization", authorization)
+            .header("cache-control", "no-cache")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .send(form);
+        self.read(sent)
+    }
+
+    fn read(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Answer, WebError> {
+        let failed = |error: ureq::Error| WebError(error.to_string());
+        let mut answer = sent.map_err(failed)?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(self.answer_max_bytes);
+        let body = body.read_to_vec().map_err(failed)?;
+        Ok(Answer { status, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Answers each connection with the next of these, then stops. The request comes back.
+    fn serve(answers: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let mut requests = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).unwrap();
+                requests.push(String::from_utf8_lossy(&request[..length]).into_owned());
+                let _ = stream.write_all(answer.as_bytes());
+            }
+            requests
+        });
+        (url, server)
+    }
+
+    fn http(status: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+    }
+
+    #[test]
+    fn an_answer_comes_back_with_its_status_and_no_redirect_is_followed() {
+        let (url, server) = serve(vec![
+            http("200 OK", "{}"),
+            http("302 Found\r\nlocation: http://127.0.0.1:1/", "away"),
+            http("401 No", "why"),
+        ]);
+        let client = Client::new(&Trust::ThisHost, Limits::default());
+        for (status, body) in [(200, "{}"), (302, "away"), (401, "why")] {
+            let answer = client.get(&url).unwrap();
+            assert_eq!((answer.status, &answer.body[..]), (status, body.as_bytes()));
+        }
+        assert_eq!(server.join().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_form_is_posted_with_its_credentials() {
+        let (url, server) = serve(vec![http("200 OK", "")]);
+        let client = Client::new(&Trust::ThisHost, Limits::default());
+        client.post_form(&url, "Basic eHg=", "a=b").unwrap();
+        let request = server.join().unwrap().remove(0).to_ascii_lowercase();
+        assert!(request.starts_with("post /x http/1.1\r\n"), "{request}");
+        assert!(request.contains("authorization: basic ehg="), "{request}");
+        assert!(
+            request.contains("application/x-www-form-urlencoded"),
+            "{request}"
+        );
+    }
+
+    #[test]
+    fn an_answer_has_a_limit_in_bytes_and_in_time() {
+        let (url, server) = serve(vec![http("200 OK", &"x".repeat(101))]);
+        let limits = Limits {
+            connect: Duration::from_millis(200),
+            read: Duration::from_millis(200),
+            answer_max_bytes: 100,
+        };
+        let client = Client::new(&Trust::ThisHost, limits);
+        assert!(client.get(&url).is_err());
+        server.join().unwrap();
+        // Accepts and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let began = Instant::now();
+        let error = client.get(&url).err().unwrap();
+        assert!(error.to_string().contains("timeout"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_url_has_a_host_and_no_password() {
+        for url in ["https://id.example/keys", "http://127.0.0.1:80/?a=b"] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for url in [
+            "",
+            "id.example",
+            "ftp://a/b",
+            "https:///x",
+            "https://a:sesame@b/",
+            "file:///x",
+        ] {
+            let reason = check_url(url).unwrap_err();
+            assert!(!reason.contains("sesame"), "{reason}");
+        }
+    }
+}
