@@ -26,6 +26,7 @@ use crate::journal::rocks::RocksJournal;
 use crate::journal::{Journal, Table};
 use crate::metadata::rocks::RocksMetadata;
 use crate::partition::{Admission, Hosted, Partition, PartitionError, Partitions, Produced};
+use crate::principal::Principal;
 use crate::records::{OfCoordinators, Records};
 use crate::run::{self, Config, RunningBroker};
 use crate::topic::{NewTopic, Topic};
@@ -141,7 +142,8 @@ impl TestBroker {
 
     /// What a handler is given for a connection that has sent nothing yet.
     pub fn context(&self) -> Context {
-        let connection = Connection::new(self.broker().endpoints[0].bound, 0);
+        let connection =
+            Connection::new(self.broker().endpoints[0].bound, 0, Principal::anonymous());
         Context::new(self.broker().clone(), Arc::new(connection))
     }
 

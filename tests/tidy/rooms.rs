@@ -42,7 +42,7 @@ const BROKER: Table = Table {
         ("broker", &["access", "cluster", "config", "fetch_session", "group", "heavy", "journal", "metadata", "partition", "pool", "problems", "producer_ids", "quota", "topic", "transaction"]),
         ("api", &["access", "broker", "clock", "cluster", "config", "fetch_session", "group", "heavy", "mirror", "partition", "pattern", "pool", "principal", "quota", "records", "topic", "transaction"]),
         ("http", &["access", "api", "broker", "config", "partition", "principal", "problems", "starting", "topic", "transaction"]),
-        ("server", &["api", "broker", "clock", "config", "pool"]),
+        ("server", &["api", "broker", "clock", "config", "pool", "principal"]),
         ("run", &["broker", "cleaner", "cluster", "config", "control", "fetch_session", "group", "heavy", "housekeeping", "http", "journal", "metadata", "mirror", "partition", "pool", "problems", "producer_ids", "quota", "records", "server", "starting", "topic", "transaction"]),
         ("cli", &["http", "run"]),
     ],

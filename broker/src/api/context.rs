@@ -27,12 +27,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A new connection.
-    pub fn new(peer: SocketAddr, listener: usize) -> Self {
+    /// The connection of a client that is known.
+    pub fn new(peer: SocketAddr, listener: usize, principal: Principal) -> Self {
         Self {
             peer,
             listener,
-            principal: Principal::anonymous(),
+            principal,
             held: Hold::default(),
         }
     }

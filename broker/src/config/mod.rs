@@ -15,8 +15,10 @@ mod families;
 pub mod file;
 pub mod ignored;
 pub mod known;
+mod listener;
 pub mod notes;
 pub mod properties;
+mod protocol;
 #[cfg(test)]
 mod tests;
 pub mod unlisted;
@@ -27,5 +29,11 @@ pub use def::Kind;
 pub use error::ConfigError;
 pub use families::{LISTENER, listener_setting};
 pub use file::read;
+#[allow(
+    unused_imports,
+    reason = "the rooms that have settings of listeners use it"
+)]
+pub use listener::ListenerValues;
 pub use properties::{Properties, PropertiesError};
+pub use protocol::SecurityProtocol;
 pub use values::Values;

@@ -17,8 +17,9 @@ pub static USED: &[ConfigDef] = &[
     def("advertised.listeners", List, None, Check::Any,
         "Addresses that clients should connect to, by listener name; by default the listeners \
          themselves."),
-    def("listener.security.protocol.map", String, Some("PLAINTEXT:PLAINTEXT"), Check::Any,
-        "Security protocol of each listener name. Only PLAINTEXT is supported."),
+    def("listener.security.protocol.map", String,
+        Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Check::Any,
+        "Security protocol of each listener name: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."),
     def("rest.listeners", List, Some("http://127.0.0.1:8090"), Check::Any,
         "Addresses of the REST API, health and metrics: http://host:port. Carrick's own."),
     def("log.dir", List, Some("./carrick-data"), Check::Any,

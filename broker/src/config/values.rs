@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::def::list;
+use super::def::{ConfigDef, Kind, list};
 use super::dynamic::{self, Dynamic, DynamicError};
 use super::error::ConfigError;
 use super::families;
@@ -31,17 +31,12 @@ impl Values {
         let prefixes = chosen_prefixes(&set);
         let mut ignored = Vec::new();
         for (name, value) in &set {
-            if let Some(def) = used(name) {
+            if let Some(def) = checked(name, &prefixes)? {
                 check_no_reference(&set, value)
                     .and_then(|()| def.check(value))
-                    .map_err(|reason| ConfigError::value(name, value, reason))?;
-            } else if definition(name).is_some() || families::has(name, &prefixes) {
-                ignored.push(name.clone());
+                    .map_err(|reason| ConfigError::value(name, shown(def, value), reason))?;
             } else {
-                return Err(ConfigError::UnknownName {
-                    name: name.clone(),
-                    did_you_mean: nearest(name),
-                });
+                ignored.push(name.clone());
             }
         }
         let dynamic = Dynamic::default();
@@ -145,6 +140,38 @@ impl Values {
     pub fn boolean(&self, name: &str) -> bool {
         self.text(name)
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+}
+
+/// What the property's value must be; `None` if it has no effect here.
+fn checked(name: &str, prefixes: &[String]) -> Result<Option<&'static ConfigDef>, ConfigError> {
+    if let Some(def) = used(name) {
+        return Ok(Some(def));
+    }
+    if definition(name).is_some() {
+        return Ok(None);
+    }
+    if families::has(name, prefixes) {
+        let setting = families::setting_of(name);
+        let setting = setting.filter(|setting| families::is_of_listeners(setting));
+        return Ok(setting.and_then(used));
+    }
+    let lower = name.to_ascii_lowercase();
+    let did_you_mean = match families::has(&lower, prefixes) {
+        true => Some(lower),
+        false => nearest(name),
+    };
+    Err(ConfigError::UnknownName {
+        name: name.to_owned(),
+        did_you_mean,
+    })
+}
+
+/// The value, unless it is a secret.
+fn shown<'a>(def: &ConfigDef, value: &'a str) -> &'a str {
+    match def.kind {
+        Kind::Password => "[hidden]",
+        _ => value,
     }
 }
 

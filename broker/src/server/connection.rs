@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use carrick_protocol::frame::FrameError;
-use tokio::io::BufReader;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::dispatch::route;
 use super::frame::{ReadError, read_rest, read_start};
 use super::limits::{Limits, Slot};
+use super::stream::Stream;
 use super::turns::Turns;
 use super::writer::{Answer, Pending, write_replies};
 use crate::api::{BoxFuture, Context, Frame, Reply};
@@ -31,17 +31,14 @@ const UNCOUNTED_BYTES: usize = 16 << 10;
 const READ_BUFFER_BYTES: usize = 16 << 10;
 
 /// Serves one connection until either side ends it.
-pub(super) async fn serve(
-    stream: TcpStream,
+pub(super) async fn serve<S: Stream>(
+    stream: S,
     mut context: Context,
     (limits, slot): (&Limits, &Slot),
     mut stopped: watch::Receiver<bool>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
     let peer = context.connection.peer;
-    let (read_half, write_half) = stream.into_split();
+    let (read_half, write_half) = stream.halves();
     let (queue, replies) = mpsc::channel(IN_FLIGHT_MAX);
     let mut writer = tokio::spawn(write_replies(write_half, replies, limits.idle));
     let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, read_half);
@@ -84,8 +81,8 @@ enum Ended {
     Stopped,
 }
 
-async fn read_requests(
-    reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>,
+async fn read_requests<R: AsyncRead + Unpin>(
+    reader: &mut BufReader<R>,
     context: &mut Context,
     (limits, slot): (&Limits, &Slot),
     queue: &mpsc::Sender<Pending>,

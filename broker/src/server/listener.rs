@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::broker::Endpoint;
 use crate::config::def::list;
-use crate::config::{ConfigError, Values};
+use crate::config::{ConfigError, SecurityProtocol, Values};
 
 /// One address the broker listens on, and the one it gives to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +21,8 @@ pub struct Listener {
     pub advertised_host: String,
     /// Port that clients should connect to; 0 for the bound one.
     pub advertised_port: u16,
+    pub protocol: SecurityProtocol,
 }
-
-/// Security protocols that Kafka knows and that are not there: [`security`](super::security) refuses
-/// them.
-pub(super) const SECURE: &[&str] = &["SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
 impl Listener {
     /// The address for clients, now that it is bound.
@@ -72,7 +69,8 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
             return Err(wrong(&format!("listener '{}' is listed twice", point.name)));
         }
         if !internal.contains(&point.name) {
-            listeners.push(advertise(point, &advertised)?);
+            let protocol = protocol_of(values, &point.name)?;
+            listeners.push(advertise(point, protocol, &advertised)?);
         }
     }
     if listeners.is_empty() {
@@ -99,26 +97,36 @@ fn internal(values: &Values) -> Vec<String> {
 }
 
 /// Name and security protocol of each listener that is opened.
-pub(super) fn client_protocols(values: &Values) -> Result<Vec<(String, String)>, ConfigError> {
-    let (protocols, internal) = (protocols(values)?, internal(values));
+pub(super) fn client_protocols(
+    values: &Values,
+) -> Result<Vec<(String, SecurityProtocol)>, ConfigError> {
+    let internal = internal(values);
     let mut points = Vec::new();
     for EndPoint { name, .. } in end_points(values, "listeners")? {
-        if internal.contains(&name) {
-            continue;
+        if !internal.contains(&name) {
+            let protocol = protocol_of(values, &name)?;
+            points.push((name, protocol));
         }
-        let protocol = protocols.get(&name).unwrap_or(&name).clone();
-        if protocol != "PLAINTEXT" && !SECURE.contains(&protocol.as_str()) {
-            let text = values.text("listeners").unwrap_or_default();
-            let reason =
-                format!("listener '{name}' has no protocol in listener.security.protocol.map");
-            return Err(ConfigError::value("listeners", &text, reason));
-        }
-        points.push((name, protocol));
     }
     Ok(points)
 }
 
-fn advertise(point: EndPoint, advertised: &[EndPoint]) -> Result<Listener, ConfigError> {
+/// A listener's protocol: by the map, or by the listener's own name.
+fn protocol_of(values: &Values, name: &str) -> Result<SecurityProtocol, ConfigError> {
+    let protocols = protocols(values)?;
+    let protocol = protocols.get(name).map_or(name, String::as_str);
+    SecurityProtocol::named(protocol).ok_or_else(|| {
+        let text = values.text("listeners").unwrap_or_default();
+        let reason = format!("listener '{name}' has no protocol in listener.security.protocol.map");
+        ConfigError::value("listeners", &text, reason)
+    })
+}
+
+fn advertise(
+    point: EndPoint,
+    protocol: SecurityProtocol,
+    advertised: &[EndPoint],
+) -> Result<Listener, ConfigError> {
     let told = advertised.iter().find(|told| told.name == point.name);
     let (host, port) = told.map_or((&point.host, point.port), |told| (&told.host, told.port));
     if matches!(host.as_str(), "0.0.0.0" | "::") {
@@ -142,6 +150,7 @@ fn advertise(point: EndPoint, advertised: &[EndPoint]) -> Result<Listener, Confi
         name: point.name,
         host: point.host,
         port: point.port,
+        protocol,
     })
 }
 
@@ -153,10 +162,12 @@ fn protocols(values: &Values) -> Result<BTreeMap<String, String>, ConfigError> {
         let Some((name, protocol)) = item.split_once(':') else {
             return Err(ConfigError::value(NAME, item, "must be NAME:PROTOCOL"));
         };
-        map.insert(
-            name.trim().to_ascii_uppercase(),
-            protocol.trim().to_ascii_uppercase(),
-        );
+        let (name, protocol) = (name.trim(), protocol.trim());
+        if SecurityProtocol::named(protocol).is_none() {
+            let reason = "must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL";
+            return Err(ConfigError::value(NAME, protocol, reason));
+        }
+        map.insert(name.to_ascii_uppercase(), protocol.to_ascii_uppercase());
     }
     Ok(map)
 }

@@ -14,7 +14,9 @@ mod dispatch;
 mod frame;
 mod limits;
 mod listener;
+mod login;
 pub mod security;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -31,10 +33,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::api::{Connection, Context};
 use crate::broker::Broker;
 use crate::clock;
-use limits::Limits;
+use limits::{Limits, Slot};
 
 pub use config::ServerConfig;
 pub use listener::Listener;
+use stream::Stream;
 
 /// How long the broker waits after a failed accept (no file descriptors, usually).
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
@@ -121,6 +124,8 @@ pub struct Server {
 struct Shared {
     broker: Arc<Broker>,
     limits: Limits,
+    /// In the order of `Broker::endpoints`.
+    listeners: Vec<Listener>,
 }
 
 impl Server {
@@ -133,6 +138,7 @@ impl Server {
         let shared = Arc::new(Shared {
             broker: Arc::clone(broker),
             limits: Limits::new(&broker.limits, config.idle),
+            listeners: config.listeners.clone(),
         });
         let acceptors = listeners
             .into_iter()
@@ -228,6 +234,9 @@ fn admit(
     stopped: &watch::Receiver<bool>,
     connections: &mut JoinSet<()>,
 ) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
     let wait_ms = shared
         .broker
         .quotas
@@ -243,10 +252,51 @@ fn admit(
         tracing::warn!(%peer, "connection refused: max.connections reached");
         return;
     };
-    let connection = Arc::new(Connection::new(peer, listener));
-    let context = Context::new(Arc::clone(&shared.broker), connection);
     let (shared, stopped) = (Arc::clone(shared), stopped.clone());
     connections.spawn(async move {
-        connection::serve(stream, context, (&shared.limits, &slot), stopped).await;
+        let arrival = Arrival {
+            shared: &shared,
+            listener,
+            peer,
+            slot: &slot,
+        };
+        arrival.attend(stream, stopped).await;
     });
+}
+
+/// A connection that was accepted, and whose client is not known yet.
+struct Arrival<'a> {
+    shared: &'a Shared,
+    /// Index of the listener that accepted it.
+    listener: usize,
+    peer: SocketAddr,
+    slot: &'a Slot,
+}
+
+impl Arrival<'_> {
+    /// The listener that accepted it.
+    fn listener(&self) -> &Listener {
+        &self.shared.listeners[self.listener]
+    }
+
+    /// Finds out who the client is, then serves it.
+    async fn attend<S: Stream>(&self, mut stream: S, mut stopped: watch::Receiver<bool>) {
+        let peer = self.peer;
+        let identity = tokio::select! {
+            identity = login::identify(&mut stream, self) => identity,
+            () = stop_signal(&mut stopped) => return,
+        };
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(refused) => {
+                tracing::info!(%peer, %refused, "a client was not let in");
+                return;
+            }
+        };
+        let connection = Connection::new(peer, self.listener, identity.principal);
+        let broker = Arc::clone(&self.shared.broker);
+        let context = Context::new(broker, Arc::new(connection));
+        let limits = (&self.shared.limits, self.slot);
+        connection::serve(stream, context, limits, stopped).await;
+    }
 }

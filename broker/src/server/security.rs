@@ -8,7 +8,7 @@
 
 use super::listener;
 use crate::config::error::Asked;
-use crate::config::{ConfigError, LISTENER, Values, listener_setting};
+use crate::config::{ConfigError, LISTENER, SecurityProtocol, Values, listener_setting};
 
 /// With which values a property asks for nothing.
 #[derive(Clone, Copy)]
@@ -67,7 +67,7 @@ pub fn refuse(values: &Values) -> Result<(), ConfigError> {
     let points = listener::client_protocols(values)?;
     let mut asked = Vec::new();
     for (name, protocol) in &points {
-        if listener::SECURE.contains(&protocol.as_str()) {
+        if protocol.has_tls() || protocol.has_sasl() {
             asked.push(Asked {
                 name: "listeners".to_owned(),
                 reason: format!(
@@ -96,7 +96,7 @@ pub fn refuse(values: &Values) -> Result<(), ConfigError> {
 }
 
 /// Whether `name`, which may end in a SASL mechanism, is a listener's.
-fn is_one_of(points: &[(String, String)], name: &str) -> bool {
+fn is_one_of(points: &[(String, SecurityProtocol)], name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     points.iter().any(|(listener, _)| {
         name.strip_prefix(listener.as_str())
@@ -147,8 +147,8 @@ mod tests {
         ("connections.max.reauth.ms=3600000", "connections.max.reauth.ms"),
         ("listener.name.plaintext.scram-sha-256.sasl.jaas.config=x required;",
             "listener.name.plaintext.scram-sha-256.sasl.jaas.config"),
-        ("listener.name.PLAINTEXT.ssl.keystore.location=/etc/kafka/server.jks",
-            "listener.name.PLAINTEXT.ssl.keystore.location"),
+        ("listener.name.plaintext.ssl.keystore.location=/etc/kafka/server.jks",
+            "listener.name.plaintext.ssl.keystore.location"),
     ];
 
     #[test]

@@ -126,6 +126,10 @@ async fn write_frame<W: AsyncWrite + Unpin>(
         }
         first += consume(rest, written);
     }
+    match timeout(idle, stream.flush()).await {
+        Ok(flushed) => flushed?,
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    }
     metrics::counter!("carrick_bytes_out_total").increment(total as u64);
     Ok(())
 }

@@ -15,6 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::*;
 use crate::api::Connection;
 use crate::api::table::APIS;
+use crate::principal::Principal;
 use crate::testing::TestClient;
 
 const WORDS: &[&str] = &[
@@ -150,7 +151,11 @@ async fn serves(client: &mut TestClient) {
 fn made_up_requests_never_make_a_handler_panic() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let it = runtime.block_on(world());
-    let connection = Arc::new(Connection::new(it.broker().endpoints[0].bound, 0));
+    let connection = Arc::new(Connection::new(
+        it.broker().endpoints[0].bound,
+        0,
+        Principal::anonymous(),
+    ));
     let context = Context::new(it.broker().clone(), connection);
     let config = Config {
         cases: 3_000,
@@ -173,7 +178,11 @@ fn made_up_requests_never_make_a_handler_panic() {
 fn every_version_of_every_api_survives_senseless_requests() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let it = runtime.block_on(world());
-    let connection = Arc::new(Connection::new(it.broker().endpoints[0].bound, 0));
+    let connection = Arc::new(Connection::new(
+        it.broker().endpoints[0].bound,
+        0,
+        Principal::anonymous(),
+    ));
     let mut runner = TestRunner::deterministic();
     for entry in APIS {
         for version in entry.min..=entry.max {

@@ -7,6 +7,7 @@ use kafka_protocol::protocol::Request;
 
 use super::*;
 use crate::api::Connection;
+use crate::principal::Principal;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_asked_for_many_times_is_answered_once() {
@@ -218,7 +219,7 @@ fn is_kept<R: Request>(context: &mut Context, version: i16, request: &R) -> bool
 async fn nothing_keeps_a_large_frame_in_memory_once_it_is_handled() {
     let it = TestBroker::start(&[]).await;
     it.create("t", 1);
-    let connection = Connection::new(it.broker().endpoints[0].bound, 0);
+    let connection = Connection::new(it.broker().endpoints[0].bound, 0, Principal::anonymous());
     let mut context = Context::new(it.broker().clone(), std::sync::Arc::new(connection));
     let quick = MetadataRequest::default();
     assert!(!is_kept(&mut context, 1, &quick), "the client id");

@@ -1,0 +1,36 @@
+//! Between accepting a connection and its first request: who the client is.
+//!
+//! A listener without SASL knows it already: by the certificate that the client has shown in the TLS
+//! handshake, or not at all.
+
+use super::{Arrival, Stream};
+use crate::principal::Principal;
+
+/// Who a client is.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) principal: Principal,
+}
+
+/// Why a client is not let in.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoginError {
+    /// The listener asks for SASL.
+    #[error("listener {listener} asks for SASL, which is not there")]
+    NoSasl { listener: String },
+}
+
+/// Finds out who the client is. Reads no byte of the requests that follow.
+pub(super) async fn identify<S: Stream>(
+    _stream: &mut S,
+    arrival: &Arrival<'_>,
+) -> Result<Identity, LoginError> {
+    let listener = arrival.listener();
+    if listener.protocol.has_sasl() {
+        let listener = listener.name.clone();
+        return Err(LoginError::NoSasl { listener });
+    }
+    Ok(Identity {
+        principal: Principal::anonymous(),
+    })
+}
