@@ -137,7 +137,8 @@ impl Sasl {
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, String> {
-    Mechanism::named(name).ok_or_else(|| match name {
+    let known = Mechanism::named(name).filter(|known| *known != Mechanism::OAuthBearer);
+    known.ok_or_else(|| match name {
         "GSSAPI" => {
             "GSSAPI (Kafka's default) is not supported: use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
                 .into()

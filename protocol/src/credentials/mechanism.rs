@@ -9,11 +9,18 @@ pub enum Mechanism {
     ScramSha256,
     /// RFC 7677 with SHA-512, as Kafka has it
     ScramSha512,
+    /// RFC 7628
+    OAuthBearer,
 }
 
 impl Mechanism {
     /// Every mechanism.
-    pub const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+    pub const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::ScramSha256,
+        Self::ScramSha512,
+        Self::OAuthBearer,
+    ];
 
     /// The registered name, as SaslHandshake carries it.
     pub fn name(self) -> &'static str {
@@ -21,6 +28,7 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OAuthBearer => "OAUTHBEARER",
         }
     }
 
@@ -34,6 +42,7 @@ impl Mechanism {
         match self {
             Self::Plain => "PlainLoginModule",
             Self::ScramSha256 | Self::ScramSha512 => "ScramLoginModule",
+            Self::OAuthBearer => "OAuthBearerLoginModule",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Pure: text and bytes in, text and bytes out. Nothing here reads a file, a clock or random
 //! numbers. Invariant: no error and no `Debug` output shows a secret.
 
+pub mod bearer;
 pub mod jaas;
 mod mechanism;
 pub mod pem;

@@ -27,7 +27,7 @@ impl Hash {
     /// Those of a mechanism; `None` if it isn't SCRAM.
     pub fn of(mechanism: Mechanism) -> Option<Self> {
         match mechanism {
-            Mechanism::Plain => None,
+            Mechanism::Plain | Mechanism::OAuthBearer => None,
             Mechanism::ScramSha256 => Some(Self {
                 digest: &digest::SHA256,
                 hmac: hmac::HMAC_SHA256,
