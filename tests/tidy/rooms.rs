@@ -22,6 +22,7 @@ const BROKER: Table = Table {
         ("principal", &[]),
         ("starting", &[]),
         ("access", &["principal"]),
+        ("auth", &["clock", "config"]),
         ("fetch_session", &["config"]),
         ("heavy", &["pool"]),
         ("records", &["config"]),

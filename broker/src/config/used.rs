@@ -1,6 +1,6 @@
 //! Broker properties that have an effect here, in the order of the manual.
 
-use super::def::Kind::{Boolean, Double, Int, List, Long, String};
+use super::def::Kind::{Boolean, Class, Double, Int, List, Long, String};
 use super::def::{Check, ConfigDef, def};
 
 /// Broker properties that do something here.
@@ -20,6 +20,29 @@ pub static USED: &[ConfigDef] = &[
     def("listener.security.protocol.map", String,
         Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), Check::Any,
         "Security protocol of each listener name: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."),
+    def("sasl.oauthbearer.jwks.endpoint.url", String, None, Check::Any,
+        "Where the identity provider's public keys (JWKS) are: an https:, http: or file: URL. \
+         OAUTHBEARER needs it."),
+    def("sasl.oauthbearer.jwks.endpoint.refresh.ms", Long, Some("3600000"), Check::AtLeast(0),
+        "How often these keys are fetched, at most once a second."),
+    def("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", Long, Some("100"), Check::AtLeast(0),
+        "The first wait after a fetch of keys that failed; it doubles with each failure."),
+    def("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", Long, Some("10000"), Check::AtLeast(0),
+        "The longest of these waits. Tokens with an unknown key have keys fetched at most once in \
+         this time."),
+    def("sasl.oauthbearer.expected.audience", List, Some(""), Check::Any,
+        "A token must be for one of these audiences (aud). Empty: it must not name any."),
+    def("sasl.oauthbearer.expected.issuer", String, None, Check::Any,
+        "A token must be from this issuer (iss); not set: from any whose keys these are."),
+    def("sasl.oauthbearer.clock.skew.seconds", Int, Some("30"), Check::AtLeast(0),
+        "By how much the provider's clock may differ."),
+    def("sasl.oauthbearer.sub.claim.name", String, Some("sub"), Check::Any,
+        "The claim of a token that names the user."),
+    def("sasl.oauthbearer.scope.claim.name", String, Some("scope"), Check::Any,
+        "The claim of a token that holds its scopes. They must be well-formed, and permit nothing."),
+    def("sasl.oauthbearer.jwt.validator.class", Class, None, Check::Any,
+        "DefaultJwtValidator or BrokerJwtValidator of Kafka, whose checks are built in. Others are \
+         refused."),
     def("rest.listeners", List, Some("http://127.0.0.1:8090"), Check::Any,
         "Addresses of the REST API, health and metrics: http://host:port. Carrick's own."),
     def("log.dir", List, Some("./carrick-data"), Check::Any,
