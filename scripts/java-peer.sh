@@ -8,7 +8,12 @@ mkdir -p "$to"
 # Two tests that start at once must not write into each other's files.
 exec 9> "$to/lock"
 flock 9
-if [ ! -f "$to/Api.class" ] || ! cmp -s "$here/Peer.java" "$to/Peer.java" || ! cmp -s "$here/api/$api/Api.java" "$to/Api.java"; then
-  javac -nowarn -d "$to" -cp "$jars/*" "$here/Peer.java" "$here/api/$api/Api.java" >&2
-  cp "$here/Peer.java" "$here/api/$api/Api.java" "$to"
+sources=("$here/Peer.java" "$here/Security.java" "$here/api/$api/Api.java")
+done=$([ -f "$to/Api.class" ] && echo yes || echo no)
+for source in "${sources[@]}"; do
+  cmp -s "$source" "$to/$(basename "$source")" || done=no
+done
+if [ "$done" = no ]; then
+  javac -nowarn -d "$to" -cp "$jars/*" "${sources[@]}" >&2
+  cp "${sources[@]}" "$to"
 fi

@@ -40,6 +40,7 @@ import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ApiException;
+import org.apache.kafka.common.errors.AuthorizationException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.protocol.Errors;
@@ -56,6 +57,7 @@ public final class Peer {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Map<String, Member> MEMBERS = new ConcurrentHashMap<>();
     private static final Map<String, KafkaProducer<byte[], byte[]>> OPEN = new HashMap<>();
+    private static final Map<String, KafkaProducer<byte[], byte[]>> KEPT = new HashMap<>();
 
     public static void main(String[] args) throws Exception {
         PrintStream out = System.out;
@@ -70,6 +72,7 @@ public final class Peer {
                 Throwable cause = e instanceof ExecutionException && e.getCause() != null ? e.getCause() : e;
                 answer.put("ok", false).put("message", String.valueOf(cause.getMessage()));
                 answer.put("code", cause instanceof ApiException ? Errors.forException(cause).name() : cause.getClass().getSimpleName());
+                answer.put("kind", Security.kind(cause));
             }
             out.println(JSON.writeValueAsString(answer));
             out.flush();
@@ -106,6 +109,9 @@ public final class Peer {
             case "member_start" -> memberStart(q);
             case "member_state" -> memberState(q, a);
             case "member_stop" -> MEMBERS.remove(text(q, "name")).close();
+            case "acl" -> withAdmin(q, admin -> Security.changeAcl(admin, q));
+            case "acls" -> withAdmin(q, admin -> Security.acls(admin, a.putArray("acls")));
+            case "set_password" -> withAdmin(q, admin -> Api.setPassword(admin, text(q, "user"), text(q, "mechanism"), text(q, "password")));
             case "version" -> a.put("version", AppInfoParser.getVersion());
             default -> throw new IllegalArgumentException("unknown op " + q.get("op"));
         }
@@ -125,18 +131,24 @@ public final class Peer {
         return q.get(name).asText();
     }
 
-    private static Properties base(JsonNode q) {
+    private static Properties base(JsonNode q) throws Exception {
         Properties p = new Properties();
         p.put("bootstrap.servers", text(q, "bootstrap"));
+        if (q.has("security")) Security.into(q.get("security"), p);
         if (q.has("config")) q.get("config").properties().forEach(e -> p.put(e.getKey(), e.getValue().asText()));
         return p;
     }
 
-    private static KafkaProducer<byte[], byte[]> producer(JsonNode q) {
+    private static KafkaProducer<byte[], byte[]> producer(JsonNode q) throws Exception {
         Properties p = base(q);
         p.putIfAbsent("max.request.size", "20000000");
         // The default since 3.0. What is acknowledged by 1 is read by others after the next flush only.
         p.putIfAbsent("acks", "all");
+        // A producer whose connections are refused after its first record says nothing before that time.
+        if (q.has("security")) {
+            p.putIfAbsent("delivery.timeout.ms", "12000");
+            p.putIfAbsent("request.timeout.ms", "10000");
+        }
         if (q.has("idempotent")) p.put("enable.idempotence", text(q, "idempotent"));
         if (q.has("compression")) p.put("compression.type", text(q, "compression"));
         if (q.has("transactional_id")) p.put("transactional.id", text(q, "transactional_id"));
@@ -144,6 +156,12 @@ public final class Peer {
     }
 
     private static void produce(JsonNode q, ObjectNode a) throws Exception {
+        if (q.has("keep")) {
+            String name = text(q, "keep");
+            if (!KEPT.containsKey(name)) KEPT.put(name, producer(q));
+            send(KEPT.get(name), q, a);
+            return;
+        }
         try (KafkaProducer<byte[], byte[]> producer = producer(q)) {
             send(producer, q, a);
         }
@@ -247,11 +265,11 @@ public final class Peer {
         return value;
     }
 
-    private static KafkaConsumer<byte[], byte[]> consumer(JsonNode q) {
+    private static KafkaConsumer<byte[], byte[]> consumer(JsonNode q) throws Exception {
         return consumer(q, new Properties());
     }
 
-    private static KafkaConsumer<byte[], byte[]> consumer(JsonNode q, Properties more) {
+    private static KafkaConsumer<byte[], byte[]> consumer(JsonNode q, Properties more) throws Exception {
         Properties p = base(q);
         p.putAll(more);
         p.putIfAbsent("auto.offset.reset", "earliest");
@@ -322,7 +340,7 @@ public final class Peer {
         if (bytes != null) digest.update(bytes);
     }
 
-    private static void offsetsForTimes(JsonNode q, ObjectNode a) {
+    private static void offsetsForTimes(JsonNode q, ObjectNode a) throws Exception {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
             ArrayNode found = a.putArray("offsets");
             for (JsonNode t : q.get("timestamps")) {
@@ -333,7 +351,7 @@ public final class Peer {
         }
     }
 
-    private static void offsets(JsonNode q, ObjectNode a) {
+    private static void offsets(JsonNode q, ObjectNode a) throws Exception {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
             TopicPartition tp = partition(q);
             a.put("beginning", consumer.beginningOffsets(List.of(tp)).get(tp)).put("end", consumer.endOffsets(List.of(tp)).get(tp));
@@ -462,14 +480,14 @@ public final class Peer {
         withAdmin(q, admin -> Api.reassign(admin, partition(q), ids(q.get("replicas"))));
     }
 
-    private static void commit(JsonNode q) {
+    private static void commit(JsonNode q) throws Exception {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
             consumer.assign(List.of(partition(q)));
             consumer.commitSync(Map.of(partition(q), new OffsetAndMetadata(q.get("offset").asLong(), q.path("metadata").asText(""))));
         }
     }
 
-    private static void committed(JsonNode q, ObjectNode a) {
+    private static void committed(JsonNode q, ObjectNode a) throws Exception {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(q)) {
             OffsetAndMetadata found = Api.committed(consumer, partition(q));
             a.put("offset", found == null ? -1 : found.offset()).put("metadata", found == null ? "" : found.metadata());
@@ -493,6 +511,7 @@ public final class Peer {
         ArrayNode assigned = a.putArray("assigned");
         member.assigned.stream().map(TopicPartition::partition).sorted().forEach(assigned::add);
         a.put("consumed", member.consumed.get()).put("failure", member.failure == null ? null : member.failure.toString());
+        a.put("failure_kind", member.failure == null ? null : Security.kind(member.failure));
     }
 
     /** A group member: polls, and commits what it has seen after every poll. */
@@ -528,15 +547,23 @@ public final class Peer {
         @Override
         public void run() {
             try {
-                while (!stop.get()) {
-                    ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(50));
-                    refresh();
-                    consumed.addAndGet(records.count());
-                    if (!records.isEmpty()) consumer.commitAsync();
-                }
+                while (!stop.get()) turn();
                 consumer.close();
             } catch (Throwable e) {
                 failure = e;
+            }
+        }
+
+        /** A right that is missing may be given: it goes on. */
+        private void turn() throws InterruptedException {
+            try {
+                ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(50));
+                refresh();
+                consumed.addAndGet(records.count());
+                if (!records.isEmpty()) consumer.commitAsync();
+            } catch (AuthorizationException e) {
+                failure = e;
+                Thread.sleep(100);
             }
         }
 

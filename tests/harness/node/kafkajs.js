@@ -8,6 +8,7 @@ const SnappyCodec = require('kafkajs-snappy')
 const fzstd = require('fzstd')
 const lz4 = require('lz4-napi')
 const zstd = require('@bokuweb/zstd-wasm')
+const fs = require('fs')
 const { Content, records, serve, sleep } = require('./line')
 
 const LIMIT_MS = 60000
@@ -33,12 +34,41 @@ const CODECS = {
 
 const members = new Map()
 const open = new Map()
+const kept = new Map()
 
 const client = (q) => new Kafka({
   brokers: [q.bootstrap],
   logLevel: logLevel.NOTHING,
-  retry: { initialRetryTime: 100, retries: 12, maxRetryTime: 2000 },
+  // It tries again after a refused certificate as after a lost connection.
+  retry: { initialRetryTime: 100, retries: q.security ? 5 : 12, maxRetryTime: 2000 },
+  ...security(q.security),
 })
+
+function security(asked) {
+  const secure = {}
+  if (asked?.ca) secure.ssl = { ca: [fs.readFileSync(asked.ca)] }
+  if (asked?.identity) {
+    const pem = fs.readFileSync(asked.identity)
+    Object.assign(secure.ssl, { key: pem, cert: pem })
+  }
+  if (asked?.mechanism === 'OAUTHBEARER') {
+    secure.sasl = { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: asked.token }) }
+  } else if (asked?.mechanism) {
+    secure.sasl = { mechanism: asked.mechanism.toLowerCase(), username: asked.user, password: asked.password }
+  }
+  return secure
+}
+
+// What kind of refusal an error is: the library wraps it, or has its cause as text only.
+function kind(error) {
+  for (let e = error; e; e = e.cause ?? e.originalError) {
+    // It takes the refusal of a token for a login, and is refused what it asks next.
+    if (e.name === 'KafkaJSSASLAuthenticationError' || e.type === 'ILLEGAL_SASL_STATE') return 'authentication'
+    if (e.type?.endsWith('_AUTHORIZATION_FAILED')) return 'authorization'
+    if (/certificate|SSL|TLS|altnames/.test(e.message)) return 'tls'
+  }
+  return null
+}
 
 // Connects what a library call needs, and closes it whatever happens.
 async function using(part, work) {
@@ -67,9 +97,17 @@ async function send(producer, q) {
   return { acked: made.length, first_offset: first, last_offset: last, content }
 }
 
-const produce = (q) => using(
-  client(q).producer(q.idempotent ? { idempotent: true, maxInFlightRequests: 1 } : {}),
-  (producer) => send(producer, q))
+const producerOf = (q) => client(q).producer(q.idempotent ? { idempotent: true, maxInFlightRequests: 1 } : {})
+
+async function produce(q) {
+  if (!q.keep) return using(producerOf(q), (producer) => send(producer, q))
+  if (!kept.has(q.keep)) {
+    const producer = producerOf(q)
+    await producer.connect()
+    kept.set(q.keep, producer)
+  }
+  return send(kept.get(q.keep), q)
+}
 
 async function transactional(q) {
   const producer = client(q).producer({ idempotent: true, maxInFlightRequests: 1, transactionalId: q.transactional_id })
@@ -180,30 +218,44 @@ async function process_(q) {
 }
 
 async function memberStart(q) {
-  const member = { assigned: [], consumed: 0, failure: null }
-  member.consumer = consumer(q, {
+  const member = { assigned: [], consumed: 0, failure: null, failure_kind: null, stopped: false }
+  members.set(q.name, member)
+  await join(member, q)
+}
+
+async function join(member, q) {
+  const source = consumer(q, {
     groupId: q.group, sessionTimeout: q.session_ms, heartbeatInterval: q.session_ms / 10, rebalanceTimeout: q.session_ms,
   })
-  member.consumer.on('consumer.group_join', ({ payload }) => {
+  member.consumer = source
+  source.on('consumer.group_join', ({ payload }) => {
     member.assigned = [...(payload.memberAssignment[q.topic] ?? [])].sort((a, b) => a - b)
   })
-  member.consumer.on('consumer.rebalancing', () => { member.assigned = [] })
-  member.consumer.on('consumer.crash', ({ payload }) => { member.failure = String(payload.error) })
-  members.set(q.name, member)
-  await member.consumer.connect()
-  await member.consumer.subscribe({ topics: [q.topic], fromBeginning: true })
-  await member.consumer.run({
+  source.on('consumer.rebalancing', () => { member.assigned = [] })
+  source.on('consumer.crash', async ({ payload }) => {
+    member.failure = String(payload.error)
+    member.failure_kind = kind(payload.error)
+    // After a refusal the library gives up, and leaves it to the application to start again.
+    while (!payload.restart && !member.stopped && member.consumer === source) {
+      await sleep(500)
+      await join(member, q).catch((error) => { member.failure = String(error) })
+    }
+  })
+  await source.connect()
+  await source.subscribe({ topics: [q.topic], fromBeginning: true })
+  await source.run({
     autoCommitInterval: 200,
     eachMessage: async () => { member.consumed += 1 },
   })
 }
 
 const memberState = async ({ name }) => {
-  const { assigned, consumed, failure } = members.get(name)
-  return { assigned, consumed, failure }
+  const { assigned, consumed, failure, failure_kind } = members.get(name)
+  return { assigned, consumed, failure, failure_kind }
 }
 
 async function memberStop({ name }) {
+  members.get(name).stopped = true
   await members.get(name).consumer.disconnect()
   members.delete(name)
 }
@@ -282,4 +334,4 @@ const ops = {
 }
 for (const [name, op] of Object.entries(adminOps)) ops[name] = withAdmin(op)
 
-serve(ops, (error) => error.type ?? error.cause?.type ?? error.name)
+serve(ops, (error) => error.type ?? error.cause?.type ?? error.name, kind)

@@ -7,8 +7,9 @@ const readline = require('readline')
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
 
-// Answers requests until standard input ends; `code` gives an error's name in Kafka's own words.
-async function serve(ops, code) {
+// Answers requests until standard input ends; `code` gives an error's name in Kafka's own words, `kind` what kind of
+// refusal it is.
+async function serve(ops, code, kind) {
   for await (const text of readline.createInterface({ input: process.stdin })) {
     const q = JSON.parse(text)
     let answer
@@ -16,7 +17,7 @@ async function serve(ops, code) {
       if (!ops[q.op]) throw new Error(`unknown op ${q.op}`)
       answer = { ok: true, ...(await ops[q.op](q)) }
     } catch (error) {
-      answer = { ok: false, code: code(error), message: `${error.name}: ${error.message}` }
+      answer = { ok: false, code: code(error), kind: kind(error), message: `${error.name}: ${error.message}` }
     }
     process.stdout.write(JSON.stringify(answer) + '\n')
   }

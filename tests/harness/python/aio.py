@@ -5,6 +5,7 @@ import asyncio
 import aiokafka
 import line
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
@@ -12,6 +13,29 @@ from aiokafka.structs import OffsetAndMetadata
 
 MEMBERS = {}
 OPEN = {}
+KEPT = {}
+
+
+class Token(AbstractTokenProvider):
+    def __init__(self, token):
+        self.value = token
+
+    async def token(self):
+        return self.value
+
+
+def base(q):
+    """What every client of a request has."""
+    settings = {"bootstrap_servers": q["bootstrap"]}
+    if security := q.get("security"):
+        settings.update(security_protocol=security["protocol"], ssl_context=line.tls(security))
+        if mechanism := security.get("mechanism"):
+            settings["sasl_mechanism"] = mechanism
+            if mechanism == "OAUTHBEARER":
+                settings["sasl_oauth_token_provider"] = Token(security["token"])
+            else:
+                settings.update(sasl_plain_username=security["user"], sasl_plain_password=security["password"])
+    return settings
 
 
 async def producer(q, **more):
@@ -19,12 +43,16 @@ async def producer(q, **more):
     if q.get("idempotent"):
         more["enable_idempotence"] = True
     started = AIOKafkaProducer(
-        bootstrap_servers=q["bootstrap"], compression_type=None if codec == "none" else codec, acks="all", linger_ms=5, **more)
+        **base(q), compression_type=None if codec == "none" else codec, acks="all", linger_ms=5, **more)
     await started.start()
     return started
 
 
 async def produce(q):
+    if name := q.get("keep"):
+        if name not in KEPT:
+            KEPT[name] = await producer(q)
+        return await send(KEPT[name], q)
     to = await producer(q)
     try:
         return await send(to, q)
@@ -66,7 +94,7 @@ async def finish(to, q):
 
 def consumer(q, *topics, **more):
     return AIOKafkaConsumer(
-        *topics, bootstrap_servers=q["bootstrap"], isolation_level=q.get("isolation", "read_uncommitted"),
+        *topics, **base(q), isolation_level=q.get("isolation", "read_uncommitted"),
         auto_offset_reset="earliest", **more)
 
 
@@ -136,7 +164,7 @@ async def process(q):
 
 class Member(ConsumerRebalanceListener):
     async def start(self, q):
-        self.assigned, self.consumed, self.failure = [], 0, None
+        self.assigned, self.consumed, self.failure, self.kind = [], 0, None, None
         self.consumer = consumer(
             q, group_id=q["group"], session_timeout_ms=q["session_ms"], heartbeat_interval_ms=q["session_ms"] // 10,
             auto_commit_interval_ms=200)
@@ -156,10 +184,10 @@ class Member(ConsumerRebalanceListener):
                 batch = await self.consumer.getmany(timeout_ms=200)
                 self.consumed += sum(map(len, batch.values()))
             except aiokafka.errors.KafkaError as error:
-                self.failure = str(error)
+                self.failure, self.kind = str(error), line.kind_of(error)
 
     def state(self):
-        return {"assigned": self.assigned, "consumed": self.consumed, "failure": self.failure}
+        return {"assigned": self.assigned, "consumed": self.consumed, "failure": self.failure, "failure_kind": self.kind}
 
     async def stop(self):
         self.task.cancel()
@@ -192,7 +220,7 @@ async def commit(q):
 
 def with_admin(op):
     async def run(q):
-        admin = AIOKafkaAdminClient(bootstrap_servers=q["bootstrap"])
+        admin = AIOKafkaAdminClient(**base(q))
         await admin.start()
         try:
             return await op(admin, q)
@@ -286,4 +314,4 @@ asyncio.run(line.serve_async({
     "list_groups": with_admin(list_groups),
     "describe_group": with_admin(describe_group),
     "group_offsets": with_admin(group_offsets),
-}, line.wire_name))
+}, line.wire_name, line.kind_of))

@@ -10,6 +10,65 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 MEMBERS = {}
 OPEN = {}
+KEPT = {}
+
+FILES = {"ca": ["ssl.ca.location"], "identity": ["ssl.certificate.location", "ssl.key.location"]}
+
+
+class Watch:
+    """Notes what a client's connections are refused with: its operations themselves would go on trying."""
+
+    def __init__(self):
+        self.error = None
+
+    def __call__(self, error):
+        if kind_of(error) in ("authentication", "tls"):
+            self.error = error
+
+    def check(self):
+        if self.error is not None:
+            raise KafkaException(self.error)
+
+
+def kind_of(error):
+    match error.code():
+        case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:
+            return "authentication"
+        case KafkaError._SSL:
+            return "tls"
+        # An alert of the broker, after the handshake: TLS 1.3.
+        case KafkaError._TRANSPORT if "SSL alert" in error.str():
+            return "tls"
+        case (KafkaError.TOPIC_AUTHORIZATION_FAILED | KafkaError.GROUP_AUTHORIZATION_FAILED
+              | KafkaError.CLUSTER_AUTHORIZATION_FAILED | KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED):
+            return "authorization"
+    return None
+
+
+def kind(error):
+    found = error.args[0] if isinstance(error, KafkaException) else None
+    return kind_of(found) if isinstance(found, KafkaError) else None
+
+
+def base(q):
+    """What every client of a request has."""
+    settings = {"bootstrap.servers": q["bootstrap"]}
+    security = q.get("security")
+    if security is None:
+        return settings
+    settings["security.protocol"] = security["protocol"]
+    for name, wanted in FILES.items():
+        settings.update((setting, security[name]) for setting in wanted if name in security)
+    match security.get("mechanism"):
+        case None:
+            pass
+        case "OAUTHBEARER":
+            token = security["token"]
+            settings.update({"sasl.mechanism": "OAUTHBEARER", "oauth_cb": lambda _: (token, time.time() + 3600)})
+        case mechanism:
+            settings.update({
+                "sasl.mechanism": mechanism, "sasl.username": security["user"], "sasl.password": security["password"]})
+    return settings
 
 
 def code(error):
@@ -19,7 +78,7 @@ def code(error):
 
 def producer(q, **more):
     return Producer({
-        "bootstrap.servers": q["bootstrap"],
+        **base(q),
         "compression.codec": q.get("compression", "none"),
         "enable.idempotence": q.get("idempotent", False),
         "linger.ms": 5,
@@ -28,11 +87,21 @@ def producer(q, **more):
 
 
 def produce(q):
-    return send(producer(q), q)
+    name = q.get("keep")
+    to, watch = KEPT.get(name) or kept(q)
+    if name:
+        KEPT[name] = to, watch
+    return send(to, q, watch)
 
 
-def send(to, q):
+def kept(q):
+    watch = Watch()
+    return producer(q, error_cb=watch), watch
+
+
+def send(to, q, watch=Watch()):
     offsets, failures = [], []
+    watch.error = None
 
     def delivered(error, message):
         if error:
@@ -46,8 +115,13 @@ def send(to, q):
         when = {} if timestamp is None else {"timestamp": timestamp}
         to.produce(q["topic"], value, key, q.get("partition", 0), delivered, headers=headers, **when)
         to.poll(pace.due_in_s(index))
-    if left := to.flush(line.LIMIT_S):
-        raise TimeoutError(f"{left} records were not acknowledged")
+    deadline = time.monotonic() + line.LIMIT_S
+    while left := to.flush(0.2):
+        if watch.error is not None:
+            to.purge()
+        watch.check()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{left} records were not acknowledged")
     if failures:
         raise KafkaException(failures[0])
     return line.acked(offsets, content)
@@ -76,7 +150,7 @@ def finish(to, q):
 
 def consumer(q, **more):
     return Consumer({
-        "bootstrap.servers": q["bootstrap"],
+        **base(q),
         "group.id": q.get("group", "unused"),
         "isolation.level": q.get("isolation", "read_uncommitted"),
         "auto.offset.reset": "earliest",
@@ -141,8 +215,8 @@ class Member:
             settings = {"group.protocol": q["protocol"]}
         else:
             settings = {"session.timeout.ms": q["session_ms"], "heartbeat.interval.ms": q["session_ms"] // 10}
-        self.consumer = consumer(q, **{"auto.commit.interval.ms": 200, **settings})
-        self.assigned, self.consumed, self.failure, self.stopped = [], 0, None, False
+        self.consumer = consumer(q, **{"auto.commit.interval.ms": 200, **settings, "error_cb": self.failed})
+        self.assigned, self.consumed, self.failure, self.kind, self.stopped = [], 0, None, None, False
         self.consumer.subscribe([q["topic"]])
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -154,13 +228,17 @@ class Member:
             if message is None:
                 continue
             if message.error():
-                self.failure = str(message.error())
+                self.failed(message.error())
             else:
                 self.consumed += 1
         self.consumer.close()
 
+    def failed(self, error):
+        self.failure, self.kind = str(error), kind_of(error)
+
     def state(self):
-        return {"assigned": self.assigned, "consumed": self.consumed, "failure": self.failure}
+        return {
+            "assigned": self.assigned, "consumed": self.consumed, "failure": self.failure, "failure_kind": self.kind}
 
     def stop(self):
         self.stopped = True
@@ -191,7 +269,7 @@ def committed(q):
 def with_admin(op):
     def run(q):
         # Its calls end with it, so it must live until they are done.
-        admin = AdminClient({"bootstrap.servers": q["bootstrap"]})
+        admin = AdminClient(base(q))
         return op(admin, q)
     return run
 
@@ -256,4 +334,4 @@ def alter_offsets(admin, q):
     done(admin.alter_consumer_group_offsets([to]))
 
 
-line.serve(line.table(globals(), f"{confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})"), code)
+line.serve(line.table(globals(), f"{confluent_kafka.version()} (librdkafka {confluent_kafka.libversion()[0]})"), code, kind)

@@ -8,20 +8,50 @@ import line
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
+from kafka.net.sasl.oauth import AbstractTokenProvider
 from kafka.structs import OffsetAndMetadata
 
 MEMBERS = {}
 OPEN = {}
+KEPT = {}
+
+
+class Token(AbstractTokenProvider):
+    def __init__(self, token):
+        super().__init__()
+        self.value = token
+
+    def token(self):
+        return self.value
+
+
+def base(q):
+    """What every client of a request has."""
+    settings = {"bootstrap_servers": q["bootstrap"]}
+    if security := q.get("security"):
+        settings.update(
+            security_protocol=security["protocol"], ssl_context=line.tls(security), bootstrap_timeout_ms=5000)
+        if mechanism := security.get("mechanism"):
+            settings["sasl_mechanism"] = mechanism
+            if mechanism == "OAUTHBEARER":
+                settings["sasl_oauth_token_provider"] = Token(security["token"])
+            else:
+                settings.update(sasl_plain_username=security["user"], sasl_plain_password=security["password"])
+    return settings
 
 
 def producer(q, **more):
     codec = q.get("compression", "none")
     return KafkaProducer(
-        bootstrap_servers=q["bootstrap"], compression_type=None if codec == "none" else codec, acks="all", linger_ms=5,
+        **base(q), compression_type=None if codec == "none" else codec, acks="all", linger_ms=5,
         enable_idempotence=q.get("idempotent", False) or "transactional_id" in more, **more)
 
 
 def produce(q):
+    if name := q.get("keep"):
+        if name not in KEPT:
+            KEPT[name] = producer(q)
+        return send(KEPT[name], q)
     to = producer(q)
     try:
         return send(to, q)
@@ -64,7 +94,7 @@ def finish(to, q):
 
 def consumer(q, **more):
     return KafkaConsumer(
-        bootstrap_servers=q["bootstrap"], isolation_level=q.get("isolation", "read_uncommitted"), auto_offset_reset="earliest",
+        **base(q), isolation_level=q.get("isolation", "read_uncommitted"), auto_offset_reset="earliest",
         **{"enable_auto_commit": False, **more})
 
 
@@ -144,7 +174,7 @@ class Member(ConsumerRebalanceListener):
     """The consumer belongs to one thread; what others are told is noted by it."""
 
     def __init__(self, q):
-        self.assigned, self.consumed, self.failure, self.stopped = [], 0, None, False
+        self.assigned, self.consumed, self.failure, self.kind, self.stopped = [], 0, None, None, False
         self.consumer = consumer(
             q, group_id=q["group"], enable_auto_commit=True, auto_commit_interval_ms=200, session_timeout_ms=q["session_ms"],
             heartbeat_interval_ms=q["session_ms"] // 10)
@@ -166,12 +196,12 @@ class Member(ConsumerRebalanceListener):
             try:
                 self.consumed += sum(map(len, self.consumer.poll(50).values()))
             except KafkaError as error:
-                self.failure = str(error)
+                self.failure, self.kind = str(error), line.kind_of(error)
             self.note()
         self.consumer.close()
 
     def state(self):
-        return {"assigned": self.assigned, "consumed": self.consumed, "failure": self.failure}
+        return {"assigned": self.assigned, "consumed": self.consumed, "failure": self.failure, "failure_kind": self.kind}
 
     def stop(self):
         self.stopped = True
@@ -198,7 +228,7 @@ def committed(q):
 
 def with_admin(op):
     def run(q):
-        admin = KafkaAdminClient(bootstrap_servers=q["bootstrap"])
+        admin = KafkaAdminClient(**base(q))
         try:
             return op(admin, q)
         finally:
@@ -263,4 +293,4 @@ def alter_offsets(admin, q):
             raise result()
 
 
-line.serve(line.table(globals(), kafka.__version__), line.wire_name)
+line.serve(line.table(globals(), kafka.__version__), line.wire_name, line.kind_of)

@@ -7,36 +7,59 @@ import hashlib
 import json
 import logging
 import random
+import re
+import ssl
 import struct
 import sys
 import time
 
 LIMIT_S = 60
 
-logging.disable(logging.CRITICAL)
+
+class Log(logging.Handler):
+    """Notes the last refusal of a connection that the libraries name: some say why in their log only."""
+
+    kind = None
+
+    def emit(self, record):
+        kind = refused(record.getMessage())
+        self.kind = kind or self.kind
 
 
-def serve(ops, code):
-    """Answers requests until standard input ends; `code` gives an error's name in Kafka's own words."""
+def refused(text):
+    if "AuthenticationFailed" in text:
+        return "authentication"
+    return "tls" if re.search(r"\[SSL|SSL\w*Error|certificate", text) else None
+
+
+LOG = Log(logging.WARNING)
+logging.basicConfig(handlers=[LOG], level=logging.WARNING)
+
+
+def serve(ops, code, kind):
+    """Answers requests until standard input ends; `code` gives an error's name in Kafka's own words, `kind` what kind of
+    refusal it is."""
     for text in sys.stdin:
         request = json.loads(text)
+        LOG.kind = None
         try:
             answer = {"ok": True, **(known(ops, request)(request) or {})}
         except Exception as error:
-            answer = refusal(error, code)
+            answer = refusal(error, code, kind)
         print(json.dumps(answer), flush=True)
 
 
-async def serve_async(ops, code):
+async def serve_async(ops, code, kind):
     """As `serve`, for operations that are coroutines; members go on while it waits for a request."""
     loop = asyncio.get_running_loop()
     while text := await loop.run_in_executor(None, sys.stdin.readline):
         request = json.loads(text)
+        LOG.kind = None
         try:
             found = await asyncio.wait_for(known(ops, request)(request), LIMIT_S)
             answer = {"ok": True, **(found or {})}
         except Exception as error:
-            answer = refusal(error, code)
+            answer = refusal(error, code, kind)
         print(json.dumps(answer), flush=True)
 
 
@@ -63,8 +86,8 @@ def known(ops, request):
     return ops[request["op"]]
 
 
-def refusal(error, code):
-    return {"ok": False, "code": code(error), "message": f"{type(error).__name__}: {error}"}
+def refusal(error, code, kind):
+    return {"ok": False, "code": code(error), "kind": kind(error) or LOG.kind, "message": f"{type(error).__name__}: {error}"}
 
 
 def records(q):
@@ -152,3 +175,27 @@ def wire_name(error):
     """`TopicAlreadyExistsError` → `TOPIC_ALREADY_EXISTS`."""
     name = type(error).__name__.removesuffix("Error")
     return "".join("_" + c if c.isupper() and i else c for i, c in enumerate(name)).upper()
+
+
+def tls(security):
+    """The TLS context that a request's `security` asks for, if it asks for one."""
+    if "ca" not in security:
+        return None
+    context = ssl.create_default_context(cafile=security["ca"])
+    if "identity" in security:
+        context.load_cert_chain(security["identity"])
+    return context
+
+
+def kind_of(error):
+    """What kind of refusal an error is, by its name and text."""
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        text = f"{type(error).__name__}: {error}"
+        if "AuthorizationFailed" in text:
+            return "authorization"
+        if kind := refused(text):
+            return kind
+        error = error.__cause__ or error.__context__
+    return None

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 
 use crate::Result;
 
@@ -39,11 +41,47 @@ impl Authority {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_identity(&self, folder: &Path, file: &str, host: &str) -> Result<PathBuf> {
+        let params = CertificateParams::new([host.to_owned()])?;
+        self.write_signed(folder, file, params)
+    }
+
+    /// As [`Authority::write_identity`], whose own name is `name`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_named(&self, folder: &Path, file: &str, name: &str) -> Result<PathBuf> {
+        self.write_signed(folder, file, named(name)?)
+    }
+
+    /// As [`Authority::write_named`], with a certificate that was valid long ago.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_expired(&self, folder: &Path, file: &str, name: &str) -> Result<PathBuf> {
+        let mut params = named(name)?;
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.write_signed(folder, file, params)
+    }
+
+    fn write_signed(
+        &self,
+        folder: &Path,
+        file: &str,
+        params: CertificateParams,
+    ) -> Result<PathBuf> {
         let key = KeyPair::generate()?;
-        let certificate =
-            CertificateParams::new([host.to_owned()])?.signed_by(&key, &self.issuer)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         write(folder, file, key.serialize_pem() + &certificate.pem())
     }
+}
+
+/// A certificate for the host of that name, whose own name that is, too.
+fn named(name: &str) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new([name.to_owned()])?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params)
 }
 
 fn write(folder: &Path, file: &str, text: String) -> Result<PathBuf> {

@@ -21,6 +21,7 @@ pub struct Kafka {
     folder: TempDir,
     release: Release,
     logging: PathBuf,
+    jvm: Vec<String>,
     zookeeper: Option<Process>,
     nodes: Vec<Node>,
 }
@@ -45,6 +46,8 @@ pub struct Setup<'a> {
     pub own: &'a [&'a [&'a str]],
     /// Security protocols for each of which every broker has a further listener ([`Kafka::listener`]).
     pub protocols: &'a [&'a str],
+    /// Options of every broker's JVM.
+    pub jvm: &'a [&'a str],
     /// Every broker writes down each request with its answer's sizes ([`Kafka::log`]). The newest release only.
     pub logs_requests: bool,
 }
@@ -85,6 +88,7 @@ impl Kafka {
             folder,
             release: setup.release,
             logging,
+            jvm: setup.jvm.iter().map(|&option| option.to_owned()).collect(),
             zookeeper: None,
             nodes: Vec::new(),
         };
@@ -219,6 +223,7 @@ impl Kafka {
     fn spawn(&mut self, index: usize) -> Result<()> {
         let id = self.nodes[index].id;
         let mut command = self.release.java("-Xmx512m", &self.logging)?;
+        command.args(&self.jvm);
         command.arg("kafka.Kafka").arg(self.properties_file(id));
         let log = self.folder.path().join(format!("node-{id}.log"));
         self.nodes[index].process = Some(Process::spawn("kafka", command, &log)?);

@@ -14,6 +14,7 @@ pub mod proxy;
 mod relay;
 pub mod release;
 pub mod segments;
+pub mod tokens;
 pub mod toolchain;
 pub mod tools;
 pub mod wan;

@@ -7,7 +7,7 @@
 //! | `transaction` | as `produce`, and `transactional_id`, `outcome`: commit, abort, or open (until the next with that id) | the same |
 //! | `process` | `topic partition group to transactional_id isolation outcome`: reads to the end, writes it to `to`, with the offsets | `count` |
 //! | `consume` | `topic partition isolation`, from the beginning to the end | `count first_offset last_offset content` |
-//! | `member_start member_state member_stop` | `name group topic session_ms protocol`, or `regex` for `topic` | `assigned consumed failure` |
+//! | `member_start member_state member_stop` | `name group topic session_ms protocol`, or `regex` for `topic` | `assigned consumed failure failure_kind` |
 //! | `commit committed` | `group topic partition offset metadata` | `offset metadata` |
 //! | `create_topic describe_topic create_partitions delete_topic delete_records` | `topic partitions configs total partition before` | `partitions` |
 //! | `describe_configs alter_configs` | `topic configs` | `configs` |
@@ -27,7 +27,12 @@
 //! the timestamp `timestamp_ms + i`, a header `n` with `i` as text if 3 divides `i`, with `keys` a key `key-<n>`, and
 //! with `tombstones` no key if `i` is even and no value if it ends in 9.
 //!
-//! A refusal comes back as `{"ok":false,"code":…,"message":…}`: [`PeerError`].
+//! With `keep`, a name, `produce` opens a producer under that name and uses it again, on the same connections.
+//! `security` ([`Peer::secure`]) are listener and credentials of every client that a request needs: `protocol`; `ca` and
+//! `identity`, files in PEM; `mechanism`, and `user` and `password`, or `token`. Java's `acl` (`change user resource name
+//! pattern operation permission`) adds or removes a rule, its `set_password` (`user mechanism password`) sets one, and its `acls` gives all rules.
+//!
+//! A refusal comes back as `{"ok":false,"code":…,"kind":…,"message":…}`: [`PeerError`].
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -46,9 +51,37 @@ use crate::{Result, kafka};
 /// How long a peer may be silent. Its libraries have limits of their own, of a minute mostly.
 const ANSWER_LIMIT: Duration = Duration::from_secs(150);
 
+/// What a library says of a refusal, as far as it tells refusals apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No TLS connection: of a certificate, a name or a protocol.
+    Tls,
+    /// The broker does not take the credentials.
+    Authentication,
+    /// A right is missing.
+    Authorization,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// The kind that a peer's answer names.
+    #[must_use]
+    pub fn of(name: &Value) -> Self {
+        match name.as_str() {
+            Some("tls") => Self::Tls,
+            Some("authentication") => Self::Authentication,
+            Some("authorization") => Self::Authorization,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A client library's refusal, with Kafka's name of the error where the library gives it.
 #[derive(Debug, Clone)]
 pub struct PeerError {
+    /// What it is about.
+    pub kind: Kind,
     /// Kafka's error name, such as `INVALID_REQUEST`.
     pub code: String,
     /// The text that the library shows.
@@ -70,6 +103,7 @@ pub struct Peer {
     input: ChildStdin,
     output: Receiver<String>,
     bootstrap: String,
+    security: Option<Value>,
     library: &'static str,
 }
 
@@ -175,6 +209,7 @@ impl Peer {
             input,
             output: output_lines,
             bootstrap: bootstrap.to_owned(),
+            security: None,
             library,
         })
     }
@@ -185,9 +220,20 @@ impl Peer {
         self.library
     }
 
+    /// The cluster that it is pointed at.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     /// The same library, pointed at another cluster from now on: what an operator does after a failover.
     pub fn point_at(&mut self, bootstrap: &str) {
         bootstrap.clone_into(&mut self.bootstrap);
+    }
+
+    /// Listener and credentials of its clients from now on. They go to it by its standard input.
+    pub fn secure(&mut self, security: Value) {
+        self.security = Some(security);
     }
 
     /// One operation. The refusal of a library is the inner error; a broken peer is the outer.
@@ -201,20 +247,24 @@ impl Peer {
     ) -> Result<std::result::Result<Value, PeerError>> {
         fields["op"] = json!(op);
         fields["bootstrap"] = json!(self.bootstrap);
+        if let Some(security) = &self.security {
+            fields["security"] = security.clone();
+        }
         writeln!(self.input, "{fields}")?;
         let Ok(line) = self.output.recv_timeout(ANSWER_LIMIT) else {
             anyhow::bail!(
-                "{} peer ended, or gave no answer to {fields} in {ANSWER_LIMIT:?}",
+                "{} peer ended, or gave no answer to {op} in {ANSWER_LIMIT:?}",
                 self.library
             );
         };
         let answer: Value = serde_json::from_str(&line)
-            .with_context(|| format!("{} peer said {line:?} to {fields}", self.library))?;
+            .with_context(|| format!("{} peer said {line:?} to {op}", self.library))?;
         if answer["ok"] == json!(true) {
             return Ok(Ok(answer));
         }
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         Ok(Err(PeerError {
+            kind: Kind::of(&answer["kind"]),
             code: text("code"),
             message: text("message"),
         }))

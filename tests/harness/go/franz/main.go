@@ -33,7 +33,7 @@ func main() {
 	for name, op := range adminOps {
 		ops[name] = withAdmin(op)
 	}
-	line.Serve(ops, code)
+	line.Serve(ops, code, kinds)
 }
 
 func code(err error) string {
@@ -45,7 +45,12 @@ func code(err error) string {
 }
 
 func client(q *line.Request, more ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(q.Bootstrap)}, more...)...)
+	secure, err := security(q.Security)
+	if err != nil {
+		return nil, err
+	}
+	options := append([]kgo.Opt{kgo.SeedBrokers(q.Bootstrap)}, secure...)
+	return kgo.NewClient(append(options, more...)...)
 }
 
 var codecs = map[string]kgo.CompressionCodec{
@@ -60,13 +65,25 @@ func producer(q *line.Request, more ...kgo.Opt) (*kgo.Client, error) {
 }
 
 func produce(ctx context.Context, q *line.Request, a line.Answer) error {
-	cl, err := producer(q)
-	if err != nil {
+	cl, kept := keep[q.Keep]
+	if !kept {
+		var err error
+		if cl, err = producer(q); err != nil {
+			return err
+		}
+	}
+	if q.Keep == "" {
+		defer cl.Close()
+	} else {
+		keep[q.Keep] = cl
+	}
+	if err := reached(ctx, cl, q); err != nil {
 		return err
 	}
-	defer cl.Close()
 	return send(ctx, cl, q, a)
 }
+
+var keep = map[string]*kgo.Client{}
 
 func send(ctx context.Context, cl *kgo.Client, q *line.Request, a line.Answer) error {
 	records, content := q.Records()
@@ -220,7 +237,7 @@ func process(ctx context.Context, q *line.Request, a line.Answer) error {
 	return err
 }
 
-func memberStart(_ context.Context, q *line.Request, _ line.Answer) error {
+func memberStart(ctx context.Context, q *line.Request, _ line.Answer) error {
 	m := line.NewMember(q.Name)
 	change := func(to bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) { m.Assign(to, changed[q.Topic]...) }
@@ -236,6 +253,10 @@ func memberStart(_ context.Context, q *line.Request, _ line.Answer) error {
 	}
 	cl, err := client(q, options...)
 	if err != nil {
+		return err
+	}
+	if err := reached(ctx, cl, q); err != nil {
+		cl.Close()
 		return err
 	}
 	done := make(chan struct{})

@@ -53,6 +53,9 @@ type Request struct {
 	SessionMs       int               `json:"session_ms"`
 	Offset          int64             `json:"offset"`
 	Metadata        string            `json:"metadata"`
+	// A name: the producer is kept under it, and used again.
+	Keep     string    `json:"keep"`
+	Security *Security `json:"security"`
 	// Of a swarm.
 	Topics   []string `json:"topics"`
 	Groups   int      `json:"groups"`
@@ -68,8 +71,11 @@ type Answer map[string]any
 // Op does what one request asks, and puts what it found into the answer.
 type Op func(ctx context.Context, q *Request, a Answer) error
 
+var kinds Kinds
+
 // Serve answers requests until standard input ends. Code gives an error's name in Kafka's own words.
-func Serve(ops map[string]Op, code func(error) string) {
+func Serve(ops map[string]Op, code func(error) string, refusals Kinds) {
+	kinds = refusals
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(make([]byte, 1<<20), 1<<20)
 	out := json.NewEncoder(os.Stdout)
@@ -84,6 +90,7 @@ func Serve(ops map[string]Op, code func(error) string) {
 		if err != nil {
 			a["message"] = err.Error()
 			a["code"] = code(err)
+			a["kind"] = kinds.Of(err)
 		}
 		if out.Encode(a) != nil {
 			return
@@ -258,7 +265,7 @@ type Member struct {
 	mu       sync.Mutex
 	assigned map[int32]bool
 	consumed int
-	failure  string
+	failure  error
 	// Stop leaves the group and returns when that is done.
 	Stop func() error
 }
@@ -304,7 +311,7 @@ func (m *Member) Consumed(count int) {
 func (m *Member) Failed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failure = err.Error()
+	m.failure = err
 }
 
 // MemberState is the operation member_state.
@@ -321,8 +328,8 @@ func MemberState(_ context.Context, q *Request, a Answer) error {
 	}
 	slices.Sort(assigned)
 	a["assigned"], a["consumed"], a["failure"] = assigned, m.consumed, nil
-	if m.failure != "" {
-		a["failure"] = m.failure
+	if m.failure != nil {
+		a["failure"], a["failure_kind"] = m.failure.Error(), kinds.Of(m.failure)
 	}
 	return nil
 }

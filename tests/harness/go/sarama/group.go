@@ -34,11 +34,18 @@ func (h handler) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consum
 }
 
 func memberStart(_ context.Context, q *line.Request, _ line.Answer) error {
-	group, err := sarama.NewConsumerGroup([]string{q.Bootstrap}, q.Group, config(q))
+	settings := config(q)
+	settings.Consumer.Return.Errors = true
+	group, err := sarama.NewConsumerGroup([]string{q.Bootstrap}, q.Group, settings)
 	if err != nil {
 		return err
 	}
 	m := line.NewMember(q.Name)
+	go func() {
+		for err := range group.Errors() {
+			m.Failed(err)
+		}
+	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

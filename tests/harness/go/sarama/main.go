@@ -29,7 +29,7 @@ func main() {
 	for name, op := range adminOps {
 		ops[name] = withAdmin(op)
 	}
-	line.Serve(ops, func(err error) string { return fmt.Sprintf("%T", err) })
+	line.Serve(ops, func(err error) string { return fmt.Sprintf("%T", err) }, kinds)
 }
 
 var codecs = map[string]sarama.CompressionCodec{
@@ -58,6 +58,7 @@ func config(q *line.Request) *sarama.Config {
 		c.Net.MaxOpenRequests = 1
 		c.Producer.Transaction.ID = q.TransactionalID
 	}
+	secure(c, q.Security)
 	return c
 }
 
@@ -76,11 +77,18 @@ func message(q *line.Request, r *line.Record) *sarama.ProducerMessage {
 }
 
 func produce(_ context.Context, q *line.Request, a line.Answer) error {
-	p, err := sarama.NewAsyncProducer([]string{q.Bootstrap}, config(q))
-	if err != nil {
-		return err
+	p, kept := keep[q.Keep]
+	if !kept {
+		var err error
+		if p, err = sarama.NewAsyncProducer([]string{q.Bootstrap}, config(q)); err != nil {
+			return err
+		}
 	}
-	defer p.Close()
+	if q.Keep == "" {
+		defer p.Close()
+	} else {
+		keep[q.Keep] = p
+	}
 	records, content := q.Records()
 	var offsets []int64
 	var failed error
@@ -95,7 +103,7 @@ func produce(_ context.Context, q *line.Request, a line.Answer) error {
 			}
 		}
 	})
-	err = q.Pace(records, func(_ int, r *line.Record) error {
+	err := q.Pace(records, func(_ int, r *line.Record) error {
 		p.Input() <- message(q, r)
 		return nil
 	})
@@ -107,7 +115,10 @@ func produce(_ context.Context, q *line.Request, a line.Answer) error {
 	return a.Acked(offsets, content)
 }
 
-var open = map[string]sarama.SyncProducer{}
+var (
+	keep = map[string]sarama.AsyncProducer{}
+	open = map[string]sarama.SyncProducer{}
+)
 
 func transaction(_ context.Context, q *line.Request, a line.Answer) error {
 	p, ok := open[q.TransactionalID]

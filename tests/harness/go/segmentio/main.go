@@ -24,18 +24,22 @@ func main() {
 	}
 	for name, op := range adminOps {
 		ops[name] = func(ctx context.Context, q *line.Request, a line.Answer) error {
-			c, done := client(q)
+			c, done, err := client(q)
+			if err != nil {
+				return err
+			}
 			defer done()
 			return op(ctx, c, q, a)
 		}
 	}
-	line.Serve(ops, func(err error) string { return fmt.Sprintf("%T", err) })
+	line.Serve(ops, func(err error) string { return fmt.Sprintf("%T", err) }, kinds)
 }
 
 // client has a transport of its own: one that is shared remembers for seconds which topics there were.
-func client(q *line.Request) (*kafka.Client, func()) {
-	transport := &kafka.Transport{}
-	return &kafka.Client{Addr: kafka.TCP(q.Bootstrap), Transport: transport}, transport.CloseIdleConnections
+func client(q *line.Request) (*kafka.Client, func(), error) {
+	config, mechanism, err := security(q.Security)
+	transport := &kafka.Transport{TLS: config, SASL: mechanism}
+	return &kafka.Client{Addr: kafka.TCP(q.Bootstrap), Transport: transport}, transport.CloseIdleConnections, err
 }
 
 var codecs = map[string]kafka.Compression{
@@ -43,7 +47,10 @@ var codecs = map[string]kafka.Compression{
 }
 
 func produce(ctx context.Context, q *line.Request, a line.Answer) error {
-	c, done := client(q)
+	c, done, err := kept(q)
+	if err != nil {
+		return err
+	}
 	defer done()
 	var mu sync.Mutex
 	var offsets []int64
@@ -67,20 +74,32 @@ func produce(ctx context.Context, q *line.Request, a line.Answer) error {
 			messages[i].Headers = append(messages[i].Headers, kafka.Header{Key: h.Name, Value: h.Value})
 		}
 	}
-	if err := errors.Join(w.WriteMessages(ctx, messages...), w.Close()); err != nil {
+	if err := errors.Join(each(w.WriteMessages(ctx, messages...)), w.Close()); err != nil {
 		return err
 	}
 	return a.Acked(offsets, content)
 }
 
+// each is the errors of the records, which the library's own type hides from errors.Is.
+func each(err error) error {
+	var all kafka.WriteErrors
+	if errors.As(err, &all) {
+		return errors.Join(all...)
+	}
+	return err
+}
+
 func reader(q *line.Request, partition int) *kafka.Reader {
 	return kafka.NewReader(kafka.ReaderConfig{
-		Brokers: []string{q.Bootstrap}, Topic: q.Topic, Partition: partition, MaxBytes: 20 << 20, MaxWait: 200 * time.Millisecond,
+		Dialer: dialer(q), Brokers: []string{q.Bootstrap}, Topic: q.Topic, Partition: partition, MaxBytes: 20 << 20, MaxWait: 200 * time.Millisecond,
 	})
 }
 
 func consume(ctx context.Context, q *line.Request, a line.Answer) error {
-	c, done := client(q)
+	c, done, err := client(q)
+	if err != nil {
+		return err
+	}
 	defer done()
 	found, err := c.ListOffsets(ctx, &kafka.ListOffsetsRequest{
 		Topics: map[string][]kafka.OffsetRequest{q.Topic: {kafka.LastOffsetOf(int(q.Partition))}},
@@ -113,7 +132,7 @@ func consume(ctx context.Context, q *line.Request, a line.Answer) error {
 
 func memberStart(_ context.Context, q *line.Request, _ line.Answer) error {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: q.Group, Brokers: []string{q.Bootstrap}, Topics: []string{q.Topic}, SessionTimeout: q.Session(),
+		Dialer: dialer(q), ID: q.Group, Brokers: []string{q.Bootstrap}, Topics: []string{q.Topic}, SessionTimeout: q.Session(),
 		HeartbeatInterval: q.Session() / 10, RebalanceTimeout: q.Session(), StartOffset: kafka.FirstOffset,
 	})
 	if err != nil {

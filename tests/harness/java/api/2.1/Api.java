@@ -49,6 +49,10 @@ final class Api {
         throw new UnsupportedOperationException("the client cannot set a group's offsets");
     }
 
+    static void setPassword(AdminClient admin, String user, String mechanism, String password) {
+        throw new UnsupportedOperationException("the client cannot set a password");
+    }
+
     static OffsetAndMetadata committed(KafkaConsumer<byte[], byte[]> consumer, TopicPartition partition) {
         return consumer.committed(partition);
     }
