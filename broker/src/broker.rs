@@ -13,6 +13,7 @@ use carrick_storage::flush::Flusher;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::auth::Users;
 use crate::cluster::View;
 use crate::config::Properties;
 use crate::fetch_session::Sessions;
@@ -71,6 +72,8 @@ pub struct Broker {
     pub waiting_fetches: FairPool,
     /// Who may do what.
     pub access: Arc<Access>,
+    /// Users with their SCRAM credentials.
+    pub users: Arc<Users>,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
     pub problems: Arc<Problems>,

@@ -19,6 +19,15 @@ impl Principal {
         }
     }
 
+    /// A client that has shown that it is this user.
+    #[allow(dead_code, reason = "the login phase and REST use it")]
+    pub fn user(name: &str) -> Self {
+        Self {
+            kind: "User",
+            name: name.into(),
+        }
+    }
+
     /// Callers of the REST API: it asks for no credentials.
     pub fn rest() -> Self {
         Self {
@@ -47,5 +56,8 @@ mod tests {
     fn principals_are_written_as_kafka_writes_them() {
         assert_eq!(Principal::anonymous().to_string(), "User:ANONYMOUS");
         assert_ne!(Principal::anonymous(), Principal::rest());
+        assert_eq!(Principal::user("ann").to_string(), "User:ann");
+        // As in Kafka, where the name alone makes it.
+        assert_eq!(Principal::user("ANONYMOUS"), Principal::anonymous());
     }
 }

@@ -22,6 +22,7 @@ use carrick_storage::disk::DiskError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::auth::Users;
 use crate::broker::{Broker, Endpoint, LargeAnswers};
 use crate::cluster::alone::Alone;
 use crate::config::properties::StoreError;
@@ -136,7 +137,7 @@ pub async fn start(
         problems::watch(&broker.problems),
         housekeeping::retention(&broker.hosted, &config.partitions),
         housekeeping::producer_expiry(&broker.hosted, &config.partitions),
-        housekeeping::follow(&broker.metadata, follower(&broker.quotas)),
+        housekeeping::follow(&broker.metadata, follower(&broker.quotas, &broker.users)),
     ];
     let cleaners = cleaner::start(
         &config.cleaner,
@@ -162,12 +163,15 @@ pub async fn start(
     })
 }
 
-/// Applies changed quotas, as long as the broker exists.
-fn follower(quotas: &Arc<Quotas>) -> impl Fn() + Send + Sync + 'static {
-    let quotas = Arc::downgrade(quotas);
+/// Applies changed quotas and credentials, as long as the broker exists.
+fn follower(quotas: &Arc<Quotas>, users: &Arc<Users>) -> impl Fn() + Send + Sync + 'static {
+    let (quotas, users) = (Arc::downgrade(quotas), Arc::downgrade(users));
     move || {
         if let Some(quotas) = quotas.upgrade() {
             quotas.catch_up();
+        }
+        if let Some(users) = users.upgrade() {
+            users.catch_up();
         }
     }
 }
@@ -214,6 +218,7 @@ fn assembled(
         limits,
         large_answers: LargeAnswers::new(limits.queued_max_bytes, limits.request_max_bytes),
         waiting_fetches: FairPool::new(limits.queued_max_bytes / 4, UNCOUNTED_FETCH_BYTES),
+        users: opened.users,
         quotas: opened.quotas,
         heavy: opened.heavy,
         links,

@@ -113,6 +113,7 @@ apis! {
     DescribeClientQuotasRequest,
     AlterClientQuotasRequest,
     DescribeUserScramCredentialsRequest,
+    AlterUserScramCredentialsRequest,
     DescribeQuorumRequest,
     DescribeClusterRequest,
     DescribeProducersRequest,

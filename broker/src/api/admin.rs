@@ -6,8 +6,9 @@ use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::protocol::StrBytes;
 
 use super::door::DoorError;
-use super::error::{door_code, partition_code, properties_code, quota_code, topic_code};
+use super::error::{door_code, partition_code, properties_code, quota_code, topic_code, user_code};
 use super::groups::text;
+use crate::auth::UserError;
 use crate::config::PropertiesError;
 use crate::partition::PartitionError;
 use crate::quota::QuotaError;
@@ -75,6 +76,12 @@ impl From<PropertiesError> for Refusal {
 impl From<QuotaError> for Refusal {
     fn from(error: QuotaError) -> Self {
         Self::new(quota_code(&error), error.to_string())
+    }
+}
+
+impl From<UserError> for Refusal {
+    fn from(error: UserError) -> Self {
+        Self::new(user_code(&error), error.to_string())
     }
 }
 

@@ -6,3 +6,4 @@ mod placement;
 mod properties;
 mod records;
 mod topics;
+mod users;

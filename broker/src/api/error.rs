@@ -6,6 +6,7 @@ use carrick_storage::log::{LogError, SequenceError};
 
 use super::door::DoorError;
 use crate::access::ResourceKind;
+use crate::auth::UserError;
 use crate::config::PropertiesError;
 use crate::config::dynamic::DynamicError;
 use crate::fetch_session::SessionError;
@@ -131,6 +132,22 @@ pub fn properties_code(error: &PropertiesError) -> ErrorCode {
         }
         PropertiesError::Dynamic(_) => ErrorCode::INVALID_REQUEST,
         PropertiesError::Store(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}
+
+/// The code for a refused change of a user (`ScramControlManager` in Kafka).
+pub fn user_code(error: &UserError) -> ErrorCode {
+    match error {
+        UserError::Repeated => ErrorCode::DUPLICATE_RESOURCE,
+        UserError::Unknown => ErrorCode::RESOURCE_NOT_FOUND,
+        UserError::UnknownMechanism => ErrorCode::UNSUPPORTED_SASL_MECHANISM,
+        UserError::NoName
+        | UserError::LongName
+        | UserError::TooFewIterations
+        | UserError::TooManyIterations
+        | UserError::Unacceptable(_) => ErrorCode::UNACCEPTABLE_CREDENTIAL,
+        UserError::TooMany(_) => ErrorCode::POLICY_VIOLATION,
+        UserError::NotStored(_) => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }
 

@@ -286,6 +286,7 @@ apis! {
     describe_client_quotas::DescribeClientQuotas,
     alter_client_quotas::AlterClientQuotas,
     describe_user_scram_credentials::DescribeUserScramCredentials,
+    alter_user_scram_credentials::AlterUserScramCredentials,
     describe_acls::DescribeAcls,
     create_acls::CreateAcls,
     delete_acls::DeleteAcls,

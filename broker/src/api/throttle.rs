@@ -102,6 +102,7 @@ throttled!(
     DescribeClientQuotasResponse,
     AlterClientQuotasResponse,
     DescribeUserScramCredentialsResponse,
+    AlterUserScramCredentialsResponse,
     DescribeClusterResponse,
     DescribeProducersResponse,
     DescribeTransactionsResponse,

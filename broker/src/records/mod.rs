@@ -26,6 +26,7 @@ pub mod pending_offset;
 pub mod producer_id_block;
 pub mod retired_topic;
 pub mod rpo_report;
+pub mod scram_credential;
 pub mod source_sight;
 pub mod topic;
 pub mod topic_config;
@@ -71,6 +72,7 @@ keyspaces! {
         19 group_sync::GroupSyncKeyspace,
         20 source_sight::SourceSightKeyspace,
         21 retired_topic::RetiredTopicKeyspace,
+        23 scram_credential::ScramCredentialKeyspace,
     }
     OfCoordinators {
         5 group::Groups,

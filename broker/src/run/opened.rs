@@ -7,6 +7,7 @@ use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
 
 use super::{Config, StartError};
+use crate::auth::Users;
 use crate::config::Properties;
 use crate::group::Coordinator;
 use crate::heavy::Heavy;
@@ -40,6 +41,7 @@ pub(super) struct Opened {
     pub transactions: Arc<transaction::Coordinator>,
     pub journal: Journal,
     pub quotas: Arc<Quotas>,
+    pub users: Arc<Users>,
     pub heavy: Heavy,
 }
 
@@ -82,6 +84,7 @@ impl Opened {
             heavy.clone(),
         )?;
         let quotas = Arc::new(Quotas::open(metadata.clone(), &config.values)?);
+        let users = Arc::new(Users::open(metadata.clone(), heavy.clone())?);
         let transactions = transaction::Coordinator::start(transaction::coordinator::Parts {
             config: config.transactions.clone(),
             journal: journal.clone(),
@@ -102,6 +105,7 @@ impl Opened {
             transactions,
             journal,
             quotas,
+            users,
             heavy,
         })
     }

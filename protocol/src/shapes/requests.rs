@@ -438,6 +438,17 @@ pub(super) const REQUESTS: &[Description] = &[
         flexible_from: Some(0),
         fields: "users:n[ name:str ]",
     },
+    // AlterUserScramCredentials
+    Description {
+        api_key: 51,
+        versions: 0..=0,
+        flexible_from: Some(0),
+        fields: "\
+            deletions:[ name:str mechanism:i8 ]
+            upsertions:[
+                name:str mechanism:i8 iterations:i32 salt:bytes salted_password:bytes
+            ]",
+    },
     // DescribeQuorum
     Description {
         api_key: 55,

@@ -5,6 +5,7 @@ use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryDat
 use kafka_protocol::messages::alter_replica_log_dirs_request::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic,
 };
+use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
 use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -25,6 +26,7 @@ use crate::api::alter_client_quotas::AlterClientQuotas;
 use crate::api::alter_configs::AlterConfigs as LegacyAlterConfigs;
 use crate::api::alter_partition_reassignments::AlterPartitionReassignments;
 use crate::api::alter_replica_log_dirs::AlterReplicaLogDirs;
+use crate::api::alter_user_scram_credentials::AlterUserScramCredentials;
 use crate::api::create_acls::CreateAcls;
 use crate::api::create_partitions::CreatePartitions;
 use crate::api::create_topics::CreateTopics;
@@ -307,6 +309,22 @@ fn described() -> Vec<Row> {
             |it| code(it.error_code),
         )
         .needs(Describe, CLUSTER, NO_CLUSTER),
+        row::<AlterUserScramCredentials>(
+            "of a user",
+            0,
+            |_| {
+                let credential = ScramCredentialUpsertion::default()
+                    .with_name("ann".into())
+                    .with_mechanism(1)
+                    .with_iterations(4096)
+                    .with_salt(b"salt".as_slice().into())
+                    .with_salted_password(b"salted".as_slice().into());
+                AlterUserScramCredentialsRequest::default().with_upsertions(vec![credential])
+            },
+            |it| code(it.results[0].error_code),
+        )
+        .needs(Alter, CLUSTER, NO_CLUSTER)
+        .changes(),
     ]
 }
 

@@ -51,6 +51,30 @@ impl Hash {
         }
     }
 
+    /// A password that somebody else has salted.
+    pub fn already_salted(self, salted: &[u8]) -> SaltedPassword {
+        SaltedPassword {
+            hash: self,
+            key: hmac::Key::new(self.hmac, salted),
+        }
+    }
+
+    /// Bytes of every key.
+    pub fn key_bytes(self) -> usize {
+        self.digest.output_len()
+    }
+
+    fn digest(self, bytes: &[u8]) -> Vec<u8> {
+        digest::digest(self.digest, bytes).as_ref().to_vec()
+    }
+
+    /// Compares in constant time: the code that does is that of `hmac::verify`.
+    fn are_equal(self, found: &[u8], kept: &[u8]) -> bool {
+        let key = hmac::Key::new(self.hmac, b"compare");
+        let tag = hmac::sign(&key, kept);
+        hmac::verify(&key, found, tag.as_ref()).is_ok()
+    }
+
     /// SHA-1, for the vectors of RFC 5802.
     #[cfg(test)]
     pub(super) fn sha1() -> Self {
@@ -80,7 +104,10 @@ impl SaltedPassword {
     /// What the server proves its knowledge with.
     pub fn server_key(&self) -> ServerKey {
         let key = hmac::sign(&self.key, b"Server Key");
-        ServerKey(hmac::Key::new(self.hash.hmac, key.as_ref()))
+        ServerKey {
+            hash: self.hash,
+            key: key.as_ref().to_vec(),
+        }
     }
 }
 
@@ -95,7 +122,7 @@ impl ClientKey {
     pub fn stored_key(&self) -> StoredKey {
         StoredKey {
             hash: self.hash,
-            key: digest::digest(self.hash.digest, self.key.as_ref()),
+            key: self.hash.digest(self.key.as_ref()),
         }
     }
 
@@ -109,26 +136,83 @@ impl ClientKey {
 }
 
 /// The hash of a client key.
+#[derive(Clone)]
 pub struct StoredKey {
     hash: Hash,
-    key: digest::Digest,
+    key: Vec<u8>,
 }
 
 impl StoredKey {
+    /// A key as it was stored.
+    pub fn new(hash: Hash, key: &[u8]) -> Self {
+        let key = key.to_vec();
+        Self { hash, key }
+    }
+
+    /// The key, to store it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
     /// The client's signature over the messages: the client key is its proof XOR this.
     pub fn signature(&self, messages: &str) -> hmac::Tag {
-        let key = hmac::Key::new(self.hash.hmac, self.key.as_ref());
+        let key = hmac::Key::new(self.hash.hmac, &self.key);
         hmac::sign(&key, messages.as_bytes())
+    }
+
+    /// Whether `proof` shows that who made it knows the client key. In constant time.
+    pub fn is_proof(&self, messages: &str, proof: &[u8]) -> bool {
+        let signature = self.signature(messages);
+        if proof.len() != signature.as_ref().len() {
+            return false;
+        }
+        let pairs = proof.iter().zip(signature.as_ref());
+        let client_key: Vec<u8> = pairs.map(|(proof, signature)| proof ^ signature).collect();
+        self.hash
+            .are_equal(&self.hash.digest(&client_key), &self.key)
+    }
+
+    /// Whether it is the key of this password. In constant time, but for the work that the password
+    /// takes.
+    pub fn is_of(&self, salted: &SaltedPassword) -> bool {
+        let stored = salted.client_key().stored_key();
+        self.hash.are_equal(&stored.key, &self.key)
     }
 }
 
 /// What a server signs with.
-pub struct ServerKey(hmac::Key);
+#[derive(Clone)]
+pub struct ServerKey {
+    hash: Hash,
+    key: Vec<u8>,
+}
 
 impl ServerKey {
+    /// A key as it was stored.
+    pub fn new(hash: Hash, key: &[u8]) -> Self {
+        let key = key.to_vec();
+        Self { hash, key }
+    }
+
+    /// The key, to store it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The server's signature over the messages.
+    pub fn signature(&self, messages: &str) -> Vec<u8> {
+        let key = hmac::Key::new(self.hash.hmac, &self.key);
+        hmac::sign(&key, messages.as_bytes()).as_ref().to_vec()
+    }
+
     /// Whether `signature` is the server's over these messages. In constant time.
     pub fn is_signature(&self, messages: &str, signature: &[u8]) -> bool {
-        hmac::verify(&self.0, messages.as_bytes(), signature).is_ok()
+        let key = hmac::Key::new(self.hash.hmac, &self.key);
+        hmac::verify(&key, messages.as_bytes(), signature).is_ok()
     }
 }
 
@@ -201,17 +285,94 @@ mod tests {
     }
 
     #[test]
-    fn a_server_gets_the_client_key_back_from_a_proof() {
+    fn a_server_tells_a_proof_from_any_other_bytes() {
         for vector in vectors() {
             let client_key = salted(&vector, b"pencil").client_key();
-            let stored = client_key.stored_key();
-            let signature = stored.signature(vector.messages);
-            let proof = decoded(vector.proof);
-            let pairs = proof.iter().zip(signature.as_ref());
-            let found: Vec<u8> = pairs.map(|(proof, signature)| proof ^ signature).collect();
-            assert_eq!(found, client_key.key.as_ref());
-            let hashed = digest::digest(vector.hash.digest, &found);
-            assert_eq!(hashed.as_ref(), stored.key.as_ref());
+            let stored = StoredKey::new(vector.hash, client_key.stored_key().bytes());
+            let mut proof = decoded(vector.proof);
+            assert!(stored.is_proof(vector.messages, &proof));
+            assert!(!stored.is_proof("n=other", &proof));
+            assert!(!stored.is_proof(vector.messages, &proof[1..]));
+            assert!(!stored.is_proof(vector.messages, &[]));
+            proof[3] ^= 1;
+            assert!(!stored.is_proof(vector.messages, &proof));
+        }
+    }
+
+    #[test]
+    fn a_server_signs_with_the_key_that_it_has_stored() {
+        for vector in vectors() {
+            let key = salted(&vector, b"pencil").server_key();
+            let stored = ServerKey::new(vector.hash, key.bytes());
+            assert_eq!(stored.signature(vector.messages), decoded(vector.signature));
+        }
+    }
+
+    /// RFC 6070 (SHA-1), and RFC 7914, section 11 (SHA-256).
+    #[test]
+    fn the_published_vectors_of_pbkdf2_come_out() {
+        let sha1 = pbkdf2::PBKDF2_HMAC_SHA1;
+        let sha256 = pbkdf2::PBKDF2_HMAC_SHA256;
+        let vectors: [(pbkdf2::Algorithm, &str, &str, u32, &str); 7] = [
+            (
+                sha1,
+                "password",
+                "salt",
+                1,
+                "0c60c80f961f0e71f3a9b524af6012062fe037a6",
+            ),
+            (
+                sha1,
+                "password",
+                "salt",
+                2,
+                "ea6c014dc72d6f8ccd1ed92ace1d41f0d8de8957",
+            ),
+            (
+                sha1,
+                "password",
+                "salt",
+                4096,
+                "4b007901b765489abead49d926f721d065a429c1",
+            ),
+            (
+                sha1,
+                "passwordPASSWORDpassword",
+                "saltSALTsaltSALTsaltSALTsaltSALTsalt",
+                4096,
+                "3d2eec4fe41c849b80c8d83662c0e44a8b291a964cf2f07038",
+            ),
+            (
+                sha1,
+                "pass\0word",
+                "sa\0lt",
+                4096,
+                "56fa6aa75548099dcc37d7f03425e0c3",
+            ),
+            (
+                sha256,
+                "passwd",
+                "salt",
+                1,
+                "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc\
+                 a49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a1978",
+            ),
+            (
+                sha256,
+                "Password",
+                "NaCl",
+                80000,
+                "4ddcd8f60b98be21830cee5ef22701f9641a4418d04c0414aeff08876b34ab56\
+                 a1d425a1225833549adb841b51c9b3176a272bdebba1d078478f62b397f33c8d",
+            ),
+        ];
+        for (algorithm, password, salt, iterations, expected) in vectors {
+            let mut derived = vec![0; expected.len() / 2];
+            let iterations = NonZeroU32::new(iterations).unwrap();
+            let (password, salt) = (password.as_bytes(), salt.as_bytes());
+            pbkdf2::derive(algorithm, iterations, salt, password, &mut derived);
+            let hex: String = derived.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, expected);
         }
     }
 
