@@ -26,6 +26,7 @@ use crate::pool::FairPool;
 use crate::problems::Problems;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
+use crate::secrets::Vault;
 use crate::topic::{OnDemand, TopicRules, Topics};
 use crate::transaction;
 
@@ -46,6 +47,8 @@ pub struct Broker {
     /// The current properties. Fields that were read from properties are as they were at start.
     pub properties: Arc<Properties>,
     pub metadata: Metadata,
+    /// Encrypts secrets where they are stored.
+    pub vault: Arc<Vault>,
     pub topics: Arc<Topics>,
     /// The partitions that are open here.
     pub hosted: Arc<Hosted>,

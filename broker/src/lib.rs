@@ -34,6 +34,7 @@ mod producer_ids;
 mod quota;
 mod records;
 mod run;
+mod secrets;
 mod server;
 mod starting;
 #[cfg(test)]

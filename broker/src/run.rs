@@ -127,6 +127,7 @@ pub async fn start(
         http.serve(&starting)
     };
     let opened = tokio::task::block_in_place(|| Opened::open(&config, &starting))?;
+    warnings::of_secrets(&opened.vault);
     starting.step("starting links", 0);
     let links = LinkManager::start(opened.link_ports());
     let links = control.run(links).await?;
@@ -192,6 +193,7 @@ fn assembled(
     );
     Broker {
         cluster_id: opened.cluster_id,
+        vault: opened.vault,
         node_id: NodeId(config.node_id),
         endpoints,
         problems: problems::Problems::new(

@@ -29,6 +29,7 @@ use crate::group::coordinator::ListedGroup;
 use crate::mirror::delete_topic;
 use crate::partition::{Hosted, Partition, Partitions};
 use crate::principal::Principal;
+use crate::secrets::Vault;
 use crate::topic::{Topic, TopicError, Topics};
 use crate::transaction::TxnError;
 use crate::transaction::coordinator::{ListFilter, Listed};
@@ -166,6 +167,11 @@ impl<'a> Cluster<'a> {
         self.door.groups.groups_with_configs()
     }
 
+    /// What encrypts stored secrets.
+    pub fn vault(self) -> &'a Arc<Vault> {
+        &self.door.vault
+    }
+
     /// Changes the broker's properties; topics that do not override them follow. Blocks on disk.
     ///
     /// # Errors
@@ -193,6 +199,7 @@ pub struct Door {
     groups: Arc<Coordinator>,
     transactions: Arc<transaction::Coordinator>,
     links: Arc<LinkManager>,
+    vault: Arc<Vault>,
     access: Arc<Access>,
     principal: Principal,
 }
@@ -215,6 +222,7 @@ impl Door {
             view: Arc::clone(&broker.view),
             groups: Arc::clone(&broker.groups),
             transactions: Arc::clone(&broker.transactions),
+            vault: Arc::clone(&broker.vault),
             links: Arc::clone(&broker.links),
             access: Arc::clone(&broker.access),
             principal,

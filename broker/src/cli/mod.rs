@@ -22,6 +22,7 @@ mod open_files;
 mod output;
 mod progress;
 
+mod secrets;
 pub mod serve;
 mod settings;
 #[cfg(test)]
@@ -82,6 +83,9 @@ enum Command {
     /// Local topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Stored secrets: what protects them, and new keys
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
 }
 
 /// The version, and the commit where it is known.
@@ -112,5 +116,6 @@ fn run(url: &str, output: Output, command: Command) -> CliResult {
         Command::Link(command) => link::run(&Client::new(url)?, output, command),
         Command::Mirror(command) => mirror::run(&Client::new(url)?, output, command),
         Command::Topic(command) => topic::run(&Client::new(url)?, output, command),
+        Command::Secrets(command) => secrets::run(&Client::new(url)?, output, command),
     }
 }

@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 use super::error::{CliError, CliResult};
 use super::{logging, open_files};
+use crate::config::is_sensitive;
 use crate::run::{self, Config, StartError};
+use crate::secrets::Step;
 
 /// Runs the broker.
 #[derive(Debug, clap::Args)]
@@ -22,10 +24,17 @@ pub struct Serve {
     /// For crash tests: ends the process when a promotion or failover passes this step.
     #[arg(long, value_name = "STEP", hide = true, value_parser = cut_step)]
     pub crash_at: Option<CutStep>,
+    /// For crash tests: ends the process when a rotation of secrets passes this step.
+    #[arg(long, value_name = "STEP", hide = true, value_parser = rotation_step)]
+    pub crash_at_rotation: Option<Step>,
 }
 
 fn cut_step(name: &str) -> Result<CutStep, String> {
     CutStep::named(name).ok_or_else(|| format!("one of {:?}", CutStep::ALL))
+}
+
+fn rotation_step(name: &str) -> Result<Step, String> {
+    Step::named(name).ok_or_else(|| format!("one of {:?}", Step::ALL))
 }
 
 impl Serve {
@@ -35,6 +44,7 @@ impl Serve {
     /// The configuration or the start failed.
     pub fn run(self) -> CliResult {
         logging::start();
+        refuse_secrets(&self.overrides)?;
         let config = Config::load(self.config.as_deref(), &self.overrides);
         let config = config.map_err(|error| CliError::Failed(error.to_string()))?;
         let file = self.config.as_deref().map(|path| path.display());
@@ -54,11 +64,28 @@ impl Serve {
             );
             step.crash_here();
         }
+        if let Some(step) = self.crash_at_rotation {
+            tracing::warn!(?step, "this broker will crash at that step of a rotation");
+            step.crash_here();
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| CliError::Failed(format!("cannot start threads: {error}")))?;
         runtime.block_on(serve(config))
+    }
+}
+
+/// Refuses secrets on the command line: every process of the machine can read it.
+fn refuse_secrets(overrides: &[String]) -> CliResult {
+    let names = overrides.iter().filter_map(|item| item.split_once('='));
+    let mut names = names.map(|(name, _)| name.trim());
+    match names.find(|name| is_sensitive(name)) {
+        None => Ok(()),
+        Some(name) => Err(CliError::Usage(format!(
+            "{name} is a secret, and other users can read command lines: put it into the properties \
+             file of --config"
+        ))),
     }
 }
 
@@ -88,4 +115,30 @@ async fn serve(config: Config) -> CliResult {
     let _ = asked.wait_for(|stop| *stop).await;
     running.shutdown().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_taken_from_the_command_line() {
+        let refused = |item: &str| refuse_secrets(&[item.to_owned()]).err();
+        for name in [
+            "password.encoder.secret",
+            "ssl.key.password",
+            "listener.name.outside.plain.sasl.jaas.config",
+        ] {
+            let error = refused(&format!("{name} = open sesame"))
+                .unwrap()
+                .to_string();
+            assert!(
+                error.contains(name) && error.contains("--config"),
+                "{error}"
+            );
+            assert!(!error.contains("sesame"), "{error}");
+        }
+        assert!(refused("secrets.key.file=/etc/carrick/key").is_none());
+        assert!(refused("num.partitions=3").is_none());
+    }
 }

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::known::definition;
+use super::sensitive::shown;
 
 /// Always set as a default of all brokers, as at a Kafka whose eligible leader replicas are switched
 /// on (KIP-966), which they are by default.
 pub const MIN_IN_SYNC_REPLICAS: &str = "min.insync.replicas";
 
 /// What was set while the broker runs, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dynamic {
     /// On this broker.
     pub own: BTreeMap<String, String>,
@@ -157,7 +158,7 @@ pub fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
         def.check(value)
             .map_err(|reason| DynamicError::InvalidValue {
                 name: name.clone(),
-                value: value.clone(),
+                value: shown(name, value).to_owned(),
                 reason,
             })?;
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::sensitive::shown;
+
 /// One property that asks for security.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
@@ -33,11 +35,11 @@ pub enum ConfigError {
         /// Line and reason.
         reason: String,
     },
-    /// An override without '='.
-    #[error("override '{item}' is not of the form name=value")]
+    /// An override without '='. It may be a secret, so it is not shown.
+    #[error("override number {number} is not of the form name=value")]
     Override {
-        /// What was given.
-        item: String,
+        /// Which one, from 1 on.
+        number: usize,
     },
     /// The name is unknown.
     #[error("unknown property '{name}'{}", suggestion(did_you_mean.as_deref()))]
@@ -64,11 +66,11 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// An `InvalidValue`.
+    /// An `InvalidValue`, without the value of a secret.
     pub fn value(name: &str, value: &str, reason: impl Into<String>) -> Self {
         Self::InvalidValue {
             name: name.to_owned(),
-            value: value.to_owned(),
+            value: shown(name, value).to_owned(),
             reason: reason.into(),
         }
     }

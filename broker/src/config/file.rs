@@ -14,10 +14,10 @@ pub fn read(file: Option<&Path>, overrides: &[String]) -> Result<Values, ConfigE
         Some(path) => read_file(path)?,
         None => BTreeMap::new(),
     };
-    for item in overrides {
+    for (at, item) in overrides.iter().enumerate() {
         let (name, value) = item
             .split_once('=')
-            .ok_or_else(|| ConfigError::Override { item: item.clone() })?;
+            .ok_or_else(|| ConfigError::Override { number: at + 1 })?;
         set.insert(name.trim().to_owned(), value.trim().to_owned());
     }
     Values::new(set)

@@ -19,6 +19,7 @@ mod listener;
 pub mod notes;
 pub mod properties;
 mod protocol;
+pub mod sensitive;
 #[cfg(test)]
 mod tests;
 pub mod unlisted;
@@ -36,4 +37,5 @@ pub use file::read;
 pub use listener::ListenerValues;
 pub use properties::{Properties, PropertiesError};
 pub use protocol::SecurityProtocol;
+pub use sensitive::is_sensitive;
 pub use values::Values;

@@ -16,6 +16,7 @@ use super::change::{Change, ChangeError};
 use super::def::Kind;
 use super::dynamic::{Dynamic, DynamicError, MIN_IN_SYNC_REPLICAS};
 use super::known::definition;
+use super::sensitive::all_shown;
 use super::values::{CheckTogether, Values};
 
 /// Whose properties are set at run time.
@@ -153,7 +154,7 @@ impl Properties {
             return Ok(false);
         }
         self.store.save(scope, &set)?;
-        tracing::info!(?scope, ?set, "broker configs changed");
+        tracing::info!(?scope, set = ?all_shown(&set), "broker configs changed");
         self.values.store(Arc::new(after));
         Ok(true)
     }

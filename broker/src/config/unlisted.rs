@@ -39,8 +39,6 @@ pub static REMOVED: &[(&str, Kind)] = &[
     ("password.encoder.iterations", Int),
     ("password.encoder.key.length", Int),
     ("password.encoder.keyfactory.algorithm", String),
-    ("password.encoder.old.secret", Password),
-    ("password.encoder.secret", Password),
     ("port", Int),
     ("quota.consumer.default", Long),
     ("quota.producer.default", Long),

@@ -1,6 +1,6 @@
 //! Broker properties that have an effect here, in the order of the manual.
 
-use super::def::Kind::{Boolean, Class, Double, Int, List, Long, String};
+use super::def::Kind::{Boolean, Class, Double, Int, List, Long, Password, String};
 use super::def::{Check, ConfigDef, def};
 
 /// Broker properties that do something here.
@@ -45,6 +45,18 @@ pub static USED: &[ConfigDef] = &[
          refused."),
     def("rest.listeners", List, Some("http://127.0.0.1:8090"), Check::Any,
         "Addresses of the REST API, health and metrics: http://host:port. Carrick's own."),
+    def("password.encoder.secret", Password, None, Check::Any,
+        "A long random passphrase that protects stored secrets: those of links, and broker configs \
+         set while the broker runs. By default a key file in the data folder protects them. \
+         Kafka's name until 3.9; Carrick's own now."),
+    def("password.encoder.old.secret", Password, None, Check::Any,
+        "The former passphrase, for the first start with another key. Kafka's name until 3.9; \
+         Carrick's own now."),
+    def("secrets.key.file", String, None, Check::Any,
+        "The same as password.encoder.secret from a file of 32 bytes or 64 hexadecimal digits, best \
+         outside of the data folder. Carrick's own."),
+    def("secrets.old.key.file", String, None, Check::Any,
+        "The former key file, for the first start with another key. Carrick's own."),
     def("log.dir", List, Some("./carrick-data"), Check::Any,
         "The data folder, if log.dirs is not set."),
     def("log.dirs", List, None, Check::Any,

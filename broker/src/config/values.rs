@@ -15,7 +15,7 @@ pub type CheckTogether = fn(&Values) -> Result<(), ConfigError>;
 /// Broker properties. Every set name is known and its value checked.
 ///
 /// The typed getters take names of [`USED`](super::used::USED); their defaults are checked by a test.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Values {
     set: BTreeMap<String, String>,
     dynamic: Dynamic,

@@ -11,6 +11,7 @@ use carrick_link::ports::CatalogError;
 
 use super::model::ErrorBody;
 use crate::api::door::DoorError;
+use crate::secrets::SecretError;
 use crate::topic::TopicError;
 
 /// A request that can't be served as it is.
@@ -154,6 +155,16 @@ impl From<DoorError> for ApiError {
             i32::from(status.as_u16()) * 100 + 3,
             error.to_string(),
         )
+    }
+}
+
+impl From<SecretError> for ApiError {
+    fn from(error: SecretError) -> Self {
+        let message = error.to_string();
+        match error {
+            SecretError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, RETRIABLE, message),
+            _ => Self::internal(message),
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Routes, below `/kafka/v3/clusters/{cluster_id}`: `links` ([`links`], [`link_configs`],
 //! [`groups`]), `mirrors` ([`mirrors`], [`mirror_actions`], [`verify`]), `topics` ([`topics`],
-//! [`partitions`], [`topic_configs`]);
+//! [`partitions`], [`topic_configs`]), `secrets` ([`secrets`]);
 //! outside it [`clusters`], [`health`] and [`metrics`].
 
 pub mod clusters;
@@ -32,6 +32,7 @@ pub mod mirrors;
 pub mod model;
 pub mod partitions;
 mod recorded;
+pub mod secrets;
 pub mod server;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -165,6 +166,8 @@ pub fn router(app: App, gate: &Gate, loopback: bool) -> Router {
         )
         .route("/links/{link}/mirrors/{topic}/report", get(mirrors::report))
         .route("/links/{link}/reports", get(mirrors::reports))
+        .route("/secrets", get(secrets::read))
+        .route("/secrets:rotate", post(secrets::rotate))
         .merge(verbs)
         .merge(topic_routes())
         .route_layer(from_fn_with_state(app.clone(), right_cluster));

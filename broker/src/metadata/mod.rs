@@ -18,7 +18,6 @@ mod contract;
 mod feed;
 #[cfg(test)]
 pub mod memory;
-mod properties;
 pub mod rocks;
 mod transaction;
 

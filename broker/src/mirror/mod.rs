@@ -7,7 +7,6 @@
 //! - [`cut`]: mirrors become ordinary topics.
 //! - [`patterns`]: regular expressions of operators.
 //! - [`store`]: links and mirrors in RocksDB.
-//! - [`secrets`]: the secrets among links' configs, encrypted.
 //!
 //! Invariant: every change that a port's method makes in RocksDB is one synced write, topic and
 //! mirror record together. Every topic that is a mirror has a mirror record, and every mirror
@@ -19,14 +18,12 @@ pub mod groups;
 pub mod local;
 pub mod patterns;
 mod refusal;
-pub mod secrets;
 pub mod store;
 pub mod target;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 
 use carrick_link::LinkManager;
@@ -42,11 +39,12 @@ use crate::producer_ids::ProducerIds;
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
 use crate::records::source_sight::SourceSightKeyspace;
+use crate::secrets::Vault;
 use crate::topic::{Topic, TopicError, Topics};
 
-/// The ports that the link manager of this broker is started with. The key of links' secrets is in `data_dir`.
+/// The ports that the link manager of this broker is started with.
 pub fn ports(
-    data_dir: &Path,
+    vault: Arc<Vault>,
     metadata: Metadata,
     (topics, hosted): (Arc<Topics>, Arc<Hosted>),
     producer_ids: Arc<ProducerIds>,
@@ -66,7 +64,7 @@ pub fn ports(
         store: Arc::new(store::Store::new(
             metadata.clone(),
             Arc::clone(&topics),
-            data_dir,
+            vault,
         )),
         catalog: Arc::new(catalog::MirrorCatalog::new(
             topics,

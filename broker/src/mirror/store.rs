@@ -4,7 +4,6 @@
 //! changed in the same write.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use carrick_link::config::is_sensitive;
@@ -14,14 +13,15 @@ use carrick_link::report::RpoReport;
 use carrick_link::state::MirrorStatus;
 use carrick_protocol::ids::TopicName;
 
-use super::secrets::{Owner, Vault};
 use crate::metadata::{Metadata, MetadataError, Transaction};
 use crate::records::group_sync::GroupSyncKeyspace;
 use crate::records::link::LinkKeyspace;
-use crate::records::link_secret::{LinkSecretKeyspace, Sealed, of_link};
+use crate::records::link_secret::{LinkSecretKeyspace, of_link};
 use crate::records::mirror::MirrorKeyspace;
 use crate::records::rpo_report::RpoReportKeyspace;
+use crate::records::sealed::Sealed;
 use crate::records::source_sight::SourceSightKeyspace;
+use crate::secrets::{Owner, Sealing, Vault};
 use crate::topic::Topics;
 
 /// Links, mirrors and reports as they survive a restart. A mirror's records are written while no
@@ -29,23 +29,23 @@ use crate::topic::Topics;
 pub struct Store {
     metadata: Metadata,
     topics: Arc<Topics>,
-    vault: Vault,
+    vault: Arc<Vault>,
 }
 
 impl Store {
-    /// The store in `metadata`, with the key of secrets in the folder `data_dir`.
-    pub fn new(metadata: Metadata, topics: Arc<Topics>, data_dir: &Path) -> Self {
+    /// The store in `metadata`, with secrets encrypted by `vault`.
+    pub fn new(metadata: Metadata, topics: Arc<Topics>, vault: Arc<Vault>) -> Self {
         Store {
             metadata,
             topics,
-            vault: Vault::new(data_dir),
+            vault,
         }
     }
 
     /// The record with its secrets, or why they can't be read.
     fn with_secrets(&self, mut link: LinkRecord) -> Result<LinkRecord, StoreError> {
         for (config, sealed) in self.sealed(&link.name)? {
-            match self.vault.open(owner(&link, &config), &sealed) {
+            match self.vault.open_secret(owner(&link, &config), &sealed) {
                 Ok(secret) => {
                     link.configs.insert(config, secret);
                 }
@@ -71,7 +71,12 @@ impl Store {
     }
 
     /// Has the batch replace the secrets of a link by those of `link`. What could not be read stays.
-    fn put_secrets(&self, link: &LinkRecord, batch: &mut Transaction) -> Result<(), StoreError> {
+    fn put_secrets(
+        &self,
+        link: &LinkRecord,
+        sealing: Option<&Sealing<'_>>,
+        batch: &mut Transaction,
+    ) -> Result<(), StoreError> {
         let stored = self.sealed(&link.name)?;
         let key = |config: &str| (link.name.clone(), config.to_owned());
         for config in stored.keys() {
@@ -79,15 +84,14 @@ impl Store {
                 batch.delete::<LinkSecretKeyspace>(&key(config));
             }
         }
+        let Some(sealing) = sealing else {
+            return Ok(());
+        };
         for (config, value) in link.configs.iter().filter(|(name, _)| is_sensitive(name)) {
             let owner = owner(link, config);
-            let is_same = |sealed| {
-                self.vault
-                    .open(owner, sealed)
-                    .is_ok_and(|old| old == *value)
-            };
+            let is_same = |sealed| sealing.open(owner, sealed).is_ok_and(|old| old == *value);
             if !stored.get(config).is_some_and(is_same) {
-                let sealed = self.vault.seal(owner, value);
+                let sealed = sealing.seal(owner, value);
                 let sealed = sealed.map_err(|error| StoreError(error.to_string()))?;
                 batch.put::<LinkSecretKeyspace>(&key(config), &sealed);
             }
@@ -97,8 +101,8 @@ impl Store {
 }
 
 fn owner<'a>(link: &LinkRecord, config: &'a str) -> Owner<'a> {
-    Owner {
-        link: link.id,
+    Owner::Link {
+        id: link.id,
         config,
     }
 }
@@ -144,13 +148,16 @@ impl LinkStore for Store {
     fn save_link(&self, link: &LinkRecord) -> Result<(), StoreError> {
         let mut open = link.clone();
         open.configs.retain(|name, _| !is_sensitive(name));
+        let has_secrets = open.configs.len() < link.configs.len();
+        let sealing = has_secrets.then(|| self.vault.sealing()).transpose();
+        let sealing = sealing.map_err(|error| StoreError(error.to_string()))?;
         loop {
             let mut change = Transaction::new();
             // The link's record guards its secrets: who changes them changes it.
             change
                 .read::<LinkKeyspace>(&self.metadata, &link.name)
                 .map_err(failed)?;
-            self.put_secrets(link, &mut change)?;
+            self.put_secrets(link, sealing.as_ref(), &mut change)?;
             change.put::<LinkKeyspace>(&link.name, &open);
             match self.metadata.commit(change) {
                 Err(MetadataError::Conflict(_)) => {}

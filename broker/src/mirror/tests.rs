@@ -33,6 +33,7 @@ use crate::metadata::Transaction;
 use crate::metadata::rocks::RocksMetadata;
 use crate::partition::{Hosted, Mode};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
+use crate::secrets::{SecretsConfig, StoredProperties};
 use crate::starting::Starting;
 use crate::testing::{TestTopic, checked};
 
@@ -68,8 +69,10 @@ impl Rig {
         let journal = Journal::new(Arc::new(RocksJournal::start(opened.database()).unwrap()));
         let metadata = Metadata::new(Arc::new(opened));
         let flusher = Arc::new(Flusher::start(1).unwrap());
-        let properties =
-            Properties::open(Arc::new(metadata.clone()), &values, 1, |_| Ok(())).unwrap();
+        let vault = Vault::open(metadata.clone(), SecretsConfig::default(), dir.path()).unwrap();
+        let vault = Arc::new(vault);
+        let stored = StoredProperties::new(metadata.clone(), Arc::clone(&vault));
+        let properties = Properties::open(Arc::new(stored), &values, 1, |_| Ok(())).unwrap();
         let hosted = Arc::new(Hosted::new(data_dir, Arc::clone(&flusher)));
         let hosting = Box::new(Arc::clone(&hosted));
         let topics = Topics::open(Arc::new(properties), metadata.clone(), hosting).unwrap();
@@ -89,7 +92,7 @@ impl Rig {
             Coordinator::start(group_config, journal, topics.clone(), heavy).unwrap()
         };
         let ports = ports(
-            dir.path(),
+            vault,
             metadata.clone(),
             (Arc::clone(&topics), Arc::clone(&hosted)),
             Arc::clone(&producer_ids),

@@ -7,11 +7,13 @@
 //! never reused.
 
 pub mod broker_config;
+pub mod broker_secret;
 pub mod client_quota;
 pub mod cluster;
 pub mod consumer_group;
 pub mod consumer_member;
 pub mod consumer_target;
+pub mod data_key;
 pub mod group;
 pub mod group_config;
 pub mod group_offset;
@@ -27,6 +29,7 @@ pub mod producer_id_block;
 pub mod retired_topic;
 pub mod rpo_report;
 pub mod scram_credential;
+pub mod sealed;
 pub mod source_sight;
 pub mod topic;
 pub mod topic_config;
@@ -73,6 +76,8 @@ keyspaces! {
         20 source_sight::SourceSightKeyspace,
         21 retired_topic::RetiredTopicKeyspace,
         23 scram_credential::ScramCredentialKeyspace,
+        26 data_key::DataKeyKeyspace,
+        27 broker_secret::BrokerSecretKeyspace,
     }
     OfCoordinators {
         5 group::Groups,

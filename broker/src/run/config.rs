@@ -10,6 +10,7 @@ use crate::config::{ConfigError, Values, read};
 use crate::group::GroupConfig;
 use crate::http::listeners;
 use crate::partition::PartitionConfig;
+use crate::secrets::SecretsConfig;
 use crate::server::{ServerConfig, security};
 use crate::topic::{TopicConfig, TopicRules};
 use crate::transaction::TransactionConfig;
@@ -29,6 +30,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `rest.listeners`
     pub rest_listeners: Vec<SocketAddr>,
+    /// What protects stored secrets.
+    pub secrets: SecretsConfig,
     /// How large requests and their answers may become.
     pub requests: RequestLimits,
     /// How topics are created, and whether they may go.
@@ -64,6 +67,7 @@ impl Config {
             server: ServerConfig::of(&values)?,
             rest_listeners: listeners::addresses(&values)?,
             log_dir: log_dir(&values)?,
+            secrets: SecretsConfig::of(&values)?,
             requests: RequestLimits::of(&values),
             topics: TopicRules::of(&values),
             partitions: PartitionConfig::of(&values),

@@ -20,6 +20,7 @@ use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
+use crate::secrets::{StoredProperties, Vault};
 use crate::starting::Starting;
 use crate::topic::{TopicConfig, Topics};
 use crate::transaction;
@@ -32,6 +33,7 @@ pub(super) struct Opened {
     pub data_dir: Arc<DataDir>,
     pub metadata: Metadata,
     pub cluster_id: Arc<str>,
+    pub vault: Arc<Vault>,
     pub properties: Arc<Properties>,
     pub producer_ids: Arc<ProducerIds>,
     pub flusher: Arc<Flusher>,
@@ -53,8 +55,11 @@ impl Opened {
         let metadata = Metadata::new(Arc::new(opened));
         let cluster_id = cluster_id(&metadata)?;
         let producer_ids = Arc::new(ProducerIds::open(metadata.clone())?);
+        let vault = Vault::open(metadata.clone(), config.secrets.clone(), data_dir.path())?;
+        let vault = Arc::new(vault);
+        let stored = StoredProperties::new(metadata.clone(), Arc::clone(&vault));
         let properties = Arc::new(Properties::open(
-            Arc::new(metadata.clone()),
+            Arc::new(stored),
             &config.values,
             config.node_id,
             |values| TopicConfig::defaults(values).map(drop),
@@ -96,6 +101,7 @@ impl Opened {
             data_dir,
             metadata,
             cluster_id,
+            vault,
             properties,
             producer_ids,
             flusher,
@@ -113,7 +119,7 @@ impl Opened {
     /// What links need of their host.
     pub fn link_ports(&self) -> carrick_link::ports::Ports {
         mirror::ports(
-            self.data_dir.path(),
+            Arc::clone(&self.vault),
             self.metadata.clone(),
             (Arc::clone(&self.topics), Arc::clone(&self.hosted)),
             Arc::clone(&self.producer_ids),

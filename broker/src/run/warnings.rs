@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::Config;
 use crate::config::notes::notes;
+use crate::secrets::Vault;
 
 /// Names what was set and does nothing here.
 pub(super) fn of_properties(config: &Config) {
@@ -20,6 +21,20 @@ pub(super) fn of_properties(config: &Config) {
             names,
             "controller listeners are not opened: there is no quorum"
         );
+    }
+}
+
+/// Says what protects stored secrets.
+pub(super) fn of_secrets(vault: &Vault) {
+    let key = vault.source();
+    if vault.is_in_data_folder() {
+        tracing::info!(
+            "stored secrets are encrypted under a key in the data folder, {key}: who copies the \
+             whole folder can read them. To keep the key elsewhere, set password.encoder.secret, or \
+             secrets.key.file, or give a systemd credential"
+        );
+    } else {
+        tracing::info!(key, "stored secrets are encrypted");
     }
 }
 

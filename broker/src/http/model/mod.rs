@@ -12,6 +12,7 @@ pub mod group;
 pub mod link;
 pub mod mirror;
 pub mod mirror_creation;
+pub mod secrets;
 pub mod topic;
 pub mod verify;
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::*;
 use crate::metadata::Transaction;
-use crate::mirror::secrets::KEY_FILE;
 use crate::records::link::LinkKeyspace;
 use crate::records::link_secret::LinkSecretKeyspace;
+use crate::secrets::FOLDER_KEY as KEY_FILE;
 
 const SECRET: &str = "PlainLoginModule required username=\"u\" password=\"open sesame\";";
 
