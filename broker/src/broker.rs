@@ -13,6 +13,7 @@ use carrick_storage::flush::Flusher;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::auth::Users;
 use crate::cluster::View;
 use crate::config::Properties;
@@ -77,6 +78,8 @@ pub struct Broker {
     pub access: Arc<Access>,
     /// Users with their SCRAM credentials.
     pub users: Arc<Users>,
+    /// Who changed what, and who was refused.
+    pub audit: Arc<Audit>,
     /// Client quotas, and what is used of them.
     pub quotas: Arc<Quotas>,
     pub problems: Arc<Problems>,

@@ -28,14 +28,6 @@ impl Principal {
         }
     }
 
-    /// Callers of the REST API: it asks for no credentials.
-    pub fn rest() -> Self {
-        Self {
-            kind: "Rest",
-            name: "ANONYMOUS".into(),
-        }
-    }
-
     /// The name without the type: what quotas call the user.
     pub fn name(&self) -> &str {
         &self.name
@@ -55,7 +47,6 @@ mod tests {
     #[test]
     fn principals_are_written_as_kafka_writes_them() {
         assert_eq!(Principal::anonymous().to_string(), "User:ANONYMOUS");
-        assert_ne!(Principal::anonymous(), Principal::rest());
         assert_eq!(Principal::user("ann").to_string(), "User:ann");
         // As in Kafka, where the name alone makes it.
         assert_eq!(Principal::user("ANONYMOUS"), Principal::anonymous());

@@ -22,6 +22,7 @@ use carrick_storage::disk::DiskError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::audit::Audit;
 use crate::auth::Users;
 use crate::broker::{Broker, Endpoint, LargeAnswers};
 use crate::cluster::alone::Alone;
@@ -30,7 +31,7 @@ use crate::control::Control;
 use crate::fetch_session::Sessions;
 use crate::group::coordinator::GroupStartError;
 use crate::http::server::HttpListeners;
-use crate::http::{App, HttpServer, Ready};
+use crate::http::{HttpServer, Ready, Shared};
 use crate::journal::JournalError;
 use crate::metadata::MetadataError;
 use crate::pool::FairPool;
@@ -56,6 +57,15 @@ pub enum StartError {
     #[error("cannot listen on {address}: {source}")]
     Bind {
         address: String,
+        source: std::io::Error,
+    },
+    /// The audit log can't be opened.
+    #[error(
+        "cannot open the audit log {}: {source}\n  audit.log.file must name a file that this user \
+         may create and write, or be left out", path.display()
+    )]
+    AuditLog {
+        path: std::path::PathBuf,
         source: std::io::Error,
     },
     /// The data folder can't be used.
@@ -114,6 +124,10 @@ pub async fn start(
     let bound = Bound::bind(&config.server.listeners)
         .await
         .map_err(bind_error)?;
+    let audit = Audit::start(&config.audit).map_err(|source| StartError::AuditLog {
+        path: config.audit.file.clone().unwrap_or_default(),
+        source,
+    })?;
     let control = Control::start()?;
     let rest = config.rest_listeners.clone();
     let http = control.run(async move { HttpListeners::bind(&rest).await });
@@ -133,7 +147,7 @@ pub async fn start(
     let links = control.run(links).await?;
     let endpoints = endpoints(&config.server.listeners, &bound.addresses);
     let listeners = bound.listen().map_err(bind_error)?;
-    let broker = Arc::new(assembled(&config, opened, links, endpoints));
+    let broker = Arc::new(assembled(&config, opened, links, (endpoints, audit)));
     let tasks = vec![
         problems::watch(&broker.problems),
         housekeeping::retention(&broker.hosted, &config.partitions),
@@ -147,7 +161,7 @@ pub async fn start(
         &broker.stop_signal(),
     );
     let ready = Ready::default();
-    http.open(&App::of(&broker, &ready));
+    http.open(&Shared::of(&broker, &ready));
     let server = Server::start(listeners, &broker, &config.server);
     ready.set(true);
     let listeners: Vec<_> = broker.endpoints.iter().map(Endpoint::to_string).collect();
@@ -181,7 +195,7 @@ fn assembled(
     config: &Config,
     opened: Opened,
     links: Arc<LinkManager>,
-    endpoints: Vec<Endpoint>,
+    (endpoints, audit): (Vec<Endpoint>, Arc<Audit>),
 ) -> Broker {
     let limits = config.requests;
     let addresses = endpoints.iter().map(|it| (it.host.clone(), it.port));
@@ -203,6 +217,7 @@ fn assembled(
             Arc::clone(&opened.data_dir),
         ),
         access: Arc::default(),
+        audit,
         data_dir: opened.data_dir,
         properties: opened.properties,
         metadata: opened.metadata,
@@ -280,6 +295,7 @@ impl RunningBroker {
         }
         let closing = Arc::clone(&broker);
         let closed = tokio::task::spawn_blocking(move || {
+            closing.audit.stop();
             closing.journal.stop();
             closing.flusher.stop();
             closing.hosted.close();

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::api::{Connection, Context};
+use crate::audit::{Event, Outcome, Via};
 use crate::broker::Broker;
 use crate::config::{self, Values};
 use crate::journal::rocks::RocksJournal;
@@ -116,6 +117,31 @@ pub struct TestBroker {
     pub dir: TempDir,
 }
 
+/// The audit log's file in the folder of a test.
+const AUDIT_LOG: &str = "audit.log";
+
+/// The lines so far of the audit log of a broker that [`TestBroker`] has started in that folder.
+pub async fn audit_lines(broker: &Broker, dir: &Path) -> Vec<serde_json::Value> {
+    let end = Event {
+        who: Principal::anonymous(),
+        from: broker.endpoints[0].bound.ip(),
+        via: Via::Kafka,
+        action: "TheEnd",
+        target: None,
+        detail: uuid::Uuid::new_v4().to_string(),
+        is_dry_run: false,
+        outcome: Outcome::Done,
+    };
+    broker.audit.note(end.clone());
+    let read = || std::fs::read_to_string(dir.join(AUDIT_LOG)).unwrap();
+    until("the audit log is written", || read().contains(&end.detail)).await;
+    let text = read();
+    let lines = text.lines().filter(|line| !line.contains("TheEnd"));
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 impl TestBroker {
     pub async fn start(overrides: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), overrides).await
@@ -200,6 +226,7 @@ pub fn config(dir: &Path, overrides: &[&str]) -> Config {
         "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
         "rest.listeners=http://127.0.0.1:0".to_owned(),
         format!("log.dirs={}", dir.join("data").display()),
+        format!("audit.log.file={}", dir.join(AUDIT_LOG).display()),
     ];
     all.extend(overrides.iter().map(|item| (*item).to_owned()));
     Config::load(None, &all).unwrap()

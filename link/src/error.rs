@@ -33,6 +33,9 @@ pub enum LinkError {
          delete it with --fail-over-mirrors (in REST force=true), which fails them over"
     )]
     LinkHasMirrors { link: LinkName, count: usize },
+    /// The caller may not create a topic of that name: Kafka's words.
+    #[error("Topic authorization failed: creating the mirror '{0}' needs CREATE on that topic")]
+    NotAllowed(TopicName),
     /// The source can't be reached, or doesn't answer as Kafka does.
     #[error("the source cluster can't be reached ({code}): {detail}")]
     SourceUnavailable { code: LinkErrorCode, detail: String },

@@ -56,7 +56,11 @@ impl Context {
     /// The context of a connection that has sent nothing yet.
     pub fn new(broker: Arc<Broker>, connection: Arc<Connection>) -> Self {
         let room = Arc::new(Room::new(broker.limits.request_max_bytes));
-        let door = Arc::new(Door::of(&broker, connection.principal.clone()));
+        let door = Arc::new(Door::of(
+            &broker,
+            connection.principal.clone(),
+            connection.peer.ip(),
+        ));
         Self {
             broker,
             connection,

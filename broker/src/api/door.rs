@@ -11,15 +11,18 @@
 //! Lists contain what the caller may see: nothing is refused by name.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 
 use carrick_link::LinkManager;
 use carrick_protocol::ids::{GroupId, NodeId, TopicId, TopicName, TopicPartition};
-use kafka_protocol::messages;
+use kafka_protocol::messages::{self, ApiKey};
 
-use super::Context;
+use super::{Context, audited, table};
 use crate::access::{Access, Operation, Resource, ResourceKind};
+use crate::audit::{Audit, Event, Outcome, Via};
 use crate::broker::Broker;
 use crate::cluster::{Coordinated, Leader, View};
 use crate::config::PropertiesError;
@@ -34,6 +37,9 @@ use crate::topic::{Topic, TopicError, Topics};
 use crate::transaction::TxnError;
 use crate::transaction::coordinator::{ListFilter, Listed};
 use crate::{topic, transaction};
+
+/// Before the first request of a connection.
+const NO_API: i16 = -1;
 
 /// How a request names a topic.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +207,19 @@ pub struct Door {
     links: Arc<LinkManager>,
     vault: Arc<Vault>,
     access: Arc<Access>,
+    audit: Arc<Audit>,
     principal: Principal,
+    host: IpAddr,
+    doing: Doing,
+}
+
+/// What the door is asked for at the moment.
+#[derive(Clone)]
+enum Doing {
+    /// The key of the API whose request is handled. A connection has one kind at a time.
+    Kafka(Arc<AtomicI16>),
+    /// The name of the route: there is a door for each request.
+    Rest(&'static str),
 }
 
 /// `ctx.topic(name, Operation::Read)`.
@@ -214,8 +232,23 @@ impl Deref for Context {
 }
 
 impl Door {
-    /// The door of a broker, as it opens for this principal.
-    pub fn of(broker: &Broker, principal: Principal) -> Self {
+    /// The door of a broker, as it opens for the client of a connection.
+    pub fn of(broker: &Broker, principal: Principal, host: IpAddr) -> Self {
+        let doing = Doing::Kafka(Arc::new(AtomicI16::new(NO_API)));
+        Self::for_caller(broker, principal, host, doing)
+    }
+
+    /// The same for a request of REST that does `action`.
+    pub fn for_rest(
+        broker: &Broker,
+        principal: Principal,
+        host: IpAddr,
+        action: &'static str,
+    ) -> Self {
+        Self::for_caller(broker, principal, host, Doing::Rest(action))
+    }
+
+    fn for_caller(broker: &Broker, principal: Principal, host: IpAddr, doing: Doing) -> Self {
         Self {
             topics: Arc::clone(&broker.topics),
             hosted: Arc::clone(&broker.hosted),
@@ -225,7 +258,17 @@ impl Door {
             vault: Arc::clone(&broker.vault),
             links: Arc::clone(&broker.links),
             access: Arc::clone(&broker.access),
+            audit: Arc::clone(&broker.audit),
             principal,
+            host,
+            doing,
+        }
+    }
+
+    /// From now on the door is asked on behalf of a request to this API.
+    pub(super) fn begin(&self, api: ApiKey) {
+        if let Doing::Kafka(doing) = &self.doing {
+            doing.store(api as i16, Ordering::Relaxed);
         }
     }
 
@@ -250,8 +293,31 @@ impl Door {
     fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), DoorError> {
         match self.may(operation, resource) {
             true => Ok(()),
-            false => Err(DoorError::NotAllowed(resource.kind())),
+            false => {
+                self.note_refusal(operation, resource);
+                Err(DoorError::NotAllowed(resource.kind()))
+            }
         }
+    }
+
+    fn note_refusal(&self, operation: Operation, resource: Resource<'_>) {
+        let (via, action) = match &self.doing {
+            Doing::Rest(action) => (Via::Rest, *action),
+            Doing::Kafka(key) => {
+                let api = table::entry(key.load(Ordering::Relaxed));
+                (Via::Kafka, api.map_or("Unknown", |api| api.name))
+            }
+        };
+        self.audit.note(Event {
+            who: self.principal.clone(),
+            from: self.host,
+            via,
+            action,
+            target: Some(audited::target(resource)),
+            detail: String::new(),
+            is_dry_run: false,
+            outcome: Outcome::Denied(operation.name()),
+        });
     }
 
     /// The operations that the principal may do with a resource, as bits by their codes.
@@ -377,7 +443,8 @@ impl Door {
     /// `NotAllowed`, `NoSuchTopic`, `NoSuchTopicId`.
     pub fn deletable<'a>(&self, asked: impl Into<TopicRef<'a>>) -> Result<Arc<Topic>, DoorError> {
         let asked = asked.into();
-        if let Ok(cluster) = self.cluster(Operation::Delete) {
+        if self.may(Operation::Delete, Resource::Cluster) {
+            let cluster = Cluster { door: self };
             return match asked {
                 TopicRef::Name(name) => cluster.topic(name),
                 TopicRef::Id(id) => self.topics.by_id(id).ok_or(DoorError::NoSuchTopicId),
@@ -422,6 +489,14 @@ impl Door {
         self.check(operation, Resource::Group(group.as_str()))?;
         self.check_here(Coordinated::Group(group.as_str()))?;
         Ok(&self.groups)
+    }
+
+    /// A group that is synced from a source, by its id there. Any broker knows of it.
+    ///
+    /// # Errors
+    /// `NotAllowed`.
+    pub fn describable_group(&self, group: &str) -> Result<(), DoorError> {
+        self.check(Operation::Describe, Resource::Group(group))
     }
 
     fn check_here(&self, of: Coordinated<'_>) -> Result<(), DoorError> {

@@ -5,6 +5,7 @@
 //! everything allowed and once for each operation that is refused.
 
 mod admin;
+mod audited;
 mod data;
 mod groups;
 mod transactions;
@@ -186,6 +187,8 @@ type Answered<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
 /// A request whose type is erased.
 trait Asking {
+    /// Whether it goes through a socket.
+    fn is_sent(&self) -> bool;
     fn ask<'a>(&'a self, client: &'a mut TestClient, it: &'a TestBroker) -> Answered<'a>;
 }
 
@@ -204,6 +207,10 @@ struct Typed<A: Api, F> {
 }
 
 impl<A: Api, F: Fn(&Broker) -> A::Request> Asking for Typed<A, F> {
+    fn is_sent(&self) -> bool {
+        matches!(self.way, Way::Socket)
+    }
+
     fn ask<'a>(&'a self, client: &'a mut TestClient, it: &'a TestBroker) -> Answered<'a> {
         Box::pin(async move {
             let request = (self.request)(it.broker());

@@ -1,5 +1,6 @@
 //! The Kafka protocol: one file per API key, all of them listed once, in [`table`].
 
+mod audited;
 pub mod context;
 pub mod door;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use kafka_protocol::protocol::Request;
 use tokio::task::block_in_place;
 
 use super::Context;
+use super::audited::{Audited, Lines};
 use super::reply::{BoxFuture, Encoded, Frame, Reply};
 use super::room::SMALL_ANSWER_BYTES;
 use super::throttle::{Throttled, Timed};
@@ -91,12 +92,16 @@ pub struct Entry {
     pub holds_request: bool,
     /// Whether the answer lists what the broker holds; a large one has memory until it is sent.
     pub lists: bool,
+    /// Whether the audit log says what requests change.
+    #[cfg(test)]
+    pub is_audited: bool,
     /// Decodes and handles one request; the reply is encoded.
     pub call: fn(&Context, &RequestHead, RequestBody) -> Result<Reply<Encoded>, FrameError>,
 }
 
 impl Entry {
-    const fn of<A: Api>(name: &'static str) -> Entry {
+    /// An API that changes nothing here, or that applications use to move their data.
+    const fn unaudited<A: Api>(name: &'static str) -> Entry {
         Entry {
             key: A::KEY,
             name,
@@ -106,7 +111,20 @@ impl Entry {
             order: A::ORDER,
             holds_request: A::HOLDS_REQUEST,
             lists: A::LISTS,
+            #[cfg(test)]
+            is_audited: false,
             call: call::<A>,
+        }
+    }
+
+    /// An API whose changes are in the audit log.
+    const fn audited<A: Audited>(name: &'static str) -> Entry {
+        assert!(!A::LISTS, "such a request may be handled twice");
+        Entry {
+            #[cfg(test)]
+            is_audited: true,
+            call: call_audited::<A>,
+            ..Self::unaudited::<A>(name)
         }
     }
 }
@@ -134,6 +152,40 @@ fn call<A: Api>(
         })),
         reply => reply,
     })
+}
+
+fn call_audited<A: Audited>(
+    ctx: &Context,
+    head: &RequestHead,
+    body: RequestBody,
+) -> Result<Reply<Encoded>, FrameError> {
+    let started = ctx.is_timed().then(Instant::now);
+    let request = body.decode::<A::Request>()?;
+    let (asked, noting) = (request.clone(), ctx.clone());
+    let note = move |answer: &ResponseOf<A>| {
+        let name = entry(A::KEY as i16).map_or("Unknown", |entry| entry.name);
+        A::audit(&asked, answer, &mut Lines::new(&noting, name));
+    };
+    ctx.begin(A::KEY);
+    let reply = match A::handle(ctx, head.api_version, request) {
+        Reply::Later(answer) => Reply::Later(Box::pin(async move {
+            let answer = answer.await;
+            note(&answer);
+            answer
+        })),
+        reply => {
+            if let Reply::Now(answer)
+            | Reply::Early {
+                answer: Some(answer),
+                ..
+            } = &reply
+            {
+                note(answer);
+            }
+            reply
+        }
+    };
+    encoded::<A>(ctx, head, started.map(|started| started.elapsed()), reply)
 }
 
 /// Answers with room for a large answer, of which there are few at a time.
@@ -185,11 +237,21 @@ fn once<A: Api>(
     head: &RequestHead,
     body: RequestBody,
 ) -> Result<Reply<Encoded>, FrameError> {
-    let (id, version) = (head.correlation_id, head.api_version);
     let started = ctx.is_timed().then(Instant::now);
     let request = body.decode::<A::Request>()?;
-    let reply = A::handle(ctx, version, request);
+    ctx.begin(A::KEY);
+    let reply = A::handle(ctx, head.api_version, request);
     let busy = started.map(|started| started.elapsed());
+    encoded::<A>(ctx, head, busy, reply)
+}
+
+fn encoded<A: Api>(
+    ctx: &Context,
+    head: &RequestHead,
+    busy: Option<Duration>,
+    reply: Reply<ResponseOf<A>>,
+) -> Result<Reply<Encoded>, FrameError> {
+    let (id, version) = (head.correlation_id, head.api_version);
     let settled = |mut response| {
         ctx.settle(&mut response, busy);
         A::encode(id, version, &response)
@@ -228,68 +290,68 @@ fn later<A: Api>(
 }
 
 macro_rules! apis {
-    ($($module:ident :: $api:ident),* $(,)?) => {
+    ($($module:ident :: $api:ident : $audit:ident),* $(,)?) => {
         /// Every API that Carrick answers.
-        pub static APIS: &[Entry] = &[$(Entry::of::<super::$module::$api>(stringify!($api))),*];
+        pub static APIS: &[Entry] = &[$(Entry::$audit::<super::$module::$api>(stringify!($api))),*];
     };
 }
 
 apis! {
     // Data.
-    produce::Produce,
-    fetch::Fetch,
-    list_offsets::ListOffsets,
-    metadata::Metadata,
-    offset_for_leader_epoch::OffsetForLeaderEpoch,
-    init_producer_id::InitProducerId,
-    api_versions::ApiVersions,
+    produce::Produce: unaudited,
+    fetch::Fetch: unaudited,
+    list_offsets::ListOffsets: unaudited,
+    metadata::Metadata: unaudited,
+    offset_for_leader_epoch::OffsetForLeaderEpoch: unaudited,
+    init_producer_id::InitProducerId: unaudited,
+    api_versions::ApiVersions: unaudited,
     // Groups.
-    find_coordinator::FindCoordinator,
-    join_group::JoinGroup,
-    sync_group::SyncGroup,
-    heartbeat::Heartbeat,
-    leave_group::LeaveGroup,
-    offset_commit::OffsetCommit,
-    offset_fetch::OffsetFetch,
-    list_groups::ListGroups,
-    describe_groups::DescribeGroups,
-    delete_groups::DeleteGroups,
-    consumer_group_heartbeat::ConsumerGroupHeartbeat,
-    consumer_group_describe::ConsumerGroupDescribe,
-    offset_delete::OffsetDelete,
+    find_coordinator::FindCoordinator: unaudited,
+    join_group::JoinGroup: unaudited,
+    sync_group::SyncGroup: unaudited,
+    heartbeat::Heartbeat: unaudited,
+    leave_group::LeaveGroup: unaudited,
+    offset_commit::OffsetCommit: unaudited,
+    offset_fetch::OffsetFetch: unaudited,
+    list_groups::ListGroups: unaudited,
+    describe_groups::DescribeGroups: unaudited,
+    delete_groups::DeleteGroups: audited,
+    consumer_group_heartbeat::ConsumerGroupHeartbeat: unaudited,
+    consumer_group_describe::ConsumerGroupDescribe: unaudited,
+    offset_delete::OffsetDelete: audited,
     // Transactions.
-    add_partitions_to_txn::AddPartitionsToTxn,
-    add_offsets_to_txn::AddOffsetsToTxn,
-    txn_offset_commit::TxnOffsetCommit,
-    end_txn::EndTxn,
-    write_txn_markers::WriteTxnMarkers,
-    describe_transactions::DescribeTransactions,
-    list_transactions::ListTransactions,
+    add_partitions_to_txn::AddPartitionsToTxn: unaudited,
+    add_offsets_to_txn::AddOffsetsToTxn: unaudited,
+    txn_offset_commit::TxnOffsetCommit: unaudited,
+    end_txn::EndTxn: unaudited,
+    write_txn_markers::WriteTxnMarkers: audited,
+    describe_transactions::DescribeTransactions: unaudited,
+    list_transactions::ListTransactions: unaudited,
     // Admin.
-    create_topics::CreateTopics,
-    delete_topics::DeleteTopics,
-    create_partitions::CreatePartitions,
-    describe_configs::DescribeConfigs,
-    incremental_alter_configs::IncrementalAlterConfigs,
-    alter_configs::AlterConfigs,
-    delete_records::DeleteRecords,
-    describe_cluster::DescribeCluster,
-    describe_quorum::DescribeQuorum,
-    describe_topic_partitions::DescribeTopicPartitions,
-    describe_log_dirs::DescribeLogDirs,
-    alter_replica_log_dirs::AlterReplicaLogDirs,
-    elect_leaders::ElectLeaders,
-    alter_partition_reassignments::AlterPartitionReassignments,
-    list_partition_reassignments::ListPartitionReassignments,
-    describe_producers::DescribeProducers,
-    list_config_resources::ListConfigResources,
-    describe_client_quotas::DescribeClientQuotas,
-    alter_client_quotas::AlterClientQuotas,
-    describe_user_scram_credentials::DescribeUserScramCredentials,
-    alter_user_scram_credentials::AlterUserScramCredentials,
-    describe_acls::DescribeAcls,
-    create_acls::CreateAcls,
-    delete_acls::DeleteAcls,
+    create_topics::CreateTopics: audited,
+    delete_topics::DeleteTopics: audited,
+    create_partitions::CreatePartitions: audited,
+    describe_configs::DescribeConfigs: unaudited,
+    incremental_alter_configs::IncrementalAlterConfigs: audited,
+    alter_configs::AlterConfigs: audited,
+    delete_records::DeleteRecords: audited,
+    describe_cluster::DescribeCluster: unaudited,
+    describe_quorum::DescribeQuorum: unaudited,
+    describe_topic_partitions::DescribeTopicPartitions: unaudited,
+    describe_log_dirs::DescribeLogDirs: unaudited,
+    alter_replica_log_dirs::AlterReplicaLogDirs: unaudited,
+    elect_leaders::ElectLeaders: unaudited,
+    alter_partition_reassignments::AlterPartitionReassignments: unaudited,
+    list_partition_reassignments::ListPartitionReassignments: unaudited,
+    describe_producers::DescribeProducers: unaudited,
+    list_config_resources::ListConfigResources: unaudited,
+    describe_client_quotas::DescribeClientQuotas: unaudited,
+    alter_client_quotas::AlterClientQuotas: audited,
+    describe_user_scram_credentials::DescribeUserScramCredentials: unaudited,
+    alter_user_scram_credentials::AlterUserScramCredentials: audited,
+    describe_acls::DescribeAcls: unaudited,
+    create_acls::CreateAcls: audited,
+    delete_acls::DeleteAcls: audited,
 }
 
 /// The row of an API key, when Carrick answers it.

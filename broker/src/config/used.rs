@@ -57,6 +57,8 @@ pub static USED: &[ConfigDef] = &[
          outside of the data folder. Carrick's own."),
     def("secrets.old.key.file", String, None, Check::Any,
         "The former key file, for the first start with another key. Carrick's own."),
+    def("audit.log.file", String, None, Check::Any,
+        "File of the audit log; without one, its lines are in the main log. Carrick's own."),
     def("log.dir", List, Some("./carrick-data"), Check::Any,
         "The data folder, if log.dirs is not set."),
     def("log.dirs", List, None, Check::Any,

@@ -2,21 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 
-use super::App;
+use super::Shared;
 use super::extract::Base;
 use super::model::Collection;
 use super::model::cluster::ClusterData;
 
-/// The part of a path that names the cluster.
-#[derive(Debug, Deserialize)]
-pub struct ClusterPath {
-    pub cluster_id: String,
-}
-
 /// The list of clusters, which holds this one.
-pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<ClusterData>> {
+pub async fn list(State(app): State<Shared>, base: Base) -> Json<Collection<ClusterData>> {
     let own = base.at("");
     let list = own
         .rsplit_once('/')
@@ -25,6 +18,6 @@ pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<Cluster
     Json(Collection::new(ClusterData::LIST_KIND, list, data))
 }
 
-pub async fn read(State(app): State<App>, base: Base) -> Json<ClusterData> {
+pub async fn read(State(app): State<Shared>, base: Base) -> Json<ClusterData> {
     Json(ClusterData::new(base.at(""), &app.cluster_id))
 }

@@ -8,9 +8,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use carrick_link::LinkError;
 use carrick_link::ports::CatalogError;
+use carrick_protocol::error_code::ErrorCode;
 
 use super::model::ErrorBody;
 use crate::api::door::DoorError;
+use crate::api::error::door_code;
 use crate::secrets::SecretError;
 use crate::topic::TopicError;
 
@@ -26,6 +28,8 @@ pub const NO_SUCH_MIRROR: i32 = 40412;
 pub const NO_SUCH_CONFIG: i32 = 40413;
 /// A group of which a link has synced nothing.
 pub const NO_SUCH_GROUP: i32 = 40414;
+/// The caller may not do that: Confluent's.
+pub const FORBIDDEN: i32 = 40301;
 /// It may work later.
 pub const RETRIABLE: i32 = 50003;
 
@@ -44,6 +48,7 @@ impl ApiError {
             body: ErrorBody {
                 error_code,
                 message: message.into(),
+                kafka_error_code: None,
             },
         }
     }
@@ -85,9 +90,16 @@ impl ApiError {
     }
 }
 
+/// The code of an answer that is not a success, for the layers around its handler.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure(pub i32);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        let failure = Failure(self.body.error_code);
+        let mut response = (self.status, Json(self.body)).into_response();
+        response.extensions_mut().insert(failure);
+        response
     }
 }
 
@@ -113,6 +125,11 @@ impl From<LinkError> for ApiError {
             | LinkError::LinkState { .. }
             | LinkError::NotPromotable { .. }
             | LinkError::PromotionAborted { .. } => Self::bad_request(message),
+            LinkError::NotAllowed(_) => {
+                let mut refusal = Self::new(StatusCode::FORBIDDEN, FORBIDDEN, message);
+                refusal.body.kafka_error_code = Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED.0);
+                refusal
+            }
             LinkError::SourceUnavailable { .. }
             | LinkError::UnderWay { .. }
             | LinkError::ShuttingDown => {
@@ -141,20 +158,18 @@ impl From<CatalogError> for ApiError {
 
 impl From<DoorError> for ApiError {
     fn from(error: DoorError) -> Self {
-        let status = match error {
-            DoorError::NotAllowed(_) => StatusCode::FORBIDDEN,
+        let (status, code) = match error {
+            DoorError::NotAllowed(_) => (StatusCode::FORBIDDEN, FORBIDDEN),
             DoorError::Elsewhere(_) | DoorError::OtherCoordinator => {
-                StatusCode::MISDIRECTED_REQUEST
+                (StatusCode::MISDIRECTED_REQUEST, 42103)
             }
             DoorError::NoSuchTopic | DoorError::NoSuchTopicId | DoorError::NoSuchPartition => {
-                StatusCode::NOT_FOUND
+                (StatusCode::NOT_FOUND, NO_SUCH_TOPIC)
             }
         };
-        Self::new(
-            status,
-            i32::from(status.as_u16()) * 100 + 3,
-            error.to_string(),
-        )
+        let mut refusal = Self::new(status, code, error.to_string());
+        refusal.body.kafka_error_code = Some(door_code(error).0);
+        refusal
     }
 }
 

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::App;
+use super::Shared;
 use super::error::ApiError;
 use super::model::ConfigData;
 
@@ -115,10 +115,10 @@ impl Base {
     }
 }
 
-impl FromRequestParts<App> for Base {
+impl FromRequestParts<Shared> for Base {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
         let authority = authority(parts.version, &parts.uri, &parts.headers)?;
         let authority = authority.as_ref().map_or("localhost", Authority::as_str);
         Ok(Base(format!(

@@ -176,7 +176,7 @@ pub async fn pass(
 }
 
 /// Whether it is a dry run: that is never urgent, and its answers may be large.
-fn is_dry_run(request: &Request) -> bool {
+pub(super) fn is_dry_run(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query.split('&').any(|pair| pair == "validate_only=true")
 }

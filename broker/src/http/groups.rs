@@ -1,7 +1,6 @@
 //! `/links/{link}/groups` *(own)*: the groups whose offsets a link syncs, and the results.
 
 use axum::Json;
-use axum::extract::State;
 use carrick_link::groups::{GroupCounts, GroupSyncDescription, PartitionSyncDescription};
 use serde::Deserialize;
 
@@ -24,7 +23,7 @@ pub struct GroupPath {
 /// # Errors
 /// 404.
 pub async fn list(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<LinkPath>,
 ) -> Result<Json<Collection<LinkGroupData>>, ApiError> {
@@ -40,14 +39,13 @@ pub async fn list(
 /// # Errors
 /// 404.
 pub async fn read(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<GroupPath>,
 ) -> Result<Json<LinkGroupData>, ApiError> {
-    let group = app
-        .door
-        .links(Operation::Describe)?
-        .group(&path.link, &path.group)?;
+    let links = app.door.links(Operation::Describe)?;
+    app.door.describable_group(&path.group)?;
+    let group = links.group(&path.link, &path.group)?;
     Ok(Json(to_data(&base, &path.link, &group)))
 }
 
@@ -56,12 +54,12 @@ pub async fn read(
 /// # Errors
 /// 404.
 pub async fn read_unnamed(
-    state: State<App>,
+    app: App,
     base: Base,
     Path(LinkPath { link }): Path<LinkPath>,
 ) -> Result<Json<LinkGroupData>, ApiError> {
     let group = String::new();
-    read(state, base, Path(GroupPath { link, group })).await
+    read(app, base, Path(GroupPath { link, group })).await
 }
 
 /// How many groups are in which state, as shown with a link.

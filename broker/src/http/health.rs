@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::App;
+use super::Shared;
 use super::error::{ApiError, RETRIABLE};
 use crate::partition::ProblemKind;
 use crate::problems::Tally;
@@ -22,7 +22,7 @@ pub async fn healthz() -> &'static str {
 ///
 /// # Errors
 /// 503.
-pub async fn readyz(State(app): State<App>) -> Result<String, ApiError> {
+pub async fn readyz(State(app): State<Shared>) -> Result<String, ApiError> {
     if app.ready.get() {
         return Ok(ready(&app.problems.now()));
     }

@@ -1,7 +1,6 @@
 //! `/links/{link}/configs`: list, read, set, reset, alter several together.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use carrick_link::config::{ConfigEntry, ConfigSource};
 use carrick_link::manager::AlterLink;
@@ -49,7 +48,7 @@ impl From<AlterQuery> for AlterLink {
 /// # Errors
 /// 404.
 pub async fn list(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<LinkPath>,
 ) -> Result<Json<Collection<LinkConfigData>>, ApiError> {
@@ -70,7 +69,7 @@ pub async fn list(
 /// # Errors
 /// 404 for a link or config that is not there.
 pub async fn read(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<ConfigPath>,
 ) -> Result<Json<LinkConfigData>, ApiError> {
@@ -95,11 +94,12 @@ pub async fn read(
 /// # Errors
 /// 404, 400 for a value that is refused, 503 if the source can't be reached with it.
 pub async fn update(
-    State(app): State<App>,
+    app: App,
     Path(path): Path<ConfigPath>,
     Query(query): Query<AlterQuery>,
     Body(body): Body<UpdateLinkConfigRequest>,
 ) -> Result<StatusCode, ApiError> {
+    app.noted.detail(format!("configs {}", path.name));
     let change = (path.name, Some(body.value));
     app.door
         .links(Operation::AlterConfigs)?
@@ -113,10 +113,11 @@ pub async fn update(
 /// # Errors
 /// 404, 400 for a config that is fixed, 503 if the source can't be reached without it.
 pub async fn reset(
-    State(app): State<App>,
+    app: App,
     Path(path): Path<ConfigPath>,
     Query(query): Query<AlterQuery>,
 ) -> Result<StatusCode, ApiError> {
+    app.noted.detail(format!("configs {}", path.name));
     app.door
         .links(Operation::AlterConfigs)?
         .alter_link_configs(&path.link, vec![(path.name, None)], query.into())
@@ -129,11 +130,13 @@ pub async fn reset(
 /// # Errors
 /// 404, 400 for a change that is refused, 503 if the source can't be reached with it.
 pub async fn alter(
-    State(app): State<App>,
+    app: App,
     Path(path): Path<LinkPath>,
     Query(query): Query<AlterQuery>,
     Body(body): Body<AlterConfigsRequest>,
 ) -> Result<StatusCode, ApiError> {
+    let names: Vec<_> = body.data.iter().map(|change| &*change.name).collect();
+    app.noted.detail(format!("configs {}", names.join(", ")));
     let changes = body
         .data
         .into_iter()

@@ -1,7 +1,6 @@
 //! `/links`: list, create, read, delete.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use carrick_link::description::{BeyondCuts, LinkDescription, TaskDescription};
 use carrick_link::manager::NewLink;
@@ -57,10 +56,7 @@ pub struct DeleteQuery {
 ///
 /// # Errors
 /// 403.
-pub async fn list(
-    State(app): State<App>,
-    base: Base,
-) -> Result<Json<Collection<LinkData>>, ApiError> {
+pub async fn list(app: App, base: Base) -> Result<Json<Collection<LinkData>>, ApiError> {
     let links = app.door.links(Operation::Describe)?;
     let data = links
         .links()
@@ -76,7 +72,7 @@ pub async fn list(
 /// # Errors
 /// 400 for a name, config or source that is refused, 503 when the source does not answer.
 pub async fn create(
-    State(app): State<App>,
+    app: App,
     Query(query): Query<CreateQuery>,
     Body(body): Body<CreateLinkRequest>,
 ) -> Result<StatusCode, ApiError> {
@@ -88,6 +84,7 @@ pub async fn create(
         validate_link: query.validate_link,
     };
     let links = app.door.links(Operation::Alter)?;
+    app.noted.target("link", &new.name);
     links.create_link(new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -97,7 +94,7 @@ pub async fn create(
 /// # Errors
 /// 404.
 pub async fn read(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<LinkPath>,
     Query(query): Query<ReadQuery>,
@@ -112,7 +109,7 @@ pub async fn read(
 /// # Errors
 /// 404, or 400 when it has mirrors and `force` is not given.
 pub async fn delete(
-    State(app): State<App>,
+    app: App,
     Path(path): Path<LinkPath>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<Json<LinkDeletion>, ApiError> {

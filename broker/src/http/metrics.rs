@@ -17,7 +17,7 @@ use carrick_link::state::MirrorStatus;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::model::name_of;
-use super::{App, recorded};
+use super::{Shared, recorded};
 use crate::partition::ProblemKind;
 use crate::problems::Tally;
 
@@ -58,7 +58,7 @@ pub async fn scrape_process() -> impl IntoResponse {
     )
 }
 
-pub async fn scrape(State(app): State<App>) -> impl IntoResponse {
+pub async fn scrape(State(app): State<Shared>) -> impl IntoResponse {
     let mut text = app.recorder.render();
     let mirrors = app.links.mirrors(None, None).unwrap_or_default();
     text.push_str(&render(&app.links.links(), &mirrors));

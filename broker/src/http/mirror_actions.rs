@@ -12,7 +12,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::routing::{MethodRouter, post};
 use carrick_link::description::MirrorOutcome;
 use carrick_link::manager::Selection;
@@ -21,7 +20,6 @@ use carrick_protocol::ids::TopicName;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Body, LinkPath, Path, Query};
 use super::gate::Gate;
@@ -29,6 +27,7 @@ use super::limits::{FAILOVER_WAIT_SECONDS, Room, WAIT_MAX_SECONDS};
 use super::mirrors::{mirror_url, to_lags};
 use super::model::mirror::{AlterMirrorData, AlterMirrorsRequest};
 use super::model::{Collection, ResourceMetadata, name_of};
+use super::{App, Shared};
 use crate::access::Operation;
 
 /// The query of all five.
@@ -44,9 +43,9 @@ pub struct ActionQuery {
 /// The handler of one verb.
 ///
 /// It refuses with 404 for an unknown link and 400 for an invalid selection.
-pub fn on(verb: Verb, gate: &Gate) -> MethodRouter<App> {
+pub fn on(verb: Verb, gate: &Gate) -> MethodRouter<Shared> {
     let gate = gate.clone();
-    post(move |app, base, path, query, body| async move {
+    post(move |app: App, base, path, query, body| async move {
         let wait = Wait::of(verb, &query, &gate)?;
         act(app, base, path, query, body, verb, wait).await
     })
@@ -101,7 +100,7 @@ impl Wait {
 }
 
 async fn act(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<LinkPath>,
     Query(query): Query<ActionQuery>,
@@ -109,6 +108,7 @@ async fn act(
     verb: Verb,
     wait: Wait,
 ) -> Result<Json<Collection<AlterMirrorData>>, ApiError> {
+    app.noted.detail(format!("link {}", path.link));
     let selection = to_selection(body)?;
     let dry_run = query.validate_only;
     let outcomes = app
@@ -116,10 +116,14 @@ async fn act(
         .links(Operation::Alter)?
         .alter_mirrors_within(&path.link, verb, selection, dry_run, wait.time)
         .await?;
-    let data = outcomes
+    let data: Vec<_> = outcomes
         .into_iter()
         .map(|outcome| to_data(&base, &path.link, outcome))
         .collect();
+    for it in &data {
+        app.noted
+            .outcome("mirror", &it.mirror_topic_name, it.error_code);
+    }
     let own = base.at(&format!("/links/{}/mirrors", path.link));
     Ok(Json(Collection::new(kind_of(verb), own, data)))
 }

@@ -4,7 +4,6 @@
 //! If the client disconnects, the work continues.
 
 use axum::Json;
-use axum::extract::State;
 use carrick_link::description::MirrorCreation;
 use carrick_link::manager::NewMirrors;
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use super::App;
 use super::error::ApiError;
 use super::extract::{Base, Body, LinkPath, Path, Query, to_map};
 use super::mirror_actions::selection_of;
-use super::mirrors::mirror_url;
+use super::mirrors::{may_create, mirror_url};
 use super::model::mirror_creation::{CreateMirrorsData, CreateMirrorsRequest};
 use super::model::{Collection, ResourceMetadata, name_of};
 use crate::access::Operation;
@@ -31,7 +30,7 @@ pub struct CreateQuery {
 /// # Errors
 /// 404 for an unknown link, 400 for an invalid selection, 503 when the source does not answer.
 pub async fn create(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<LinkPath>,
     Query(query): Query<CreateQuery>,
@@ -45,14 +44,20 @@ pub async fn create(
             ["source_topic_names", "source_topic_name_pattern"],
         )?,
         configs: to_map(body.configs)?,
+        may_create: may_create(&app),
         validate_only: query.validate_only,
     };
     let links = app.door.links(Operation::Alter)?;
+    app.noted.detail(format!("link {}", path.link));
     let created = links.create_mirrors(&path.link, new).await?;
-    let data = created
+    let data: Vec<_> = created
         .into_iter()
         .map(|created| to_data(&base, &path.link, created))
         .collect();
+    for it in &data {
+        app.noted
+            .outcome("mirror", &it.mirror_topic_name, it.error_code);
+    }
     let own = base.at(&format!("/links/{}/mirrors", path.link));
     Ok(Json(Collection::new(
         CreateMirrorsData::LIST_KIND,

@@ -1,11 +1,12 @@
 //! `/links/{link}/mirrors`: list, create, read, and the report of the last cut. When reading, the
 //! link `-` means every link.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use carrick_link::description::{KeptConfig, MirrorDescription, PartitionLag};
-use carrick_link::manager::NewMirror;
+use carrick_link::manager::{MayCreate, NewMirror};
 use carrick_link::report::RpoReport;
 use carrick_link::state::MirrorStatus;
 use serde::Deserialize;
@@ -38,7 +39,7 @@ pub struct ListQuery {
 /// # Errors
 /// 404.
 pub async fn list(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<LinkPath>,
     Query(query): Query<ListQuery>,
@@ -75,7 +76,7 @@ fn status_named(name: &str) -> Result<MirrorStatus, ApiError> {
 /// # Errors
 /// 404 for an unknown link, 400 for what is refused, 503 when the source does not answer.
 pub async fn create(
-    State(app): State<App>,
+    app: App,
     Path(path): Path<LinkPath>,
     Body(body): Body<CreateMirrorRequest>,
 ) -> Result<StatusCode, ApiError> {
@@ -83,15 +84,27 @@ pub async fn create(
         .topic_rules
         .replication
         .check(body.replication_factor.unwrap_or(-1))?;
+    let named = body.mirror_topic_name.as_deref();
+    app.noted
+        .target("mirror", named.unwrap_or(&body.source_topic_name));
+    app.noted.detail(format!("link {}", path.link));
     let new = NewMirror {
         source_topic: body.source_topic_name,
         mirror_topic: body.mirror_topic_name,
         configs: to_map(body.configs)?,
+        may_create: may_create(&app),
     };
     let links = app.door.links(Operation::Alter)?;
     let created = links.create_mirror(&path.link, new).await?;
+    app.noted.target("mirror", &created.topic);
     shortfall.log(&created.topic);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A mirror is a topic: who creates it needs that right, as for any topic.
+pub(super) fn may_create(app: &App) -> MayCreate {
+    let door = Arc::clone(&app.door);
+    MayCreate::if_allowed(move |topic| door.creating(topic).is_ok())
 }
 
 /// One mirror.
@@ -99,7 +112,7 @@ pub async fn create(
 /// # Errors
 /// 404.
 pub async fn read(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<MirrorPath>,
 ) -> Result<Json<MirrorData>, ApiError> {
@@ -110,10 +123,7 @@ pub async fn read(
 ///
 /// # Errors
 /// 404 when there is no such mirror, or it has not been cut.
-pub async fn report(
-    State(app): State<App>,
-    Path(path): Path<MirrorPath>,
-) -> Result<Json<RpoReport>, ApiError> {
+pub async fn report(app: App, Path(path): Path<MirrorPath>) -> Result<Json<RpoReport>, ApiError> {
     // It outlives its link.
     let of_link = |report: &RpoReport| path.link == "-" || path.link == report.link.as_str();
     let links = app.door.links(Operation::Describe)?;
@@ -137,7 +147,7 @@ pub async fn report(
 /// # Errors
 /// 500.
 pub async fn reports(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<LinkPath>,
 ) -> Result<Json<Collection<RpoReport>>, ApiError> {

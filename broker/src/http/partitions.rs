@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
@@ -28,7 +27,7 @@ pub struct PartitionPath {
 /// # Errors
 /// 404.
 pub async fn list(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<TopicPath>,
 ) -> Result<Json<Collection<PartitionData>>, ApiError> {
@@ -50,7 +49,7 @@ pub async fn list(
 /// # Errors
 /// 404 for a topic or partition that is not there.
 pub async fn read(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(PartitionPath { topic, partition }): Path<PartitionPath>,
 ) -> Result<Json<PartitionData>, ApiError> {

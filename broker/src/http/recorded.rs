@@ -25,6 +25,7 @@ use Kind::{Counter, CounterOf, CounterOfApis, Gauge, Histogram};
 /// Name, type and meaning of each.
 #[rustfmt::skip]
 static RECORDED: &[(&str, Kind, &str)] = &[
+    ("carrick_audit_left_out_total", CounterOf("reason", &["queue_full", "too_many_refusals", "not_written"]), "Events that are not in the audit log."),
     ("carrick_bytes_in_total", Counter, "Bytes of requests."),
     ("carrick_bytes_out_total", Counter, "Bytes of responses."),
     ("carrick_compacted_bytes_total", Counter, "Bytes of batches that compaction read."),

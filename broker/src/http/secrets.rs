@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::App;
 use super::error::ApiError;
@@ -17,7 +16,7 @@ use crate::secrets::{SecretError, Vault};
 ///
 /// # Errors
 /// 403.
-pub async fn read(State(app): State<App>, base: Base) -> Result<Json<SecretsData>, ApiError> {
+pub async fn read(app: App, base: Base) -> Result<Json<SecretsData>, ApiError> {
     let vault = Arc::clone(app.door.cluster(Operation::Describe)?.vault());
     let described = on_disk(&vault, Vault::describe).await?;
     Ok(Json(SecretsData {
@@ -37,7 +36,8 @@ pub async fn read(State(app): State<App>, base: Base) -> Result<Json<SecretsData
 ///
 /// # Errors
 /// 403; 503 if a rotation is in progress.
-pub async fn rotate(State(app): State<App>) -> Result<Json<RotationData>, ApiError> {
+pub async fn rotate(app: App) -> Result<Json<RotationData>, ApiError> {
+    app.noted.target("secrets", "all");
     let vault = Arc::clone(app.door.cluster(Operation::Alter)?.vault());
     let rotated = on_disk(&vault, Vault::rotate).await?;
     Ok(Json(RotationData {

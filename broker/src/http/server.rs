@@ -18,11 +18,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::caller::Peer;
 use super::connections::{Admitted, Connections, Watched};
 use super::gate::Gate;
 use super::limits::{HEAD_MAX_BYTES, HEAD_MAX_LINES, Times};
 use super::metrics::recorder;
-use super::{App, router, starting_router};
+use super::{Shared, router, starting_router};
 use crate::starting::Starting;
 
 /// How often connections are checked for clients that do not read their answers.
@@ -131,7 +132,7 @@ impl HttpServer {
     }
 
     /// Serves `app` from now on. Once.
-    pub fn open(&self, app: &App) {
+    pub fn open(&self, app: &Shared) {
         for routes in &self.routes {
             let own = router(app.clone(), &self.gate, routes.is_loopback);
             let _ = routes.own.set(own);
@@ -191,10 +192,11 @@ async fn accept(
             _ = looks.tick() => connections.cut_stuck(),
             Some(_) = running.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     let connection = connections.admit();
+                    let peer = Peer { address };
                     let watcher = graceful.watcher();
-                    running.spawn(serve(stream, connection, routes.clone(), times, watcher));
+                    running.spawn(serve((stream, peer), connection, routes.clone(), times, watcher));
                 }
                 Err(error) if is_the_client_s(&error) => {}
                 Err(error) => {
@@ -232,7 +234,7 @@ fn is_the_client_s(error: &io::Error) -> bool {
 
 /// Serves one connection to its end.
 async fn serve(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     connection: Admitted,
     routes: Routes,
     times: Times,
@@ -246,6 +248,7 @@ async fn serve(
     let of = Arc::clone(&slot);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of));
+        request.extensions_mut().insert(peer.clone());
         TowerToHyperService::new(routes.now()).call(request)
     });
     let io = TokioIo::new(Watched::new(stream, &slot));

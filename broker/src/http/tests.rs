@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A separate broker.
 pub(crate) struct Rig {
     pub(crate) running: RunningBroker,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Rig {
@@ -36,7 +36,7 @@ impl Rig {
     /// On a data folder that may hold something.
     pub(crate) async fn start_in(dir: TempDir) -> Rig {
         let TestBroker { running, dir } = TestBroker::start_in(dir, &[]).await;
-        Rig { running, _dir: dir }
+        Rig { running, dir }
     }
 
     pub(crate) fn bootstrap(&self) -> String {

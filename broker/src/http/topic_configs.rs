@@ -1,7 +1,6 @@
 //! `/topics/{topic}/configs`: list, read. DescribeConfigs says the same to Kafka's clients.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
@@ -27,7 +26,7 @@ pub struct ConfigPath {
 /// # Errors
 /// 404.
 pub async fn list(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<TopicPath>,
 ) -> Result<Json<Collection<TopicConfigData>>, ApiError> {
@@ -49,7 +48,7 @@ pub async fn list(
 /// # Errors
 /// 404 for a topic or config that is not there.
 pub async fn read(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(ConfigPath { topic, name }): Path<ConfigPath>,
 ) -> Result<Json<TopicConfigData>, ApiError> {

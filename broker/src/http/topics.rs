@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use carrick_protocol::ids::TopicName;
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use super::extract::{Base, Body, Path, Query, to_map};
 use super::model::topic::{CreateTopicRequest, PartitionOffsets, TopicData};
 use super::model::{Collection, ConfigData, Relationship, ResourceMetadata};
 use crate::access::Operation;
+use crate::api::door::DoorError;
 use crate::partition::Partition;
 use crate::topic::replicas::REPLICAS;
 use crate::topic::{NewTopic, Topic};
@@ -24,7 +24,7 @@ pub struct TopicPath {
     pub(super) topic: String,
 }
 
-pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<TopicData>> {
+pub async fn list(app: App, base: Base) -> Json<Collection<TopicData>> {
     let topics = app.door.topics(Operation::Describe);
     let data = topics
         .iter()
@@ -42,7 +42,7 @@ pub async fn list(State(app): State<App>, base: Base) -> Json<Collection<TopicDa
 /// # Errors
 /// 400 for what is refused.
 pub async fn create(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Body(body): Body<CreateTopicRequest>,
 ) -> Result<(StatusCode, Json<TopicData>), ApiError> {
@@ -58,6 +58,7 @@ pub async fn create(
         configs: to_map(body.configs)?,
         is_mirror: false,
     };
+    app.noted.target("topic", &new.name);
     let topics = Arc::clone(app.door.creating(&new.name)?);
     let topic = blocking(move || topics.create(new, Default::default())).await??;
     shortfall.log(topic.name());
@@ -69,7 +70,7 @@ pub async fn create(
 /// # Errors
 /// 404.
 pub async fn read(
-    State(app): State<App>,
+    app: App,
     base: Base,
     Path(path): Path<TopicPath>,
 ) -> Result<Json<TopicData>, ApiError> {
@@ -102,11 +103,11 @@ pub struct DeleteQuery {
 /// # Errors
 /// 404, or 400 when this broker deletes no topics, or not this one.
 pub async fn delete(
-    State(app): State<App>,
+    app: App,
     Path(path): Path<TopicPath>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let topic = find(&app, &path.topic, Operation::Delete)?;
+    let topic = found(app.door.deletable(path.topic.as_str()), &path.topic)?;
     if !app.topic_rules.may_delete {
         return Err(ApiError::bad_request(
             "topics can't be deleted: delete.topic.enable is false",
@@ -125,8 +126,11 @@ pub async fn delete(
 /// # Errors
 /// 404.
 pub(super) fn find(app: &App, name: &str, operation: Operation) -> Result<Arc<Topic>, ApiError> {
-    let found = app.door.topic(name, operation);
-    found.map_err(|error| match error.is_not_there() {
+    found(app.door.topic(name, operation), name)
+}
+
+fn found(topic: Result<Arc<Topic>, DoorError>, name: &str) -> Result<Arc<Topic>, ApiError> {
+    topic.map_err(|error| match error.is_not_there() {
         true => ApiError::no_such_topic(name),
         false => error.into(),
     })

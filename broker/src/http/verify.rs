@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use carrick_link::verify::VerifyOptions;
@@ -26,7 +25,7 @@ const WAITING_LINES: usize = 16;
 /// # Errors
 /// 404 for an unknown link or mirror; later errors are the stream's last line.
 pub async fn verify(
-    State(app): State<App>,
+    app: App,
     Path(mut path): Path<MirrorPath>,
     Body(body): Body<VerifyRequest>,
 ) -> Result<Response, ApiError> {

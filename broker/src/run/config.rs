@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::audit::AuditConfig;
 use crate::broker::RequestLimits;
 use crate::cleaner::CleanerConfig;
 use crate::config::def::list;
@@ -32,6 +33,8 @@ pub struct Config {
     pub rest_listeners: Vec<SocketAddr>,
     /// What protects stored secrets.
     pub secrets: SecretsConfig,
+    /// `audit.log.file`
+    pub audit: AuditConfig,
     /// How large requests and their answers may become.
     pub requests: RequestLimits,
     /// How topics are created, and whether they may go.
@@ -66,6 +69,7 @@ impl Config {
             rack: values.text("broker.rack"),
             server: ServerConfig::of(&values)?,
             rest_listeners: listeners::addresses(&values)?,
+            audit: AuditConfig::of(&values),
             log_dir: log_dir(&values)?,
             secrets: SecretsConfig::of(&values)?,
             requests: RequestLimits::of(&values),

@@ -1,6 +1,7 @@
 //! Mirrors: create (by name, by pattern, or for all topics of the source), show, forget.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
@@ -17,6 +18,35 @@ use crate::state::MirrorStatus;
 /// Most topics that one request may name.
 const TOPICS_MAX: usize = 10_000;
 
+/// Which topics the caller may create; all, unless said otherwise.
+#[derive(Clone)]
+pub struct MayCreate(Arc<dyn Fn(&TopicName) -> bool + Send + Sync>);
+
+impl MayCreate {
+    pub fn if_allowed(allows: impl Fn(&TopicName) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(allows))
+    }
+
+    fn check(&self, topic: TopicName) -> Result<TopicName, LinkError> {
+        match (self.0)(&topic) {
+            true => Ok(topic),
+            false => Err(LinkError::NotAllowed(topic)),
+        }
+    }
+}
+
+impl Default for MayCreate {
+    fn default() -> Self {
+        Self::if_allowed(|_| true)
+    }
+}
+
+impl fmt::Debug for MayCreate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MayCreate")
+    }
+}
+
 /// A mirror topic to be created.
 #[derive(Debug, Clone, Default)]
 pub struct NewMirror {
@@ -26,6 +56,7 @@ pub struct NewMirror {
     pub mirror_topic: Option<String>,
     /// `mirror.start.offset.spec`, and topic configs that are not synced from the source.
     pub configs: BTreeMap<String, String>,
+    pub may_create: MayCreate,
 }
 
 /// Mirror topics to be created together.
@@ -36,6 +67,7 @@ pub struct NewMirrors {
     pub topics: Selection,
     /// As [`NewMirror::configs`], for each.
     pub configs: BTreeMap<String, String>,
+    pub may_create: MayCreate,
     /// Check everything, create nothing.
     pub validate_only: bool,
 }
@@ -45,7 +77,7 @@ impl LinkManager {
     ///
     /// # Errors
     /// `NoSuchLink`, `LinkState`, `SourceUnavailable`, `NoSuchSourceTopic`, `SourceTopic`,
-    /// `MirrorExists`, `TopicExists`, `InvalidName`, `InvalidConfig`, `Catalog`.
+    /// `MirrorExists`, `TopicExists`, `InvalidName`, `InvalidConfig`, `NotAllowed`, `Catalog`.
     pub async fn create_mirror(
         &self,
         link: &str,
@@ -55,6 +87,7 @@ impl LinkManager {
         let shared = self.shared(link)?;
         let source_topic = topic_name(&new.source_topic)?;
         let topic = named_here(&shared, &source_topic, new.mirror_topic.as_deref())?;
+        let topic = new.may_create.check(topic)?;
         let wish = Wish {
             source_topic,
             topic,
@@ -91,7 +124,9 @@ impl LinkManager {
             .iter()
             .map(|source_topic| {
                 Ok(Wish {
-                    topic: named_here(&shared, source_topic, None)?,
+                    topic: new
+                        .may_create
+                        .check(named_here(&shared, source_topic, None)?)?,
                     source_topic: source_topic.clone(),
                 })
             })

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use carrick_protocol::ids::TopicName;
 
 pub use links::{AlterLink, NewLink};
-pub use mirrors::{NewMirror, NewMirrors};
+pub use mirrors::{MayCreate, NewMirror, NewMirrors};
 
 use crate::config::LinkConfig;
 use crate::error::LinkError;

@@ -139,6 +139,7 @@ fn new_link(name: &str, configs: &[(&str, &str)]) -> NewLink {
 
 fn new_mirror(topic: &str) -> NewMirror {
     NewMirror {
+        may_create: MayCreate::default(),
         source_topic: topic.into(),
         mirror_topic: None,
         configs: BTreeMap::new(),
@@ -309,6 +310,7 @@ async fn mirrors_begin_where_they_are_told() {
             .unwrap();
         let configs = BTreeMap::from([("mirror.start.offset.spec".into(), start.into())]);
         let new = NewMirror {
+            may_create: MayCreate::default(),
             source_topic: "orders".into(),
             mirror_topic: Some(name.into()),
             configs,
@@ -392,6 +394,7 @@ async fn a_prefix_renames_every_mirror_of_the_link_and_no_other_name_is_taken() 
     let eu = new_link("eu", &[("cluster.link.prefix", "eu-")]);
     world.manager.create_link(eu).await.unwrap();
     let named = NewMirror {
+        may_create: MayCreate::default(),
         mirror_topic: Some("orders".into()),
         ..new_mirror("orders")
     };

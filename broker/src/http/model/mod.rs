@@ -124,6 +124,9 @@ pub struct ErrorBody {
     pub error_code: i32,
     /// The cause, and what can be done about it.
     pub message: String,
+    /// Kafka's code, where Kafka's protocol would answer with one *(own)*.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka_error_code: Option<i16>,
 }
 
 /// The name under which a state or error is shown, `UNKNOWN` if it has none.

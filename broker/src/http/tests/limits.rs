@@ -7,7 +7,7 @@ use super::linking::{mirroring, stop};
 use super::*;
 use crate::http::limits::{BODY_MAX_BYTES, CONNECTIONS_MAX, HEAD_MAX_BYTES, Times};
 use crate::http::server::{HttpListeners, HttpServer};
-use crate::http::{App, Ready};
+use crate::http::{Ready, Shared};
 
 /// A connection that has sent `sent` and nothing more.
 fn open(address: &str, sent: &str) -> TcpStream {
@@ -48,7 +48,7 @@ async fn impatient(rig: &Rig) -> (HttpServer, String) {
     let any = ["127.0.0.1:0".parse().unwrap()];
     let listeners = HttpListeners::bind(&any).await.unwrap();
     let server = listeners.serve_with(&Arc::default(), times);
-    server.open(&App::of(&rig.running.broker, &ready));
+    server.open(&Shared::of(&rig.running.broker, &ready));
     let address = server.addresses()[0].to_string();
     (server, address)
 }

@@ -148,7 +148,7 @@ fn a_full_disk_is_seen_everywhere_and_holds_up_only_what_needs_it() {
 fn an_offline_partition_is_seen_everywhere_and_holds_up_no_other_promotion() {
     runtime().block_on(async {
         let (source, rig) = mirroring().await;
-        let Rig { running, _dir: dir } = rig;
+        let Rig { running, dir } = rig;
         running.shutdown().await;
         std::fs::remove_dir_all(dir.path().join("data/a-0")).unwrap();
         let rig = Rig::start_in(dir).await;

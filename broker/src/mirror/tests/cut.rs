@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use carrick_link::cut::CutStep;
-use carrick_link::manager::{NewLink, NewMirror, Selection};
+use carrick_link::manager::{MayCreate, NewLink, NewMirror, Selection};
 use carrick_link::ports::{TopicCatalog, TopicCut};
 use carrick_link::testing::OneSource;
 use carrick_link::testing::source::FakeSource;
@@ -100,6 +100,7 @@ impl World {
         };
         world.links.create_link(link).await.unwrap();
         let mirror = NewMirror {
+            may_create: MayCreate::default(),
             source_topic: "orders".to_owned(),
             ..NewMirror::default()
         };

@@ -6,6 +6,7 @@ use crate::description::TaskDescription;
 impl World {
     async fn create(&self, topics: Selection) -> Result<Vec<MirrorCreation>, LinkError> {
         let new = NewMirrors {
+            may_create: MayCreate::default(),
             topics,
             configs: BTreeMap::new(),
             validate_only: false,
@@ -78,6 +79,7 @@ async fn a_pattern_or_all_leaves_out_what_is_internal_or_mirrored_already() {
     let nothing = world.create(Selection::Pattern("asia-.*".into())).await;
     assert!(matches!(nothing, Err(LinkError::InvalidName(_))));
     let checked = NewMirrors {
+        may_create: MayCreate::default(),
         topics: Selection::Pattern("eu-.*".into()),
         configs: BTreeMap::new(),
         validate_only: true,
@@ -108,6 +110,7 @@ async fn no_mirror_is_of_an_internal_topic_or_has_its_name() {
         assert!(matches!(refused, LinkError::InvalidName(_)), "{refused}");
     }
     let disguised = NewMirror {
+        may_create: MayCreate::default(),
         source_topic: "orders".to_owned(),
         mirror_topic: Some("__consumer_offsets".to_owned()),
         configs: BTreeMap::new(),
@@ -130,6 +133,7 @@ async fn mirrors_with_configs_of_their_own_begin_where_they_are_told() {
         configs.map(|(name, value)| (name.to_owned(), value.to_owned()))
     };
     let with = |name: &str| NewMirrors {
+        may_create: MayCreate::default(),
         topics: names(&["orders"]),
         configs: configs(name).into(),
         validate_only: false,
