@@ -5,6 +5,7 @@
 
 mod client_only;
 mod filters;
+pub mod oauth;
 mod reader;
 pub mod security;
 mod synced;

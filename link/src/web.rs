@@ -5,6 +5,7 @@
 //! of an answer.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,18 @@ pub fn check_url(url: &str) -> Result<(), String> {
         Some("https" | "http") if !authority.is_empty() => Ok(()),
         _ => Err("must be an https: or http: URL with a host".to_owned()),
     }
+}
+
+/// The path of a `file:` URL: `file:/a`, `file:///a` or `file://localhost/a`, without `%` in it.
+pub fn file_path(url: &str) -> Option<PathBuf> {
+    let (scheme, rest) = url.split_once(':')?;
+    let path = match rest.strip_prefix("//") {
+        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+        None => rest,
+    };
+    let is_path =
+        scheme.eq_ignore_ascii_case("file") && path.starts_with('/') && !path.contains('%');
+    is_path.then(|| path.into())
 }
 
 impl Client {
@@ -231,6 +244,24 @@ mod tests {
         let error = client.get(&url).err().unwrap();
         assert!(error.to_string().contains("timeout"), "{error}");
         assert!(began.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_file_is_named_by_a_whole_path_on_this_host() {
+        for url in ["file:/a/b", "file:///a/b", "FILE://localhost/a/b"] {
+            assert_eq!(file_path(url), Some("/a/b".into()), "{url}");
+        }
+        for url in [
+            "",
+            "/a",
+            "file:",
+            "file:a",
+            "file://host/a",
+            "file:///a%20b",
+            "http:///a",
+        ] {
+            assert_eq!(file_path(url), None, "{url}");
+        }
     }
 
     #[test]

@@ -65,7 +65,11 @@ const PREFIXES: &[&str] = &[
     "partitioner.availability.",
     "sasl.kerberos.",
     "sasl.login.",
-    "sasl.oauthbearer.",
+    "sasl.oauthbearer.clock.",
+    "sasl.oauthbearer.expected.",
+    "sasl.oauthbearer.jwks.",
+    "sasl.oauthbearer.scope.claim.",
+    "sasl.oauthbearer.sub.claim.",
     "schema.registry.",
 ];
 
@@ -85,7 +89,7 @@ mod tests {
         for name in [
             "acks",
             "session.timeout.ms",
-            "sasl.login.refresh.buffer.seconds",
+            "sasl.oauthbearer.sub.claim.name",
         ] {
             assert!(is_client_only(name), "{name}");
         }

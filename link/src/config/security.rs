@@ -8,9 +8,12 @@ use std::path::PathBuf;
 
 use carrick_protocol::credentials::{Mechanism, Secret, jaas};
 
+use super::oauth::OAuth;
 use super::reader::{ConfigError, Reader};
 pub use super::value::TlsVersions;
 use super::value::{self, checks_host, versions};
+
+const LOGIN_HANDLER: &str = "sasl.login.callback.handler.class";
 
 /// TLS and SASL, as configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,10 +64,20 @@ pub struct KeyStore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sasl {
     pub mechanism: Mechanism,
-    pub username: Secret,
-    pub password: Secret,
-    /// User and password are a delegation token's (KIP-48); SCRAM only.
-    pub is_token: bool,
+    pub login: Login,
+}
+
+/// What shows who the link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    Password {
+        username: Secret,
+        password: Secret,
+        /// User and password are a delegation token's (KIP-48); SCRAM only.
+        is_token: bool,
+    },
+    /// OAUTHBEARER
+    Token(Box<OAuth>),
 }
 
 impl Security {
@@ -120,6 +133,14 @@ impl Sasl {
                 "names the wrong login module: sasl.mechanism={mechanism} needs {wanted}"
             )));
         }
+        if mechanism == Mechanism::OAuthBearer {
+            let login = Login::Token(Box::new(OAuth::read(of, &module.options)?));
+            return Ok(Self { mechanism, login });
+        }
+        if of.given(LOGIN_HANDLER).is_some() {
+            let reason = "is for OAUTHBEARER: leave it out";
+            return Err(ConfigError::new(LOGIN_HANDLER, reason));
+        }
         let mut option = |name: &str| {
             let missing = || wrong(format!("has no option {name}=\"…\""));
             let value = module.options.remove(name);
@@ -127,26 +148,22 @@ impl Sasl {
         };
         let (username, password) = (option("username")?, option("password")?);
         let token = module.options.get("tokenauth");
-        Ok(Self {
-            mechanism,
+        let login = Login::Password {
             username: Secret::new(username),
             password: Secret::new(password),
             is_token: token.is_some_and(|value| value.eq_ignore_ascii_case("true")),
-        })
+        };
+        Ok(Self { mechanism, login })
     }
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, String> {
-    let known = Mechanism::named(name).filter(|known| *known != Mechanism::OAuthBearer);
-    known.ok_or_else(|| match name {
-        "GSSAPI" => {
-            "GSSAPI (Kafka's default) is not supported: use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-                .into()
+    Mechanism::named(name).ok_or_else(|| {
+        let all = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER";
+        match name {
+            "GSSAPI" => format!("GSSAPI (Kafka's default) is not supported: use {all}"),
+            _ => format!("must be {all}"),
         }
-        "OAUTHBEARER" => {
-            "OAUTHBEARER is not supported: use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512".into()
-        }
-        _ => "must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512".to_owned(),
     })
 }
 

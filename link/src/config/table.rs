@@ -48,6 +48,11 @@ const fn text(max_chars: usize) -> Kind {
     Kind::Text { max_chars }
 }
 
+const LOGIN_HANDLER: Kind = Kind::OneOf(&[
+    "",
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+    "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler",
+]);
 const GROUP_FILTERS: Kind = Kind::NameFilters {
     list: "groupFilters",
 };
@@ -162,13 +167,51 @@ pub(super) static TABLE: &[Definition] = &[
         "A Java class: not supported."),
     row("sasl.jaas.config", None, text(super::value::VALUE_MAX_CHARS), Secret,
         "User and password: a login module with its options, as in a Kafka client's properties."),
-    row("sasl.login.callback.handler.class", Some(""), CLASS, NotBuilt,
-        "A Java class: not supported."),
+    row("sasl.login.callback.handler.class", Some(""), LOGIN_HANDLER, Live,
+        "With OAUTHBEARER, Kafka's OAuthBearerLoginCallbackHandler, whose work is built in. Other \
+         Java classes are refused."),
     row("sasl.login.class", Some(""), CLASS, NotBuilt,
         "A Java class: not supported."),
+    row("sasl.login.connect.timeout.ms", None, time_ms(1), Live,
+        "How long a connection to the token endpoint may take; not set: 10 seconds."),
+    row("sasl.login.read.timeout.ms", None, time_ms(1), Live,
+        "How long its answer may take; not set: 10 seconds."),
+    row("sasl.login.refresh.buffer.seconds", Some("300"), Kind::Integer { min: 0, max: 3600 }, Live,
+        "A token is renewed that long before it expires, or earlier."),
+    row("sasl.login.refresh.min.period.seconds", Some("60"), Kind::Integer { min: 0, max: 900 }, Live,
+        "A token is not renewed before this time. For short-lived tokens neither of both counts."),
+    row("sasl.login.refresh.window.factor", Some("0.8"), Kind::Thousandths { min: 500, max: 1000 }, Live,
+        "A token is renewed after this part of its lifetime."),
+    row("sasl.login.refresh.window.jitter", Some("0.05"), Kind::Thousandths { min: 0, max: 250 }, Live,
+        "The largest part of its lifetime that is added to that at random."),
+    row("sasl.login.retry.backoff.max.ms", Some("10000"), time_ms(0), Live,
+        "The longest wait before the token endpoint is asked again, and for how long that is \
+         repeated for one login."),
+    row("sasl.login.retry.backoff.ms", Some("100"), time_ms(0), Live,
+        "The first wait before the token endpoint is asked again; it doubles with each failure."),
     row("sasl.mechanism", Some("GSSAPI"), text(64), Live,
-        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. With SASL it must be set, because Kafka's \
-         default is none of them."),
+        "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER. With SASL it must be set, because \
+         Kafka's default is none of them."),
+    row("sasl.oauthbearer.assertion.file", Some(""), PATH, NotBuilt,
+        "A client assertion instead of a secret: not supported."),
+    row("sasl.oauthbearer.assertion.private.key.file", Some(""), PATH, NotBuilt,
+        "A client assertion instead of a secret: not supported."),
+    row("sasl.oauthbearer.client.credentials.client.id", Some(""), text(4096), Live,
+        "The link's id at the token endpoint; wins over the option clientId of sasl.jaas.config."),
+    row("sasl.oauthbearer.client.credentials.client.secret", None, text(4096), Secret,
+        "Its secret there; wins over the option clientSecret."),
+    row("sasl.oauthbearer.header.urlencode", Some("false"), Kind::Boolean, Live,
+        "Encode id, secret and scope as RFC 6749 wants it."),
+    row("sasl.oauthbearer.jwt.retriever.class", Some(""), CLASS, Live,
+        "DefaultJwtRetriever, ClientCredentialsJwtRetriever or FileJwtRetriever of Kafka, as the URL \
+         has it. Other Java classes are refused."),
+    row("sasl.oauthbearer.jwt.validator.class", Some(""), CLASS, Live,
+        "DefaultJwtValidator or ClientJwtValidator of Kafka. Other Java classes are refused."),
+    row("sasl.oauthbearer.scope", Some(""), text(4096), Live,
+        "The scope that tokens are asked for; wins over the option scope."),
+    row("sasl.oauthbearer.token.endpoint.url", Some(""), text(4096), Live,
+        "Where the link gets its tokens: an https: or http: URL of the identity provider, or a \
+         file: URL of a file on the broker's host that something else renews."),
     row("security.protocol", Some("PLAINTEXT"),
         Kind::OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Live,
         "How the link connects to the source: SSL is TLS, SASL_… adds user and password."),

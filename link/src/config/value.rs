@@ -59,6 +59,8 @@ pub(super) enum Kind {
     EndpointIdentification,
     /// `TLSv1.2`, `TLSv1.3` or both.
     TlsVersions,
+    /// A decimal number in this range, with three digits that count.
+    Thousandths { min: u32, max: u32 },
 }
 
 impl Kind {
@@ -88,6 +90,17 @@ impl Kind {
             Self::NameFilters { list } => NameFilters::parse(value, list).map(drop),
             Self::EndpointIdentification => checks_host(value).map(drop),
             Self::TlsVersions => versions(value).map(drop),
+            Self::Thousandths { min, max } => match thousandths(value) {
+                Ok(number) if (min..=max).contains(&number) => Ok(()),
+                _ => {
+                    let shown = |number| f64::from(number) / 1000.0;
+                    Err(format!(
+                        "must be a number from {} to {}",
+                        shown(min),
+                        shown(max)
+                    ))
+                }
+            },
         }
     }
 }
@@ -97,6 +110,14 @@ pub(super) fn boolean(value: &str) -> Result<bool, String> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err("must be true or false".into()),
+    }
+}
+
+/// A number that isn't negative, in thousandths.
+pub(super) fn thousandths(value: &str) -> Result<u32, String> {
+    match value.parse::<f64>() {
+        Ok(number) if (0.0..=1000.0).contains(&number) => Ok((number * 1000.0).round() as u32),
+        _ => Err("must be a number from 0 to 1000".into()),
     }
 }
 

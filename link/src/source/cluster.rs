@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::{Connection, FRAME_BASE_MAX_BYTES, Patience, Settings};
+use super::oauth::TokenSource;
 use super::tls::TlsTransport;
 use super::transport::{DialError, Plaintext, SocketOptions, Transport, dial};
 use super::{
@@ -35,6 +36,7 @@ use super::{
 };
 use crate::backoff::Curve;
 use crate::config::LinkConfig;
+use crate::config::security::Login;
 use state::{Endpoint, State};
 
 /// [`SourceCluster`] over TCP.
@@ -74,6 +76,10 @@ impl KafkaCluster {
                 .saturating_add(config.fetch_response_max_bytes as usize)
                 .min(i32::MAX as usize),
             patience: Patience::default(),
+            tokens: match config.security.sasl.as_ref().map(|sasl| &sasl.login) {
+                Some(Login::Token(oauth)) => Some(TokenSource::new((**oauth).clone())),
+                _ => None,
+            },
             security: Arc::new(config.security.clone()),
         });
         let inner = Inner {

@@ -34,6 +34,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::SourceError;
 use super::api::Api;
+use super::oauth::TokenSource;
 use super::tls_words;
 use super::transport::Io;
 use crate::config::security::Security;
@@ -61,6 +62,8 @@ pub(super) struct Settings {
     pub(super) frame_max_bytes: usize,
     /// TLS, SASL and credentials.
     pub(super) security: Arc<Security>,
+    /// Where tokens come from, if the link shows one.
+    pub(super) tokens: Option<TokenSource>,
     pub(super) patience: Patience,
 }
 

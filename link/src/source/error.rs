@@ -73,6 +73,13 @@ pub enum SourceError {
         /// What was wrong, and the next step.
         detail: String,
     },
+    /// We have nothing to show at the moment: our identity provider has no token for us.
+    #[error("there is no token from {from}: {detail}")]
+    NoToken {
+        /// File or URL.
+        from: String,
+        detail: String,
+    },
     /// The peer answers, but breaks the protocol.
     #[error("{peer} broke the Kafka protocol: {detail}; the connection was closed")]
     Protocol {
@@ -134,7 +141,7 @@ impl SourceError {
     /// Which link error this is.
     pub fn kind(&self) -> FaultKind {
         match self {
-            Self::Authentication { .. } => FaultKind::Authentication,
+            Self::Authentication { .. } | Self::NoToken { .. } => FaultKind::Authentication,
             Self::Broker { code, .. } if is_about_identity(*code) => FaultKind::Authentication,
             Self::UnresolvableBootstrap { .. } => FaultKind::UnresolvableBootstrap,
             Self::ConnectFailed { .. } => FaultKind::BootstrapTcpConnectionFailed,
@@ -151,6 +158,7 @@ impl SourceError {
             | Self::BrokerConnectFailed { .. }
             | Self::Timeout { .. }
             | Self::Closed { .. }
+            | Self::NoToken { .. }
             | Self::Protocol { .. }
             | Self::UnknownBroker(_) => true,
             Self::Broker { code, .. } => code.retriable(),

@@ -24,6 +24,7 @@ mod groups;
 mod list_groups;
 mod list_offsets;
 mod metadata;
+mod oauth;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod requests;

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use carrick_link::web;
+
 use crate::config::{ConfigError, ListenerValues};
 
 /// As properties name it.
@@ -118,7 +120,7 @@ fn location(of: &ListenerValues<'_>) -> Result<Location, ConfigError> {
     match scheme.as_deref() {
         Some("http" | "https") => Ok(Location::Web(url)),
         Some("file") => {
-            let path = file_path(&url).ok_or_else(|| {
+            let path = web::file_path(&url).ok_or_else(|| {
                 of.wrong(
                     URL,
                     "is no file on this host: write file:///path/to/keys.json",
@@ -133,16 +135,6 @@ fn location(of: &ListenerValues<'_>) -> Result<Location, ConfigError> {
         )),
         _ => Err(of.wrong(URL, "must begin with https:, http: or file:")),
     }
-}
-
-/// The path of a `file:` URL: `file:/a`, `file:///a` or `file://localhost/a`.
-fn file_path(url: &str) -> Option<PathBuf> {
-    let rest = &url["file:".len()..];
-    let path = match rest.strip_prefix("//") {
-        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
-        None => rest,
-    };
-    (path.starts_with('/') && !path.contains('%')).then(|| path.into())
 }
 
 fn check_class(

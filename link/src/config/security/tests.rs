@@ -35,10 +35,13 @@ fn a_client_of_a_hosted_cluster_is_sasl_plain_over_tls_with_the_hosts_authoritie
     assert!(tls.checks_host && tls.truststore.is_none() && tls.keystore.is_none());
     let sasl = security.sasl.expect("SASL");
     assert_eq!(sasl.mechanism, Mechanism::Plain);
-    assert_eq!(
-        (sasl.username.expose(), sasl.password.expose()),
-        ("u", "hunter2")
-    );
+    let Login::Password {
+        username, password, ..
+    } = sasl.login
+    else {
+        panic!("no password");
+    };
+    assert_eq!((username.expose(), password.expose()), ("u", "hunter2"));
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn pem_is_taken_from_files_and_from_configs() {
 /// The config that is refused, and a file's lines that it is refused for.
 const REFUSED: &str = r"
 sasl.mechanism | SASL_PLAINTEXT
-sasl.mechanism | SASL_SSL | sasl.mechanism=OAUTHBEARER
+sasl.mechanism | SASL_SSL | sasl.mechanism=GSSAPI
 sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN
 sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=ScramLoginModule required username=u password=hunter2;
 sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=PlainLoginModule required username=u password=hunter2

@@ -2,7 +2,7 @@
 //! ApiVersions, and again before the end of a session that the broker has limited
 //! (`connections.max.reauth.ms`, KIP-368).
 //!
-//! Invariant: after a refusal the connection is closed; no part of user, password or proofs appears
+//! Invariant: after a refusal the connection is closed; no part of user, password, token or proofs appears
 //! in an error.
 
 use std::fmt::Write as _;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrick_protocol::credentials::{Mechanism, scram};
+use carrick_protocol::credentials::bearer::{FirstMessage, LAST};
+use carrick_protocol::credentials::{Secret, scram};
 use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
@@ -19,9 +20,11 @@ use kafka_protocol::messages::{
 use tokio::time::Instant;
 
 use super::{Inner, Lane};
-use crate::config::security::Sasl;
+use crate::config::oauth::OAuth;
+use crate::config::security::{Login, Sasl};
 use crate::source::SourceError;
 use crate::source::api::{Api, wire_text};
+use crate::source::oauth::NoToken;
 
 /// v0 would be followed by bare tokens instead of SaslAuthenticate, before Kafka 1.0.
 pub(in crate::source) const HANDSHAKE: RangeInclusive<i16> = 1..=1;
@@ -63,13 +66,22 @@ async fn authenticate(inner: &Arc<Inner>) -> Result<Option<Instant>, SourceError
         return Ok(None);
     };
     let exchange = Exchange { inner, sasl };
-    exchange.agree().await?;
-    let last = match scram::Hash::of(sasl.mechanism) {
-        None => exchange.tell(plain(sasl)).await?,
-        Some(hash) => {
-            let (username, password) = (&sasl.username, sasl.password.clone());
-            let client = scram::Client::new(hash, username, password, sasl.is_token, nonce());
-            exchange.prove(client).await?
+    let last = match &sasl.login {
+        Login::Token(oauth) => exchange.bear(oauth).await?,
+        Login::Password {
+            username,
+            password,
+            is_token,
+        } => {
+            exchange.agree().await?;
+            match scram::Hash::of(sasl.mechanism) {
+                None => exchange.tell(plain(username, password)).await?,
+                Some(hash) => {
+                    let password = password.clone();
+                    let client = scram::Client::new(hash, username, password, *is_token, nonce());
+                    exchange.prove(client).await?
+                }
+            }
         }
     };
     let lifetime_ms = u64::try_from(last.session_lifetime_ms).unwrap_or(0);
@@ -117,13 +129,56 @@ impl Exchange<'_> {
                 let words = answer.error_message.as_deref().unwrap_or("no reason given");
                 let words = printable(words);
                 let mechanism = self.sasl.mechanism.name();
-                Err(self.refused(format!(
-                    "it refused user and password ({mechanism}: {words}): check the ones in \
-                     sasl.jaas.config"
-                )))
+                let (what, next) = match &self.sasl.login {
+                    Login::Password { .. } => {
+                        ("user and password", "check the ones in sasl.jaas.config")
+                    }
+                    Login::Token(_) => (
+                        "the link's token",
+                        "compare its issuer, audience, scope and times with what the source's \
+                         listener expects, whose log has the reason",
+                    ),
+                };
+                Err(self.refused(format!("it refused {what} ({mechanism}: {words}): {next}")))
             }
             code => Err(self.refused(format!("it answered SaslAuthenticate with {code}"))),
         }
+    }
+
+    /// OAUTHBEARER, with a token that is had before the source is spoken to.
+    async fn bear(&self, oauth: &OAuth) -> Result<SaslAuthenticateResponse, SourceError> {
+        let Some(tokens) = &self.inner.settings.tokens else {
+            return Err(self.refused("the link has no source of tokens".to_owned()));
+        };
+        let token = tokens.token().await.map_err(|failure| match failure {
+            NoToken {
+                from,
+                detail,
+                is_retriable: true,
+            } => SourceError::NoToken { from, detail },
+            NoToken { from, detail, .. } => {
+                self.refused(format!("there is no token from {from}: {detail}"))
+            }
+        })?;
+        let extensions = oauth.extensions.iter();
+        let first = FirstMessage {
+            token: token.text(),
+            name: None,
+            extensions: extensions.map(|(key, value)| (&**key, &**value)).collect(),
+        };
+        let first = first.write();
+        let first = first.map_err(|reason| self.refused(format!("no login: {reason}")))?;
+        self.agree().await?;
+        let answer = self.tell(first.into()).await;
+        let refused = match answer {
+            Ok(answer) if answer.auth_bytes.is_empty() => return Ok(answer),
+            // It says why once we have heard that it refuses.
+            Ok(_) => self.tell(Bytes::from_static(LAST)).await.err(),
+            Err(error) => Some(error),
+        };
+        tokens.refused(&token).await;
+        let silent = || self.refused("it refused the link's token".to_owned());
+        Err(refused.unwrap_or_else(silent))
     }
 
     /// SCRAM, to the end.
@@ -159,9 +214,8 @@ impl Exchange<'_> {
 }
 
 /// RFC 4616: no authorization identity, user, password.
-fn plain(sasl: &Sasl) -> Bytes {
-    assert_eq!(sasl.mechanism, Mechanism::Plain);
-    let (username, password) = (sasl.username.expose(), sasl.password.expose());
+fn plain(username: &Secret, password: &Secret) -> Bytes {
+    let (username, password) = (username.expose(), password.expose());
     format!("\0{username}\0{password}").into()
 }
 

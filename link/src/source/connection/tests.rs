@@ -78,6 +78,7 @@ fn settings() -> Settings {
         frame_max_bytes: 4096,
         patience: Patience::default(),
         security: Arc::default(),
+        tokens: None,
     }
 }
 

@@ -8,7 +8,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, HeaderVersion};
 
 use super::*;
-use crate::config::security::Sasl;
+use crate::config::oauth::{OAuth, Refresh, TokenFrom};
+use crate::config::security::{Login, Sasl};
 use crate::source::FaultKind;
 use crate::source::api::wire_text;
 
@@ -17,9 +18,11 @@ const PASSWORD: &str = "hunter2";
 fn settings_for(mechanism: Mechanism) -> Settings {
     let sasl = Sasl {
         mechanism,
-        username: Secret::new("alice"),
-        password: Secret::new(PASSWORD),
-        is_token: false,
+        login: Login::Password {
+            username: Secret::new("alice"),
+            password: Secret::new(PASSWORD),
+            is_token: false,
+        },
     };
     Settings {
         security: Arc::new(Security {
@@ -208,4 +211,96 @@ async fn when_it_is_not_renewed_everyone_who_waits_learns_why() {
         assert_eq!(outcome.unwrap_err().kind(), FaultKind::Authentication);
     }
     assert!(connection.is_closed());
+}
+
+/// A link with a token in a file; the file lives as long as what is returned.
+fn settings_with_token(token: &str) -> (Settings, tempfile::NamedTempFile) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), token).unwrap();
+    let oauth = OAuth {
+        from: TokenFrom::File(file.path().to_owned()),
+        refresh: Refresh {
+            factor_thousandths: 800,
+            jitter_thousandths: 50,
+            min_period_seconds: 60,
+            buffer_seconds: 300,
+        },
+        retry_backoff_ms: 1,
+        retry_backoff_max_ms: 1,
+        extensions: [("pool".to_owned(), "p-1".to_owned())].into(),
+    };
+    let settings = Settings {
+        tokens: Some(TokenSource::new(oauth.clone())),
+        security: Arc::new(Security {
+            sasl: Some(Sasl {
+                mechanism: Mechanism::OAuthBearer,
+                login: Login::Token(Box::new(oauth)),
+            }),
+            ..Security::default()
+        }),
+        ..settings()
+    };
+    (settings, file)
+}
+
+/// Expires in the year 2100.
+const TOKEN: &str = "e30.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln";
+
+#[tokio::test]
+async fn a_token_is_shown_with_the_links_extensions() {
+    let (settings, _file) = settings_with_token(TOKEN);
+    let connection = open_with(settings, |mut peer| async move {
+        peer.shake_hands_for_sasl().await;
+        peer.answer_handshake("OAUTHBEARER", ErrorCode::NONE).await;
+        let (id, first) = peer.token().await;
+        let wanted = format!("n,,\u{1}auth=Bearer {TOKEN}\u{1}pool=p-1\u{1}\u{1}");
+        assert_eq!(first, wanted.as_bytes());
+        peer.answer_token(id, SaslAuthenticateResponse::default())
+            .await;
+        peer.answer_describe().await;
+        peer.request().await;
+    });
+    describe(&connection.await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_token_is_told_in_the_brokers_words_after_ours() {
+    let (settings, _file) = settings_with_token(TOKEN);
+    let opened = open_with(settings, |mut peer| async move {
+        peer.shake_hands_for_sasl().await;
+        peer.answer_handshake("OAUTHBEARER", ErrorCode::NONE).await;
+        let (id, _) = peer.token().await;
+        let json = r#"{"status":"invalid_token"}"#;
+        let answer = SaslAuthenticateResponse::default().with_auth_bytes(json.into());
+        peer.answer_token(id, answer).await;
+        let (id, last) = peer.token().await;
+        assert_eq!(last, b"\x01");
+        let failed = SaslAuthenticateResponse::default()
+            .with_error_code(ErrorCode::SASL_AUTHENTICATION_FAILED.0)
+            .with_error_message(Some(wire_text(json)));
+        peer.answer_token(id, failed).await;
+    });
+    let error = opened.await.err().unwrap();
+    assert_eq!(error.kind(), FaultKind::Authentication);
+    let text = error.to_string();
+    assert!(text.contains("refused the link's token"), "{text}");
+    assert!(
+        text.contains("invalid_token") && !text.contains(TOKEN),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_token_the_source_is_not_troubled() {
+    let (settings, file) = settings_with_token(TOKEN);
+    drop(file);
+    let opened = open_with(settings, |mut peer| async move {
+        peer.shake_hands_for_sasl().await;
+        let mut rest = Vec::new();
+        peer.0.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty());
+    });
+    let error = opened.await.err().unwrap();
+    assert!(matches!(error, SourceError::NoToken { .. }), "{error}");
+    assert!(error.is_retriable());
 }
