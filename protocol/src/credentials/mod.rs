@@ -8,8 +8,10 @@ pub mod bearer;
 pub mod jaas;
 mod mechanism;
 pub mod pem;
+mod pkcs12;
 pub mod scram;
 mod secret;
+pub mod store;
 
 pub use mechanism::Mechanism;
 pub use secret::Secret;

@@ -6,14 +6,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pkcs8::der::Encode;
+use pkcs8::der::asn1::AnyRef;
 use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::der::{Encode, Tag};
 use pkcs8::spki::SubjectPublicKeyInfoRef;
 use pkcs8::{EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef};
+use rustls::RootCertStore;
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
-use rustls::server::ParsedCertificate;
 use sec1::EcPrivateKey;
 
 /// Most sections of one text.
@@ -90,9 +91,12 @@ fn completed(key: &[u8], certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     if info.algorithm.oid != EC_PUBLIC_KEY || half.public_key.is_some() {
         return None;
     }
-    let certificate = ParsedCertificate::try_from(certificate).ok()?;
-    let public = certificate.subject_public_key_info();
-    let public = SubjectPublicKeyInfoRef::try_from(public.as_ref()).ok()?;
+    // As a root, a certificate of X.509 version 1 is read, too.
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).ok()?;
+    let public = &roots.roots.first()?.subject_public_key_info;
+    let public = AnyRef::new(Tag::Sequence, public).ok()?.to_der().ok()?;
+    let public = SubjectPublicKeyInfoRef::try_from(public.as_slice()).ok()?;
     let both = EcPrivateKey {
         public_key: public.subject_public_key.as_bytes(),
         ..half
