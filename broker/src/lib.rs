@@ -40,6 +40,7 @@ mod server;
 mod starting;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod topic;
 mod transaction;
 

@@ -1,4 +1,5 @@
-//! Regular expressions that clients send: the only place in the broker that compiles one.
+//! Regular expressions from outside, of clients and in properties: the only place in the broker that
+//! compiles one.
 //!
 //! The syntax is the `regex` crate's, which is RE2's except for a few corners: like RE2's it takes
 //! linear time, but with a factor that grows with the program. `\Q…\E` is supported, too. An
@@ -49,6 +50,56 @@ impl Pattern {
     /// Whether the whole of `name` matches.
     pub fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
+    }
+}
+
+/// A compiled expression whose groups count.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    whole: Pattern,
+    part: Regex,
+}
+
+impl Groups {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// `BadPattern`.
+    pub fn compile(text: &str) -> Result<Self, BadPattern> {
+        let whole = Pattern::compile(text)?;
+        let part = build(&unquoted(text)).map_err(|error| BadPattern(error.to_string()))?;
+        Ok(Self { whole, part })
+    }
+
+    /// The number of groups, without the one that is the whole match.
+    pub fn count(&self) -> usize {
+        self.part.captures_len() - 1
+    }
+
+    /// `text` with each match replaced by what `by` makes of its groups, the whole match first;
+    /// `None` unless all of it matches (`String.matches`, then `replaceAll` in Java).
+    pub fn replaced(&self, text: &str, by: impl Fn(&[&str]) -> String) -> Option<String> {
+        if !self.whole.matches(text) {
+            return None;
+        }
+        let (mut replaced, mut at) = (String::new(), 0);
+        // Unlike the crate's own, this finds an empty match right after another one, as Java does.
+        while let Some(found) = self.part.captures_at(text, at) {
+            let all = found.get_match();
+            replaced.push_str(&text[at..all.start()]);
+            let groups = found.iter().map(|group| group.map_or("", |it| it.as_str()));
+            replaced.push_str(&by(&groups.collect::<Vec<_>>()));
+            at = all.end();
+            if all.is_empty() {
+                let Some(next) = text[at..].chars().next() else {
+                    break;
+                };
+                replaced.push(next);
+                at += next.len_utf8();
+            }
+        }
+        replaced.push_str(&text[at..]);
+        Some(replaced)
     }
 }
 

@@ -20,7 +20,6 @@ impl Principal {
     }
 
     /// A client that has shown that it is this user.
-    #[allow(dead_code, reason = "the login phase and REST use it")]
     pub fn user(name: &str) -> Self {
         Self {
             kind: "User",

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::journal::Journal;
 use crate::metadata::Metadata;
 use crate::partition::{Hosted, ProblemKind};
+use crate::tls::ServerTls;
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -39,6 +40,7 @@ pub struct Problems {
     metadata: Metadata,
     journal: Journal,
     data_dir: Arc<DataDir>,
+    tls: Vec<Arc<ServerTls>>,
     free_bytes: AtomicU64,
 }
 
@@ -80,12 +82,14 @@ impl Problems {
         metadata: Metadata,
         journal: Journal,
         data_dir: Arc<DataDir>,
+        tls: Vec<Arc<ServerTls>>,
     ) -> Arc<Self> {
         Arc::new(Problems {
             hosted,
             metadata,
             journal,
             data_dir,
+            tls,
             free_bytes: AtomicU64::new(u64::MAX),
         })
     }
@@ -108,6 +112,10 @@ impl Problems {
             let tally = all.entry(ProblemKind::DiskFull).or_default();
             let detail = format!("{free} bytes are free");
             tally.add(|| self.data_dir.path().display().to_string(), detail);
+        }
+        for (listener, detail) in self.tls.iter().filter_map(|tls| tls.problem()) {
+            let tally = all.entry(ProblemKind::Certificates).or_default();
+            tally.add(|| format!("listener {listener}"), detail);
         }
         all
     }

@@ -39,7 +39,7 @@ use crate::quota::Quotas;
 use crate::server::{Bound, Listener, Server};
 use crate::starting::Starting;
 use crate::topic::{OnDemand, TopicError};
-use crate::{cleaner, housekeeping, problems};
+use crate::{cleaner, housekeeping, problems, tls};
 
 pub use config::Config;
 use opened::Opened;
@@ -153,6 +153,7 @@ pub async fn start(
         housekeeping::retention(&broker.hosted, &config.partitions),
         housekeeping::producer_expiry(&broker.hosted, &config.partitions),
         housekeeping::follow(&broker.metadata, follower(&broker.quotas, &broker.users)),
+        tls::watch(config.server.tls()),
     ];
     let cleaners = cleaner::start(
         &config.cleaner,
@@ -162,8 +163,9 @@ pub async fn start(
     );
     let ready = Ready::default();
     http.open(&Shared::of(&broker, &ready));
-    let server = Server::start(listeners, &broker, &config.server);
+    let server = Server::start(listeners, &broker, &config.server)?;
     ready.set(true);
+    warnings::of_listeners(&config, &broker.endpoints);
     let listeners: Vec<_> = broker.endpoints.iter().map(Endpoint::to_string).collect();
     let (listeners, rest) = (listeners.join(", "), rest_text(http.addresses()));
     tracing::info!(listeners, rest, cluster_id = %broker.cluster_id, "clients are served");
@@ -215,6 +217,7 @@ fn assembled(
             opened.metadata.clone(),
             opened.journal.clone(),
             Arc::clone(&opened.data_dir),
+            config.server.tls(),
         ),
         access: Arc::default(),
         audit,

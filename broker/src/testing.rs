@@ -15,7 +15,7 @@ use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{ProduceRequest, TopicName as WireName};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -232,16 +232,26 @@ pub fn config(dir: &Path, overrides: &[&str]) -> Config {
     Config::load(None, &all).unwrap()
 }
 
+/// Both directions of a connection.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A client without any cleverness.
 pub struct TestClient {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     correlation_id: i32,
 }
 
 impl TestClient {
     pub async fn connect(address: std::net::SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// On a connection that is there, of TCP or TLS.
+    pub fn over(stream: impl Duplex + 'static) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream: Box::new(stream),
             correlation_id: 0,
         }
     }
@@ -264,6 +274,7 @@ impl TestClient {
 
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// Sends bytes, if the broker has not closed the connection.

@@ -35,11 +35,13 @@ pub enum ProblemKind {
     Retention,
     /// Compaction fails: what should be cleaned stays.
     Compaction,
+    /// Changed certificates of a listener can't be used.
+    Certificates,
 }
 
 impl ProblemKind {
     /// All of them.
-    pub const ALL: [ProblemKind; 8] = [
+    pub const ALL: [ProblemKind; 9] = [
         ProblemKind::Offline,
         ProblemKind::Failed,
         ProblemKind::DiskFull,
@@ -48,6 +50,7 @@ impl ProblemKind {
         ProblemKind::Metadata,
         ProblemKind::Retention,
         ProblemKind::Compaction,
+        ProblemKind::Certificates,
     ];
 
     /// Its name in metrics, in the log, and in `/readyz`.
@@ -61,6 +64,7 @@ impl ProblemKind {
             ProblemKind::Metadata => "metadata",
             ProblemKind::Retention => "retention",
             ProblemKind::Compaction => "compaction",
+            ProblemKind::Certificates => "certificates",
         }
     }
 
@@ -68,7 +72,10 @@ impl ProblemKind {
     fn is_obstacle(self) -> bool {
         !matches!(
             self,
-            ProblemKind::Metadata | ProblemKind::Retention | ProblemKind::Compaction
+            ProblemKind::Metadata
+                | ProblemKind::Retention
+                | ProblemKind::Compaction
+                | ProblemKind::Certificates
         )
     }
 }

@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 
 use super::Config;
+use crate::broker::Endpoint;
+use crate::config::LISTENER;
 use crate::config::notes::notes;
 use crate::secrets::Vault;
+use crate::server::Listener;
+use crate::tls::ClientAuth;
 
 /// Names what was set and does nothing here.
 pub(super) fn of_properties(config: &Config) {
@@ -38,6 +42,74 @@ pub(super) fn of_secrets(vault: &Vault) {
     }
 }
 
+/// Says who may come in by which listener, and what for: a line each.
+pub(super) fn of_listeners(config: &Config, endpoints: &[Endpoint]) {
+    for (listener, endpoint) in config.server.listeners.iter().zip(endpoints) {
+        let who = who(config, listener);
+        let may = may(config);
+        tracing::info!("listener {endpoint} is open to {who}; {may}");
+    }
+    let others = others_settings(config);
+    if !others.is_empty() {
+        let names = others.join(", ");
+        tracing::warn!(names, "these are settings of listeners that do not exist");
+    }
+}
+
+fn who(config: &Config, listener: &Listener) -> String {
+    let protocol = listener.protocol;
+    let asks = listener.tls.as_ref().map(|tls| tls.client_auth());
+    let has_certificate = asks == Some(ClientAuth::Required);
+    let who = match (protocol.has_sasl(), has_certificate) {
+        (false, false) => "everyone who reaches it".to_owned(),
+        (false, true) => "clients with a trusted certificate".to_owned(),
+        (true, _) => {
+            let of_listener = config.values.listener(&listener.name);
+            let mechanisms = of_listener.list("sasl.enabled.mechanisms").join(", ");
+            let certificate = match has_certificate {
+                true => " and have a trusted certificate",
+                false => "",
+            };
+            format!("clients who log in ({mechanisms}){certificate}")
+        }
+    };
+    let asked = match asks {
+        Some(ClientAuth::Requested) => ", who may show a certificate",
+        _ => "",
+    };
+    let wire = match protocol.has_tls() {
+        true => "over TLS",
+        false => "without encryption",
+    };
+    format!("{who}{asked}, {wire} ({protocol})")
+}
+
+fn may(config: &Config) -> &'static str {
+    let authorizer = config.values.text("authorizer.class.name");
+    match authorizer.unwrap_or_default().is_empty() {
+        true => "they may do everything: there is no authorizer",
+        false => "ACLs say what they may do",
+    }
+}
+
+/// Settings of listeners that do not exist: misspelt, most likely.
+fn others_settings(config: &Config) -> Vec<&str> {
+    let names = config.values.set().keys();
+    let of_others = names.filter(|name| {
+        let Some(rest) = name.strip_prefix(LISTENER) else {
+            return false;
+        };
+        let opened = config
+            .server
+            .listeners
+            .iter()
+            .map(|listener| &listener.name);
+        let mut known = opened.chain(&config.server.unopened);
+        !known.any(|known| rest.starts_with(&format!("{}.", known.to_ascii_lowercase())))
+    });
+    of_others.map(String::as_str).collect()
+}
+
 /// Says which addresses of the REST API others than this machine may reach.
 pub(super) fn of_open_rest(addresses: &[SocketAddr]) {
     for address in open_to_others(addresses) {
@@ -59,6 +131,41 @@ fn open_to_others(addresses: &[SocketAddr]) -> impl Iterator<Item = &SocketAddr>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::testing::Files;
+
+    #[test]
+    fn each_listener_is_said_to_be_open_to_whom_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new();
+        let listeners = "listeners=PLAINTEXT://:1,ANY://:2,SOME://:3,ALL://:4";
+        let mut set = files.properties();
+        set.extend([
+            listeners.to_owned(),
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,ANY:SSL,SOME:SSL,ALL:SSL"
+                .to_owned(),
+            "listener.name.some.ssl.client.auth=requested".to_owned(),
+            "listener.name.all.ssl.client.auth=required".to_owned(),
+            "listener.name.al.ssl.client.auth=required".to_owned(),
+        ]);
+        let set: Vec<&str> = set.iter().map(String::as_str).collect();
+        let config = crate::testing::config(dir.path(), &set);
+        let all = config.server.listeners.iter();
+        let said: Vec<String> = all.map(|listener| who(&config, listener)).collect();
+        assert_eq!(
+            said,
+            [
+                "everyone who reaches it, without encryption (PLAINTEXT)",
+                "everyone who reaches it, over TLS (SSL)",
+                "everyone who reaches it, who may show a certificate, over TLS (SSL)",
+                "clients with a trusted certificate, over TLS (SSL)",
+            ]
+        );
+        assert!(may(&config).contains("everything"));
+        assert_eq!(
+            others_settings(&config),
+            ["listener.name.al.ssl.client.auth"]
+        );
+    }
 
     #[test]
     fn an_address_is_open_to_others_unless_it_is_loopback() {

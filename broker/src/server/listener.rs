@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::broker::Endpoint;
 use crate::config::def::list;
 use crate::config::{ConfigError, SecurityProtocol, Values};
+use crate::tls::{ClientAuth, ServerTls};
 
 /// One address the broker listens on, and the one it gives to clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listener {
     /// Its name, e.g. `PLAINTEXT`.
     pub name: String,
@@ -22,6 +24,8 @@ pub struct Listener {
     /// Port that clients should connect to; 0 for the bound one.
     pub advertised_port: u16,
     pub protocol: SecurityProtocol,
+    /// Its certificates, if the protocol has TLS.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 impl Listener {
@@ -70,7 +74,9 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
         }
         if !internal.contains(&point.name) {
             let protocol = protocol_of(values, &point.name)?;
-            listeners.push(advertise(point, protocol, &advertised)?);
+            let mut listener = advertise(point, protocol, &advertised)?;
+            listener.tls = tls(values, &listener)?;
+            listeners.push(listener);
         }
     }
     if listeners.is_empty() {
@@ -79,6 +85,49 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
         ));
     }
     Ok(listeners)
+}
+
+/// The TLS side of a listener. Where clients log in, they need no certificate unless the listener's
+/// own `ssl.client.auth` asks for one (KIP-684).
+fn tls(values: &Values, listener: &Listener) -> Result<Option<Arc<ServerTls>>, ConfigError> {
+    const CLIENT_AUTH: &str = "ssl.client.auth";
+    if !listener.protocol.has_tls() {
+        return Ok(None);
+    }
+    let values = values.listener(&listener.name);
+    let client_auth = match listener.protocol.has_sasl() {
+        true => values.own(CLIENT_AUTH),
+        false => values.text(CLIENT_AUTH),
+    };
+    let client_auth = ClientAuth::of(&values, client_auth)?;
+    ServerTls::of(&listener.name, &values, client_auth).map(Some)
+}
+
+/// Refuses a listener for other brokers that does not exist. It has no effect: there is no other
+/// broker.
+pub(super) fn check_inter_broker(values: &Values) -> Result<(), ConfigError> {
+    const NAME: &str = "inter.broker.listener.name";
+    const PROTOCOL: &str = "security.inter.broker.protocol";
+    let wrong = |name: &str, reason: String| {
+        let value = values.text(name).unwrap_or_default();
+        Err(ConfigError::value(name, &value, reason))
+    };
+    let (name, protocol) = (values.set().get(NAME), values.set().get(PROTOCOL));
+    if let Some(protocol) = protocol.filter(|it| SecurityProtocol::named(it.trim()).is_none()) {
+        let reason = "must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL".to_owned();
+        return Err(ConfigError::value(PROTOCOL, protocol, reason));
+    }
+    let Some(name) = name.map(|name| name.trim().to_ascii_uppercase()) else {
+        return Ok(());
+    };
+    if protocol.is_some() {
+        return wrong(NAME, format!("can't be set together with {PROTOCOL}"));
+    }
+    let points = end_points(values, "listeners")?;
+    match points.iter().any(|point| point.name == name) {
+        true => Ok(()),
+        false => wrong(NAME, format!("there is no listener '{name}'")),
+    }
 }
 
 /// Names of the listeners that are not opened: only controllers and brokers would use them.
@@ -151,6 +200,7 @@ fn advertise(
         host: point.host,
         port: point.port,
         protocol,
+        tls: None,
     })
 }
 

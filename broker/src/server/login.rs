@@ -5,6 +5,7 @@
 
 use super::{Arrival, Stream};
 use crate::principal::Principal;
+use crate::tls::CertificateError;
 
 /// Who a client is.
 #[derive(Debug)]
@@ -18,19 +19,25 @@ pub(super) enum LoginError {
     /// The listener asks for SASL.
     #[error("listener {listener} asks for SASL, which is not there")]
     NoSasl { listener: String },
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[from] std::io::Error),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error("no log-in within connection.authentication.timeout.ms")]
+    TooSlow,
 }
 
-/// Finds out who the client is. Reads no byte of the requests that follow.
+/// Finds out who the client is. Reads no byte of the requests that follow. `shown` is the user of the
+/// certificate that the client has shown, ANONYMOUS without one.
 pub(super) async fn identify<S: Stream>(
     _stream: &mut S,
     arrival: &Arrival<'_>,
+    shown: Principal,
 ) -> Result<Identity, LoginError> {
     let listener = arrival.listener();
     if listener.protocol.has_sasl() {
         let listener = listener.name.clone();
         return Err(LoginError::NoSasl { listener });
     }
-    Ok(Identity {
-        principal: Principal::anonymous(),
-    })
+    Ok(Identity { principal: shown })
 }

@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod dispatch;
 mod frame;
+mod handshake;
 mod limits;
 mod listener;
 mod login;
@@ -29,11 +30,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 use crate::api::{Connection, Context};
 use crate::broker::Broker;
 use crate::clock;
+use crate::principal::Principal;
+use handshake::Handshakes;
 use limits::{Limits, Slot};
+use login::{Identity, LoginError};
 
 pub use config::ServerConfig;
 pub use listener::Listener;
@@ -126,19 +132,28 @@ struct Shared {
     limits: Limits,
     /// In the order of `Broker::endpoints`.
     listeners: Vec<Listener>,
+    handshakes: Handshakes,
+    /// `connection.authentication.timeout.ms`
+    authentication_limit: Duration,
 }
 
 impl Server {
+    /// Serves clients.
+    ///
+    /// # Errors
+    /// The system has no threads left.
     pub fn start(
         listeners: Vec<TcpListener>,
         broker: &Arc<Broker>,
         config: &ServerConfig,
-    ) -> Server {
+    ) -> std::io::Result<Server> {
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             broker: Arc::clone(broker),
             limits: Limits::new(&broker.limits, config.idle),
             listeners: config.listeners.clone(),
+            handshakes: Handshakes::start(!config.tls().is_empty())?,
+            authentication_limit: config.authentication_limit,
         });
         let acceptors = listeners
             .into_iter()
@@ -152,7 +167,7 @@ impl Server {
                 ))
             })
             .collect();
-        Server { stop, acceptors }
+        Ok(Server { stop, acceptors })
     }
 
     /// Stops accepting and waits until the connections have answered what they had read, at most
@@ -280,23 +295,55 @@ impl Arrival<'_> {
     }
 
     /// Finds out who the client is, then serves it.
-    async fn attend<S: Stream>(&self, mut stream: S, mut stopped: watch::Receiver<bool>) {
+    async fn attend(&self, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
         let peer = self.peer;
-        let identity = tokio::select! {
-            identity = login::identify(&mut stream, self) => identity,
+        let entering = timeout(self.shared.authentication_limit, self.enter(stream));
+        let entered = tokio::select! {
+            entered = entering => entered.unwrap_or(Err(LoginError::TooSlow)),
             () = stop_signal(&mut stopped) => return,
         };
-        let identity = match identity {
-            Ok(identity) => identity,
+        match entered {
+            Ok(Entered::Plain(stream, identity)) => self.serve(stream, identity, stopped).await,
+            Ok(Entered::Tls(stream, identity)) => self.serve(*stream, identity, stopped).await,
             Err(refused) => {
+                let listener = self.listener().name.clone();
+                metrics::counter!("carrick_failed_authentications_total", "listener" => listener)
+                    .increment(1);
                 tracing::info!(%peer, %refused, "a client was not let in");
-                return;
             }
+        }
+    }
+
+    /// TLS, then log-in.
+    async fn enter(&self, mut stream: TcpStream) -> Result<Entered, LoginError> {
+        let Some(tls) = &self.listener().tls else {
+            let identity = login::identify(&mut stream, self, Principal::anonymous()).await?;
+            return Ok(Entered::Plain(stream, identity));
         };
-        let connection = Connection::new(peer, self.listener, identity.principal);
+        let handshakes = &self.shared.handshakes;
+        let mut stream = handshakes.shake(tls.config(), stream).await?;
+        let (_, session) = stream.get_ref();
+        let shown = tls.principal(session.peer_certificates().unwrap_or_default())?;
+        let identity = login::identify(&mut stream, self, shown).await?;
+        Ok(Entered::Tls(Box::new(stream), identity))
+    }
+
+    async fn serve<S: Stream>(
+        &self,
+        stream: S,
+        identity: Identity,
+        stopped: watch::Receiver<bool>,
+    ) {
+        let connection = Connection::new(self.peer, self.listener, identity.principal);
         let broker = Arc::clone(&self.shared.broker);
         let context = Context::new(broker, Arc::new(connection));
         let limits = (&self.shared.limits, self.slot);
         connection::serve(stream, context, limits, stopped).await;
     }
+}
+
+/// A client that is known, and its connection.
+enum Entered {
+    Plain(TcpStream, Identity),
+    Tls(Box<TlsStream<TcpStream>>, Identity),
 }

@@ -20,7 +20,6 @@ enum Harmless {
 
 const ACLS: &str = "there are no ACLs: anyone who reaches a listener can do anything";
 const SASL: &str = "there is no SASL: every client is ANONYMOUS";
-const TLS: &str = "there is no TLS for clients: terminate it in a proxy in front of the listeners";
 const PRINCIPAL: &str = "every client is ANONYMOUS, and Java classes are not loaded";
 
 /// Name, its harmless value, what is missing.
@@ -36,15 +35,8 @@ static DEMANDS: &[(&str, Harmless, &str)] = &[
     ("sasl.enabled.mechanisms", Harmless::Empty, SASL),
     ("sasl.jaas.config", Harmless::Empty, SASL),
     ("sasl.server.callback.handler.class", Harmless::Empty, SASL),
-    ("security.inter.broker.protocol", Harmless::Is("PLAINTEXT"),
-        "there is no TLS, no SASL and no other broker"),
-    ("ssl.client.auth", Harmless::Is("none"), TLS),
-    ("ssl.engine.factory.class", Harmless::Empty, TLS),
-    ("ssl.keystore.certificate.chain", Harmless::Empty, TLS),
-    ("ssl.keystore.key", Harmless::Empty, TLS),
-    ("ssl.keystore.location", Harmless::Empty, TLS),
-    ("ssl.truststore.certificates", Harmless::Empty, TLS),
-    ("ssl.truststore.location", Harmless::Empty, TLS),
+    ("ssl.engine.factory.class", Harmless::Is(
+        "org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"), "Java classes are not loaded"),
     ("super.users", Harmless::Empty, ACLS),
 ];
 
@@ -67,12 +59,12 @@ pub fn refuse(values: &Values) -> Result<(), ConfigError> {
     let points = listener::client_protocols(values)?;
     let mut asked = Vec::new();
     for (name, protocol) in &points {
-        if protocol.has_tls() || protocol.has_sasl() {
+        if protocol.has_sasl() {
             asked.push(Asked {
                 name: "listeners".to_owned(),
                 reason: format!(
-                    "listener {name} asks for {protocol}, but only PLAINTEXT is supported. \
-                     Terminate TLS in a proxy in front of it, or remove the listener"
+                    "listener {name} asks for {protocol}, but there is no SASL: use PLAINTEXT or \
+                     SSL, or remove the listener"
                 ),
             });
         }
@@ -127,7 +119,6 @@ mod tests {
     /// A property, and the name that the refusal gives.
     #[rustfmt::skip]
     const ASKING: &[(&str, &str)] = &[
-        ("listeners=SSL://:9093", "listeners"),
         ("listeners=PLAINTEXT://:9092,SASL_PLAINTEXT://:9093", "listeners"),
         ("listeners=SASL_SSL://:9093", "listeners"),
         ("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "authorizer.class.name"),
@@ -136,19 +127,13 @@ mod tests {
         ("allow.everyone.if.no.acl.found=${env:OPEN}", "allow.everyone.if.no.acl.found"),
         ("sasl.enabled.mechanisms=SCRAM-SHA-512", "sasl.enabled.mechanisms"),
         ("sasl.jaas.config=x required;", "sasl.jaas.config"),
-        ("security.inter.broker.protocol=SASL_PLAINTEXT", "security.inter.broker.protocol"),
-        ("ssl.client.auth=required", "ssl.client.auth"),
-        ("ssl.keystore.location=/etc/kafka/server.jks", "ssl.keystore.location"),
-        ("ssl.truststore.location=/etc/kafka/ca.jks", "ssl.truststore.location"),
-        ("ssl.keystore.key=-----BEGIN PRIVATE KEY-----", "ssl.keystore.key"),
+        ("ssl.engine.factory.class=com.example.Factory", "ssl.engine.factory.class"),
         ("principal.builder.class=com.example.Principals", "principal.builder.class"),
         ("delegation.token.secret.key=hunter2", "delegation.token.secret.key"),
         ("delegation.token.master.key=hunter2", "delegation.token.master.key"),
         ("connections.max.reauth.ms=3600000", "connections.max.reauth.ms"),
         ("listener.name.plaintext.scram-sha-256.sasl.jaas.config=x required;",
             "listener.name.plaintext.scram-sha-256.sasl.jaas.config"),
-        ("listener.name.plaintext.ssl.keystore.location=/etc/kafka/server.jks",
-            "listener.name.plaintext.ssl.keystore.location"),
     ];
 
     #[test]
@@ -170,8 +155,11 @@ mod tests {
             "super.users=",
             "allow.everyone.if.no.acl.found=true",
             "sasl.enabled.mechanisms=",
-            "security.inter.broker.protocol=PLAINTEXT",
+            "security.inter.broker.protocol=SASL_SSL",
             "ssl.client.auth=none",
+            "ssl.keystore.location=/etc/kafka/server.p12",
+            "listeners=SSL://:9093",
+            "ssl.engine.factory.class=org.apache.kafka.common.security.ssl.DefaultSslEngineFactory",
             "connections.max.reauth.ms=0",
             "ssl.protocol=TLSv1.3",
             "ssl.enabled.protocols=TLSv1.2,TLSv1.3",
@@ -193,7 +181,7 @@ mod tests {
         let text = error.unwrap_err().to_string();
         for part in [
             "listener SASL_SSL asks for SASL_SSL",
-            "proxy",
+            "use PLAINTEXT or SSL",
             "authorizer.class.name: there are no ACLs",
             "sasl.jaas.config: there is no SASL",
             "Remove them only if you trust the network in front of the listeners",
@@ -242,14 +230,7 @@ mod tests {
             "sasl.enabled.mechanisms",
             "sasl.jaas.config",
             "sasl.server.callback.handler.class",
-            "security.inter.broker.protocol",
-            "ssl.client.auth",
             "ssl.engine.factory.class",
-            "ssl.keystore.certificate.chain",
-            "ssl.keystore.key",
-            "ssl.keystore.location",
-            "ssl.truststore.certificates",
-            "ssl.truststore.location",
             "allow.everyone.if.no.acl.found",
             "super.users",
             "delegation.token.master.key",

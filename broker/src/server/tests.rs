@@ -5,6 +5,7 @@ mod corpus;
 mod hostile;
 mod pipelines;
 mod quotas;
+mod tls;
 
 use std::time::Duration;
 

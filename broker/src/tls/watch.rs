@@ -1,0 +1,103 @@
+//! New certificates without a restart: files of stores that have changed are read again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::ServerTls;
+use crate::clock;
+
+/// How often files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A certificate that ends within this time is warned of, seconds.
+const WARN_BEFORE_S: i64 = 30 * 24 * 3600;
+
+/// How often it is warned of, seconds.
+const WARN_EVERY_S: i64 = 24 * 3600;
+
+/// Looks at the files of these listeners again and again.
+pub fn watch(listeners: Vec<Arc<ServerTls>>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let listeners = listeners.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                for tls in &listeners {
+                    tls.look();
+                    tls.warn_of_end(clock::now_ms() / 1_000);
+                }
+            });
+            if let Err(error) = looked.await {
+                tracing::error!(%error, "the look at certificates failed");
+            }
+        }
+    })
+}
+
+impl ServerTls {
+    /// Reads the stores again if their files have changed. Waits for the disk.
+    pub(super) fn look(&self) {
+        let stamps = self.settings.stamps();
+        let mut failed = self.failed.lock();
+        if stamps == self.current.load().stamps {
+            *failed = None;
+            return;
+        }
+        if failed.as_ref().is_some_and(|(of, _)| *of == stamps) {
+            return;
+        }
+        let listener = &self.name;
+        match self.settings.read() {
+            Ok(next) => {
+                self.current.store(Arc::new(next));
+                *failed = None;
+                tracing::info!(
+                    listener,
+                    "certificates were read again: their files have changed"
+                );
+            }
+            Err(error) => {
+                let detail = format!("{} {}", error.setting, error.reason);
+                tracing::error!(
+                    listener,
+                    "changed certificates can't be used, those from before stay in force: {detail}"
+                );
+                *failed = Some((stamps, detail));
+            }
+        }
+    }
+
+    /// The listener's name, and why its changed files can't be used.
+    pub fn problem(&self) -> Option<(&str, String)> {
+        let failed = self.failed.lock();
+        let (_, detail) = failed.as_ref()?;
+        Some((&self.name, detail.clone()))
+    }
+
+    /// Says when the certificate ends: always as a metric, soon before it in the log.
+    pub(super) fn warn_of_end(&self, now_s: i64) -> bool {
+        let not_after_s = self.current.load().not_after_s;
+        let listener = self.name.clone();
+        metrics::gauge!("carrick_tls_certificate_not_after_seconds", "listener" => listener)
+            .set(not_after_s as f64);
+        let left_s = not_after_s.saturating_sub(now_s);
+        let mut warned_s = self.warned_s.lock();
+        let is_due = now_s.saturating_sub(*warned_s) >= WARN_EVERY_S;
+        if left_s > WARN_BEFORE_S || !is_due {
+            return false;
+        }
+        *warned_s = now_s;
+        let listener = &self.name;
+        match left_s {
+            ..=0 => tracing::error!(listener, "the listener's certificate has expired: renew it"),
+            left_s => tracing::warn!(
+                listener,
+                days = left_s / (24 * 3600),
+                "the listener's certificate expires soon: renew it; no restart is needed"
+            ),
+        }
+        true
+    }
+}
