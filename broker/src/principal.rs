@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+const USER: &str = "User";
+
 /// A type and a name, as `User:alice` (`KafkaPrincipal`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -14,7 +16,7 @@ impl Principal {
     /// A connection that did not authenticate (`KafkaPrincipal.ANONYMOUS`).
     pub fn anonymous() -> Self {
         Self {
-            kind: "User",
+            kind: USER,
             name: "ANONYMOUS".into(),
         }
     }
@@ -22,7 +24,7 @@ impl Principal {
     /// A client that has shown that it is this user.
     pub fn user(name: &str) -> Self {
         Self {
-            kind: "User",
+            kind: USER,
             name: name.into(),
         }
     }
@@ -30,6 +32,19 @@ impl Principal {
     /// The name without the type: what quotas call the user.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name of a principal that ACLs of users are about.
+    pub fn as_user(&self) -> Option<&str> {
+        (self.kind == USER).then_some(&*self.name)
+    }
+
+    /// Whether this is the principal's text: `User:alice`.
+    pub fn is_written(&self, text: &str) -> bool {
+        let name = text
+            .strip_prefix(self.kind)
+            .and_then(|rest| rest.strip_prefix(':'));
+        name == Some(&*self.name)
     }
 }
 
@@ -49,5 +64,6 @@ mod tests {
         assert_eq!(Principal::user("ann").to_string(), "User:ann");
         // As in Kafka, where the name alone makes it.
         assert_eq!(Principal::user("ANONYMOUS"), Principal::anonymous());
+        assert!(Principal::user("a:b").is_written("User:a:b"));
     }
 }

@@ -22,6 +22,7 @@ use carrick_storage::disk::DiskError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::{Access, Acls};
 use crate::audit::Audit;
 use crate::auth::Users;
 use crate::broker::{Broker, Endpoint, LargeAnswers};
@@ -152,8 +153,13 @@ pub async fn start(
         problems::watch(&broker.problems),
         housekeeping::retention(&broker.hosted, &config.partitions),
         housekeeping::producer_expiry(&broker.hosted, &config.partitions),
-        housekeeping::follow(&broker.metadata, follower(&broker.quotas, &broker.users)),
         tls::watch(config.server.tls()),
+        housekeeping::follow(&broker.metadata, follower(&broker.quotas, Quotas::catch_up)),
+        housekeeping::follow(
+            &broker.metadata,
+            follower(broker.access.acls(), Acls::catch_up),
+        ),
+        housekeeping::follow(&broker.metadata, follower(&broker.users, Users::catch_up)),
     ];
     let cleaners = cleaner::start(
         &config.cleaner,
@@ -180,15 +186,15 @@ pub async fn start(
     })
 }
 
-/// Applies changed quotas and credentials, as long as the broker exists.
-fn follower(quotas: &Arc<Quotas>, users: &Arc<Users>) -> impl Fn() + Send + Sync + 'static {
-    let (quotas, users) = (Arc::downgrade(quotas), Arc::downgrade(users));
+/// Applies what others have changed, as long as the broker exists.
+fn follower<T: Send + Sync + 'static>(
+    copy: &Arc<T>,
+    catch_up: fn(&T),
+) -> impl Fn() + Send + Sync + 'static {
+    let copy = Arc::downgrade(copy);
     move || {
-        if let Some(quotas) = quotas.upgrade() {
-            quotas.catch_up();
-        }
-        if let Some(users) = users.upgrade() {
-            users.catch_up();
+        if let Some(copy) = copy.upgrade() {
+            catch_up(&copy);
         }
     }
 }
@@ -219,8 +225,8 @@ fn assembled(
             Arc::clone(&opened.data_dir),
             config.server.tls(),
         ),
-        access: Arc::default(),
         audit,
+        access: Arc::new(Access::new(opened.acls, config.authorizer.clone())),
         data_dir: opened.data_dir,
         properties: opened.properties,
         metadata: opened.metadata,

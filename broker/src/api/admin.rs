@@ -6,8 +6,11 @@ use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::protocol::StrBytes;
 
 use super::door::DoorError;
-use super::error::{door_code, partition_code, properties_code, quota_code, topic_code, user_code};
+use super::error::{
+    acl_code, door_code, partition_code, properties_code, quota_code, topic_code, user_code,
+};
 use super::groups::text;
+use crate::access::AclError;
 use crate::auth::UserError;
 use crate::config::PropertiesError;
 use crate::partition::PartitionError;
@@ -82,6 +85,12 @@ impl From<QuotaError> for Refusal {
 impl From<UserError> for Refusal {
     fn from(error: UserError) -> Self {
         Self::new(user_code(&error), error.to_string())
+    }
+}
+
+impl From<AclError> for Refusal {
+    fn from(error: AclError) -> Self {
+        Self::new(acl_code(&error), error.to_string())
     }
 }
 

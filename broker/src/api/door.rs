@@ -21,7 +21,7 @@ use carrick_protocol::ids::{GroupId, NodeId, TopicId, TopicName, TopicPartition}
 use kafka_protocol::messages::{self, ApiKey};
 
 use super::{Context, audited, table};
-use crate::access::{Access, Operation, Resource, ResourceKind};
+use crate::access::{Access, Acls, Operation, Resource, ResourceKind};
 use crate::audit::{Audit, Event, Outcome, Via};
 use crate::broker::Broker;
 use crate::cluster::{Coordinated, Leader, View};
@@ -124,6 +124,8 @@ fn name_of(kind: ResourceKind) -> &'static str {
         ResourceKind::Topic => "Topic",
         ResourceKind::Group => "Group",
         ResourceKind::TransactionalId => "Transactional Id",
+        ResourceKind::DelegationToken => "Delegation Token",
+        ResourceKind::User => "User",
     }
 }
 
@@ -166,6 +168,12 @@ impl<'a> Cluster<'a> {
     /// The coordinator of transactional ids.
     pub fn transactions(self) -> &'a Arc<transaction::Coordinator> {
         &self.door.transactions
+    }
+
+    /// The ACLs; `None` if there is no authorizer that heeds them.
+    pub fn acls(self) -> Option<Arc<Acls>> {
+        let access = &self.door.access;
+        access.has_authorizer().then(|| Arc::clone(access.acls()))
     }
 
     /// The groups that have configs of their own.
@@ -287,11 +295,16 @@ impl Door {
     }
 
     fn may(&self, operation: Operation, resource: Resource<'_>) -> bool {
-        self.access.allows(&self.principal, operation, resource)
+        self.access
+            .allows(&self.principal, self.host, operation, resource)
     }
 
+    /// As [`Self::may`], for what a request names: the decision is logged.
     fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), DoorError> {
-        match self.may(operation, resource) {
+        let may = self.may(operation, resource);
+        self.access
+            .note(&self.principal, self.host, operation, resource, may);
+        match may {
             true => Ok(()),
             false => {
                 self.note_refusal(operation, resource);
@@ -409,11 +422,10 @@ impl Door {
         topics
     }
 
-    /// Whether the principal may write to any topic at all.
+    /// Whether the principal may write to any topic at all, which need not exist.
     pub fn may_write_somewhere(&self) -> bool {
-        let topics = self.topics.list();
-        let mut names = topics.iter().map(|topic| topic.name());
-        names.any(|name| self.may(Operation::Write, Resource::Topic(name)))
+        self.access
+            .allows_some_topic(&self.principal, self.host, Operation::Write)
     }
 
     /// Where a topic of that name may be created. The topics themselves say whether it can be.

@@ -41,6 +41,8 @@ const T: Resource<'static> = Resource::Topic("t");
 const U: Resource<'static> = Resource::Topic("u");
 /// A topic that does not exist.
 const NEW: Resource<'static> = Resource::Topic("new");
+/// The topic whose rights are those of all topics.
+const ANY: Resource<'static> = Resource::Topic("hardcode");
 /// A group that has committed an offset of `t`.
 const G: Resource<'static> = Resource::Group("g");
 /// A group of the consumer protocol, with a member that has `t`.
@@ -336,10 +338,10 @@ impl Stage {
         let asked = access.seen();
         access.refuse_nothing();
         let asked = asked.iter().map(|(operation, kind, name)| {
-            let all = [CLUSTER, T, U, NEW, G, C, X, Y, N];
+            let all = [CLUSTER, T, U, NEW, ANY, G, C, X, Y, N];
             let known = all
                 .iter()
-                .find(|it| it.kind() == *kind && named(**it) == name);
+                .find(|it| it.kind() == *kind && it.name() == name);
             let resource = known.unwrap_or_else(|| panic!("{operation:?} {kind:?} {name}"));
             format!("{operation:?} {resource:?}")
         });
@@ -348,13 +350,6 @@ impl Stage {
             asked: asked.collect(),
             is_changed: state(broker) != before,
         }
-    }
-}
-
-fn named(resource: Resource<'static>) -> &'static str {
-    match resource {
-        Resource::Cluster => "",
-        Resource::Topic(name) | Resource::Group(name) | Resource::TransactionalId(name) => name,
     }
 }
 

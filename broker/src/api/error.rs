@@ -5,7 +5,7 @@ use carrick_protocol::error_code::ErrorCode;
 use carrick_storage::log::{LogError, SequenceError};
 
 use super::door::DoorError;
-use crate::access::ResourceKind;
+use crate::access::{AclError, ResourceKind};
 use crate::auth::UserError;
 use crate::config::PropertiesError;
 use crate::config::dynamic::DynamicError;
@@ -29,6 +29,11 @@ pub fn door_code(error: DoorError) -> ErrorCode {
         DoorError::NotAllowed(ResourceKind::Cluster) => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
         DoorError::NotAllowed(ResourceKind::Topic) => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
         DoorError::NotAllowed(ResourceKind::Group) => ErrorCode::GROUP_AUTHORIZATION_FAILED,
+        DoorError::NotAllowed(ResourceKind::DelegationToken) => {
+            ErrorCode::DELEGATION_TOKEN_AUTHORIZATION_FAILED
+        }
+        // No request asks for a user only. Kafka has no code of its own for it.
+        DoorError::NotAllowed(ResourceKind::User) => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
         DoorError::NotAllowed(ResourceKind::TransactionalId) => {
             ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         }
@@ -157,6 +162,15 @@ pub fn quota_code(error: &QuotaError) -> ErrorCode {
         QuotaError::NotStored(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         QuotaError::TooMany(_) => ErrorCode::POLICY_VIOLATION,
         _ => ErrorCode::INVALID_REQUEST,
+    }
+}
+
+/// The code for a refused change of ACLs.
+pub fn acl_code(error: &AclError) -> ErrorCode {
+    match error {
+        AclError::Invalid(_) => ErrorCode::INVALID_REQUEST,
+        AclError::TooMany(_) | AclError::TooLarge(_) => ErrorCode::POLICY_VIOLATION,
+        AclError::NotStored(_) => ErrorCode::KAFKA_STORAGE_ERROR,
     }
 }
 

@@ -10,7 +10,8 @@ mod door_tests;
 pub mod error;
 pub mod table;
 
-pub mod add_offsets_to_txn;
+pub mod acls;
+mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 mod admin;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::def::{Check, ConfigDef, Kind};
 use super::dynamic;
 use super::ignored::IGNORED;
 use super::known::definition;
-use super::unlisted::{AUTHORIZERS, REMOVED};
+use super::unlisted::REMOVED;
 use super::used::USED;
 use super::values::Values;
 
@@ -138,14 +138,17 @@ pub fn origins<'a>(
     set.chain(defaults).collect()
 }
 
+/// What only Kafka's authorizers read: not listed by the broker.
+const OF_AUTHORIZERS: [&str; 2] = ["allow.everyone.if.no.acl.found", "super.users"];
+
 /// All broker properties, those without effect included; those that Kafka 4.3 does not list where
 /// they are set.
 pub fn broker(values: &Values) -> Vec<Described> {
     let listed = IGNORED.iter().map(|(name, ..)| *name);
-    let unlisted = AUTHORIZERS.iter().chain(REMOVED).map(|(name, _)| *name);
-    let names = USED
-        .iter()
-        .map(|def| def.name)
+    let unlisted = REMOVED.iter().map(|(name, _)| *name);
+    let used = USED.iter().map(|def| def.name);
+    let names = used
+        .filter(|name| !OF_AUTHORIZERS.contains(name) || values.is_set(name))
         .chain(listed.filter(|name| !dynamic::is_hidden(name) || values.is_set(name)))
         .chain(unlisted.filter(|name| values.is_set(name)));
     let described = names.filter_map(|name| {

@@ -11,7 +11,6 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("alter.config.policy.class.name", Class, None),
     ("alter.log.dirs.replication.quota.window.num", Int, Some("11")),
     ("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1")),
-    ("authorizer.class.name", String, Some("")),
     ("auto.leader.rebalance.enable", Boolean, Some("true")),
     ("background.threads", Int, Some("10")),
     ("broker.heartbeat.interval.ms", Int, Some("2000")),

@@ -1,9 +1,9 @@
 //! All names that a properties file may have, from three tables: those with an effect here, those
-//! of Kafka without one, and those that its current release does not list.
+//! of Kafka without one, and those of its older releases.
 
 use super::def::{Check, ConfigDef};
 use super::ignored::IGNORED;
-use super::unlisted::{AUTHORIZERS, REMOVED};
+use super::unlisted::REMOVED;
 use super::used::USED;
 
 /// Names further away than this many edits aren't offered as what was meant.
@@ -14,8 +14,7 @@ pub fn definition(name: &str) -> Option<ConfigDef> {
     if let Some(def) = used(name) {
         return Some(*def);
     }
-    let unlisted = AUTHORIZERS.iter().chain(REMOVED);
-    let mut known = unlisted.map(|(name, kind)| (*name, *kind, None));
+    let mut known = REMOVED.iter().map(|(name, kind)| (*name, *kind, None));
     let listed = IGNORED.iter().find(|(known, ..)| *known == name).copied();
     let (name, kind, default) = listed.or_else(|| known.find(|(known, ..)| *known == name))?;
     let doc = "A Kafka property without effect here.";
@@ -61,7 +60,7 @@ mod tests {
     fn no_name_is_listed_twice() {
         let mut names: Vec<_> = USED.iter().map(|def| def.name).collect();
         names.extend(IGNORED.iter().map(|(name, ..)| *name));
-        names.extend(AUTHORIZERS.iter().chain(REMOVED).map(|(name, _)| *name));
+        names.extend(REMOVED.iter().map(|(name, _)| *name));
         let count = names.len();
         names.sort_unstable();
         names.dedup();

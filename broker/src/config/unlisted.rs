@@ -1,15 +1,9 @@
-//! Properties that Apache Kafka 4.3 does not list: those of older releases, and those that its
-//! authorizers read. Files that contain them are accepted. They have no effect:
+//! Properties that Apache Kafka 4.3 does not list: those of older releases. Files that contain them
+//! are accepted. They have no effect:
 //! [`notes`](super::notes) says what to set instead where that matters, and
 //! [`security`](super::security) refuses those that must not be ignored.
 
 use super::def::Kind::{self, Boolean, Int, List, Long, Password, Short, String};
-
-/// Name and type of what Kafka's authorizers read.
-pub static AUTHORIZERS: &[(&str, Kind)] = &[
-    ("allow.everyone.if.no.acl.found", Boolean),
-    ("super.users", String),
-];
 
 /// Name and type of properties from older releases.
 #[rustfmt::skip]

@@ -92,6 +92,14 @@ pub static USED: &[ConfigDef] = &[
         "The former key file, for the first start with another key. Carrick's own."),
     def("audit.log.file", String, None, Check::Any,
         "File of the audit log; without one, its lines are in the main log. Carrick's own."),
+    def("authorizer.class.name", String, Some(""), Check::Any,
+        "org.apache.kafka.metadata.authorizer.StandardAuthorizer: ACLs decide what clients may do. \
+         Empty: every client may do everything."),
+    def("super.users", String, Some(""), Check::Any,
+        "Principals that may do everything without ACLs, separated by semicolons: \
+         User:admin;User:ops."),
+    def("allow.everyone.if.no.acl.found", Boolean, Some("false"), Check::Any,
+        "Whether a resource that no ACL is about is open to everyone. Only super users if false."),
     def("log.dir", List, Some("./carrick-data"), Check::Any,
         "The data folder, if log.dirs is not set."),
     def("log.dirs", List, None, Check::Any,

@@ -6,6 +6,7 @@
 //! coordinators of groups and transactions have recorded ([`crate::journal`]). Prefix bytes are
 //! never reused.
 
+pub mod acl;
 pub mod broker_config;
 pub mod broker_secret;
 pub mod client_quota;
@@ -76,6 +77,7 @@ keyspaces! {
         20 source_sight::SourceSightKeyspace,
         21 retired_topic::RetiredTopicKeyspace,
         23 scram_credential::ScramCredentialKeyspace,
+        24 acl::AclKeyspace,
         26 data_key::DataKeyKeyspace,
         27 broker_secret::BrokerSecretKeyspace,
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::access::AuthorizerConfig;
 use crate::audit::AuditConfig;
 use crate::broker::RequestLimits;
 use crate::cleaner::CleanerConfig;
@@ -47,6 +48,8 @@ pub struct Config {
     pub groups: GroupConfig,
     /// `transaction.*` and `transactional.id.*`
     pub transactions: TransactionConfig,
+    /// `authorizer.class.name`; none: everyone may do everything.
+    pub authorizer: Option<AuthorizerConfig>,
 }
 
 impl Config {
@@ -78,6 +81,7 @@ impl Config {
             cleaner: CleanerConfig::of(&values),
             groups: GroupConfig::of(&values)?,
             transactions: TransactionConfig::of(&values),
+            authorizer: AuthorizerConfig::of(&values)?,
             values,
         };
         TopicConfig::defaults(&config.values)?;

@@ -7,6 +7,7 @@ use carrick_storage::disk::DataDir;
 use carrick_storage::flush::Flusher;
 
 use super::{Config, StartError};
+use crate::access::Acls;
 use crate::auth::Users;
 use crate::config::Properties;
 use crate::group::Coordinator;
@@ -44,6 +45,7 @@ pub(super) struct Opened {
     pub journal: Journal,
     pub quotas: Arc<Quotas>,
     pub users: Arc<Users>,
+    pub acls: Arc<Acls>,
     pub heavy: Heavy,
 }
 
@@ -88,6 +90,7 @@ impl Opened {
             topics.clone(),
             heavy.clone(),
         )?;
+        let acls = Arc::new(Acls::open(metadata.clone())?);
         let quotas = Arc::new(Quotas::open(metadata.clone(), &config.values)?);
         let users = Arc::new(Users::open(metadata.clone(), heavy.clone())?);
         let transactions = transaction::Coordinator::start(transaction::coordinator::Parts {
@@ -112,6 +115,7 @@ impl Opened {
             journal,
             quotas,
             users,
+            acls,
             heavy,
         })
     }

@@ -18,15 +18,12 @@ enum Harmless {
     Is(&'static str),
 }
 
-const ACLS: &str = "there are no ACLs: anyone who reaches a listener can do anything";
 const SASL: &str = "there is no SASL: every client is ANONYMOUS";
 const PRINCIPAL: &str = "every client is ANONYMOUS, and Java classes are not loaded";
 
 /// Name, its harmless value, what is missing.
 #[rustfmt::skip]
 static DEMANDS: &[(&str, Harmless, &str)] = &[
-    ("allow.everyone.if.no.acl.found", Harmless::Is("true"), ACLS),
-    ("authorizer.class.name", Harmless::Empty, ACLS),
     ("connections.max.reauth.ms", Harmless::Is("0"), SASL),
     ("delegation.token.master.key", Harmless::Empty, SASL),
     ("delegation.token.secret.key", Harmless::Empty, SASL),
@@ -37,7 +34,6 @@ static DEMANDS: &[(&str, Harmless, &str)] = &[
     ("sasl.server.callback.handler.class", Harmless::Empty, SASL),
     ("ssl.engine.factory.class", Harmless::Is(
         "org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"), "Java classes are not loaded"),
-    ("super.users", Harmless::Empty, ACLS),
 ];
 
 /// What `name` asks for with this value, if anything.
@@ -121,10 +117,6 @@ mod tests {
     const ASKING: &[(&str, &str)] = &[
         ("listeners=PLAINTEXT://:9092,SASL_PLAINTEXT://:9093", "listeners"),
         ("listeners=SASL_SSL://:9093", "listeners"),
-        ("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "authorizer.class.name"),
-        ("super.users=User:admin", "super.users"),
-        ("allow.everyone.if.no.acl.found=false", "allow.everyone.if.no.acl.found"),
-        ("allow.everyone.if.no.acl.found=${env:OPEN}", "allow.everyone.if.no.acl.found"),
         ("sasl.enabled.mechanisms=SCRAM-SHA-512", "sasl.enabled.mechanisms"),
         ("sasl.jaas.config=x required;", "sasl.jaas.config"),
         ("ssl.engine.factory.class=com.example.Factory", "ssl.engine.factory.class"),
@@ -151,9 +143,6 @@ mod tests {
     #[test]
     fn a_property_that_asks_for_no_security_starts_the_broker() {
         for property in [
-            "authorizer.class.name=",
-            "super.users=",
-            "allow.everyone.if.no.acl.found=true",
             "sasl.enabled.mechanisms=",
             "security.inter.broker.protocol=SASL_SSL",
             "ssl.client.auth=none",
@@ -173,16 +162,11 @@ mod tests {
 
     #[test]
     fn a_refusal_of_security_names_every_property_the_next_step_and_no_secret() {
-        let error = load(&[
-            "listeners=SASL_SSL://:9093",
-            "authorizer.class.name=x.Y",
-            "sasl.jaas.config=open sesame",
-        ]);
+        let error = load(&["listeners=SASL_SSL://:9093", "sasl.jaas.config=open sesame"]);
         let text = error.unwrap_err().to_string();
         for part in [
             "listener SASL_SSL asks for SASL_SSL",
             "use PLAINTEXT or SSL",
-            "authorizer.class.name: there are no ACLs",
             "sasl.jaas.config: there is no SASL",
             "Remove them only if you trust the network in front of the listeners",
         ] {
@@ -194,20 +178,11 @@ mod tests {
     /// If you add a security property, decide here whether it asks for security.
     #[test]
     fn every_known_property_of_security_is_a_demand_or_a_detail() {
-        let areas = [
-            "allow.",
-            "authorizer.",
-            "delegation.",
-            "principal.",
-            "sasl.",
-            "security.",
-            "ssl.",
-            "super.",
-        ];
+        let areas = ["delegation.", "principal.", "sasl.", "security.", "ssl."];
         let known = ignored::IGNORED
             .iter()
             .map(|(name, kind, _)| (*name, *kind));
-        let unlisted = unlisted::AUTHORIZERS.iter().chain(unlisted::REMOVED);
+        let unlisted = unlisted::REMOVED.iter();
         let of_security = known
             .chain(unlisted.copied())
             .filter(|(name, _)| areas.iter().any(|area| name.starts_with(area)));
@@ -224,15 +199,12 @@ mod tests {
             .map(|(name, _)| name)
             .collect();
         let expected = [
-            "authorizer.class.name",
             "delegation.token.secret.key",
             "principal.builder.class",
             "sasl.enabled.mechanisms",
             "sasl.jaas.config",
             "sasl.server.callback.handler.class",
             "ssl.engine.factory.class",
-            "allow.everyone.if.no.acl.found",
-            "super.users",
             "delegation.token.master.key",
         ];
         assert_eq!(demands, expected);

@@ -80,7 +80,7 @@ async fn what_is_refused_leaves_a_line_that_names_the_operation_and_the_resource
             let fits = |line: &&Value| {
                 let asked = need.one_of.iter().any(|(operation, resource)| {
                     line["operation"] == operation.name()
-                        && (*resource == CLUSTER || line["resource"] == named(*resource))
+                        && (*resource == CLUSTER || line["resource"] == resource.name())
                 });
                 asked && line["action"] == entry.name && line["outcome"] == "denied"
             };

@@ -10,7 +10,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::*;
 
 use super::{
-    CLUSTER, NEW, NO_CLUSTER, NO_ID, NO_TOPIC, Outcome, Row, T, U, X, Y, code, id, init, row,
+    ANY, CLUSTER, NEW, NO_CLUSTER, NO_ID, NO_TOPIC, Outcome, Row, T, U, X, Y, code, id, init, row,
     shown, writer,
 };
 use crate::access::Operation::*;
@@ -161,10 +161,7 @@ fn producers() -> Vec<Row> {
         .changes(),
         // Who may write to any topic.
         row::<InitProducerId>("without an id", 4, |_| init(None), |it| code(it.error_code))
-            .needs_one_of(
-                vec![(IdempotentWrite, CLUSTER), (Write, T), (Write, U)],
-                NO_CLUSTER,
-            ),
+            .needs_one_of(vec![(IdempotentWrite, CLUSTER), (Write, ANY)], NO_CLUSTER),
     ]
 }
 

@@ -1,0 +1,253 @@
+//! What a principal may do with a resource, decided by Kafka's ACLs.
+//!
+//! [`Access`] decides as Kafka's `StandardAuthorizer`, or allows everything if none is asked for.
+//! [`Acls`] are its ACLs: stored in cluster metadata, changed by clients and by links, which bring
+//! those of their sources. The APIs' door asks for each resource that a request names.
+//!
+//! - A super user may do everything. Else an ACL that denies wins over any that allows, whichever
+//!   of its patterns applies: the name, a prefix of it, or `*`. Without an ACL that allows, the
+//!   operation is denied, unless the resource has no ACL at all and
+//!   `allow.everyone.if.no.acl.found` is set.
+//! - A decision is remembered ([`cache`]) until ACLs change. Making it again takes no memory.
+
+mod acls;
+mod cache;
+mod config;
+mod denials;
+mod filter;
+mod index;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod testing;
+mod vocabulary;
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use acls::{AclError, Acls, CHANGES_MAX, Change, Origin};
+pub use config::AuthorizerConfig;
+pub use filter::{Filter, PatternFilter, check};
+pub use vocabulary::{Operation, Operations, Resource, ResourceKind};
+
+pub use crate::records::acl::{Binding, Pattern, Permission};
+
+use cache::{Cache, Question};
+use denials::{Denials, Shown};
+use index::Asker;
+
+use crate::principal::Principal;
+
+/// A name that no ACL is about (`Authorizer.authorizeByResourceType`).
+const ANY_NAME: &str = "hardcode";
+
+/// Decides by ACLs.
+#[derive(Debug)]
+struct Authorizer {
+    config: AuthorizerConfig,
+    cache: Cache,
+    denials: Denials,
+}
+
+/// Who may do what.
+pub struct Access {
+    acls: Arc<Acls>,
+    authorizer: Option<Authorizer>,
+    #[cfg(test)]
+    hooks: testing::Hooks,
+}
+
+impl Access {
+    /// Without a config, everyone may do everything.
+    pub fn new(acls: Arc<Acls>, config: Option<AuthorizerConfig>) -> Self {
+        let authorizer = config.map(|config| Authorizer {
+            config,
+            cache: Cache::new(),
+            denials: Denials::default(),
+        });
+        Self {
+            acls,
+            authorizer,
+            #[cfg(test)]
+            hooks: testing::Hooks::default(),
+        }
+    }
+
+    pub fn acls(&self) -> &Arc<Acls> {
+        &self.acls
+    }
+
+    /// Whether ACLs have an effect.
+    pub fn has_authorizer(&self) -> bool {
+        self.authorizer.is_some()
+    }
+
+    /// Whether the principal, at that host, may. It is not logged: see [`Self::note`].
+    pub fn allows(
+        &self,
+        who: &Principal,
+        host: IpAddr,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> bool {
+        #[cfg(test)]
+        if self.hooks.refuses(operation, resource) {
+            return false;
+        }
+        let Some(authorizer) = &self.authorizer else {
+            return true;
+        };
+        let (kind, name) = (resource.kind(), resource.name());
+        authorizer.is_super_user(who) || {
+            let question = Question {
+                who,
+                host: host.to_canonical(),
+                kind,
+                name: Some(name),
+            };
+            self.allowed(authorizer, &question).has(operation)
+        }
+    }
+
+    /// Everything that the principal may do with a resource.
+    fn allowed(&self, authorizer: &Authorizer, question: &Question<'_>) -> Operations {
+        let generation = self.acls.generation();
+        if let Some((_, allowed)) = authorizer.cache.get(question, generation) {
+            return allowed;
+        }
+        let without_acls = authorizer.config.everyone_without_acls;
+        let name = question.name.unwrap_or_default();
+        let (generation, verdict) = self.acls.read(|held| {
+            let verdict = held.index.judge(asker(question), question.kind, name);
+            (held.generation, verdict)
+        });
+        let allowed = verdict.allowed(without_acls);
+        let cache = &authorizer.cache;
+        cache.put(question, generation, Operations::EVERY, allowed);
+        allowed
+    }
+
+    /// Whether the principal may do that with any topic, which need not exist
+    /// (`Authorizer.authorizeByResourceType`).
+    pub fn allows_some_topic(&self, who: &Principal, host: IpAddr, operation: Operation) -> bool {
+        if self.allows(who, host, operation, Resource::Topic(ANY_NAME)) {
+            return true;
+        }
+        let Some(authorizer) = &self.authorizer else {
+            return false;
+        };
+        let question = Question {
+            who,
+            host: host.to_canonical(),
+            kind: ResourceKind::Topic,
+            name: None,
+        };
+        let generation = self.acls.generation();
+        let known = authorizer.cache.get(&question, generation);
+        if let Some((_, allowed)) = known.filter(|(known, _)| known.has(operation)) {
+            return allowed.has(operation);
+        }
+        let (generation, is_allowed) = self.acls.read(|held| {
+            let (index, asker) = (&held.index, asker(&question));
+            let is_allowed = index.allows_some(asker, operation, question.kind);
+            (held.generation, is_allowed)
+        });
+        let known = Operations::of(&[operation]);
+        let allowed = if is_allowed { known } else { Operations::NONE };
+        authorizer.cache.put(&question, generation, known, allowed);
+        is_allowed
+    }
+
+    /// Logs a decision about what a request named: lists and what is only told are not logged.
+    pub fn note(
+        &self,
+        who: &Principal,
+        host: IpAddr,
+        operation: Operation,
+        resource: Resource<'_>,
+        is_allowed: bool,
+    ) {
+        let Some(authorizer) = &self.authorizer else {
+            return;
+        };
+        let what = |outcome: &'static str, rule: &'static str| Noted {
+            who,
+            host,
+            operation,
+            resource,
+            outcome,
+            rule,
+        };
+        if is_allowed {
+            let allowed = what("Allowed", authorizer.rule_of_allowed(who));
+            tracing::debug!(target: "authorizer", "{allowed}");
+            return;
+        }
+        let question = Question {
+            who,
+            host: host.to_canonical(),
+            kind: resource.kind(),
+            name: Some(resource.name()),
+        };
+        let rule = self.acls.read(|held| {
+            let judged = held
+                .index
+                .judge(asker(&question), resource.kind(), resource.name());
+            match judged.denies(operation) {
+                true => "MatchingAcl",
+                false => "DefaultDeny",
+            }
+        });
+        authorizer.denials.log(what("Denied", rule));
+    }
+}
+
+/// A decision as Kafka's log has it.
+struct Noted<'a> {
+    who: &'a Principal,
+    host: IpAddr,
+    operation: Operation,
+    resource: Resource<'a>,
+    outcome: &'static str,
+    rule: &'static str,
+}
+
+impl Display for Noted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let who = self.who.to_string();
+        write!(
+            f,
+            "Principal = {} is {} operation = {} from host = {} on resource = {}:LITERAL:{} based \
+             on rule {}",
+            Shown(&who),
+            self.outcome,
+            self.operation.name(),
+            self.host.to_canonical(),
+            self.resource.kind().name(),
+            Shown(self.resource.name()),
+            self.rule,
+        )
+    }
+}
+
+fn asker<'a>(question: &Question<'a>) -> Asker<'a> {
+    Asker {
+        user: question.who.as_user(),
+        host: question.host,
+    }
+}
+
+impl Authorizer {
+    fn is_super_user(&self, who: &Principal) -> bool {
+        let super_users = self.config.super_users.iter();
+        super_users.into_iter().any(|it| who.is_written(it))
+    }
+
+    fn rule_of_allowed(&self, who: &Principal) -> &'static str {
+        match self.is_super_user(who) {
+            true => "SuperUser",
+            false => "Acls",
+        }
+    }
+}
