@@ -303,6 +303,11 @@ impl TestClient {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// The same, if the broker has not closed the connection.
+    pub async fn try_finish_sending(&mut self) {
+        drop(self.stream.shutdown().await);
+    }
+
     /// The next response, with its correlation id.
     pub async fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
         let frame = self.frame().await.expect("a response");

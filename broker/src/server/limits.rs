@@ -15,6 +15,10 @@ use crate::pool::{FairCharge, FairPool};
 /// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
 const UNCOUNTED_BYTES: usize = 16 << 10;
 
+/// The same for frames of logins, whose messages are shorter; and all memory that these may take.
+const UNCOUNTED_LOGIN_BYTES: usize = 2 << 10;
+const LOGIN_BYTES: usize = 16 << 20;
+
 /// Bytes that a decoded element of a request takes: its own struct, and what is derived from it on
 /// the way to the answer.
 const ELEMENT_BYTES: usize = 256;
@@ -39,6 +43,8 @@ pub(super) struct Limits {
     /// does not wait for frames: the order "frames, then this" cannot deadlock.
     decoded: FairPool,
     heavy: FairPool,
+    /// For frames of clients that are not known yet: they take no memory from those that are.
+    logins: FairPool,
 }
 
 #[derive(Default)]
@@ -69,6 +75,7 @@ impl Limits {
             frames: FairPool::new(memory_bytes, UNCOUNTED_BYTES),
             decoded: FairPool::new(memory_bytes, UNCOUNTED_ELEMENTS * ELEMENT_BYTES),
             heavy: FairPool::new((threads / 2).max(1), 0),
+            logins: FairPool::new(LOGIN_BYTES, UNCOUNTED_LOGIN_BYTES),
         }
     }
 
@@ -97,6 +104,11 @@ impl Limits {
     /// Waits for room for a request of this size; the room is released on drop.
     pub(super) async fn memory(&self, slot: &Slot, bytes: usize) -> FairCharge {
         self.frames.take(&slot.ip, bytes).await
+    }
+
+    /// As [`memory`](Self::memory), for a frame of a login.
+    pub(super) async fn login_memory(&self, slot: &Slot, bytes: usize) -> FairCharge {
+        self.logins.take(&slot.ip, bytes).await
     }
 
     /// Whether others wait for the memory that a frame of this connection has.

@@ -34,6 +34,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::api::{Connection, Context};
+use crate::auth::Mechanisms;
 use crate::broker::Broker;
 use crate::clock;
 use crate::principal::Principal;
@@ -135,6 +136,9 @@ struct Shared {
     handshakes: Handshakes,
     /// `connection.authentication.timeout.ms`
     authentication_limit: Duration,
+    /// The same, where SASL is asked for.
+    sasl: Vec<Option<Arc<Mechanisms>>>,
+    failed_login_delay: Duration,
 }
 
 impl Server {
@@ -154,6 +158,8 @@ impl Server {
             listeners: config.listeners.clone(),
             handshakes: Handshakes::start(!config.tls().is_empty())?,
             authentication_limit: config.authentication_limit,
+            sasl: config.sasl.clone(),
+            failed_login_delay: config.failed_login_delay,
         });
         let acceptors = listeners
             .into_iter()
@@ -294,6 +300,11 @@ impl Arrival<'_> {
         &self.shared.listeners[self.listener]
     }
 
+    /// What the client may log in with, if it must.
+    fn mechanisms(&self) -> Option<&Arc<Mechanisms>> {
+        self.shared.sasl[self.listener].as_ref()
+    }
+
     /// Finds out who the client is, then serves it.
     async fn attend(&self, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
         let peer = self.peer;
@@ -307,9 +318,9 @@ impl Arrival<'_> {
             Ok(Entered::Tls(stream, identity)) => self.serve(*stream, identity, stopped).await,
             Err(refused) => {
                 let listener = self.listener().name.clone();
+                tracing::info!(%peer, listener, %refused, "a client was not let in");
                 metrics::counter!("carrick_failed_authentications_total", "listener" => listener)
                     .increment(1);
-                tracing::info!(%peer, %refused, "a client was not let in");
             }
         }
     }
@@ -334,11 +345,12 @@ impl Arrival<'_> {
         identity: Identity,
         stopped: watch::Receiver<bool>,
     ) {
-        let connection = Connection::new(self.peer, self.listener, identity.principal);
+        let Identity { principal, session } = identity;
+        let connection = Connection::new(self.peer, self.listener, principal);
         let broker = Arc::clone(&self.shared.broker);
         let context = Context::new(broker, Arc::new(connection));
         let limits = (&self.shared.limits, self.slot);
-        connection::serve(stream, context, limits, stopped).await;
+        connection::serve(stream, (context, session), limits, stopped).await;
     }
 }
 

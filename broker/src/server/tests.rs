@@ -3,6 +3,7 @@
 mod amplification;
 mod corpus;
 mod hostile;
+mod logins;
 mod pipelines;
 mod quotas;
 mod tls;
