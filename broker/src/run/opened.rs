@@ -16,7 +16,7 @@ use crate::journal::Journal;
 use crate::journal::rocks::RocksJournal;
 use crate::metadata::rocks::RocksMetadata;
 use crate::metadata::{Metadata, MetadataError};
-use crate::mirror;
+use crate::mirror::{self, acls::LinkAcls};
 use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
@@ -120,14 +120,15 @@ impl Opened {
         })
     }
 
-    /// What links need of their host.
-    pub fn link_ports(&self) -> carrick_link::ports::Ports {
+    /// What links need of their host, which has an authorizer or not.
+    pub fn link_ports(&self, has_authorizer: bool) -> carrick_link::ports::Ports {
         mirror::ports(
             Arc::clone(&self.vault),
             self.metadata.clone(),
             (Arc::clone(&self.topics), Arc::clone(&self.hosted)),
             Arc::clone(&self.producer_ids),
             Arc::clone(&self.groups),
+            LinkAcls::new(Arc::clone(&self.acls), has_authorizer),
             self.heavy.clone(),
         )
     }

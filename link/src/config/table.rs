@@ -59,7 +59,6 @@ const GROUP_FILTERS: Kind = Kind::NameFilters {
 const TOPIC_FILTERS: Kind = Kind::NameFilters {
     list: "topicFilters",
 };
-const FILTERS: Kind = text(super::value::VALUE_MAX_CHARS);
 const CLASS: Kind = text(super::value::VALUE_MAX_CHARS);
 const PEM: Kind = text(super::value::PEM_MAX_CHARS);
 const PATH: Kind = text(4096);
@@ -85,12 +84,13 @@ use Flags::{Fixed, Live, NotBuilt, Required, Secret};
 /// All of them, ascending by name.
 #[rustfmt::skip]
 pub(super) static TABLE: &[Definition] = &[
-    row("acl.filters", Some(""), FILTERS, NotBuilt,
-        "Which ACLs are synced (JSON). Not supported yet."),
-    row("acl.sync.enable", Some("false"), Kind::Boolean, NotBuilt,
-        "Sync ACLs from the source. Not supported yet."),
-    row("acl.sync.ms", Some("5000"), time_ms(1000), NotBuilt,
-        "How often ACLs are synced. Not supported yet."),
+    row("acl.filters", Some(""), Kind::AclFilters, Live,
+        "Which ACLs of the source are synced, JSON: \
+         {\"aclFilters\":[{\"resourceFilter\",\"accessFilter\"}]}."),
+    row("acl.sync.enable", Some("false"), Kind::Boolean, Live,
+        "Sync ACLs from the source: set and removed there, they are set and removed here."),
+    row("acl.sync.ms", Some("5000"), time_ms(1000), Live,
+        "How often ACLs are synced."),
     row("auto.create.mirror.topics.enable", Some("false"), Kind::Boolean, Live,
         "Create mirrors automatically, for existing and for new source topics."),
     row("auto.create.mirror.topics.filters", Some(""), TOPIC_FILTERS, Live,

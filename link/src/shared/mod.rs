@@ -159,6 +159,8 @@ pub(crate) struct LinkShared {
     pub(crate) sights: tokio::sync::Mutex<()>,
     /// Held while the sources of cut mirrors are checked.
     pub(crate) looks: tokio::sync::Mutex<()>,
+    /// Held while ACLs that the link brings are changed.
+    pub(crate) acls: Arc<tokio::sync::Mutex<()>>,
     pub(crate) asks: UnboundedSender<Ask>,
     /// Of everything that is fetched over the link.
     pub(crate) throttle: Arc<Throttle>,
@@ -216,6 +218,7 @@ impl LinkShared {
             change: tokio::sync::Mutex::new(()),
             sights: tokio::sync::Mutex::new(()),
             looks: tokio::sync::Mutex::new(()),
+            acls: Arc::default(),
             asks,
             throttle: Throttle::new(),
             groups: Ledger::load(groups),
