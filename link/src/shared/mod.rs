@@ -289,6 +289,18 @@ impl LinkShared {
         }
     }
 
+    /// Shows why nothing is known of a mirror's topic at the source, where no replicator knows
+    /// better.
+    pub(crate) fn show_problem(&self, topic: &TopicName, why: &str) {
+        let inner = self.inner();
+        let mirror = inner.mirrors.get(topic);
+        for cell in mirror.into_iter().flat_map(|mirror| &mirror.statuses) {
+            cell.with(|status| {
+                status.problem.get_or_insert_with(|| why.to_owned());
+            });
+        }
+    }
+
     /// Stores these records of mirrors, then shows them. The caller holds `change`.
     pub(crate) async fn store_mirrors(&self, records: Vec<MirrorRecord>) -> Result<(), LinkError> {
         if records.is_empty() {
