@@ -18,6 +18,7 @@ mod operating;
 mod promote;
 mod quotas;
 mod reads;
+mod rights;
 mod security;
 mod several;
 mod source_contract;
