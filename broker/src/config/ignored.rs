@@ -44,7 +44,6 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("fetch.purgatory.purge.interval.requests", Int, Some("1000")),
     ("follower.fetch.last.tiered.offset.enable", Boolean, Some("false")),
     ("follower.replication.throttled.rate", Long, Some("9223372036854775807")),
-    ("group.consumer.regex.refresh.interval.ms", Int, Some("600000")),
     ("group.coordinator.append.linger.ms", Int, Some("-1")),
     ("group.coordinator.background.threads", Int, Some("2")),
     ("group.coordinator.cached.buffer.max.bytes", Int, Some("1048588")),

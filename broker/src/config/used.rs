@@ -297,6 +297,9 @@ pub static USED: &[ConfigDef] = &[
     def("group.consumer.assignors", List, Some("uniform,range"),
         Check::ListOf(&["uniform", "range"]),
         "Assignors that are offered; members that do not name one get the first."),
+    def("group.consumer.regex.refresh.interval.ms", Int, Some("600000"), Check::AtLeast(10_000),
+        "How old the topics that match a group's regular expression may become: until then, changed \
+         ACLs have no effect on them."),
     def("group.consumer.migration.policy", String, Some("bidirectional"),
         Check::OneOf(&["bidirectional", "disabled", "downgrade", "upgrade",
             "BIDIRECTIONAL", "DISABLED", "DOWNGRADE", "UPGRADE"]),
