@@ -3,7 +3,6 @@
 //! Invariants: a [`LinkConfig`] holds checked values only; what isn't built yet is refused by name, not accepted
 //! silently; a sensitive value shows in no message, listing or `Debug`, only in [`LinkConfig::values`], for storing.
 
-mod acl_filters;
 mod client_only;
 mod filters;
 pub mod oauth;
@@ -18,7 +17,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use acl_filters::AclFilters;
 pub use client_only::is_client_only;
 pub use filters::NameFilters;
 pub use reader::ConfigError;
@@ -29,8 +27,6 @@ use table::{Definition, TABLE};
 pub use value::StartOffset;
 
 const GROUP_PREFIX: &str = "consumer.group.prefix.enable";
-/// Switches the sync of ACLs on.
-pub(crate) const ACL_SYNC: &str = "acl.sync.enable";
 
 /// A link's configs, checked and typed.
 #[derive(Clone, PartialEq, Eq)]
@@ -106,12 +102,6 @@ pub struct LinkConfig {
     pub consumer_offset_group_filters: NameFilters,
     /// `consumer.group.prefix.enable`: then `prefix` is not empty.
     pub consumer_group_prefix_enable: bool,
-    /// `acl.sync.enable`
-    pub acl_sync_enable: bool,
-    /// `acl.sync.ms`
-    pub acl_sync_ms: u64,
-    /// `acl.filters`: of ACLs at the source.
-    pub acl_filters: AclFilters,
     values: BTreeMap<String, String>,
     unreadable: BTreeMap<String, String>,
 }
@@ -332,9 +322,6 @@ impl LinkConfig {
                 NameFilters::parse(text, "groupFilters")
             })?,
             consumer_group_prefix_enable: of.read(GROUP_PREFIX, value::boolean)?,
-            acl_sync_enable: of.read(ACL_SYNC, value::boolean)?,
-            acl_sync_ms: of.number("acl.sync.ms")?,
-            acl_filters: of.read("acl.filters", AclFilters::parse)?,
             values: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
@@ -456,9 +443,6 @@ mod tests {
                 value::Kind::NameFilters { list } => format!(
                     r#"{{"{list}":[{{"name":"a","patternType":"LITERAL","filterType":"INCLUDE"}}]}}"#
                 ),
-                value::Kind::AclFilters => {
-                    r#"{"aclFilters":[{"resourceFilter":{},"accessFilter":{}}]}"#.to_owned()
-                }
                 _ => "latest".to_owned(),
             };
             let mut changed = parse(&[prefix, (row.name, &other)]).unwrap();
@@ -518,6 +502,7 @@ mod tests {
     fn what_is_not_built_is_refused_unless_it_is_the_default() {
         for (name, value) in [
             ("ssl.engine.factory.class", "x.Y"),
+            ("acl.sync.enable", "true"),
             ("link.mode", "BIDIRECTIONAL"),
             ("sasl.login.class", "X"),
         ] {
@@ -525,7 +510,7 @@ mod tests {
             assert!(error.to_string().starts_with(name), "{error}");
             assert!(error.reason.contains("not supported yet"), "{error}");
         }
-        let defaults = [("ssl.provider", ""), ("link.mode", "DESTINATION")];
+        let defaults = [("ssl.provider", ""), ("acl.sync.enable", "false")];
         assert!(parse(&defaults).is_ok());
     }
 
@@ -557,8 +542,8 @@ mod tests {
         );
         assert_eq!(change("no.such", None).unwrap_err().name, "no.such");
         assert_eq!(
-            change("link.mode", Some("SOURCE")).unwrap_err().name,
-            "link.mode"
+            change("acl.sync.enable", Some("true")).unwrap_err().name,
+            "acl.sync.enable"
         );
     }
 

@@ -6,7 +6,7 @@ use carrick_protocol::ids::{Offset, TopicPartition};
 use super::within;
 use crate::config::LinkConfig;
 use crate::error::LinkError;
-use crate::source::{OffsetSpec, SourceCluster, answered};
+use crate::source::{OffsetSpec, SourceCluster};
 
 /// Offsets of partitions, in the order of the questions.
 pub(crate) async fn list(
@@ -44,10 +44,6 @@ pub(crate) async fn list_each(
 fn not_listed(partition: &TopicPartition, error: ErrorCode) -> LinkError {
     LinkError::SourceTopic {
         topic: partition.topic.clone(),
-        error: format!(
-            "partition {}: {}",
-            partition.partition,
-            answered(error, "DESCRIBE the topic")
-        ),
+        error: format!("{error} for partition {}", partition.partition),
     }
 }

@@ -14,7 +14,7 @@ use super::{Effect, Event, Outcome, Probe, Wait};
 use crate::fetcher::{Command, FetchEvent, FetcherHandle, Listener, Slot};
 use crate::ports::TargetError;
 use crate::source::fetch::{FetchLimits, FetchPosition, FetchRequest};
-use crate::source::{BoxFuture, EpochQuery, OffsetSpec, SourceCluster, SourceError, answered};
+use crate::source::{BoxFuture, EpochQuery, OffsetSpec, SourceCluster, SourceError};
 use crate::state::MirrorError;
 
 /// Longest wait for a probe's answer, milliseconds: long enough for a source that must fetch from
@@ -344,8 +344,7 @@ async fn epoch_end(
     match answer.error {
         ErrorCode::NONE => Ok(answer.end),
         error => Err(format!(
-            "asked for an epoch's end, {}",
-            answered(error, "DESCRIBE the topic")
+            "the source answered {error} when asked for an epoch's end"
         )),
     }
 }
@@ -370,10 +369,7 @@ async fn range(
             .ok_or("the source left out its offsets")?;
         *end = match (answer.error, answer.offset) {
             (ErrorCode::NONE, Some(offset)) => offset,
-            (error, _) => {
-                let answer = answered(error, "DESCRIBE the topic");
-                return Err(format!("asked for offsets, {answer}"));
-            }
+            (error, _) => return Err(format!("the source answered {error} to ListOffsets")),
         };
     }
     Ok((ends[0], ends[1]))
@@ -432,10 +428,7 @@ async fn probe(
             .ok_or("the probe's answer is empty")?
             .data;
         if data.error != ErrorCode::NONE {
-            return Err(format!(
-                "to a probe, {}",
-                answered(data.error, "READ the topic")
-            ));
+            return Err(format!("the source answered {} to a probe", data.error));
         }
         if is_last && data.high_watermark != high_watermark {
             return Err("the source's log grew under the probe".into());

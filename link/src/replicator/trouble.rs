@@ -6,7 +6,6 @@ use carrick_protocol::ids::Offset;
 use super::apply::{Effects, Machine, Next, Phase};
 use super::{Effect, Wait};
 use crate::ports::TargetError;
-use crate::source::answered;
 use crate::state::MirrorError;
 
 /// How often something that may be damage on the way is fetched again before the mirror fails.
@@ -65,7 +64,7 @@ impl Machine {
             );
             return self.suspect(MirrorError::Unknown, detail);
         }
-        self.retry(answered(error, "READ the topic"))
+        self.retry(format!("the source answered {error}"))
     }
 
     pub(super) fn on_target_error(&mut self, error: TargetError) -> Effects {

@@ -1,7 +1,6 @@
 //! A source cluster in memory, with leaders that move, logs that are cut, and answers that are
 //! wrong.
 
-mod acls;
 mod connection;
 mod events;
 mod groups;
@@ -91,7 +90,6 @@ struct State {
     brokers: Vec<NodeId>,
     topics: BTreeMap<TopicName, Topic>,
     groups: BTreeMap<GroupId, groups::Group>,
-    acls: acls::Acls,
     is_down: bool,
     /// Whoever asks over a new connection is refused, and so often it was.
     refuses: bool,
@@ -131,7 +129,6 @@ impl FakeSource {
             cluster_id: Some("source-cluster".into()),
             brokers: vec![NodeId(1), NodeId(2), NodeId(3)],
             topics: BTreeMap::new(),
-            acls: acls::Acls::default(),
             groups: BTreeMap::new(),
             is_down: false,
             refuses: false,
@@ -620,10 +617,6 @@ impl SourceCluster for FakeSource {
         })
     }
 
-    fn acls(&self) -> BoxFuture<'_, acls::Answer> {
-        Box::pin(async move { self.answer(acls::listed)? })
-    }
-
     fn groups(&self) -> BoxFuture<'_, Result<GroupListing, SourceError>> {
         Box::pin(async move { self.answer(|state| groups::listed(state)) })
     }
@@ -632,7 +625,12 @@ impl SourceCluster for FakeSource {
         &self,
         groups: Vec<GroupId>,
     ) -> BoxFuture<'_, Result<Vec<GroupCommits>, SourceError>> {
-        Box::pin(async move { self.answer(|state| groups::all_committed(state, &groups)) })
+        Box::pin(async move {
+            self.answer(|state| {
+                let asked = groups.iter().map(|group| groups::committed(state, group));
+                asked.collect()
+            })
+        })
     }
 
     fn fetch_connection(
