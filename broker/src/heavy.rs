@@ -78,12 +78,6 @@ impl Heavy {
         }
     }
 
-    /// Whether no thread is left.
-    #[cfg(test)]
-    pub fn is_busy(&self) -> bool {
-        self.threads.is_full()
-    }
-
     /// Does the work of a host on a separate thread. It is finished even if nothing waits for it
     /// any more.
     ///
@@ -113,7 +107,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::testing::{LIMIT, until};
 
     fn host(name: &str) -> Arc<str> {
         name.into()
@@ -130,7 +123,7 @@ mod tests {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             let work = move |_: TimeBudget| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                let _ = released.recv_timeout(LIMIT);
+                let _ = released.recv();
                 now.fetch_sub(1, Ordering::SeqCst);
             };
             let host = host(["a", "b"][number % 2]);
@@ -138,7 +131,7 @@ mod tests {
         }
         // Looks without taking: a place that is tried is one that a task does not find.
         let all_begun = || heavy.places.is_full() && now.load(Ordering::SeqCst) == 2;
-        until("all places are taken and two pieces run", all_begun).await;
+        crate::testing::until("all places are taken and two pieces run", all_begun).await;
         assert_eq!(heavy.run(&host("c"), |_| ()).await, Err(Busy));
         drop(release);
         for done in running {
@@ -157,7 +150,7 @@ mod tests {
         let mut begin = |name: &'static str| {
             let (heavy, released, finished) = (heavy.clone(), released.clone(), finished.clone());
             let work = move |_: TimeBudget| {
-                released.recv_timeout(LIMIT).unwrap();
+                released.recv().unwrap();
                 finished.send(name).unwrap();
             };
             running.push(tokio::spawn(
@@ -175,7 +168,7 @@ mod tests {
         for _ in 0..5 {
             // The runtime continues meanwhile: the next piece gets the thread.
             let release = release.clone();
-            tokio::task::spawn_blocking(move || release.send_timeout((), LIMIT).unwrap())
+            tokio::task::spawn_blocking(move || release.send(()).unwrap())
                 .await
                 .unwrap();
         }
@@ -194,17 +187,17 @@ mod tests {
             let heavy = heavy.clone();
             async move {
                 heavy
-                    .run(&host("a"), move |_| released.recv_timeout(LIMIT))
+                    .run(&host("a"), move |_| released.recv())
                     .await
                     .is_ok()
             }
         });
-        let has_thread = || heavy.threads.is_full();
-        until("the work has its thread", has_thread).await;
+        let has_thread = || heavy.threads.try_take(&host("b"), 1).is_err();
+        crate::testing::until("the work has its thread", has_thread).await;
         left.abort();
         assert!(left.await.is_err());
         assert!(has_thread());
-        release.send_timeout((), LIMIT).unwrap();
+        release.send(()).unwrap();
         assert_eq!(heavy.run(&host("b"), |_| 1).await, Ok(1));
     }
 

@@ -126,12 +126,7 @@ macro_rules! never_throttled {
     };
 }
 
-never_throttled!(
-    DescribeQuorumResponse,
-    WriteTxnMarkersResponse,
-    SaslHandshakeResponse,
-    SaslAuthenticateResponse
-);
+never_throttled!(DescribeQuorumResponse, WriteTxnMarkersResponse);
 
 impl Context {
     /// Records bytes, counted only if there is any quota, against the client's; returns how long it

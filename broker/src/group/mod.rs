@@ -48,4 +48,3 @@ pub use config::GroupConfig;
 pub use content::Present;
 pub use coordinator::{Coordinator, PendingCommit};
 pub use error::GroupError;
-pub use topic_patterns::MaySee;

@@ -25,7 +25,6 @@ use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use super::*;
-use crate::access::Acls;
 use crate::config::Properties;
 use crate::group::GroupConfig;
 use crate::journal::Journal;
@@ -98,7 +97,6 @@ impl Rig {
             (Arc::clone(&topics), Arc::clone(&hosted)),
             Arc::clone(&producer_ids),
             Arc::clone(&groups),
-            acls::LinkAcls::new(Arc::new(Acls::open(metadata.clone()).unwrap()), true),
             heavy,
         );
         Rig {

@@ -20,6 +20,7 @@ pub use token::{TokenError, Verified};
 
 use crate::clock::now_ms;
 use crate::config::{ConfigError, ListenerValues};
+use keys::DOCUMENT_MAX_BYTES;
 use provider::{Provider, Source};
 use settings::{Expected, Location, Settings, URL};
 
@@ -63,8 +64,12 @@ impl Tokens {
             }
             Location::Web(url) => {
                 web::check_url(&url).map_err(wrong)?;
-                let trust = settings.trust;
-                (Source::Web { url, trust }, None)
+                let limits = web::Limits {
+                    answer_max_bytes: DOCUMENT_MAX_BYTES as u64,
+                    ..web::Limits::default()
+                };
+                let client = web::Client::new(&web::Trust::ThisHost, limits);
+                (Source::Web { url, client }, None)
             }
         };
         let provider = Provider::start(source, keys, settings.pace)

@@ -32,8 +32,7 @@ impl LockedGroup<'_> {
             let host = Arc::clone(&request.info.client_host);
             let joined = consumer.classic_join(request, &world.env());
             self.store_changes(reply_to_join(joined, answer));
-            // Topics of expressions are found for those who subscribe with them.
-            self.offload(world, &host, None);
+            self.offload(world, &host);
         } else {
             let ticket = self.park_join(answer);
             self.apply(Event::Join(request, ticket));

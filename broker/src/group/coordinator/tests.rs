@@ -16,7 +16,6 @@ use crate::group::commit::{CommitRequest, NewOffset, unfenced};
 use crate::group::config::ConsumerGroupConfig;
 use crate::journal::memory::Disk;
 use crate::records::member_ids::MemberId;
-use crate::testing::until;
 use crate::topic::TopicImage;
 
 /// Topics by name, and what the next look-up of any is answered instead.
@@ -45,8 +44,6 @@ struct World {
     disk: Arc<Disk>,
     config: GroupConfig,
     topics: Arc<Topics>,
-    /// With one thread: it is busy, or it is not.
-    heavy: Heavy,
     groups: Option<Arc<Coordinator>>,
 }
 
@@ -67,12 +64,12 @@ fn config() -> GroupConfig {
     }
 }
 
-impl World {
-    fn open(&self) -> Arc<Coordinator> {
-        let (config, topics) = (self.config.clone(), self.topics.clone());
-        Coordinator::start(config, self.disk.journal(), topics, self.heavy.clone()).unwrap()
-    }
+fn open(disk: &Arc<Disk>, config: &GroupConfig, topics: &Arc<Topics>) -> Arc<Coordinator> {
+    let heavy = Heavy::default();
+    Coordinator::start(config.clone(), disk.journal(), topics.clone(), heavy).unwrap()
+}
 
+impl World {
     fn new() -> Self {
         Self::with(config())
     }
@@ -83,15 +80,13 @@ impl World {
         for topic in ["orders", "bills"] {
             topics.0.lock().insert(topic.to_owned(), TopicId::random());
         }
-        let mut world = Self {
+        let groups = Some(open(&disk, &config, &topics));
+        Self {
             disk,
             config,
             topics,
-            heavy: Heavy::new(1, 512),
-            groups: None,
-        };
-        world.groups = Some(world.open());
-        world
+            groups,
+        }
     }
 
     fn groups(&self) -> &Coordinator {
@@ -102,7 +97,7 @@ impl World {
         if let Some(groups) = self.groups.take() {
             groups.shutdown().await;
         }
-        self.groups = Some(self.open());
+        self.groups = Some(open(&self.disk, &self.config, &self.topics));
     }
 
     fn new_offset(&self, topic: &str, partition: i32, offset: i64) -> NewOffset {
@@ -316,9 +311,9 @@ async fn a_rebalance_brings_two_members_into_one_generation() {
         ..join_request("")
     };
     let second = tokio::spawn(world.groups().join(&group, request));
-    // As its member would.
-    let rebalances = || world.heartbeat("readers", &first) == Err(GroupError::RebalanceInProgress);
-    until("the second member joins", rebalances).await;
+    while world.heartbeat("readers", &first) != Err(GroupError::RebalanceInProgress) {
+        tokio::task::yield_now().await;
+    }
     let again = world
         .groups()
         .join(&group, join_request(first.0.as_str()))
@@ -525,7 +520,14 @@ async fn a_member_that_falls_silent_is_out_when_its_session_is_over() {
     let joined = world.groups().join(&group, request).await;
     let member = (joined.member_id, joined.generation);
     let is_empty = || world.groups().describe(&group).unwrap().state == GroupState::Empty;
-    until("the member is out", is_empty).await;
+    let wait = async {
+        while !is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(120), wait)
+        .await
+        .unwrap();
     assert_eq!(
         world.heartbeat("readers", &member),
         Err(GroupError::UnknownMember)
