@@ -7,6 +7,10 @@ export CARRICK_CACHE ?= $(CACHE)
 # The commit that the binary reports; empty outside a clone, as in an unpacked archive.
 export CARRICK_COMMIT := $(shell [ -e .git ] && git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
 CARGO := bash scripts/cargo.sh
+# Ends a suite that hangs, after that many minutes, and names what has not ended.
+WITHIN := bash scripts/within.sh
+UNITS := --release --locked --workspace --exclude e2e --exclude benches
+RULES := --release --locked -p e2e --lib --bin kafka-suite --test tidy
 BIN := $(CARGO_TARGET_DIR)/release/carrick
 E2E_THREADS ?= 2
 
@@ -37,21 +41,26 @@ endif
 test: test-unit test-e2e test-clients test-crash test-kafka-suite ## everything, at CI size
 
 test-unit: deps        ## unit, property and model tests, house rules
-	$(CARGO) test --release --locked --workspace --exclude e2e --exclude benches --no-fail-fast
-	$(CARGO) test --release --locked -p e2e --lib --bin kafka-suite --test tidy
+	$(CARGO) test $(UNITS) --no-run
+	$(CARGO) test $(RULES) --no-run
+	$(WITHIN) 20 $(CARGO) test $(UNITS) --no-fail-fast
+	$(WITHIN) 10 $(CARGO) test $(RULES)
 
 test-e2e: build peers  ## a real Apache Kafka as source
-	$(CARGO) test --release --locked -p e2e --test e2e -- --test-threads=$(E2E_THREADS)
+	$(CARGO) test --release --locked -p e2e --test e2e --no-run
+	$(WITHIN) 30 $(CARGO) test --release --locked -p e2e --test e2e -- --test-threads=$(E2E_THREADS)
 
 test-clients: build peers ## real client libraries and applications by capability; ONLY="sarama kafkajs" selects some
-	$(CARGO) test --release --locked -p e2e --test clients -- --at-once $(E2E_THREADS) $(ONLY)
+	$(CARGO) test --release --locked -p e2e --test clients --no-run
+	$(WITHIN) 30 $(CARGO) test --release --locked -p e2e --test clients -- --at-once $(E2E_THREADS) $(ONLY)
 
 test-crash: build peers ## SIGKILL at random points, under mirrors, transactions and groups; CRASH_ROUNDS=…
-	$(CARGO) test --release --locked -p e2e --test crash -- --test-threads=1
+	$(CARGO) test --release --locked -p e2e --test crash --no-run
+	$(WITHIN) $(or $(CRASH_MINUTES),30) $(CARGO) test --release --locked -p e2e --test crash -- --test-threads=1
 
 test-kafka-suite: build ## Apache Kafka's own client tests, each once; SUITE=all: in fresh and in shared mode
 	$(CARGO) build --release --locked -p e2e --bin kafka-suite
-	$(dir $(BIN))kafka-suite $(if $(filter all,$(SUITE)),--all)
+	$(WITHIN) 60 $(dir $(BIN))kafka-suite $(if $(filter all,$(SUITE)),--all)
 
 bench: build peers     ## one bench per question: see benches/README.md
 	$(CARGO) bench --profile release --locked -p benches

@@ -78,6 +78,12 @@ impl Heavy {
         }
     }
 
+    /// Whether no thread is left.
+    #[cfg(test)]
+    pub fn is_busy(&self) -> bool {
+        self.threads.is_full()
+    }
+
     /// Does the work of a host on a separate thread. It is finished even if nothing waits for it
     /// any more.
     ///
@@ -107,6 +113,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::testing::{LIMIT, until};
 
     fn host(name: &str) -> Arc<str> {
         name.into()
@@ -123,7 +130,7 @@ mod tests {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
             let work = move |_: TimeBudget| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                let _ = released.recv();
+                let _ = released.recv_timeout(LIMIT);
                 now.fetch_sub(1, Ordering::SeqCst);
             };
             let host = host(["a", "b"][number % 2]);
@@ -131,7 +138,7 @@ mod tests {
         }
         // Looks without taking: a place that is tried is one that a task does not find.
         let all_begun = || heavy.places.is_full() && now.load(Ordering::SeqCst) == 2;
-        crate::testing::until("all places are taken and two pieces run", all_begun).await;
+        until("all places are taken and two pieces run", all_begun).await;
         assert_eq!(heavy.run(&host("c"), |_| ()).await, Err(Busy));
         drop(release);
         for done in running {
@@ -150,7 +157,7 @@ mod tests {
         let mut begin = |name: &'static str| {
             let (heavy, released, finished) = (heavy.clone(), released.clone(), finished.clone());
             let work = move |_: TimeBudget| {
-                released.recv().unwrap();
+                released.recv_timeout(LIMIT).unwrap();
                 finished.send(name).unwrap();
             };
             running.push(tokio::spawn(
@@ -168,7 +175,7 @@ mod tests {
         for _ in 0..5 {
             // The runtime continues meanwhile: the next piece gets the thread.
             let release = release.clone();
-            tokio::task::spawn_blocking(move || release.send(()).unwrap())
+            tokio::task::spawn_blocking(move || release.send_timeout((), LIMIT).unwrap())
                 .await
                 .unwrap();
         }
@@ -187,17 +194,17 @@ mod tests {
             let heavy = heavy.clone();
             async move {
                 heavy
-                    .run(&host("a"), move |_| released.recv())
+                    .run(&host("a"), move |_| released.recv_timeout(LIMIT))
                     .await
                     .is_ok()
             }
         });
-        let has_thread = || heavy.threads.try_take(&host("b"), 1).is_err();
-        crate::testing::until("the work has its thread", has_thread).await;
+        let has_thread = || heavy.threads.is_full();
+        until("the work has its thread", has_thread).await;
         left.abort();
         assert!(left.await.is_err());
         assert!(has_thread());
-        release.send(()).unwrap();
+        release.send_timeout((), LIMIT).unwrap();
         assert_eq!(heavy.run(&host("b"), |_| 1).await, Ok(1));
     }
 

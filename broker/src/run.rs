@@ -144,7 +144,7 @@ pub async fn start(
     let opened = tokio::task::block_in_place(|| Opened::open(&config, &starting))?;
     warnings::of_secrets(&opened.vault);
     starting.step("starting links", 0);
-    let links = LinkManager::start(opened.link_ports());
+    let links = LinkManager::start(opened.link_ports(config.authorizer.is_some()));
     let links = control.run(links).await?;
     let endpoints = endpoints(&config.server.listeners, &bound.addresses);
     let listeners = bound.listen().map_err(bind_error)?;

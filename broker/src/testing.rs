@@ -39,15 +39,31 @@ pub fn map(set: &[(&str, &str)]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Waits for a condition, which must not change anything. Other tasks run meanwhile.
+/// How long a test waits for anything. A busy machine may need much of it.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Waits for a condition, which must not change anything: not take, lock or consume what it looks at.
+/// Other tasks run meanwhile.
 ///
 /// # Panics
-/// After a minute: what was waited for.
+/// After [`LIMIT`]: what was waited for.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(60);
+    let begun = Instant::now();
     while !holds() {
-        assert!(Instant::now() < give_up, "not within a minute: {what}");
+        assert!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
         tokio::task::yield_now().await;
+    }
+}
+
+/// As [`until`], where no tasks have to run.
+///
+/// # Panics
+/// As `until`.
+pub fn until_here(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        std::thread::yield_now();
     }
 }
 
@@ -287,6 +303,11 @@ impl TestClient {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// The same, if the broker has not closed the connection.
+    pub async fn try_finish_sending(&mut self) {
+        drop(self.stream.shutdown().await);
+    }
+
     /// The next response, with its correlation id.
     pub async fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
         let frame = self.frame().await.expect("a response");
@@ -295,6 +316,11 @@ impl TestClient {
 
     /// The next frame; `None` when the broker has closed the connection.
     pub async fn frame(&mut self) -> Option<Bytes> {
+        let frame = tokio::time::timeout(LIMIT, self.endless_frame()).await;
+        frame.expect("an answer, or the end of the connection")
+    }
+
+    async fn endless_frame(&mut self) -> Option<Bytes> {
         let length = self.stream.read_i32().await.ok()?;
         let mut frame = vec![0; usize::try_from(length).unwrap()];
         self.stream.read_exact(&mut frame).await.ok()?;

@@ -3,6 +3,7 @@
 //! Invariants: a [`LinkConfig`] holds checked values only; what isn't built yet is refused by name, not accepted
 //! silently; a sensitive value shows in no message, listing or `Debug`, only in [`LinkConfig::values`], for storing.
 
+mod acl_filters;
 mod client_only;
 mod filters;
 pub mod oauth;
@@ -17,6 +18,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use acl_filters::AclFilters;
 pub use client_only::is_client_only;
 pub use filters::NameFilters;
 pub use reader::ConfigError;
@@ -27,6 +29,8 @@ use table::{Definition, TABLE};
 pub use value::StartOffset;
 
 const GROUP_PREFIX: &str = "consumer.group.prefix.enable";
+/// Switches the sync of ACLs on.
+pub(crate) const ACL_SYNC: &str = "acl.sync.enable";
 
 /// A link's configs, checked and typed.
 #[derive(Clone, PartialEq, Eq)]
@@ -102,6 +106,12 @@ pub struct LinkConfig {
     pub consumer_offset_group_filters: NameFilters,
     /// `consumer.group.prefix.enable`: then `prefix` is not empty.
     pub consumer_group_prefix_enable: bool,
+    /// `acl.sync.enable`
+    pub acl_sync_enable: bool,
+    /// `acl.sync.ms`
+    pub acl_sync_ms: u64,
+    /// `acl.filters`: of ACLs at the source.
+    pub acl_filters: AclFilters,
     values: BTreeMap<String, String>,
     unreadable: BTreeMap<String, String>,
 }
@@ -322,6 +332,9 @@ impl LinkConfig {
                 NameFilters::parse(text, "groupFilters")
             })?,
             consumer_group_prefix_enable: of.read(GROUP_PREFIX, value::boolean)?,
+            acl_sync_enable: of.read(ACL_SYNC, value::boolean)?,
+            acl_sync_ms: of.number("acl.sync.ms")?,
+            acl_filters: of.read("acl.filters", AclFilters::parse)?,
             values: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
@@ -443,6 +456,9 @@ mod tests {
                 value::Kind::NameFilters { list } => format!(
                     r#"{{"{list}":[{{"name":"a","patternType":"LITERAL","filterType":"INCLUDE"}}]}}"#
                 ),
+                value::Kind::AclFilters => {
+                    r#"{"aclFilters":[{"resourceFilter":{},"accessFilter":{}}]}"#.to_owned()
+                }
                 _ => "latest".to_owned(),
             };
             let mut changed = parse(&[prefix, (row.name, &other)]).unwrap();
@@ -502,7 +518,6 @@ mod tests {
     fn what_is_not_built_is_refused_unless_it_is_the_default() {
         for (name, value) in [
             ("ssl.engine.factory.class", "x.Y"),
-            ("acl.sync.enable", "true"),
             ("link.mode", "BIDIRECTIONAL"),
             ("sasl.login.class", "X"),
         ] {
@@ -510,7 +525,7 @@ mod tests {
             assert!(error.to_string().starts_with(name), "{error}");
             assert!(error.reason.contains("not supported yet"), "{error}");
         }
-        let defaults = [("ssl.provider", ""), ("acl.sync.enable", "false")];
+        let defaults = [("ssl.provider", ""), ("link.mode", "DESTINATION")];
         assert!(parse(&defaults).is_ok());
     }
 
@@ -542,8 +557,8 @@ mod tests {
         );
         assert_eq!(change("no.such", None).unwrap_err().name, "no.such");
         assert_eq!(
-            change("acl.sync.enable", Some("true")).unwrap_err().name,
-            "acl.sync.enable"
+            change("link.mode", Some("SOURCE")).unwrap_err().name,
+            "link.mode"
         );
     }
 

@@ -5,6 +5,7 @@
     reason = "a name that says everything needs no doc comment"
 )]
 
+pub mod acls;
 mod backoff;
 pub mod config;
 mod creation;

@@ -4,11 +4,15 @@
 //! It blocks: not for threads that serve connections. Invariant: no error has any part of a request's headers or body, or
 //! of an answer.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use carrick_protocol::credentials::store::{FILE_MAX_BYTES, TrustStore};
 use rustls::pki_types::CertificateDer;
 use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
@@ -17,12 +21,55 @@ use ureq::{Agent, Body};
 use crate::source::tls;
 
 /// Who may sign the certificate of the other side.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Trust {
     /// Those that this host trusts.
+    #[default]
     ThisHost,
-    /// These.
-    Certificates(Vec<CertificateDer<'static>>),
+    /// Those in a store, which is read for each client.
+    Store(TrustStore),
+}
+
+impl Trust {
+    /// By the options `ssl.truststore.…` of a JAAS line, as in Kafka.
+    ///
+    /// # Errors
+    /// What is wrong with them, or another option for TLS.
+    pub fn of_options(options: &BTreeMap<String, String>) -> Result<Self, String> {
+        let mut tls = options.keys().filter(|name| name.starts_with("ssl."));
+        if let Some(other) = tls.find(|name| !name.starts_with("ssl.truststore.")) {
+            return Err(format!(
+                "has the option {other}, which is not supported: only ssl.truststore.location, type, password and \
+                 certificates are"
+            ));
+        }
+        let store = TrustStore::of(|name| options.get(name).cloned());
+        let store =
+            store.map_err(|error| format!("has the option {}: {}", error.setting, error.reason))?;
+        Ok(store.map_or(Self::ThisHost, Self::Store))
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, WebError> {
+        match self {
+            Self::ThisHost => Ok(tls::of_this_host().to_vec()),
+            Self::Store(store) => store
+                .certificates(read)
+                .map_err(|error| WebError(format!("{}: {}", error.setting, error.reason))),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    let mut start = file.take(FILE_MAX_BYTES + 1);
+    start
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    match bytes.len() as u64 > FILE_MAX_BYTES {
+        true => Err(format!("it has more than {FILE_MAX_BYTES} bytes")),
+        false => Ok(bytes),
+    }
 }
 
 /// What one request may take.
@@ -97,11 +144,10 @@ pub fn file_path(url: &str) -> Option<PathBuf> {
 }
 
 impl Client {
-    pub fn new(trust: &Trust, limits: Limits) -> Self {
-        let trusted = match trust {
-            Trust::ThisHost => tls::of_this_host(),
-            Trust::Certificates(certificates) => certificates,
-        };
+    /// # Errors
+    /// The trust store can't be read.
+    pub fn new(trust: &Trust, limits: Limits) -> Result<Self, WebError> {
+        let trusted = trust.certificates()?;
         let trusted = trusted
             .iter()
             .map(|der| Certificate::from_der(der).to_owned());
@@ -122,10 +168,10 @@ impl Client {
             .timeout_recv_body(Some(limits.read))
             .max_idle_connections(0)
             .build();
-        Self {
+        Ok(Self {
             agent: config.into(),
             answer_max_bytes: limits.answer_max_bytes,
-        }
+        })
     }
 
     /// # Errors
@@ -167,7 +213,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::TcpListener;
     use std::thread;
     use std::time::Instant;
@@ -204,7 +250,7 @@ mod tests {
             http("302 Found\r\nlocation: http://127.0.0.1:1/", "away"),
             http("401 No", "why"),
         ]);
-        let client = Client::new(&Trust::ThisHost, Limits::default());
+        let client = Client::new(&Trust::ThisHost, Limits::default()).unwrap();
         for (status, body) in [(200, "{}"), (302, "away"), (401, "why")] {
             let answer = client.get(&url).unwrap();
             assert_eq!((answer.status, &answer.body[..]), (status, body.as_bytes()));
@@ -215,7 +261,7 @@ mod tests {
     #[test]
     fn a_form_is_posted_with_its_credentials() {
         let (url, server) = serve(vec![http("200 OK", "")]);
-        let client = Client::new(&Trust::ThisHost, Limits::default());
+        let client = Client::new(&Trust::ThisHost, Limits::default()).unwrap();
         client.post_form(&url, "Basic eHg=", "a=b").unwrap();
         let request = server.join().unwrap().remove(0).to_ascii_lowercase();
         assert!(request.starts_with("post /x http/1.1\r\n"), "{request}");
@@ -234,7 +280,7 @@ mod tests {
             read: Duration::from_millis(200),
             answer_max_bytes: 100,
         };
-        let client = Client::new(&Trust::ThisHost, limits);
+        let client = Client::new(&Trust::ThisHost, limits).unwrap();
         assert!(client.get(&url).is_err());
         server.join().unwrap();
         // Accepts and says nothing.
@@ -244,6 +290,25 @@ mod tests {
         let error = client.get(&url).err().unwrap();
         assert!(error.to_string().contains("timeout"), "{error}");
         assert!(began.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn trust_is_by_options_of_a_jaas_line_and_others_are_refused() {
+        let of = |options: &[(&str, &str)]| {
+            let options = options.iter();
+            let options = options.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Trust::of_options(&options.collect())
+        };
+        assert_eq!(of(&[("clientId", "x")]), Ok(Trust::ThisHost));
+        let location = ("ssl.truststore.location", "/nowhere.pem");
+        let trust = of(&[location, ("ssl.truststore.type", "PEM")]).unwrap();
+        let error = Client::new(&trust, Limits::default()).unwrap_err();
+        assert!(
+            error.to_string().starts_with("ssl.truststore.location: "),
+            "{error}"
+        );
+        let refused = of(&[location, ("ssl.keystore.password", "sesame")]).unwrap_err();
+        assert!(refused.contains("ssl.keystore.password") && !refused.contains("sesame"));
     }
 
     #[test]

@@ -214,6 +214,10 @@ mod tests {
     use super::*;
     use crossbeam::channel::bounded;
     use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// A busy machine may need much of it.
+    const LIMIT: Duration = Duration::from_secs(120);
 
     /// A log whose flushes wait for permission, if asked to.
     #[derive(Clone)]
@@ -263,7 +267,7 @@ mod tests {
             let covered = Offset(self.end.load(Ordering::SeqCst));
             if let Some((begun, permitted)) = &self.gate {
                 begun.send(()).unwrap();
-                permitted.recv().unwrap();
+                permitted.recv_timeout(LIMIT).unwrap();
             }
             self.flushes.fetch_add(1, Ordering::SeqCst);
             if self.fails {
@@ -294,17 +298,17 @@ mod tests {
         let answers = unbounded();
         log.append();
         submit(&flusher, &log, &answers);
-        begun.recv().unwrap();
+        begun.recv_timeout(LIMIT).unwrap();
         let mut ends = Vec::new();
         for _ in 0..10 {
             ends.push(log.append());
             submit(&flusher, &log, &answers);
         }
         permit.send(()).unwrap();
-        assert_eq!(answers.1.recv().unwrap(), (1, Ok(Offset(1))));
+        assert_eq!(answers.1.recv_timeout(LIMIT).unwrap(), (1, Ok(Offset(1))));
         permit.send(()).unwrap();
         for end in ends {
-            let durable = answers.1.recv().unwrap().1.unwrap();
+            let durable = answers.1.recv_timeout(LIMIT).unwrap().1.unwrap();
             assert!(durable >= end, "{durable} does not cover {end}");
         }
         flusher.stop();
@@ -318,11 +322,11 @@ mod tests {
         let fast = Fake::new(2);
         let answers = unbounded();
         submit(&flusher, &slow, &answers);
-        begun.recv().unwrap();
+        begun.recv_timeout(LIMIT).unwrap();
         submit(&flusher, &fast, &answers);
-        assert_eq!(answers.1.recv().unwrap().0, 2);
+        assert_eq!(answers.1.recv_timeout(LIMIT).unwrap().0, 2);
         permit.send(()).unwrap();
-        assert_eq!(answers.1.recv().unwrap().0, 1);
+        assert_eq!(answers.1.recv_timeout(LIMIT).unwrap().0, 1);
     }
 
     #[test]
@@ -335,7 +339,7 @@ mod tests {
         };
         let answers = unbounded();
         submit(&flusher, &gate, &answers);
-        begun.recv().unwrap();
+        begun.recv_timeout(LIMIT).unwrap();
         for _ in 0..3 {
             submit(&flusher, &log, &answers);
         }
@@ -356,7 +360,7 @@ mod tests {
         let (log, begun, permit) = Fake::gated(1);
         let answers = unbounded();
         submit(&flusher, &log, &answers);
-        begun.recv().unwrap();
+        begun.recv_timeout(LIMIT).unwrap();
         // These wait for a second flush, which begins only after the line was closed.
         submit(&flusher, &log, &answers);
         submit(&flusher, &log, &answers);
@@ -364,7 +368,9 @@ mod tests {
             let flusher = flusher.clone();
             move || flusher.stop()
         });
+        let begun = Instant::now();
         while flusher.shared.state.lock().line.is_some() {
+            assert!(begun.elapsed() < LIMIT, "the line is not closed");
             thread::yield_now();
         }
         permit.send(()).unwrap();
@@ -389,9 +395,9 @@ mod tests {
                 panic!("expected by the test");
             }),
         );
-        tell.recv().unwrap();
+        tell.recv_timeout(LIMIT).unwrap();
         submit(&flusher, &log, &answers);
-        assert_eq!(answers.1.recv().unwrap(), (1, Ok(Offset(0))));
+        assert_eq!(answers.1.recv_timeout(LIMIT).unwrap(), (1, Ok(Offset(0))));
     }
 
     #[test]
@@ -406,7 +412,7 @@ mod tests {
                         let end = log.append();
                         let answers = unbounded();
                         submit(&flusher, &log, &answers);
-                        assert!(answers.1.recv().unwrap().1.unwrap() >= end);
+                        assert!(answers.1.recv_timeout(LIMIT).unwrap().1.unwrap() >= end);
                     }
                 })
             })

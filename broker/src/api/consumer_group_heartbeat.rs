@@ -145,6 +145,7 @@ fn heartbeat(ctx: &Context, request: ConsumerGroupHeartbeatRequest) -> Heartbeat
         owned: partitions,
         client_id: ctx.client_id().into(),
         client_host: ctx.client_host().into(),
+        may_see: ctx.may_see(),
     }
 }
 

@@ -27,8 +27,8 @@ use crate::broker::Broker;
 use crate::cluster::{Coordinated, Leader, View};
 use crate::config::PropertiesError;
 use crate::config::change::Change;
-use crate::group::Coordinator;
 use crate::group::coordinator::ListedGroup;
+use crate::group::{Coordinator, MaySee};
 use crate::mirror::delete_topic;
 use crate::partition::{Hosted, Partition, Partitions};
 use crate::principal::Principal;
@@ -374,6 +374,15 @@ impl Door {
     /// Why the principal may not see a topic of that name, whether there is one or not.
     pub fn hides_topic(&self, name: &str) -> Option<DoorError> {
         self.check(Operation::Describe, Resource::Topic(name)).err()
+    }
+
+    /// The topics that the principal may see, as ACLs say at the time.
+    pub fn may_see(&self) -> MaySee {
+        let (access, principal, host) =
+            (Arc::clone(&self.access), self.principal.clone(), self.host);
+        MaySee::new(move |name| {
+            access.allows(&principal, host, Operation::Describe, Resource::Topic(name))
+        })
     }
 
     /// Why the principal may not see the configs of a topic of that name.

@@ -70,6 +70,8 @@ mod placement;
 pub mod produce;
 mod reply;
 pub mod room;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 pub mod sync_group;
 pub mod throttle;
 mod transactions;

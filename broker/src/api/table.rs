@@ -305,6 +305,8 @@ apis! {
     offset_for_leader_epoch::OffsetForLeaderEpoch: unaudited,
     init_producer_id::InitProducerId: unaudited,
     api_versions::ApiVersions: unaudited,
+    sasl_handshake::SaslHandshake: unaudited,
+    sasl_authenticate::SaslAuthenticate: unaudited,
     // Groups.
     find_coordinator::FindCoordinator: unaudited,
     join_group::JoinGroup: unaudited,

@@ -126,7 +126,12 @@ macro_rules! never_throttled {
     };
 }
 
-never_throttled!(DescribeQuorumResponse, WriteTxnMarkersResponse);
+never_throttled!(
+    DescribeQuorumResponse,
+    WriteTxnMarkersResponse,
+    SaslHandshakeResponse,
+    SaslAuthenticateResponse
+);
 
 impl Context {
     /// Records bytes, counted only if there is any quota, against the client's; returns how long it

@@ -31,7 +31,7 @@ pub enum PasswordError {
 }
 
 /// Passwords that were right a moment ago. They are not in it: only what they and a random key make.
-pub(super) struct Known {
+pub(super) struct RightPasswords {
     key: hmac::Key,
     right: Mutex<HashMap<Vec<u8>, Right>>,
 }
@@ -42,7 +42,7 @@ struct Right {
     until: Instant,
 }
 
-impl Known {
+impl RightPasswords {
     pub fn new(random: &[u8]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, random),
@@ -163,7 +163,7 @@ mod tests {
         let users = open(&MemoryMetadata::new());
         set(&users, "ann", Mechanism::ScramSha256, "one");
         let credential = users.credential("ann", Mechanism::ScramSha256).unwrap();
-        let (known, now) = (Known::new(b"key"), Instant::now());
+        let (known, now) = (RightPasswords::new(b"key"), Instant::now());
         let mark = |password: &str| known.mark("ann", &Secret::new(password));
         known.add(mark("one"), Arc::clone(&credential), now);
         assert!(known.has(&mark("one"), &credential, now));

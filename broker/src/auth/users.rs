@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::decoy::Decoys;
-use super::password::Known;
+use super::password::RightPasswords;
 use crate::heavy::Heavy;
 use crate::metadata::{Metadata, MetadataError, News, StoreError, Transaction, Version};
 use crate::records::scram_credential::{CredentialKey, ScramCredentialKeyspace};
@@ -34,7 +34,7 @@ pub struct Users {
     seen: Mutex<Version>,
     credentials: RwLock<Credentials>,
     decoys: Decoys,
-    pub(super) known: Known,
+    pub(super) known: RightPasswords,
     pub(super) heavy: Heavy,
 }
 
@@ -84,7 +84,7 @@ impl Users {
             seen: Mutex::default(),
             credentials: RwLock::default(),
             decoys: Decoys::new(nobody.server_key().bytes()),
-            known: Known::new(&random::<32>()?),
+            known: RightPasswords::new(&random::<32>()?),
             heavy,
         };
         users.follow(&mut users.seen.lock())?;
@@ -159,6 +159,7 @@ impl Users {
     ///
     /// # Errors
     /// As one of [`Self::alter`].
+    #[cfg(test)]
     pub fn set(
         &self,
         user: &str,
@@ -172,10 +173,12 @@ impl Users {
     ///
     /// # Errors
     /// As one of [`Self::alter`].
+    #[cfg(test)]
     pub fn remove(&self, user: &str, mechanism: Mechanism) -> Result<(), UserError> {
         self.alter_one(user, Change::Remove(mechanism))
     }
 
+    #[cfg(test)]
     fn alter_one(&self, user: &str, change: Change) -> Result<(), UserError> {
         let mut outcomes = self.alter(&[(user.to_owned(), Ok(change))]);
         outcomes.remove(user).unwrap_or(Ok(()))
@@ -323,6 +326,22 @@ fn nobody(metadata: &Metadata) -> Result<Arc<Credential>, MetadataError> {
     })
 }
 
+/// A random string as Kafka's tools make salts and nonces: characters of base 36.
+///
+/// # Errors
+/// There are no random numbers.
+pub fn random_text() -> Result<String, MetadataError> {
+    const CHARS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    // 7 × 36 is the largest multiple in a byte: above it, the first characters would be more likely.
+    let bytes = random::<64>()?;
+    let fair = bytes.iter().filter(|byte| **byte < 252);
+    let text: String = fair
+        .take(25)
+        .map(|byte| char::from(CHARS[usize::from(*byte) % CHARS.len()]))
+        .collect();
+    Ok(text)
+}
+
 fn random<const BYTES: usize>() -> Result<[u8; BYTES], MetadataError> {
     let mut bytes = [0; BYTES];
     let filled = SystemRandom::new().fill(&mut bytes);
@@ -418,6 +437,14 @@ pub(super) mod tests {
         assert_eq!(of("cat"), Err(UserError::Repeated));
         assert_eq!(of(&"x".repeat(1025)), Err(UserError::LongName));
         assert_eq!(users.names(), ["ann", "bob"]);
+    }
+
+    #[test]
+    fn random_text_is_long_and_new_each_time() {
+        let texts: std::collections::BTreeSet<_> =
+            (0..100).map(|_| random_text().unwrap()).collect();
+        assert_eq!(texts.len(), 100);
+        assert!(texts.iter().all(|text| text.len() == 25));
     }
 
     #[test]

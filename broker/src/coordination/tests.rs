@@ -17,7 +17,7 @@ use crate::budget::Budget;
 use crate::journal::memory::Disk;
 use crate::journal::{Entry, Journal, NotStored};
 use crate::records::{Keyspace, OfCoordinators};
-use crate::testing::noted;
+use crate::testing::{LIMIT, noted};
 
 /// What every content takes in addition to its own bytes.
 const ID_BYTES: usize = 100;
@@ -263,7 +263,7 @@ fn a_change_that_fails_comes_back_as_that_and_the_next_one_is_stored() {
             Ok::<_, Refusal>(())
         });
         handed_over.unwrap();
-        heard.recv().unwrap();
+        heard.recv_timeout(LIMIT).unwrap();
     }
     assert_eq!(*outcomes.lock(), [(Err(NotStored), 0), (Ok(()), 0)]);
     assert_eq!(world.on_disk(), [(1, 2)].into());

@@ -142,6 +142,8 @@ pub struct ConsumerGroupConfig {
     pub max_size: i32,
     /// `group.consumer.assignors`, the default first; never empty.
     pub assignors: Vec<Assignor>,
+    /// `group.consumer.regex.refresh.interval.ms`
+    pub regex_refresh_ms: i64,
     /// `group.consumer.migration.policy`
     pub migration_policy: MigrationPolicy,
 }
@@ -238,6 +240,7 @@ impl ConsumerGroupConfig {
             assignment_interval_range_ms: (0, 15_000),
             max_size: i32::MAX,
             assignors: vec![Assignor::Uniform, Assignor::Range],
+            regex_refresh_ms: 600_000,
             migration_policy: MigrationPolicy::Bidirectional,
         }
     }
@@ -273,6 +276,9 @@ impl ConsumerGroupConfig {
             assignment_interval_range_ms: assignment_range,
             max_size: values.int("group.consumer.max.size"),
             assignors,
+            regex_refresh_ms: values
+                .int("group.consumer.regex.refresh.interval.ms")
+                .into(),
             migration_policy: match policy.unwrap_or_default().to_ascii_lowercase().as_str() {
                 "disabled" => MigrationPolicy::Disabled,
                 "upgrade" => MigrationPolicy::Upgrade,

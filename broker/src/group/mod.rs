@@ -48,3 +48,4 @@ pub use config::GroupConfig;
 pub use content::Present;
 pub use coordinator::{Coordinator, PendingCommit};
 pub use error::GroupError;
+pub use topic_patterns::MaySee;

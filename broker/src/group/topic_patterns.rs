@@ -17,6 +17,41 @@ use crate::topic::TopicImage;
 /// Expressions that are remembered.
 const REMEMBERED: usize = 512;
 
+/// Which topics a client may see; by default all.
+#[derive(Clone, Default)]
+pub struct MaySee(Option<Arc<Sees>>);
+
+type Sees = dyn Fn(&str) -> bool + Send + Sync;
+
+impl MaySee {
+    /// Those whose names `may_see` accepts.
+    pub fn new(may_see: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(may_see)))
+    }
+
+    /// The results without the topics that the client may not see.
+    pub fn filter(&self, mut all: Vec<(Arc<str>, Resolved)>) -> Vec<(Arc<str>, Resolved)> {
+        let Some(sees) = &self.0 else {
+            return all;
+        };
+        let found = all.iter_mut().filter_map(|(_, it)| it.topics.as_mut());
+        for topics in found {
+            let sees_all = topics.iter().all(|name| sees(name.as_str()));
+            if !sees_all {
+                let seen = topics.iter().filter(|name| sees(name.as_str()));
+                *topics = Arc::new(seen.cloned().collect());
+            }
+        }
+        all
+    }
+}
+
+impl std::fmt::Debug for MaySee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MaySee").finish_non_exhaustive()
+    }
+}
+
 /// The topics that match an expression.
 pub type Matching = Arc<BTreeSet<TopicName>>;
 

@@ -32,9 +32,12 @@ static RECORDED: &[(&str, Kind, &str)] = &[
     ("carrick_connections", Gauge, "Client connections."),
     ("carrick_fetched_bytes_total", Counter, "Bytes of batches that were fetched."),
     ("carrick_http_connections_cut_total", Counter, "HTTP connections closed to make room, or because the client did not read its answer."),
+    ("carrick_logins_total", Counter, "Clients that have connected and logged in with SASL."),
     ("carrick_produced_bytes_total", Counter, "Bytes of batches that were produced."),
+    ("carrick_relogins_total", CounterOf("outcome", &["ok", "refused"]), "Logins of clients that log in once more, before their session ends."),
     ("carrick_request_seconds", Histogram, "Time from reading a request to its answer, long polls included."),
     ("carrick_requests_total", CounterOfApis, "Requests answered."),
+    ("carrick_sessions_expired_total", Counter, "Connections closed because the client did not log in once more in time."),
     ("carrick_transactions_total", CounterOf("outcome", &["commit", "abort"]), "Transactions that have ended."),
 ];
 

@@ -1,7 +1,6 @@
 //! What every journal must do, tested on the real one and on the one for tests.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use carrick_protocol::ids::GroupId;
 use parking_lot::Mutex;
@@ -14,6 +13,7 @@ use crate::metadata::rocks::RocksMetadata;
 use crate::records::group::Groups;
 use crate::records::group_config::GroupConfigKeyspace;
 use crate::records::{OfCoordinators, Records};
+use crate::testing::{LIMIT, until_here};
 
 /// What a journal is stored in.
 trait Kind {
@@ -134,13 +134,13 @@ fn too_much_that_waits_is_refused<K: Kind>() {
     let (busy, is_busy) = crossbeam::channel::bounded::<()>(0);
     journal.room().unwrap().append(put("g", "1"), move |_| {
         busy.send(()).unwrap();
-        released.recv().unwrap();
+        released.recv_timeout(LIMIT).unwrap();
     });
-    is_busy.recv().unwrap();
+    is_busy.recv_timeout(LIMIT).unwrap();
     let large = put("g", &"x".repeat(MAX_WAITING_BYTES));
     journal.room().unwrap().append(large, |_| {});
     assert!(journal.room().is_none());
-    release.send(()).unwrap();
+    release.send_timeout((), LIMIT).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.unwrap().block_on(journal.barrier());
     assert!(journal.room().is_some());
@@ -165,7 +165,7 @@ fn after_a_stop_what_goes_on_is_dropped<K: Kind>() {
     journal.stop();
     let (outcome, heard) = crossbeam::channel::bounded(1);
     room.append(put("g", "1"), move |result| outcome.send(result).unwrap());
-    heard.recv().unwrap_err();
+    heard.recv_timeout(LIMIT).unwrap_err();
     assert_eq!(value(&journal, "g"), None);
 }
 
@@ -175,10 +175,7 @@ fn a_continuation_that_panics_shows<K: Kind>() {
     assert_eq!(journal.failure(), None);
     let room = journal.room().unwrap();
     room.append(put("g", "1"), |_| panic!("on purpose"));
-    let begun = Instant::now();
-    while journal.failure().is_none() && begun.elapsed() < Duration::from_secs(10) {
-        std::thread::yield_now();
-    }
+    until_here("the failure shows", || journal.failure().is_some());
     let failure = journal.failure().expect("nothing is stored any more");
     assert!(failure.contains("panicked"), "{failure}");
     journal.try_again();

@@ -3,6 +3,7 @@
 //! - [`target`]: how a link writes to partitions, under a lease.
 //! - [`local`]: the stored data, for reports and verification.
 //! - [`catalog`]: mirror topics in the catalog, with their records.
+//! - [`acls`]: ACLs that links bring from their sources.
 //! - [`groups`]: the offsets of groups, and what is stored about their syncs.
 //! - [`cut`]: mirrors become ordinary topics.
 //! - [`patterns`]: regular expressions of operators.
@@ -12,6 +13,7 @@
 //! mirror record together. Every topic that is a mirror has a mirror record, and every mirror
 //! record that is not stopped has a topic.
 
+pub mod acls;
 pub mod catalog;
 pub mod cut;
 pub mod groups;
@@ -49,6 +51,7 @@ pub fn ports(
     (topics, hosted): (Arc<Topics>, Arc<Hosted>),
     producer_ids: Arc<ProducerIds>,
     groups: Arc<Coordinator>,
+    acls: acls::LinkAcls,
     heavy: Heavy,
 ) -> Ports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -61,6 +64,7 @@ pub fn ports(
             Arc::clone(&hosted),
             groups,
         )),
+        acls: Arc::new(acls),
         store: Arc::new(store::Store::new(
             metadata.clone(),
             Arc::clone(&topics),

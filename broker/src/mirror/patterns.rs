@@ -65,6 +65,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing::LIMIT;
 
     fn names(names: &[&str]) -> Vec<TopicName> {
         let names = names.iter().map(|name| TopicName::new(*name).unwrap());
@@ -92,7 +93,7 @@ mod tests {
             let heavy = heavy.clone();
             let work = move |_: TimeBudget| {
                 start.send(()).unwrap();
-                released.recv()
+                released.recv_timeout(LIMIT)
             };
             async move { heavy.run(&"/10.0.0.1".into(), work).await }
         });
@@ -101,7 +102,7 @@ mod tests {
         assert_eq!(refused, Err(Busy));
         let patterns = NamePatterns::new(heavy);
         let found = tokio::spawn(patterns.matching("a", names(&["a"])));
-        release.send(()).unwrap();
+        release.send_timeout((), LIMIT).unwrap();
         assert_eq!(found.await.unwrap(), Ok(names(&["a"])));
         assert!(client.await.unwrap().is_ok());
     }

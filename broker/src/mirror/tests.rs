@@ -25,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use super::*;
+use crate::access::Acls;
 use crate::config::Properties;
 use crate::group::GroupConfig;
 use crate::journal::Journal;
@@ -97,6 +98,7 @@ impl Rig {
             (Arc::clone(&topics), Arc::clone(&hosted)),
             Arc::clone(&producer_ids),
             Arc::clone(&groups),
+            acls::LinkAcls::new(Arc::new(Acls::open(metadata.clone()).unwrap()), true),
             heavy,
         );
         Rig {

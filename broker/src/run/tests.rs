@@ -107,7 +107,7 @@ fn advertised(file: &str) -> &'static str {
 }
 
 #[test]
-fn a_tls_listener_without_a_certificate_is_refused_by_name() {
+fn the_tls_listener_between_brokers_of_such_a_file_is_refused_by_name() {
     let text = include_str!("../config/testdata/strimzi-style.properties");
     let mut set = carrick_protocol::properties::parse(text).unwrap();
     for (name, extra) in [
@@ -122,7 +122,7 @@ fn a_tls_listener_without_a_certificate_is_refused_by_name() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("listener REPLICATION-9091 needs a certificate"),
+        error.contains("listener REPLICATION-9091 asks for SSL"),
         "{error}"
     );
 }

@@ -19,6 +19,7 @@ pub(super) fn of_properties(config: &Config) {
     for (name, note) in notes(&config.values) {
         tracing::warn!("{name} has no effect here: {note}");
     }
+    of_sasl(config);
     if !config.server.unopened.is_empty() {
         let names = config.server.unopened.join(", ");
         tracing::warn!(
@@ -108,6 +109,26 @@ fn others_settings(config: &Config) -> Vec<&str> {
         !known.any(|known| rest.starts_with(&format!("{}.", known.to_ascii_lowercase())))
     });
     of_others.map(String::as_str).collect()
+}
+
+/// Names what is set for SASL and does nothing.
+fn of_sasl(config: &Config) {
+    // Kafka has the same warning.
+    if config.values.is_set("sasl.jaas.config") {
+        tracing::warn!(
+            "sasl.jaas.config has no effect without a listener and a mechanism in its name, as in \
+             listener.name.<listener>.<mechanism>.sasl.jaas.config"
+        );
+    }
+    let listeners = config.server.listeners.iter().zip(&config.server.sasl);
+    for (listener, mechanisms) in listeners {
+        for missing in mechanisms.iter().flat_map(|it| it.left_out()) {
+            tracing::warn!(
+                listener = listener.name,
+                "{missing} is enabled and not there: clients are offered the other mechanisms"
+            );
+        }
+    }
 }
 
 /// Says which addresses of the REST API others than this machine may reach.

@@ -11,14 +11,16 @@ use tokio::io::{AsyncRead, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::dispatch::route;
-use super::frame::{ReadError, read_rest, read_start};
-use super::limits::Limits;
-use super::places::Slot;
+use super::dispatch::{Refused, route};
+use super::frame::{ReadError, RequestFrame, read_rest, read_start};
+use super::limits::{Limits, Slot};
+use super::login::{LoginError, Permitted, Session};
 use super::stream::Stream;
 use super::turns::Turns;
 use super::writer::{Answer, Pending, write_replies};
+use crate::api::table::Entry;
 use crate::api::{BoxFuture, Context, Frame, Reply};
+use crate::pool::FairCharge;
 
 /// Requests of one connection that may wait for their answers; then it is not read any further.
 const IN_FLIGHT_MAX: usize = 100;
@@ -34,7 +36,7 @@ const READ_BUFFER_BYTES: usize = 16 << 10;
 /// Serves one connection until either side ends it.
 pub(super) async fn serve<S: Stream>(
     stream: S,
-    mut context: Context,
+    (mut context, mut session): (Context, Option<Session>),
     (limits, slot): (&Limits, &Slot),
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -44,7 +46,9 @@ pub(super) async fn serve<S: Stream>(
     let mut writer = tokio::spawn(write_replies(write_half, replies, limits.idle));
     let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, read_half);
     let ended = tokio::select! {
-        ended = read_requests(&mut reader, &mut context, (limits, slot), &queue) => ended,
+        ended = read_requests(
+            &mut reader, (&mut context, &mut session), (limits, slot), &queue
+        ) => ended,
         () = super::stop_signal(&mut stopped) => Ended::Stopped,
         _ = &mut writer => return,
     };
@@ -58,6 +62,10 @@ pub(super) async fn serve<S: Stream>(
             let principal = &context.connection.principal;
             let client_id = context.client_id();
             tracing::warn!(%peer, %principal, client_id, reason, "connection closed");
+            finish(queue, writer).await;
+        }
+        Ended::Expired => {
+            tracing::debug!(%peer, "connection closed: its client has not logged in once more");
             finish(queue, writer).await;
         }
         Ended::Stopped => finish(queue, writer).await,
@@ -78,13 +86,15 @@ enum Ended {
     ByPeer(ReadError),
     /// The client sent what can't be answered.
     Refused(String),
+    /// The client had to log in once more by now.
+    Expired,
     /// The broker stops.
     Stopped,
 }
 
 async fn read_requests<R: AsyncRead + Unpin>(
     reader: &mut BufReader<R>,
-    context: &mut Context,
+    (context, session): (&mut Context, &mut Option<Session>),
     (limits, slot): (&Limits, &Slot),
     queue: &mpsc::Sender<Pending>,
 ) -> Ended {
@@ -101,6 +111,11 @@ async fn read_requests<R: AsyncRead + Unpin>(
             Err(error @ ReadError::Length { .. }) => return Ended::Refused(error.to_string()),
             Err(error) => return Ended::ByPeer(error),
         };
+        let begins_login = match session.as_mut().map(|it| it.request(start.api_key)) {
+            None | Some(Permitted::Request) => false,
+            Some(Permitted::Login) => true,
+            Some(Permitted::Nothing) => return Ended::Expired,
+        };
         // A waiting request is not read, so it takes no memory. As in Kafka, waiting counts as idling.
         let Ok(turn) = timeout(limits.idle, turns.next(start.api_key)).await else {
             return Ended::ByPeer(ReadError::Idle);
@@ -111,47 +126,76 @@ async fn read_requests<R: AsyncRead + Unpin>(
             Ok(frame) => frame,
             Err(error) => return Ended::ByPeer(error),
         };
-        let started = Instant::now();
-        let request = match route(context, frame.bytes) {
-            Ok(request) => request,
-            Err(refused) => return Ended::Refused(refused.to_string()),
-        };
-        let (entry, elements) = (request.entry, request.elements());
-        let decoded = limits.decoded(slot, elements).await;
-        let heavy = limits.heavy(slot, elements).await;
-        let handled = match heavy {
-            None => request.handle(context),
-            Some(_) => request.handle_heavy(context),
-        };
-        drop(heavy);
-        let reply = match handled {
-            Ok(reply) => reply,
-            Err(refused) => return Ended::Refused(refused.to_string()),
-        };
-        let answer = match reply {
-            Reply::Now(frame) => Answer::Ready(frame),
-            Reply::Later(future) => begin(future).await,
-            Reply::Early { answer, effect } => {
-                turns.answered_before(effect);
-                answer.map_or(Answer::Nothing, Answer::Ready)
+        if let (true, Some(session)) = (begins_login, &mut *session) {
+            drop(place);
+            let again = session.again(reader, (limits, slot), (frame, turn), queue);
+            match again.await {
+                Ok(()) => continue,
+                Err(LoginError::Read(error)) => return Ended::ByPeer(error),
+                Err(error) => return Ended::Refused(error.to_string()),
             }
-            Reply::None => Answer::Nothing,
-            Reply::Close(reason) => return Ended::Refused(reason),
+        }
+        let started = Instant::now();
+        let handled = match handle(context, frame, (limits, slot), &mut turns).await {
+            Ok(handled) => handled,
+            Err(ended) => return ended,
         };
-        let is_later = matches!(answer, Answer::Later(_));
-        let holds_request = is_later && entry.holds_request;
-        let memory = [frame.memory, decoded].map(|charge| charge.filter(|_| holds_request));
-        let room = room_for(ready_bytes(&answer), &unsent).await;
+        let room = room_for(ready_bytes(&handled.answer), &unsent).await;
         place.send(Pending {
-            api: entry.name,
+            api: handled.entry.name,
             started,
-            answer,
+            answer: handled.answer,
             room,
             turn,
-            memory,
-            holds_memory: entry.lists,
+            memory: handled.memory,
+            holds_memory: handled.entry.lists,
         });
     }
+}
+
+/// A request whose answer is ready, or to come.
+struct Handled {
+    entry: &'static Entry,
+    answer: Answer,
+    /// What the answer still holds of the request's memory.
+    memory: [FairCharge; 2],
+}
+
+/// Handles a request whose turn it is.
+async fn handle(
+    context: &mut Context,
+    frame: RequestFrame,
+    (limits, slot): (&Limits, &Slot),
+    turns: &mut Turns,
+) -> Result<Handled, Ended> {
+    let refused = |refused: Refused| Ended::Refused(refused.to_string());
+    let request = route(context, frame.bytes).map_err(refused)?;
+    let (entry, elements) = (request.entry, request.elements());
+    let decoded = limits.decoded(slot, elements).await;
+    let heavy = limits.heavy(slot, elements).await;
+    let handled = match heavy {
+        None => request.handle(context),
+        Some(_) => request.handle_heavy(context),
+    };
+    drop(heavy);
+    let answer = match handled.map_err(refused)? {
+        Reply::Now(frame) => Answer::Ready(frame),
+        Reply::Later(future) => begin(future).await,
+        Reply::Early { answer, effect } => {
+            turns.answered_before(effect);
+            answer.map_or(Answer::Nothing, Answer::Ready)
+        }
+        Reply::None => Answer::Nothing,
+        Reply::Close(reason) => return Err(Ended::Refused(reason)),
+    };
+    let is_later = matches!(answer, Answer::Later(_));
+    let holds_request = is_later && entry.holds_request;
+    let memory = [frame.memory, decoded].map(|charge| charge.filter(|_| holds_request));
+    Ok(Handled {
+        entry,
+        answer,
+        memory,
+    })
 }
 
 /// Bytes of an answer that is ready; one that is still to come has none.

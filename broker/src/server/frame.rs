@@ -7,8 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::limits::Limits;
-use super::places::Slot;
+use super::limits::{Limits, Slot};
 use crate::pool::FairCharge;
 
 /// Bytes of a frame's length.
@@ -37,6 +36,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Room that is made before any byte has arrived; afterwards it doubles with what has.
 const FIRST_READ_BYTES: usize = 1 << 20;
 
+/// The same within a login.
+const FIRST_LOGIN_BYTES: usize = 1 << 10;
+
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
@@ -60,6 +62,11 @@ pub(super) enum ReadError {
         /// What is accepted.
         max: usize,
     },
+    /// The length is not that of a login's frame.
+    #[error(
+        "a frame of the login has {bytes} bytes, but may have at most {max} (sasl.server.max.receive.size)"
+    )]
+    LoginLength { bytes: i32, max: usize },
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -144,6 +151,45 @@ pub(super) async fn read_rest<R: AsyncRead + Unpin>(
     })
 }
 
+/// Reads one frame of a login: any bytes, which may be none. Memory grows with what arrives; the
+/// caller limits the time.
+pub(super) async fn read_login<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    max_bytes: usize,
+    limits: &Limits,
+    slot: &Slot,
+) -> Result<RequestFrame, ReadError> {
+    let mut length = [0; LENGTH_BYTES];
+    let first = stream.read(&mut length).await?;
+    if first == 0 {
+        return Err(ReadError::Closed);
+    }
+    stream.read_exact(&mut length[first..]).await?;
+    let claimed = i32::from_be_bytes(length);
+    let bytes = usize::try_from(claimed)
+        .ok()
+        .filter(|bytes| *bytes <= max_bytes)
+        .ok_or(ReadError::LoginLength {
+            bytes: claimed,
+            max: max_bytes,
+        })?;
+    let memory = limits.login_memory(slot, bytes).await;
+    let mut body = BytesMut::with_capacity(bytes.min(FIRST_LOGIN_BYTES));
+    while body.len() < bytes {
+        if body.len() == body.capacity() {
+            body.reserve((bytes - body.len()).min(body.len()));
+        }
+        let mut rest = (&mut *stream).take((bytes - body.len()) as u64);
+        if rest.read_buf(&mut body).await? == 0 {
+            return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+    Ok(RequestFrame {
+        bytes: body.freeze(),
+        memory,
+    })
+}
+
 async fn read_body<R: AsyncRead + Unpin>(
     stream: &mut R,
     start: &FrameStart,
@@ -193,12 +239,18 @@ mod tests {
         Limits::new(&RequestLimits::of(&values(overrides)), Duration::MAX)
     }
 
+    fn slot(limits: &Limits) -> Slot {
+        let values = values(&[]);
+        let address = std::net::IpAddr::from([127, 0, 0, 1]);
+        limits.admit(address, &values).unwrap()
+    }
+
     async fn read_frame<R: AsyncRead + Unpin>(
         stream: &mut R,
         limits: &Limits,
     ) -> Result<RequestFrame, ReadError> {
         let start = read_start(stream, limits).await?;
-        read_rest(stream, &start, limits, &Slot::of_address([127, 0, 0, 1])).await
+        read_rest(stream, &start, limits, &slot(limits)).await
     }
 
     async fn read(mut bytes: &[u8]) -> Result<RequestFrame, ReadError> {
@@ -272,7 +324,7 @@ mod tests {
             "queued.max.request.bytes=1",
         ];
         let limits = limits_of(&overrides);
-        let slot = Slot::of_address([127, 0, 0, 1]);
+        let slot = slot(&limits);
         let start = FrameStart {
             api_key: 3,
             bytes: 900_000,

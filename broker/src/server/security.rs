@@ -18,20 +18,16 @@ enum Harmless {
     Is(&'static str),
 }
 
-const SASL: &str = "there is no SASL: every client is ANONYMOUS";
+const TOKENS: &str = "there are no delegation tokens";
 const PRINCIPAL: &str = "every client is ANONYMOUS, and Java classes are not loaded";
 
 /// Name, its harmless value, what is missing.
 #[rustfmt::skip]
 static DEMANDS: &[(&str, Harmless, &str)] = &[
-    ("connections.max.reauth.ms", Harmless::Is("0"), SASL),
-    ("delegation.token.master.key", Harmless::Empty, SASL),
-    ("delegation.token.secret.key", Harmless::Empty, SASL),
+    ("delegation.token.master.key", Harmless::Empty, TOKENS),
+    ("delegation.token.secret.key", Harmless::Empty, TOKENS),
     ("principal.builder.class", Harmless::Is(
         "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), PRINCIPAL),
-    ("sasl.enabled.mechanisms", Harmless::Empty, SASL),
-    ("sasl.jaas.config", Harmless::Empty, SASL),
-    ("sasl.server.callback.handler.class", Harmless::Empty, SASL),
     ("ssl.engine.factory.class", Harmless::Is(
         "org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"), "Java classes are not loaded"),
 ];
@@ -54,17 +50,6 @@ fn asks(name: &str, value: &str) -> Option<&'static str> {
 pub fn refuse(values: &Values) -> Result<(), ConfigError> {
     let points = listener::client_protocols(values)?;
     let mut asked = Vec::new();
-    for (name, protocol) in &points {
-        if protocol.has_sasl() {
-            asked.push(Asked {
-                name: "listeners".to_owned(),
-                reason: format!(
-                    "listener {name} asks for {protocol}, but there is no SASL: use PLAINTEXT or \
-                     SSL, or remove the listener"
-                ),
-            });
-        }
-    }
     for (name, value) in values.set() {
         let setting = match name.strip_prefix(LISTENER).and_then(listener_setting) {
             // Settings of listeners that are not opened open nothing.
@@ -115,17 +100,10 @@ mod tests {
     /// A property, and the name that the refusal gives.
     #[rustfmt::skip]
     const ASKING: &[(&str, &str)] = &[
-        ("listeners=PLAINTEXT://:9092,SASL_PLAINTEXT://:9093", "listeners"),
-        ("listeners=SASL_SSL://:9093", "listeners"),
-        ("sasl.enabled.mechanisms=SCRAM-SHA-512", "sasl.enabled.mechanisms"),
-        ("sasl.jaas.config=x required;", "sasl.jaas.config"),
         ("ssl.engine.factory.class=com.example.Factory", "ssl.engine.factory.class"),
         ("principal.builder.class=com.example.Principals", "principal.builder.class"),
         ("delegation.token.secret.key=hunter2", "delegation.token.secret.key"),
         ("delegation.token.master.key=hunter2", "delegation.token.master.key"),
-        ("connections.max.reauth.ms=3600000", "connections.max.reauth.ms"),
-        ("listener.name.plaintext.scram-sha-256.sasl.jaas.config=x required;",
-            "listener.name.plaintext.scram-sha-256.sasl.jaas.config"),
     ];
 
     #[test]
@@ -133,11 +111,6 @@ mod tests {
         for (property, name) in ASKING {
             assert_eq!(asked_for(&[property]), [*name]);
         }
-        let map = "listener.security.protocol.map=OUTSIDE:SASL_SSL";
-        assert_eq!(
-            asked_for(&["listeners=OUTSIDE://:9093", map]),
-            ["listeners"]
-        );
     }
 
     #[test]
@@ -147,7 +120,9 @@ mod tests {
             "security.inter.broker.protocol=SASL_SSL",
             "ssl.client.auth=none",
             "ssl.keystore.location=/etc/kafka/server.p12",
-            "listeners=SSL://:9093",
+            "listeners=SSL://:9093,SASL_SSL://:9094",
+            "sasl.enabled.mechanisms=SCRAM-SHA-512",
+            "connections.max.reauth.ms=3600000",
             "ssl.engine.factory.class=org.apache.kafka.common.security.ssl.DefaultSslEngineFactory",
             "connections.max.reauth.ms=0",
             "ssl.protocol=TLSv1.3",
@@ -162,12 +137,10 @@ mod tests {
 
     #[test]
     fn a_refusal_of_security_names_every_property_the_next_step_and_no_secret() {
-        let error = load(&["listeners=SASL_SSL://:9093", "sasl.jaas.config=open sesame"]);
+        let error = load(&["delegation.token.secret.key=open sesame"]);
         let text = error.unwrap_err().to_string();
         for part in [
-            "listener SASL_SSL asks for SASL_SSL",
-            "use PLAINTEXT or SSL",
-            "sasl.jaas.config: there is no SASL",
+            "delegation.token.secret.key: there are no delegation tokens",
             "Remove them only if you trust the network in front of the listeners",
         ] {
             assert!(text.contains(part), "{part}: {text}");
@@ -201,9 +174,6 @@ mod tests {
         let expected = [
             "delegation.token.secret.key",
             "principal.builder.class",
-            "sasl.enabled.mechanisms",
-            "sasl.jaas.config",
-            "sasl.server.callback.handler.class",
             "ssl.engine.factory.class",
             "delegation.token.master.key",
         ];

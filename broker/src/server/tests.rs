@@ -3,6 +3,7 @@
 mod amplification;
 mod corpus;
 mod hostile;
+mod logins;
 mod pipelines;
 mod quotas;
 mod tls;
@@ -20,7 +21,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::dispatch::{Refused, route};
 use crate::api::Encoded;
 use crate::api::{Context, Reply};
-use crate::testing::{TestBroker, batch, produce, wire};
+use crate::testing::{TestBroker, batch, produce, until, wire};
 
 /// Handles a frame outside of any connection.
 fn handle(context: &mut Context, frame: Bytes) -> Result<Reply<Encoded>, Refused> {
@@ -405,9 +406,8 @@ async fn a_stopping_broker_answers_what_it_has_read() {
     let mut client = it.client().await;
     client.send(12, &fetch("t", 0, 600_000)).await;
     let partition = it.broker().topic("t").unwrap().partition(0).unwrap();
-    while partition.watchers().count() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let is_watched = || partition.watchers().count() > 0;
+    until("the fetch waits", is_watched).await;
     let started = std::time::Instant::now();
     it.running.shutdown().await;
     let (_, response) = client.receive::<FetchRequest>(12).await;

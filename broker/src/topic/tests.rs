@@ -8,7 +8,7 @@ use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 use super::*;
 use crate::access::Operation;
 use crate::partition::Mode;
-use crate::testing::{TestBroker, TestClient, TestTopic, append, batch, wire};
+use crate::testing::{TestBroker, TestClient, TestTopic, append, batch, until, wire};
 
 fn mirror(name: &str, configs: &[(&str, &str)]) -> NewTopic {
     NewTopic {
@@ -296,16 +296,23 @@ async fn other_topics_change_while_the_folders_of_a_deleted_one_are_put_away() {
     let catalog = &it.broker().topics;
     let first = it.create("t", 3);
     it.create("other", 1);
+    it.create("more", 1);
     let ended = first.partition(0).unwrap();
     let removal = catalog.take_out(&first, Default::default()).unwrap();
     assert!(first.partition(0).is_none());
     assert!(catalog.topic("t").is_none() && catalog.by_id(first.id()).is_none());
-    // None of these waits for it.
+    // Neither of these waits for it. If one did, it would wait for ever: it gets a thread that may.
+    let broker = Arc::clone(it.broker());
+    let others = std::thread::spawn(move || {
+        let catalog = &broker.topics;
+        let grown = catalog.add_partitions("other", 2, false, Default::default());
+        assert_eq!(grown.unwrap().partition_count(), 2);
+        let more = catalog.topic("more").unwrap();
+        catalog.delete(&more, Default::default()).unwrap();
+    });
+    until("other topics change", || others.is_finished()).await;
+    others.join().unwrap();
     it.create("new", 1);
-    let grown = catalog.add_partitions("other", 2, false, Default::default());
-    assert_eq!(grown.unwrap().partition_count(), 2);
-    let other = catalog.topic("other").unwrap();
-    catalog.delete(&other, Default::default()).unwrap();
     // The same name waits, whichever of the two comes first.
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| it.create("t", 2));
@@ -319,7 +326,8 @@ async fn other_topics_change_while_the_folders_of_a_deleted_one_are_put_away() {
     let id = second.id();
     drop((first, second));
     let it = it.restart(&[]).await;
-    assert_eq!(folders(&it), ["new-0", "t-0", "t-1"]);
+    let left = ["new-0", "other-0", "other-1", "t-0", "t-1"];
+    assert_eq!(folders(&it), left);
     let topic = it.broker().topic("t").unwrap();
     assert_eq!(topic.id(), id);
     assert_eq!(topic.partition(1).unwrap().snapshot().end().0, 1);
@@ -345,14 +353,6 @@ async fn a_deletion_that_was_broken_off_is_finished_at_the_next_start() {
     drop(it.create("gone", 3));
     let it = it.restart(&[]).await;
     assert_eq!(folders(&it), ["gone-0", "gone-1", "gone-2", "kept-0"]);
-}
-
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed().as_secs() < 120, "waited in vain for {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,17 @@ impl NameFilters {
         all.any(|filter| filter.filter_type == FilterType::Include)
     }
 
+    /// The single names that the filters select.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let literal = self.0.iter().filter(|filter| {
+            filter.filter_type == FilterType::Include
+                && filter.pattern_type == PatternType::Literal
+                && filter.name != EVERY_NAME
+        });
+        let names = literal.map(|filter| filter.name.as_str());
+        names.filter(|name| self.include(name))
+    }
+
     /// Whether the filters select `name`.
     pub fn include(&self, name: &str) -> bool {
         let meant_by = |filter_type| {

@@ -49,6 +49,8 @@ pub struct Endpoint {
     pub scope: Option<String>,
     /// Whether id, secret and scope are encoded as RFC 6749 has it. Kafka's default is not to.
     pub encodes: bool,
+    /// Whom the endpoint's certificate must be signed by.
+    pub trust: web::Trust,
     pub limits: web::Limits,
 }
 
@@ -114,11 +116,6 @@ fn token_from(of: &Reader<'_>, options: &Options) -> Result<TokenFrom, ConfigErr
             "asks for tokens without a signature: they are not supported",
         ));
     }
-    if options.keys().any(|name| name.starts_with("ssl.")) {
-        return Err(jaas(
-            "has options that begin with ssl.: they are not supported, the host's own authorities are trusted",
-        ));
-    }
     let url = of.given(URL).ok_or_else(|| {
         let reason =
             "is missing: OAUTHBEARER needs it. Tokens without a signature are not supported";
@@ -156,6 +153,7 @@ fn token_from(of: &Reader<'_>, options: &Options) -> Result<TokenFrom, ConfigErr
         client_id: needed(CLIENT_ID, "clientId")?,
         client_secret: needed(CLIENT_SECRET, "clientSecret")?,
         scope: given("sasl.oauthbearer.scope", "scope"),
+        trust: web::Trust::of_options(options).map_err(jaas)?,
         encodes: of.read("sasl.oauthbearer.header.urlencode", value::boolean)?,
         limits: web::Limits {
             connect: millis("sasl.login.connect.timeout.ms", limits.connect)?,

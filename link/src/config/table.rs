@@ -59,7 +59,6 @@ const GROUP_FILTERS: Kind = Kind::NameFilters {
 const TOPIC_FILTERS: Kind = Kind::NameFilters {
     list: "topicFilters",
 };
-const FILTERS: Kind = text(super::value::VALUE_MAX_CHARS);
 const CLASS: Kind = text(super::value::VALUE_MAX_CHARS);
 const PEM: Kind = text(super::value::PEM_MAX_CHARS);
 const PATH: Kind = text(4096);
@@ -85,12 +84,13 @@ use Flags::{Fixed, Live, NotBuilt, Required, Secret};
 /// All of them, ascending by name.
 #[rustfmt::skip]
 pub(super) static TABLE: &[Definition] = &[
-    row("acl.filters", Some(""), FILTERS, NotBuilt,
-        "Which ACLs are synced (JSON). Not supported yet."),
-    row("acl.sync.enable", Some("false"), Kind::Boolean, NotBuilt,
-        "Sync ACLs from the source. Not supported yet."),
-    row("acl.sync.ms", Some("5000"), time_ms(1000), NotBuilt,
-        "How often ACLs are synced. Not supported yet."),
+    row("acl.filters", Some(""), Kind::AclFilters, Live,
+        "Which ACLs of the source are synced, JSON: \
+         {\"aclFilters\":[{\"resourceFilter\",\"accessFilter\"}]}."),
+    row("acl.sync.enable", Some("false"), Kind::Boolean, Live,
+        "Sync ACLs from the source: set and removed there, they are set and removed here."),
+    row("acl.sync.ms", Some("5000"), time_ms(1000), Live,
+        "How often ACLs are synced."),
     row("auto.create.mirror.topics.enable", Some("false"), Kind::Boolean, Live,
         "Create mirrors automatically, for existing and for new source topics."),
     row("auto.create.mirror.topics.filters", Some(""), TOPIC_FILTERS, Live,
@@ -240,24 +240,23 @@ pub(super) static TABLE: &[Definition] = &[
     row("ssl.keystore.key", None, PEM, Secret,
         "The private key of the link's own certificate, in PEM."),
     row("ssl.keystore.location", Some(""), PATH, Live,
-        "A file on the broker's host with the link's private key, its certificate, and the ones \
-         that signed it: PEM, or PKCS12 with ssl.keystore.password."),
+        "A PEM file on the broker's host with the link's private key, its certificate, and the \
+         ones that signed it."),
     row("ssl.keystore.password", None, text(4096), Secret,
-        "The password of a PKCS12 key store. PEM has none."),
+        "Not used with PEM, so not supported: leave it out."),
     row("ssl.keystore.type", Some("JKS"), text(64), Live,
-        "PEM, PKCS12 or JKS. A file is recognized by its content; JKS itself is refused. PEM in \
-         ssl.keystore.key needs PEM."),
+        "Must be PEM if there is a key. The default is Kafka's."),
     row("ssl.provider", Some(""), CLASS, NotBuilt,
         "A Java class: not supported."),
     row("ssl.truststore.certificates", None, PEM, Secret,
         "Certificates of the authorities that may sign the source's certificate, in PEM."),
     row("ssl.truststore.location", Some(""), PATH, Live,
-        "A file on the broker's host with these authorities: PEM, or PKCS12 with \
-         ssl.truststore.password. Without either, the host's own are trusted."),
+        "A PEM file on the broker's host with these authorities; without either, the host's own \
+         are trusted."),
     row("ssl.truststore.password", None, text(4096), Secret,
-        "The password of a PKCS12 trust store. PEM has none."),
+        "Not used with PEM, so not supported: leave it out."),
     row("ssl.truststore.type", Some("JKS"), text(64), Live,
-        "PEM, PKCS12 or JKS, as ssl.keystore.type."),
+        "Must be PEM if there are certificates. The default is Kafka's."),
     row("topic.config.sync.include", Some(TOPIC_CONFIGS_SYNCED_BY_DEFAULT),
         Kind::SyncedTopicConfigs, Live,
         "Topic configs that mirrors take from the source, in addition to the ones that are \

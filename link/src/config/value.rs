@@ -1,6 +1,7 @@
 //! Parsers for single config values. Errors say what would be correct, never what was given: the
 //! value may be a secret, and its owner can look it up.
 
+use super::acl_filters::AclFilters;
 use super::filters::NameFilters;
 use super::synced::{TOPIC_CONFIGS_ALWAYS_SYNCED, TOPIC_CONFIGS_SYNCED_BY_DEFAULT};
 
@@ -55,6 +56,8 @@ pub(super) enum Kind {
     Prefix,
     /// JSON filters of names in a list with that name.
     NameFilters { list: &'static str },
+    /// JSON filters of ACLs.
+    AclFilters,
     /// `https` or nothing.
     EndpointIdentification,
     /// `TLSv1.2`, `TLSv1.3` or both.
@@ -88,6 +91,7 @@ impl Kind {
             Self::StartOffset => start_offset(value).map(drop),
             Self::Prefix => prefix(value).map(drop),
             Self::NameFilters { list } => NameFilters::parse(value, list).map(drop),
+            Self::AclFilters => AclFilters::parse(value).map(drop),
             Self::EndpointIdentification => checks_host(value).map(drop),
             Self::TlsVersions => versions(value).map(drop),
             Self::Thousandths { min, max } => match thousandths(value) {

@@ -14,7 +14,9 @@ use crate::lookup::within;
 use crate::ports::TopicCatalog;
 use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use crate::shared::LinkShared;
-use crate::source::{OffsetSpec, SourceCluster, SourceTopic, TopicConfigs, TopicSelection};
+use crate::source::{
+    OffsetSpec, SourceCluster, SourceTopic, TopicConfigs, TopicSelection, answered,
+};
 use crate::state::{LinkState, MirrorError, MirrorStatus};
 use crate::topic_configs;
 
@@ -276,7 +278,7 @@ fn mirrorable(name: &TopicName, found: Option<SourceTopic>) -> Result<SourceTopi
         ErrorCode::NONE if found.partitions.is_empty() => Err(refused("no partitions".into())),
         ErrorCode::NONE => Ok(found),
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(LinkError::NoSuchSourceTopic(name.clone())),
-        error => Err(refused(error.to_string())),
+        error => Err(refused(answered(error, "DESCRIBE the topic"))),
     }
 }
 

@@ -6,7 +6,7 @@ use carrick_protocol::ids::{Offset, TopicPartition};
 use super::within;
 use crate::config::LinkConfig;
 use crate::error::LinkError;
-use crate::source::{OffsetSpec, SourceCluster};
+use crate::source::{OffsetSpec, SourceCluster, answered};
 
 /// Offsets of partitions, in the order of the questions.
 pub(crate) async fn list(
@@ -44,6 +44,10 @@ pub(crate) async fn list_each(
 fn not_listed(partition: &TopicPartition, error: ErrorCode) -> LinkError {
     LinkError::SourceTopic {
         topic: partition.topic.clone(),
-        error: format!("{error} for partition {}", partition.partition),
+        error: format!(
+            "partition {}: {}",
+            partition.partition,
+            answered(error, "DESCRIBE the topic")
+        ),
     }
 }

@@ -3,7 +3,7 @@
 use carrick_protocol::error_code::ErrorCode;
 
 use crate::record::MirrorRecord;
-use crate::source::SourceTopic;
+use crate::source::{SourceTopic, answered};
 use crate::state::MirrorError;
 
 /// A topic that the source doesn't know must be missing for this long. So a broker that has just
@@ -36,7 +36,7 @@ pub(crate) fn judge(record: &MirrorRecord, topic: Option<&SourceTopic>) -> Verdi
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
             return Verdict::Missing;
         }
-        error => return Verdict::Unclear(format!("the source answered {error}")),
+        error => return Verdict::Unclear(answered(error, "DESCRIBE the topic")),
     }
     let (ours, theirs) = (record.source_topic_id, topic.id);
     if !ours.is_zero() && !theirs.is_zero() && ours != theirs {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{LinkManager, Selection, cut, failover, show};
-use crate::config::{ConfigEntry, ConfigError, LinkConfig};
+use crate::config::{ACL_SYNC, ConfigEntry, ConfigError, LinkConfig};
 use crate::description::{LinkDescription, MirrorOutcome};
 use crate::error::LinkError;
 use crate::lookup::within;
@@ -121,6 +121,7 @@ impl LinkManager {
             return Err(LinkError::LinkExists(name));
         }
         let config = typed(&name, &new.configs)?;
+        self.check_acl_sync(&config, None)?;
         check_files(&config).await?;
         let mut source_cluster_id = new.expected_source_cluster_id.clone();
         if new.validate_link {
@@ -197,6 +198,7 @@ impl LinkManager {
         let (config, found, _change) = loop {
             let present = Arc::clone(&shared.inner().config);
             let config = named(&shared.name, present.altered(&changes)?);
+            self.check_acl_sync(&config, Some(&present))?;
             check_files(&config).await?;
             let found = match how.validate_link && !config.connects_as(&present) {
                 true => self.reach_with(&shared, &config).await?,
@@ -232,6 +234,30 @@ impl LinkManager {
         let _ = shared.asks.send(Ask::Restart);
         shared.settled().await;
         Ok(())
+    }
+
+    /// Refuses to switch the sync of ACLs on where they would have no effect.
+    fn check_acl_sync(
+        &self,
+        config: &LinkConfig,
+        before: Option<&LinkConfig>,
+    ) -> Result<(), LinkError> {
+        let is_new = config.acl_sync_enable && !before.is_some_and(|it| it.acl_sync_enable);
+        if is_new && !self.ports.acls.is_enforced() {
+            return Err(ConfigError::new(ACL_SYNC, tasks::acls::NO_AUTHORIZER).into());
+        }
+        Ok(())
+    }
+
+    /// ACLs that a link has brought stay when it is deleted. If that can't be stored now, the next
+    /// start repeats it.
+    pub(super) async fn adopt_acls(&self) {
+        let links: Vec<LinkName> = self.links.read().keys().cloned().collect();
+        let acls = Arc::clone(&self.ports.acls);
+        let adopted = super::blocking(move || acls.adopt_all_but(&links)).await;
+        if let Ok(Err(error)) = adopted {
+            tracing::error!(%error, "ACLs of a deleted link stay marked as the link's");
+        }
     }
 
     /// A link without mirrors and groups; it does not run yet.
@@ -340,6 +366,7 @@ impl LinkManager {
         }
         shared.inner().over = Some(LinkError::NoSuchLink(name.to_owned()));
         stop(&shared).await;
+        let _acls = shared.acls.lock().await;
         let deleted = shared.name.clone();
         let removed = shared
             .blocking(move |ports| ports.store.delete_link(&deleted))
@@ -347,6 +374,7 @@ impl LinkManager {
         self.links.write().remove(&shared.name);
         removed?;
         tracing::info!(link = %shared.name, "link deleted");
+        self.adopt_acls().await;
         Ok(reports)
     }
 }

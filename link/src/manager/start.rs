@@ -71,6 +71,7 @@ impl LinkManager {
             manager.run_link(&shared, receiver);
             take_up(&shared, &interrupted);
         }
+        manager.adopt_acls().await;
         for orphan in mirrors {
             let (topic, link) = (&orphan.topic, &orphan.link);
             tracing::error!(%topic, %link, "a mirror without its link");

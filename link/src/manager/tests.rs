@@ -1,5 +1,6 @@
 //! Links and mirrors as a whole, on fakes, in paused time.
 
+mod acls;
 mod after_cut;
 mod alterations;
 mod closest;

@@ -76,3 +76,14 @@ pub enum GroupRefusal {
     #[error("storage: {0}")]
     Storage(String),
 }
+
+/// Why ACLs were not synced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AclRefusal {
+    /// They are beyond a limit of this cluster, or not ones that it can have: which.
+    #[error("{0}")]
+    Refused(String),
+    /// They could not be stored now.
+    #[error("storage: {0}")]
+    Storage(String),
+}

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use carrick_protocol::batch::CheckedBatches;
 use carrick_protocol::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
 
+use crate::acls::{Acl, AclsSynced};
 use crate::config::LinkConfig;
 use crate::cut::{CutOrder, PartitionCut};
 use crate::groups::{GroupCommit, GroupCommitted, GroupSync};
@@ -31,7 +32,7 @@ use crate::report::RpoReport;
 use crate::source::{BoxFuture, SourceCluster};
 
 pub use clock::SystemClock;
-pub use error::{CatalogError, GroupRefusal, StoreError, TargetError};
+pub use error::{AclRefusal, CatalogError, GroupRefusal, StoreError, TargetError};
 
 /// Everything that a [`crate::manager::LinkManager`] needs to start.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct Ports {
     pub catalog: Arc<dyn TopicCatalog>,
     /// Groups of this cluster.
     pub groups: Arc<dyn GroupOffsets>,
+    /// ACLs of this cluster.
+    pub acls: Arc<dyn AclStore>,
     /// Links and mirrors as stored.
     pub store: Arc<dyn LinkStore>,
     /// Regular expressions of operators.
@@ -295,6 +298,25 @@ pub trait GroupOffsets: Send + Sync {
         syncs: &[GroupSync],
         gone: &[String],
     ) -> Result<(), StoreError>;
+}
+
+/// The ACLs of this cluster, each with the links that brought it.
+///
+/// An ACL is in force as long as a client has set it or a link brings it. What clients have set is
+/// never changed here.
+pub trait AclStore: Send + Sync {
+    /// Whether ACLs have an effect in this cluster.
+    fn is_enforced(&self) -> bool;
+
+    /// From now on the link brings these ACLs and no others: one write, durable and in force on
+    /// return.
+    ///
+    /// Errors: `Refused` or `Storage`; nothing is changed.
+    fn sync(&self, link: &LinkName, wanted: &[Acl]) -> Result<AclsSynced, AclRefusal>;
+
+    /// The ACLs that links other than these have brought become ones of this cluster: they stay
+    /// until a client removes them.
+    fn adopt_all_but(&self, links: &[LinkName]) -> Result<(), StoreError>;
 }
 
 /// Makes clients for source clusters. Not the broker's business, but a seam that tests use.

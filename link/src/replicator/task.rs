@@ -14,7 +14,7 @@ use super::{Effect, Event, Outcome, Probe, Wait};
 use crate::fetcher::{Command, FetchEvent, FetcherHandle, Listener, Slot};
 use crate::ports::TargetError;
 use crate::source::fetch::{FetchLimits, FetchPosition, FetchRequest};
-use crate::source::{BoxFuture, EpochQuery, OffsetSpec, SourceCluster, SourceError};
+use crate::source::{BoxFuture, EpochQuery, OffsetSpec, SourceCluster, SourceError, answered};
 use crate::state::MirrorError;
 
 /// Longest wait for a probe's answer, milliseconds: long enough for a source that must fetch from
@@ -344,7 +344,8 @@ async fn epoch_end(
     match answer.error {
         ErrorCode::NONE => Ok(answer.end),
         error => Err(format!(
-            "the source answered {error} when asked for an epoch's end"
+            "asked for an epoch's end, {}",
+            answered(error, "DESCRIBE the topic")
         )),
     }
 }
@@ -369,7 +370,10 @@ async fn range(
             .ok_or("the source left out its offsets")?;
         *end = match (answer.error, answer.offset) {
             (ErrorCode::NONE, Some(offset)) => offset,
-            (error, _) => return Err(format!("the source answered {error} to ListOffsets")),
+            (error, _) => {
+                let answer = answered(error, "DESCRIBE the topic");
+                return Err(format!("asked for offsets, {answer}"));
+            }
         };
     }
     Ok((ends[0], ends[1]))
@@ -428,7 +432,10 @@ async fn probe(
             .ok_or("the probe's answer is empty")?
             .data;
         if data.error != ErrorCode::NONE {
-            return Err(format!("the source answered {} to a probe", data.error));
+            return Err(format!(
+                "to a probe, {}",
+                answered(data.error, "READ the topic")
+            ));
         }
         if is_last && data.high_watermark != high_watermark {
             return Err("the source's log grew under the probe".into());

@@ -6,6 +6,7 @@ use carrick_protocol::ids::Offset;
 use super::apply::{Effects, Machine, Next, Phase};
 use super::{Effect, Wait};
 use crate::ports::TargetError;
+use crate::source::answered;
 use crate::state::MirrorError;
 
 /// How often something that may be damage on the way is fetched again before the mirror fails.
@@ -64,7 +65,7 @@ impl Machine {
             );
             return self.suspect(MirrorError::Unknown, detail);
         }
-        self.retry(format!("the source answered {error}"))
+        self.retry(answered(error, "READ the topic"))
     }
 
     pub(super) fn on_target_error(&mut self, error: TargetError) -> Effects {

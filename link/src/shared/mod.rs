@@ -159,6 +159,8 @@ pub(crate) struct LinkShared {
     pub(crate) sights: tokio::sync::Mutex<()>,
     /// Held while the sources of cut mirrors are checked.
     pub(crate) looks: tokio::sync::Mutex<()>,
+    /// Held while ACLs that the link brings are changed.
+    pub(crate) acls: Arc<tokio::sync::Mutex<()>>,
     pub(crate) asks: UnboundedSender<Ask>,
     /// Of everything that is fetched over the link.
     pub(crate) throttle: Arc<Throttle>,
@@ -216,6 +218,7 @@ impl LinkShared {
             change: tokio::sync::Mutex::new(()),
             sights: tokio::sync::Mutex::new(()),
             looks: tokio::sync::Mutex::new(()),
+            acls: Arc::default(),
             asks,
             throttle: Throttle::new(),
             groups: Ledger::load(groups),
@@ -283,6 +286,18 @@ impl LinkShared {
             for (partition, cell) in (0..).zip(cells) {
                 cell.with(|status| status.obstacle = obstacles.remove(&partition));
             }
+        }
+    }
+
+    /// Shows why nothing is known of a mirror's topic at the source, where no replicator knows
+    /// better.
+    pub(crate) fn show_problem(&self, topic: &TopicName, why: &str) {
+        let inner = self.inner();
+        let mirror = inner.mirrors.get(topic);
+        for cell in mirror.into_iter().flat_map(|mirror| &mirror.statuses) {
+            cell.with(|status| {
+                status.problem.get_or_insert_with(|| why.to_owned());
+            });
         }
     }
 

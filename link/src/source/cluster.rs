@@ -31,9 +31,10 @@ use super::transport::{DialError, Plaintext, SocketOptions, Transport, dial};
 use super::{
     BoxFuture, ClusterInfo, ClusterMetadata, EpochEnd, EpochQuery, FetchConnection, FetchRequest,
     FetchResponse, GroupCommits, GroupListing, ListedOffset, OffsetSpec, SourceBroker,
-    SourceCluster, SourceError, SourceTopic, TopicConfigs, TopicSelection, describe_cluster,
-    describe_configs, fetch, metadata,
+    SourceCluster, SourceError, SourceTopic, TopicConfigs, TopicSelection, describe_acls,
+    describe_cluster, describe_configs, fetch, metadata,
 };
+use crate::acls::SourceAcls;
 use crate::backoff::Curve;
 use crate::config::LinkConfig;
 use crate::config::security::Login;
@@ -171,6 +172,13 @@ impl SourceCluster for KafkaCluster {
         Box::pin(async move {
             let connection = self.inner.control().await?;
             describe_configs::topic_configs(&connection, &topics).await
+        })
+    }
+
+    fn acls(&self) -> BoxFuture<'_, Result<SourceAcls, SourceError>> {
+        Box::pin(async move {
+            let connection = self.inner.control().await?;
+            describe_acls::describe_acls(&connection).await
         })
     }
 

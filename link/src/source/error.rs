@@ -180,3 +180,16 @@ fn is_about_identity(code: ErrorCode) -> bool {
             | ErrorCode::ILLEGAL_SASL_STATE
     )
 }
+
+/// What the source has answered. If its ACLs forbid it, what the link's user must be allowed to do
+/// there.
+pub(crate) fn answered(code: ErrorCode, right: &str) -> String {
+    match code {
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        | ErrorCode::GROUP_AUTHORIZATION_FAILED
+        | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            format!("the source answered {code}: its ACLs must allow the link's user to {right}")
+        }
+        _ => format!("the source answered {code}"),
+    }
+}

@@ -15,6 +15,7 @@ mod api;
 mod by_topic;
 mod cluster;
 mod connection;
+mod describe_acls;
 mod describe_cluster;
 mod describe_configs;
 mod error;
@@ -42,8 +43,10 @@ use carrick_protocol::ids::{
     GroupId, LeaderEpoch, NodeId, Offset, TopicId, TopicName, TopicPartition,
 };
 
+use crate::acls::SourceAcls;
 pub use cluster::KafkaCluster;
 pub(crate) use connection::THROTTLE_MAX;
+pub(crate) use error::answered;
 pub use error::{FaultKind, SourceError};
 pub use fetch::{FetchRequest, FetchResponse};
 pub use groups::{GroupCommits, GroupListing, SourceCommit, SourceGroup};
@@ -200,7 +203,7 @@ pub struct TopicConfigEntry {
 /// known leader answered `LEADER_NOT_AVAILABLE`. A request that could not be sent to, or was not answered by,
 /// one of the leaders fails as a whole. Nothing is retried here beyond the bootstrap list: the caller decides.
 ///
-/// One method per question that a link asks, nine of them.
+/// One method per question that a link asks, ten of them.
 pub trait SourceCluster: Send + Sync {
     /// Cluster id and brokers, asked now (DescribeCluster, or Metadata where that is missing).
     fn describe(&self) -> BoxFuture<'_, Result<ClusterInfo, SourceError>>;
@@ -238,6 +241,10 @@ pub trait SourceCluster: Send + Sync {
         &self,
         topics: Vec<TopicName>,
     ) -> BoxFuture<'_, Result<Vec<TopicConfigs>, SourceError>>;
+
+    /// All ACLs (DescribeAcls, asked of any broker). `SECURITY_DISABLED` from a source without an
+    /// authorizer.
+    fn acls(&self) -> BoxFuture<'_, Result<SourceAcls, SourceError>>;
 
     /// The groups of every broker (ListGroups). Fails only if no broker can be asked for the list
     /// of brokers.

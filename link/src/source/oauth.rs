@@ -280,9 +280,10 @@ fn ask(endpoint: &Endpoint) -> Result<String, Failure> {
         answer_max_bytes: ANSWER_MAX_BYTES,
         ..endpoint.limits
     };
-    let client = web::Client::new(&web::Trust::ThisHost, limits);
+    let failed = |error: web::WebError| (error.to_string(), true);
+    let client = web::Client::new(&endpoint.trust, limits).map_err(failed)?;
     let answer = client.post_form(&endpoint.url, &authorization, &form);
-    let answer = answer.map_err(|error| (error.to_string(), true))?;
+    let answer = answer.map_err(failed)?;
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let text = |name: &str| body.as_ref()?.get(name)?.as_str();
     if !matches!(answer.status, 200 | 201) {

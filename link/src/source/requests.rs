@@ -29,6 +29,7 @@ apis! {
     ListOffsetsRequest "ListOffsets" super::list_offsets::VERSIONS, throttle_time_ms;
     OffsetForLeaderEpochRequest "OffsetForLeaderEpoch" super::offset_for_leader_epoch::VERSIONS, throttle_time_ms;
     DescribeConfigsRequest "DescribeConfigs" super::describe_configs::VERSIONS, throttle_time_ms;
+    DescribeAclsRequest "DescribeAcls" super::describe_acls::VERSIONS, throttle_time_ms;
     SaslHandshakeRequest "SaslHandshake" super::connection::SASL_HANDSHAKE;
     SaslAuthenticateRequest "SaslAuthenticate" super::connection::SASL_AUTHENTICATE;
     DescribeClusterRequest "DescribeCluster" super::describe_cluster::VERSIONS, throttle_time_ms;

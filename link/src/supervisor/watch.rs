@@ -148,6 +148,7 @@ impl Supervisor {
             Verdict::Missing => false,
             Verdict::Unclear(why) => {
                 tracing::debug!(link = %self.shared.name, %topic, why, "metadata unclear");
+                self.shared.show_problem(topic, &why);
                 false
             }
             Verdict::Failed(error, detail) => {

@@ -10,7 +10,7 @@ use carrick_protocol::ids::TopicName;
 use super::{Job, Run};
 use crate::ports::TopicCatalog;
 use crate::shared::{JobPlan, LinkShared, Note};
-use crate::source::SourceCluster;
+use crate::source::{SourceCluster, answered};
 use crate::state::{TaskError, TaskErrorCode};
 use crate::tasks::source_code;
 use crate::topic_configs::{changes, kept, wanted};
@@ -96,7 +96,8 @@ pub(crate) async fn sync(
                 }
                 error => {
                     let words = answer.error_message.unwrap_or_default();
-                    let detail = format!("{error} for the source's topic '{source_topic}' {words}");
+                    let answer = answered(error, "DESCRIBE_CONFIGS of the topic");
+                    let detail = format!("topic '{source_topic}': {answer} {words}");
                     first_error.get_or_insert((code_of(error), detail));
                 }
             }

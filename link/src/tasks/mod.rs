@@ -4,13 +4,13 @@
 //! a time. A run is dropped at an await when the link stops or its configs change, so a job keeps
 //! nothing half done across one. [`TaskLog`] keeps its result.
 
+pub(crate) mod acls;
 pub(crate) mod auto_create;
 pub(crate) mod configs;
 pub(crate) mod groups;
 
 use std::sync::Arc;
 
-use crate::config::LinkConfig;
 use crate::error::Fault;
 use crate::shared::{JobPlan, LinkShared, Note};
 use crate::source::{BoxFuture, SourceError};
@@ -33,25 +33,7 @@ pub(crate) struct Job {
 }
 
 /// Every job, in the order in which they are listed.
-pub(crate) static JOBS: &[Job] = &[
-    configs::JOB,
-    groups::JOB,
-    Job::never("AclSync"),
-    auto_create::JOB,
-];
-
-impl Job {
-    /// A job that no config of this version switches on.
-    const fn never(name: &'static str) -> Self {
-        Self {
-            plan: JobPlan {
-                name,
-                interval_ms: |_: &LinkConfig| None,
-            },
-            run: |_| None,
-        }
-    }
-}
+pub(crate) static JOBS: &[Job] = &[configs::JOB, groups::JOB, acls::JOB, auto_create::JOB];
 
 /// When each job is due, in the order of [`JOBS`].
 pub(crate) fn plans() -> Vec<JobPlan> {

@@ -2,6 +2,7 @@
 //! [`store`] of the store, and [`groups`] of groups; and what [`source`] says of every source. A real
 //! adapter's test calls [`all`] (or the functions one by one).
 
+pub mod acls;
 pub mod groups;
 pub mod source;
 pub mod store;

@@ -1,5 +1,6 @@
 //! This cluster, in memory: every port but the clock.
 
+mod acls;
 mod groups;
 mod store;
 
@@ -65,6 +66,7 @@ struct State {
     sights: BTreeMap<TopicName, SourceSight>,
     groups: BTreeMap<GroupId, groups::Group>,
     syncs: BTreeMap<(LinkName, String), GroupSync>,
+    acls: acls::Acls,
     /// Appends fail with this.
     append_error: Option<TargetError>,
     /// The next cuts fail with this, once everything is fenced.

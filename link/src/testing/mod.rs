@@ -94,6 +94,7 @@ pub fn ports(here: &here::FakeHere, source: &source::FakeSource) -> Ports {
         local: here.clone(),
         catalog: here.clone(),
         groups: here.clone(),
+        acls: here.clone(),
         store: here,
         patterns: Arc::new(PlainPatterns),
         clock: Arc::new(RuntimeClock::new()),

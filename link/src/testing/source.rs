@@ -1,6 +1,7 @@
 //! A source cluster in memory, with leaders that move, logs that are cut, and answers that are
 //! wrong.
 
+mod acls;
 mod connection;
 mod events;
 mod groups;
@@ -90,6 +91,7 @@ struct State {
     brokers: Vec<NodeId>,
     topics: BTreeMap<TopicName, Topic>,
     groups: BTreeMap<GroupId, groups::Group>,
+    acls: acls::Acls,
     is_down: bool,
     /// Whoever asks over a new connection is refused, and so often it was.
     refuses: bool,
@@ -129,6 +131,7 @@ impl FakeSource {
             cluster_id: Some("source-cluster".into()),
             brokers: vec![NodeId(1), NodeId(2), NodeId(3)],
             topics: BTreeMap::new(),
+            acls: acls::Acls::default(),
             groups: BTreeMap::new(),
             is_down: false,
             refuses: false,
@@ -617,6 +620,10 @@ impl SourceCluster for FakeSource {
         })
     }
 
+    fn acls(&self) -> BoxFuture<'_, acls::Answer> {
+        Box::pin(async move { self.answer(acls::listed)? })
+    }
+
     fn groups(&self) -> BoxFuture<'_, Result<GroupListing, SourceError>> {
         Box::pin(async move { self.answer(|state| groups::listed(state)) })
     }
@@ -625,12 +632,7 @@ impl SourceCluster for FakeSource {
         &self,
         groups: Vec<GroupId>,
     ) -> BoxFuture<'_, Result<Vec<GroupCommits>, SourceError>> {
-        Box::pin(async move {
-            self.answer(|state| {
-                let asked = groups.iter().map(|group| groups::committed(state, group));
-                asked.collect()
-            })
-        })
+        Box::pin(async move { self.answer(|state| groups::all_committed(state, &groups)) })
     }
 
     fn fetch_connection(

@@ -198,6 +198,22 @@ fn a_group_that_is_not_deleted_says_why() {
     assert_eq!(written(&response, 3), bytes(expected));
 }
 
+/// The versions of kafka-clients 4.4.0.
+#[test]
+fn versions_that_are_read_by_hand_are_offered() {
+    for (key, newest) in [
+        (ListOffsetsRequest::KEY, 11),
+        (OffsetCommitRequest::KEY, 10),
+        (OffsetFetchRequest::KEY, 10),
+        (WriteTxnMarkersRequest::KEY, 2),
+        (TxnOffsetCommitRequest::KEY, 6),
+        (DeleteGroupsRequest::KEY, 3),
+    ] {
+        let offered = crate::versions::supported(key).unwrap();
+        assert_eq!(*offered.end(), newest, "API {key}");
+    }
+}
+
 #[test]
 fn what_is_cut_is_refused() {
     for length in 0..bytes(COMMIT).len() {

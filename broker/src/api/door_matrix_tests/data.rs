@@ -1,6 +1,7 @@
 //! Records, and where they are.
 
 use carrick_protocol::batch::BatchBuilder;
+use carrick_protocol::error_code::ErrorCode;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -21,6 +22,8 @@ use crate::api::list_offsets::ListOffsets;
 use crate::api::metadata::Metadata;
 use crate::api::offset_for_leader_epoch::OffsetForLeaderEpoch;
 use crate::api::produce::Produce;
+use crate::api::sasl_authenticate::SaslAuthenticate;
+use crate::api::sasl_handshake::SaslHandshake;
 use crate::broker::Broker;
 use crate::testing::{batch, produce, wire};
 
@@ -29,7 +32,27 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(offsets());
     rows.extend(producers());
     rows.extend(metadata());
+    rows.extend(logins());
     rows
+}
+
+fn logins() -> Vec<Row> {
+    vec![
+        row::<SaslHandshake>(
+            "to a listener without SASL",
+            1,
+            |_| SaslHandshakeRequest::default().with_mechanism("PLAIN".into()),
+            |it| code(it.error_code),
+        )
+        .answers(ErrorCode::ILLEGAL_SASL_STATE),
+        row::<SaslAuthenticate>(
+            "to a listener without SASL",
+            2,
+            |_| SaslAuthenticateRequest::default(),
+            |it| code(it.error_code),
+        )
+        .answers(ErrorCode::ILLEGAL_SASL_STATE),
+    ]
 }
 
 fn produced(answer: &ProduceResponse) -> Outcome {

@@ -20,7 +20,6 @@ pub use token::{TokenError, Verified};
 
 use crate::clock::now_ms;
 use crate::config::{ConfigError, ListenerValues};
-use keys::DOCUMENT_MAX_BYTES;
 use provider::{Provider, Source};
 use settings::{Expected, Location, Settings, URL};
 
@@ -64,12 +63,8 @@ impl Tokens {
             }
             Location::Web(url) => {
                 web::check_url(&url).map_err(wrong)?;
-                let limits = web::Limits {
-                    answer_max_bytes: DOCUMENT_MAX_BYTES as u64,
-                    ..web::Limits::default()
-                };
-                let client = web::Client::new(&web::Trust::ThisHost, limits);
-                (Source::Web { url, client }, None)
+                let trust = settings.trust;
+                (Source::Web { url, trust }, None)
             }
         };
         let provider = Provider::start(source, keys, settings.pace)

@@ -22,7 +22,7 @@ use super::settings::Pace;
 #[derive(Debug)]
 pub enum Source {
     File(PathBuf),
-    Web { url: String, client: web::Client },
+    Web { url: String, trust: web::Trust },
 }
 
 impl Source {
@@ -33,8 +33,13 @@ impl Source {
     pub fn fetch(&self) -> Result<Keys, String> {
         let document = match self {
             Self::File(path) => read(path)?,
-            Self::Web { url, client } => {
-                let answer = client.get(url).map_err(|error| error.to_string())?;
+            Self::Web { url, trust } => {
+                let limits = web::Limits {
+                    answer_max_bytes: DOCUMENT_MAX_BYTES as u64,
+                    ..web::Limits::default()
+                };
+                let answer = web::Client::new(trust, limits).and_then(|client| client.get(url));
+                let answer = answer.map_err(|error| error.to_string())?;
                 if answer.status != 200 {
                     return Err(format!("it answered with status {}", answer.status));
                 }
@@ -276,8 +281,8 @@ mod tests {
                 );
             }
         });
-        let client = web::Client::new(&web::Trust::ThisHost, web::Limits::default());
-        (Source::Web { url, client }, count)
+        let trust = web::Trust::ThisHost;
+        (Source::Web { url, trust }, count)
     }
 
     #[tokio::test]

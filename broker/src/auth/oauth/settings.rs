@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use carrick_link::web;
+use carrick_protocol::credentials::{Mechanism, jaas};
 
 use crate::config::{ConfigError, ListenerValues};
 
@@ -14,6 +15,7 @@ pub const URL: &str = "sasl.oauthbearer.jwks.endpoint.url";
 const REFRESH: &str = "sasl.oauthbearer.jwks.endpoint.refresh.ms";
 const BACKOFF: &str = "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms";
 const BACKOFF_MAX: &str = "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms";
+const JAAS: &str = "sasl.jaas.config";
 const PACKAGE: &str = "org.apache.kafka.common.security.oauthbearer.";
 
 /// Where a class may be named, and those of Kafka's that check tokens as it is done here.
@@ -63,6 +65,8 @@ pub struct Pace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub location: Location,
+    /// Whom the provider's certificate must be signed by.
+    pub trust: web::Trust,
     pub pace: Pace,
     pub expected: Expected,
 }
@@ -87,6 +91,7 @@ impl Settings {
         };
         Ok(Self {
             location: location(&of)?,
+            trust: trust(&of)?,
             pace: Pace {
                 refresh: Duration::from_millis(millis(REFRESH)?.max(1000)),
                 backoff_ms: millis(BACKOFF)?,
@@ -135,6 +140,20 @@ fn location(of: &ListenerValues<'_>) -> Result<Location, ConfigError> {
         )),
         _ => Err(of.wrong(URL, "must begin with https:, http: or file:")),
     }
+}
+
+/// By the listener's JAAS line, which Kafka wants, and which may say nothing.
+fn trust(of: &ListenerValues<'_>) -> Result<web::Trust, ConfigError> {
+    let Some(line) = of.own(JAAS).filter(|line| !line.is_empty()) else {
+        return Ok(web::Trust::ThisHost);
+    };
+    let wrong = |reason: String| of.wrong(JAAS, reason);
+    let module = jaas::parse(&line).map_err(wrong)?;
+    let wanted = Mechanism::OAuthBearer.login_module();
+    if module.class.rsplit('.').next() != Some(wanted) {
+        return Err(wrong(format!("must name the login module {wanted}")));
+    }
+    web::Trust::of_options(&module.options).map_err(wrong)
 }
 
 fn check_class(

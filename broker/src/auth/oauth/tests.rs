@@ -336,6 +336,7 @@ impl Listener {
         );
         let values = values(&[
             &url,
+            "listener.name.x.oauthbearer.sasl.jaas.config=a.OAuthBearerLoginModule required;",
             "listener.name.x.sasl.oauthbearer.expected.audience=kafka",
             "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms=1",
         ]);
@@ -434,7 +435,19 @@ fn settings_that_are_wrong_are_refused_by_name() {
     let handler = "sasl.server.callback.handler.class";
     let validator = "sasl.oauthbearer.jwt.validator.class";
     let package = "org.apache.kafka.common.security.oauthbearer";
+    let jaas = "listener.name.x.oauthbearer.sasl.jaas.config";
+    let module = "OAuthBearerLoginModule required ssl.keystore.password=sesame";
     for (settings, name, words) in [
+        (
+            vec![good.clone(), format!("{jaas}=PlainLoginModule required;")],
+            jaas,
+            "OAuthBearerLoginModule",
+        ),
+        (
+            vec![good.clone(), format!("{jaas}={module};")],
+            jaas,
+            "not supported",
+        ),
         (vec![], URL, "OAUTHBEARER needs it"),
         (vec![format!("{URL}=ftp://a/b")], URL, "must begin with"),
         (vec![format!("{URL}=https://a:sesame@b/")], URL, "password"),
@@ -476,6 +489,7 @@ fn settings_that_are_wrong_are_refused_by_name() {
         let settings: Vec<_> = settings.iter().map(String::as_str).collect();
         let error = refused(&settings);
         assert!(error.contains(name) && error.contains(words), "{error}");
+        assert!(!error.contains("=sesame"), "{error}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::testing::until_here;
 
 const THREADS: u64 = 4;
 const ROUNDS: u64 = 2_000;
@@ -109,9 +110,7 @@ fn a_close_meets_every_id_that_is_made_before() {
                 assert!(made.count() <= 1_000);
             });
             scope.spawn(move || {
-                while registry.cells().len() < seed {
-                    thread::yield_now();
-                }
+                until_here("ids are made", || registry.cells().len() >= seed);
                 registry.close(|_| {});
             });
         });

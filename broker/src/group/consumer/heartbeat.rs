@@ -9,6 +9,7 @@ use super::{
     ConsumerGroup, Env, Epochs, JOIN_EPOCH, LEAVE_EPOCH, Member, Partitions, STATIC_LEAVE_EPOCH,
 };
 use crate::group::error::GroupError;
+use crate::group::topic_patterns::MaySee;
 use crate::records::member_ids::{InstanceId, MemberId};
 
 /// A ConsumerGroupHeartbeat request. `None` means: as before.
@@ -36,6 +37,8 @@ pub struct HeartbeatRequest {
     pub client_id: Arc<str>,
     /// Address of the connection, in Kafka's form (`/10.0.0.1`).
     pub client_host: Arc<str>,
+    /// Topics that it may get by a regular expression.
+    pub may_see: MaySee,
 }
 
 /// The answer to a heartbeat.

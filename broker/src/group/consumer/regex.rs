@@ -5,14 +5,15 @@
 //! in as a separate event, and members get the topics with a later heartbeat. Until then an
 //! expression has its previous topics, at first none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use carrick_protocol::ids::TopicName;
 
 use super::weight::subscription_bytes;
 use super::{ConsumerGroup, Env};
-use crate::group::topic_patterns::{Matching, Resolved};
+use crate::group::topic_patterns::{Matching, MaySee, Resolved};
+use crate::topic::TopicImage;
 
 /// Pause before the topics are matched again (`REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`), so that many
 /// new topics cost one pass. New expressions do not wait for it.
@@ -106,8 +107,9 @@ impl Subscriptions {
         self.by_text.remove(text);
     }
 
-    /// The expressions to match now, new ones first; none while a match is in progress.
-    fn due(&self, env: &Env<'_>) -> Vec<Arc<str>> {
+    /// The expressions to match now, new ones first; none while a match is in progress. Old results
+    /// are found again, because ACLs may have changed.
+    fn due(&self, env: &Env<'_>, refresh_ms: i64) -> Vec<Arc<str>> {
         let version = Some(env.topics.version());
         let is_fresh = self.resolved_ms.is_some_and(|resolved_ms| {
             env.now.tick_ms < resolved_ms.saturating_add(REFRESH_MIN_INTERVAL_MS)
@@ -115,8 +117,11 @@ impl Subscriptions {
         if self.is_resolving || self.by_text.is_empty() || (is_fresh && self.unresolved == 0) {
             return Vec::new();
         }
+        let is_old = self
+            .resolved_ms
+            .is_none_or(|resolved_ms| env.now.tick_ms > resolved_ms.saturating_add(refresh_ms));
         let is_due = |known: &Subscription| {
-            known.version.is_none() || (!is_fresh && known.version != version)
+            known.version.is_none() || (!is_fresh && (is_old || known.version != version))
         };
         let due = self.by_text.iter().filter(|(_, known)| is_due(known));
         let mut due: Vec<_> = due
@@ -154,7 +159,7 @@ impl Subscriptions {
 impl ConsumerGroup {
     /// The expressions whose topics must be found now; [`Self::resolved`] must follow.
     pub fn begin_resolving(&mut self, env: &Env<'_>) -> Option<Vec<Arc<str>>> {
-        let due = self.regexes.due(env);
+        let due = self.regexes.due(env, self.config.consumer.regex_refresh_ms);
         if due.is_empty() {
             return None;
         }
@@ -179,9 +184,18 @@ impl ConsumerGroup {
         }
     }
 
-    /// The same for a group that is loaded: what matches now has matched before.
-    pub(super) fn restore_resolved(&mut self, resolved: Vec<(Arc<str>, Resolved)>) {
-        for (text, resolved) in resolved {
+    /// The same for a group that is loaded: what matches now and is in the target assignment has matched
+    /// before. (Members may not have been allowed to see the rest.) The next heartbeat of a member finds
+    /// out more.
+    pub(super) fn restore_resolved(
+        &mut self,
+        resolved: Vec<(Arc<str>, Resolved)>,
+        topics: &TopicImage,
+    ) {
+        let targets = self.targets.values().flat_map(|target| target.keys());
+        let had: HashSet<TopicName> = targets.filter_map(|id| topics.name(*id).cloned()).collect();
+        let had = MaySee::new(move |name| had.contains(name));
+        for (text, resolved) in had.filter(resolved) {
             self.regexes.take(&text, resolved);
         }
     }

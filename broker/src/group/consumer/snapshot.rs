@@ -98,7 +98,7 @@ impl ConsumerGroup {
             group.restart_session(&id, session_ms, env.now.tick_ms);
         }
         let patterns = group.patterns();
-        group.restore_resolved(resolve(&patterns));
+        group.restore_resolved(resolve(&patterns), env.topics);
         group.unstored = StoredKeys::default();
         group
     }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::*;
 use crate::group::config::{Assignor, ConsumerGroupConfig};
 use crate::group::error::GroupError;
-use crate::group::topic_patterns::TopicPatterns;
+use crate::group::topic_patterns::{MaySee, TopicPatterns};
 use crate::heavy::TimeBudget;
 use crate::records::consumer_group::EpochsRecord;
 
@@ -244,10 +244,16 @@ impl World {
 
     /// Matches the expressions that the group wants matched; whether there are any.
     pub fn resolve(&mut self) -> bool {
+        self.resolve_for(&MaySee::default())
+    }
+
+    /// The same for a member that may not see all topics.
+    pub fn resolve_for(&mut self, may_see: &MaySee) -> bool {
         let Some(texts) = self.with_env(ConsumerGroup::begin_resolving) else {
             return false;
         };
         let resolved = self.patterns.resolve(&texts, &self.image, ample());
+        let resolved = may_see.filter(resolved);
         self.with_env(|group, env| group.resolved(resolved, env));
         true
     }

@@ -46,10 +46,10 @@ impl LockedGroup<'_> {
         world: &World,
         reply: Reply,
     ) -> Result<HeartbeatAnswer, GroupError> {
-        let host = Arc::clone(&request.client_host);
+        let (host, may_see) = (Arc::clone(&request.client_host), request.may_see.clone());
         let answer = self.beat(request, world)?;
         self.store_changes(reply);
-        self.offload(world, &host);
+        self.offload(world, &host, Some(may_see));
         Ok(answer)
     }
 

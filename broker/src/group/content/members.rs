@@ -32,7 +32,8 @@ impl LockedGroup<'_> {
             let host = Arc::clone(&request.info.client_host);
             let joined = consumer.classic_join(request, &world.env());
             self.store_changes(reply_to_join(joined, answer));
-            self.offload(world, &host);
+            // Topics of expressions are found for those who subscribe with them.
+            self.offload(world, &host, None);
         } else {
             let ticket = self.park_join(answer);
             self.apply(Event::Join(request, ticket));

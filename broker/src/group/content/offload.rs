@@ -13,19 +13,23 @@ use super::{GroupContent, LockedGroup};
 use crate::coordination::Cell;
 use crate::group::consumer::{ConsumerGroup, Env};
 use crate::group::services::World;
+use crate::group::topic_patterns::MaySee;
 
 impl LockedGroup<'_> {
-    /// Begins what a consumer group wants done after an event of a client of this host.
-    pub(super) fn offload(&mut self, world: &World, host: &Arc<str>) {
+    /// Begins what a consumer group wants done after an event of a client of this host. Expressions
+    /// get the topics that the client may see; without one, they are not matched now.
+    pub(super) fn offload(&mut self, world: &World, host: &Arc<str>, may_see: Option<MaySee>) {
         let (services, cell) = (self.services(), self.cell());
         let Some(group) = self.kind.consumer_mut() else {
             return;
         };
-        if let Some(texts) = group.begin_resolving(&world.env()) {
+        let resolving = may_see.and_then(|it| Some((group.begin_resolving(&world.env())?, it)));
+        if let Some((texts, may_see)) = resolving {
             let (patterns, topics) = (Arc::clone(&services.patterns), world.topics());
             let (heavy, host) = (services.heavy.clone(), Arc::clone(host));
             let work = async move {
-                let resolve = move |budget| patterns.resolve(&texts, &topics, budget);
+                let resolve =
+                    move |budget| may_see.filter(patterns.resolve(&texts, &topics, budget));
                 // If too much waits, the next heartbeat tries again.
                 heavy.run(&host, resolve).await.unwrap_or_default()
             };

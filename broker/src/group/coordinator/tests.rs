@@ -16,6 +16,7 @@ use crate::group::commit::{CommitRequest, NewOffset, unfenced};
 use crate::group::config::ConsumerGroupConfig;
 use crate::journal::memory::Disk;
 use crate::records::member_ids::MemberId;
+use crate::testing::until;
 use crate::topic::TopicImage;
 
 /// Topics by name, and what the next look-up of any is answered instead.
@@ -44,6 +45,8 @@ struct World {
     disk: Arc<Disk>,
     config: GroupConfig,
     topics: Arc<Topics>,
+    /// With one thread: it is busy, or it is not.
+    heavy: Heavy,
     groups: Option<Arc<Coordinator>>,
 }
 
@@ -64,12 +67,12 @@ fn config() -> GroupConfig {
     }
 }
 
-fn open(disk: &Arc<Disk>, config: &GroupConfig, topics: &Arc<Topics>) -> Arc<Coordinator> {
-    let heavy = Heavy::default();
-    Coordinator::start(config.clone(), disk.journal(), topics.clone(), heavy).unwrap()
-}
-
 impl World {
+    fn open(&self) -> Arc<Coordinator> {
+        let (config, topics) = (self.config.clone(), self.topics.clone());
+        Coordinator::start(config, self.disk.journal(), topics, self.heavy.clone()).unwrap()
+    }
+
     fn new() -> Self {
         Self::with(config())
     }
@@ -80,13 +83,15 @@ impl World {
         for topic in ["orders", "bills"] {
             topics.0.lock().insert(topic.to_owned(), TopicId::random());
         }
-        let groups = Some(open(&disk, &config, &topics));
-        Self {
+        let mut world = Self {
             disk,
             config,
             topics,
-            groups,
-        }
+            heavy: Heavy::new(1, 512),
+            groups: None,
+        };
+        world.groups = Some(world.open());
+        world
     }
 
     fn groups(&self) -> &Coordinator {
@@ -97,7 +102,7 @@ impl World {
         if let Some(groups) = self.groups.take() {
             groups.shutdown().await;
         }
-        self.groups = Some(open(&self.disk, &self.config, &self.topics));
+        self.groups = Some(self.open());
     }
 
     fn new_offset(&self, topic: &str, partition: i32, offset: i64) -> NewOffset {
@@ -311,9 +316,9 @@ async fn a_rebalance_brings_two_members_into_one_generation() {
         ..join_request("")
     };
     let second = tokio::spawn(world.groups().join(&group, request));
-    while world.heartbeat("readers", &first) != Err(GroupError::RebalanceInProgress) {
-        tokio::task::yield_now().await;
-    }
+    // As its member would.
+    let rebalances = || world.heartbeat("readers", &first) == Err(GroupError::RebalanceInProgress);
+    until("the second member joins", rebalances).await;
     let again = world
         .groups()
         .join(&group, join_request(first.0.as_str()))
@@ -520,14 +525,7 @@ async fn a_member_that_falls_silent_is_out_when_its_session_is_over() {
     let joined = world.groups().join(&group, request).await;
     let member = (joined.member_id, joined.generation);
     let is_empty = || world.groups().describe(&group).unwrap().state == GroupState::Empty;
-    let wait = async {
-        while !is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(120), wait)
-        .await
-        .unwrap();
+    until("the member is out", is_empty).await;
     assert_eq!(
         world.heartbeat("readers", &member),
         Err(GroupError::UnknownMember)

@@ -1,7 +1,5 @@
 //! Cuts that are broken off, at every place there is, come to the same end.
 
-use std::time::Duration;
-
 use carrick_link::cut::CutStep;
 use carrick_link::manager::{MayCreate, NewLink, NewMirror, Selection};
 use carrick_link::ports::{TopicCatalog, TopicCut};
@@ -12,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::breaks;
+use crate::testing::until;
 
 /// The real catalog, whose next cut is interrupted after passing this many places.
 struct BreaksOff {
@@ -106,7 +105,7 @@ impl World {
         };
         world.links.create_mirror("west", mirror).await.unwrap();
         let ends = || [0, 1].map(|p| world.rig.ports.local.ends(&tp(p)).unwrap().end);
-        until(|| ends() == [Offset(6), Offset(6)]).await;
+        until("both logs end at 6", || ends() == [Offset(6), Offset(6)]).await;
         world
     }
 
@@ -153,16 +152,6 @@ impl World {
     }
 }
 
-async fn until(mut has: impl FnMut() -> bool) {
-    let looking = async {
-        while !has() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(120), looking).await;
-    assert!(in_time.is_ok(), "waited in vain");
-}
-
 /// Whether the last task of an earlier life has released the folder: as good as the process's end.
 fn is_free(dir: &TempDir) -> bool {
     let data_dir = DataDir::open(dir.path());
@@ -191,9 +180,12 @@ async fn everywhere(verb: Verb, is_restarted: bool) {
         if is_restarted {
             world.links.shutdown().await;
             drop(world);
-            until(|| is_free(&dir)).await;
+            until("the folder is free", || is_free(&dir)).await;
             let world = World::start(&dir, &source, None).await;
-            until(|| world.status() != MirrorStatus::PendingStopped).await;
+            until("the cut is over", || {
+                world.status() != MirrorStatus::PendingStopped
+            })
+            .await;
             world.assert_cut(&kept, &when);
         } else {
             let again = world.alter(verb).await;

@@ -1,6 +1,7 @@
 //! Who waits for the disk, and what readers see before written data is on it.
 
 use super::*;
+use crate::testing::until;
 
 fn log_files(it: &Fixture) -> usize {
     let folder = std::fs::read_dir(it.dir.path().join("t-0")).unwrap();
@@ -23,16 +24,6 @@ fn fill_disk(it: &Fixture) {
     std::os::unix::fs::symlink("/dev/full", temporary).unwrap();
 }
 
-async fn until(mut holds: impl FnMut() -> bool) {
-    let wait = async {
-        while !holds() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    let limit = std::time::Duration::from_secs(60);
-    tokio::time::timeout(limit, wait).await.unwrap();
-}
-
 #[tokio::test]
 async fn what_a_mirror_trims_goes_once_its_log_start_is_on_the_disk() {
     let it = open_in(
@@ -52,8 +43,8 @@ async fn what_a_mirror_trims_goes_once_its_log_start_is_on_the_disk() {
     it.partition.mirror_trim_to(&lease(1), Offset(15)).unwrap();
     assert_eq!(it.partition.snapshot().log_start(), Offset(15));
     assert_eq!(log_files(&it), before, "it does not wait for the disk");
-    until(|| log_files(&it) < before).await;
-    until(|| deleted_and_mapped(&it) == 0).await;
+    until("files go", || log_files(&it) < before).await;
+    until("their space is free", || deleted_and_mapped(&it) == 0).await;
     it.partition.abandon();
     let it = open_in(it.dir, true, &[]);
     assert_eq!(it.partition.snapshot().log_start(), Offset(15));
@@ -147,11 +138,12 @@ async fn a_full_disk_gets_the_space_of_what_a_mirror_trims() {
             .mirror_append(&lease(1), &checked(&bytes), Offset(20))
             .unwrap();
     }
-    until(|| it.durable_end() == Offset(20)).await;
+    until("all is flushed", || it.durable_end() == Offset(20)).await;
     let before = log_files(&it);
     fill_disk(&it);
     it.partition.mirror_trim_to(&lease(1), Offset(15)).unwrap();
-    until(|| log_files(&it) < before && deleted_and_mapped(&it) == 0).await;
+    let is_gone = || log_files(&it) < before && deleted_and_mapped(&it) == 0;
+    until("files and their space go", is_gone).await;
 }
 
 #[tokio::test]
@@ -162,5 +154,5 @@ async fn with_background_flushing_a_full_segment_is_flushed_at_once() {
         it.produce(&batch(&[&large])).unwrap();
     }
     let rolled = it.partition.snapshot().segments()[1].base_offset;
-    until(|| it.durable_end() >= rolled).await;
+    until("the roll is flushed", || it.durable_end() >= rolled).await;
 }

@@ -153,9 +153,8 @@ async fn a_long_poll_hears_that_the_log_start_moved_past_its_offset() {
     // More bytes than there are: it waits.
     let request = fetch("t", 0, 60_000).with_min_bytes(1 << 20);
     consumer.send(12, &request).await;
-    while partition.watchers().count() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let is_watched = || partition.watchers().count() > 0;
+    until("the fetch waits", is_watched).await;
     let moved = partition.clone();
     tokio::task::spawn_blocking(move || moved.delete_records(None).unwrap())
         .await
@@ -255,9 +254,8 @@ async fn a_request_takes_its_memory_until_its_answer_is_there() {
     let broker = it.broker().clone();
     let turn = broker.on_demand.turn.acquire().await.unwrap();
     waiting.send(4, &large_metadata()).await;
-    while !broker.on_demand.is_waited_for() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_waiting = || broker.on_demand.is_waited_for();
+    until("the creation waits for its turn", is_waiting).await;
     let large = "x".repeat(50_000);
     other.send(9, &produce("t", 0, -1, batch(&[&large]))).await;
     // A small one needs no room.
@@ -282,9 +280,7 @@ async fn a_fetch_that_finds_no_room_to_wait_is_asked_to_come_back() {
     let (mut first, mut second) = (it.client().await, it.client().await);
     first.send(12, &request).await;
     let last = topic.partition(199).unwrap();
-    while last.watchers().count() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the fetch waits", || last.watchers().count() > 0).await;
     let answer = second.call(12, &request).await;
     assert_eq!(answer.throttle_time_ms, 1_000);
     assert_eq!(answer.responses[0].partitions.len(), 200);

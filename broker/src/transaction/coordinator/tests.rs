@@ -7,7 +7,7 @@ mod restarts;
 mod wire;
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use carrick_protocol::batch::{BatchBuilder, Batches, ControlKind, ControlMarker, records};
@@ -18,7 +18,7 @@ use crate::group::classic::CommitFence;
 use crate::group::offsets::FetchedOffset;
 use crate::group::{CommitRequest, NewOffset};
 use crate::partition::{Admission, Partition, PartitionError, Produced};
-use crate::testing::{TestBroker, append};
+use crate::testing::{LIMIT, TestBroker, append};
 use crate::transaction::completion::write_completion;
 use crate::transaction::{State, TxnError};
 
@@ -98,7 +98,9 @@ impl World {
     }
 
     async fn init_as(&self, id: &str, expected: Option<Producer>) -> Result<Producer, TxnError> {
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < LIMIT, "the abort does not end");
             let request = InitRequest {
                 timeout_ms: 60_000,
                 expected,

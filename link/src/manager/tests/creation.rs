@@ -118,6 +118,12 @@ async fn no_mirror_is_of_an_internal_topic_or_has_its_name() {
     let refused = world.manager.create_mirror("dr", disguised).await;
     assert!(matches!(refused, Err(LinkError::InvalidName(_))));
     assert!(world.mirrors_of("dr").is_empty());
+    // With a prefix the mirror's name is an ordinary one, and the topic is internal all the same.
+    let prefixed = new_link("eu", &[("cluster.link.prefix", "eu-")]);
+    world.manager.create_link(prefixed).await.unwrap();
+    let of_internal = new_mirror("__share_group_state");
+    let refused = world.manager.create_mirror("eu", of_internal).await;
+    assert!(matches!(refused, Err(LinkError::InvalidName(_))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,7 @@ fn oauth(url: &str) -> OAuth {
             client_secret: Secret::new(SECRET),
             scope: Some("a b".to_owned()),
             encodes: true,
+            trust: web::Trust::default(),
             limits: web::Limits::default(),
         }),
         refresh: REFRESH,

@@ -37,7 +37,9 @@ use crate::groups::ledger::{self, Fault, Outcome, Planned};
 use crate::groups::{GroupCommit, GroupCommitted};
 use crate::ports::{GroupRefusal, StoreError};
 use crate::shared::{JobPlan, LinkShared, Mirror, Note};
-use crate::source::{GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup};
+use crate::source::{
+    GroupCommits, GroupListing, SourceCluster, SourceError, SourceGroup, answered,
+};
 use crate::state::{MirrorStatus, TaskErrorCode};
 use crate::tasks::source_code;
 use after_cut::already_cut;
@@ -149,7 +151,15 @@ async fn sync(link: &Arc<LinkShared>, only: Option<&[TopicName]>) -> Result<(), 
         let outcomes = commit(link, &config, scope, answers, &turn).await?;
         link.groups.note(outcomes, link.now_ms(), &mut faults);
     }
+    let hidden = hidden(&*source, &config, &listing).await?;
     let mut all = groups;
+    all.extend(hidden.iter().cloned());
+    let refused = hidden.iter().map(|group| {
+        let fault = of_answer(ErrorCode::GROUP_AUTHORIZATION_FAILED, group);
+        Outcome::untold(group, &named_here(&config, group), fault)
+    });
+    link.groups
+        .note(refused.collect(), link.now_ms(), &mut faults);
     all.extend(skipped.iter().map(|(group, _)| group.clone()));
     all.sort();
     let skipped = skipped
@@ -209,6 +219,31 @@ fn meant(listing: &GroupListing, config: &LinkConfig, faults: &mut ledger::Fault
         }
     }
     meant
+}
+
+/// Groups that the filters name and the source does not list because the link's user may not
+/// describe them.
+async fn hidden(
+    source: &dyn SourceCluster,
+    config: &LinkConfig,
+    listing: &GroupListing,
+) -> Result<Vec<GroupId>, Fault> {
+    let filters = &config.consumer_offset_group_filters;
+    let listed: BTreeSet<&str> = listing.groups.iter().map(|it| it.id.as_str()).collect();
+    let named = filters.names();
+    let unlisted: Vec<GroupId> = named
+        .filter(|name| !listed.contains(name))
+        .map(GroupId::new)
+        .collect();
+    if unlisted.is_empty() {
+        return Ok(unlisted);
+    }
+    // One that does not exist has no offsets, which is no error.
+    let answers = ask(source, config, &unlisted).await.map_err(of_source)?;
+    let refused = answers
+        .into_iter()
+        .filter(|answer| answer.error == ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    Ok(refused.map(|answer| answer.group).collect())
 }
 
 /// Why a group has nothing to sync.
@@ -283,7 +318,10 @@ async fn commit(
                     false => planned.push(plan),
                 }
             }
-            error => outcomes.push(Outcome::untold(&answer.group, &here, of_answer(error))),
+            error => {
+                let fault = of_answer(error, &answer.group);
+                outcomes.push(Outcome::untold(&answer.group, &here, fault));
+            }
         }
     }
     let turn = Arc::clone(turn);
@@ -343,9 +381,10 @@ fn of_source(error: SourceError) -> Fault {
     }
 }
 
-fn of_answer(error: ErrorCode) -> Fault {
+fn of_answer(error: ErrorCode, group: &GroupId) -> Fault {
+    let right = format!("DESCRIBE the group '{group}'");
     Fault {
-        error: (code_of(error), format!("the source answered {error}")),
+        error: (code_of(error), answered(error, &right)),
         may_pass: error.retriable(),
     }
 }

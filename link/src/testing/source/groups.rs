@@ -108,7 +108,11 @@ pub(super) fn listed(state: &State) -> GroupListing {
     }
 }
 
-pub(super) fn committed(state: &mut State, id: &GroupId) -> GroupCommits {
+pub(super) fn all_committed(state: &mut State, ids: &[GroupId]) -> Vec<GroupCommits> {
+    ids.iter().map(|id| committed(state, id)).collect()
+}
+
+fn committed(state: &mut State, id: &GroupId) -> GroupCommits {
     let mut answer = GroupCommits {
         group: id.clone(),
         error: ErrorCode::NONE,

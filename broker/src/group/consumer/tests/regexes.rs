@@ -2,7 +2,7 @@
 //! (`testConsumerGroupMember…Regex…`, `testConsumerGroupHeartbeatWithRegex…`).
 
 use super::*;
-use crate::group::topic_patterns::Resolved;
+use crate::group::topic_patterns::{MaySee, Resolved};
 
 fn matching(id: &str, epoch: i32, regex: &str) -> HeartbeatRequest {
     HeartbeatRequest {
@@ -153,6 +153,39 @@ fn what_changed_while_the_broker_was_down_is_noticed() {
     assert_eq!(world.beat("a", 2).unwrap().member_epoch, 2);
     world.set_topic("foo2", 1);
     world.restart();
+    // Who may see it is known when a member reports in.
+    world.beat("a", 2).unwrap();
+    assert!(world.resolve());
     assert!(world.group.is_subscribed("foo2"));
     assert_eq!(world.beat("a", 2).unwrap().member_epoch, 3);
+}
+
+#[test]
+fn topics_that_a_member_may_not_see_are_not_given_to_it_whatever_its_expression_matches() {
+    let mut world = World::new(&[("foo", 1), ("food", 1)]);
+    let denied = |denied: &'static str| MaySee::new(move |name| name != denied);
+    world.send(matching("a", 0, "foo.*")).unwrap();
+    assert!(world.resolve_for(&denied("food")));
+    let told = world.beat("a", 1).unwrap();
+    assert_eq!(told.assignment, Some(partitions(&[("foo", &[0])])));
+    // After a restart it is as before, until a member's heartbeat finds out what it may see now.
+    world.restart();
+    assert_eq!(world.beat("a", 2).unwrap().member_epoch, 2);
+    assert!(!world.group.is_subscribed("food"));
+    assert!(world.resolve_for(&denied("foo")));
+    assert_eq!(
+        world.beat("a", 2).unwrap().assignment,
+        Some(Partitions::new())
+    );
+    let rest = world.owns("a", 2, &[]).unwrap();
+    assert_eq!(rest.assignment, Some(partitions(&[("food", &[0])])));
+    // A change of ACLs is noticed when the topics have become old.
+    for _ in 0..20 {
+        assert!(!world.resolve_for(&denied("")));
+        world.advance(30_000);
+        world.beat("a", 3).unwrap();
+    }
+    world.advance(1);
+    assert!(world.resolve_for(&denied("")));
+    assert!(world.group.is_subscribed("foo"));
 }

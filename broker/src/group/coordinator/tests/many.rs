@@ -64,7 +64,7 @@ async fn one_group_looks_at_no_other(world: &World, total: usize) {
 /// CPU per group, in nanoseconds, of what looks at all of them: a start, a list, a sweep, the deletion
 /// of a topic that none of them reads.
 async fn costs_of_all(world: &World, total: usize) -> [u64; 4] {
-    let (loaded, load_us) = cpu_us(|| open(&world.disk, &world.config, &world.topics));
+    let (loaded, load_us) = cpu_us(|| world.open());
     assert_eq!(loaded.list().len(), total);
     loaded.shutdown().await;
     let (_, list_us) = cpu_us(|| world.groups().list());
