@@ -6,6 +6,7 @@
 //! the other way: listeners stop accepting, requests in flight are answered, links and groups stop,
 //! logs are closed cleanly, and the data folder's lock is released last.
 
+mod access;
 mod config;
 mod opened;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::config::properties::StoreError;
 use crate::control::Control;
 use crate::fetch_session::Sessions;
 use crate::group::coordinator::GroupStartError;
+use crate::http::config::RestListener;
 use crate::http::server::HttpListeners;
 use crate::http::{HttpServer, Ready, Shared};
 use crate::journal::JournalError;
@@ -130,16 +132,15 @@ pub async fn start(
         source,
     })?;
     let control = Control::start()?;
-    let rest = config.rest_listeners.clone();
+    let rest = config.rest.clone();
     let http = control.run(async move { HttpListeners::bind(&rest).await });
     let http = http.await.map_err(bind_error)?;
+    access::of_rest(&config.rest, &http.addresses());
     let rest = rest_text(&http.addresses());
-    tracing::info!(rest, "REST, health and metrics are served");
-    warnings::of_open_rest(&http.addresses());
     let starting = Arc::new(Starting::new(stop));
     let http = {
         let _there = control.enter();
-        http.serve(&starting)
+        http.serve(&starting)?
     };
     let opened = tokio::task::block_in_place(|| Opened::open(&config, &starting))?;
     warnings::of_secrets(&opened.vault);
@@ -168,12 +169,12 @@ pub async fn start(
         &broker.stop_signal(),
     );
     let ready = Ready::default();
-    http.open(&Shared::of(&broker, &ready));
+    http.open(Shared::of(&broker, &ready, http.policy()));
     let server = Server::start(listeners, &broker, &config.server)?;
     ready.set(true);
     warnings::of_listeners(&config, &broker.endpoints);
     let listeners: Vec<_> = broker.endpoints.iter().map(Endpoint::to_string).collect();
-    let (listeners, rest) = (listeners.join(", "), rest_text(http.addresses()));
+    let listeners = listeners.join(", ");
     tracing::info!(listeners, rest, cluster_id = %broker.cluster_id, "clients are served");
     Ok(RunningBroker {
         broker,
@@ -258,8 +259,9 @@ fn endpoints(listeners: &[Listener], bound: &[SocketAddr]) -> Vec<Endpoint> {
         .collect()
 }
 
-fn rest_text(addresses: &[SocketAddr]) -> String {
-    let urls = addresses.iter().map(|address| format!("http://{address}"));
+fn rest_text(listeners: &[RestListener]) -> String {
+    let each = listeners.iter();
+    let urls = each.map(|it| format!("{}://{}", it.scheme(), it.address));
     urls.collect::<Vec<_>>().join(", ")
 }
 

@@ -72,6 +72,11 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
+/// The authorities that this host trusts.
+pub fn trusted_by_this_host() -> &'static [CertificateDer<'static>] {
+    tls::of_this_host()
+}
+
 /// What one request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -45,7 +45,7 @@ const BROKER: Table = Table {
         ("transaction", &["budget", "clock", "config", "coordination", "group", "heavy", "journal", "partition", "pattern", "producer_ids", "records"]),
         ("broker", &["access", "audit", "auth", "cluster", "config", "fetch_session", "group", "heavy", "journal", "metadata", "partition", "pool", "problems", "producer_ids", "quota", "secrets", "topic", "transaction"]),
         ("api", &["access", "audit", "auth", "broker", "clock", "cluster", "config", "fetch_session", "group", "heavy", "mirror", "partition", "pattern", "pool", "principal", "quota", "records", "secrets", "topic", "transaction"]),
-        ("http", &["access", "api", "audit", "broker", "config", "partition", "principal", "problems", "secrets", "starting", "topic", "transaction"]),
+        ("http", &["access", "api", "audit", "auth", "broker", "config", "partition", "principal", "problems", "secrets", "starting", "tls", "topic", "transaction"]),
         ("server", &["api", "auth", "broker", "clock", "config", "pool", "principal", "tls"]),
         ("run", &["access", "audit", "auth", "broker", "cleaner", "cluster", "config", "control", "fetch_session", "group", "heavy", "housekeeping", "http", "journal", "metadata", "mirror", "partition", "pool", "problems", "producer_ids", "quota", "records", "secrets", "server", "starting", "tls", "topic", "transaction"]),
         ("cli", &["config", "http", "run", "secrets"]),

@@ -47,12 +47,14 @@ pub enum Outcome {
     Failed(String),
     /// It was not allowed: which operation was missing, in Kafka's words.
     Denied(&'static str),
+    /// Its credentials were not accepted: why, without the credentials.
+    NotAuthenticated(&'static str),
 }
 
 impl Outcome {
     /// Whether clients decide how many of these there are.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Denied(_))
+        matches!(self, Self::Denied(_) | Self::NotAuthenticated(_))
     }
 }
 
@@ -122,6 +124,7 @@ impl Event {
             Outcome::Done => ("done", None, None),
             Outcome::Failed(error) => ("failed", None, Some(error.as_str())),
             Outcome::Denied(operation) => ("denied", Some(*operation), None),
+            Outcome::NotAuthenticated(why) => ("not_authenticated", None, Some(*why)),
         };
         json(&Line {
             time: written(now),

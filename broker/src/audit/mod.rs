@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 pub use config::AuditConfig;
 pub use event::{Event, Outcome, Target, Via};
 use rate::Rates;
+pub use rate::network;
 use writer::{Log, Writer};
 
 /// Events that wait to be written, and their bytes.

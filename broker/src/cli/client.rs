@@ -4,12 +4,14 @@ use std::cell::OnceCell;
 use std::io::BufReader;
 use std::time::Duration;
 
+use carrick_protocol::credentials::Secret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body};
 
 use super::error::{CliError, CliResult};
+use super::reach::Reach;
 use crate::http::limits::Times;
 use crate::http::model::cluster::ClusterData;
 use crate::http::model::{Collection, ErrorBody};
@@ -34,29 +36,28 @@ pub enum Patience {
 /// A client of one Carrick's REST API.
 pub struct Client {
     base: String,
+    authorization: Option<Secret>,
     agent: Agent,
     cluster: OnceCell<String>,
 }
 
 impl Client {
-    /// A client of the server at `url`. Nothing is sent yet.
+    /// A client of a server. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`CliError::Usage`] when `url` is not an `http://` address.
-    pub fn new(url: &str) -> CliResult<Self> {
-        if !url.starts_with("http://") {
-            return Err(CliError::Usage(format!(
-                "--url {url}: must begin with http://"
-            )));
-        }
+    /// [`CliError::Usage`]: an option is wrong.
+    pub fn new(reach: &Reach) -> CliResult<Self> {
+        let access = reach.access()?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .proxy(None)
             .max_redirects(0)
+            .tls_config(access.tls)
             .build();
         Ok(Client {
-            base: url.trim_end_matches('/').to_owned(),
+            base: access.url.trim_end_matches('/').to_owned(),
+            authorization: access.authorization,
             agent: config.into(),
             cluster: OnceCell::new(),
         })
@@ -179,6 +180,9 @@ impl Client {
         if matches!(method, Method::POST | Method::PUT) {
             request = request.header("content-type", "application/json");
         }
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization.expose());
+        }
         let result = if body.is_empty() {
             let request = request.body(()).map_err(|error| bad_url(url, &error))?;
             let request = self
@@ -225,22 +229,77 @@ impl Client {
             .with_config()
             .limit(ANSWER_MAX_BYTES)
             .read_json::<ErrorBody>();
-        CliError::Failed(match error {
+        let message = match error {
             Ok(error) => error.message,
             Err(_) => format!(
                 "{} answers {status}: is this Carrick's REST address?",
                 self.base
             ),
+        };
+        CliError::Failed(match status.as_u16() {
+            401 => format!("{message}\n  {}", self.how_to_authenticate()),
+            403 if message.contains("authorization failed") => format!("{message}\n  {RIGHTS}"),
+            _ => message,
         })
     }
 
+    fn how_to_authenticate(&self) -> &'static str {
+        match self.authorization {
+            None => {
+                "give --user (with --password-file, CARRICK_PASSWORD or a prompt), --token-file, or \
+                 a --profile with them"
+            }
+            Some(_) => {
+                "check the user and password, or the token; the server's audit log says more"
+            }
+        }
+    }
+
     fn transport_error(&self, error: &ureq::Error) -> CliError {
+        let cause = error.to_string();
+        let next = TLS_ERRORS.iter().find(|(part, _)| cause.contains(part));
         CliError::Unreachable {
             url: self.base.clone(),
-            cause: error.to_string(),
+            cause: match next {
+                Some((_, next)) => format!("{cause}: {next}"),
+                None => cause,
+            },
         }
     }
 }
+
+/// What to do when a right is missing.
+const RIGHTS: &str = "the user lacks a right: an ACL gives it (kafka-acls.sh --add); the server's \
+     audit log names the operation and the resource";
+
+/// What TLS says, and what to do about it.
+const TLS_ERRORS: &[(&str, &str)] = &[
+    (
+        "UnknownIssuer",
+        "the server's certificate is not signed by an authority that is trusted here: give that \
+         authority's certificate with --ca",
+    ),
+    (
+        "NotValidForName",
+        "the server's certificate is for other host names: use one of them in --url",
+    ),
+    (
+        "Expired",
+        "the certificate has expired: the server needs a new one",
+    ),
+    (
+        "CertificateRequired",
+        "the server wants a client certificate: give --cert and --key",
+    ),
+    (
+        "HandshakeFailure",
+        "the server refuses the handshake: it may want a client certificate (--cert and --key)",
+    ),
+    (
+        "InvalidContentType",
+        "that port does not speak TLS: try http:// in --url",
+    ),
+];
 
 fn bad_url(url: &str, error: &ureq::http::Error) -> CliError {
     CliError::Usage(format!("{url} is not an address: {error}"))
@@ -251,19 +310,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_of_another_scheme_is_a_usage_error() {
-        assert!(matches!(
-            Client::new("ftp://x").map(drop),
-            Err(CliError::Usage(_))
-        ));
-    }
-
-    #[test]
     fn a_closed_port_is_unreachable_and_the_message_says_what_to_do() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let url = format!("http://{}", listener.local_addr().expect("address"));
         drop(listener);
-        let error = Client::new(&url)
+        let error = Client::new(&Reach::to(&url))
             .expect("client")
             .delete("/links/x")
             .expect_err("closed");

@@ -20,13 +20,15 @@ mod logging;
 mod mirror;
 mod open_files;
 mod output;
+mod profile;
 mod progress;
+mod reach;
 
 mod secrets;
 pub mod serve;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topic;
 
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ use clap::{Parser, Subcommand};
 use client::Client;
 use error::CliResult;
 use output::{Output, OutputFormat};
+use reach::Reach;
 
 const EXIT_CODES: &str = "Exit codes: 0 success (verify: identical), 1 refused or failed \
      (verify: a difference), 2 invalid command line, 3 server cannot be reached, 4 verify only: \
@@ -55,14 +58,8 @@ const COMMIT: Option<&str> = match option_env!("CARRICK_COMMIT") {
 #[derive(Debug, Parser)]
 #[command(name = "carrick", version = version(), about, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
-    /// Address of the server's REST API
-    #[arg(
-        long,
-        global = true,
-        env = "CARRICK_URL",
-        default_value = "http://127.0.0.1:8090"
-    )]
-    url: String,
+    #[command(flatten)]
+    reach: Reach,
     /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Human)]
     output: OutputFormat,
@@ -100,7 +97,7 @@ fn version() -> &'static str {
 /// Runs the process's command line and answers the exit code. Errors are printed to standard error.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli.url, Output::new(cli.output), cli.command) {
+    match run(&cli.reach, Output::new(cli.output), cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
@@ -110,12 +107,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(url: &str, output: Output, command: Command) -> CliResult {
+fn run(reach: &Reach, output: Output, command: Command) -> CliResult {
     match command {
         Command::Serve(serve) => serve.run(),
-        Command::Link(command) => link::run(&Client::new(url)?, output, command),
-        Command::Mirror(command) => mirror::run(&Client::new(url)?, output, command),
-        Command::Topic(command) => topic::run(&Client::new(url)?, output, command),
-        Command::Secrets(command) => secrets::run(&Client::new(url)?, output, command),
+        Command::Link(command) => link::run(&Client::new(reach)?, output, command),
+        Command::Mirror(command) => mirror::run(&Client::new(reach)?, output, command),
+        Command::Topic(command) => topic::run(&Client::new(reach)?, output, command),
+        Command::Secrets(command) => secrets::run(&Client::new(reach)?, output, command),
     }
 }

@@ -12,8 +12,13 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 
 /// Runs a command line against `url`.
 fn carrick(url: &str, line: &str) -> CliResult {
-    let cli = parse(&format!("carrick {line} --url {url}")).unwrap();
-    run(&cli.url, Output::new(cli.output), cli.command)
+    let cli = parse(&format!("carrick {} --url {url}", line.trim())).unwrap();
+    run(&cli.reach, Output::new(cli.output), cli.command)
+}
+
+/// What a command line leads to: its error's text.
+pub(crate) fn outcome(url: &str, line: &str) -> Result<(), String> {
+    carrick(url, line).map_err(|error| error.to_string())
 }
 
 fn refusal(url: &str, line: &str) -> String {

@@ -77,7 +77,8 @@ pub static USED: &[ConfigDef] = &[
     def("connection.authentication.timeout.ms", Long, Some("30000"), Check::AtLeast(1),
         "How long a client may take for the TLS handshake and log-in together. Carrick's own."),
     def("rest.listeners", List, Some("http://127.0.0.1:8090"), Check::Any,
-        "Addresses of the REST API, health and metrics: http://host:port. Carrick's own."),
+        "Addresses of the REST API, health and metrics: http://host:port or https://host:port, several \
+         separated by commas. TLS has the settings rest.ssl.*, else ssl.*. Carrick's own."),
     def("password.encoder.secret", Password, None, Check::Any,
         "A long random passphrase that protects stored secrets: those of links, and broker configs \
          set while the broker runs. By default a key file in the data folder protects them. \
@@ -90,6 +91,19 @@ pub static USED: &[ConfigDef] = &[
          outside of the data folder. Carrick's own."),
     def("secrets.old.key.file", String, None, Check::Any,
         "The former key file, for the first start with another key. Carrick's own."),
+    def("rest.authentication.methods", List, Some(""), Check::Any,
+        "How callers of the REST API show who they are: basic (users with SCRAM credentials), bearer \
+         (tokens, by the settings sasl.oauthbearer.*), mtls (certificates, by rest.ssl.*). Empty: \
+         nobody has to. Carrick's own."),
+    def("rest.allow.insecure", Boolean, Some("false"), Check::Any,
+        "Whether addresses of the REST API that other machines reach may do without credentials, or \
+         without TLS. Carrick's own."),
+    def("rest.allowed.hosts", List, Some(""), Check::Any,
+        "Names of this machine that requests to the REST API may be addressed to, besides its \
+         addresses, its host name and those in rest.listeners; * is any. Carrick's own."),
+    def("rest.metrics.public", Boolean, Some("false"), Check::Any,
+        "Whether /metrics needs neither credentials nor the right to describe the cluster. \
+         Carrick's own."),
     def("audit.log.file", String, None, Check::Any,
         "File of the audit log; without one, its lines are in the main log. Carrick's own."),
     def("authorizer.class.name", String, Some(""), Check::Any,

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use carrick_link::LinkManager;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::authn::Policy;
 use super::error::ApiError;
 use super::{caller::Caller, metrics, noted::Noted};
 use crate::api::door::Door;
@@ -38,11 +39,13 @@ pub struct Shared {
     pub recorder: PrometheusHandle,
     /// Whether Kafka clients are served.
     pub ready: Ready,
+    /// `/metrics` needs no right.
+    pub are_metrics_public: bool,
 }
 
 impl Shared {
     /// What handlers reach of a broker.
-    pub fn of(broker: &Arc<Broker>, ready: &Ready) -> Self {
+    pub fn of(broker: &Arc<Broker>, ready: &Ready, policy: &Policy) -> Self {
         Self {
             cluster_id: Arc::clone(&broker.cluster_id),
             links: Arc::clone(&broker.links),
@@ -52,6 +55,7 @@ impl Shared {
             topic_rules: broker.topic_rules,
             recorder: metrics::recorder(),
             ready: ready.clone(),
+            are_metrics_public: policy.are_metrics_public,
             broker: Arc::clone(broker),
         }
     }

@@ -2,16 +2,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
-
 use crate::principal::Principal;
+use crate::tls::CertificateError;
 
 /// What the connection of a request is.
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub address: SocketAddr,
+    pub is_tls: bool,
+    /// Who its certificate says it is; `None` if it has shown none.
+    pub certificate: Option<Result<Principal, CertificateError>>,
+}
+
+impl Peer {
+    /// Of the listener, as URLs have it.
+    pub fn scheme(&self) -> &'static str {
+        match self.is_tls {
+            true => "https",
+            false => "http",
+        }
+    }
 }
 
 /// Who sent a request, and from where.
@@ -19,15 +29,6 @@ pub struct Peer {
 pub struct Caller {
     pub principal: Principal,
     pub host: IpAddr,
-}
-
-/// Lets everybody in, as somebody who has not said who they are.
-pub async fn anybody(mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>();
-    let host = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip());
-    request.extensions_mut().insert(Caller {
-        principal: Principal::anonymous(),
-        host,
-    });
-    next.run(request).await
+    /// It has shown who it is, or nobody has to.
+    pub is_known: bool,
 }

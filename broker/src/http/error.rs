@@ -28,6 +28,8 @@ pub const NO_SUCH_MIRROR: i32 = 40412;
 pub const NO_SUCH_CONFIG: i32 = 40413;
 /// A group of which a link has synced nothing.
 pub const NO_SUCH_GROUP: i32 = 40414;
+/// The credentials were not accepted, or there are none: Confluent's.
+pub const UNAUTHENTICATED: i32 = 40101;
 /// The caller may not do that: Confluent's.
 pub const FORBIDDEN: i32 = 40301;
 /// It may work later.

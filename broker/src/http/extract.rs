@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Shared;
+use super::caller::Peer;
 use super::error::ApiError;
 use super::model::ConfigData;
 
@@ -121,8 +122,9 @@ impl FromRequestParts<Shared> for Base {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
         let authority = authority(parts.version, &parts.uri, &parts.headers)?;
         let authority = authority.as_ref().map_or("localhost", Authority::as_str);
+        let scheme = parts.extensions.get::<Peer>().map_or("http", Peer::scheme);
         Ok(Base(format!(
-            "http://{authority}/kafka/v3/clusters/{}",
+            "{scheme}://{authority}/kafka/v3/clusters/{}",
             app.cluster_id
         )))
     }

@@ -1,15 +1,16 @@
 //! Protection against web pages.
 //!
-//! The API has no credentials: anyone who reaches the listener may use it, and a browser on the
-//! same machine reaches loopback on behalf of any page. Three checks stop that, after one that
-//! applies to every request: it names its host once ([`authority`]).
-//! - `Host` must be an address or `localhost` on a loopback listener: a page whose own name was
-//!   made to point here (DNS rebinding) sends that name. On other listeners the operator decides
-//!   which names the machine has, so it is not checked.
-//! - `Origin`, which browsers add to requests of scripts, must be this very address.
+//! A browser reaches loopback on behalf of any page that an operator has open, and may add
+//! credentials by itself. Three checks stop that, after one that applies to every request: it names
+//! its host once ([`authority`]).
+//! - `Host` must be an address, `localhost`, or a name that this machine is known to have: a page
+//!   whose own name was made to point here (DNS rebinding) sends that name. On loopback, only the
+//!   names of `rest.allowed.hosts` are known besides.
+//! - `Origin`, which browsers add to requests of scripts, must be this very address, scheme included.
 //! - `POST` and `PUT` must have `content-type: application/json`, which no HTML form can send.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName, ORIGIN};
@@ -21,11 +22,12 @@ use axum::response::Response;
 use super::error::ApiError;
 use super::extract::{authority, host_of};
 
-/// What the checks depend on.
-#[derive(Debug, Clone, Copy)]
+/// What the checks of one listener depend on.
+#[derive(Debug, Clone)]
 pub struct Guard {
-    /// The listener can only be reached from this machine.
-    pub loopback: bool,
+    pub scheme: &'static str,
+    /// Names that requests may give as `Host`; `*` is any.
+    pub hosts: Arc<[String]>,
 }
 
 /// Lets a request pass, or refuses it.
@@ -38,33 +40,35 @@ pub async fn guard(
     next: Next,
 ) -> Result<Response, ApiError> {
     let said = authority(request.version(), request.uri(), request.headers())?;
-    check(
-        guard.loopback,
-        request.method(),
-        said.as_ref(),
-        request.headers(),
-    )?;
+    check(&guard, request.method(), said.as_ref(), request.headers())?;
     Ok(next.run(request).await)
 }
 
 fn check(
-    loopback: bool,
+    guard: &Guard,
     method: &Method,
     said: Option<&Authority>,
     headers: &HeaderMap,
 ) -> Result<(), ApiError> {
     let host = said.map_or("", Authority::as_str);
-    if loopback && !said.is_some_and(is_local) {
+    let is_known = |said: &Authority| {
+        let name = host_of(said);
+        let mut known = guard.hosts.iter();
+        known.any(|known| known == "*" || *known == name)
+    };
+    if !said.is_some_and(|said| is_local(said) || is_known(said)) {
         return Err(forbidden(format!(
-            "this listener does not accept the host '{host}'"
+            "this listener does not accept the host '{host}': if it is a name of this machine, \
+             add it to rest.allowed.hosts"
         )));
     }
-    if let Some(origin) = text(headers, &ORIGIN)
-        && origin.strip_prefix("http://") != Some(host)
-    {
-        return Err(forbidden(format!(
-            "requests of pages from '{origin}' are refused"
-        )));
+    if let Some(origin) = text(headers, &ORIGIN) {
+        let own = origin.strip_prefix(guard.scheme);
+        if own.and_then(|rest| rest.strip_prefix("://")) != Some(host) {
+            return Err(forbidden(format!(
+                "requests of pages from '{origin}' are refused"
+            )));
+        }
     }
     if method != Method::POST && method != Method::PUT {
         return Ok(());
@@ -100,10 +104,15 @@ fn forbidden(message: String) -> ApiError {
 mod tests {
     use super::*;
 
-    fn check(loopback: bool, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn guard(scheme: &'static str, hosts: &[&str]) -> Guard {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Guard { scheme, hosts }
+    }
+
+    fn check(guard: &Guard, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         let host = headers.get("host").expect("a host").to_str().expect("text");
         let host: Authority = host.parse().expect("a host");
-        super::check(loopback, method, Some(&host), headers)
+        super::check(guard, method, Some(&host), headers)
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -135,38 +144,56 @@ mod tests {
     }
 
     #[test]
-    fn a_rebound_name_is_refused_on_loopback_only() {
-        assert!(super::check(true, &Method::GET, None, &HeaderMap::new()).is_err());
-        let headers = headers(&[("host", "evil.example:8090")]);
-        assert!(check(true, &Method::GET, &headers).is_err());
-        assert!(check(false, &Method::GET, &headers).is_ok());
+    fn a_rebound_name_is_refused_unless_it_is_known() {
+        let (none, some) = (guard("http", &[]), guard("http", &["dr.example"]));
+        assert!(super::check(&none, &Method::GET, None, &HeaderMap::new()).is_err());
+        let of = |host| headers(&[("host", host)]);
+        assert!(check(&none, &Method::GET, &of("evil.example:8090")).is_err());
+        assert!(check(&some, &Method::GET, &of("evil.example:8090")).is_err());
+        assert!(check(&some, &Method::GET, &of("evil.dr.example")).is_err());
+        assert!(check(&some, &Method::GET, &of("DR.example:8090")).is_ok());
+        let any = guard("http", &["*"]);
+        assert!(check(&any, &Method::GET, &of("evil.example:8090")).is_ok());
     }
 
     #[test]
     fn a_foreign_page_is_refused_whatever_it_asks() {
-        let foreign = headers(&[
-            ("host", "127.0.0.1:8090"),
-            ("origin", "http://evil.example"),
-        ]);
-        assert!(check(true, &Method::GET, &foreign).is_err());
-        let null = headers(&[("host", "127.0.0.1:8090"), ("origin", "null")]);
-        assert!(check(false, &Method::DELETE, &null).is_err());
-        let own = headers(&[
-            ("host", "127.0.0.1:8090"),
-            ("origin", "http://127.0.0.1:8090"),
-        ]);
-        assert!(check(true, &Method::GET, &own).is_ok());
+        let of = |origin| headers(&[("host", "127.0.0.1:8090"), ("origin", origin)]);
+        let (plain, tls) = (guard("http", &[]), guard("https", &[]));
+        for foreign in ["http://evil.example", "null", "http://127.0.0.1:8091", ""] {
+            assert!(
+                check(&plain, &Method::GET, &of(foreign)).is_err(),
+                "{foreign}"
+            );
+            assert!(
+                check(&tls, &Method::DELETE, &of(foreign)).is_err(),
+                "{foreign}"
+            );
+        }
+        let own = of("http://127.0.0.1:8090");
+        assert!(check(&plain, &Method::GET, &own).is_ok());
+        assert!(check(&tls, &Method::GET, &own).is_err(), "another scheme");
+        let own = of("https://127.0.0.1:8090");
+        assert!(check(&tls, &Method::GET, &own).is_ok());
+        assert!(check(&plain, &Method::GET, &own).is_err(), "another scheme");
     }
 
     #[test]
     fn a_form_cannot_post() {
         let form = headers(&[("host", "localhost"), ("content-type", "text/plain")]);
-        assert!(check(true, &Method::POST, &form).is_err());
-        assert!(check(true, &Method::PUT, &headers(&[("host", "localhost")])).is_err());
+        assert!(check(&guard("http", &[]), &Method::POST, &form).is_err());
+        assert!(
+            check(
+                &guard("http", &[]),
+                &Method::PUT,
+                &headers(&[("host", "localhost")])
+            )
+            .is_err()
+        );
         let json = headers(&[
             ("host", "localhost"),
             ("content-type", "Application/JSON; charset=utf-8"),
         ]);
-        assert!(check(true, &Method::POST, &json).is_ok());
+        assert!(check(&guard("http", &[]), &Method::POST, &json).is_ok());
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Shared;
+use super::caller::Caller;
 use super::error::{ApiError, RETRIABLE};
 use crate::partition::ProblemKind;
 use crate::problems::Tally;
@@ -22,9 +24,12 @@ pub async fn healthz() -> &'static str {
 ///
 /// # Errors
 /// 503.
-pub async fn readyz(State(app): State<Shared>) -> Result<String, ApiError> {
+pub async fn readyz(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Result<String, ApiError> {
     if app.ready.get() {
-        return Ok(ready(&app.problems.now()));
+        return Ok(ready(&app.problems.now(), caller.is_known));
     }
     let message = "clients are not served: the broker starts or stops";
     Err(ApiError::new(
@@ -40,8 +45,9 @@ pub async fn starting(State(starting): State<Arc<Starting>>) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, RETRIABLE, message)
 }
 
-fn ready(problems: &BTreeMap<ProblemKind, Tally>) -> String {
+fn ready(problems: &BTreeMap<ProblemKind, Tally>, shows_names: bool) -> String {
     let all = problems.iter().map(|(kind, tally)| match kind {
+        _ if !shows_names => format!("{}: {}", kind.name(), tally.count),
         ProblemKind::Offline => format!("offline: {}", tally.who()),
         _ => format!("{}: {} ({})", kind.name(), tally.who(), tally.detail),
     });
@@ -58,18 +64,19 @@ mod tests {
 
     #[test]
     fn what_goes_wrong_is_named() {
-        assert_eq!(ready(&BTreeMap::new()), "ready\n");
+        assert_eq!(ready(&BTreeMap::new(), true), "ready\n");
         let tally = |names: &[&str], detail: &str| Tally {
             count: names.len(),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             detail: detail.to_owned(),
         };
         let mut all = BTreeMap::from([(ProblemKind::Offline, tally(&["t-0", "t-3"], "gone"))]);
-        assert_eq!(ready(&all), "ready, but offline: t-0, t-3\n");
+        assert_eq!(ready(&all, true), "ready, but offline: t-0, t-3\n");
         all.insert(ProblemKind::DiskFull, tally(&["u-0"], "no room"));
         assert_eq!(
-            ready(&all),
+            ready(&all, true),
             "ready, but offline: t-0, t-3; disk_full: u-0 (no room)\n"
         );
+        assert_eq!(ready(&all, false), "ready, but offline: 2; disk_full: 1\n");
     }
 }

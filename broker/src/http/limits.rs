@@ -115,6 +115,8 @@ const _: () = assert!(
 /// How long things may take. Others than the default are for tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
+    /// A TLS handshake.
+    pub handshake: Duration,
     /// From one answer, or the beginning of the connection, to the end of the next request's head:
     /// how long a connection may idle, and how slowly a head may come.
     pub head: Duration,
@@ -135,6 +137,7 @@ pub struct Times {
 impl Default for Times {
     fn default() -> Self {
         Times {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             body: Duration::from_secs(10),
             room: Duration::from_secs(5),

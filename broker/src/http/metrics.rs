@@ -9,15 +9,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use carrick_link::description::{LagSummary, LinkDescription, MirrorDescription, PartitionLag};
 use carrick_link::state::MirrorStatus;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use super::error::ApiError;
 use super::model::name_of;
-use super::{Shared, recorded};
+use super::{App, recorded};
+use crate::access::Operation;
 use crate::partition::ProblemKind;
 use crate::problems::Tally;
 
@@ -58,16 +59,23 @@ pub async fn scrape_process() -> impl IntoResponse {
     )
 }
 
-pub async fn scrape(State(app): State<Shared>) -> impl IntoResponse {
+/// `GET /metrics`: needs Describe on the cluster, unless `rest.metrics.public` says otherwise.
+///
+/// # Errors
+/// 403.
+pub async fn scrape(app: App) -> Result<impl IntoResponse, ApiError> {
+    if !app.are_metrics_public {
+        app.door.cluster(Operation::Describe)?;
+    }
     let mut text = app.recorder.render();
     let mirrors = app.links.mirrors(None, None).unwrap_or_default();
     text.push_str(&render(&app.links.links(), &mirrors));
     text.push_str(&transactions(app.transactions.open()));
     text.push_str(&problems(&app.problems.now(), app.problems.free_bytes()));
-    (
+    Ok((
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
-    )
+    ))
 }
 
 /// Families of samples, each rendered with its help and type once.

@@ -1,7 +1,8 @@
-//! The HTTP listener: REST v3, health, metrics. No authentication: keep it on loopback.
+//! The HTTP listener: REST v3, health, metrics.
 //!
 //! Invariants:
 //! - Every answer that is not a success has the body of [`model::ErrorBody`].
+//! - Who calls is known before a body is read, if the settings ask for it: see [`authn`].
 //! - A web page that an operator happens to have open can't do anything here: see [`guard`].
 //! - Every resource that a client may use is limited in advance: see [`limits`], [`connections`],
 //!   [`gate`]. Health, readiness, promotions and failovers find room whatever else is requested.
@@ -13,8 +14,10 @@
 //! [`routes`] is the list of routes.
 
 mod app;
+pub mod authn;
 pub mod caller;
 pub mod clusters;
+pub mod config;
 pub mod connections;
 pub mod error;
 pub mod extract;
@@ -25,7 +28,6 @@ pub mod health;
 pub mod limits;
 pub mod link_configs;
 pub mod links;
-pub mod listeners;
 pub mod metrics;
 pub mod mirror_actions;
 pub mod mirror_creation;
@@ -47,30 +49,37 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 
 use crate::starting::Starting;
 pub use app::{App, Ready, Shared};
+use authn::{Authn, Policy, authenticate};
 use error::ApiError;
 use gate::{Gate, pass};
+use guard::Guard;
 use limits::BODY_MAX_BYTES;
 use noted::{Entry, enter};
 use routes::ROUTES;
 pub use server::HttpServer;
 
-/// The routes of a broker that is starting: that it lives, and how far it is.
-fn starting_router(starting: Arc<Starting>, loopback: bool) -> Router {
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/metrics", get(metrics::scrape_process))
+/// The routes of a broker that is starting: that it lives, and how far it is. It does not know users
+/// yet, so metrics are there only for everybody.
+fn starting_router(starting: Arc<Starting>, guard: &Guard, policy: &Policy) -> Router {
+    let router = Router::new().route("/healthz", get(health::healthz));
+    let router = match policy.methods.is_empty() || policy.are_metrics_public {
+        true => router.route("/metrics", get(metrics::scrape_process)),
+        false => router,
+    };
+    router
         .fallback(health::starting)
-        .layer(from_fn_with_state(guard::Guard { loopback }, guard::guard))
+        .layer(from_fn_with_state(guard.clone(), guard::guard))
         .with_state(starting)
 }
 
-/// All routes. `loopback` is whether the listener can only be reached from this machine.
-pub fn router(shared: Shared, gate: &Gate, loopback: bool) -> Router {
+/// All routes, on a listener with this guard.
+pub fn router(authn: &Authn, gate: &Gate, guard: &Guard) -> Router {
+    let shared = &authn.shared;
     let routes = ROUTES.iter().fold(Router::new(), |router, route| {
         let entry = Entry {
             shared: shared.clone(),
@@ -84,7 +93,7 @@ pub fn router(shared: Shared, gate: &Gate, loopback: bool) -> Router {
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(from_fn_with_state(gate.clone(), pass))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
-        .layer(from_fn(caller::anybody))
-        .layer(from_fn_with_state(guard::Guard { loopback }, guard::guard))
-        .with_state(shared)
+        .layer(from_fn_with_state(authn.clone(), authenticate))
+        .layer(from_fn_with_state(guard.clone(), guard::guard))
+        .with_state(shared.clone())
 }

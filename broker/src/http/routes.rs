@@ -52,6 +52,15 @@ impl Route {
     }
 }
 
+/// The scope of the routes of a whole path.
+pub fn scope_of(path: &str) -> Option<Scope> {
+    let is_it = |route: &&Route| match route.scope {
+        Scope::Cluster => path.strip_prefix(CLUSTER) == Some(route.path),
+        Scope::Root | Scope::Open | Scope::Metrics => path == route.path,
+    };
+    ROUTES.iter().find(is_it).map(|route| route.scope)
+}
+
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
@@ -153,5 +162,7 @@ mod tests {
             .map(|route| route.path)
             .collect();
         assert_eq!(open, ["/healthz", "/readyz", "/metrics"]);
+        assert_eq!(scope_of(&format!("{CLUSTER}/links")), Some(Scope::Cluster));
+        assert_eq!(scope_of("/links"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Handlers over a real loopback socket: two brokers in this process, one the other's source.
 
 mod access;
+mod authn;
 mod limits;
 mod linking;
 mod links;
@@ -31,6 +32,12 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) async fn start() -> Rig {
         Rig::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// With these properties.
+    pub(crate) async fn start_with(overrides: &[&str]) -> Rig {
+        let TestBroker { running, dir } = TestBroker::start(overrides).await;
+        Rig { running, dir }
     }
 
     /// On a data folder that may hold something.

@@ -1,6 +1,5 @@
 //! A broker's configuration: the parts that each room reads from the properties.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::access::AuthorizerConfig;
@@ -10,7 +9,7 @@ use crate::cleaner::CleanerConfig;
 use crate::config::def::list;
 use crate::config::{ConfigError, Values, read};
 use crate::group::GroupConfig;
-use crate::http::listeners;
+use crate::http::config::RestConfig;
 use crate::partition::PartitionConfig;
 use crate::secrets::SecretsConfig;
 use crate::server::{ServerConfig, security};
@@ -30,8 +29,8 @@ pub struct Config {
     pub log_dir: PathBuf,
     /// Where Kafka clients connect.
     pub server: ServerConfig,
-    /// `rest.listeners`
-    pub rest_listeners: Vec<SocketAddr>,
+    /// `rest.*`
+    pub rest: RestConfig,
     /// What protects stored secrets.
     pub secrets: SecretsConfig,
     /// `audit.log.file`
@@ -71,7 +70,7 @@ impl Config {
             node_id: node_id(&values),
             rack: values.text("broker.rack"),
             server: ServerConfig::of(&values)?,
-            rest_listeners: listeners::addresses(&values)?,
+            rest: RestConfig::of(&values)?,
             audit: AuditConfig::of(&values),
             log_dir: log_dir(&values)?,
             secrets: SecretsConfig::of(&values)?,

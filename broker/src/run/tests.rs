@@ -19,7 +19,12 @@ fn without_any_config_it_is_a_loopback_broker_with_its_data_here() {
     assert_eq!(config.server.listeners[0].host, "127.0.0.1");
     assert_eq!(config.server.listeners[0].port, 9092);
     assert_eq!(
-        config.rest_listeners,
+        config
+            .rest
+            .listeners
+            .iter()
+            .map(|it| it.address)
+            .collect::<Vec<_>>(),
         vec!["127.0.0.1:8090".parse().unwrap()]
     );
     assert_eq!(config.log_dir, PathBuf::from("./carrick-data"));

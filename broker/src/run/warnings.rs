@@ -1,7 +1,5 @@
 //! What an operator should know before the broker starts.
 
-use std::net::SocketAddr;
-
 use super::Config;
 use crate::broker::Endpoint;
 use crate::config::LISTENER;
@@ -131,24 +129,6 @@ fn of_sasl(config: &Config) {
     }
 }
 
-/// Says which addresses of the REST API others than this machine may reach.
-pub(super) fn of_open_rest(addresses: &[SocketAddr]) {
-    for address in open_to_others(addresses) {
-        tracing::warn!(
-            "the REST API on http://{address} can be reached from other machines and asks for no \
-             credentials: anyone who reaches it can fail mirrors over and delete topics. Set \
-             rest.listeners to a loopback address, or put a proxy that asks for credentials in \
-             front of it"
-        );
-    }
-}
-
-fn open_to_others(addresses: &[SocketAddr]) -> impl Iterator<Item = &SocketAddr> {
-    addresses
-        .iter()
-        .filter(|address| !address.ip().to_canonical().is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,24 +166,5 @@ mod tests {
             others_settings(&config),
             ["listener.name.al.ssl.client.auth"]
         );
-    }
-
-    #[test]
-    fn an_address_is_open_to_others_unless_it_is_loopback() {
-        let open = |address: &str| {
-            let address: SocketAddr = address.parse().unwrap();
-            open_to_others(&[address]).count() == 1
-        };
-        for loopback in [
-            "127.0.0.1:1",
-            "127.8.8.8:1",
-            "[::1]:1",
-            "[::ffff:127.0.0.1]:1",
-        ] {
-            assert!(!open(loopback), "{loopback}");
-        }
-        for other in ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "[fd00::7]:1"] {
-            assert!(open(other), "{other}");
-        }
     }
 }

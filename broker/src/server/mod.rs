@@ -12,7 +12,6 @@ mod config;
 mod connection;
 mod dispatch;
 mod frame;
-mod handshake;
 mod limits;
 mod listener;
 mod login;
@@ -38,7 +37,7 @@ use crate::auth::Mechanisms;
 use crate::broker::Broker;
 use crate::clock;
 use crate::principal::Principal;
-use handshake::Handshakes;
+use crate::tls::Handshakes;
 use limits::{Limits, Slot};
 use login::{Identity, LoginError};
 

@@ -10,6 +10,7 @@
 
 mod client;
 mod files;
+mod handshake;
 mod keys;
 mod names;
 mod rules;
@@ -38,6 +39,7 @@ use crate::principal::Principal;
 use files::Stamp;
 use rules::MappingRules;
 
+pub use handshake::Handshakes;
 pub use watch::watch;
 
 /// Whether clients show a certificate (`ssl.client.auth`).

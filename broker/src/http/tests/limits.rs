@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::linking::{mirroring, stop};
 use super::*;
+use crate::http::config::RestConfig;
 use crate::http::limits::{BODY_MAX_BYTES, CONNECTIONS_MAX, HEAD_MAX_BYTES, Times};
 use crate::http::server::{HttpListeners, HttpServer};
 use crate::http::{Ready, Shared};
@@ -45,10 +46,11 @@ async fn impatient(rig: &Rig) -> (HttpServer, String) {
         body: Duration::from_millis(300),
         ..Times::default()
     };
-    let any = ["127.0.0.1:0".parse().unwrap()];
+    let any = crate::testing::values(&["rest.listeners=http://127.0.0.1:0"]);
+    let any = RestConfig::of(&any).unwrap();
     let listeners = HttpListeners::bind(&any).await.unwrap();
-    let server = listeners.serve_with(&Arc::default(), times);
-    server.open(&Shared::of(&rig.running.broker, &ready));
+    let server = listeners.serve_with(&Arc::default(), times).unwrap();
+    server.open(Shared::of(&rig.running.broker, &ready, server.policy()));
     let address = server.addresses()[0].to_string();
     (server, address)
 }

@@ -6,21 +6,21 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// The threads. They end with this, whatever still runs there.
-pub(super) struct Handshakes(Option<Runtime>);
+pub struct Handshakes(Option<Runtime>);
 
 impl Handshakes {
     /// Half of the processor's threads, if there is a listener with TLS.
     ///
     /// # Errors
     /// The system has no threads left.
-    pub(super) fn start(has_tls: bool) -> io::Result<Self> {
+    pub fn start(has_tls: bool) -> io::Result<Self> {
         if !has_tls {
             return Ok(Self(None));
         }
@@ -38,11 +38,10 @@ impl Handshakes {
     ///
     /// # Errors
     /// The client's certificate is not trusted, or the client does not go on.
-    pub(super) async fn shake(
-        &self,
-        config: Arc<ServerConfig>,
-        stream: TcpStream,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn shake<S>(&self, config: Arc<ServerConfig>, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Some(runtime) = &self.0 else {
             return pending().await;
         };
