@@ -58,7 +58,10 @@ fn described(
         let found = match twice.contains(&name) {
             true => Err(Refusal::new(
                 ErrorCode::DUPLICATE_RESOURCE,
-                format!("Cannot describe SCRAM credentials for the same user twice: {name}"),
+                format!(
+                    "Cannot describe SCRAM credentials for the same user twice in a single \
+                     request: {name}"
+                ),
             )),
             false => credentials(ctx, &name),
         };
