@@ -14,7 +14,7 @@ RULES := --release --locked -p e2e --lib --bin kafka-suite --test tidy
 BIN := $(CARGO_TARGET_DIR)/release/carrick
 E2E_THREADS ?= 2
 
-.PHONY: demo test test-unit test-e2e test-crash test-clients test-kafka-suite bench lint fmt fuzz build deps kafka peers
+.PHONY: demo test test-unit test-e2e test-crash test-clients test-kafka-suite test-kafka-authz bench lint fmt fuzz build deps kafka peers
 
 build: deps            ## the carrick binary
 	$(CARGO) build --release --locked --bin carrick
@@ -38,7 +38,7 @@ else
 endif
 	$(dir $(BIN))demo --source $(or $(SOURCE),kafka)
 
-test: test-unit test-e2e test-clients test-crash test-kafka-suite ## everything, at CI size
+test: test-unit test-e2e test-clients test-crash test-kafka-suite test-kafka-authz ## everything, at CI size
 
 test-unit: deps        ## unit, property and model tests, house rules
 	$(CARGO) test $(UNITS) --no-run
@@ -61,6 +61,10 @@ test-crash: build peers ## SIGKILL at random points, under mirrors, transactions
 test-kafka-suite: build ## Apache Kafka's own client tests, each once; SUITE=all: in fresh and in shared mode
 	$(CARGO) build --release --locked -p e2e --bin kafka-suite
 	$(WITHIN) 60 $(dir $(BIN))kafka-suite $(if $(filter all,$(SUITE)),--all)
+
+test-kafka-authz: build ## Apache Kafka's own tests of authentication, encryption and authorization
+	$(CARGO) build --release --locked -p e2e --bin kafka-suite
+	$(WITHIN) 30 $(dir $(BIN))kafka-suite --security
 
 bench: build peers     ## one bench per question: see benches/README.md
 	$(CARGO) bench --profile release --locked -p benches

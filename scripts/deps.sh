@@ -2,7 +2,8 @@
 # Makes sure that this machine has what a target needs: installs it if that is possible without asking
 # (root or password-less sudo, and apt-get); otherwise prints one line that says what to install, and fails.
 #   deps.sh build          C and C++ compilers, libclang (RocksDB's bindings)
-#   deps.sh kafka          a JDK 17 or newer and Maven, for a real Apache Kafka as peer; unzip, to look into its test jar
+#   deps.sh kafka          a JDK 17 or newer and Maven, for a real Apache Kafka as peer; unzip and patch, for its
+#                          published tests
 #   deps.sh lint           clippy and rustfmt of the toolchain
 set -euo pipefail
 
@@ -36,6 +37,7 @@ for what in "$@"; do
       has_jdk || need default-jdk-headless
       have mvn || need maven
       have unzip || need unzip
+      have patch || need patch
       ;;
     lint)
       cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1 && continue

@@ -8,9 +8,8 @@ use anyhow::{Context, bail};
 use harness::Result;
 
 use crate::jvm::Outcome;
+use crate::suite::Suite;
 
-const EXPECTED: &str = include_str!("expected.txt");
-const KNOWN: &str = include_str!("known.txt");
 const BOTH: &str = "fresh+shared";
 
 /// A job is at most this many cases, so that the JVMs end at about the same time.
@@ -44,7 +43,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The simple name of its class.
+    /// The name of its class.
     pub fn class(&self) -> &str {
         class_of(&self.name)
     }
@@ -83,8 +82,8 @@ impl Job {
 }
 
 /// The cases of expected.txt, once per mode.
-pub fn expected() -> Result<Vec<Expected>> {
-    parse_expected(EXPECTED)
+pub fn expected(suite: &Suite) -> Result<Vec<Expected>> {
+    parse_expected(suite.expected)
 }
 
 fn parse_expected(text: &str) -> Result<Vec<Expected>> {
@@ -113,9 +112,9 @@ fn parse_expected(text: &str) -> Result<Vec<Expected>> {
 ///
 /// # Errors
 /// A line without a reason, or about a case that isn't expected: it would hide nothing and mislead a reader.
-pub fn known(expected: &[Expected]) -> Result<BTreeMap<String, String>> {
+pub fn known(suite: &Suite, expected: &[Expected]) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
-    for line in KNOWN.lines() {
+    for line in suite.known.lines() {
         let (name, reason) = line.split_once(' ').context("known.txt: case and reason")?;
         if !expected.iter().any(|e| e.name == name) {
             bail!("known.txt: {name} is not expected to pass");
@@ -173,6 +172,7 @@ pub fn lines(outcomes: &[Outcome]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suite::{CLIENTS, SECURITY};
 
     fn two_modes() -> Vec<Expected> {
         parse_expected("fresh A.a#1\nfresh+shared A.b#1\nshared B.c#2\n").unwrap()
@@ -213,7 +213,9 @@ mod tests {
 
     #[test]
     fn the_files_can_be_read_and_no_known_difference_is_of_a_case_that_is_not_expected() {
-        let expected = expected().unwrap();
-        assert!(known(&expected).is_ok());
+        for suite in [CLIENTS, SECURITY] {
+            let expected = expected(&suite).unwrap();
+            assert!(known(&suite, &expected).is_ok(), "{}", suite.name);
+        }
     }
 }

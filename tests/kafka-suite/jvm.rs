@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use harness::Result;
-use harness::process::{cache_dir, repository};
+use harness::process::cache_dir;
 use tempfile::TempDir;
 
 use crate::cases::{Expected, Job, Mode};
+use crate::suite::{CLIENTS, Suite};
 
-/// A test that takes longer is interrupted and has failed.
-const TEST_LIMIT: &str = "60s";
 /// A JVM that says nothing for so long will not say anything any more: a test did not let itself be interrupted.
 const SILENCE_LIMIT: Duration = Duration::from_secs(200);
 
 /// What all JVMs of a run have in common.
 pub struct Setup {
+    pub suite: &'static Suite,
     classpath: String,
     start_broker: PathBuf,
     carrick: PathBuf,
@@ -33,16 +33,16 @@ pub struct Setup {
 
 impl Setup {
     /// Fetches and compiles what is needed.
-    pub fn new(kafka: bool) -> Result<Self> {
-        let here = repository().join("tests/kafka-suite");
+    pub fn new(suite: &'static Suite, kafka: bool) -> Result<Self> {
         let prepared = Command::new("bash")
-            .arg(here.join("prepare.sh"))
+            .arg(CLIENTS.folder().join("prepare.sh"))
+            .arg(suite.name)
             .stderr(Stdio::inherit())
             .output()?;
         if !prepared.status.success() {
             bail!("tests/kafka-suite/prepare.sh failed");
         }
-        let logs = cache_dir().join("kafka-suite/last-run");
+        let logs = cache_dir().join(suite.name).join("last-run");
         if logs.exists() {
             std::fs::remove_dir_all(&logs)?;
         }
@@ -53,14 +53,15 @@ impl Setup {
             "start-carrick.sh"
         };
         Ok(Self {
+            suite,
             classpath: String::from_utf8(prepared.stdout)?.trim().to_owned(),
-            start_broker: here.join(script),
+            start_broker: suite.folder().join(script),
             carrick: if kafka {
                 PathBuf::new()
             } else {
                 harness::carrick::binary()?
             },
-            data: tempfile::Builder::new().prefix("kafka-suite-").tempdir()?,
+            data: tempfile::Builder::new().prefix(suite.name).tempdir()?,
             logs,
         })
     }
@@ -130,9 +131,13 @@ impl Jvm {
     /// Starts the `number`th JVM.
     pub fn start(setup: &Setup, number: usize) -> Result<Self> {
         let log = setup.logs.join(format!("jvm-{number}.log"));
-        let mut child = Command::new("java")
+        let mut command = Command::new("java");
+        if let Some(classes) = setup.suite.classes {
+            command.arg(define("suite.classes", &classes.join(",")));
+        }
+        let mut child = command
             .args(["-Xmx640m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
-            .arg(define("suite.timeout", TEST_LIMIT))
+            .arg(define("suite.timeout", setup.suite.test_limit))
             .arg(define("suite.command", path(&setup.start_broker)?))
             .arg(define("java.io.tmpdir", path(setup.data.path())?))
             .args(["-cp", &setup.classpath, "carrick.suite.Suite"])

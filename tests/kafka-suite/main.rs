@@ -1,11 +1,12 @@
-//! Apache Kafka's own client integration tests, as published on Maven Central, against a broker outside of their JVM.
+//! Apache Kafka's own tests, as published on Maven Central, against a broker outside of their JVM: the integration tests of its clients,
+//! and (`--security`, `tests/kafka-authz`) those of authentication, encryption and authorization.
 //!
 //! `expected.txt` names the cases that pass on a real Apache Kafka in this harness; each must pass
 //! here, or be in `known.txt` with the reason. Cases that real Kafka fails here (they want several
 //! brokers, or look into objects of the broker) are not run. A case is an invocation of a test
 //! method: `Class.method#n`, n counting the method's cluster configs. In mode `fresh` it has a
 //! separate broker with the server config that it asks for; in mode `shared` one broker serves all,
-//! one after the other.
+//! one after the other. The security tests share a broker as long as they want the same config.
 //!
 //! A case that failed is run again when the rest is through, twice at most, and said to have needed that: real Kafka
 //! needs it, too (docs/LIMITS.md has the cases and how often).
@@ -13,6 +14,7 @@
 mod cases;
 mod jvm;
 mod report;
+mod suite;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::process::ExitCode;
@@ -22,17 +24,16 @@ use anyhow::{Context, bail};
 use harness::Result;
 use parking_lot::Mutex;
 
-use cases::{Expected, Job, Mode};
+use cases::{Expected, Job};
 use jvm::{Jvm, Outcome, Setup};
+use suite::{CLIENTS, SECURITY, Suite};
 
-const USAGE: &str = "usage: kafka-suite [--all] [--kafka] [--record] [CLASS | CLASS.method]…
+const USAGE: &str = "usage: kafka-suite [--security] [--all] [--kafka] [--record] [CLASS | CLASS.method]…
+  --security the tests of authentication and authorization (tests/kafka-authz), not those of clients
   --all      every case in every mode in which real Kafka passes it; otherwise each case once
   --kafka    against a real Apache Kafka
-  --record   prints what expected.txt should contain for the broker: all classes in both modes
+  --record   prints what expected.txt should contain for the broker: all classes in all modes
 SUITE_JOBS: how many JVMs in parallel (2). CARRICK_BIN: the binary, if it is not the one next to this one.";
-
-/// Share groups are no goal: their classes are not even tried when recording.
-const NOT_RECORDED: &str = "Share";
 
 /// If more cases fail, it is not the machine that was slow for a moment, and nothing is run again.
 const MOST_RUN_AGAIN: usize = 8;
@@ -41,6 +42,7 @@ const MORE_TRIES: usize = 2;
 
 #[derive(Default)]
 struct Arguments {
+    security: bool,
     all: bool,
     kafka: bool,
     record: bool,
@@ -51,6 +53,7 @@ fn arguments() -> Result<Arguments> {
     let mut found = Arguments::default();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
+            "--security" => found.security = true,
             "--all" => found.all = true,
             "--kafka" => found.kafka = true,
             "--record" => found.record = true,
@@ -63,12 +66,16 @@ fn arguments() -> Result<Arguments> {
 
 fn main() -> Result<ExitCode> {
     let arguments = arguments()?;
-    let setup = Setup::new(arguments.kafka)?;
+    let suite: &'static Suite = match arguments.security {
+        true => &SECURITY,
+        false => &CLIENTS,
+    };
+    let setup = Setup::new(suite, arguments.kafka)?;
     if arguments.record {
         return record(&setup, &arguments.names);
     }
-    let expected = cases::expected()?;
-    let known = cases::known(&expected)?;
+    let expected = cases::expected(suite)?;
+    let known = cases::known(suite, &expected)?;
     let wanted: Vec<Expected> = cases::plan(expected, arguments.all)
         .filter(|e| arguments.names.is_empty() || arguments.names.iter().any(|n| e.is_called(n)))
         .collect();
@@ -79,6 +86,7 @@ fn main() -> Result<ExitCode> {
     let mut outcomes = run(&setup, cases::jobs(&wanted))?;
     let run_again = run_failed_again(&setup, &wanted, &known, &mut outcomes)?;
     let complete = report::print(&report::Run {
+        suite: suite.name,
         wanted: &wanted,
         known: &known,
         outcomes: &outcomes,
@@ -87,7 +95,8 @@ fn main() -> Result<ExitCode> {
     });
     if !complete {
         println!(
-            "kafka-suite: the output of the tests and brokers is in {}",
+            "{}: the output of the tests and brokers is in {}",
+            suite.name,
             setup.logs.display()
         );
     }
@@ -167,7 +176,7 @@ fn work(
             none => none.insert(Jvm::start(setup, number)?),
         };
         let (found, alive) = runner.run(&job)?;
-        report::progress(&job, &found);
+        report::progress(setup.suite.name, &job, &found);
         outcomes.lock().extend(found);
         if !alive {
             jvm = None;
@@ -175,13 +184,19 @@ fn work(
     }
 }
 
-/// Runs everything in both modes and prints the lines of expected.txt.
+/// Runs everything in all modes and prints the lines of expected.txt.
 fn record(setup: &Setup, names: &[String]) -> Result<ExitCode> {
+    let suite = setup.suite;
     let classes = Jvm::start(setup, 0)?.classes()?;
     let jobs: Vec<Job> = classes
         .iter()
-        .filter(|c| !c.starts_with(NOT_RECORDED) && (names.is_empty() || names.contains(c)))
-        .flat_map(|c| [Mode::Fresh, Mode::Shared].map(|mode| Job::whole(mode, c)))
+        .filter(|c| {
+            suite
+                .not_recorded
+                .is_none_or(|prefix| !c.starts_with(prefix))
+        })
+        .filter(|c| names.is_empty() || names.contains(c))
+        .flat_map(|c| suite.modes.iter().map(|mode| Job::whole(*mode, c)))
         .collect();
     for line in cases::lines(&run(setup, jobs)?) {
         println!("{line}");

@@ -8,6 +8,8 @@ use crate::jvm::Outcome;
 
 /// A run that is through.
 pub struct Run<'a> {
+    /// The suite's name.
+    pub suite: &'a str,
     pub wanted: &'a [Expected],
     /// Cases and reasons.
     pub known: &'a BTreeMap<String, String>,
@@ -25,18 +27,18 @@ struct Row {
 }
 
 /// One line on what came of a job.
-pub fn progress(job: &Job, found: &[Outcome]) {
+pub fn progress(suite: &str, job: &Job, found: &[Outcome]) {
     let passed = found.iter().filter(|o| o.passed).count();
     let took: Duration = found.iter().map(|o| o.took).sum();
     eprintln!(
-        "kafka-suite: {} {}: {passed} of {} in {:.0} s",
+        "{suite}: {} {}: {passed} of {} in {:.0} s",
         job.mode.name(),
         job.class,
         found.len(),
         took.as_secs_f64()
     );
     for failed in found.iter().filter(|o| !o.passed) {
-        eprintln!("kafka-suite:   {}: {}", failed.name, failed.error);
+        eprintln!("{suite}:   {}: {}", failed.name, failed.error);
     }
 }
 
@@ -59,18 +61,18 @@ pub fn print(run: &Run) -> bool {
         }
     }
     println!(
-        "{:<40} {:>6} {:>6} {:>6}",
+        "{:<66} {:>6} {:>6} {:>6}",
         "class", "passed", "Kafka", "known"
     );
     for (class, row) in &rows {
         println!(
-            "{class:<40} {:>6} {:>6} {:>6}",
+            "{class:<66} {:>6} {:>6} {:>6}",
             row.passed, row.kafka, row.known
         );
     }
     let total = |field: fn(&Row) -> usize| rows.values().map(field).sum::<usize>();
     let (ok, all, differ) = (total(|r| r.passed), total(|r| r.kafka), total(|r| r.known));
-    println!("{:<40} {ok:>6} {all:>6} {differ:>6}", "all");
+    println!("{:<66} {ok:>6} {all:>6} {differ:>6}", "all");
     for name in known {
         println!("known difference: {name}: {}", run.known[name]);
     }
@@ -91,7 +93,8 @@ pub fn print(run: &Run) -> bool {
         );
     }
     println!(
-        "kafka-suite: {ok} passed, {} failed, {differ} known differences, {} had to be run again, {:.0} s",
+        "{}: {ok} passed, {} failed, {differ} known differences, {} had to be run again, {:.0} s",
+        run.suite,
         missing.len(),
         run.run_again.len(),
         run.took.as_secs_f64()

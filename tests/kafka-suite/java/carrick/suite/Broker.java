@@ -17,9 +17,9 @@ import java.util.stream.Stream;
 
 /**
  * A broker process with a port and a data folder of its own, which it keeps over restarts. `suite.command` starts it: it is given
- * the folder, in which `test.properties` stands, and the client port, and becomes the broker.
+ * the folder, in which `test.properties` stands, the port that tells when it is there, and another free port, and becomes the broker.
  */
-final class Broker {
+public final class Broker {
     /** What says how many brokers, controllers and listeners there are, and who may use them: not the test's to say here. */
     private static final List<String> OURS = List.of("listeners", "advertised.", "process.roles", "node.id", "broker.id", "controller",
         "log.dir", "offsets.topic.replication", "transaction.state.log.replication", "transaction.state.log.min.isr", "share.", "group.share.",
@@ -31,21 +31,27 @@ final class Broker {
     private final Path folder;
     private Process process;
 
-    Broker(Map<String, String> config) throws IOException {
-        port = freePort();
-        folder = Files.createTempDirectory("kafka-suite");
+    /** With a test's config, and one listener. */
+    static Broker of(Map<String, String> config) throws IOException {
         Properties p = new Properties();
         config.forEach((k, v) -> {
             if (OURS.stream().noneMatch(k::startsWith)) p.put(k, v);
         });
         p.put("node.id", "0");
+        return new Broker(p, freePort());
+    }
+
+    /** With these properties; one of its listeners has the port. */
+    public Broker(Properties p, int port) throws IOException {
+        this.port = port;
+        folder = Files.createTempDirectory("kafka-suite");
         p.put("log.dirs", folder.resolve("data").toString());
         try (OutputStream out = Files.newOutputStream(folder.resolve("test.properties"))) {
             p.store(out, null);
         }
     }
 
-    static int freePort() throws IOException {
+    public static int freePort() throws IOException {
         try (ServerSocket s = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             return s.getLocalPort();
         }
@@ -55,12 +61,16 @@ final class Broker {
         return "127.0.0.1:" + port;
     }
 
-    boolean isRunning() {
+    public Path folder() {
+        return folder;
+    }
+
+    public boolean isRunning() {
         return process != null && process.isAlive();
     }
 
     /** Starts the process, if it isn't running, and waits until it accepts. */
-    void start() throws IOException, InterruptedException {
+    public void start() throws IOException, InterruptedException {
         if (isRunning()) return;
         var log = ProcessBuilder.Redirect.appendTo(folder.resolve("log").toFile());
         process = new ProcessBuilder(System.getProperty("suite.command"), folder.toString(), Integer.toString(port), Integer.toString(freePort()))
@@ -85,12 +95,12 @@ final class Broker {
     }
 
     /** Ends the process at once. */
-    void kill() throws InterruptedException {
+    public void kill() throws InterruptedException {
         if (process == null) return;
         process.destroyForcibly().waitFor();
     }
 
-    void tellLog() {
+    public void tellLog() {
         try {
             System.err.println("==== log of the broker\n" + Files.readString(folder.resolve("log")));
         } catch (IOException e) {
@@ -99,7 +109,7 @@ final class Broker {
     }
 
     /** Removes the folder; the process must have ended. */
-    void remove() throws IOException {
+    public void remove() throws IOException {
         try (Stream<Path> all = Files.walk(folder)) {
             all.sorted(Comparator.reverseOrder()).forEach(f -> f.toFile().delete());
         }

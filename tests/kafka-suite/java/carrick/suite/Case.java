@@ -20,8 +20,13 @@ public record Case(String className, String method, int invocation) {
     public static Optional<Case> of(String uniqueId) {
         Matcher m = ID.matcher(uniqueId);
         if (!m.find()) return Optional.empty();
-        String simple = m.group(1).substring(m.group(1).lastIndexOf('.') + 1);
-        return Optional.of(new Case(simple, m.group(2), m.group(3) == null ? 1 : Integer.parseInt(m.group(3))));
+        return Optional.of(new Case(nameOf(m.group(1)), m.group(2), m.group(3) == null ? 1 : Integer.parseInt(m.group(3))));
+    }
+
+    /** The name of a class in cases: the simple one; of listed classes, of which two may have the same, the path below Kafka's package. */
+    static String nameOf(String full) {
+        boolean isListed = System.getProperty("suite.classes") != null;
+        return isListed ? full.replace("org.apache.kafka.", "").replace('.', '/') : full.substring(full.lastIndexOf('.') + 1);
     }
 
     public boolean isSelected() {

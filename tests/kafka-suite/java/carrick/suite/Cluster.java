@@ -37,7 +37,6 @@ public final class Cluster implements ClusterInstance {
     private static final int NODE = 0;
     private static final int POLLS = 300;
     private static final long POLL_MS = 50;
-    private static boolean sharedMode;
     private static Broker shared;
 
     private final ClusterConfig config;
@@ -50,23 +49,18 @@ public final class Cluster implements ClusterInstance {
         this.combined = combined;
     }
 
-    /** `shared` or `fresh`, for the tests that come. */
-    static void setMode(String mode) {
-        sharedMode = mode.equals("shared");
-    }
-
     @Override
     public void start() {
         if (broker != null) return;
         try {
-            if (!sharedMode) {
+            if (!Suite.isShared()) {
                 Map<String, String> properties = new HashMap<>(config.serverProperties());
                 properties.putAll(config.perServerOverrideProperties().getOrDefault(NODE, Map.of()));
-                broker = new Broker(properties);
+                broker = Broker.of(properties);
                 broker.start();
                 return;
             }
-            if (shared == null) shared = new Broker(SHARED_CONFIG);
+            if (shared == null) shared = Broker.of(SHARED_CONFIG);
             shared.start();
             broker = shared;
             wipe();

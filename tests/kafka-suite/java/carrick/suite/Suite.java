@@ -27,11 +27,18 @@ import org.junit.platform.launcher.core.LauncherFactory;
  * `aborted`, milliseconds, the first line of its error; `class` and a name; `done` after each line of input.
  */
 public final class Suite implements TestExecutionListener {
+    private static volatile boolean shared;
+
     private final PrintStream out;
     private long startedMs;
 
     private Suite(PrintStream out) {
         this.out = out;
+    }
+
+    /** Whether the tests that come may use a broker one after the other. */
+    public static boolean isShared() {
+        return shared;
     }
 
     public static void main(String[] args) throws Exception {
@@ -46,7 +53,7 @@ public final class Suite implements TestExecutionListener {
             if (words[0].equals("classes")) {
                 classes.keySet().forEach(c -> out.println("class\t" + c));
             } else {
-                Cluster.setMode(words[0]);
+                shared = words[0].equals("shared");
                 Case.select(Set.copyOf(Arrays.asList(words).subList(2, words.length)));
                 LauncherFactory.create().execute(request(classes.get(words[1])), suite);
             }
@@ -71,18 +78,24 @@ public final class Suite implements TestExecutionListener {
         return LauncherDiscoveryRequestBuilder.request()
             .selectors(selectClass(className))
             .configurationParameter("junit.jupiter.execution.timeout.default", System.getProperty("suite.timeout"))
+            .configurationParameter("junit.jupiter.extensions.autodetection.enabled", "true")
             .build();
     }
 
-    /** Simple and full names of the classes in Kafka's test jar. */
+    /** Names and full names of the classes: those of `suite.classes`, or those in Kafka's jar of client tests. */
     private static Map<String, String> classes() throws IOException {
         Map<String, String> names = new TreeMap<>();
+        String listed = System.getProperty("suite.classes");
+        if (listed != null) {
+            for (String full : listed.split(",")) names.put(Case.nameOf(full), full);
+            return names;
+        }
         for (String entry : System.getProperty("java.class.path").split(":")) {
             if (!entry.contains("kafka-clients-integration-tests-")) continue;
             try (JarFile jar = new JarFile(entry)) {
                 jar.stream().map(e -> e.getName()).filter(n -> n.endsWith("Test.class") && !n.contains("$")).forEach(n -> {
                     String full = n.substring(0, n.length() - ".class".length()).replace('/', '.');
-                    names.put(full.substring(full.lastIndexOf('.') + 1), full);
+                    names.put(Case.nameOf(full), full);
                 });
             }
         }

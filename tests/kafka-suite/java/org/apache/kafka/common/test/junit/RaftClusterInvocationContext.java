@@ -1,13 +1,10 @@
 package org.apache.kafka.common.test.junit;
 
-import carrick.suite.Case;
 import carrick.suite.Cluster;
 import java.util.List;
 import org.apache.kafka.common.test.api.ClusterConfig;
 import org.junit.jupiter.api.extension.AfterTestExecutionCallback;
 import org.junit.jupiter.api.extension.BeforeEachCallback;
-import org.junit.jupiter.api.extension.ConditionEvaluationResult;
-import org.junit.jupiter.api.extension.ExecutionCondition;
 import org.junit.jupiter.api.extension.Extension;
 import org.junit.jupiter.api.extension.TestTemplateInvocationContext;
 
@@ -32,9 +29,6 @@ public class RaftClusterInvocationContext implements TestTemplateInvocationConte
     public List<Extension> getAdditionalExtensions() {
         Cluster cluster = new Cluster(config, combined);
         return List.of(
-            (ExecutionCondition) c -> Case.of(c.getUniqueId()).filter(k -> !k.isSelected()).isPresent()
-                ? ConditionEvaluationResult.disabled("not selected")
-                : ConditionEvaluationResult.enabled("selected"),
             (BeforeEachCallback) c -> {
                 if (config.isAutoStart()) cluster.start();
             },
