@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -26,6 +26,9 @@ use crate::tls::CertificateError;
 
 /// A client logs in once more at most once in this time (`MIN_REAUTH_INTERVAL_ONE_SECOND_NANOS`).
 const AGAIN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a refused client may take to close the connection. Some libraries drop an answer if the
+/// connection ends before they have looked at it, and never tell their application why.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Who a client is.
 pub(super) struct Identity {
@@ -132,6 +135,7 @@ async fn converse<S: Stream>(
                 sleep(arrival.shared.failed_login_delay).await;
                 if let Some(answer) = answer {
                     write(stream, &answer).await?;
+                    linger(stream).await;
                 }
                 return Err(LoginError::Refused(reason));
             }
@@ -159,6 +163,11 @@ async fn write<S: Stream>(stream: &mut S, bytes: &[u8]) -> Result<(), LoginError
     use tokio::io::AsyncWriteExt;
     stream.write_all(bytes).await.map_err(LoginError::Write)?;
     stream.flush().await.map_err(LoginError::Write)
+}
+
+/// Waits until the client has closed or sends more, for a moment at most.
+async fn linger<S: Stream>(stream: &mut S) {
+    let _ = timeout(LINGER, stream.read_u8()).await;
 }
 
 fn outcome<T>(known: &Result<T, LoginError>) -> &'static str {

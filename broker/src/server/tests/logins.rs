@@ -146,6 +146,17 @@ async fn a_refused_client_gets_its_answer_after_the_delay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_client_has_a_moment_to_read_why_before_the_connection_ends() {
+    let it = broker(&[]).await;
+    let mut client = it.client().await;
+    let answered = Instant::now();
+    let (code, _) = plain(&mut client, "ann", "wrong").await;
+    assert_eq!(code, ErrorCode::SASL_AUTHENTICATION_FAILED);
+    assert!(client.frame().await.is_none(), "it ends");
+    assert!(answered.elapsed() >= Duration::from_millis(150));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_logs_in_once_more_goes_on_and_one_that_does_not_is_closed() {
     let it = broker(&["connections.max.reauth.ms=1500"]).await;
     it.create("t", 1);
