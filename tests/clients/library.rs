@@ -4,7 +4,8 @@ use harness::toolchain::{Prepared, Toolchain};
 use harness::{Peer, Result};
 
 use crate::matrix::{Ready, Row, Section};
-use crate::scenarios::{CAPABILITIES, Capability};
+use crate::scenarios::security::failover::{self, Shared};
+use crate::scenarios::{CAPABILITIES, Capability, SECURITY};
 use crate::versions::Pinned;
 
 /// A client library whose peer speaks the lines of `harness::peer`.
@@ -30,10 +31,30 @@ impl Library {
 
 /// The row of a library: every capability, or why it lacks it.
 pub fn row(library: Library) -> Row {
-    let row = Row::new(Section::Libraries, library.name)
+    row_of(library, Section::Libraries, CAPABILITIES)
+}
+
+/// Its row in the table of security.
+pub fn security_row(library: Library) -> Row {
+    if let Some(why) = library.lacks("TLS") {
+        let row = row_of(library, Section::Security, &[]);
+        return row.lacks("TLS", why);
+    }
+    row_of(library, Section::Security, SECURITY)
+}
+
+fn with_failover(row: Row, library: Library, failover: Shared) -> Row {
+    if library.lacks("TLS").is_some() {
+        return row;
+    }
+    row.cell(failover::NAME, move |_| failover.goes_on(&library))
+}
+
+fn row_of(library: Library, section: Section, capabilities: &'static [Capability]) -> Row {
+    let row = Row::new(section, library.name)
         .version(library.version.read())
         .needs(library.needs);
-    CAPABILITIES
+    capabilities
         .iter()
         .fold(row, |row, capability| with(row, library, capability))
 }
@@ -62,11 +83,19 @@ fn prepared(toolchain: Toolchain) -> Result<Ready> {
     })
 }
 
+const NO_OPENSSL: &str =
+    "compiled without OpenSSL here: confluent-kafka-python is the same library with it";
+const NO_REFUSAL: &str = "it takes the broker's refusal for a login";
 const NO_KIP_848: &str = "speaks the classic group protocol only";
 
 /// Every library.
 pub fn rows() -> Vec<Row> {
-    LIBRARIES.iter().copied().map(row).collect()
+    let failover = Shared::of(LIBRARIES);
+    let all = LIBRARIES.iter().copied();
+    let security = all
+        .clone()
+        .map(|l| with_failover(security_row(l), l, failover.clone()));
+    all.map(row).chain(security).collect()
 }
 
 const PYTHON: &str = "tests/harness/python/requirements.txt";
@@ -85,10 +114,13 @@ const LIBRARIES: &[Library] = &[
         version: Pinned::In("Cargo.lock", "name = \"rdkafka-sys\"\nversion = \""),
         needs: nothing,
         start: Peer::librdkafka,
-        lacks: &[(
-            "refusal of a value",
-            "its Rust binding drops a resource's error",
-        )],
+        lacks: &[
+            (
+                "refusal of a value",
+                "its Rust binding drops a resource's error",
+            ),
+            ("TLS", NO_OPENSSL),
+        ],
     },
     Library {
         name: "confluent-kafka-python",
@@ -106,6 +138,11 @@ const LIBRARIES: &[Library] = &[
             ("group KIP-848", NO_KIP_848),
             ("alter_offsets", "its admin client only reads them"),
             ("delete_group", "its admin client cannot"),
+            (
+                "refusal of its certificate",
+                "it only says that the connection ended",
+            ),
+            ("refusal of a token", NO_REFUSAL),
         ],
     },
     Library {
@@ -138,6 +175,10 @@ const LIBRARIES: &[Library] = &[
             ("idempotence", "no idempotent producer"),
             ("group KIP-848", NO_KIP_848),
             ("transactions", "no transactional producer"),
+            (
+                "OAUTHBEARER",
+                "has PLAIN, SCRAM and AWS's own mechanism only",
+            ),
         ],
     },
     Library {
@@ -145,6 +186,9 @@ const LIBRARIES: &[Library] = &[
         version: Pinned::In("tests/harness/node/package.json", "\"kafkajs\": \""),
         needs: || prepared(Toolchain::Node),
         start: |at| Peer::node("kafkajs", "kafkajs.js", at),
-        lacks: &[("group KIP-848", NO_KIP_848)],
+        lacks: &[
+            ("group KIP-848", NO_KIP_848),
+            ("refusal of a token", NO_REFUSAL),
+        ],
     },
 ];

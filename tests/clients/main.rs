@@ -1,7 +1,8 @@
 //! The matrix of real clients: every library and application, by capability, against a real Carrick process.
 //!
 //! `cargo test -p e2e --test clients` runs all of it and prints the table; words after `--` choose rows or cells whose
-//! `row / capability` contains one of them. `--list` names the cells, `--at-once N` sets how many run at the same time.
+//! `row / capability` contains one of them. `--list` names the cells, `--at-once N` sets how many run at the same time,
+//! `--kafka` runs the cells of security against a real Apache Kafka.
 //! It ends with 1 when a cell failed, with 2 when the words choose nothing.
 
 mod apps;
@@ -34,6 +35,7 @@ fn arguments() -> Result<Arguments, String> {
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--list" => parsed.list = true,
+            "--kafka" => scenarios::security::measure_kafka(),
             "--at-once" => {
                 let number = given.next().and_then(|n| n.parse().ok());
                 parsed.at_once = number.ok_or("--at-once takes a number")?;

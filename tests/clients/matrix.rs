@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 pub enum Section {
     /// Client libraries, all measured by the same capabilities.
     Libraries,
+    /// The same ones, by how they get in.
+    Security,
     /// Programs, each with its own capabilities.
     Applications,
 }

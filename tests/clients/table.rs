@@ -29,10 +29,14 @@ impl Totals {
     }
 }
 
-/// Prints both sections and the totals.
+/// Prints the sections and the totals.
 pub fn print(rows: &[Row], outcomes: &[Vec<Outcome>]) {
     for (section, title) in [
         (Section::Libraries, "Client libraries"),
+        (
+            Section::Security,
+            "Client libraries: TLS, logins and rights",
+        ),
         (Section::Applications, "Applications and tools"),
     ] {
         let mut chosen = Vec::new();
@@ -47,7 +51,7 @@ pub fn print(rows: &[Row], outcomes: &[Vec<Outcome>]) {
         }
         println!("\n{title}\n");
         match section {
-            Section::Libraries => print_grid(&chosen),
+            Section::Libraries | Section::Security => print_grid(&chosen),
             Section::Applications => print_list(&chosen),
         }
         print_reasons(&chosen);

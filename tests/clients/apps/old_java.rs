@@ -18,23 +18,26 @@ const LAST_3: JavaClient = JavaClient {
 
 /// The oldest line, and the last before 4.
 pub fn rows() -> Vec<Row> {
-    vec![
-        library::row(Library {
-            name: "java 2.1",
-            version: Pinned::As(OLDEST.version),
-            needs: || OLDEST.prepare().map(|()| Ready::Yes),
-            start: |at| Peer::spawn("java 2.1", OLDEST.peer(), at),
-            lacks: &[
-                ("group KIP-848", "came with 3.7"),
-                ("alter_offsets", "came with 2.5"),
-            ],
-        }),
-        library::row(Library {
-            name: "java 3.9",
-            version: Pinned::As(LAST_3.version),
-            needs: || LAST_3.prepare().map(|()| Ready::Yes),
-            start: |at| Peer::spawn("java 3.9", LAST_3.peer(), at),
-            lacks: &[],
-        }),
-    ]
+    let both = |library| [library::row(library), library::security_row(library)];
+    LIBRARIES.iter().copied().flat_map(both).collect()
 }
+
+const LIBRARIES: [Library; 2] = [
+    Library {
+        name: "java 2.1",
+        version: Pinned::As(OLDEST.version),
+        needs: || OLDEST.prepare().map(|()| Ready::Yes),
+        start: |at| Peer::spawn("java 2.1", OLDEST.peer(), at),
+        lacks: &[
+            ("group KIP-848", "came with 3.7"),
+            ("alter_offsets", "came with 2.5"),
+        ],
+    },
+    Library {
+        name: "java 3.9",
+        version: Pinned::As(LAST_3.version),
+        needs: || LAST_3.prepare().map(|()| Ready::Yes),
+        start: |at| Peer::spawn("java 3.9", LAST_3.peer(), at),
+        lacks: &[],
+    },
+];

@@ -6,6 +6,7 @@ mod group;
 mod groups;
 mod idempotence;
 mod resume;
+pub mod security;
 mod topics;
 mod transactions;
 
@@ -41,6 +42,16 @@ pub const CAPABILITIES: &[Capability] = &[
     topics::CAPABILITY,
     configs::CAPABILITY,
     groups::CAPABILITY,
+];
+
+/// Every capability of security: a table of its own.
+pub const SECURITY: &[Capability] = &[
+    security::TLS,
+    security::MTLS,
+    security::PLAIN,
+    security::SCRAM_256,
+    security::SCRAM_512,
+    security::OAUTHBEARER,
 ];
 
 /// Sends `count` records to every one of `partitions` partitions of `topic`.

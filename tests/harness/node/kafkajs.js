@@ -40,7 +40,9 @@ const client = (q) => new Kafka({
   brokers: [q.bootstrap],
   logLevel: logLevel.NOTHING,
   // It tries again after a refused certificate as after a lost connection.
-  retry: { initialRetryTime: 100, retries: q.security ? 5 : 12, maxRetryTime: 2000 },
+  retry: { initialRetryTime: 100, retries: q.security ? 3 : 12, maxRetryTime: 2000 },
+  // Its default is longer than tests' tokens last: it would log in again with every request.
+  reauthenticationThreshold: 1000,
   ...security(q.security),
 })
 
@@ -62,8 +64,7 @@ function security(asked) {
 // What kind of refusal an error is: the library wraps it, or has its cause as text only.
 function kind(error) {
   for (let e = error; e; e = e.cause ?? e.originalError) {
-    // It takes the refusal of a token for a login, and is refused what it asks next.
-    if (e.name === 'KafkaJSSASLAuthenticationError' || e.type === 'ILLEGAL_SASL_STATE') return 'authentication'
+    if (e.name === 'KafkaJSSASLAuthenticationError') return 'authentication'
     if (e.type?.endsWith('_AUTHORIZATION_FAILED')) return 'authorization'
     if (/certificate|SSL|TLS|altnames/.test(e.message)) return 'tls'
   }

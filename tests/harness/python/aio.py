@@ -42,6 +42,9 @@ async def producer(q, **more):
     codec = q.get("compression", "none")
     if q.get("idempotent"):
         more["enable_idempotence"] = True
+    if "security" in q:
+        # How long a producer whose connections are refused says nothing.
+        more["request_timeout_ms"] = 10000
     started = AIOKafkaProducer(
         **base(q), compression_type=None if codec == "none" else codec, acks="all", linger_ms=5, **more)
     await started.start()

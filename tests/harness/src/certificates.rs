@@ -41,8 +41,16 @@ impl Authority {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_identity(&self, folder: &Path, file: &str, host: &str) -> Result<PathBuf> {
-        let params = CertificateParams::new([host.to_owned()])?;
-        self.write_signed(folder, file, params)
+        self.write_for(folder, file, &[host])
+    }
+
+    /// As [`Authority::write_identity`], for several hosts.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_for(&self, folder: &Path, file: &str, hosts: &[&str]) -> Result<PathBuf> {
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        self.write_signed(folder, file, CertificateParams::new(hosts)?)
     }
 
     /// As [`Authority::write_identity`], whose own name is `name`.
