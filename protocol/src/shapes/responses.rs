@@ -143,6 +143,18 @@ pub(super) const RESPONSES: &[Description] = &[
                 partitions:[ error_code:i16 partition:i32 leader_epoch:i32 end_offset:i64 ]
             ]",
     },
+    // DescribeAcls
+    Description {
+        api_key: 29,
+        versions: 1..=3,
+        flexible_from: Some(2),
+        fields: "\
+            throttle_time_ms:i32 error_code:i16 error_message:nstr
+            resources:[
+                resource_type:i8 resource_name:str pattern_type:i8
+                acls:[ principal:str host:str operation:i8 permission_type:i8 ]
+            ]",
+    },
     // DescribeConfigs
     Description {
         api_key: 32,

@@ -51,6 +51,7 @@ responses! {
     SaslHandshakeRequest,
     ApiVersionsRequest,
     OffsetForLeaderEpochRequest,
+    DescribeAclsRequest,
     DescribeConfigsRequest,
     SaslAuthenticateRequest,
     DescribeClusterRequest,
