@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use harness::certificates::Authority;
+use harness::certificates::{Authority, to_pkcs12, to_trust_store};
 use harness::kafka::{Setup, run_tool};
 use harness::{Carrick, Kafka, Result, wait_until};
 use serde_json::{Value, json};
@@ -29,10 +29,13 @@ impl Secured {
             .tempdir()?;
         let at = folder.path();
         let (servers, clients) = (Authority::new("servers")?, Authority::new("clients")?);
-        servers.write(at, "servers.pem")?;
+        to_trust_store(&servers.write(at, "servers.pem")?, PASSWORDS[1])?;
         servers.write_identity(at, "broker.pem", "127.0.0.1")?;
         clients.write(at, "clients.pem")?;
-        clients.write_identity(at, "link.pem", "link")?;
+        to_pkcs12(
+            &clients.write_identity(at, "link.pem", "link")?,
+            PASSWORDS[1],
+        )?;
         Authority::new("strangers")?.write(at, "strangers.pem")?;
         let file = |name: &str| at.join(name).display().to_string();
         let plain = "org.apache.kafka.common.security.plain.PlainLoginModule";
@@ -78,8 +81,14 @@ impl Secured {
         }
         match protocol {
             "SSL" => {
-                lines.push(("ssl.keystore.type", "PEM".to_owned()));
-                lines.push(("ssl.keystore.location", file("link.pem")));
+                // Java's and openssl's stores; the type is Kafka's default.
+                lines.retain(|(name, _)| !name.starts_with("ssl.truststore."));
+                lines.extend([
+                    ("ssl.truststore.location", file("servers.trust.p12")),
+                    ("ssl.truststore.password", PASSWORDS[1].to_owned()),
+                    ("ssl.keystore.location", file("link.p12")),
+                    ("ssl.keystore.password", PASSWORDS[1].to_owned()),
+                ]);
             }
             "SASL_SSL" => {
                 lines.push(("sasl.mechanism", "SCRAM-SHA-512".to_owned()));
@@ -295,8 +304,19 @@ fn refused_links_say_why(secured: &Secured) -> Result<()> {
         ensure!(refusal.contains("AUTHENTICATION_ERROR"), "{refusal}");
         ensure!(refusal.contains(words), "{words} is not in {refusal}");
     }
-    let refusal = secured.refusal("SSL", &[("ssl.truststore.type", "JKS")])?;
-    ensure!(refusal.contains("keytool -list -rfc"), "{refusal}");
+    let jks = secured
+        .folder
+        .path()
+        .join("servers.jks")
+        .display()
+        .to_string();
+    std::fs::write(&jks, [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2])?;
+    let changes = [
+        ("ssl.truststore.type", "JKS"),
+        ("ssl.truststore.location", &*jks),
+    ];
+    let refusal = secured.refusal("SSL", &changes)?;
+    ensure!(refusal.contains("keytool -importkeystore"), "{refusal}");
     other_hosts_and_arguments(secured, &port)
 }
 

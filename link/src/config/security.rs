@@ -4,8 +4,8 @@
 //! properties file works as it is. What is not supported is refused by name, and the error says
 //! what to use instead. Configs that `security.protocol` does not use are ignored, as in Kafka.
 
-use std::path::PathBuf;
-
+use carrick_protocol::credentials::store::StoreError;
+pub use carrick_protocol::credentials::store::{KeyStore, TrustStore};
 use carrick_protocol::credentials::{Mechanism, Secret, jaas};
 
 use super::oauth::OAuth;
@@ -26,20 +26,11 @@ pub struct Security {
     pub fault: Option<String>,
 }
 
-/// Where PEM text is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pem {
-    /// In a file, which is read again for each connection.
-    File(PathBuf),
-    /// In the config itself.
-    Inline(Secret),
-}
-
 /// TLS to the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// Certificates that the source's must be signed by; `None`: those of this host.
-    pub truststore: Option<Pem>,
+    pub truststore: Option<TrustStore>,
     /// Who we are, if we say.
     pub keystore: Option<KeyStore>,
     /// The certificate must be for the host that is connected to.
@@ -48,16 +39,6 @@ pub struct Tls {
     pub versions: TlsVersions,
     /// `ssl.cipher.suites` by their standard names; empty for all.
     pub cipher_suites: Vec<String>,
-}
-
-/// A client's certificate and key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyStore {
-    pub key: Pem,
-    /// The certificate and those that signed it; in one file with the key if it is a file.
-    pub chain: Pem,
-    /// What the key is encrypted with.
-    pub key_password: Option<Secret>,
 }
 
 /// SASL to the source.
@@ -170,8 +151,8 @@ fn mechanism(name: &str) -> Result<Mechanism, String> {
 impl Tls {
     fn read(of: &Reader<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            truststore: truststore(of)?,
-            keystore: keystore(of)?,
+            truststore: TrustStore::of(|name| of.given(name)).map_err(wrong)?,
+            keystore: KeyStore::of(|name| of.given(name)).map_err(wrong)?,
             checks_host: of.read("ssl.endpoint.identification.algorithm", checks_host)?,
             versions: of.read("ssl.enabled.protocols", versions)?,
             cipher_suites: of.read("ssl.cipher.suites", |text| {
@@ -181,104 +162,8 @@ impl Tls {
     }
 }
 
-fn truststore(of: &Reader<'_>) -> Result<Option<Pem>, ConfigError> {
-    const TYPE: &str = "ssl.truststore.type";
-    const LOCATION: &str = "ssl.truststore.location";
-    const INLINE: &str = "ssl.truststore.certificates";
-    let kind = of.text(TYPE)?.to_ascii_uppercase();
-    let pem = match (of.given(LOCATION), of.given(INLINE)) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => return Err(both(LOCATION, INLINE)),
-        (Some(path), None) if kind != "PEM" => {
-            let reason = format!(
-                "a {kind} store can't be read (JKS is Kafka's default), only PEM: write its certificates to a \
-                 file with `keytool -list -rfc -keystore {path} > ca.pem`, then set {LOCATION} to that \
-                 file, {TYPE}=PEM, and leave ssl.truststore.password out"
-            );
-            return Err(ConfigError::new(TYPE, reason));
-        }
-        (None, Some(_)) if kind != "PEM" => return Err(needs_pem(TYPE, INLINE)),
-        (Some(path), None) => Pem::File(path.into()),
-        (None, Some(pem)) => Pem::Inline(Secret::new(pem)),
-    };
-    no_store_password(of, "ssl.truststore.password")?;
-    Ok(Some(pem))
-}
-
-fn keystore(of: &Reader<'_>) -> Result<Option<KeyStore>, ConfigError> {
-    const TYPE: &str = "ssl.keystore.type";
-    const LOCATION: &str = "ssl.keystore.location";
-    const KEY: &str = "ssl.keystore.key";
-    const CHAIN: &str = "ssl.keystore.certificate.chain";
-    let kind = of.text(TYPE)?.to_ascii_uppercase();
-    let (key, chain) = match (of.given(LOCATION), of.given(KEY), of.given(CHAIN)) {
-        (None, None, None) => return Ok(None),
-        (Some(_), Some(_), _) => return Err(both(LOCATION, KEY)),
-        (Some(_), None, Some(_)) => return Err(both(LOCATION, CHAIN)),
-        (None, None, Some(_)) => {
-            return Err(ConfigError::new(
-                KEY,
-                format!("is missing: {CHAIN} needs it"),
-            ));
-        }
-        (None, Some(_), None) => {
-            return Err(ConfigError::new(
-                CHAIN,
-                format!("is missing: {KEY} needs it"),
-            ));
-        }
-        (Some(path), None, None) if kind != "PEM" => return Err(not_pem(TYPE, &kind, &path)),
-        (None, Some(_), Some(_)) if kind != "PEM" => return Err(needs_pem(TYPE, KEY)),
-        (Some(path), None, None) => (Pem::File(path.clone().into()), Pem::File(path.into())),
-        (None, Some(key), Some(chain)) => (
-            Pem::Inline(Secret::new(key)),
-            Pem::Inline(Secret::new(chain)),
-        ),
-    };
-    no_store_password(of, "ssl.keystore.password")?;
-    Ok(Some(KeyStore {
-        key,
-        chain,
-        key_password: of.given("ssl.key.password").map(Secret::new),
-    }))
-}
-
-fn not_pem(name: &str, kind: &str, path: &str) -> ConfigError {
-    let to_pem = |from: &str| format!("`openssl pkcs12 -in {from} -nodes -out keystore.pem`");
-    let convert = match kind {
-        "PKCS12" => to_pem(path),
-        _ => format!(
-            "`keytool -importkeystore -srckeystore {path} -destkeystore keystore.p12 -deststoretype PKCS12`, then {}",
-            to_pem("keystore.p12")
-        ),
-    };
-    let reason = format!(
-        "a {kind} store can't be read (JKS is Kafka's default), only PEM: convert it with {convert}; then set \
-         ssl.keystore.location to keystore.pem, {name}=PEM, and leave ssl.keystore.password out"
-    );
-    ConfigError::new(name, reason)
-}
-
-fn both(one: &str, other: &str) -> ConfigError {
-    ConfigError::new(
-        one,
-        format!("can't be set together with {other}: remove one of them"),
-    )
-}
-
-fn needs_pem(kind: &str, inline: &str) -> ConfigError {
-    ConfigError::new(kind, format!("must be PEM if {inline} is set"))
-}
-
-/// Kafka refuses it with PEM, too.
-fn no_store_password(of: &Reader<'_>, name: &str) -> Result<(), ConfigError> {
-    match of.given(name) {
-        None => Ok(()),
-        Some(_) => Err(ConfigError::new(
-            name,
-            "is not used with PEM; a private key's own password is ssl.key.password",
-        )),
-    }
+fn wrong(error: StoreError) -> ConfigError {
+    ConfigError::new(error.setting, error.reason)
 }
 
 #[cfg(test)]

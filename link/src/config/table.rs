@@ -240,23 +240,24 @@ pub(super) static TABLE: &[Definition] = &[
     row("ssl.keystore.key", None, PEM, Secret,
         "The private key of the link's own certificate, in PEM."),
     row("ssl.keystore.location", Some(""), PATH, Live,
-        "A PEM file on the broker's host with the link's private key, its certificate, and the \
-         ones that signed it."),
+        "A file on the broker's host with the link's private key, its certificate, and the ones \
+         that signed it: PEM, or PKCS12 with ssl.keystore.password."),
     row("ssl.keystore.password", None, text(4096), Secret,
-        "Not used with PEM, so not supported: leave it out."),
+        "The password of a PKCS12 key store. PEM has none."),
     row("ssl.keystore.type", Some("JKS"), text(64), Live,
-        "Must be PEM if there is a key. The default is Kafka's."),
+        "PEM, PKCS12 or JKS. A file is recognized by its content; JKS itself is refused. PEM in \
+         ssl.keystore.key needs PEM."),
     row("ssl.provider", Some(""), CLASS, NotBuilt,
         "A Java class: not supported."),
     row("ssl.truststore.certificates", None, PEM, Secret,
         "Certificates of the authorities that may sign the source's certificate, in PEM."),
     row("ssl.truststore.location", Some(""), PATH, Live,
-        "A PEM file on the broker's host with these authorities; without either, the host's own \
-         are trusted."),
+        "A file on the broker's host with these authorities: PEM, or PKCS12 with \
+         ssl.truststore.password. Without either, the host's own are trusted."),
     row("ssl.truststore.password", None, text(4096), Secret,
-        "Not used with PEM, so not supported: leave it out."),
+        "The password of a PKCS12 trust store. PEM has none."),
     row("ssl.truststore.type", Some("JKS"), text(64), Live,
-        "Must be PEM if there are certificates. The default is Kafka's."),
+        "PEM, PKCS12 or JKS, as ssl.keystore.type."),
     row("topic.config.sync.include", Some(TOPIC_CONFIGS_SYNCED_BY_DEFAULT),
         Kind::SyncedTopicConfigs, Live,
         "Topic configs that mirrors take from the source, in addition to the ones that are \

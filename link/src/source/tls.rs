@@ -1,4 +1,5 @@
-//! `security.protocol=SSL` and `SASL_SSL`: TLS between TCP and Kafka, with certificates from PEM.
+//! `security.protocol=SSL` and `SASL_SSL`: TLS between TCP and Kafka, with certificates from PEM or
+//! PKCS#12.
 //!
 //! Follows Kafka's `DefaultSslEngineFactory` and `SslTransportLayer`. Files are read for each connection, so that a
 //! certificate that was renewed on disk is used from the next connection on.
@@ -11,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use carrick_protocol::credentials::pem;
+use carrick_protocol::credentials::store::{FILE_MAX_BYTES, Identity, StoreError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
@@ -30,10 +31,7 @@ use super::tls_words::words;
 use super::transport::{Io, Transport};
 use super::{BoxFuture, SourceError};
 use crate::config::ConfigError;
-use crate::config::security::{KeyStore, Pem, Tls};
-
-/// The largest PEM file that is read.
-const FILE_MAX_BYTES: u64 = 4 << 20;
+use crate::config::security::{KeyStore, Tls};
 
 /// TLS as a link's configs say.
 pub(super) struct TlsTransport {
@@ -136,16 +134,26 @@ fn client_config(tls: &Tls) -> Result<ClientConfig, ConfigError> {
     match &tls.keystore {
         None => Ok(builder.with_no_client_auth()),
         Some(store) => {
-            let (key, chain) = identity(store)?;
-            let name = config_of(&store.key, "ssl.keystore.location", "ssl.keystore.key");
+            let Identity { key, chain } = identity(store)?;
+            let setting = match store {
+                KeyStore::File { .. } => "ssl.keystore.location",
+                KeyStore::Inline { .. } => "ssl.keystore.key",
+            };
             builder.with_client_auth_cert(chain, key).map_err(|error| {
-                ConfigError::new(
-                    name,
-                    format!("can't be used as a client's certificate: {error}"),
-                )
+                let reason = format!("can't be used as a client's certificate: {error}");
+                ConfigError::new(setting, reason)
             })
         }
     }
+}
+
+/// The first key of the store, and its certificates.
+fn identity(store: &KeyStore) -> Result<Identity, ConfigError> {
+    let found = store.identities(read).map_err(unusable)?;
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| ConfigError::new("ssl.keystore.location", "holds no private key"))
 }
 
 /// The ring provider, with the cipher suites that were asked for.
@@ -165,57 +173,22 @@ fn provider(names: &[String]) -> Result<CryptoProvider, ConfigError> {
     Ok(provider)
 }
 
-type Identity = (
-    rustls::pki_types::PrivateKeyDer<'static>,
-    Vec<CertificateDer<'static>>,
-);
-
-fn identity(store: &KeyStore) -> Result<Identity, ConfigError> {
-    let name = config_of(&store.key, "ssl.keystore.location", "ssl.keystore.key");
-    let wrong = |reason| ConfigError::new(name, reason);
-    let password = store.key_password.as_ref().map(|secret| secret.expose());
-    let key = pem::private_key(&text(&store.key, name)?, password).map_err(wrong)?;
-    let name = config_of(&store.chain, name, "ssl.keystore.certificate.chain");
-    let wrong = |reason| ConfigError::new(name, reason);
-    let chain = pem::certificates(&text(&store.chain, name)?).map_err(wrong)?;
-    Ok((pem::with_public_half(key, &chain[0]), chain))
+fn unusable(error: StoreError) -> ConfigError {
+    ConfigError::new(error.setting, error.reason)
 }
 
-fn config_of(pem: &Pem, file: &'static str, inline: &'static str) -> &'static str {
-    match pem {
-        Pem::File(_) => file,
-        Pem::Inline(_) => inline,
-    }
-}
-
-fn text(pem: &Pem, name: &str) -> Result<String, ConfigError> {
-    match pem {
-        Pem::Inline(secret) => Ok(secret.expose().to_owned()),
-        Pem::File(path) => read(path).map_err(|reason| {
-            let path = path.display();
-            ConfigError::new(
-                name,
-                format!("{path} on the broker's host can't be read: {reason}"),
-            )
-        }),
-    }
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    let size_bytes = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .len();
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |reason: String| {
+        let path = path.display();
+        format!("{path} on the broker's host can't be read: {reason}")
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    let size_bytes = metadata.len();
     if size_bytes > FILE_MAX_BYTES {
-        return Err(format!(
-            "it has {size_bytes} bytes, more than {FILE_MAX_BYTES}"
-        ));
+        let reason = format!("it has {size_bytes} bytes, more than {FILE_MAX_BYTES}");
+        return Err(unreadable(reason));
     }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    match bytes.as_slice() {
-        [0xfe, 0xed, 0xfe, 0xed, ..] => Err("it is a JKS store, not PEM".to_owned()),
-        [0x30, 0x80..=0x84, ..] => Err("it is binary (PKCS12 or DER), not PEM".to_owned()),
-        _ => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-    }
+    std::fs::read(path).map_err(|error| unreadable(error.to_string()))
 }
 
 /// The certificates that a link trusts.
@@ -231,16 +204,11 @@ struct Verifier {
 impl Verifier {
     fn new(tls: &Tls, algorithms: WebPkiSupportedAlgorithms) -> Result<Self, ConfigError> {
         let name = match &tls.truststore {
-            Some(pem) => config_of(
-                pem,
-                "ssl.truststore.location",
-                "ssl.truststore.certificates",
-            ),
+            Some(store) => store.setting(),
             None => "ssl.truststore.location",
         };
         let trusted = match &tls.truststore {
-            Some(pem) => pem::certificates(&text(pem, name)?)
-                .map_err(|reason| ConfigError::new(name, reason))?,
+            Some(store) => store.certificates(read).map_err(unusable)?,
             None => of_this_host().to_vec(),
         };
         let mut roots = RootCertStore::empty();

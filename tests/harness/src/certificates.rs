@@ -1,7 +1,9 @@
 //! Certificates for servers and clients, made for one test and of no use after it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use anyhow::bail;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
 };
@@ -90,6 +92,42 @@ fn named(name: &str) -> Result<CertificateParams> {
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     Ok(params)
+}
+
+/// Writes the key and certificate in `pem` to a PKCS#12 store beside it, by openssl.
+///
+/// # Errors
+/// What openssl says.
+pub fn to_pkcs12(pem: &Path, password: &str) -> Result<PathBuf> {
+    let store = pem.with_extension("p12");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["pkcs12", "-export", "-name", "own", "-passout"]);
+    openssl.arg(format!("pass:{password}"));
+    openssl.arg("-in").arg(pem).arg("-out").arg(&store);
+    run(openssl)?;
+    Ok(store)
+}
+
+/// Writes the certificate in `pem` to a trust store of PKCS#12 beside it, by Java's keytool.
+///
+/// # Errors
+/// What keytool says.
+pub fn to_trust_store(pem: &Path, password: &str) -> Result<PathBuf> {
+    let store = pem.with_extension("trust.p12");
+    let mut keytool = Command::new("keytool");
+    keytool.args(["-importcert", "-noprompt", "-alias", "authority"]);
+    keytool.args(["-storetype", "PKCS12", "-storepass", password]);
+    keytool.arg("-file").arg(pem).arg("-keystore").arg(&store);
+    run(keytool)?;
+    Ok(store)
+}
+
+fn run(mut command: Command) -> Result<()> {
+    let output = command.output()?;
+    if !output.status.success() {
+        bail!("{command:?}: {output:?}");
+    }
+    Ok(())
 }
 
 fn write(folder: &Path, file: &str, text: String) -> Result<PathBuf> {

@@ -1,6 +1,7 @@
 //! Configs as a Kafka client's properties file has them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::*;
 use crate::config::LinkConfig;
@@ -59,11 +60,11 @@ fn pem_is_taken_from_files_and_from_configs() {
         ("ssl.endpoint.identification.algorithm", ""),
         ("ssl.enabled.protocols", "TLSv1.2,TLSv1.1"),
     ]);
-    assert_eq!(files.truststore, Some(Pem::File("/ca.pem".into())));
-    assert_eq!(
-        files.keystore.map(|store| store.key),
-        Some(Pem::File("/me.pem".into()))
-    );
+    let path = |file: &str| Some(PathBuf::from(file));
+    let file = files.truststore.and_then(|it| it.file().map(PathBuf::from));
+    assert_eq!(file, path("/ca.pem"));
+    let file = files.keystore.and_then(|it| it.file().map(PathBuf::from));
+    assert_eq!(file, path("/me.pem"));
     assert!(!files.checks_host && files.versions.v1_2 && !files.versions.v1_3);
     let inline = tls(&[
         ("ssl.truststore.type", "PEM"),
@@ -74,7 +75,10 @@ fn pem_is_taken_from_files_and_from_configs() {
         ("ssl.endpoint.identification.algorithm", "HTTPS"),
     ]);
     assert!(inline.checks_host && inline.versions.v1_3);
-    assert_eq!(inline.truststore, Some(Pem::Inline(Secret::new("ca"))));
+    assert_eq!(
+        inline.truststore,
+        Some(TrustStore::Inline(Secret::new("ca")))
+    );
 }
 
 /// The config that is refused, and a file's lines that it is refused for.
@@ -85,11 +89,10 @@ sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN
 sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=ScramLoginModule required username=u password=hunter2;
 sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=PlainLoginModule required username=u password=hunter2
 sasl.jaas.config | SASL_SSL | sasl.mechanism=PLAIN | sasl.jaas.config=PlainLoginModule required password=hunter2;
-ssl.truststore.type | SSL | ssl.truststore.location=/a
 ssl.truststore.type | SSL | ssl.truststore.certificates=c
 ssl.truststore.password | SSL | ssl.truststore.type=PEM | ssl.truststore.location=/a | ssl.truststore.password=hunter2
 ssl.truststore.location | SSL | ssl.truststore.type=PEM | ssl.truststore.location=/a | ssl.truststore.certificates=c
-ssl.keystore.type | SSL | ssl.keystore.type=PKCS12 | ssl.keystore.location=/a
+ssl.keystore.type | SSL | ssl.keystore.type=BCFKS | ssl.keystore.location=/a
 ssl.keystore.certificate.chain | SSL | ssl.keystore.key=hunter2
 ssl.keystore.key | SSL | ssl.keystore.certificate.chain=c
 ssl.enabled.protocols | SSL | ssl.enabled.protocols=TLSv1.1
@@ -107,30 +110,6 @@ fn what_cannot_be_done_is_refused_by_name() {
         pairs.extend(fields.map(|field| field.split_once('=').unwrap()));
         assert_eq!(refused(&pairs), name, "{line}");
     }
-}
-
-#[test]
-fn a_store_that_is_not_pem_is_refused_with_the_command_that_converts_it() {
-    let reason = |kind: &str| {
-        let pairs = [
-            ("security.protocol", "SSL"),
-            ("ssl.keystore.location", "/etc/me.jks"),
-            ("ssl.keystore.password", "hunter2"),
-            ("ssl.keystore.type", kind),
-        ];
-        parse(&pairs).expect_err("no PEM").reason
-    };
-    assert!(reason("JKS").contains("keytool -importkeystore -srckeystore /etc/me.jks "));
-    assert!(reason("PKCS12").contains("openssl pkcs12 -in /etc/me.jks -nodes -out "));
-    let trust = [
-        ("security.protocol", "SSL"),
-        ("ssl.truststore.location", "/etc/ca.jks"),
-    ];
-    let reason = parse(&trust).expect_err("no PEM").reason;
-    assert!(
-        reason.contains("keytool -list -rfc -keystore /etc/ca.jks"),
-        "{reason}"
-    );
 }
 
 #[test]

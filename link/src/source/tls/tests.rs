@@ -1,6 +1,6 @@
 //! TLS against a server of our own, with certificates made here.
 
-use carrick_protocol::credentials::Secret;
+use carrick_protocol::credentials::{Secret, pem};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::config::security::TlsVersions;
+use crate::config::security::{TlsVersions, TrustStore};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -57,7 +57,7 @@ fn server(identity: &(String, KeyPair), clients: Option<&Authority>) -> ServerCo
 
 fn client(trusted: &str) -> Tls {
     Tls {
-        truststore: Some(Pem::Inline(Secret::new(trusted))),
+        truststore: Some(TrustStore::Inline(Secret::new(trusted))),
         keystore: None,
         checks_host: true,
         versions: TlsVersions {
@@ -177,9 +177,9 @@ async fn a_server_that_asks_for_a_certificate_is_shown_the_links_own() {
     let identity = issue(&ca, &["localhost"], None);
     let own = |authority: &Authority| {
         let (chain, key) = issue(authority, &["link"], None);
-        KeyStore {
-            key: Pem::Inline(Secret::new(key.serialize_pem())),
-            chain: Pem::Inline(Secret::new(chain)),
+        KeyStore::Inline {
+            key: Secret::new(key.serialize_pem()),
+            chain: Secret::new(chain),
             key_password: None,
         }
     };
@@ -275,14 +275,14 @@ fn files_that_cannot_be_used_are_named_with_their_config() {
             "none.pem on the broker's host can't be read",
         ),
         (file("ca.jks", &[0xfe, 0xed, 0xfe, 0xed, 0]), "a JKS store"),
-        (
-            file("ca.p12", &[0x30, 0x82, 1, 0]),
-            "binary (PKCS12 or DER)",
-        ),
+        (file("ca.p12", &[0x30, 0x82, 1, 0]), "is not a PKCS12 store"),
         (file("ca.pem", b"hello"), "holds no certificate"),
     ] {
         let tls = Tls {
-            truststore: Some(Pem::File(path)),
+            truststore: Some(TrustStore::File {
+                path,
+                password: None,
+            }),
             ..client("")
         };
         let error = check(&tls).unwrap_err();
@@ -292,9 +292,9 @@ fn files_that_cannot_be_used_are_named_with_their_config() {
     let ca = authority("ca");
     let (chain, _) = issue(&ca, &["link"], None);
     let (_, key) = issue(&ca, &["link"], None);
-    let keystore = KeyStore {
-        key: Pem::Inline(Secret::new(key.serialize_pem())),
-        chain: Pem::Inline(Secret::new(chain)),
+    let keystore = KeyStore::Inline {
+        key: Secret::new(key.serialize_pem()),
+        chain: Secret::new(chain),
         key_password: None,
     };
     let mismatched = Tls {
