@@ -98,8 +98,6 @@ pub static IGNORED: &[(&str, Kind, Option<&str>)] = &[
     ("log.flush.offset.checkpoint.interval.ms", Int, Some("60000")),
     ("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000")),
     ("log.initial.task.delay.ms", Long, Some("30000")),
-    ("max.connection.creation.rate", Int, Some("2147483647")),
-    ("max.connections.per.ip.overrides", String, Some("")),
     ("metadata.log.dir", String, None),
     ("metadata.log.max.record.bytes.between.snapshots", Long, Some("20971520")),
     ("metadata.log.max.snapshot.interval.ms", Long, Some("3600000")),

@@ -137,9 +137,17 @@ pub static USED: &[ConfigDef] = &[
         "Total size of the requests that are being read or handled, over all connections. Their \
          decoded form may take the same again. -1 means 512 MiB."),
     def("max.connections", Int, Some("2147483647"), Check::AtLeast(0),
-        "Maximum number of connections; further ones are closed immediately."),
+        "Maximum number of connections; further ones are closed immediately, unless a client that has \
+         not logged in gives way. A listener may have its own, too."),
     def("max.connections.per.ip", Int, Some("2147483647"), Check::AtLeast(0),
         "Maximum number of connections from one address."),
+    def("max.connections.per.ip.overrides", String, Some(""), Check::Any,
+        "The same for single addresses: address:number, several separated by commas."),
+    def("max.connections.unauthenticated", Int, Some("1000"), Check::AtLeast(1),
+        "Maximum number of connections that have not finished the TLS handshake or logged in; one \
+         address has at most half of them. The oldest gives way to a new one. Carrick's own."),
+    def("max.connection.creation.rate", Int, Some("2147483647"), Check::AtLeast(1),
+        "New connections per second; over it, accepting pauses. A listener may have its own, too."),
     def("connections.max.idle.ms", Long, Some("600000"), Check::Any,
         "A connection without a request for this long is closed."),
     def("connection.failed.authentication.delay.ms", Int, Some("100"), Check::AtLeast(0),

@@ -32,9 +32,13 @@ impl Values {
         let mut ignored = Vec::new();
         for (name, value) in &set {
             if let Some(def) = checked(name, &prefixes)? {
-                check_no_reference(&set, value)
-                    .and_then(|()| def.check(value))
-                    .map_err(|reason| ConfigError::value(name, shown(def, value), reason))?;
+                let read = match name.starts_with(families::LISTENER) {
+                    // Only those of listeners that are opened are read: `check_listener`.
+                    true if is_reference(&set, value) => Ok(()),
+                    true => def.check(value),
+                    false => check_no_reference(&set, value).and_then(|()| def.check(value)),
+                };
+                read.map_err(|reason| ConfigError::value(name, shown(def, value), reason))?;
             } else {
                 ignored.push(name.clone());
             }
@@ -45,6 +49,23 @@ impl Values {
             dynamic,
             ignored,
         })
+    }
+
+    /// Refuses references to config providers in the settings of a listener that is opened.
+    ///
+    /// # Errors
+    /// The first one.
+    pub fn check_listener(&self, name: &str) -> Result<(), ConfigError> {
+        let prefix = format!("{}{}.", families::LISTENER, name.to_ascii_lowercase());
+        let of_it = self
+            .set
+            .iter()
+            .filter(|(name, _)| name.starts_with(&prefix));
+        for (name, value) in of_it.filter(|(name, _)| !self.ignored.contains(name)) {
+            check_no_reference(&self.set, value)
+                .map_err(|reason| ConfigError::value(name, "[hidden]", reason))?;
+        }
+        Ok(())
     }
 
     /// The same properties, with others set while the broker runs. Those are checked already.
@@ -188,13 +209,17 @@ fn chosen_prefixes(set: &BTreeMap<String, String>) -> Vec<String> {
 /// Refuses a value that a config provider would have to look up: taken as it is, it would name a
 /// folder or a host of that name.
 fn check_no_reference(set: &BTreeMap<String, String>, value: &str) -> Result<(), String> {
-    let providers = set.get("config.providers").map_or("", String::as_str);
-    match list(providers).find(|provider| value.contains(&format!("${{{provider}:"))) {
-        Some(_) => {
+    match is_reference(set, value) {
+        true => {
             Err("config providers are not supported: put the value itself into the file".to_owned())
         }
-        None => Ok(()),
+        false => Ok(()),
     }
+}
+
+fn is_reference(set: &BTreeMap<String, String>, value: &str) -> bool {
+    let providers = set.get("config.providers").map_or("", String::as_str);
+    list(providers).any(|provider| value.contains(&format!("${{{provider}:")))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
 use crate::secrets::{StoredProperties, Vault};
+use crate::server;
 use crate::starting::Starting;
 use crate::topic::{TopicConfig, Topics};
 use crate::transaction;
@@ -64,7 +65,7 @@ impl Opened {
             Arc::new(stored),
             &config.values,
             config.node_id,
-            |values| TopicConfig::defaults(values).map(drop),
+            |values| TopicConfig::defaults(values).and_then(|_| server::check(values)),
         )?);
         let flusher = Arc::new(Flusher::start(FLUSH_THREADS)?);
         let hosted = Arc::new(Hosted::new(Arc::clone(&data_dir), Arc::clone(&flusher)));

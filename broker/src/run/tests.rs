@@ -112,7 +112,7 @@ fn advertised(file: &str) -> &'static str {
 }
 
 #[test]
-fn the_tls_listener_between_brokers_of_such_a_file_is_refused_by_name() {
+fn a_tls_listener_without_a_certificate_is_refused_by_name() {
     let text = include_str!("../config/testdata/strimzi-style.properties");
     let mut set = carrick_protocol::properties::parse(text).unwrap();
     for (name, extra) in [
@@ -127,7 +127,7 @@ fn the_tls_listener_between_brokers_of_such_a_file_is_refused_by_name() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("listener REPLICATION-9091 asks for SSL"),
+        error.contains("listener REPLICATION-9091 needs a certificate"),
         "{error}"
     );
 }

@@ -32,6 +32,7 @@ impl ServerConfig {
     /// Listeners that make no sense.
     pub fn of(values: &Values) -> Result<Self, ConfigError> {
         check_inter_broker(values)?;
+        super::check(values)?;
         let listeners = listeners(values)?;
         let sasl = listeners.iter().map(|it| mechanisms(values, it));
         Ok(Self {

@@ -13,8 +13,9 @@ use tokio::time::timeout;
 
 use super::dispatch::{Refused, route};
 use super::frame::{ReadError, RequestFrame, read_rest, read_start};
-use super::limits::{Limits, Slot};
+use super::limits::Limits;
 use super::login::{LoginError, Permitted, Session};
+use super::places::Slot;
 use super::stream::Stream;
 use super::turns::Turns;
 use super::writer::{Answer, Pending, write_replies};

@@ -7,7 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::limits::{Limits, Slot};
+use super::limits::Limits;
+use super::places::Slot;
 use crate::pool::FairCharge;
 
 /// Bytes of a frame's length.
@@ -239,18 +240,12 @@ mod tests {
         Limits::new(&RequestLimits::of(&values(overrides)), Duration::MAX)
     }
 
-    fn slot(limits: &Limits) -> Slot {
-        let values = values(&[]);
-        let address = std::net::IpAddr::from([127, 0, 0, 1]);
-        limits.admit(address, &values).unwrap()
-    }
-
     async fn read_frame<R: AsyncRead + Unpin>(
         stream: &mut R,
         limits: &Limits,
     ) -> Result<RequestFrame, ReadError> {
         let start = read_start(stream, limits).await?;
-        read_rest(stream, &start, limits, &slot(limits)).await
+        read_rest(stream, &start, limits, &Slot::of_address([127, 0, 0, 1])).await
     }
 
     async fn read(mut bytes: &[u8]) -> Result<RequestFrame, ReadError> {
@@ -324,7 +319,7 @@ mod tests {
             "queued.max.request.bytes=1",
         ];
         let limits = limits_of(&overrides);
-        let slot = slot(&limits);
+        let slot = Slot::of_address([127, 0, 0, 1]);
         let start = FrameStart {
             api_key: 3,
             bytes: 900_000,

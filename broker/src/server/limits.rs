@@ -1,15 +1,10 @@
-//! Limits for the number of connections and the bytes of requests. One address gets at most half of
+//! Limits for the bytes of requests and the work that they make. One address gets at most half of
 //! the memory and threads, so the others always find the rest.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
+use super::places::Slot;
 use crate::broker::RequestLimits;
-use crate::config::Values;
 use crate::pool::{FairCharge, FairPool};
 
 /// Requests below this size don't count towards the memory: heartbeats must not wait for produces.
@@ -35,8 +30,6 @@ pub(super) struct Limits {
     pub(super) request_max_bytes: usize,
     /// Silence after which a connection is closed.
     pub(super) idle: Duration,
-    open_files: usize,
-    connections: Arc<Mutex<Connections>>,
     /// For frames, from before they are read.
     frames: FairPool,
     /// For decoded frames. A request that waits for this has its frame already, and one that has this
@@ -47,58 +40,19 @@ pub(super) struct Limits {
     logins: FairPool,
 }
 
-#[derive(Default)]
-struct Connections {
-    count: usize,
-    by_ip: HashMap<IpAddr, usize>,
-}
-
-/// One connection's place; released on drop.
-pub(super) struct Slot {
-    connections: Arc<Mutex<Connections>>,
-    ip: IpAddr,
-}
-
 impl Limits {
     pub(super) fn new(requests: &RequestLimits, idle: Duration) -> Self {
         // A request of the largest size must fit, or it would wait for ever.
         let memory_bytes = requests.queued_max_bytes.max(requests.request_max_bytes);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let open_files =
-            open_files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
         Self {
             request_max_bytes: requests.request_max_bytes,
             idle,
-            open_files,
-            connections: Arc::default(),
             frames: FairPool::new(memory_bytes, UNCOUNTED_BYTES),
             decoded: FairPool::new(memory_bytes, UNCOUNTED_ELEMENTS * ELEMENT_BYTES),
             heavy: FairPool::new((threads / 2).max(1), 0),
             logins: FairPool::new(LOGIN_BYTES, UNCOUNTED_LOGIN_BYTES),
         }
-    }
-
-    /// A place for a connection from `ip`, if there is one.
-    pub(super) fn admit(&self, ip: IpAddr, values: &Values) -> Option<Slot> {
-        // Logs need files, too, and a roll that finds none would fail.
-        let max = values.size("max.connections").min(self.open_files / 2);
-        let max_per_ip = values.size("max.connections.per.ip");
-        let mut connections = self.connections.lock();
-        if connections.count >= max {
-            return None;
-        }
-        let of_ip = connections.by_ip.entry(ip).or_default();
-        if *of_ip >= max_per_ip {
-            return None;
-        }
-        *of_ip += 1;
-        connections.count += 1;
-        metrics::gauge!("carrick_connections").set(connections.count as f64);
-        Some(Slot {
-            connections: Arc::clone(&self.connections),
-            ip,
-        })
     }
 
     /// Waits for room for a request of this size; the room is released on drop.
@@ -131,23 +85,10 @@ impl Limits {
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut connections = self.connections.lock();
-        connections.count -= 1;
-        metrics::gauge!("carrick_connections").set(connections.count as f64);
-        if let Some(of_ip) = connections.by_ip.get_mut(&self.ip) {
-            *of_ip -= 1;
-            if *of_ip == 0 {
-                connections.by_ip.remove(&self.ip);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Values;
     use crate::testing::values;
     use std::future::poll_fn;
     use std::task::Poll;
@@ -156,19 +97,8 @@ mod tests {
         Limits::new(&RequestLimits::of(values), Duration::MAX)
     }
 
-    #[test]
-    fn connections_are_counted_in_all_and_by_address() {
-        let values = values(&["max.connections=3", "max.connections.per.ip=2"]);
-        let limits = limits(&values);
-        let admit = |ip| limits.admit(ip, &values);
-        let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let first = admit(a).unwrap();
-        let _second = admit(a).unwrap();
-        assert!(admit(a).is_none());
-        let _third = admit(b).unwrap();
-        assert!(admit(b).is_none());
-        drop(first);
-        assert!(admit(a).is_some());
+    fn slot(last: u8) -> Slot {
+        Slot::of_address([10, 0, 0, last])
     }
 
     #[tokio::test]
@@ -177,8 +107,7 @@ mod tests {
             "queued.max.request.bytes=1",
             "socket.request.max.bytes=100000",
         ]));
-        let values = values(&[]);
-        let slot = limits.admit(IpAddr::from([10, 0, 0, 1]), &values).unwrap();
+        let slot = slot(1);
         let all = limits.memory(&slot, 100_000).await;
         assert!(all.is_some());
         let small = limits.memory(&slot, 10).await;
@@ -191,9 +120,7 @@ mod tests {
             "queued.max.request.bytes=200000",
             "socket.request.max.bytes=100000",
         ]));
-        let values = values(&[]);
-        let admit = |last| limits.admit(IpAddr::from([10, 0, 0, last]), &values);
-        let (a, b) = (admit(1).unwrap(), admit(2).unwrap());
+        let (a, b) = (slot(1), slot(2));
         let _first = limits.memory(&a, 100_000).await;
         let mut second = std::pin::pin!(limits.memory(&a, 100_000));
         let waits = poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_pending())).await;

@@ -73,6 +73,7 @@ pub(super) fn listeners(values: &Values) -> Result<Vec<Listener>, ConfigError> {
             return Err(wrong(&format!("listener '{}' is listed twice", point.name)));
         }
         if !internal.contains(&point.name) {
+            values.check_listener(&point.name)?;
             let protocol = protocol_of(values, &point.name)?;
             let mut listener = advertise(point, protocol, &advertised)?;
             listener.tls = tls(values, &listener)?;
@@ -282,6 +283,45 @@ mod tests {
         assert!(load(&["listeners=PLAINTEXT://0.0.0.0:9092"]).is_err());
         let error = load(&["advertised.listeners=OTHER://h:1"]).unwrap_err();
         assert!(error.to_string().contains("no listener 'OTHER'"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_a_config_provider_should_look_up_is_refused_for_a_listener_that_is_opened() {
+        let reference = |listener: &str| {
+            let setting =
+                format!("listener.name.{listener}.ssl.keystore.password=${{env:PASSWORD}}");
+            load(&["config.providers=env", &setting])
+        };
+        let error = reference("plaintext").unwrap_err().to_string();
+        assert!(
+            error.contains("config providers are not supported"),
+            "{error}"
+        );
+        assert!(reference("elsewhere").is_ok());
+    }
+
+    #[test]
+    fn a_listener_for_other_brokers_must_exist() {
+        let check = |set: &[&str]| check_inter_broker(&crate::testing::values(set));
+        assert!(check(&["inter.broker.listener.name=plaintext"]).is_ok());
+        assert!(check(&["security.inter.broker.protocol=SSL"]).is_ok());
+        for (wrong, words) in [
+            (
+                &["inter.broker.listener.name=OTHER"][..],
+                "there is no listener 'OTHER'",
+            ),
+            (&["security.inter.broker.protocol=TLS"], "must be PLAINTEXT"),
+            (
+                &[
+                    "inter.broker.listener.name=PLAINTEXT",
+                    "security.inter.broker.protocol=SSL",
+                ],
+                "can't be set together",
+            ),
+        ] {
+            let error = check(wrong).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

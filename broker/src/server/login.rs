@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use super::dispatch::route;
 use super::frame::{ReadError, RequestFrame, read_login};
-use super::limits::{Limits, Slot};
+use super::limits::Limits;
+use super::places::Slot;
 use super::turns::Turn;
 use super::writer::{Answer, Pending};
 use super::{Arrival, Stream};
@@ -46,6 +47,8 @@ pub(super) enum LoginError {
     Certificate(#[from] CertificateError),
     #[error("no log-in within connection.authentication.timeout.ms")]
     TooSlow,
+    #[error("it had not shaken hands or logged in when its place was needed for another one")]
+    NoPlace,
     #[error("{0}")]
     Refused(String),
     /// It is not the client's fault.
@@ -83,7 +86,7 @@ pub(super) enum Permitted {
 /// certificate that the client has shown, ANONYMOUS without one.
 pub(super) async fn identify<S: Stream>(
     stream: &mut S,
-    arrival: &Arrival<'_>,
+    arrival: &Arrival,
     shown: Principal,
 ) -> Result<Identity, LoginError> {
     let Some(mechanisms) = arrival.mechanisms() else {
@@ -111,10 +114,10 @@ pub(super) async fn identify<S: Stream>(
 
 async fn converse<S: Stream>(
     stream: &mut S,
-    arrival: &Arrival<'_>,
+    arrival: &Arrival,
     mut login: Login,
 ) -> Result<Known, LoginError> {
-    let (limits, slot) = (&arrival.shared.limits, arrival.slot);
+    let (limits, slot) = (&arrival.shared.limits, &arrival.slot);
     loop {
         let max_bytes = login.receive_max_bytes();
         let frame = read_login(stream, max_bytes, limits, slot).await?;
@@ -146,7 +149,7 @@ async fn converse<S: Stream>(
 
 /// The answer to an ApiVersions request, the only one whose handler runs for clients that are not
 /// known.
-fn versions(arrival: &Arrival<'_>, request: Bytes) -> Result<Frame, LoginError> {
+fn versions(arrival: &Arrival, request: Bytes) -> Result<Frame, LoginError> {
     let refused = |error: String| LoginError::Refused(error);
     let connection = Connection::new(arrival.peer, arrival.listener, Principal::anonymous());
     let broker = Arc::clone(&arrival.shared.broker);

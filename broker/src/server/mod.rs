@@ -15,7 +15,10 @@ mod frame;
 mod limits;
 mod listener;
 mod login;
+mod places;
+mod rates;
 pub mod security;
+mod seldom;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -29,21 +32,33 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::api::{Connection, Context};
 use crate::auth::Mechanisms;
 use crate::broker::Broker;
 use crate::clock;
+use crate::config::{ConfigError, SecurityProtocol, Values};
 use crate::principal::Principal;
 use crate::tls::Handshakes;
-use limits::{Limits, Slot};
+use limits::Limits;
 use login::{Identity, LoginError};
+use places::{Newcomer, Places, Slot};
+use rates::Rates;
+use seldom::Seldom;
 
 pub use config::ServerConfig;
 pub use listener::Listener;
 use stream::Stream;
+
+/// Checks properties of connections that may change while the broker runs.
+///
+/// # Errors
+/// The first that makes no sense.
+pub fn check(values: &Values) -> Result<(), ConfigError> {
+    places::check(values)
+}
 
 /// How long the broker waits after a failed accept (no file descriptors, usually).
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
@@ -129,6 +144,11 @@ pub struct Server {
 /// What all connections share.
 struct Shared {
     broker: Arc<Broker>,
+    places: Arc<Places>,
+    rates: Rates,
+    /// Lines about connections that found no place, and about clients that were not let in.
+    refusals: Seldom,
+    failures: Seldom,
     limits: Limits,
     /// In the order of `Broker::endpoints`.
     listeners: Vec<Listener>,
@@ -153,6 +173,10 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             broker: Arc::clone(broker),
+            places: Places::new(),
+            rates: Rates::new(&broker.properties.values(), config.listeners.len()),
+            refusals: Seldom::default(),
+            failures: Seldom::default(),
             limits: Limits::new(&broker.limits, config.idle),
             listeners: config.listeners.clone(),
             handshakes: Handshakes::start(!config.tls().is_empty())?,
@@ -179,7 +203,7 @@ impl Server {
     /// `limit`.
     pub async fn stop(self, limit: Duration) {
         self.stop.send_replace(true);
-        let deadline = tokio::time::Instant::now() + limit;
+        let deadline = Instant::now() + limit;
         for mut acceptor in self.acceptors {
             if tokio::time::timeout_at(deadline, &mut acceptor)
                 .await
@@ -200,17 +224,23 @@ async fn accept(
 ) {
     let mut connections = JoinSet::new();
     let mut stop = stopped.clone();
+    let mut accepts_from = Instant::now();
     loop {
+        let accepting = async {
+            tokio::time::sleep_until(accepts_from).await;
+            listener.accept().await
+        };
         tokio::select! {
             () = stop_signal(&mut stop) => break,
             Some(ended) = connections.join_next() => log_panic(ended),
-            accepted = listener.accept() => match accepted {
+            accepted = accepting => match accepted {
                 Ok((stream, peer)) => {
-                    admit(stream, peer, index, &shared, &stopped, &mut connections);
+                    let wait_ms = admit(stream, peer, index, &shared, &stopped, &mut connections);
+                    accepts_from = Instant::now() + Duration::from_millis(wait_ms);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_BACK_OFF).await;
+                    accepts_from = Instant::now() + ACCEPT_BACK_OFF;
                 }
             },
         }
@@ -246,54 +276,64 @@ fn turn_away(stream: TcpStream, wait_ms: u64, connections: &mut JoinSet<()>) {
     });
 }
 
+/// Takes in a connection, if there is a place for it; how long none should be accepted then, in ms.
 fn admit(
     stream: TcpStream,
     peer: SocketAddr,
-    listener: usize,
+    index: usize,
     shared: &Arc<Shared>,
     stopped: &watch::Receiver<bool>,
     connections: &mut JoinSet<()>,
-) {
+) -> u64 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let wait_ms = shared
-        .broker
-        .quotas
-        .record_connection(peer.ip(), clock::now_ms());
+    let now_ms = clock::now_ms();
+    let listener = &shared.listeners[index];
+    let values = shared.broker.properties.values();
+    let listener_name = (index, listener.name.as_str());
+    let pause_ms = shared.rates.record(listener_name, &values, now_ms);
+    let wait_ms = shared.broker.quotas.record_connection(peer.ip(), now_ms);
     if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
         turn_away(stream, wait_ms, connections);
-        return;
+        return pause_ms;
     }
-    let Some(slot) = shared
-        .limits
-        .admit(peer.ip(), &shared.broker.properties.values())
-    else {
-        tracing::warn!(%peer, "connection refused: max.connections reached");
-        return;
+    let newcomer = Newcomer {
+        ip: peer.ip(),
+        listener: listener_name,
+        is_unknown: listener.protocol != SecurityProtocol::Plaintext,
     };
-    let (shared, stopped) = (Arc::clone(shared), stopped.clone());
-    connections.spawn(async move {
-        let arrival = Arrival {
-            shared: &shared,
-            listener,
-            peer,
-            slot: &slot,
-        };
-        arrival.attend(stream, stopped).await;
-    });
+    match shared.places.admit(newcomer, &values) {
+        Ok(slot) => {
+            let arrival = Arrival {
+                shared: Arc::clone(shared),
+                listener: index,
+                peer,
+                slot,
+            };
+            let stopped = stopped.clone();
+            connections.spawn(async move { arrival.attend(stream, stopped).await });
+        }
+        Err(full) => {
+            let listener = &listener.name;
+            if let Some(others) = shared.refusals.left_out(std::time::Instant::now()) {
+                tracing::warn!(%peer, listener, others, "connection refused: {full}");
+            }
+        }
+    }
+    pause_ms
 }
 
 /// A connection that was accepted, and whose client is not known yet.
-struct Arrival<'a> {
-    shared: &'a Shared,
+struct Arrival {
+    shared: Arc<Shared>,
     /// Index of the listener that accepted it.
     listener: usize,
     peer: SocketAddr,
-    slot: &'a Slot,
+    slot: Slot,
 }
 
-impl Arrival<'_> {
+impl Arrival {
     /// The listener that accepted it.
     fn listener(&self) -> &Listener {
         &self.shared.listeners[self.listener]
@@ -310,16 +350,23 @@ impl Arrival<'_> {
         let entering = timeout(self.shared.authentication_limit, self.enter(stream));
         let entered = tokio::select! {
             entered = entering => entered.unwrap_or(Err(LoginError::TooSlow)),
+            () = self.slot.cut() => Err(LoginError::NoPlace),
             () = stop_signal(&mut stopped) => return,
+        };
+        let entered = match self.slot.known() {
+            false if entered.is_ok() => Err(LoginError::NoPlace),
+            _ => entered,
         };
         match entered {
             Ok(Entered::Plain(stream, identity)) => self.serve(stream, identity, stopped).await,
             Ok(Entered::Tls(stream, identity)) => self.serve(*stream, identity, stopped).await,
             Err(refused) => {
                 let listener = self.listener().name.clone();
-                tracing::info!(%peer, listener, %refused, "a client was not let in");
-                metrics::counter!("carrick_failed_authentications_total", "listener" => listener)
+                metrics::counter!("carrick_failed_authentications_total", "listener" => listener.clone())
                     .increment(1);
+                if let Some(others) = self.shared.failures.left_out(std::time::Instant::now()) {
+                    tracing::info!(%peer, listener, others, "a client was not let in: {refused}");
+                }
             }
         }
     }
@@ -348,7 +395,7 @@ impl Arrival<'_> {
         let connection = Connection::new(self.peer, self.listener, principal);
         let broker = Arc::clone(&self.shared.broker);
         let context = Context::new(broker, Arc::new(connection));
-        let limits = (&self.shared.limits, self.slot);
+        let limits = (&self.shared.limits, &self.slot);
         connection::serve(stream, (context, session), limits, stopped).await;
     }
 }

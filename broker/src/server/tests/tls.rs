@@ -1,8 +1,10 @@
 //! Clients that come in over TLS.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -78,4 +80,71 @@ async fn who_does_not_shake_hands_in_time_is_closed_and_others_are_served() {
     client.call(1, &MetadataRequest::default()).await;
     assert!(silent.frame().await.is_none());
     client.call(1, &MetadataRequest::default()).await;
+}
+
+/// How many of these the broker has closed.
+fn closed(streams: &[TcpStream]) -> usize {
+    let is_closed = |stream: &&TcpStream| {
+        let mut byte = [0];
+        !matches!(stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    streams.iter().filter(is_closed).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_only_knock_have_few_places_and_give_way() {
+    let files = Files::new();
+    let it = start(&files, &["max.connections.unauthenticated=8"]).await;
+    let address = it.broker().endpoints[1].bound;
+    let mut known = connect(&it, &files.client(None)).await.unwrap();
+    known.call(1, &MetadataRequest::default()).await;
+    let mut knocking = Vec::new();
+    for _ in 0..50 {
+        knocking.push(TcpStream::connect(address).await.unwrap());
+    }
+    crate::testing::until("half of the places are taken", || closed(&knocking) == 46).await;
+    known.call(1, &MetadataRequest::default()).await;
+    it.client().await.call(1, &MetadataRequest::default()).await;
+    // Once those have been there for a while, they give way to a client that goes on.
+    let mut client = loop {
+        if let Ok(client) = connect(&it, &files.client(None)).await {
+            break client;
+        }
+    };
+    client.call(1, &MetadataRequest::default()).await;
+    assert_eq!(closed(&knocking), 47);
+    known.call(1, &MetadataRequest::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_handshakes_keeps_nobody_from_being_served() {
+    let files = Files::new();
+    let it = Arc::new(start(&files, &[]).await);
+    let (over, shaken) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let flood: Vec<_> = (0..32)
+        .map(|_| {
+            let (it, client) = (Arc::clone(&it), files.client(None));
+            let (over, shaken) = (Arc::clone(&over), Arc::clone(&shaken));
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    if connect(&it, &client).await.is_ok() {
+                        shaken.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut served = it.client().await;
+    while shaken.load(Ordering::Relaxed) < 500 {
+        served.call(1, &MetadataRequest::default()).await;
+    }
+    let mut late = connect(&it, &files.client(None)).await.unwrap();
+    late.call(1, &MetadataRequest::default()).await;
+    over.store(true, Ordering::Relaxed);
+    for task in flood {
+        task.await.unwrap();
+    }
 }
