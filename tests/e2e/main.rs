@@ -12,6 +12,7 @@ mod faults;
 mod group_sync;
 mod identity;
 mod lag;
+mod listeners;
 mod many;
 mod moved;
 mod operating;
