@@ -241,6 +241,9 @@ pub fn config(dir: &Path, overrides: &[&str]) -> Config {
     let mut all = vec![
         "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
         "rest.listeners=http://127.0.0.1:0".to_owned(),
+        // ACLs decide; as long as there is none, everyone may do everything.
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer".to_owned(),
+        "allow.everyone.if.no.acl.found=true".to_owned(),
         format!("log.dirs={}", dir.join("data").display()),
         format!("audit.log.file={}", dir.join(AUDIT_LOG).display()),
     ];

@@ -328,14 +328,15 @@ impl Stage {
 
     async fn run(&mut self, row: &Row, refused: &[Ask]) -> Run {
         let broker = self.it.broker();
-        let before = state(broker);
         let access = &broker.access;
         for (operation, resource) in refused {
             access.refuse(*operation, *resource);
         }
+        let before = state(broker);
         access.watch();
         let outcome = row.request.ask(&mut self.client, &self.it).await;
         let asked = access.seen();
+        let is_changed = state(broker) != before;
         access.refuse_nothing();
         let asked = asked.iter().map(|(operation, kind, name)| {
             let all = [CLUSTER, T, U, NEW, ANY, G, C, X, Y, N];
@@ -348,7 +349,7 @@ impl Stage {
         Run {
             outcome,
             asked: asked.collect(),
-            is_changed: state(broker) != before,
+            is_changed,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The Kafka protocol: one file per API key, all of them listed once, in [`table`].
 
+#[cfg(test)]
+mod acl_tests;
 mod audited;
 pub mod context;
 pub mod door;

@@ -220,7 +220,7 @@ async fn the_data_folder_shows_the_sizes_of_its_partitions() {
 /// `AclApis` without an authorizer.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_for_acls_is_told_that_there_is_no_authorizer() {
-    let it = TestBroker::start(&[]).await;
+    let it = TestBroker::start(&["authorizer.class.name="]).await;
     let mut client = it.client().await;
     let disabled = ErrorCode::SECURITY_DISABLED.0;
     for version in 1..=3 {

@@ -21,7 +21,7 @@ use kafka_protocol::messages::*;
 use super::{
     CLUSTER, G, NEW, NO_CLUSTER, NO_GROUP, NO_TOPIC, Outcome, Row, T, U, code, row, shown,
 };
-use crate::access::{Operation::*, Resource};
+use crate::access::{Operation::*, Permission, Resource, ResourceKind};
 use crate::api::alter_client_quotas::AlterClientQuotas;
 use crate::api::alter_configs::AlterConfigs as LegacyAlterConfigs;
 use crate::api::alter_partition_reassignments::AlterPartitionReassignments;
@@ -391,33 +391,56 @@ fn administered() -> Vec<Row> {
     ]
 }
 
+/// The code of filters for every one.
+const EVERY: i8 = 1;
+
 fn secured() -> Vec<Row> {
-    let disabled = ErrorCode::SECURITY_DISABLED;
     vec![
         row::<DescribeAcls>(
             "all",
             2,
-            |_| DescribeAclsRequest::default(),
+            |_| {
+                DescribeAclsRequest::default()
+                    .with_resource_type_filter(EVERY)
+                    .with_pattern_type_filter(EVERY)
+                    .with_operation(EVERY)
+                    .with_permission_type(EVERY)
+            },
             |it| code(it.error_code),
         )
-        .needs(Describe, CLUSTER, NO_CLUSTER)
-        .answers(disabled),
+        .needs(Describe, CLUSTER, NO_CLUSTER),
         row::<CreateAcls>(
             "one",
             2,
-            |_| CreateAclsRequest::default().with_creations(vec![AclCreation::default()]),
+            |_| {
+                let creation = AclCreation::default()
+                    .with_resource_type(ResourceKind::Topic.code())
+                    .with_resource_name("other".into())
+                    .with_principal("User:ann".into())
+                    .with_host("*".into())
+                    .with_operation(Read.code())
+                    .with_permission_type(Permission::Allow.code());
+                CreateAclsRequest::default().with_creations(vec![creation])
+            },
             |it| code(it.results[0].error_code),
         )
         .needs(Alter, CLUSTER, NO_CLUSTER)
-        .answers(disabled),
+        .changes(),
         row::<DeleteAcls>(
-            "some",
+            "some that are not there",
             2,
-            |_| DeleteAclsRequest::default().with_filters(vec![DeleteAclsFilter::default()]),
+            |_| {
+                let filter = DeleteAclsFilter::default()
+                    .with_resource_type_filter(EVERY)
+                    .with_pattern_type_filter(EVERY)
+                    .with_principal_filter(Some("User:nobody".into()))
+                    .with_operation(EVERY)
+                    .with_permission_type(EVERY);
+                DeleteAclsRequest::default().with_filters(vec![filter])
+            },
             |it| code(it.filter_results[0].error_code),
         )
-        .needs(Alter, CLUSTER, NO_CLUSTER)
-        .answers(disabled),
+        .needs(Alter, CLUSTER, NO_CLUSTER),
         row::<DescribeUserScramCredentials>(
             "all",
             0,
