@@ -6,6 +6,7 @@ mod chained;
 mod compaction;
 mod configs;
 mod consumer_groups;
+mod control_plane;
 mod cutover;
 mod failover;
 mod faults;
