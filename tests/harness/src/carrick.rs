@@ -28,7 +28,9 @@ pub struct Carrick {
     rest_port: u16,
     config_file: Option<PathBuf>,
     overrides: Vec<String>,
-    crash_at: Option<String>,
+    /// The hidden flag and step at which it ends by itself.
+    crash_at: Option<(&'static str, String)>,
+    log_filter: Option<String>,
 }
 
 /// What a broker is to be.
@@ -38,6 +40,8 @@ pub struct Setup<'a> {
     pub properties: &'a [&'a str],
     /// Security protocols for each of which it has a further listener ([`Carrick::listener`]).
     pub protocols: &'a [&'a str],
+    /// Its `RUST_LOG`, if not the one of the tests.
+    pub log_filter: Option<&'a str>,
 }
 
 impl Carrick {
@@ -80,6 +84,7 @@ impl Carrick {
         let file = carrick.folder.path().join("carrick.properties");
         std::fs::write(&file, setup.properties.join("\n"))?;
         carrick.config_file = Some(file);
+        carrick.log_filter = setup.log_filter.map(str::to_owned);
         carrick.restart()?;
         Ok(carrick)
     }
@@ -102,6 +107,7 @@ impl Carrick {
             rest_port,
             overrides: all,
             crash_at: None,
+            log_filter: None,
         })
     }
 
@@ -169,8 +175,11 @@ impl Carrick {
         {
             command.args(["--override", value]);
         }
-        if let Some(step) = self.crash_at.take() {
-            command.args(["--crash-at", &step]);
+        if let Some((flag, step)) = self.crash_at.take() {
+            command.args([flag, &step]);
+        }
+        if let Some(filter) = &self.log_filter {
+            command.env("RUST_LOG", filter);
         }
         let log = self.folder.path().join("carrick.log");
         let mut process = Process::spawn("carrick", command, &log)?;
@@ -184,7 +193,16 @@ impl Carrick {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub fn restart_to_crash_at(&mut self, step: &str) -> Result<()> {
-        self.crash_at = Some(step.to_owned());
+        self.crash_at = Some(("--crash-at", step.to_owned()));
+        self.restart()
+    }
+
+    /// The same at a step of a rotation of secrets.
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn restart_to_crash_at_rotation(&mut self, step: &str) -> Result<()> {
+        self.crash_at = Some(("--crash-at-rotation", step.to_owned()));
         self.restart()
     }
 
