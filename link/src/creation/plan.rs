@@ -14,9 +14,7 @@ use crate::lookup::within;
 use crate::ports::TopicCatalog;
 use crate::record::{MirrorRecord, MirrorTopicSpec, NewMirrorTopic};
 use crate::shared::LinkShared;
-use crate::source::{
-    OffsetSpec, SourceCluster, SourceTopic, TopicConfigs, TopicSelection, answered,
-};
+use crate::source::{OffsetSpec, SourceCluster, SourceTopic, TopicConfigs, TopicSelection, named};
 use crate::state::{LinkState, MirrorError, MirrorStatus};
 use crate::topic_configs;
 
@@ -278,7 +276,7 @@ fn mirrorable(name: &TopicName, found: Option<SourceTopic>) -> Result<SourceTopi
         ErrorCode::NONE if found.partitions.is_empty() => Err(refused("no partitions".into())),
         ErrorCode::NONE => Ok(found),
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(LinkError::NoSuchSourceTopic(name.clone())),
-        error => Err(refused(answered(error, "DESCRIBE the topic"))),
+        error => Err(refused(named(error, "DESCRIBE the topic"))),
     }
 }
 

@@ -6,7 +6,7 @@ use carrick_protocol::ids::{Offset, TopicPartition};
 use super::within;
 use crate::config::LinkConfig;
 use crate::error::LinkError;
-use crate::source::{OffsetSpec, SourceCluster, answered};
+use crate::source::{OffsetSpec, SourceCluster, named};
 
 /// Offsets of partitions, in the order of the questions.
 pub(crate) async fn list(
@@ -45,9 +45,9 @@ fn not_listed(partition: &TopicPartition, error: ErrorCode) -> LinkError {
     LinkError::SourceTopic {
         topic: partition.topic.clone(),
         error: format!(
-            "partition {}: {}",
-            partition.partition,
-            answered(error, "DESCRIBE the topic")
+            "{} for partition {}",
+            named(error, "DESCRIBE the topic"),
+            partition.partition
         ),
     }
 }

@@ -181,15 +181,19 @@ fn is_about_identity(code: ErrorCode) -> bool {
     )
 }
 
-/// What the source has answered. If its ACLs forbid it, what the link's user must be allowed to do
-/// there.
+/// What the source has answered, as [`named`].
 pub(crate) fn answered(code: ErrorCode, right: &str) -> String {
+    format!("the source answered {}", named(code, right))
+}
+
+/// The error. If the source's ACLs forbid it, what the link's user must be allowed to do there.
+pub(crate) fn named(code: ErrorCode, right: &str) -> String {
     match code {
         ErrorCode::TOPIC_AUTHORIZATION_FAILED
         | ErrorCode::GROUP_AUTHORIZATION_FAILED
         | ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
-            format!("the source answered {code}: its ACLs must allow the link's user to {right}")
+            format!("{code} (its ACLs must allow the link's user to {right})")
         }
-        _ => format!("the source answered {code}"),
+        _ => code.to_string(),
     }
 }

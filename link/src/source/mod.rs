@@ -46,8 +46,8 @@ use carrick_protocol::ids::{
 use crate::acls::SourceAcls;
 pub use cluster::KafkaCluster;
 pub(crate) use connection::THROTTLE_MAX;
-pub(crate) use error::answered;
 pub use error::{FaultKind, SourceError};
+pub(crate) use error::{answered, named};
 pub use fetch::{FetchRequest, FetchResponse};
 pub use groups::{GroupCommits, GroupListing, SourceCommit, SourceGroup};
 

@@ -19,7 +19,7 @@ use crate::acls::{Acl, AclsSynced, SourceAcls};
 use crate::config::LinkConfig;
 use crate::ports::AclRefusal;
 use crate::shared::{JobPlan, LinkShared, Note};
-use crate::source::SourceError;
+use crate::source::{SourceError, answered};
 use crate::state::{TaskError, TaskErrorCode};
 use crate::tasks::source_code;
 
@@ -140,9 +140,10 @@ fn note(count: usize, left_out: usize, synced: &AclsSynced) -> Note {
 fn of_source(error: SourceError) -> TaskError {
     if let SourceError::Broker { code, .. } = &error {
         if *code == ErrorCode::CLUSTER_AUTHORIZATION_FAILED {
+            let answer = answered(*code, "DESCRIBE the cluster");
             let detail = format!(
-                "{error}. The link's user may not list the ACLs of the source: allow it to \
-                 DESCRIBE the cluster there (kafka-acls.sh --add --operation Describe --cluster)"
+                "asked for its ACLs, {answer}. Allow that with kafka-acls.sh --add --operation \
+                 Describe --cluster"
             );
             return (TaskErrorCode::AuthorizationError, detail);
         }

@@ -95,9 +95,10 @@ pub(crate) async fn sync(
                     desired.push((topic.clone(), wanted));
                 }
                 error => {
-                    let words = answer.error_message.unwrap_or_default();
+                    let words = answer.error_message.map(|words| format!(": {words}"));
+                    let words = words.unwrap_or_default();
                     let answer = answered(error, "DESCRIBE_CONFIGS of the topic");
-                    let detail = format!("topic '{source_topic}': {answer} {words}");
+                    let detail = format!("topic '{source_topic}': {answer}{words}");
                     first_error.get_or_insert((code_of(error), detail));
                 }
             }
