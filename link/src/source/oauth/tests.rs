@@ -42,6 +42,7 @@ fn serve(
             let mut buffer = [0; 4096];
             while !String::from_utf8_lossy(&request).contains("grant_type") {
                 let length = stream.read(&mut buffer).unwrap();
+                assert_ne!(length, 0, "the request ends early");
                 request.extend_from_slice(&buffer[..length]);
             }
             *seen.lock() = String::from_utf8_lossy(&request).into_owned();
