@@ -6,6 +6,7 @@
 )]
 
 pub mod acls;
+mod authorities;
 mod backoff;
 pub mod config;
 mod creation;

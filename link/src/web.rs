@@ -18,7 +18,7 @@ use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
-use crate::source::tls;
+use crate::authorities;
 
 /// Who may sign the certificate of the other side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Trust {
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, WebError> {
         match self {
-            Self::ThisHost => Ok(tls::of_this_host().to_vec()),
+            Self::ThisHost => Ok(authorities::of_this_host().to_vec()),
             Self::Store(store) => store
                 .certificates(read)
                 .map_err(|error| WebError(format!("{}: {}", error.setting, error.reason))),
@@ -74,7 +74,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// The authorities that this host trusts.
 pub fn trusted_by_this_host() -> &'static [CertificateDer<'static>] {
-    tls::of_this_host()
+    authorities::of_this_host()
 }
 
 /// What one request may take.

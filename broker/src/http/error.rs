@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use carrick_link::LinkError;
 use carrick_link::ports::CatalogError;
-use carrick_protocol::error_code::ErrorCode;
 
 use super::model::ErrorBody;
+use crate::access::ResourceKind;
 use crate::api::door::DoorError;
 use crate::api::error::door_code;
 use crate::secrets::SecretError;
@@ -129,7 +129,8 @@ impl From<LinkError> for ApiError {
             | LinkError::PromotionAborted { .. } => Self::bad_request(message),
             LinkError::NotAllowed(_) => {
                 let mut refusal = Self::new(StatusCode::FORBIDDEN, FORBIDDEN, message);
-                refusal.body.kafka_error_code = Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED.0);
+                refusal.body.kafka_error_code =
+                    Some(door_code(DoorError::NotAllowed(ResourceKind::Topic)).0);
                 refusal
             }
             LinkError::SourceUnavailable { .. }

@@ -10,7 +10,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use carrick_protocol::credentials::store::{FILE_MAX_BYTES, Identity, StoreError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -30,6 +30,7 @@ use tokio_rustls::TlsConnector;
 use super::tls_words::words;
 use super::transport::{Io, Transport};
 use super::{BoxFuture, SourceError};
+use crate::authorities;
 use crate::config::ConfigError;
 use crate::config::security::{KeyStore, Tls};
 
@@ -209,7 +210,7 @@ impl Verifier {
         };
         let trusted = match &tls.truststore {
             Some(store) => store.certificates(read).map_err(unusable)?,
-            None => of_this_host().to_vec(),
+            None => authorities::of_this_host().to_vec(),
         };
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(trusted.iter().cloned());
@@ -227,12 +228,6 @@ impl Verifier {
             algorithms,
         })
     }
-}
-
-/// The authorities that this host trusts, read once.
-pub(crate) fn of_this_host() -> &'static [CertificateDer<'static>] {
-    static CERTIFICATES: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
-    CERTIFICATES.get_or_init(|| rustls_native_certs::load_native_certs().certs)
 }
 
 impl ServerCertVerifier for Verifier {
