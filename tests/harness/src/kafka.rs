@@ -271,6 +271,12 @@ impl Kafka {
         found.map_or(String::new(), |(_, port)| format!("127.0.0.1:{port}"))
     }
 
+    /// Process id of broker `id` while it runs.
+    #[must_use]
+    pub fn process_id(&self, id: usize) -> Option<u32> {
+        self.nodes[id - 1].process.as_ref().map(Process::id)
+    }
+
     /// `log.dirs` of broker `id`.
     #[must_use]
     pub fn log_dir(&self, id: usize) -> PathBuf {
