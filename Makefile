@@ -73,6 +73,7 @@ lint: deps             ## formatting and lints; warnings are errors
 	@bash scripts/deps.sh lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	@bash scripts/advisories.sh
 
 fmt:
 	$(CARGO) fmt --all
