@@ -11,6 +11,7 @@ mod config;
 mod opened;
 #[cfg(test)]
 mod tests;
+mod users;
 mod warnings;
 
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use crate::{cleaner, housekeeping, problems, tls};
 
 pub use config::Config;
 use opened::Opened;
+pub use users::UsersOnDisk;
 
 /// A fetch that takes less memory may always wait for data.
 const UNCOUNTED_FETCH_BYTES: usize = 64 << 10;

@@ -14,6 +14,7 @@ mod group_sync;
 mod identity;
 mod lag;
 mod listeners;
+mod logins;
 mod many;
 mod moved;
 mod operating;

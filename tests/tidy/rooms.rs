@@ -48,7 +48,7 @@ const BROKER: Table = Table {
         ("http", &["access", "api", "audit", "auth", "broker", "config", "partition", "principal", "problems", "secrets", "starting", "tls", "topic", "transaction"]),
         ("server", &["api", "auth", "broker", "clock", "config", "pool", "principal", "quota", "tls"]),
         ("run", &["access", "audit", "auth", "broker", "cleaner", "cluster", "config", "control", "fetch_session", "group", "heavy", "housekeeping", "http", "journal", "metadata", "mirror", "partition", "pool", "problems", "producer_ids", "quota", "records", "secrets", "server", "starting", "tls", "topic", "transaction"]),
-        ("cli", &["config", "http", "run", "secrets"]),
+        ("cli", &["auth", "config", "http", "run", "secrets"]),
     ],
 };
 

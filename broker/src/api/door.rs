@@ -23,6 +23,7 @@ use kafka_protocol::messages::{self, ApiKey};
 use super::{Context, audited, table};
 use crate::access::{Access, Acls, Operation, Resource, ResourceKind};
 use crate::audit::{Audit, Event, Outcome, Via};
+use crate::auth::Users;
 use crate::broker::Broker;
 use crate::cluster::{Coordinated, Leader, View};
 use crate::config::PropertiesError;
@@ -186,6 +187,11 @@ impl<'a> Cluster<'a> {
         &self.door.vault
     }
 
+    /// Users with their SCRAM credentials.
+    pub fn users(self) -> &'a Arc<Users> {
+        &self.door.users
+    }
+
     /// Changes the broker's properties; topics that do not override them follow. Blocks on disk.
     ///
     /// # Errors
@@ -214,6 +220,7 @@ pub struct Door {
     transactions: Arc<transaction::Coordinator>,
     links: Arc<LinkManager>,
     vault: Arc<Vault>,
+    users: Arc<Users>,
     access: Arc<Access>,
     audit: Arc<Audit>,
     principal: Principal,
@@ -264,6 +271,7 @@ impl Door {
             groups: Arc::clone(&broker.groups),
             transactions: Arc::clone(&broker.transactions),
             vault: Arc::clone(&broker.vault),
+            users: Arc::clone(&broker.users),
             links: Arc::clone(&broker.links),
             access: Arc::clone(&broker.access),
             audit: Arc::clone(&broker.audit),

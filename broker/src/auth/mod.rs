@@ -3,6 +3,7 @@
 //! Invariants: a secret is compared in constant time, and never shown; whether a user exists does not
 //! show in how, or how fast, a wrong password is refused; what a client sends is read within limits.
 
+mod bringing;
 mod decoy;
 mod exchange;
 mod login;
@@ -15,8 +16,9 @@ pub mod oauth;
 mod password;
 mod users;
 
+pub use bringing::Given;
 pub use login::{Known, Login, Step};
 pub use mechanisms::Mechanisms;
 #[allow(unused_imports, reason = "as above")]
 pub use password::PasswordError;
-pub use users::{Change, UserError, Users};
+pub use users::{Change, UserError, Users, random_text};

@@ -30,6 +30,7 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod topic;
+mod user;
 
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -80,6 +81,9 @@ enum Command {
     /// Local topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Users who log in with SCRAM
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Stored secrets: what protects them, and new keys
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
@@ -113,6 +117,7 @@ fn run(reach: &Reach, output: Output, command: Command) -> CliResult {
         Command::Link(command) => link::run(&Client::new(reach)?, output, command),
         Command::Mirror(command) => mirror::run(&Client::new(reach)?, output, command),
         Command::Topic(command) => topic::run(&Client::new(reach)?, output, command),
+        Command::User(command) => user::run(|| Client::new(reach), output, command),
         Command::Secrets(command) => secrets::run(&Client::new(reach)?, output, command),
     }
 }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::error::{CliError, CliResult};
-use super::{logging, open_files};
+use super::{logging, open_files, user};
 use crate::config::is_sensitive;
 use crate::run::{self, Config, StartError};
 use crate::secrets::Step;
@@ -21,6 +21,10 @@ pub struct Serve {
     /// Sets one property; wins over the file.
     #[arg(long = "override", value_name = "NAME=VALUE")]
     pub overrides: Vec<String>,
+    /// Adds a user unless it exists: SCRAM-SHA-512=[name=admin,password-file=FILE]. For the first
+    /// start.
+    #[arg(long, value_name = "MECHANISM=[…]")]
+    pub add_scram: Vec<String>,
     /// For crash tests: ends the process when a promotion or failover passes this step.
     #[arg(long, value_name = "STEP", hide = true, value_parser = cut_step)]
     pub crash_at: Option<CutStep>,
@@ -47,6 +51,8 @@ impl Serve {
         refuse_secrets(&self.overrides)?;
         let config = Config::load(self.config.as_deref(), &self.overrides);
         let config = config.map_err(|error| CliError::Failed(error.to_string()))?;
+        let users = self.add_scram.iter().map(|text| user::add_scram(text));
+        let users = users.collect::<CliResult<Vec<_>>>()?;
         let file = self.config.as_deref().map(|path| path.display());
         tracing::info!(
             version = super::VERSION,
@@ -57,6 +63,9 @@ impl Serve {
             "carrick starts"
         );
         open_files::raise_limit();
+        if !users.is_empty() {
+            user::add_at_first_start(&config.log_dir, users)?;
+        }
         if let Some(step) = self.crash_at {
             tracing::warn!(
                 ?step,

@@ -24,6 +24,8 @@ pub const NO_SUCH_TOPIC: i32 = 40403;
 pub const NO_SUCH_LINK: i32 = 40411;
 /// A mirror that isn't there, or not on that link.
 pub const NO_SUCH_MIRROR: i32 = 40412;
+/// A user that isn't there, or has no credential for the mechanism.
+pub const NO_SUCH_USER: i32 = 40415;
 /// A config that isn't there.
 pub const NO_SUCH_CONFIG: i32 = 40413;
 /// A group of which a link has synced nothing.
@@ -78,6 +80,12 @@ impl ApiError {
     pub fn no_such_topic(topic: &str) -> Self {
         let message = format!("topic '{topic}' does not exist");
         Self::new(StatusCode::NOT_FOUND, NO_SUCH_TOPIC, message)
+    }
+
+    /// 404: there is no such user, or none with that mechanism.
+    pub fn no_such_user(user: &str) -> Self {
+        let message = format!("user '{user}' has no such credential");
+        Self::new(StatusCode::NOT_FOUND, NO_SUCH_USER, message)
     }
 
     /// 500: something failed inside; logged here, because nothing else logs it.

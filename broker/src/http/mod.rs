@@ -43,6 +43,7 @@ pub mod server;
 pub(crate) mod tests;
 pub mod topic_configs;
 pub mod topics;
+pub mod users;
 pub mod verify;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use super::gate::Gate;
 use super::mirror_actions::on;
 use super::{
     Shared, clusters, groups, health, link_configs, links, metrics, mirror_creation, mirrors,
-    partitions, secrets, topic_configs, topics, verify,
+    partitions, secrets, topic_configs, topics, users, verify,
 };
 
 /// Below what a route is, and who may use it.
@@ -126,6 +126,10 @@ pub static ROUTES: &[Route] = &[
     // Secrets.
     row(GET, at("/secrets"), "DescribeSecrets", None, |_| get(secrets::read)),
     row(POST, at("/secrets:rotate"), "RotateSecrets", Some("secrets"), |_| post(secrets::rotate)),
+    // Users.
+    row(GET, at("/users"), "DescribeUserScramCredentials", None, |_| get(users::list)),
+    row(POST, at("/users"), "AlterUserScramCredentials", Some("user"), |_| post(users::set)),
+    row(DELETE, at("/users/{user}"), "AlterUserScramCredentials", Some("user"), |_| delete(users::delete)),
     // Topics.
     row(GET, at("/topics"), "ListTopics", None, |_| get(topics::list)),
     row(POST, at("/topics"), "CreateTopics", Some("topic"), |_| post(topics::create)),

@@ -14,6 +14,7 @@ pub mod mirror;
 pub mod mirror_creation;
 pub mod secrets;
 pub mod topic;
+pub mod users;
 pub mod verify;
 
 use serde::{Deserialize, Serialize};
