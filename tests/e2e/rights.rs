@@ -150,6 +150,15 @@ impl Linked {
         Ok(())
     }
 
+    fn metric(&self, task: &str, state: &str, error: &str) -> Result<()> {
+        let (_, metrics) = self.world.carrick.get("/metrics")?;
+        let line = format!(
+            "carrick_link_task_state{{link=\"{LINK}\",task=\"{task}\",state=\"{state}\",error=\"{error}\"}} 1"
+        );
+        ensure!(metrics.contains(&line), "{line} is not in {metrics}");
+        Ok(())
+    }
+
     fn mirror_lacks(&self, right: &str) -> Result<()> {
         let what = format!("the mirror shows that {right} is missing");
         let problem = wait_until(&what, LIMIT, || {
@@ -186,9 +195,11 @@ fn each_right_at_the_source_that_a_link_needs_is_missed_by_name_and_by_nothing_e
     ] {
         change(&mut linked.world.source, "remove", right)?;
         linked.task_lacks(task, words)?;
+        linked.metric(task, "IN_ERROR", "AUTHORIZATION_ERROR")?;
         linked.all_work_but(Some(task))?;
         change(&mut linked.world.source, "add", right)?;
         linked.all_work_but(None)?;
+        linked.metric(task, "ACTIVE", "NO_ERROR")?;
     }
 
     // Without READ, with and without DESCRIBE.

@@ -161,6 +161,24 @@ fn problems(now: &BTreeMap<ProblemKind, Tally>, free_bytes: Option<u64>) -> Stri
     families.render()
 }
 
+fn add_tasks(families: &mut Families, link: &LinkDescription) {
+    let about = (
+        "carrick_link_task_state",
+        "gauge",
+        "1 for the state that a task of a link is in, and its error.",
+    );
+    for task in &link.tasks {
+        let (state, error) = (name_of(&task.state), name_of(&task.error));
+        let labels = [
+            ("link", &*link.name),
+            ("task", &*task.name),
+            ("state", &*state),
+            ("error", &*error),
+        ];
+        families.add(about, &labels, 1.0);
+    }
+}
+
 fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
     let mut families = Families::default();
     for link in links {
@@ -190,6 +208,7 @@ fn render(links: &[LinkDescription], mirrors: &[MirrorDescription]) -> String {
             );
             families.add(about, &[("link", &*link.name)], seen_ms as f64 / 1000.0);
         }
+        add_tasks(&mut families, link);
         add_summary(
             &mut families,
             &LINK_LAG,
