@@ -28,6 +28,7 @@ mod several;
 mod source_contract;
 mod sources;
 mod takeover;
+mod tokens;
 mod transactions;
 mod wide;
 mod wire;

@@ -55,12 +55,26 @@ final class Security {
         switch (mechanism) {
             case "PLAIN" -> p.put("sasl.jaas.config", MODULES + "plain.PlainLoginModule" + options);
             case "OAUTHBEARER" -> {
+                if (security.has("oidc")) {
+                    oidc(security.get("oidc"), p);
+                    return;
+                }
                 String token = " required token=\"" + security.get("token").asText() + "\";";
                 p.put("sasl.jaas.config", MODULES + "oauthbearer.OAuthBearerLoginModule" + token);
                 p.put("sasl.login.callback.handler.class", Token.class.getName());
             }
             default -> p.put("sasl.jaas.config", MODULES + "scram.ScramLoginModule" + options);
         }
+    }
+
+    /** The client's own login at an identity provider. */
+    private static void oidc(JsonNode oidc, Properties p) {
+        String url = oidc.get("url").asText();
+        System.setProperty("org.apache.kafka.sasl.oauthbearer.allowed.urls", url);
+        p.put("sasl.oauthbearer.token.endpoint.url", url);
+        p.put("sasl.login.callback.handler.class", MODULES + "oauthbearer.OAuthBearerLoginCallbackHandler");
+        p.put("sasl.jaas.config", MODULES + "oauthbearer.OAuthBearerLoginModule required clientId=\"" + oidc.get("id").asText()
+            + "\" clientSecret=\"" + oidc.get("secret").asText() + "\";");
     }
 
     /** Stores in PKCS#12, made of the PEM file: the client takes PEM itself from 2.7 on only. */

@@ -62,6 +62,12 @@ def base(q):
     match security.get("mechanism"):
         case None:
             pass
+        case "OAUTHBEARER" if "oidc" in security:
+            oidc = security["oidc"]
+            settings.update({
+                "sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc",
+                "sasl.oauthbearer.token.endpoint.url": oidc["url"], "sasl.oauthbearer.client.id": oidc["id"],
+                "sasl.oauthbearer.client.secret": oidc["secret"]})
         case "OAUTHBEARER":
             token = security["token"]
             settings.update({"sasl.mechanism": "OAUTHBEARER", "oauth_cb": lambda _: (token, time.time() + 3600)})

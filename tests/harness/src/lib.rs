@@ -8,6 +8,7 @@
 pub mod carrick;
 pub mod certificates;
 pub mod kafka;
+pub mod keycloak;
 pub mod peer;
 pub mod process;
 pub mod proxy;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use carrick::Carrick;
 pub use kafka::Kafka;
+pub use keycloak::Keycloak;
 pub use peer::Peer;
 pub use release::Release;
 pub use tools::Tools;

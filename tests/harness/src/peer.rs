@@ -29,7 +29,8 @@
 //!
 //! With `keep`, a name, `produce` opens a producer under that name and uses it again, on the same connections.
 //! `security` ([`Peer::secure`]) are listener and credentials of every client that a request needs: `protocol`; `ca` and
-//! `identity`, files in PEM; `mechanism`, and `user` and `password`, or `token`. Java's `acl` (`change user resource name
+//! `identity`, files in PEM; `mechanism`, and `user` and `password`, or
+//! `token`, or with Java and confluent-kafka `oidc`: `url`, `id` and `secret` at an identity provider. Java's `acl` (`change user resource name
 //! pattern operation permission`) adds or removes a rule, its `set_password` (`user mechanism password`) sets one, and its `acls` gives all rules.
 //!
 //! A refusal comes back as `{"ok":false,"code":…,"kind":…,"message":…}`: [`PeerError`].
