@@ -55,7 +55,7 @@ impl Api for DescribeTransactions {
 fn described_as(ctx: &Context, id: TransactionalId, metadata: &Metadata) -> TransactionState {
     let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for partition in &metadata.partitions {
-        if ctx.hides_topic(&partition.topic).is_some() {
+        if !ctx.shows_topic(&partition.topic) {
             continue;
         }
         let numbers = by_topic.entry(partition.topic.as_ref()).or_default();

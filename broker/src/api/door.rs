@@ -357,6 +357,18 @@ impl Door {
         Ok(Cluster { door: self })
     }
 
+    /// The same where it is no refusal if the principal may not: less is shown, or another right is
+    /// enough.
+    ///
+    /// # Errors
+    /// `NotAllowed`, which is neither logged nor in the audit log.
+    pub fn cluster_if_allowed(&self, operation: Operation) -> Result<Cluster<'_>, DoorError> {
+        match self.may(operation, Resource::Cluster) {
+            true => Ok(Cluster { door: self }),
+            false => Err(DoorError::NotAllowed(ResourceKind::Cluster)),
+        }
+    }
+
     /// A topic by name or id, to do something with it.
     ///
     /// # Errors
@@ -384,6 +396,11 @@ impl Door {
         self.check(Operation::Describe, Resource::Topic(name)).err()
     }
 
+    /// Whether a list has a topic of that name for the principal.
+    pub fn shows_topic(&self, name: &str) -> bool {
+        self.may(Operation::Describe, Resource::Topic(name))
+    }
+
     /// The topics that the principal may see, as ACLs say at the time.
     pub fn may_see(&self) -> MaySee {
         let (access, principal, host) =
@@ -393,10 +410,10 @@ impl Door {
         })
     }
 
-    /// Why the principal may not see the configs of a topic of that name.
+    /// Why an answer to the principal leaves out the configs of a topic of that name.
     pub fn hides_configs(&self, name: &str) -> Option<DoorError> {
-        let resource = Resource::Topic(name);
-        self.check(Operation::DescribeConfigs, resource).err()
+        let may = self.may(Operation::DescribeConfigs, Resource::Topic(name));
+        (!may).then_some(DoorError::NotAllowed(ResourceKind::Topic))
     }
 
     /// A partition of a topic that the door has let through.

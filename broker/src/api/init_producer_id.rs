@@ -65,8 +65,11 @@ impl Api for InitProducerId {
 
 /// Kafka lets those have a producer id, too, who may write to any topic at all (KIP-679).
 fn without_transactions(ctx: &Context) -> Reply<InitProducerIdResponse> {
-    let allowed = ctx.cluster(Operation::IdempotentWrite);
-    if let Some(error) = allowed.err().filter(|_| !ctx.may_write_somewhere()) {
+    let is_allowed = ctx.cluster_if_allowed(Operation::IdempotentWrite).is_ok();
+    if !is_allowed
+        && !ctx.may_write_somewhere()
+        && let Err(error) = ctx.cluster(Operation::IdempotentWrite)
+    {
         return Reply::Now(refused(door_code(error)));
     }
     let producer_ids = Arc::clone(&ctx.broker.producer_ids);

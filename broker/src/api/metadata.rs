@@ -171,7 +171,7 @@ fn respond(ctx: &Context, version: i16, request: &MetadataRequest) -> MetadataRe
 
 /// What the client may do with the cluster; nothing, if it may not even ask.
 pub(super) fn cluster_operations(ctx: &Context) -> i32 {
-    match ctx.cluster(Operation::Describe) {
+    match ctx.cluster_if_allowed(Operation::Describe) {
         Ok(_) => ctx.operations(Resource::Cluster),
         Err(_) => 0,
     }

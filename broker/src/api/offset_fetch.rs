@@ -197,7 +197,7 @@ impl Fetching<'_> {
         group: &GroupId,
     ) -> Result<Vec<OffsetFetchResponseTopics>, GroupError> {
         let mut committed = groups.committed(group)?;
-        committed.retain(|(topic, _)| self.ctx.hides_topic(topic).is_none());
+        committed.retain(|(topic, _)| self.ctx.shows_topic(topic));
         let committed = committed.into_iter();
         let asked = committed.map(|(topic, partitions)| {
             OffsetFetchRequestTopics::default()

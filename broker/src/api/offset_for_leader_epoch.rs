@@ -29,7 +29,7 @@ impl Api for OffsetForLeaderEpoch {
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         // Brokers may, and who may see the topic (KIP-320).
-        let cluster = ctx.cluster(Operation::ClusterAction);
+        let cluster = ctx.cluster_if_allowed(Operation::ClusterAction);
         let topics = request.topics.into_iter().map(|asked| {
             let topic = match cluster {
                 Ok(cluster) => cluster.topic(&asked.topic),

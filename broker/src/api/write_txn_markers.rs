@@ -72,7 +72,7 @@ fn write(ctx: &Context, wanted: WritableTxnMarker) -> Written {
         raised: transaction_version(&wanted) >= FIRST_WITH_RAISED_EPOCHS,
     };
     // Administrators may (KIP-1037), and brokers.
-    let cluster = ctx.cluster(Operation::Alter);
+    let cluster = ctx.cluster_if_allowed(Operation::Alter);
     let cluster = cluster.or_else(|_| ctx.cluster(Operation::ClusterAction));
     let append = |topic: &str, number| {
         let topic = cluster.and_then(|cluster| cluster.topic(topic));

@@ -36,6 +36,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::api::{Connection, Context};
+use crate::audit::{Event, Outcome, Via};
 use crate::auth::Mechanisms;
 use crate::broker::Broker;
 use crate::clock;
@@ -361,6 +362,7 @@ impl Arrival {
             Ok(Entered::Plain(stream, identity)) => self.serve(stream, identity, stopped).await,
             Ok(Entered::Tls(stream, identity)) => self.serve(*stream, identity, stopped).await,
             Err(refused) => {
+                self.note_refusal(&refused);
                 let listener = self.listener().name.clone();
                 metrics::counter!("carrick_failed_authentications_total", "listener" => listener.clone())
                     .increment(1);
@@ -369,6 +371,23 @@ impl Arrival {
                 }
             }
         }
+    }
+
+    /// Clients whose credentials were looked at are in the audit log.
+    fn note_refusal(&self, refused: &LoginError) {
+        if !matches!(refused, LoginError::Refused(_) | LoginError::Certificate(_)) {
+            return;
+        }
+        self.shared.broker.audit.note(Event {
+            who: Principal::anonymous(),
+            from: self.peer.ip(),
+            via: Via::Kafka,
+            action: "Authenticate",
+            target: None,
+            detail: format!("listener {}: {refused}", self.listener().name),
+            is_dry_run: false,
+            outcome: Outcome::NotAuthenticated("the credentials are not accepted"),
+        });
     }
 
     /// TLS, then log-in.

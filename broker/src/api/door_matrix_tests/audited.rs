@@ -64,6 +64,31 @@ async fn an_administrative_request_leaves_a_line_and_no_other_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_and_not_needed_leaves_no_line() {
+    let mut wrong = Vec::new();
+    for row in every_row().iter().filter(|row| !row.changes) {
+        let optional = row.also.iter().filter(|ask| {
+            let mut needs = row.needs.iter();
+            !needs.any(|need| need.one_of.contains(ask))
+        });
+        let optional: Vec<_> = optional.copied().collect();
+        let first = row.needs.iter().filter(|need| need.one_of.len() > 1);
+        let first = first.map(|need| vec![need.one_of[0]]);
+        let refused = std::iter::once(optional).chain(first);
+        for refused in refused.filter(|asks| !asks.is_empty()) {
+            let (mut stage, mut seen) = (Stage::start().await, 0);
+            stage.run(row, &refused).await;
+            let lines = new_lines(&stage, &mut seen).await;
+            if lines.iter().any(|line| line["outcome"] == "denied") {
+                wrong.push(format!("{:?} ({}): {lines:?}", row.key, row.what));
+            }
+            stage.it.running.shutdown().await;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_leaves_a_line_that_names_the_operation_and_the_resource() {
     let mut wrong = Vec::new();
     let (mut stage, mut seen) = (Stage::start().await, 0);

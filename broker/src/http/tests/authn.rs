@@ -1,5 +1,7 @@
 //! Who gets in with which credentials, and what those are answered who don't.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use carrick_protocol::credentials::Mechanism;
 use carrick_protocol::credentials::scram::Credential;
 
@@ -273,6 +275,54 @@ fn a_client_that_does_not_shake_hands_is_cut_off_and_hinders_nobody() {
         })
         .await
         .unwrap();
+        rig.running.shutdown().await;
+    });
+}
+
+/// A token that this key has signed, which ends then.
+fn token(key: &rcgen::KeyPair, user: &str, expires_s: u64) -> String {
+    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let header = part(json!({"alg": "ES256", "kid": "k", "typ": "JWT"}));
+    let claims = part(json!({"sub": user, "iat": expires_s - 7_200, "exp": expires_s}));
+    let message = format!("{header}.{claims}");
+    let key = jsonwebtoken::EncodingKey::from_ec_der(&key.serialize_der());
+    let algorithm = jsonwebtoken::Algorithm::ES256;
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
+    format!("Bearer {message}.{signature}")
+}
+
+#[test]
+fn a_token_of_the_provider_lets_in_until_it_ends() {
+    runtime().block_on(async {
+        let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let (own, other) = (key(), key());
+        let point = &own.public_key_raw()[1..];
+        let [x, y] = [&point[..32], &point[32..]].map(|half| URL_SAFE_NO_PAD.encode(half));
+        let keys = json!({"keys": [{"kty": "EC", "kid": "k", "crv": "P-256", "x": x, "y": y}]});
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.json");
+        std::fs::write(&file, keys.to_string()).unwrap();
+        let url = format!(
+            "sasl.oauthbearer.jwks.endpoint.url=file://{}",
+            file.display()
+        );
+        let rig = Rig::start_with(&["rest.authentication.methods=bearer", &url]).await;
+        let now_s = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let path = "/kafka/v3/clusters";
+        assert_eq!(
+            get(&rig, path, &token(&own, "ann", now_s + 600)).await.0,
+            200
+        );
+        let ended = token(&own, "ann", now_s - 600);
+        for wrong in [
+            ended,
+            token(&other, "ann", now_s + 600),
+            basic("ann", "open sesame"),
+        ] {
+            let (status, answer) = get(&rig, path, &wrong).await;
+            assert_eq!(status, 401, "{answer}");
+            assert!(!answer.to_string().contains(&wrong[8..]), "{answer}");
+        }
         rig.running.shutdown().await;
     });
 }
