@@ -150,11 +150,11 @@ fn no_secret_shows_in_logs_answers_arguments_or_files() -> Result<()> {
             .map(|(name, value)| format!("{name}={value}")),
     );
     let properties: Vec<&str> = properties.iter().map(String::as_str).collect();
-    let carrick = Carrick::start_as(Setup {
+    let setup = Setup {
         properties: &properties,
         protocols: &["SASL_SSL"],
-        log_filter: Some("debug"),
-    })?;
+    };
+    let carrick = Carrick::start_logging(setup, Some("debug"))?;
     let mut seen = vec![("answers to clients", clients_come(&carrick, &ca)?)];
     seen.push(("the configs", configs_are_asked_for(&carrick)?));
     link(&carrick, at, "west", "link-sesame")?;

@@ -40,8 +40,6 @@ pub struct Setup<'a> {
     pub properties: &'a [&'a str],
     /// Security protocols for each of which it has a further listener ([`Carrick::listener`]).
     pub protocols: &'a [&'a str],
-    /// Its `RUST_LOG`, if not the one of the tests.
-    pub log_filter: Option<&'a str>,
 }
 
 impl Carrick {
@@ -80,11 +78,19 @@ impl Carrick {
     /// # Errors
     /// When it does not become ready; with the end of its log.
     pub fn start_as(setup: Setup<'_>) -> Result<Self> {
+        Self::start_logging(setup, None)
+    }
+
+    /// The same with another `RUST_LOG` than that of the tests.
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its log.
+    pub fn start_logging(setup: Setup<'_>, log_filter: Option<&str>) -> Result<Self> {
         let mut carrick = Self::new(&[], setup.protocols)?;
         let file = carrick.folder.path().join("carrick.properties");
         std::fs::write(&file, setup.properties.join("\n"))?;
         carrick.config_file = Some(file);
-        carrick.log_filter = setup.log_filter.map(str::to_owned);
+        carrick.log_filter = log_filter.map(str::to_owned);
         carrick.restart()?;
         Ok(carrick)
     }
