@@ -183,6 +183,7 @@ fn failed_over(libraries: &'static [Library]) -> Result<World> {
     let carrick = Carrick::start_as(carrick::Setup {
         properties,
         protocols,
+        ..carrick::Setup::default()
     })?;
 
     let mut admin = Peer::java(&source.bootstrap())?;

@@ -286,6 +286,7 @@ fn start(folder: &Folder, listeners: &[Listener], properties: &[String]) -> Resu
         let setup = carrick::Setup {
             properties,
             protocols,
+            ..carrick::Setup::default()
         };
         return Carrick::start_as(setup).map(Broker::Carrick);
     }
