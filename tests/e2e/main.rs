@@ -1,5 +1,6 @@
 //! Carrick against a real Apache Kafka as its source, read by real clients, and what needs no source.
 
+mod acls;
 mod bad_input;
 mod brokers;
 mod chained;
