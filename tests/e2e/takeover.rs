@@ -67,7 +67,6 @@ impl Secured {
         let carrick = Carrick::start_as(CarrickSetup {
             properties: &properties,
             protocols: &PROTOCOLS,
-            ..CarrickSetup::default()
         })?;
         let mut world = World::start_both(kafka, carrick)?;
         for (user, password) in USERS {
