@@ -198,7 +198,6 @@ impl Listener {
         let carrick = Carrick::start_as(harness::carrick::Setup {
             properties: &properties,
             protocols: &["SASL_SSL"],
-            ..harness::carrick::Setup::default()
         })?;
         Ok(Self {
             keycloak,
