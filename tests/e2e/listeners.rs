@@ -66,6 +66,7 @@ impl Files {
         Carrick::start_as(carrick::Setup {
             properties: &properties,
             protocols: &["SSL"],
+            ..carrick::Setup::default()
         })
     }
 
