@@ -65,7 +65,7 @@ fn dumped(kafka: &Kafka) -> Result<String> {
         "--files",
         &files,
     ];
-    run_tool("kafka.tools.DumpLogSegments", &args)
+    run_tool("org.apache.kafka.tools.DumpLogSegments", &args)
 }
 
 /// A Java client that logs in as alice.
