@@ -146,8 +146,8 @@ public final class Peer {
         p.putIfAbsent("acks", "all");
         // A producer whose connections are refused after its first record says nothing before that time.
         if (q.has("security")) {
-            p.putIfAbsent("delivery.timeout.ms", "12000");
-            p.putIfAbsent("request.timeout.ms", "10000");
+            p.putIfAbsent("delivery.timeout.ms", "8000");
+            p.putIfAbsent("request.timeout.ms", "6000");
         }
         if (q.has("idempotent")) p.put("enable.idempotence", text(q, "idempotent"));
         if (q.has("compression")) p.put("compression.type", text(q, "compression"));

@@ -44,7 +44,7 @@ async def producer(q, **more):
         more["enable_idempotence"] = True
     if "security" in q:
         # How long a producer whose connections are refused says nothing.
-        more["request_timeout_ms"] = 10000
+        more["request_timeout_ms"] = 6000
     started = AIOKafkaProducer(
         **base(q), compression_type=None if codec == "none" else codec, acks="all", linger_ms=5, **more)
     await started.start()

@@ -44,7 +44,7 @@ def producer(q, **more):
     codec = q.get("compression", "none")
     if "security" in q:
         # A producer whose connections are refused after its first record says nothing before that time.
-        more.update(delivery_timeout_ms=12000, request_timeout_ms=10000)
+        more.update(delivery_timeout_ms=8000, request_timeout_ms=6000)
     return KafkaProducer(
         **base(q), compression_type=None if codec == "none" else codec, acks="all", linger_ms=5,
         enable_idempotence=q.get("idempotent", False) or "transactional_id" in more, **more)
