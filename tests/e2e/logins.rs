@@ -49,25 +49,6 @@ fn set_password(bootstrap: &str, password: &str, client: Option<&Path>) -> Resul
     Ok(())
 }
 
-/// What `kafka-dump-log --cluster-metadata-decoder` says about a Kafka's metadata log.
-fn dumped(kafka: &Kafka) -> Result<String> {
-    let folder = kafka.log_dir(1).join("__cluster_metadata-0");
-    let logs = std::fs::read_dir(&folder)?
-        .filter_map(std::result::Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|it| it == "log"));
-    let mut files: Vec<_> = logs.map(|path| path.display().to_string()).collect();
-    files.sort();
-    let files = files.join(",");
-    let args = [
-        "--cluster-metadata-decoder",
-        "--skip-record-metadata",
-        "--files",
-        &files,
-    ];
-    run_tool("org.apache.kafka.tools.DumpLogSegments", &args)
-}
-
 /// A Java client that logs in as alice.
 fn java(bootstrap: &str, mechanism: &str, password: &str) -> Result<Peer> {
     let mut peer = Peer::java(bootstrap)?;
@@ -91,7 +72,7 @@ fn users_of_a_kafka_log_in_with_the_passwords_that_they_have() -> Result<()> {
     let kafka = Kafka::start_as(kafka::Setup::default())?;
     set_password(&kafka.bootstrap(), "former", None)?;
     set_password(&kafka.bootstrap(), "sesame", None)?;
-    let dump = dumped(&kafka)?;
+    let dump = kafka.dump_metadata()?;
     ensure!(dump.contains("USER_SCRAM_CREDENTIAL_RECORD"), "{dump}");
     drop(kafka);
 

@@ -289,6 +289,28 @@ impl Kafka {
         self.log_dir(id).join(format!("{topic}-{partition}"))
     }
 
+    /// What `kafka-dump-log --cluster-metadata-decoder` says of the metadata log, whether the brokers run or not.
+    ///
+    /// # Errors
+    /// When the tool does not end with 0.
+    pub fn dump_metadata(&self) -> Result<String> {
+        let folder = self.log_dir(1).join("__cluster_metadata-0");
+        let logs = std::fs::read_dir(&folder)?
+            .filter_map(std::result::Result::ok)
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|it| it == "log"));
+        let mut files: Vec<_> = logs.map(|path| path.display().to_string()).collect();
+        files.sort();
+        let files = files.join(",");
+        let args = [
+            "--cluster-metadata-decoder",
+            "--skip-record-metadata",
+            "--files",
+            &files,
+        ];
+        run_tool(crate::tools::class("kafka-dump-log")?, &args)
+    }
+
     /// Ends broker `id` at once, as `kill -9` does.
     pub fn kill(&mut self, id: usize) {
         self.nodes[id - 1].process = None;

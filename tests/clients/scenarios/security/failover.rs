@@ -183,7 +183,6 @@ fn failed_over(libraries: &'static [Library]) -> Result<World> {
     let carrick = Carrick::start_as(carrick::Setup {
         properties,
         protocols,
-        ..carrick::Setup::default()
     })?;
 
     let mut admin = Peer::java(&source.bootstrap())?;
@@ -197,9 +196,9 @@ fn failed_over(libraries: &'static [Library]) -> Result<World> {
     prepare_source(&mut admin, &ready)?;
     let before = at_the_source(&ready, &folder, &source.listener(1, "SASL"));
     mirror(&carrick, &folder, &source.listener(1, "SASL"))?;
-    carry_users_over(&mut admin, &carrick)?;
     wait_in_sync(&mut admin, &carrick, &ready, &before)?;
     source.kill_all();
+    bring_users(&source, &folder, &carrick)?;
     carrick.cli(&["mirror", "failover", "--all", "--link", "dr"])?;
     Ok(World {
         carrick,
@@ -209,7 +208,10 @@ fn failed_over(libraries: &'static [Library]) -> Result<World> {
 }
 
 fn prepare_source(admin: &mut Peer, libraries: &[&Library]) -> Result<()> {
-    set_passwords(admin)?;
+    for user in USERS {
+        let fields = json!({"user": user, "mechanism": MECHANISM, "password": PASSWORD});
+        admin.call("set_password", fields)?;
+    }
     for library in libraries {
         let (topic, group) = (topic(library), group(library));
         admin.call("create_topic", json!({"topic": topic, "partitions": 1}))?;
@@ -304,20 +306,11 @@ fn mirror(carrick: &Carrick, folder: &Folder, source: &str) -> Result<()> {
     Ok(())
 }
 
-/// With the passwords that they have.
-fn carry_users_over(admin: &mut Peer, carrick: &Carrick) -> Result<()> {
-    let source = admin.bootstrap().to_owned();
-    admin.point_at(&carrick.bootstrap());
-    set_passwords(admin)?;
-    admin.point_at(&source);
-    Ok(())
-}
-
-fn set_passwords(admin: &mut Peer) -> Result<()> {
-    for user in USERS {
-        let fields = json!({"user": user, "mechanism": MECHANISM, "password": PASSWORD});
-        admin.call("set_password", fields)?;
-    }
+/// The users of the dead cluster, with the passwords that they have, from what is on its disk.
+fn bring_users(source: &Kafka, folder: &Folder, carrick: &Carrick) -> Result<()> {
+    let file = folder.path("users.txt");
+    std::fs::write(&file, source.dump_metadata()?)?;
+    carrick.cli(&["user", "import", &file.display().to_string()])?;
     Ok(())
 }
 

@@ -286,7 +286,6 @@ fn start(folder: &Folder, listeners: &[Listener], properties: &[String]) -> Resu
         let setup = carrick::Setup {
             properties,
             protocols,
-            ..carrick::Setup::default()
         };
         return Carrick::start_as(setup).map(Broker::Carrick);
     }
