@@ -6,19 +6,16 @@ use std::fmt;
 use super::Values;
 use super::def::Kind;
 use super::dynamic::Dynamic;
-use super::families::{LISTENER, listener_setting};
+use super::families::setting_of;
 use super::known::definition;
 
 /// What shows instead of a secret.
 pub const HIDDEN: &str = "[hidden]";
 
-/// Whether the property's value is a secret, on one listener or on all.
+/// Whether the property's value is a secret, on one listener, of the REST API or on all.
 pub fn is_sensitive(name: &str) -> bool {
-    let is_password = |name| definition(name).is_some_and(|def| def.kind == Kind::Password);
-    match name.strip_prefix(LISTENER).and_then(listener_setting) {
-        Some((_, setting)) => is_password(setting),
-        None => is_password(name),
-    }
+    let setting = setting_of(name).unwrap_or(name);
+    definition(setting).is_some_and(|def| def.kind == Kind::Password)
 }
 
 /// The value as messages may show it.
@@ -60,10 +57,11 @@ mod tests {
     use crate::config::ConfigError;
     use crate::testing::map;
 
-    const SECRETS: [&str; 4] = [
+    const SECRETS: [&str; 5] = [
         "ssl.key.password",
         "listener.name.outside.ssl.keystore.password",
         "listener.name.outside.scram-sha-256.sasl.jaas.config",
+        "rest.ssl.keystore.password",
         "password.encoder.secret",
     ];
 
