@@ -15,6 +15,7 @@ mod group_sync;
 mod identity;
 mod lag;
 mod listeners;
+mod locked_down;
 mod logins;
 mod many;
 mod moved;
