@@ -19,7 +19,7 @@ enum Harmless {
 }
 
 const TOKENS: &str = "there are no delegation tokens";
-const PRINCIPAL: &str = "every client is ANONYMOUS, and Java classes are not loaded";
+const CLASSES: &str = "Java classes are not loaded";
 
 /// Name, its harmless value, what is missing.
 #[rustfmt::skip]
@@ -27,9 +27,9 @@ static DEMANDS: &[(&str, Harmless, &str)] = &[
     ("delegation.token.master.key", Harmless::Empty, TOKENS),
     ("delegation.token.secret.key", Harmless::Empty, TOKENS),
     ("principal.builder.class", Harmless::Is(
-        "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), PRINCIPAL),
+        "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), CLASSES),
     ("ssl.engine.factory.class", Harmless::Is(
-        "org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"), "Java classes are not loaded"),
+        "org.apache.kafka.common.security.ssl.DefaultSslEngineFactory"), CLASSES),
 ];
 
 /// What `name` asks for with this value, if anything.
