@@ -80,7 +80,6 @@ fn users_of_a_kafka_log_in_with_the_passwords_that_they_have() -> Result<()> {
     let carrick = Carrick::start_as(Setup {
         properties: &[BOTH, PLAIN],
         protocols: &["SASL_PLAINTEXT"],
-        ..Setup::default()
     })?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("dump.txt");
@@ -172,7 +171,6 @@ fn sessions_end_under_load_and_no_record_is_lost() -> Result<()> {
     let carrick = Carrick::start_as(Setup {
         properties: &[BOTH, PLAIN, "connections.max.reauth.ms=1500"],
         protocols: &["SASL_PLAINTEXT"],
-        ..Setup::default()
     })?;
     let bootstrap = carrick.listener("SASL_PLAINTEXT");
     let folder = tempfile::tempdir()?;
