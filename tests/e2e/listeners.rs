@@ -66,7 +66,6 @@ impl Files {
         Carrick::start_as(carrick::Setup {
             properties: &properties,
             protocols: &["SSL"],
-            ..carrick::Setup::default()
         })
     }
 
