@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::{Config, StartError, start};
 use crate::config::{ConfigError, Values};
 use crate::testing::{TestBroker, config};
+use crate::tls::testing::Files;
 
 fn load(overrides: &[&str]) -> Result<Config, ConfigError> {
     let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
@@ -151,4 +152,57 @@ async fn a_start_that_is_given_up_lets_the_folder_and_the_ports_go() {
     );
     assert_eq!(topic.partitions().len(), 3);
     again.running.shutdown().await;
+}
+
+/// The public key of RFC 8037, appendix A.2.
+const RFC_8037_KEYS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "of-the-rfc",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+/// docs/locked-down.properties, with the files of a test.
+fn locked_down(change: impl Fn(&str) -> String) -> Result<Config, ConfigError> {
+    const PUBLISHED: &str = include_str!("../../../docs/locked-down.properties");
+    let files = Files::new();
+    files.write("secrets.key", &"5a".repeat(32));
+    files.write("keys.json", RFC_8037_KEYS);
+    let folder = files.path("");
+    let path = |name: &str| files.path(name).display().to_string();
+    let text = PUBLISHED
+        .replace("/etc/carrick/broker.pem", &path("server.pem"))
+        .replace("/etc/carrick/internal-clients.pem", &path("clients.pem"))
+        .replace("/etc/carrick/", &folder.display().to_string());
+    files.write(
+        "carrick.properties",
+        &change(&text).replace("/id/", &path("")),
+    );
+    Config::load(Some(&files.path("carrick.properties")), &[])
+}
+
+#[test]
+fn the_published_settings_lock_a_broker_down_that_other_machines_reach() {
+    let config = locked_down(str::to_owned).unwrap();
+    assert!(config.rest.listeners.iter().all(|it| !it.is_loopback()));
+    assert!(!config.rest.policy.methods.is_empty() && !config.rest.policy.are_metrics_public);
+    assert!(
+        config.values.ignored().is_empty(),
+        "every line does something"
+    );
+    assert!(config.server.sasl.iter().flatten().count() == 1 && config.server.tls().len() == 2);
+    let authorizer = config.authorizer.unwrap();
+    assert!(!authorizer.everyone_without_acls && authorizer.super_users.len() == 1);
+
+    // What the comments offer instead is right, too.
+    let passwords = "\nlistener.name.external.sasl.enabled.mechanisms=SCRAM-SHA-512\n";
+    let provider = "https://id.example.com/realms/prod/protocol/openid-connect/certs";
+    let config = locked_down(|text| {
+        assert!(text.contains(passwords) && text.contains(provider));
+        let text = text
+            .replace(passwords, "\n")
+            .replace("\n#listener.", "\nlistener.");
+        text.replace(provider, "file:///id/keys.json")
+    });
+    let config = config.unwrap();
+    let mechanisms = config.server.sasl.iter().flatten();
+    let names: Vec<_> = mechanisms.flat_map(|it| it.names()).collect();
+    assert_eq!(names, ["SCRAM-SHA-512", "OAUTHBEARER"]);
+    assert!(config.values.ignored().is_empty());
 }
