@@ -28,6 +28,8 @@ const ANSWER_MAX_BYTES: u64 = 256 << 10;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// As in Kafka's `ExpiringCredentialRefreshingLogin`.
 const PAUSE_AFTER_FAILED_RENEWAL: Duration = Duration::from_secs(10);
+/// Between two renewals at least, whatever the provider's clock and the settings: never a tight loop.
+const RENEWAL_PAUSE_MIN_MS: i64 = 1000;
 /// A token that the source refuses is not fetched again before this age: the next one would be the same.
 const REFUSED_AFTER: Duration = Duration::from_secs(10);
 /// Statuses after which the same request fails again, as in Kafka's `HttpJwtRetriever`.
@@ -219,12 +221,11 @@ fn renew_at_ms(token: &Token, refresh: Refresh, now_ms: i64, random: f64) -> i64
     let buffer_ms = 1000 * i64::from(refresh.buffer_seconds);
     let min_period_ms = 1000 * i64::from(refresh.min_period_seconds);
     if now_ms.saturating_add(buffer_ms + min_period_ms) > token.expires_ms {
-        // Not in a tight loop, whatever the provider's clock.
-        return after(now_ms).max(now_ms.saturating_add(1000));
+        return after(now_ms).max(now_ms.saturating_add(RENEWAL_PAUSE_MIN_MS));
     }
     after(token.begins_ms)
         .min(token.expires_ms - buffer_ms)
-        .max(now_ms + min_period_ms)
+        .max(now_ms + min_period_ms.max(RENEWAL_PAUSE_MIN_MS))
 }
 
 impl TokenFrom {
