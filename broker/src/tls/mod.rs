@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - What is in force was read as a whole. If a file changes and can't be used, the old content stays
-//!   in force, and the problem is told ([`watch`]).
+//!   in force, and the log and `/readyz` have the problem ([`watch`]).
 //! - A certificate is trusted because it is signed by, or is, one of the trust store's, and is valid
 //!   now, also in a session that is resumed.
 //! - A new certificate or trust store ends all sessions that could be resumed.

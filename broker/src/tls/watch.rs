@@ -40,19 +40,20 @@ impl ServerTls {
     /// Reads the stores again if their files have changed. Waits for the disk.
     pub(super) fn look(&self) {
         let stamps = self.settings.stamps();
-        let mut failed = self.failed.lock();
         if stamps == self.current.load().stamps {
-            *failed = None;
+            *self.failed.lock() = None;
             return;
         }
-        if failed.as_ref().is_some_and(|(of, _)| *of == stamps) {
+        let failed = self.failed.lock().clone();
+        if failed.is_some_and(|(of, _)| of == stamps) {
             return;
         }
         let listener = &self.name;
+        // Without the lock: `problem` is asked by threads that must not wait for the disk.
         match self.settings.read() {
             Ok(next) => {
                 self.current.store(Arc::new(next));
-                *failed = None;
+                *self.failed.lock() = None;
                 tracing::info!(
                     listener,
                     "certificates were read again: their files have changed"
@@ -64,7 +65,7 @@ impl ServerTls {
                     listener,
                     "changed certificates can't be used, those from before stay in force: {detail}"
                 );
-                *failed = Some((stamps, detail));
+                *self.failed.lock() = Some((stamps, detail));
             }
         }
     }
