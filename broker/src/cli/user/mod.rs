@@ -26,7 +26,7 @@ use crate::run::UsersOnDisk;
 const FILE_MAX_BYTES: u64 = 1 << 30;
 
 /// Longest password.
-const PASSWORD_MAX_BYTES: u64 = 4096;
+const PASSWORD_MAX_BYTES: usize = 4096;
 
 /// Credentials in one request.
 const AT_A_TIME: usize = 500;
@@ -232,10 +232,17 @@ fn password_file(path: &Path) -> CliResult<String> {
 
 fn first_line(from: impl BufRead) -> CliResult<String> {
     let mut line = String::new();
-    from.take(PASSWORD_MAX_BYTES)
+    // Two bytes more for the line's end.
+    from.take(PASSWORD_MAX_BYTES as u64 + 2)
         .read_line(&mut line)
         .map_err(|error| CliError::Usage(format!("cannot read the password: {error}")))?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    let password = line.trim_end_matches(['\n', '\r']);
+    match password.len() > PASSWORD_MAX_BYTES {
+        true => Err(CliError::Usage(format!(
+            "the password has more than {PASSWORD_MAX_BYTES} bytes: take a shorter one"
+        ))),
+        false => Ok(password.to_owned()),
+    }
 }
 
 fn read_text(path: &Path) -> CliResult<String> {
@@ -243,13 +250,19 @@ fn read_text(path: &Path) -> CliResult<String> {
     let mut text = String::new();
     let read = match path.as_os_str() == "-" {
         true => std::io::stdin()
-            .take(FILE_MAX_BYTES)
+            .take(FILE_MAX_BYTES + 1)
             .read_to_string(&mut text),
         false => std::fs::File::open(path)
-            .and_then(|file| file.take(FILE_MAX_BYTES).read_to_string(&mut text)),
+            .and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text)),
     };
-    read.map_err(wrong)?;
-    Ok(text)
+    let bytes = read.map_err(wrong)?;
+    match bytes as u64 > FILE_MAX_BYTES {
+        true => Err(CliError::Usage(format!(
+            "{} has more than {FILE_MAX_BYTES} bytes: give it only the lines of the users' credentials",
+            path.display()
+        ))),
+        false => Ok(text),
+    }
 }
 
 /// Where users are changed.
