@@ -39,7 +39,6 @@ pub enum Origin {
     /// A client of this cluster.
     Local,
     /// The link of that name, from its source.
-    #[cfg_attr(not(test), allow(dead_code, reason = "links will set ACLs"))]
     Link(String),
 }
 
@@ -48,7 +47,6 @@ pub enum Origin {
 pub enum Change {
     /// This origin wants the ACL. Nothing happens if it wanted it before.
     Add(Binding, Origin),
-    #[cfg_attr(not(test), allow(dead_code, reason = "links will remove ACLs"))]
     /// This origin wants the ACL no longer: it is removed unless another one does.
     Release(Binding, Origin),
     /// Removed, whoever has set it.
@@ -169,11 +167,8 @@ impl Acls {
         Ok(acls)
     }
 
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "links will list what they have set")
-    )]
     /// The ACLs that the filter wants, with who has set them, in order.
+    #[cfg(test)]
     pub fn list(&self, filter: &Filter) -> Vec<(Binding, Origins)> {
         let all = self.all();
         let wanted = all.matching(filter);
@@ -182,7 +177,7 @@ impl Acls {
             .collect()
     }
 
-    /// Changes whenever ACLs do. A decision that was made before is not valid any more.
+    /// Changes whenever ACLs do. Decisions from before are not valid then.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -225,7 +220,7 @@ impl Acls {
         }
     }
 
-    /// What the changes come to; `None` if nothing changes.
+    /// The write that makes the changes; `None` if nothing changes.
     fn plan(&self, changes: &[Change]) -> Result<Option<Transaction>, AclError> {
         let AllAcls(all) = self.all();
         let mut after: BTreeMap<&Binding, Origins> = BTreeMap::new();

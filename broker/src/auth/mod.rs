@@ -10,15 +10,12 @@ mod login;
 #[cfg(test)]
 mod login_tests;
 mod mechanisms;
-#[allow(dead_code, unused_imports, reason = "the REST API checks tokens, too")]
 pub mod oauth;
-#[allow(dead_code, reason = "the REST API checks passwords")]
 mod password;
 mod users;
 
 pub use bringing::Given;
 pub use login::{Known, Login, Step};
 pub use mechanisms::Mechanisms;
-#[allow(unused_imports, reason = "as above")]
 pub use password::PasswordError;
 pub use users::{Change, UserError, Users, random_text};

@@ -17,10 +17,6 @@ pub struct ListenerValues<'a> {
     prefixes: Vec<String>,
 }
 
-#[allow(
-    dead_code,
-    reason = "the rooms that have settings of listeners call it"
-)]
 impl Values {
     /// The properties of the listener with this name.
     pub fn listener(&self, name: &str) -> ListenerValues<'_> {
@@ -40,7 +36,6 @@ impl Values {
     }
 }
 
-#[allow(dead_code, reason = "as above")]
 impl<'a> ListenerValues<'a> {
     /// The same for one SASL mechanism: `listener.name.<name>.<mechanism>.<setting>` is the strongest.
     pub fn mechanism(&self, mechanism: &str) -> ListenerValues<'a> {
@@ -78,11 +73,6 @@ impl<'a> ListenerValues<'a> {
         format!("{}{setting}", self.prefixes[0])
     }
 
-    /// Whether it is set, under any of its names.
-    pub fn is_set(&self, setting: &str) -> bool {
-        self.values.is_set(&self.name_of(setting))
-    }
-
     /// A number of type long, int or short; 0 where there is neither value nor default.
     pub fn long(&self, setting: &str) -> i64 {
         let number = self.text(setting).and_then(|value| value.parse().ok());
@@ -102,12 +92,6 @@ impl<'a> ListenerValues<'a> {
     /// A duration in ms; negative ones are "never".
     pub fn millis(&self, setting: &str) -> u64 {
         u64::try_from(self.long(setting)).unwrap_or(u64::MAX)
-    }
-
-    /// A truth value.
-    pub fn boolean(&self, setting: &str) -> bool {
-        self.text(setting)
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     /// The words of a list.

@@ -30,10 +30,6 @@ pub use def::Kind;
 pub use error::ConfigError;
 pub use families::{LISTENER, listener_setting};
 pub use file::read;
-#[allow(
-    unused_imports,
-    reason = "the rooms that have settings of listeners use it"
-)]
 pub use listener::ListenerValues;
 pub use properties::{Properties, PropertiesError};
 pub use protocol::SecurityProtocol;

@@ -83,11 +83,10 @@ const fn row(
     }
 }
 
-const fn of_cluster(path: &'static str) -> (Scope, &'static str) {
+/// Below [`CLUSTER`].
+const fn at(path: &'static str) -> (Scope, &'static str) {
     (Scope::Cluster, path)
 }
-
-use of_cluster as at;
 
 /// Every route.
 #[rustfmt::skip]

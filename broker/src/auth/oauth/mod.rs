@@ -1,6 +1,6 @@
 //! OAUTHBEARER: tokens of an identity provider, checked with the provider's public keys.
 //!
-//! Invariants: no token is accepted that was not signed with one of those keys; checking one waits for nothing;
+//! Invariants: no token is accepted that was not signed with one of those keys; checking one waits at most for new keys;
 //! no part of a token appears in a log but its key id.
 
 mod exchange;
@@ -37,11 +37,6 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Whether the settings say where a provider's keys are.
-    pub fn are_configured(listener: &ListenerValues<'_>) -> bool {
-        Settings::are_there(listener)
-    }
-
     /// Reads the settings and fetches the keys. Blocks for a few seconds if the provider does not answer.
     ///
     /// # Errors
@@ -76,20 +71,8 @@ impl Tokens {
         })
     }
 
-    /// Checks a token. Takes up to about a millisecond of CPU time, and waits for nothing: if its key is unknown, the
-    /// provider is asked for new ones, for the next time.
-    ///
-    /// # Errors
-    /// Why it is refused.
-    pub fn check(&self, token: &str, now_ms: i64) -> Result<Verified, TokenError> {
-        let checked = self.check_with_keys(token, now_ms);
-        if needs_keys(&checked) {
-            self.provider.ask();
-        }
-        checked
-    }
-
-    /// Checks a token now. If its key is unknown and keys were not fetched lately, waits for new ones.
+    /// Checks a token now, which takes up to about a millisecond of CPU time. If its key is unknown
+    /// and keys were not fetched lately, waits for new ones.
     ///
     /// # Errors
     /// Why it is refused.

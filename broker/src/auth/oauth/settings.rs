@@ -109,12 +109,6 @@ impl Settings {
             },
         })
     }
-
-    /// Whether there are any: whether somebody said where keys are.
-    pub fn are_there(listener: &ListenerValues<'_>) -> bool {
-        let url = listener.mechanism(MECHANISM).text(URL);
-        url.is_some_and(|url| !url.is_empty())
-    }
 }
 
 fn location(of: &ListenerValues<'_>) -> Result<Location, ConfigError> {
