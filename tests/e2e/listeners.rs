@@ -1,5 +1,5 @@
 //! Kafka's own clients over TLS: with the certificate that they need, with every other, and while certificates are
-//! renewed. What they are told is compared with what real Kafka tells them.
+//! renewed. The errors that they get are compared with those of real Kafka.
 
 use std::fmt::Write as _;
 use std::net::TcpStream;

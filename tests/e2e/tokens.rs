@@ -18,7 +18,7 @@ const PACKAGE: &str = "org.apache.kafka.common.security.oauthbearer";
 /// Longer than a token of the client `brief` counts, with what clocks may differ.
 const BRIEF: Duration = Duration::from_secs(15);
 
-/// What a listener that takes tokens of the realm `kafka` is told, in Kafka and in Carrick.
+/// The settings of a listener that takes tokens of the realm `kafka`, for Kafka and for Carrick.
 fn listener(keycloak: &Keycloak, name: &str) -> Vec<String> {
     let own = format!("listener.name.{name}");
     vec![

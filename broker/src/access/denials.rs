@@ -1,7 +1,7 @@
 //! The log of the authorizer: what was denied at info, what was allowed at debug, as
 //! `kafka.authorizer.logger` has it. Set its level by the name `authorizer`.
 //!
-//! A client that asks again and again does not fill the disk: only so many denials a second are
+//! A client that asks again and again does not fill the disk: at most 50 denials a second are
 //! logged, then how many were not.
 
 use std::fmt::{self, Display};

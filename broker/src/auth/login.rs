@@ -303,7 +303,7 @@ impl Login {
         Ok((answer, Some(known)))
     }
 
-    /// What the client is told, and what is logged.
+    /// The text for the client, and the one for the log.
     fn texts(&self, failure: Failure, mechanism: Mechanism) -> (String, String) {
         let what = match self.before {
             None => "authentication",
@@ -336,7 +336,7 @@ fn expiry(session: Option<Duration>, expires_ms: Option<i64>) -> Option<Instant>
     Instant::now().checked_add(left)
 }
 
-/// As clients are told it, at least 1: 0 means that it never ends.
+/// For the answer to the client, at least 1: 0 means that it never ends.
 fn ms_until(expires: Instant) -> i64 {
     let left = expires.saturating_duration_since(Instant::now());
     let left_ms = left.as_micros().div_ceil(1000);

@@ -77,7 +77,7 @@ impl Mechanisms {
         })
     }
 
-    /// The names that clients are told.
+    /// The names that the answer to SaslHandshake lists.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.enabled.iter().map(|it| it.mechanism.name())
     }

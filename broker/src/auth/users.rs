@@ -184,8 +184,8 @@ impl Users {
         outcomes.remove(user).unwrap_or(Ok(()))
     }
 
-    /// What the changes come to, as credentials are stored now (`ScramControlManager`): once a user's
-    /// change is refused, its others are not looked at.
+    /// The outcome for each user, and the write, as credentials are stored now
+    /// (`ScramControlManager`): once a user's change is refused, its others are not checked.
     fn plan(
         &self,
         changes: &[(String, Result<Change, UserError>)],

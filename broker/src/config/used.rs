@@ -75,7 +75,7 @@ pub static USED: &[ConfigDef] = &[
     def("ssl.cipher.suites", List, Some(""), Check::Any,
         "Cipher suites by their standard names; empty for all that are supported."),
     def("connection.authentication.timeout.ms", Long, Some("30000"), Check::AtLeast(1),
-        "How long a client may take for the TLS handshake and log-in together. Carrick's own."),
+        "How long a client may take for the TLS handshake and login together. Carrick's own."),
     def("rest.listeners", List, Some("http://127.0.0.1:8090"), Check::Any,
         "Addresses of the REST API, health and metrics: http://host:port or https://host:port, several \
          separated by commas. TLS has the settings rest.ssl.*, else ssl.*. Carrick's own."),

@@ -145,7 +145,7 @@ fn listeners(values: &Values) -> Result<Vec<RestListener>, ConfigError> {
     Ok(listeners)
 }
 
-/// Refuses a listener that lets others in whom it should not, or that lets nobody in.
+/// Refuses a listener that is open to others by mistake, or through which nobody could get in.
 fn check(values: &Values, listener: &RestListener, methods: Methods) -> Result<(), ConfigError> {
     let url = format!("{}://{}", listener.scheme(), listener.address);
     let wrong = |reason: String| Err(ConfigError::value(LISTENERS, &url, reason));

@@ -49,10 +49,10 @@ fn to_data(users: &Users, base: &Base, name: String) -> UserData {
     }
 }
 
-/// Sets credentials, all of them or none.
+/// Sets credentials, those of one mechanism after those of another.
 ///
 /// # Errors
-/// 403; 400 if one of them cannot be.
+/// 403; 400 if one of them cannot be set: then none of its mechanism is.
 pub async fn set(
     app: App,
     Body(request): Body<SetCredentialsRequest>,

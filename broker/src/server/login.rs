@@ -45,7 +45,7 @@ pub(super) enum LoginError {
     Tls(#[from] std::io::Error),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    #[error("no log-in within connection.authentication.timeout.ms")]
+    #[error("no login within connection.authentication.timeout.ms")]
     TooSlow,
     #[error("it had not shaken hands or logged in when its place was needed for another one")]
     NoPlace,
@@ -72,7 +72,7 @@ pub(super) struct Session {
     last_again: Option<Instant>,
 }
 
-/// What a request of a known client comes to.
+/// What happens to a request of a known client.
 pub(super) enum Permitted {
     /// It is handled.
     Request,
@@ -181,7 +181,7 @@ fn outcome<T>(known: &Result<T, LoginError>) -> &'static str {
 }
 
 impl Session {
-    /// What a request that arrives now comes to (`SocketServer.processCompletedReceives`).
+    /// What happens to a request that arrives now (`SocketServer.processCompletedReceives`).
     pub(super) fn request(&mut self, api_key: i16) -> Permitted {
         if api_key == ApiKey::SaslHandshake as i16 && self.begins_again() {
             return Permitted::Login;

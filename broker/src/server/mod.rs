@@ -156,7 +156,7 @@ struct Shared {
     handshakes: Handshakes,
     /// `connection.authentication.timeout.ms`
     authentication_limit: Duration,
-    /// The same, where SASL is asked for.
+    /// What listeners with SASL accept, in the same order.
     sasl: Vec<Option<Arc<Mechanisms>>>,
     failed_login_delay: Duration,
 }
@@ -390,7 +390,7 @@ impl Arrival {
         });
     }
 
-    /// TLS, then log-in.
+    /// TLS, then login.
     async fn enter(&self, mut stream: TcpStream) -> Result<Entered, LoginError> {
         let Some(tls) = &self.listener().tls else {
             let identity = login::identify(&mut stream, self, Principal::anonymous()).await?;

@@ -424,7 +424,7 @@ mod tests {
         assert_eq!(door.unknown(1).err(), Some(Full::Unknown));
         let _theirs = [door.unknown(2).unwrap(), door.unknown(2).unwrap()];
         assert_eq!(door.unknown(3).err(), Some(Full::Unknown));
-        assert!(door.known(1).is_ok(), "on a listener without log-in");
+        assert!(door.known(1).is_ok(), "on a listener without login");
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// OAUTHBEARER, with a token that is had before the source is spoken to.
+    /// OAUTHBEARER. It gets the token first, and then talks to the source.
     async fn bear(&self, oauth: &OAuth) -> Result<SaslAuthenticateResponse, SourceError> {
         let Some(tokens) = &self.inner.settings.tokens else {
             return Err(self.refused("the link has no source of tokens".to_owned()));

@@ -15,7 +15,7 @@ const REFRESH: Refresh = Refresh {
     buffer_seconds: 300,
 };
 
-/// A token that expires after so many seconds, and its number.
+/// A token that expires after these seconds, and its number.
 fn token(number: usize, lifetime_s: f64) -> String {
     let now_s = now_ms() as f64 / 1000.0;
     let claims = serde_json::json!({"iat": now_s, "exp": now_s + lifetime_s, "n": number});
