@@ -16,8 +16,8 @@ use crate::access::{
 };
 
 /// The codes of filters that stand for all, and for what applies to a resource.
-const ANY: i8 = 1;
-const MATCH: i8 = 2;
+pub(super) const ANY: i8 = 1;
+pub(super) const MATCH: i8 = 2;
 
 /// The ACLs, for a principal that may do that with the cluster.
 ///

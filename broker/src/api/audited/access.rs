@@ -1,51 +1,60 @@
 //! ACLs and users.
 
+use carrick_protocol::credentials::Mechanism;
 use kafka_protocol::messages::{
     AlterUserScramCredentialsRequest, CreateAclsRequest, DeleteAclsRequest,
 };
 
 use super::{Audited, CLUSTER, Lines};
+use crate::access::{Operation, Pattern, Permission, ResourceKind};
 use crate::api::ResponseOf;
+use crate::api::acls::{ANY, MATCH};
 use crate::api::alter_user_scram_credentials::AlterUserScramCredentials;
 use crate::api::create_acls::CreateAcls;
 use crate::api::delete_acls::DeleteAcls;
+use crate::api::describe_user_scram_credentials::mechanism;
 
-/// `AclOperation`, `ScramMechanism`, `AclPermissionType`, `PatternType` and `ResourceType` by their
-/// codes.
-const OPERATIONS: [&str; 15] = [
-    "UNKNOWN",
-    "ANY",
-    "ALL",
-    "READ",
-    "WRITE",
-    "CREATE",
-    "DELETE",
-    "ALTER",
-    "DESCRIBE",
-    "CLUSTER_ACTION",
-    "DESCRIBE_CONFIGS",
-    "ALTER_CONFIGS",
-    "IDEMPOTENT_WRITE",
-    "CREATE_TOKENS",
-    "DESCRIBE_TOKENS",
-];
-const MECHANISMS: [&str; 3] = ["UNKNOWN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
-const PERMISSIONS: [&str; 4] = ["UNKNOWN", "ANY", "DENY", "ALLOW"];
-const PATTERNS: [&str; 5] = ["UNKNOWN", "ANY", "MATCH", "LITERAL", "PREFIXED"];
-const KINDS: [&str; 8] = [
-    "unknown",
-    "any",
-    "topic",
-    "group",
-    "cluster",
-    "transactional_id",
-    "delegation_token",
-    "user",
-];
+/// The name of a code. Filters have one for everything.
+fn named(code: i8, name: fn(i8) -> Option<&'static str>) -> &'static str {
+    match code {
+        ANY => "ANY",
+        code => name(code).unwrap_or("UNKNOWN"),
+    }
+}
 
-fn named(names: &'static [&'static str], code: i8) -> &'static str {
-    let at = usize::try_from(code).unwrap_or_default();
-    names.get(at).copied().unwrap_or("unknown")
+fn operation(code: i8) -> &'static str {
+    named(code, |code| Operation::from_code(code).map(Operation::name))
+}
+
+fn permission(code: i8) -> &'static str {
+    named(code, |code| {
+        Permission::from_code(code).map(Permission::name)
+    })
+}
+
+fn pattern(code: i8) -> &'static str {
+    named(code, |code| match code {
+        MATCH => Some("MATCH"),
+        code => Pattern::from_code(code).map(Pattern::name),
+    })
+}
+
+fn scram(code: i8) -> &'static str {
+    mechanism(code).map_or("UNKNOWN", Mechanism::name)
+}
+
+/// What the audit log calls the resource of an ACL.
+fn kind(code: i8) -> &'static str {
+    match ResourceKind::from_code(code) {
+        Some(ResourceKind::Topic) => "topic",
+        Some(ResourceKind::Group) => "group",
+        Some(ResourceKind::Cluster) => "cluster",
+        Some(ResourceKind::TransactionalId) => "transactional_id",
+        Some(ResourceKind::DelegationToken) => "delegation_token",
+        Some(ResourceKind::User) => "user",
+        None if code == ANY => "any",
+        None => "unknown",
+    }
 }
 
 /// An ACL, or a filter of ACLs, but for its resource.
@@ -61,11 +70,11 @@ impl Rule<'_> {
     fn text(&self) -> String {
         format!(
             "{} {} {} from {} ({})",
-            named(&PERMISSIONS, self.permission),
+            permission(self.permission),
             self.principal.unwrap_or("any principal"),
-            named(&OPERATIONS, self.operation),
+            operation(self.operation),
             self.host.unwrap_or("any host"),
-            named(&PATTERNS, self.pattern),
+            pattern(self.pattern),
         )
     }
 }
@@ -85,8 +94,7 @@ impl Audited for AlterUserScramCredentials {
         let changes: Vec<_> = set.chain(removed).collect();
         for done in &answer.results {
             let of_user = changes.iter().filter(|(name, ..)| **name == done.user);
-            let each = of_user
-                .map(|(_, verb, mechanism)| format!("{} {verb}", named(&MECHANISMS, *mechanism)));
+            let each = of_user.map(|(_, verb, code)| format!("{} {verb}", scram(*code)));
             let detail = each.collect::<Vec<_>>().join(", ");
             lines.add(("user", &done.user), done.error_code, detail);
         }
@@ -103,7 +111,7 @@ impl Audited for CreateAcls {
                 operation: acl.operation,
                 permission: acl.permission_type,
             };
-            let target = (named(&KINDS, acl.resource_type), acl.resource_name.as_str());
+            let target = (kind(acl.resource_type), acl.resource_name.as_str());
             lines.add(target, done.error_code, rule.text());
         }
     }
@@ -120,7 +128,7 @@ impl Audited for DeleteAcls {
                     operation: acl.operation,
                     permission: acl.permission_type,
                 };
-                let target = (named(&KINDS, acl.resource_type), acl.resource_name.as_str());
+                let target = (kind(acl.resource_type), acl.resource_name.as_str());
                 lines.add(target, acl.error_code, rule.text());
             }
             if done.matching_acls.is_empty() {
@@ -131,7 +139,7 @@ impl Audited for DeleteAcls {
                     operation: filter.operation,
                     permission: filter.permission_type,
                 };
-                let kind = named(&KINDS, filter.resource_type_filter);
+                let kind = kind(filter.resource_type_filter);
                 let name = filter.resource_name_filter.as_deref();
                 let name = name.unwrap_or(match kind {
                     "cluster" => CLUSTER,
