@@ -150,21 +150,23 @@ pub struct AclsSynced {
     pub conflict_count: usize,
 }
 
+/// The user `app` may read.
+#[cfg(test)]
+pub(crate) fn acl(resource: AclResource, pattern: AclPattern, name: &str) -> Acl {
+    Acl {
+        resource,
+        pattern,
+        name: name.to_owned(),
+        principal: "User:app".to_owned(),
+        host: "*".to_owned(),
+        operation: AclOperation::Read,
+        permission: AclPermission::Allow,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn acl(resource: AclResource, pattern: AclPattern, name: &str) -> Acl {
-        Acl {
-            resource,
-            pattern,
-            name: name.to_owned(),
-            principal: "User:app".to_owned(),
-            host: "*".to_owned(),
-            operation: AclOperation::Read,
-            permission: AclPermission::Allow,
-        }
-    }
 
     #[test]
     fn a_prefix_renames_topics_and_on_demand_groups() {

@@ -205,18 +205,7 @@ fn word<T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn acl(resource: AclResource, pattern: AclPattern, name: &str) -> Acl {
-        Acl {
-            resource,
-            pattern,
-            name: name.to_owned(),
-            principal: "User:app".to_owned(),
-            host: "*".to_owned(),
-            operation: AclOperation::Read,
-            permission: AclPermission::Allow,
-        }
-    }
+    use crate::acls::acl;
 
     fn filter(resource: &str, access: &str) -> AclFilters {
         let text = format!(

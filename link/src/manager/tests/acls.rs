@@ -3,23 +3,11 @@
 use carrick_protocol::error_code::ErrorCode;
 
 use super::*;
-use crate::acls::{Acl, AclOperation, AclPattern, AclPermission, AclResource};
+use crate::acls::{Acl, AclPattern, AclPermission, AclResource, acl};
 use crate::description::TaskDescription;
 
 const EVERY_ACL: &str = r#"{"aclFilters":[{"resourceFilter":{"resourceType":"any"},"accessFilter":{"operation":"any"}}]}"#;
 const ORDERS: &str = r#"{"aclFilters":[{"resourceFilter":{"resourceType":"topic","patternType":"match","name":"orders"},"accessFilter":{}}]}"#;
-
-fn acl(resource: AclResource, pattern: AclPattern, name: &str) -> Acl {
-    Acl {
-        resource,
-        pattern,
-        name: name.to_owned(),
-        principal: "User:app".to_owned(),
-        host: "*".to_owned(),
-        operation: AclOperation::Read,
-        permission: AclPermission::Allow,
-    }
-}
 
 fn topic(name: &str) -> Acl {
     acl(AclResource::Topic, AclPattern::Literal, name)
