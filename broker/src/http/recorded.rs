@@ -38,7 +38,10 @@ static RECORDED: &[(&str, Kind, &str)] = &[
     ("carrick_request_seconds", Histogram, "Time from reading a request to its answer, long polls included."),
     ("carrick_requests_total", CounterOfApis, "Requests answered."),
     ("carrick_sessions_expired_total", Counter, "Connections closed because the client did not log in once more in time."),
+    ("carrick_tls_certificate_not_after_seconds", Gauge, "When the certificate of a listener ends, in seconds since 1970."),
     ("carrick_transactions_total", CounterOf("outcome", &["commit", "abort"]), "Transactions that have ended."),
+    ("carrick_unauthenticated_connections", Gauge, "Connections that have not finished the TLS handshake or logged in."),
+    ("carrick_unauthenticated_connections_cut_total", Counter, "Connections closed before they had logged in, because another one needed the place."),
 ];
 
 /// Describes all metrics to the recorder, and starts the counters at 0.

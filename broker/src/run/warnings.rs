@@ -136,7 +136,6 @@ mod tests {
 
     #[test]
     fn each_listener_is_said_to_be_open_to_whom_it_is() {
-        let dir = tempfile::tempdir().unwrap();
         let files = Files::new();
         let listeners = "listeners=PLAINTEXT://:1,ANY://:2,SOME://:3,ALL://:4";
         let mut set = files.properties();
@@ -148,8 +147,7 @@ mod tests {
             "listener.name.all.ssl.client.auth=required".to_owned(),
             "listener.name.al.ssl.client.auth=required".to_owned(),
         ]);
-        let set: Vec<&str> = set.iter().map(String::as_str).collect();
-        let config = crate::testing::config(dir.path(), &set);
+        let config = Config::load(None, &set).unwrap();
         let all = config.server.listeners.iter();
         let said: Vec<String> = all.map(|listener| who(&config, listener)).collect();
         assert_eq!(

@@ -97,8 +97,8 @@ async fn acls_that_the_filters_select_come_and_go_with_those_of_the_source() {
     ];
     let world = World::syncing_acls(ORDERS, &all).await;
     world.acls_here(&[topic("orders"), prefixed.clone()]).await;
-    let task = world.acl_task("dr");
-    assert_eq!(task.note, "2 ACLs of the source are in force here");
+    let said = "2 ACLs of the source are in force here";
+    until(said, || world.acl_task("dr").note == said).await;
 
     world
         .source
