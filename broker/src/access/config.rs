@@ -54,7 +54,7 @@ impl AuthorizerConfig {
     }
 }
 
-/// What only an authorizer heeds must not be set without one.
+/// Refuses settings that only an authorizer reads, where there is none.
 fn is_off(values: &Values) -> Result<(), ConfigError> {
     let reason = || format!("it has no effect without an authorizer: set {CLASS}={STANDARD}");
     let super_users = values.text(SUPER_USERS).unwrap_or_default();

@@ -157,7 +157,7 @@ impl Access {
         is_allowed
     }
 
-    /// Logs a decision about what a request named: lists and what is only told are not logged.
+    /// Logs a decision about what a request named: lists are not logged, nor rights that an answer only shows.
     pub fn note(
         &self,
         who: &Principal,

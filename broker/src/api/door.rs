@@ -171,7 +171,7 @@ impl<'a> Cluster<'a> {
         &self.door.transactions
     }
 
-    /// The ACLs; `None` if there is no authorizer that heeds them.
+    /// The ACLs; `None` without an authorizer.
     pub fn acls(self) -> Option<Arc<Acls>> {
         let access = &self.door.access;
         access.has_authorizer().then(|| Arc::clone(access.acls()))

@@ -1,4 +1,4 @@
-//! Logins told frame by frame, as `SaslServerAuthenticatorTest` and `SaslAuthenticatorTest` tell them.
+//! Logins frame by frame, as `SaslServerAuthenticatorTest` and `SaslAuthenticatorTest` have them.
 
 use std::sync::Arc;
 use std::time::Duration;

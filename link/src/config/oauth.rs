@@ -49,7 +49,7 @@ pub struct Endpoint {
     pub scope: Option<String>,
     /// Whether id, secret and scope are encoded as RFC 6749 has it. Kafka's default is not to.
     pub encodes: bool,
-    /// Whom the endpoint's certificate must be signed by.
+    /// The authorities that may sign the endpoint's certificate.
     pub trust: web::Trust,
     pub limits: web::Limits,
 }

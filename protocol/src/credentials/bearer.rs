@@ -18,7 +18,7 @@ const AUTH: &str = "auth";
 #[derive(PartialEq, Eq)]
 pub struct FirstMessage<'a> {
     pub token: &'a str,
-    /// Whom the client wants to be, if it says so.
+    /// The user that the client says it is, if it names one.
     pub name: Option<String>,
     /// SASL extensions (KIP-342).
     pub extensions: BTreeMap<&'a str, &'a str>,

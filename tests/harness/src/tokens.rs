@@ -12,9 +12,9 @@ use serde_json::json;
 
 use crate::Result;
 
-/// Whom the tokens are from.
+/// The tokens' issuer.
 pub const ISSUER: &str = "https://issuer.test";
-/// Whom they are for.
+/// The tokens' audience.
 pub const AUDIENCE: &str = "brokers";
 
 /// An identity provider with one key (ES256).

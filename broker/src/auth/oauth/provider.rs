@@ -93,7 +93,7 @@ impl Provider {
     /// Begins with these keys, or fetches them first.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    /// The system has no threads left.
     pub fn start(source: Source, keys: Option<Keys>, pace: Pace) -> std::io::Result<Self> {
         let has_keys = keys.is_some();
         let shared = Arc::new(Shared {

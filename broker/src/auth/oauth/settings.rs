@@ -65,7 +65,7 @@ pub struct Pace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub location: Location,
-    /// Whom the provider's certificate must be signed by.
+    /// The authorities that may sign the provider's certificate.
     pub trust: web::Trust,
     pub pace: Pace,
     pub expected: Expected,

@@ -1,4 +1,4 @@
-//! `AclSync`: which ACLs come here, under which names, and what is said of them.
+//! `AclSync`: which ACLs come here, under which names, and what the task's note says.
 
 use carrick_protocol::error_code::ErrorCode;
 

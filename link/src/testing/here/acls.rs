@@ -27,7 +27,7 @@ impl Origins {
 }
 
 impl FakeHere {
-    /// ACLs have an effect, which they have unless told otherwise, or not.
+    /// Whether ACLs have an effect; by default they have.
     pub fn enforce_acls(&self, is_enforced: bool) {
         self.state.lock().acls.is_not_enforced = !is_enforced;
     }

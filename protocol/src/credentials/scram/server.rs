@@ -16,7 +16,7 @@ use super::message::text;
 /// The client's first message: `n,[a=authzid],n=name,r=nonce[,extensions]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientFirst {
-    /// As whom the client wants to act; empty for itself.
+    /// The user that the client wants to act as; empty for itself.
     pub authorization_id: String,
     pub username: String,
     /// The name is a delegation token's (`tokenauth=true`, KIP-48).

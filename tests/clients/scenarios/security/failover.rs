@@ -23,7 +23,7 @@ pub const NAME: &str = "failover";
 const MECHANISM: &str = "SCRAM-SHA-512";
 /// She has a password, and no right to anything.
 const MALLORY: &str = "mallory";
-/// Whom the link logs in as.
+/// How the link logs in.
 const LINK: &str = "link";
 const USERS: [&str; 3] = [ALICE, MALLORY, LINK];
 /// Records that a library's group has read before the source is lost, and those that it has not.
