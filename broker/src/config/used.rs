@@ -80,9 +80,8 @@ pub static USED: &[ConfigDef] = &[
         "Addresses of the REST API, health and metrics: http://host:port or https://host:port, several \
          separated by commas. TLS has the settings rest.ssl.*, else ssl.*. Carrick's own."),
     def("password.encoder.secret", Password, None, Check::Any,
-        "A long random passphrase that protects stored secrets: those of links, and broker configs \
-         set while the broker runs. By default a key file in the data folder protects them. \
-         Kafka's name until 3.9; Carrick's own now."),
+        "A long random passphrase that protects the stored secrets of links. By default a key file in \
+         the data folder protects them. Kafka's name until 3.9; Carrick's own now."),
     def("password.encoder.old.secret", Password, None, Check::Any,
         "The former passphrase, for the first start with another key. Kafka's name until 3.9; \
          Carrick's own now."),
