@@ -21,8 +21,9 @@ mod error;
 mod files;
 mod foreign;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,7 +71,7 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, DiskError> {
         // Before the lock file is created: a folder that is not ours is not written to.
         check_format(path)?;
-        fs::create_dir_all(path).map_err(io_error("create", path))?;
+        create(path).map_err(io_error("create", path))?;
         let lock = lock(path)?;
         let folder = File::open(path).map_err(io_error("open", path))?;
         let dir = Self {
@@ -231,6 +232,12 @@ impl RetiredFolder {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes the folder, for its owner alone. One that exists keeps its mode.
+fn create(path: &Path) -> io::Result<()> {
+    let mut folder = DirBuilder::new();
+    folder.recursive(true).mode(0o700).create(path)
 }
 
 fn lock(dir: &Path) -> Result<File, DiskError> {

@@ -20,6 +20,20 @@ fn a_new_folder_is_stamped_and_opens_again() {
 }
 
 #[test]
+fn a_new_folder_is_for_its_owner_alone_and_others_keep_their_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let temp = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (made, given) = (temp.path().join("made"), temp.path().join("given"));
+    fs::create_dir(&given).unwrap();
+    fs::set_permissions(&given, fs::Permissions::from_mode(0o750)).unwrap();
+    for path in [&made, &given] {
+        DataDir::open(path).unwrap();
+    }
+    assert_eq!((mode(&made), mode(&given)), (0o700, 0o750));
+}
+
+#[test]
 fn a_folder_in_use_is_refused_by_name_until_it_is_released() {
     let temp = tempfile::tempdir().unwrap();
     let first = DataDir::open(temp.path()).unwrap();
