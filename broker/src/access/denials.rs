@@ -39,14 +39,14 @@ impl Default for Denials {
 }
 
 impl Denials {
-    /// Logs a denial unless there were too many within this second.
-    pub fn log(&self, denial: impl Display) {
+    /// Logs a denial unless there were too many within this second. What is not logged is not made.
+    pub fn log<D: Display>(&self, denial: impl FnOnce() -> D) {
         let (may_log, left_out) = self.count(Instant::now());
         if left_out > 0 {
             tracing::info!(target: "authorizer", "{left_out} more denials are not logged");
         }
         if may_log {
-            tracing::info!(target: "authorizer", "{denial}");
+            tracing::info!(target: "authorizer", "{}", denial());
         }
     }
 

@@ -114,6 +114,8 @@ impl Access {
         if let Some((_, allowed)) = authorizer.cache.get(question, generation) {
             return allowed;
         }
+        #[cfg(test)]
+        self.hooks.judged();
         let without_acls = authorizer.config.everyone_without_acls;
         let name = question.name.unwrap_or_default();
         let (generation, verdict) = self.acls.read(|held| {
@@ -146,6 +148,8 @@ impl Access {
         if let Some((_, allowed)) = known.filter(|(known, _)| known.has(operation)) {
             return allowed.has(operation);
         }
+        #[cfg(test)]
+        self.hooks.judged();
         let (generation, is_allowed) = self.acls.read(|held| {
             let (index, asker) = (&held.index, asker(&question));
             let is_allowed = index.allows_some(asker, operation, question.kind);
@@ -158,6 +162,7 @@ impl Access {
     }
 
     /// Logs a decision about what a request named: lists are not logged, nor rights that an answer only shows.
+    /// `request` gives the request's name.
     pub fn note(
         &self,
         who: &Principal,
@@ -165,6 +170,7 @@ impl Access {
         operation: Operation,
         resource: Resource<'_>,
         is_allowed: bool,
+        request: impl FnOnce() -> &'static str,
     ) {
         let Some(authorizer) = &self.authorizer else {
             return;
@@ -174,30 +180,36 @@ impl Access {
             host,
             operation,
             resource,
+            request: request(),
             outcome,
             rule,
         };
-        if is_allowed {
+        if !is_allowed {
+            let rule = || self.rule_of_denied(who, host, operation, resource);
+            authorizer.denials.log(|| what("Denied", rule()));
+        } else if tracing::enabled!(target: "authorizer", tracing::Level::DEBUG) {
             let allowed = what("Allowed", authorizer.rule_of_allowed(who));
             tracing::debug!(target: "authorizer", "{allowed}");
-            return;
         }
-        let question = Question {
-            who,
+    }
+
+    fn rule_of_denied(
+        &self,
+        who: &Principal,
+        host: IpAddr,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> &'static str {
+        let asker = Asker {
+            user: who.as_user(),
             host: host.to_canonical(),
-            kind: resource.kind(),
-            name: Some(resource.name()),
         };
-        let rule = self.acls.read(|held| {
-            let judged = held
-                .index
-                .judge(asker(&question), resource.kind(), resource.name());
-            match judged.denies(operation) {
-                true => "MatchingAcl",
-                false => "DefaultDeny",
-            }
-        });
-        authorizer.denials.log(what("Denied", rule));
+        let (kind, name) = (resource.kind(), resource.name());
+        let judged = self.acls.read(|held| held.index.judge(asker, kind, name));
+        match judged.denies(operation) {
+            true => "MatchingAcl",
+            false => "DefaultDeny",
+        }
     }
 }
 
@@ -207,6 +219,7 @@ struct Noted<'a> {
     host: IpAddr,
     operation: Operation,
     resource: Resource<'a>,
+    request: &'static str,
     outcome: &'static str,
     rule: &'static str,
 }
@@ -216,14 +229,15 @@ impl Display for Noted<'_> {
         let who = self.who.to_string();
         write!(
             f,
-            "Principal = {} is {} operation = {} from host = {} on resource = {}:LITERAL:{} based \
-             on rule {}",
+            "Principal = {} is {} operation = {} from host = {} on resource = {}:LITERAL:{} for \
+             request = {} based on rule {}",
             Shown(&who),
             self.outcome,
             self.operation.name(),
             self.host.to_canonical(),
             self.resource.kind().name(),
             Shown(self.resource.name()),
+            self.request,
             self.rule,
         )
     }

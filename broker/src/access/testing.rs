@@ -1,5 +1,7 @@
 //! For tests of those who ask: denies single operations by ACLs, and notes what is asked for.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use parking_lot::Mutex;
 
 use super::filter::WILDCARD;
@@ -13,6 +15,8 @@ pub type Asked = (Operation, ResourceKind, String);
 pub(super) struct Hooks {
     /// What was asked for since [`Access::watch`].
     seen: Mutex<Option<Vec<Asked>>>,
+    /// Decisions that were not remembered.
+    judged: AtomicUsize,
 }
 
 impl Hooks {
@@ -20,6 +24,10 @@ impl Hooks {
         if let Some(seen) = &mut *self.seen.lock() {
             seen.push((operation, resource.kind(), resource.name().to_owned()));
         }
+    }
+
+    pub fn judged(&self) {
+        self.judged.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -63,6 +71,11 @@ impl Access {
     /// From now on it is noted what is asked for.
     pub fn watch(&self) {
         *self.hooks.seen.lock() = Some(Vec::new());
+    }
+
+    /// How many decisions had to be made: the others were remembered.
+    pub fn decisions_made(&self) -> usize {
+        self.hooks.judged.load(Ordering::Relaxed)
     }
 
     /// What was asked for since [`Self::watch`], in order.

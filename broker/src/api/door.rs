@@ -138,12 +138,16 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// A topic by name.
+    /// A topic by name or id.
     ///
     /// # Errors
-    /// `NoSuchTopic`.
-    pub fn topic(self, name: &str) -> Result<Arc<Topic>, DoorError> {
-        self.door.topics.topic(name).ok_or(DoorError::NoSuchTopic)
+    /// `NoSuchTopic`, `NoSuchTopicId`.
+    pub fn topic<'t>(self, asked: impl Into<TopicRef<'t>>) -> Result<Arc<Topic>, DoorError> {
+        let topics = &self.door.topics;
+        match asked.into() {
+            TopicRef::Name(name) => topics.topic(name).ok_or(DoorError::NoSuchTopic),
+            TopicRef::Id(id) => topics.by_id(id).ok_or(DoorError::NoSuchTopicId),
+        }
     }
 
     /// All topics, by name.
@@ -310,8 +314,9 @@ impl Door {
     /// As [`Self::may`], for what a request names: the decision is logged.
     fn check(&self, operation: Operation, resource: Resource<'_>) -> Result<(), DoorError> {
         let may = self.may(operation, resource);
+        let action = || self.doing().1;
         self.access
-            .note(&self.principal, self.host, operation, resource, may);
+            .note(&self.principal, self.host, operation, resource, may, action);
         match may {
             true => Ok(()),
             false => {
@@ -321,14 +326,19 @@ impl Door {
         }
     }
 
-    fn note_refusal(&self, operation: Operation, resource: Resource<'_>) {
-        let (via, action) = match &self.doing {
+    /// The name of the API or the route.
+    fn doing(&self) -> (Via, &'static str) {
+        match &self.doing {
             Doing::Rest(action) => (Via::Rest, *action),
             Doing::Kafka(key) => {
                 let api = table::entry(key.load(Ordering::Relaxed));
                 (Via::Kafka, api.map_or("Unknown", |api| api.name))
             }
-        };
+        }
+    }
+
+    fn note_refusal(&self, operation: Operation, resource: Resource<'_>) {
+        let (via, action) = self.doing();
         self.audit.note(Event {
             who: self.principal.clone(),
             from: self.host,
@@ -490,11 +500,7 @@ impl Door {
     pub fn deletable<'a>(&self, asked: impl Into<TopicRef<'a>>) -> Result<Arc<Topic>, DoorError> {
         let asked = asked.into();
         if self.may(Operation::Delete, Resource::Cluster) {
-            let cluster = Cluster { door: self };
-            return match asked {
-                TopicRef::Name(name) => cluster.topic(name),
-                TopicRef::Id(id) => self.topics.by_id(id).ok_or(DoorError::NoSuchTopicId),
-            };
+            return Cluster { door: self }.topic(asked);
         }
         if let TopicRef::Name(name) = asked {
             self.check(Operation::Describe, Resource::Topic(name))?;
