@@ -16,7 +16,7 @@ const PLAIN: &str = "listener.name.sasl_plaintext.plain.sasl.jaas.config=\
                      a.PlainLoginModule required user_ann=\"open\" user_bob=\"open\";";
 
 /// A broker with a listener that asks for SASL, and ann's SCRAM credential.
-async fn broker(overrides: &[&str]) -> TestBroker {
+pub(super) async fn broker(overrides: &[&str]) -> TestBroker {
     let base = [
         "listeners=SASL_PLAINTEXT://127.0.0.1:0",
         "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256",
@@ -51,7 +51,7 @@ async fn authenticate(client: &mut TestClient, bytes: Bytes) -> SaslAuthenticate
 }
 
 /// Logs in with PLAIN: the error code and the session's lifetime.
-async fn plain(client: &mut TestClient, user: &str, password: &str) -> (ErrorCode, i64) {
+pub(super) async fn plain(client: &mut TestClient, user: &str, password: &str) -> (ErrorCode, i64) {
     assert_eq!(shake(client, "PLAIN").await, ErrorCode::NONE);
     let answer = authenticate(client, format!("\0{user}\0{password}").into()).await;
     (ErrorCode(answer.error_code), answer.session_lifetime_ms)

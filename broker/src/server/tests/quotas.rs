@@ -70,6 +70,48 @@ async fn a_producer_over_its_quota_is_answered_at_once_and_read_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn users_that_have_logged_in_have_quotas_of_their_own_which_come_before_those_of_client_ids()
+{
+    let it = logins::broker(&["quota.window.num=2"]).await;
+    it.create("t", 1);
+    let login = async |user: &str| {
+        let mut client = it.client().await;
+        let answer = logins::plain(&mut client, user, "open").await;
+        assert_eq!(answer, (ErrorCode::NONE, 0));
+        client
+    };
+    let mut admin = login("bob").await;
+    let user = |name| vec![part("user", Some(name))];
+    let client_id = || part("client-id", Some("test"));
+    for (entity, rate) in [
+        (vec![client_id()], 1.0),
+        (vec![part("user", None)], 1.0),
+        (user("ann"), 10_000.0),
+        (user("bob"), 1e6),
+    ] {
+        let (code, _) = set(&mut admin, entity, "producer_byte_rate", Some(rate)).await;
+        assert_eq!(code, 0);
+    }
+    let large = "x".repeat(15_000);
+    let request = produce("t", 0, -1, batch(&[&large]));
+    let (mut ann, mut bob) = (login("ann").await, login("bob").await);
+    let told = ann.call(9, &request).await.throttle_time_ms;
+    assert!((450..=600).contains(&told), "ann: {told} ms");
+    assert_eq!(bob.call(9, &request).await.throttle_time_ms, 0);
+    // All connections of a user share its quota: here another 15,000 bytes.
+    let mut other = login("ann").await;
+    let told = other.call(9, &request).await.throttle_time_ms;
+    assert!(told > 600, "ann, elsewhere: {told} ms");
+    // One for a user's client id comes before the one for all that the user does.
+    let mut both = user("bob");
+    both.push(client_id());
+    let (code, _) = set(&mut admin, both, "producer_byte_rate", Some(10_000.0)).await;
+    assert_eq!(code, 0);
+    let told = bob.call(9, &request).await.throttle_time_ms;
+    assert!((450..=600).contains(&told), "bob as test: {told} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_producer_without_answers_is_read_later_all_the_same() {
     let it = TestBroker::start(&["quota.window.num=2"]).await;
     it.create("t", 1);
