@@ -12,7 +12,7 @@ use crate::topic::defs::TOPIC_CONFIGS;
 /// Longer defaults stand below their table.
 const DEFAULT_MAX_CHARS: usize = 100;
 
-fn document(name: &str) -> String {
+pub(crate) fn document(name: &str) -> String {
     // Asked when it runs, not when it is compiled: clones may share a target folder.
     let package = std::env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
     let path = Path::new(&package).join("../docs").join(name);
@@ -30,7 +30,7 @@ fn row(name: &str, default: Option<&str>) -> String {
     format!("| `{name}` | {default} |")
 }
 
-fn assert_has(text: &str, rows: impl IntoIterator<Item = String>) {
+pub(crate) fn assert_has(text: &str, rows: impl IntoIterator<Item = String>) {
     let missing: Vec<String> = rows.into_iter().filter(|row| !text.contains(row)).collect();
     assert!(missing.is_empty(), "rows that are missing: {missing:#?}");
 }

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 
 use carrick_protocol::error_code::ErrorCode;
-use carrick_protocol::ids::TopicPartition;
+use carrick_protocol::ids::{INTERNAL_TOPICS, TopicPartition};
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
@@ -22,11 +22,11 @@ use kafka_protocol::messages::add_partitions_to_txn_response::{
 };
 use kafka_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiKey};
 
-use super::door::Cluster;
+use super::door::{Cluster, DoorError};
 use super::error::{door_code, txn_code};
 use super::transactions::{fenced_since, producer, writable_id};
 use super::{Api, Context, Reply, ResponseOf};
-use crate::access::Operation;
+use crate::access::{Operation, ResourceKind};
 use crate::transaction::{TxnError, Version};
 
 pub struct AddPartitionsToTxn;
@@ -164,6 +164,10 @@ fn resolve(
             4.. => ctx
                 .cluster(Operation::ClusterAction)
                 .and_then(|cluster| cluster.topic(&asked.name)),
+            // No client writes to them in a transaction, whatever its rights.
+            _ if INTERNAL_TOPICS.contains(&asked.name.as_str()) => {
+                Err(DoorError::NotAllowed(ResourceKind::Topic))
+            }
             _ => ctx.topic(&asked.name, Operation::Write),
         };
         let numbers = asked.partitions.iter();

@@ -118,7 +118,13 @@ async fn create(
     validate_only: bool,
     mutations: &mut Mutations,
 ) -> Result<CreatableTopicResult, Refusal> {
-    let topics = ctx.creating(&topic.name)?;
+    let topics = match TopicName::new(topic.name.as_str()) {
+        // For everyone, whatever their rights.
+        Ok(name) if name.is_prohibited() => {
+            return Err(TopicError::Internal(name.to_string()).into());
+        }
+        _ => ctx.creating(&topic.name)?,
+    };
     let (new, shortfall) = plan(ctx, topics, topic)?;
     topics.check_new(&new)?;
     mutations.take(usize::try_from(new.partitions).unwrap_or_default())?;
@@ -145,9 +151,6 @@ fn plan(
 ) -> Result<(NewTopic, Shortfall), Refusal> {
     let name = TopicName::new(topic.name.as_str())
         .map_err(|error| Refusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()))?;
-    if name.is_prohibited() {
-        return Err(TopicError::Internal(name.to_string()).into());
-    }
     // The counts of a topic that already exists don't matter: some clients create on every start.
     if topics.topic(&name).is_some() {
         return Err(TopicError::Exists(name.to_string()).into());

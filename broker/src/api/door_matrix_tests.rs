@@ -9,6 +9,7 @@ mod audited;
 mod data;
 mod groups;
 mod transactions;
+mod written;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -176,6 +177,18 @@ impl Row {
     fn answers(mut self, allowed: ErrorCode) -> Self {
         self.allowed = Outcome::Code(allowed);
         self
+    }
+
+    /// What is not asked for once this need is refused, if that is an error.
+    fn asked_after(&self, at: usize) -> impl Iterator<Item = String> {
+        let (before, later) = self.needs.split_at(at + 1);
+        let is_error = |need: &Need| matches!(need.refused, Outcome::Code(_));
+        let asks = |need: &Need| names(&need.one_of);
+        let before: BTreeSet<_> = before.iter().flat_map(asks).collect();
+        let later = later.iter().filter(|it| is_error(it)).flat_map(asks);
+        let ends = is_error(&self.needs[at]);
+        let later: BTreeSet<_> = later.filter(|_| ends).collect();
+        later.into_iter().filter(move |it| !before.contains(it))
     }
 
     /// What is asked for while everything is allowed.
@@ -425,8 +438,11 @@ impl Runs<'_> {
 
     async fn all(mut self) -> Vec<String> {
         let row = self.row;
-        for need in &row.needs {
+        for (at, need) in row.needs.iter().enumerate() {
             let run = self.run(&need.one_of).await;
+            let early = row.asked_after(at);
+            let early: Vec<_> = early.filter(|it| run.asked.contains(it)).collect();
+            self.expect(&need.one_of, &early, &Vec::new());
             self.expect(&need.one_of, &run.outcome, &need.refused);
             let all = names(&need.one_of);
             let asked: Vec<_> = all.iter().filter(|it| run.asked.contains(*it)).collect();
@@ -490,8 +506,7 @@ async fn the_cluster_is_reached_as_in_kafka() {
     check(admin::cluster()).await;
 }
 
-#[test]
-fn every_api_has_a_row() {
+fn all_rows() -> Vec<Row> {
     let rows = [
         data::rows(),
         groups::rows(),
@@ -499,7 +514,12 @@ fn every_api_has_a_row() {
         admin::topics_and_configs(),
         admin::cluster(),
     ];
-    let keys: BTreeSet<i16> = rows.iter().flatten().map(|row| row.key as i16).collect();
+    rows.into_iter().flatten().collect()
+}
+
+#[test]
+fn every_api_has_a_row() {
+    let keys: BTreeSet<i16> = all_rows().iter().map(|row| row.key as i16).collect();
     let missing = APIS
         .iter()
         .filter(|entry| !keys.contains(&(entry.key as i16)));

@@ -14,7 +14,8 @@
 //! - v16 (KIP-951): FENCED_LEADER_EPOCH and NOT_LEADER_OR_FOLLOWER name the leader, its epoch, and its
 //!   address.
 //! - v15 (KIP-903): replica state, v17 (KIP-853): directory ids, v18 (KIP-1166): high watermark of
-//!   the follower: all for replicas. There are no replicas: every client reads as a consumer.
+//!   the follower: all for replicas. There are no replicas: every client reads as a consumer. One that
+//!   says that it is a replica needs what Kafka's followers need.
 
 mod encode;
 mod read;
@@ -67,6 +68,7 @@ impl Api for Fetch {
             wanted,
             reading: Reading {
                 by_id: version >= 13,
+                as_replica: replica_id(version, &request) >= 0,
                 committed_only: request.isolation_level == 1,
                 max_bytes,
                 leader: (version >= 16).then_some(ctx.view().here()),
@@ -114,6 +116,14 @@ const WAITING_PARTITION_BYTES: usize =
 
 /// How long a client waits that may not wait here, at most.
 const NO_ROOM_WAIT_MAX_MS: i32 = 1_000;
+
+/// Who the client says it is; consumers are no replica and say −1.
+fn replica_id(version: i16, request: &FetchRequest) -> i32 {
+    match version {
+        15.. => request.replica_state.replica_id.0,
+        _ => request.replica_id.0,
+    }
+}
 
 /// A limit from the wire; a negative one means no limit.
 fn bytes(limit: i32) -> usize {

@@ -35,23 +35,25 @@ impl Api for InitProducerId {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let expected = match (request.producer_id, request.producer_epoch) {
-            NONE => None,
-            (ProducerId(-1), _) | (_, -1) => {
-                return Reply::Now(refused(ErrorCode::INVALID_REQUEST));
-            }
-            (id, epoch) => Some(producer(id, epoch)),
+            NONE => Ok(None),
+            (ProducerId(-1), _) | (_, -1) => Err(ErrorCode::INVALID_REQUEST),
+            (id, epoch) => Ok(Some(producer(id, epoch))),
         };
         let Some(id) = request.transactional_id else {
-            return without_transactions(ctx);
+            return match may_without_transactions(ctx).and(expected) {
+                Ok(_) => without_transactions(ctx),
+                Err(code) => Reply::Now(refused(code)),
+            };
+        };
+        let id = TransactionalId::new(id.as_str());
+        let transactions = ctx.transactional_id(id.as_str(), Operation::Write);
+        let (transactions, expected) = match (transactions.map_err(door_code), expected) {
+            (Ok(transactions), Ok(expected)) => (transactions, expected),
+            (Err(code), _) | (_, Err(code)) => return Reply::Now(refused(code)),
         };
         let init = InitRequest {
             timeout_ms: request.transaction_timeout_ms,
             expected,
-        };
-        let id = TransactionalId::new(id.as_str());
-        let transactions = match ctx.transactional_id(id.as_str(), Operation::Write) {
-            Ok(transactions) => transactions,
-            Err(error) => return Reply::Now(refused(door_code(error))),
         };
         let initialized = transactions.init(id, init);
         Reply::Later(Box::pin(async move {
@@ -64,14 +66,16 @@ impl Api for InitProducerId {
 }
 
 /// Kafka lets those have a producer id, too, who may write to any topic at all (KIP-679).
-fn without_transactions(ctx: &Context) -> Reply<InitProducerIdResponse> {
+fn may_without_transactions(ctx: &Context) -> Result<(), ErrorCode> {
     let is_allowed = ctx.cluster_if_allowed(Operation::IdempotentWrite).is_ok();
-    if !is_allowed
-        && !ctx.may_write_somewhere()
-        && let Err(error) = ctx.cluster(Operation::IdempotentWrite)
-    {
-        return Reply::Now(refused(door_code(error)));
+    if is_allowed || ctx.may_write_somewhere() {
+        return Ok(());
     }
+    let refused = ctx.cluster(Operation::IdempotentWrite);
+    refused.map(drop).map_err(door_code)
+}
+
+fn without_transactions(ctx: &Context) -> Reply<InitProducerIdResponse> {
     let producer_ids = Arc::clone(&ctx.broker.producer_ids);
     Reply::Later(Box::pin(async move {
         // Every thousandth id is a write to disk.

@@ -36,15 +36,15 @@ impl Api for OffsetCommit {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let group = group_id(&request.group_id);
-        let (mut answered, offsets) = resolve(ctx, version, request.topics);
         let groups = match ctx.group(&group, Operation::Read) {
             Ok(groups) => groups,
             Err(error) => {
-                let partitions = answered.iter_mut().flat_map(|topic| &mut topic.partitions);
-                partitions.for_each(|partition| partition.error_code = door_code(error).0);
-                return Reply::Now(OffsetCommitResponse::default().with_topics(answered));
+                let topics = request.topics.into_iter();
+                let refused = topics.map(|topic| refused(topic, door_code(error)));
+                return Reply::Now(OffsetCommitResponse::default().with_topics(refused.collect()));
             }
         };
+        let (mut answered, offsets) = resolve(ctx, version, request.topics);
         if offsets.is_empty() {
             return Reply::Now(OffsetCommitResponse::default().with_topics(answered));
         }
@@ -65,6 +65,20 @@ impl Api for OffsetCommit {
             OffsetCommitResponse::default().with_topics(answered)
         }))
     }
+}
+
+/// The same code for all partitions of a topic.
+fn refused(topic: OffsetCommitRequestTopic, code: ErrorCode) -> OffsetCommitResponseTopic {
+    let partitions = topic.partitions.iter().map(|asked| {
+        OffsetCommitResponsePartition::default()
+            .with_partition_index(asked.partition_index)
+            .with_error_code(code.0)
+    });
+    let partitions = partitions.collect();
+    OffsetCommitResponseTopic::default()
+        .with_name(topic.name)
+        .with_topic_id(topic.topic_id)
+        .with_partitions(partitions)
 }
 
 /// The answer as far as it is known, without errors where offsets can be committed; and those

@@ -140,11 +140,7 @@ impl Fetching<'_> {
         });
         match topics {
             Ok(topics) => response.with_topics(topics),
-            Err(code) => {
-                let topics = asked.unwrap_or_default().into_iter();
-                let topics = topics.map(|topic| refused(topic, code)).collect();
-                response.with_error_code(code.0).with_topics(topics)
-            }
+            Err(code) => refused_group(group, asked.unwrap_or_default(), code),
         }
     }
 
@@ -167,6 +163,9 @@ impl Fetching<'_> {
             });
             return fetched;
         };
+        if let Err(error) = self.ctx.group(group, Operation::Describe) {
+            return refused_group(group, asked, door_code(error));
+        }
         let (mut found, mut ids, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for topic in asked {
             match self.ctx.topic(TopicId(topic.topic_id), Operation::Describe) {
@@ -273,6 +272,19 @@ impl Fetching<'_> {
         let fetched = groups.fetch_some(group, &wanted, self.stable)?;
         Ok(fetched.into_iter().flatten().collect())
     }
+}
+
+/// A group with the same error for all that is requested of it.
+fn refused_group(
+    group: &GroupId,
+    asked: Vec<OffsetFetchRequestTopics>,
+    code: ErrorCode,
+) -> OffsetFetchResponseGroup {
+    let topics = asked.into_iter().map(|topic| refused(topic, code));
+    OffsetFetchResponseGroup::default()
+        .with_group_id(wire_group_id(group))
+        .with_error_code(code.0)
+        .with_topics(topics.collect())
 }
 
 /// A topic, by name or by id, with the same error for all that is requested of it.

@@ -3,7 +3,8 @@
 //! Where an epoch ended: how a consumer or a follower finds out that a log was truncated (KIP-101,
 //! KIP-320). The current epoch ends at the log's end; an unknown one has no end (-1).
 //!
-//! - v3: replica id, ignored: every client counts as a consumer here. v4: flexible.
+//! - v3: replica id, ignored: who may act for the cluster needs no right on the topic, whatever it says,
+//!   as in Kafka. v4: flexible.
 
 use std::ops::RangeInclusive;
 

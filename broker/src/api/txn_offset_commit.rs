@@ -44,15 +44,16 @@ impl Api for TxnOffsetCommit {
         let transactions = ctx
             .transactional_id(id, Operation::Write)
             .and_then(|transactions| ctx.group(&group, Operation::Read).map(|_| transactions));
-        let (mut answered, offsets) = resolve(ctx, version, request.topics);
         let transactions = match transactions {
             Ok(transactions) => transactions,
             Err(error) => {
-                let partitions = answered.iter_mut().flat_map(|topic| &mut topic.partitions);
-                partitions.for_each(|partition| partition.error_code = door_code(error).0);
-                return Reply::Now(TxnOffsetCommitResponse::default().with_topics(answered));
+                let topics = request.topics.into_iter();
+                let refused = topics.map(|topic| refused(version, topic, door_code(error)));
+                let refused = refused.collect();
+                return Reply::Now(TxnOffsetCommitResponse::default().with_topics(refused));
             }
         };
+        let (mut answered, offsets) = resolve(ctx, version, request.topics);
         if offsets.is_empty() {
             return Reply::Now(TxnOffsetCommitResponse::default().with_topics(answered));
         }
@@ -103,6 +104,26 @@ async fn finished(commit: TakenCommit) -> Vec<ErrorCode> {
         Err(error) => group_code(error),
     });
     codes.collect()
+}
+
+/// The same code for all partitions of a topic.
+fn refused(
+    version: i16,
+    topic: TxnOffsetCommitRequestTopic,
+    code: ErrorCode,
+) -> TxnOffsetCommitResponseTopic {
+    let partitions = topic.partitions.iter().map(|asked| {
+        TxnOffsetCommitResponsePartition::default()
+            .with_partition_index(asked.partition_index)
+            .with_error_code(code.0)
+    });
+    let partitions = partitions.collect();
+    let id = newer::topic_id(&topic);
+    let mut refused = TxnOffsetCommitResponseTopic::default().with_name(topic.name);
+    if version >= 6 {
+        refused = newer::with_topic_id(refused, id);
+    }
+    refused.with_partitions(partitions)
 }
 
 /// The answer as far as it is known, without errors where offsets can be committed; and those

@@ -81,6 +81,19 @@ fn created_and_deleted() -> Vec<Row> {
         .needs_one_of(vec![(Create, CLUSTER), (Create, NEW)], NO_TOPIC)
         .also(DescribeConfigs, NEW)
         .changes(),
+        row::<CreateTopics>(
+            "of Kafka's metadata",
+            7,
+            |_| {
+                let topic = CreatableTopic::default()
+                    .with_name(wire("__cluster_metadata"))
+                    .with_num_partitions(1)
+                    .with_replication_factor(1);
+                CreateTopicsRequest::default().with_topics(vec![topic])
+            },
+            |it| code(it.topics[0].error_code),
+        )
+        .answers(ErrorCode::INVALID_REQUEST),
         row::<DeleteTopics>(
             "by name",
             6,

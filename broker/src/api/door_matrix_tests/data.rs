@@ -2,7 +2,7 @@
 
 use carrick_protocol::batch::BatchBuilder;
 use carrick_protocol::error_code::ErrorCode;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
@@ -29,6 +29,7 @@ use crate::testing::{batch, produce, wire};
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = records();
+    rows.extend(replicas());
     rows.extend(offsets());
     rows.extend(producers());
     rows.extend(metadata());
@@ -123,7 +124,7 @@ fn records() -> Vec<Row> {
         )
         .needs(Write, X, NO_ID)
         .needs(Write, NEW, NO_TOPIC)
-        .answers(carrick_protocol::error_code::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        .answers(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
         row::<Fetch>(
             "by name",
             12,
@@ -138,6 +139,29 @@ fn records() -> Vec<Row> {
             fetched,
         )
         .needs(Read, T, NO_TOPIC),
+    ]
+}
+
+fn replicas() -> Vec<Row> {
+    vec![
+        row::<Fetch>(
+            "as a replica, by name",
+            12,
+            |_| fetch(FetchTopic::default().with_topic(wire("t"))).with_replica_id(BrokerId(2)),
+            fetched,
+        )
+        .needs(ClusterAction, CLUSTER, NO_TOPIC),
+        row::<Fetch>(
+            "as a replica, by id",
+            16,
+            |broker| {
+                let id = broker.topic("t").unwrap().id().0;
+                let replica = ReplicaState::default().with_replica_id(BrokerId(2));
+                fetch(FetchTopic::default().with_topic_id(id)).with_replica_state(replica)
+            },
+            fetched,
+        )
+        .needs(ClusterAction, CLUSTER, NO_TOPIC),
     ]
 }
 
@@ -182,6 +206,22 @@ fn producers() -> Vec<Row> {
         )
         .needs(Write, Y, NO_ID)
         .changes(),
+        row::<InitProducerId>(
+            "with an id and half a producer",
+            4,
+            |_| init(Some(id("y"))).with_producer_epoch(1),
+            |it| code(it.error_code),
+        )
+        .needs(Write, Y, NO_ID)
+        .answers(ErrorCode::INVALID_REQUEST),
+        row::<InitProducerId>(
+            "without an id, with half a producer",
+            4,
+            |_| init(None).with_producer_epoch(1),
+            |it| code(it.error_code),
+        )
+        .needs_one_of(vec![(IdempotentWrite, CLUSTER), (Write, ANY)], NO_CLUSTER)
+        .answers(ErrorCode::INVALID_REQUEST),
         // Who may write to any topic.
         row::<InitProducerId>("without an id", 4, |_| init(None), |it| code(it.error_code))
             .needs_one_of(vec![(IdempotentWrite, CLUSTER), (Write, ANY)], NO_CLUSTER),

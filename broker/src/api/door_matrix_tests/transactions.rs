@@ -1,6 +1,7 @@
 //! Transactions and their producers.
 
 use bytes::Bytes;
+use carrick_protocol::error_code::ErrorCode;
 use carrick_protocol::newer;
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
@@ -101,6 +102,17 @@ fn additions() -> Vec<Row> {
         .needs(Write, X, NO_ID)
         .needs(Write, U, NO_TOPIC)
         .changes(),
+        row::<AddPartitionsToTxn>(
+            "of a client, to a topic of Kafka's own",
+            3,
+            |broker| add(broker, "__consumer_offsets"),
+            |it| {
+                let topic = &it.results_by_topic_v3_and_below[0];
+                code(topic.results_by_partition[0].partition_error_code)
+            },
+        )
+        .needs(Write, X, NO_ID)
+        .answers(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
         row::<AddPartitionsToTxn>(
             "between brokers",
             4,

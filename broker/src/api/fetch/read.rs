@@ -12,9 +12,9 @@ use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch, PartitionData,
 };
 
-use crate::access::Operation;
+use crate::access::{Operation, ResourceKind};
 use crate::api::Context;
-use crate::api::door::DoorError;
+use crate::api::door::{Cluster, DoorError, TopicRef};
 use crate::api::error::{door_code, log_code, partition_code};
 use crate::api::metadata::leader_id;
 use crate::cluster::Leader;
@@ -26,6 +26,8 @@ use crate::partition::Partition;
 pub(super) struct Reading {
     /// Topics are named by id.
     pub(super) by_id: bool,
+    /// For a client that says it is a replica.
+    pub(super) as_replica: bool,
     /// Up to the last stable offset only.
     pub(super) committed_only: bool,
     /// Bytes of the whole answer; the first batch is given whole even if it is larger.
@@ -76,8 +78,13 @@ impl Reading {
             is_enough: wanted.is_empty(),
         };
         let mut total_bytes = 0;
+        // Replicas act for the cluster and need no right on topics.
+        let cluster = self.as_replica.then(|| {
+            let cluster = ctx.cluster(Operation::ClusterAction);
+            cluster.map_err(|_| DoorError::NotAllowed(ResourceKind::Topic))
+        });
         for wanted in wanted {
-            let data = match self.partition(ctx, wanted) {
+            let data = match self.partition(ctx, cluster, wanted) {
                 Ok(partition) => self.read(&mut pass, partition, wanted, &mut total_bytes),
                 Err(error) => self.with_hint(failed(door_code(error)), error.leader()),
             };
@@ -89,12 +96,20 @@ impl Reading {
         pass
     }
 
-    fn partition(&self, ctx: &Context, wanted: &Wanted) -> Result<Arc<Partition>, DoorError> {
+    fn partition(
+        &self,
+        ctx: &Context,
+        cluster: Option<Result<Cluster<'_>, DoorError>>,
+        wanted: &Wanted,
+    ) -> Result<Arc<Partition>, DoorError> {
         let (id, name, number) = &wanted.key;
-        let topic = if self.by_id {
-            ctx.topic(TopicId(*id), Operation::Read)?
-        } else {
-            ctx.topic(name, Operation::Read)?
+        let asked = match self.by_id {
+            true => TopicRef::Id(TopicId(*id)),
+            false => TopicRef::from(name),
+        };
+        let topic = match cluster {
+            Some(cluster) => cluster?.topic(asked)?,
+            None => ctx.topic(asked, Operation::Read)?,
         };
         ctx.partition(&topic, *number)
     }

@@ -47,34 +47,38 @@ impl Intent {
         version: i16,
         request: &ProduceRequest,
     ) -> Result<Option<Self>, ErrorCode> {
-        let mut found: Option<(Producer, Vec<TopicPartition>)> = None;
+        let (mut producer, mut is_mixed, mut written) = (None, false, Vec::new());
         for data in &request.topic_data {
-            let mut topic = None;
+            let mut numbers = Vec::new();
             for partition in &data.partition_data {
                 let records = partition.records.as_deref().unwrap_or_default();
-                let Some(producer) = transactional_producer(records) else {
-                    continue;
-                };
-                let (first, partitions) = found.get_or_insert((producer, Vec::new()));
-                if *first != producer {
-                    return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+                if let Some(found) = transactional_producer(records) {
+                    is_mixed |= *producer.get_or_insert(found) != found;
+                    numbers.push(partition.index);
                 }
-                // Those that are not there, and mirrors, refuse for themselves.
-                let topic = topic.get_or_insert_with(|| resolve(ctx, version, data));
-                let id = topic
-                    .as_ref()
-                    .ok()
-                    .and_then(|topic| writable_id(ctx, Ok(topic), partition.index).ok());
-                partitions.extend(id);
+            }
+            if !numbers.is_empty() {
+                written.push((data, numbers));
             }
         }
-        let Some((producer, partitions)) = found else {
+        let Some(producer) = producer else {
             return Ok(None);
         };
         let id = request.transactional_id.clone();
         let id = id.ok_or(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)?;
         ctx.transactional_id(&id, Operation::Write)
             .map_err(door_code)?;
+        if is_mixed {
+            return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+        }
+        let mut partitions = Vec::new();
+        for (data, numbers) in written {
+            // Those that are not there, and mirrors, refuse for themselves.
+            if let Ok(topic) = resolve(ctx, version, data) {
+                let ids = numbers.into_iter();
+                partitions.extend(ids.filter_map(|at| writable_id(ctx, Ok(&topic), at).ok()));
+            }
+        }
         // No transaction begins with nothing in it.
         if partitions.is_empty() {
             return Ok(None);
