@@ -159,23 +159,39 @@ impl Machine {
         Ok(())
     }
 
-    fn serve(&self, args: &[&str], ports: &[&str]) -> Result<Process> {
+    /// The status of the answer at this address of the REST API.
+    fn status(&self, scheme: &str, path: &str) -> Result<String> {
+        let curl = Command::new("curl")
+            .args(["-sS", "--cacert", &self.path("ca.pem")])
+            .args(["-o", "/dev/null", "-w", "%{http_code}"])
+            .arg(format!("{scheme}://{}{path}", self.rest))
+            .output()
+            .context("curl is needed")?;
+        Ok(String::from_utf8_lossy(&curl.stdout).into_owned())
+    }
+
+    /// `carrick serve ARGS…`, once it serves clients by these listeners.
+    fn serve(&self, args: &[&str], scheme: &str, listeners: &[&str]) -> Result<Process> {
         let mut command = Command::new(binary()?);
         command.arg("serve").args(args);
         let log = PathBuf::from(self.path("carrick.log"));
         let mut process = Process::spawn("carrick", command, &log)?;
-        for address in ports {
+        for address in listeners {
             let port = address.rsplit(':').next().context("no port")?.parse()?;
             process.wait_for_port(port, LIMIT)?;
         }
+        wait_until("carrick is ready", LIMIT, || {
+            let status = self.status(scheme, "/readyz")?;
+            Ok((status == "200").then_some(()).ok_or(status))
+        })?;
         Ok(process)
     }
 
     /// `carrick serve` from the published settings.
     fn serve_locked_down(&self) -> Result<Process> {
         let settings = self.path("carrick.properties");
-        let ports = [&self.external[..], &self.internal, &self.rest];
-        self.serve(&["--config", &settings], &ports)
+        let listeners = [&self.external[..], &self.internal];
+        self.serve(&["--config", &settings], "https", &listeners)
     }
 
     /// Properties of a client, whose calls end soon if it is refused.
@@ -286,6 +302,11 @@ fn set_up(it: &Machine, tools: &mut Tools, admin: &str) -> Result<()> {
         let add = [&["--add", "--allow-principal"], principal_and_right].concat();
         done(tools, "kafka-acls", &it.external, admin, &add)?;
     }
+    // As a comment of the settings has it, but for the number: everybody is one address here.
+    let addresses = ["--alter", "--entity-type", "ips", "--entity-default"];
+    let limit = ["--add-config", "connection_creation_rate=1000"];
+    let limit = [&addresses[..], &limit].concat();
+    done(tools, "kafka-configs", &it.external, admin, &limit)?;
     Ok(())
 }
 
@@ -450,23 +471,12 @@ fn the_control_plane_is_closed(it: &Machine) -> Result<()> {
     ensure!(denied.contains("Cluster authorization failed"), "{denied}");
     let plain = format!("http://{}", it.rest);
     it.refusal(&["--url", &plain, "topic", "list"])?;
-    let status = |path: &str| -> Result<String> {
-        let ca = it.path("ca.pem");
-        let url = format!("https://{}{path}", it.rest);
-        let args = ["-sS", "--cacert", &ca, "-o", "/dev/null", "-w"];
-        let curl = Command::new("curl")
-            .args(args)
-            .args(["%{http_code}", &url])
-            .output()
-            .context("curl is needed")?;
-        Ok(String::from_utf8_lossy(&curl.stdout).into_owned())
-    };
     for (path, expected) in [
         ("/kafka/v3/clusters", "401"),
         ("/metrics", "401"),
         ("/healthz", "200"),
     ] {
-        let told = status(path)?;
+        let told = it.status("https", path)?;
         ensure!(told == expected, "{path}: {told}");
     }
     Ok(())
@@ -559,7 +569,7 @@ fn an_open_broker_is_locked_down_while_its_clients_move_one_by_one() -> Result<(
     );
     let data = format!("log.dirs={}", it.path("data"));
     let overrides = [&listeners, &rest, &data].map(|value| ["--override", value.as_str()]);
-    let mut open = it.serve(&overrides.concat(), &[&it.open, &it.rest])?;
+    let mut open = it.serve(&overrides.concat(), "http", &[&it.open])?;
     let mut tools = Tools::start(&it.external)?;
     produce_and_consume(&mut tools, &it.open, &plain, "orders")?;
     ensure!(open.terminate(LIMIT)?.success());
@@ -579,8 +589,8 @@ fn an_open_broker_is_locked_down_while_its_clients_move_one_by_one() -> Result<(
             "super.users=User:admin;User:ANONYMOUS",
         );
     let beside = it.write("beside.properties", &beside)?;
-    let ports = [it.open.as_str(), &it.external, &it.internal, &it.rest];
-    let mut both = it.serve(&["--config", &beside], &ports)?;
+    let all = [it.open.as_str(), &it.external, &it.internal];
+    let mut both = it.serve(&["--config", &beside], "https", &all)?;
     let admin = it.user("admin", "admin", ADMIN)?;
     set_up(&it, &mut tools, &admin)?;
 
