@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use carrick_protocol::credentials::is_authority;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -11,14 +14,20 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::version1;
 
-/// Trusts certificates that are signed by one of the trust store's, or are one of them.
+/// Trusts certificates that are signed by one of the trust store's authorities, or are one of the
+/// store's certificates.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    signed: Arc<dyn ClientCertVerifier>,
+    /// By the authorities; `None` if the store has none.
+    signed: Option<Arc<dyn ClientCertVerifier>>,
     trusted: Vec<CertificateDer<'static>>,
+    /// The names of all of `trusted`, by which clients choose what they show.
+    hints: Vec<DistinguishedName>,
+    is_required: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -30,20 +39,31 @@ impl Verifier {
         is_required: bool,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(trusted.iter().cloned());
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        let builder = match is_required {
-            true => builder,
-            false => builder.allow_unauthenticated(),
+        let store = |those: &mut dyn Iterator<Item = &CertificateDer<'static>>| {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(those.cloned());
+            roots
         };
-        let signed = builder
-            .build()
-            .map_err(|_| "holds no certificate that can be read".to_owned())?;
+        let all = store(&mut trusted.iter());
+        let unreadable = || "holds no certificate that can be read".to_owned();
+        if all.is_empty() {
+            return Err(unreadable());
+        }
+        let authorities = store(&mut trusted.iter().filter(|it| is_authority(it)));
+        let signed = match authorities.is_empty() {
+            true => None,
+            false => {
+                let authorities = Arc::new(authorities);
+                let builder =
+                    WebPkiClientVerifier::builder_with_provider(authorities, Arc::clone(provider));
+                Some(builder.build().map_err(|_| unreadable())?)
+            }
+        };
         Ok(Self {
             signed,
+            hints: all.subjects(),
             trusted,
+            is_required,
             algorithms: provider.signature_verification_algorithms,
         })
     }
@@ -51,11 +71,11 @@ impl Verifier {
 
 impl ClientCertVerifier for Verifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.signed.root_hint_subjects()
+        &self.hints
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.signed.client_auth_mandatory()
+        self.is_required
     }
 
     fn verify_client_cert(
@@ -68,11 +88,13 @@ impl ClientCertVerifier for Verifier {
             version1::verify(&old, &self.trusted, &self.algorithms, now)?;
             return Ok(ClientCertVerified::assertion());
         }
-        let signed = self
-            .signed
-            .verify_client_cert(end_entity, intermediates, now);
+        let signed = match &self.signed {
+            Some(signed) => signed.verify_client_cert(end_entity, intermediates, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
         match signed {
             Err(error) if is_a_matter_of_signer(&error) && self.trusted.contains(end_entity) => {
+                check_time(end_entity, now)?;
                 Ok(ClientCertVerified::assertion())
             }
             signed => signed,
@@ -87,7 +109,7 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match version1::read(cert) {
             Some(old) => version1::verify_signature(&old, message, dss, &self.algorithms, false),
-            None => self.signed.verify_tls12_signature(message, cert, dss),
+            None => verify_tls12_signature(message, cert, dss, &self.algorithms),
         }
     }
 
@@ -99,13 +121,19 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match version1::read(cert) {
             Some(old) => version1::verify_signature(&old, message, dss, &self.algorithms, true),
-            None => self.signed.verify_tls13_signature(message, cert, dss),
+            None => verify_tls13_signature(message, cert, dss, &self.algorithms),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signed.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
+}
+
+fn check_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    let read = X509Certificate::from_der(certificate);
+    let (_, it) = read.map_err(|_| Error::from(CertificateError::BadEncoding))?;
+    version1::check_time(&it, now)
 }
 
 /// Errors that don't matter where the very certificate is trusted: Java looks at no signer then.

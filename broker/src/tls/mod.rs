@@ -4,8 +4,9 @@
 //! Invariants:
 //! - What is in force was read as a whole. If a file changes and can't be used, the old content stays
 //!   in force, and the log and `/readyz` have the problem ([`watch`]).
-//! - A certificate is trusted because it is signed by, or is, one of the trust store's, and is valid
-//!   now, also in a session that is resumed.
+//! - A certificate is trusted because it is signed by one of the trust store's authorities, or is one
+//!   of the store's certificates, and is valid now, also in a session that is resumed. What is in the
+//!   store and is no authority is trusted for itself alone.
 //! - A new certificate or trust store ends all sessions that could be resumed.
 
 mod client;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use carrick_protocol::credentials::pem;
-use rcgen::{BasicConstraints, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,6 +111,52 @@ async fn a_certificate_that_is_in_the_trust_store_itself_needs_no_authority() {
         let who = enter(&tls, &client).await;
         assert_eq!(who.as_deref(), Ok("User:CN=Self,O=Carrick"));
     }
+}
+
+/// keytool makes certificates that do not say whether they are an authority's: they are none.
+#[tokio::test]
+async fn a_client_whose_own_certificate_is_trusted_cannot_sign_one_for_somebody_else() {
+    let files = Files::new();
+    let signed_by = |is_ca: IsCa| {
+        let mut own = params("Alice", None);
+        own.is_ca = is_ca;
+        let alice = CertifiedIssuer::self_signed(own, KeyPair::generate().unwrap()).unwrap();
+        (identity(&alice, "Admin", None), alice)
+    };
+    for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+        let (admin, alice) = signed_by(is_ca);
+        for others in ["", &files.clients.pem()] {
+            files.write("clients.pem", &(alice.pem() + others));
+            let tls = files.listener(&["ssl.client.auth=required"]).unwrap();
+            let alone = files.client(Some(&admin));
+            let chain = files.client(Some(&(admin.clone() + &alice.pem())));
+            for client in [alone, chain] {
+                let error = enter(&tls, &client).await.unwrap_err();
+                let is_refused = ["UnknownIssuer", "EndEntityUsedAsCa"];
+                assert!(is_refused.iter().any(|it| error.contains(it)), "{error}");
+            }
+            let own = alice.key().serialize_pem() + &alice.pem();
+            let who = enter(&tls, &files.client(Some(&own))).await;
+            assert_eq!(who.as_deref(), Ok("User:CN=Alice,O=Carrick"));
+        }
+    }
+    let (admin, authority) = signed_by(IsCa::Ca(BasicConstraints::Unconstrained));
+    files.write("clients.pem", &authority.pem());
+    let tls = files.listener(&["ssl.client.auth=required"]).unwrap();
+    let who = enter(&tls, &files.client(Some(&admin))).await;
+    assert_eq!(who.as_deref(), Ok("User:CN=Admin,O=Carrick"));
+}
+
+#[tokio::test]
+async fn a_trusted_certificate_that_is_no_authority_ends_like_any_other() {
+    let files = Files::new();
+    let key = KeyPair::generate().unwrap();
+    let old = params("Old", Some(2020)).self_signed(&key).unwrap().pem();
+    files.write("clients.pem", &old);
+    let tls = files.listener(&["ssl.client.auth=required"]).unwrap();
+    let client = files.client(Some(&(key.serialize_pem() + &old)));
+    let error = enter(&tls, &client).await.unwrap_err();
+    assert!(error.contains("Expired"), "{error}");
 }
 
 /// `openssl x509 -req` makes them, unless it is given extensions.

@@ -1,8 +1,9 @@
 //! Clients' certificates of X.509 version 1, which `openssl x509 -req` makes and rustls can't read.
 //!
 //! Such a certificate has no extensions: neither a chain of authorities nor a purpose can be checked.
-//! So it is trusted only if one of the trust store's has signed it directly, or it is one of them.
+//! So it is trusted only if one of the trust store's authorities has signed it directly, or it is one of them.
 
+use carrick_protocol::credentials::is_authority;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{
@@ -29,6 +30,23 @@ pub(super) fn verify(
     algorithms: &WebPkiSupportedAlgorithms,
     now: UnixTime,
 ) -> Result<(), Error> {
+    check_time(it, now)?;
+    let is_trusted = trusted.iter().any(|authority| {
+        let may_sign = is_authority(authority);
+        let Ok((_, authority)) = X509Certificate::from_der(authority) else {
+            return false;
+        };
+        authority.as_raw() == it.as_raw() || may_sign && is_signed_by(it, &authority, algorithms)
+    });
+    match is_trusted {
+        true => Ok(()),
+        false => Err(CertificateError::UnknownIssuer.into()),
+    }
+}
+
+/// # Errors
+/// It is not valid yet, or not any more.
+pub(super) fn check_time(it: &X509Certificate<'_>, now: UnixTime) -> Result<(), Error> {
     let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     if now_s < it.validity().not_before.timestamp() {
         return Err(CertificateError::NotValidYet.into());
@@ -36,16 +54,7 @@ pub(super) fn verify(
     if now_s > it.validity().not_after.timestamp() {
         return Err(CertificateError::Expired.into());
     }
-    let is_trusted = trusted.iter().any(|authority| {
-        let Ok((_, authority)) = X509Certificate::from_der(authority) else {
-            return false;
-        };
-        authority.as_raw() == it.as_raw() || is_signed_by(it, &authority, algorithms)
-    });
-    match is_trusted {
-        true => Ok(()),
-        false => Err(CertificateError::UnknownIssuer.into()),
-    }
+    Ok(())
 }
 
 fn is_signed_by(

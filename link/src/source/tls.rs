@@ -4,14 +4,15 @@
 //! Follows Kafka's `DefaultSslEngineFactory` and `SslTransportLayer`. Files are read for each connection, so that a
 //! certificate that was renewed on disk is used from the next connection on.
 //!
-//! Invariant: a certificate is trusted because it is signed by, or is, one of the trust store's,
-//! and is valid now; and, unless the config says otherwise, names the host. Otherwise, the
-//! connection is not used.
+//! Invariant: a certificate is trusted because it is signed by one of the trust store's authorities, or is one
+//! of the store's certificates, and is valid now; and, unless the config says otherwise, names the host. Otherwise,
+//! the connection is not used.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use carrick_protocol::credentials::is_authority;
 use carrick_protocol::credentials::store::{FILE_MAX_BYTES, Identity, StoreError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -220,6 +221,11 @@ impl Verifier {
                 None => "is not set, and this host has no trusted certificate authorities",
             };
             return Err(ConfigError::new(name, reason));
+        }
+        if tls.truststore.is_some() {
+            let authorities = trusted.iter().filter(|it| is_authority(it));
+            roots = RootCertStore::empty();
+            roots.add_parsable_certificates(authorities.cloned());
         }
         Ok(Self {
             roots,

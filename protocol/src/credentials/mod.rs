@@ -4,6 +4,7 @@
 //! Pure: text and bytes in, text and bytes out. Nothing here reads a file, a clock or random
 //! numbers. Invariant: no error and no `Debug` output shows a secret.
 
+mod authority;
 pub mod bearer;
 pub mod jaas;
 mod mechanism;
@@ -13,5 +14,6 @@ pub mod scram;
 mod secret;
 pub mod store;
 
+pub use authority::is_authority;
 pub use mechanism::Mechanism;
 pub use secret::Secret;

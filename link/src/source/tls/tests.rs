@@ -172,6 +172,16 @@ async fn a_certificate_that_is_trusted_itself_needs_no_authority() {
 }
 
 #[tokio::test]
+async fn a_trusted_certificate_that_is_no_authoritys_signs_none_for_another_host() {
+    let mut params = CertificateParams::new(vec!["elsewhere".to_owned()]).unwrap();
+    params.is_ca = IsCa::ExplicitNoCa;
+    let other = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let forged = issue(&other, &["localhost"], None);
+    let error = greet(server(&forged, None), client(&other.pem()), "localhost").await;
+    assert!(error.unwrap_err().contains("unknown authority"));
+}
+
+#[tokio::test]
 async fn a_server_that_asks_for_a_certificate_is_shown_the_links_own() {
     let (ca, clients) = (authority("ca"), authority("clients"));
     let identity = issue(&ca, &["localhost"], None);
