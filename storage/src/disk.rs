@@ -83,6 +83,9 @@ impl DataDir {
         if !check_format(path)? {
             dir.write_format()?;
         }
+        // It holds credentials, and the data folder itself may have been made for others to read.
+        let meta = dir.meta_dir();
+        create(&meta).map_err(io_error("create", &meta))?;
         dir.sweep()?;
         Ok(dir)
     }

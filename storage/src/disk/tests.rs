@@ -28,7 +28,8 @@ fn a_new_folder_is_for_its_owner_alone_and_others_keep_their_mode() {
     fs::create_dir(&given).unwrap();
     fs::set_permissions(&given, fs::Permissions::from_mode(0o750)).unwrap();
     for path in [&made, &given] {
-        DataDir::open(path).unwrap();
+        let dir = DataDir::open(path).unwrap();
+        assert_eq!(mode(&dir.meta_dir()), 0o700);
     }
     assert_eq!((mode(&made), mode(&given)), (0o700, 0o750));
 }
@@ -122,7 +123,7 @@ fn partitions_are_found_by_their_folders() {
         "a b-1",
         META_FOLDER,
     ] {
-        fs::create_dir(temp.path().join(other)).unwrap();
+        fs::create_dir_all(temp.path().join(other)).unwrap();
     }
     fs::write(temp.path().join("file-4"), "").unwrap();
     let expected = vec![
