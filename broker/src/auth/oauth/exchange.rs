@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use carrick_protocol::credentials::bearer::{FirstMessage, INVALID_TOKEN, LAST};
+use carrick_protocol::credentials::bearer::{FirstMessage, INVALID_TOKEN};
 
 use super::{TokenError, Tokens, Verified};
 
@@ -51,7 +51,8 @@ impl Exchange {
     /// # Errors
     /// Why the login has failed.
     pub async fn take(&mut self, message: &[u8]) -> Result<Step, Failure> {
-        if self.is_refused && message == LAST {
+        // Nobody tries one token after the other: each refusal costs the delay of a failed login.
+        if self.is_refused {
             return Err(Failure::Told(INVALID_TOKEN.to_owned()));
         }
         let first = FirstMessage::read(message).map_err(Failure::Malformed)?;

@@ -394,13 +394,17 @@ async fn a_refused_token_is_answered_in_json_and_the_login_fails_with_the_client
         exchange.take(b"\x01").await,
         Err(Failure::Malformed(_))
     ));
+    // Another token is not looked at, either: that takes another login.
     let first = b"n,,\x01auth=Bearer a.b.c\x01\x01";
-    assert!(matches!(exchange.take(first).await, Ok(Step::Refused(_))));
-    let failed = exchange.take(b"\x01").await;
-    assert_eq!(
-        failed,
-        Err(Failure::Told("{\"status\":\"invalid_token\"}".to_owned()))
-    );
+    for next in [&b"\x01"[..], first] {
+        let mut exchange = Exchange::new(Arc::clone(&listener.tokens));
+        assert!(matches!(exchange.take(first).await, Ok(Step::Refused(_))));
+        let failed = exchange.take(next).await;
+        assert_eq!(
+            failed,
+            Err(Failure::Told("{\"status\":\"invalid_token\"}".to_owned()))
+        );
+    }
 }
 
 #[tokio::test]
