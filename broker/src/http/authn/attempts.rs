@@ -55,6 +55,7 @@ impl State {
 pub struct Attempt {
     attempts: Arc<Attempts>,
     of: IpAddr,
+    began: Instant,
 }
 
 impl Attempts {
@@ -75,7 +76,11 @@ impl Attempts {
         }
         state.in_progress += 1;
         let attempts = Arc::clone(self);
-        Some(Attempt { attempts, of })
+        Some(Attempt {
+            attempts,
+            of,
+            began: now,
+        })
     }
 
     /// Counts a failure; how long its answer has to wait.
@@ -106,10 +111,11 @@ fn forget(all: &mut HashMap<IpAddr, State>, now: Instant) {
 }
 
 impl Attempt {
-    /// Counts it as failed, and waits until it may be answered.
+    /// Counts it as failed, and waits until it may be answered. The time runs from the beginning: how
+    /// long it took to look at the credentials would show whether there is such a user.
     pub async fn failed(&self) {
         let delay = self.attempts.fail(self.of, Instant::now());
-        tokio::time::sleep(delay).await;
+        tokio::time::sleep_until((self.began + delay).into()).await;
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Authn {
     pub attempts: Arc<Attempts>,
 }
 
+const NO_CREDENTIALS: &str = "there are no credentials";
+
 /// Why a caller is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Refusal {
@@ -134,16 +136,22 @@ pub async fn authenticate(
     let scope = route.and_then(|route| scope_of(route.as_str()));
     let is_open = authn.policy.is_open(scope);
     let header = request.headers().get(AUTHORIZATION).cloned();
+    let has_header = header.is_some();
     let found = match header {
         _ if authn.policy.methods.is_empty() => Ok(Principal::anonymous()),
         None => authn.by_certificate(peer.as_ref()),
-        Some(header) => authn.by_header(host, &header).await,
+        Some(header) => authn.by_header(host, header).await,
     };
     let is_known = found.is_ok();
     let principal = match found {
         Ok(principal) => principal,
         Err(_) if is_open => Principal::anonymous(),
-        Err(refusal) => return authn.refuse(host, refusal),
+        Err(refusal) => {
+            if !has_header {
+                authn.note(host, &refusal);
+            }
+            return authn.refuse(refusal);
+        }
     };
     request.extensions_mut().insert(Caller {
         principal,
@@ -157,16 +165,23 @@ pub async fn authenticate(
 const UNKNOWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 impl Authn {
-    /// Who the header says the caller is. What fails takes a while.
-    async fn by_header(&self, host: IpAddr, header: &HeaderValue) -> Result<Principal, Refusal> {
+    /// Who the header says the caller is. What fails takes a while and is in the audit log, also if
+    /// the caller does not wait for it: else it could try the next password at once.
+    async fn by_header(&self, host: IpAddr, header: HeaderValue) -> Result<Principal, Refusal> {
         let Some(attempt) = self.attempts.begin(host) else {
             return Err(Refusal::Busy("too many attempts of this address at a time"));
         };
-        let checked = self.check(host, header).await;
-        if let Err(Refusal::Wrong { .. }) = &checked {
-            attempt.failed().await;
-        }
-        checked
+        let authn = self.clone();
+        let checking = tokio::spawn(async move {
+            let checked = authn.check(host, &header).await;
+            if let Err(refusal @ Refusal::Wrong { .. }) = &checked {
+                authn.note(host, refusal);
+                attempt.failed().await;
+            }
+            checked
+        });
+        let checked = checking.await;
+        checked.unwrap_or(Err(Refusal::Busy("the credentials could not be checked")))
     }
 
     async fn check(&self, host: IpAddr, header: &HeaderValue) -> Result<Principal, Refusal> {
@@ -235,32 +250,40 @@ impl Authn {
         }
     }
 
-    /// The answer, and a line in the audit log.
-    fn refuse(&self, host: IpAddr, refusal: Refusal) -> Response {
+    /// Writes it to the audit log, unless the credentials were not looked at.
+    fn note(&self, host: IpAddr, refusal: &Refusal) {
         let (why, detail, user) = match refusal {
-            Refusal::Busy(why) => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                let refusal = ApiError::new(status, RETRIABLE, format!("{why}: try again"));
-                return ([(RETRY_AFTER, "1")], refusal).into_response();
-            }
-            Refusal::None => ("there are no credentials", String::new(), None),
-            Refusal::Wrong { why, detail, user } => (why, detail, user),
-        };
-        let ways = self.policy.methods.names().join(", ");
-        let message = match detail.is_empty() {
-            true => format!("{why}. Ways to authenticate here: {ways}"),
-            false => format!("{why}: {detail}. Ways to authenticate here: {ways}"),
+            Refusal::Busy(_) => return,
+            Refusal::None => (NO_CREDENTIALS, "", None),
+            Refusal::Wrong { why, detail, user } => (*why, detail.as_str(), user.as_deref()),
         };
         self.shared.broker().audit.note(Event {
             who: Principal::anonymous(),
             from: host,
             via: Via::Rest,
             action: "Authenticate",
-            target: user.map(|user| Target::new("user", &user)),
-            detail,
+            target: user.map(|user| Target::new("user", user)),
+            detail: detail.to_owned(),
             is_dry_run: false,
             outcome: Outcome::NotAuthenticated(why),
         });
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        let (why, detail) = match refusal {
+            Refusal::Busy(why) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let refusal = ApiError::new(status, RETRIABLE, format!("{why}: try again"));
+                return ([(RETRY_AFTER, "1")], refusal).into_response();
+            }
+            Refusal::None => (NO_CREDENTIALS, String::new()),
+            Refusal::Wrong { why, detail, .. } => (why, detail),
+        };
+        let ways = self.policy.methods.names().join(", ");
+        let message = match detail.is_empty() {
+            true => format!("{why}. Ways to authenticate here: {ways}"),
+            false => format!("{why}: {detail}. Ways to authenticate here: {ways}"),
+        };
         let refusal = ApiError::new(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, message);
         let mut headers = HeaderMap::new();
         for challenge in self.policy.methods.challenges() {

@@ -126,6 +126,36 @@ fn what_a_user_changes_and_who_is_not_let_in_is_in_the_audit_log() {
     });
 }
 
+/// Else a client could guess without being slowed down, and unseen.
+#[test]
+fn whoever_does_not_wait_for_the_refusal_is_in_the_audit_log_too() {
+    runtime().block_on(async {
+        use std::io::Write;
+        let rig = asking(&[]).await;
+        let address = rig.running.rest_addresses()[0];
+        let paths = ["/metrics", "/healthz"];
+        for path in paths {
+            let wrong = basic("ann", path);
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {wrong}\r\n\r\n");
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let lines = audit_lines(&rig.running.broker, rig.dir.path()).await;
+            let refused = lines
+                .iter()
+                .filter(|it| it["outcome"] == "not_authenticated");
+            if refused.count() == paths.len() {
+                break;
+            }
+            assert!(std::time::Instant::now() < until, "{lines:?}");
+        }
+        rig.running.shutdown().await;
+    });
+}
+
 #[test]
 fn a_changed_password_counts_from_the_next_request_on() {
     runtime().block_on(async {
