@@ -175,8 +175,8 @@ pub async fn pass(
     passed.unwrap_or_else(|refusal| refusal)
 }
 
-/// Whether it is a dry run: that is never urgent, and its answers may be large.
-pub(super) fn is_dry_run(request: &Request) -> bool {
+/// Whether it says that it is a dry run: that is never urgent, and its answers may be large.
+fn is_dry_run(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query.split('&').any(|pair| pair == "validate_only=true")
 }

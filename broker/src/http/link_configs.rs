@@ -100,6 +100,7 @@ pub async fn update(
     Body(body): Body<UpdateLinkConfigRequest>,
 ) -> Result<StatusCode, ApiError> {
     app.noted.detail(format!("configs {}", path.name));
+    app.noted.dry_run(query.validate_only);
     let change = (path.name, Some(body.value));
     app.door
         .links(Operation::AlterConfigs)?
@@ -118,6 +119,7 @@ pub async fn reset(
     Query(query): Query<AlterQuery>,
 ) -> Result<StatusCode, ApiError> {
     app.noted.detail(format!("configs {}", path.name));
+    app.noted.dry_run(query.validate_only);
     app.door
         .links(Operation::AlterConfigs)?
         .alter_link_configs(&path.link, vec![(path.name, None)], query.into())
@@ -137,6 +139,7 @@ pub async fn alter(
 ) -> Result<StatusCode, ApiError> {
     let names: Vec<_> = body.data.iter().map(|change| &*change.name).collect();
     app.noted.detail(format!("configs {}", names.join(", ")));
+    app.noted.dry_run(query.validate_only);
     let changes = body
         .data
         .into_iter()

@@ -85,6 +85,7 @@ pub async fn create(
     };
     let links = app.door.links(Operation::Alter)?;
     app.noted.target("link", &new.name);
+    app.noted.dry_run(new.validate_only);
     links.create_link(new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -114,6 +115,7 @@ pub async fn delete(
     Query(query): Query<DeleteQuery>,
 ) -> Result<Json<LinkDeletion>, ApiError> {
     let links = app.door.links(Operation::Alter)?;
+    app.noted.dry_run(query.validate_only);
     let prefixed_groups = prefixed_groups(links, &path.link);
     let deleted = match links.link(&path.link)?.mirror_count {
         count @ 1.. if query.validate_only && !query.force => Err(has_mirrors(&path.link, count)?),

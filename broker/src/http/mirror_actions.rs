@@ -111,6 +111,7 @@ async fn act(
     app.noted.detail(format!("link {}", path.link));
     let selection = to_selection(body)?;
     let dry_run = query.validate_only;
+    app.noted.dry_run(dry_run);
     let outcomes = app
         .door
         .links(Operation::Alter)?

@@ -49,6 +49,7 @@ pub async fn create(
     };
     let links = app.door.links(Operation::Alter)?;
     app.noted.detail(format!("link {}", path.link));
+    app.noted.dry_run(query.validate_only);
     let created = links.create_mirrors(&path.link, new).await?;
     let data: Vec<_> = created
         .into_iter()

@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use super::Shared;
 use super::caller::Caller;
 use super::error::{ApiError, FORBIDDEN, Failure};
-use super::gate::is_dry_run;
 use super::routes::{Route, Scope};
 use crate::audit::{Event, Outcome, Target, Via};
 
@@ -28,7 +27,8 @@ pub struct Noted {
 #[derive(Debug, Default)]
 struct Said {
     detail: String,
-    target: Option<Target>,
+    is_dry_run: bool,
+    targets: Vec<Target>,
     /// If the request has an outcome for each of several.
     outcomes: Vec<(Target, Option<i32>)>,
 }
@@ -49,7 +49,18 @@ impl Noted {
 
     /// What the request is about, if its path does not say so.
     pub fn target(&self, kind: &'static str, name: &str) {
-        self.said.lock().target = Some(Target::new(kind, name));
+        self.said.lock().targets = vec![Target::new(kind, name)];
+    }
+
+    /// The same for one more of several that end alike.
+    pub fn also(&self, kind: &'static str, name: &str) {
+        self.said.lock().targets.push(Target::new(kind, name));
+    }
+
+    /// Whether nothing is to be changed. Only the handler knows: whoever writes `validate_only` to a
+    /// route that does not heed it changes something.
+    pub fn dry_run(&self, is_dry_run: bool) {
+        self.said.lock().is_dry_run = is_dry_run;
     }
 
     /// More about the change: names, never values.
@@ -68,8 +79,13 @@ impl Said {
     /// One target and outcome a line.
     fn lines(&mut self, of_path: Option<Target>, answer: Option<i32>) -> Vec<Line> {
         let several = std::mem::take(&mut self.outcomes);
+        let targets = std::mem::take(&mut self.targets);
         let lines = match several.is_empty() {
-            true => vec![(self.target.take().or(of_path), answer)],
+            true if targets.is_empty() => vec![(of_path, answer)],
+            true => {
+                let each = targets.into_iter();
+                each.map(|target| (Some(target), answer)).collect()
+            }
             false => {
                 let each = several.into_iter();
                 each.map(|(target, code)| (Some(target), code)).collect()
@@ -115,7 +131,6 @@ pub(super) async fn enter(
         return Ok(next.run(request).await);
     };
     let target = of_path(kind).map(|(_, name)| Target::new(kind, name));
-    let is_dry_run = is_dry_run(&request);
     let response = next.run(request).await;
     let failure = response.extensions().get::<Failure>().map(|it| it.0);
     let status = i32::from(response.status().as_u16());
@@ -129,7 +144,7 @@ pub(super) async fn enter(
             action: route.name,
             target,
             detail: said.detail.clone(),
-            is_dry_run,
+            is_dry_run: said.is_dry_run,
             outcome,
         });
     }

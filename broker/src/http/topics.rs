@@ -65,7 +65,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(to_data(&app, &base, &topic))))
 }
 
-/// One topic, with its offsets and the configs that were set.
+/// One topic, with its offsets, and the configs that were set if the caller may see those.
 ///
 /// # Errors
 /// 404.
@@ -86,7 +86,9 @@ pub async fn read(
         name: name.clone(),
         value: Some(value.clone()),
     };
-    data.config_overrides = state.overrides.iter().map(config).collect();
+    if app.door.hides_configs(topic.name()).is_none() {
+        data.config_overrides = state.overrides.iter().map(config).collect();
+    }
     Ok(Json(data))
 }
 

@@ -58,7 +58,7 @@ pub async fn set(
     Body(request): Body<SetCredentialsRequest>,
 ) -> Result<Json<CredentialsSet>, ApiError> {
     for given in request.data.iter().take(CREDENTIALS_MAX) {
-        app.noted.target("user", &given.user_name);
+        app.noted.also("user", &given.user_name);
     }
     let users = Arc::clone(app.door.cluster(Operation::Alter)?.users());
     if request.data.len() > CREDENTIALS_MAX {

@@ -199,6 +199,73 @@ fn a_change_leaves_a_line_in_the_audit_log_and_a_look_up_none() {
     });
 }
 
+#[test]
+fn nobody_makes_a_change_look_like_a_dry_run() {
+    runtime().block_on(async {
+        let rig = staged().await;
+        let mut seen = audited(&rig, &mut 0).await.len();
+        let topic = Some(json!({"topic_name": "new"}));
+        for (method, path, body, is_dry_run) in [
+            ("POST", "/topics?validate_only=true", topic, false),
+            ("DELETE", "/topics/new?validate_only=true", None, false),
+            ("DELETE", "/links/west?validate_only=tru%65", None, true),
+        ] {
+            let (status, answer) = rig.call(method, path, body).await;
+            assert!(status < 300, "{path}: {answer}");
+            let lines = audited(&rig, &mut seen).await;
+            let dry_runs = lines.iter().filter(|line| line["dry_run"] == true).count();
+            assert_eq!((lines.len(), dry_runs > 0), (1, is_dry_run), "{lines:?}");
+        }
+        rig.running.shutdown().await;
+    });
+}
+
+#[test]
+fn every_user_of_a_request_is_in_the_audit_log() {
+    runtime().block_on(async {
+        let rig = staged().await;
+        let mut seen = audited(&rig, &mut 0).await.len();
+        let keys = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let set = |user: &str, salt: &str| {
+            json!({
+                "user_name": user, "mechanism": "SCRAM-SHA-256", "iterations": 4096,
+                "salt": salt, "stored_key": keys, "server_key": keys,
+            })
+        };
+        for (salt, outcome) in [("c2FsdA==", "done"), ("?", "failed")] {
+            let body = json!({"data": [set("admin", salt), set("bob", salt)]});
+            rig.call("POST", "/users", Some(body)).await;
+            let lines = audited(&rig, &mut seen).await;
+            let said: Vec<_> = lines
+                .iter()
+                .map(|line| (&line["resource"], &line["outcome"]))
+                .collect();
+            let outcome = json!(outcome);
+            let expected = [(&json!("admin"), &outcome), (&json!("bob"), &outcome)];
+            assert_eq!(said, expected);
+        }
+        rig.running.shutdown().await;
+    });
+}
+
+#[test]
+fn a_topic_is_shown_without_its_configs_to_those_who_may_not_see_them() {
+    runtime().block_on(async {
+        let rig = staged().await;
+        let configs = json!([{"name": "retention.ms", "value": "7"}]);
+        let body = json!({"topic_name": "new", "configs": configs});
+        assert_eq!(rig.call("POST", "/topics", Some(body)).await.0, 201);
+        let (_, shown) = rig.call("GET", "/topics/new", None).await;
+        assert_eq!(shown["config_overrides"], configs, "{shown}");
+        rig.running.broker.access.refuse(DescribeConfigs, NEW);
+        let (status, shown) = rig.call("GET", "/topics/new", None).await;
+        assert_eq!((status, &shown["topic_name"]), (200, &json!("new")));
+        assert_eq!(shown.get("config_overrides"), None, "{shown}");
+        rig.running.broker.access.refuse_nothing();
+        rig.running.shutdown().await;
+    });
+}
+
 /// A broker with a topic `t` and a link `west` whose source does not answer.
 async fn staged() -> Rig {
     let rig = Rig::start().await;
