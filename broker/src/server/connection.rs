@@ -21,6 +21,7 @@ use super::turns::Turns;
 use super::writer::{Answer, Pending, write_replies};
 use crate::api::table::Entry;
 use crate::api::{BoxFuture, Context, Frame, Reply};
+use crate::audit::{Event, Outcome, Via};
 use crate::pool::FairCharge;
 
 /// Requests of one connection that may wait for their answers; then it is not read any further.
@@ -133,7 +134,10 @@ async fn read_requests<R: AsyncRead + Unpin>(
             match again.await {
                 Ok(()) => continue,
                 Err(LoginError::Read(error)) => return Ended::ByPeer(error),
-                Err(error) => return Ended::Refused(error.to_string()),
+                Err(error) => {
+                    note_refusal(context, &error);
+                    return Ended::Refused(error.to_string());
+                }
             }
         }
         let started = Instant::now();
@@ -152,6 +156,24 @@ async fn read_requests<R: AsyncRead + Unpin>(
             holds_memory: handled.entry.lists,
         });
     }
+}
+
+/// A client that logs in once more may try other credentials, too.
+fn note_refusal(context: &Context, refused: &LoginError) {
+    if !matches!(refused, LoginError::Refused(_)) {
+        return;
+    }
+    let connection = &context.connection;
+    context.broker.audit.note(Event {
+        who: connection.principal.clone(),
+        from: connection.peer.ip(),
+        via: Via::Kafka,
+        action: "Authenticate",
+        target: None,
+        detail: format!("once more: {refused}"),
+        is_dry_run: false,
+        outcome: Outcome::NotAuthenticated("the credentials are not accepted"),
+    });
 }
 
 /// A request whose answer is ready, or to come.

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 use crate::auth::Change;
-use crate::testing::TestClient;
+use crate::testing::{TestClient, audit_lines};
 
 const PLAIN: &str = "listener.name.sasl_plaintext.plain.sasl.jaas.config=\
                      a.PlainLoginModule required user_ann=\"open\" user_bob=\"open\";";
@@ -217,6 +217,10 @@ async fn another_user_or_mechanism_cannot_take_over_a_connection() {
     let text = answer.error_message.unwrap();
     assert!(text.contains("from User.ann: User.bob"), "{text}");
     assert!(client.frame().await.is_none());
+    let lines = audit_lines(it.broker(), it.dir.path()).await;
+    let of_ann = lines.iter().find(|line| line["who"] == "User:ann");
+    let refused = of_ann.unwrap_or_else(|| panic!("{lines:?}"));
+    assert_eq!(refused["outcome"], "not_authenticated", "{refused}");
 
     let mut client = it.client().await;
     assert_eq!(plain(&mut client, "ann", "open").await.0, ErrorCode::NONE);
