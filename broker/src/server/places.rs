@@ -4,7 +4,8 @@
 //! Invariants:
 //! - Whoever is not known yet gives way when a newcomer needs the place: the one that came first,
 //!   unless it came only a moment ago. A known client never gives way.
-//! - One address has at most half of the places for unknown clients.
+//! - One network has at most half of the places for unknown clients: an IPv4 address, or 64 bits of an
+//!   IPv6 address, because one client may have them all.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::audit::network;
 use crate::config::def::list;
 use crate::config::{ConfigError, Values};
 
@@ -37,17 +39,12 @@ pub(super) struct Places {
 struct Taken {
     count: usize,
     by_listener: HashMap<usize, usize>,
-    by_ip: HashMap<IpAddr, OfAddress>,
+    by_ip: HashMap<IpAddr, usize>,
+    unknown_by_network: HashMap<IpAddr, usize>,
     /// Clients that are not known yet, by the order in which they came.
     unknown: BTreeMap<u64, Unknown>,
     next: u64,
     overrides: Overrides,
-}
-
-#[derive(Default)]
-struct OfAddress {
-    all: usize,
-    unknown: usize,
 }
 
 struct Unknown {
@@ -125,14 +122,16 @@ impl Places {
         let max_per_ip = taken.overrides.max(who.ip, values);
         if who.is_unknown {
             let share = (max_unknown / 2).max(1);
-            while taken.of(who.ip).unknown >= share {
-                taken.make_room(self.grace, Full::Unknown, |it| it.ip == who.ip)?;
+            let own = network(who.ip);
+            while count(&taken.unknown_by_network, own) >= share {
+                let is_there = |it: &Unknown| network(it.ip) == own;
+                taken.make_room(self.grace, Full::Unknown, is_there)?;
             }
             while taken.unknown.len() >= max_unknown.max(1) {
                 taken.make_room(self.grace, Full::Unknown, |_| true)?;
             }
         }
-        while taken.of(who.ip).all >= max_per_ip {
+        while count(&taken.by_ip, who.ip) >= max_per_ip {
             taken.make_room(self.grace, Full::Address, |it| it.ip == who.ip)?;
         }
         let here = |taken: &Taken| taken.by_listener.get(&listener).copied();
@@ -155,22 +154,29 @@ impl Places {
     }
 }
 
-impl Taken {
-    fn of(&self, ip: IpAddr) -> &OfAddress {
-        const NONE: &OfAddress = &OfAddress { all: 0, unknown: 0 };
-        self.by_ip.get(&ip).unwrap_or(NONE)
-    }
+fn count(counts: &HashMap<IpAddr, usize>, of: IpAddr) -> usize {
+    counts.get(&of).copied().unwrap_or_default()
+}
 
+fn uncount(counts: &mut HashMap<IpAddr, usize>, of: IpAddr) {
+    if let Some(count) = counts.get_mut(&of) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&of);
+        }
+    }
+}
+
+impl Taken {
     fn take(&mut self, who: &Newcomer<'_>) -> (u64, Arc<Notify>) {
         let (id, cut) = (self.next, Arc::new(Notify::new()));
         self.next += 1;
         self.count += 1;
         let listener = who.listener.0;
         *self.by_listener.entry(listener).or_default() += 1;
-        let of_ip = self.by_ip.entry(who.ip).or_default();
-        of_ip.all += 1;
+        *self.by_ip.entry(who.ip).or_default() += 1;
         if who.is_unknown {
-            of_ip.unknown += 1;
+            *self.unknown_by_network.entry(network(who.ip)).or_default() += 1;
             let unknown = Unknown {
                 ip: who.ip,
                 listener,
@@ -205,8 +211,8 @@ impl Taken {
     /// The client is not one of the unknown any more; whether it was.
     fn known(&mut self, id: u64, ip: IpAddr) -> bool {
         let was_unknown = self.unknown.remove(&id).is_some();
-        if let Some(of_ip) = self.by_ip.get_mut(&ip).filter(|_| was_unknown) {
-            of_ip.unknown -= 1;
+        if was_unknown {
+            uncount(&mut self.unknown_by_network, network(ip));
         }
         was_unknown
     }
@@ -216,12 +222,7 @@ impl Taken {
         if let Some(here) = self.by_listener.get_mut(&listener) {
             *here -= 1;
         }
-        if let Some(of_ip) = self.by_ip.get_mut(&ip) {
-            of_ip.all -= 1;
-            if of_ip.all == 0 {
-                self.by_ip.remove(&ip);
-            }
-        }
+        uncount(&mut self.by_ip, ip);
         self.show();
     }
 
@@ -340,9 +341,13 @@ mod tests {
         }
 
         fn admit(&self, last: u8, listener: usize, is_unknown: bool) -> Result<Slot, Full> {
+            self.admit_from(ip(last), listener, is_unknown)
+        }
+
+        fn admit_from(&self, ip: IpAddr, listener: usize, is_unknown: bool) -> Result<Slot, Full> {
             let name = ["INSIDE", "OUTSIDE"][listener];
             let newcomer = Newcomer {
-                ip: ip(last),
+                ip,
                 listener: (listener, name),
                 is_unknown,
             };
@@ -436,6 +441,22 @@ mod tests {
         assert!(check(&values(&[&format!("{OVERRIDES}=[::1]:5,::2:7,1.2.3.4:0")])).is_ok());
     }
 
+    #[test]
+    fn a_client_with_many_addresses_of_a_network_has_no_more_than_one_address() {
+        let overrides = [
+            "max.connections.unauthenticated=4",
+            "max.connections.per.ip=1",
+        ];
+        let door = Door::new(GRACE, &overrides);
+        let come = |text: &str| door.admit_from(text.parse().unwrap(), 0, true);
+        let _mine = [come("2001:db8::1").unwrap(), come("2001:db8::2").unwrap()];
+        assert_eq!(come("2001:db8::ffff:3").err(), Some(Full::Unknown));
+        assert!(come("2001:db8:0:1::1").is_ok() && come("10.0.0.1").is_ok());
+        // Those who are known are counted by address alone.
+        let third = door.admit_from("2001:db8::3".parse().unwrap(), 0, false);
+        assert!(third.is_ok());
+    }
+
     proptest::proptest! {
         /// Whatever comes, logs in and leaves: the counts are those of who is there.
         #[test]
@@ -459,10 +480,11 @@ mod tests {
                 proptest::prop_assert_eq!(taken.count, known + unknown);
                 proptest::prop_assert!(taken.count <= 9 && unknown <= 4);
                 proptest::prop_assert_eq!(taken.by_listener.values().sum::<usize>(), taken.count);
-                let of_ip = |of: fn(&OfAddress) -> usize| taken.by_ip.values().map(of).sum::<usize>();
-                proptest::prop_assert_eq!(of_ip(|it| it.all), taken.count);
-                proptest::prop_assert_eq!(of_ip(|it| it.unknown), unknown);
-                proptest::prop_assert!(taken.by_ip.values().all(|it| it.unknown <= 2 && it.all <= 4));
+                let (all, unknown_ones) = (&taken.by_ip, &taken.unknown_by_network);
+                proptest::prop_assert_eq!(all.values().sum::<usize>(), taken.count);
+                proptest::prop_assert_eq!(unknown_ones.values().sum::<usize>(), unknown);
+                proptest::prop_assert!(all.values().all(|count| (1..=4).contains(count)));
+                proptest::prop_assert!(unknown_ones.values().all(|count| (1..=2).contains(count)));
             }
         }
     }
