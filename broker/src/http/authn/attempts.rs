@@ -59,12 +59,16 @@ pub struct Attempt {
 }
 
 impl Attempts {
-    /// Begins an attempt; `None` if too many of the address are in progress.
+    /// Begins an attempt; `None` if too many of the address are in progress, or some of too many
+    /// addresses. They go on without their connections, so those do not limit them.
     pub fn begin(self: &Arc<Self>, address: IpAddr) -> Option<Attempt> {
         let (of, now) = (network(address), Instant::now());
         let mut all = self.0.lock();
         if all.len() >= ADDRESSES_MAX && !all.contains_key(&of) {
             forget(&mut all, now);
+            if all.len() >= ADDRESSES_MAX {
+                return None;
+            }
         }
         let state = all.entry(of).or_insert(State {
             in_progress: 0,
@@ -172,6 +176,18 @@ mod tests {
             attempts.0.lock().is_empty(),
             "without a failure, nothing is kept"
         );
+    }
+
+    #[test]
+    fn attempts_are_in_progress_for_few_addresses() {
+        let attempts = Arc::<Attempts>::default();
+        let of = |at: usize| IpAddr::from((0x0b00_0000 + at as u32).to_be_bytes());
+        let mut held: Vec<_> = (0..ADDRESSES_MAX)
+            .map(|at| attempts.begin(of(at)).unwrap())
+            .collect();
+        assert!(attempts.begin(of(ADDRESSES_MAX)).is_none());
+        held.pop();
+        assert!(attempts.begin(of(ADDRESSES_MAX)).is_some());
     }
 
     #[test]

@@ -122,6 +122,13 @@ impl Refusal {
         let user = None;
         Self::Wrong { why, detail, user }
     }
+
+    /// Forgets what the answer does not say: the caller decides how long it is.
+    fn shorten(&mut self) {
+        if let Self::Wrong { user, .. } = self {
+            *user = None;
+        }
+    }
 }
 
 /// Finds out who the caller is, and lets it in if it may be anybody or is somebody.
@@ -173,9 +180,11 @@ impl Authn {
         };
         let authn = self.clone();
         let checking = tokio::spawn(async move {
-            let checked = authn.check(host, &header).await;
-            if let Err(refusal @ Refusal::Wrong { .. }) = &checked {
+            let mut checked = authn.check(host, &header).await;
+            drop(header);
+            if let Err(refusal @ Refusal::Wrong { .. }) = &mut checked {
                 authn.note(host, refusal);
+                refusal.shorten();
                 attempt.failed().await;
             }
             checked
