@@ -14,6 +14,7 @@ use kafka_protocol::messages::alter_replica_log_dirs_response::{
 use kafka_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, ApiKey};
 
 use super::describe_log_dirs::folder;
+use super::door::{Cluster, DoorError};
 use super::error::door_code;
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
@@ -26,6 +27,7 @@ impl Api for AlterReplicaLogDirs {
     type Request = AlterReplicaLogDirsRequest;
 
     fn handle(ctx: &Context, _version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
+        let cluster = ctx.cluster(Operation::Alter);
         let here = folder(&ctx.broker);
         let results = request.dirs.into_iter().flat_map(|dir| {
             let is_here = here.to_str() == Some(dir.path.as_str());
@@ -33,7 +35,7 @@ impl Api for AlterReplicaLogDirs {
                 let partitions = topic.partitions.iter().map(|number| {
                     AlterReplicaLogDirPartitionResult::default()
                         .with_partition_index(*number)
-                        .with_error_code(moved(ctx, is_here, &topic.name, *number).0)
+                        .with_error_code(moved(ctx, cluster, is_here, &topic.name, *number).0)
                 });
                 let partitions = partitions.collect();
                 AlterReplicaLogDirTopicResult::default()
@@ -45,8 +47,14 @@ impl Api for AlterReplicaLogDirs {
     }
 }
 
-fn moved(ctx: &Context, is_here: bool, topic: &str, number: i32) -> ErrorCode {
-    let cluster = match ctx.cluster(Operation::Alter) {
+fn moved(
+    ctx: &Context,
+    cluster: Result<Cluster<'_>, DoorError>,
+    is_here: bool,
+    topic: &str,
+    number: i32,
+) -> ErrorCode {
+    let cluster = match cluster {
         Ok(cluster) => cluster,
         Err(error) => return door_code(error),
     };

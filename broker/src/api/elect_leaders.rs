@@ -38,13 +38,13 @@ impl Api for ElectLeaders {
 
     fn handle(ctx: &Context, version: i16, request: Self::Request) -> Reply<ResponseOf<Self>> {
         let response = ElectLeadersResponse::default();
+        let cluster = ctx.cluster(Operation::Alter);
         let election = match request.election_type {
-            _ if version == 0 => Election::Preferred,
+            _ if version == 0 || cluster.is_err() => Election::Preferred,
             0 => Election::Preferred,
             1 => Election::Unclean,
             _ => return Reply::Now(response.with_error_code(ErrorCode::INVALID_REQUEST.0)),
         };
-        let cluster = ctx.cluster(Operation::Alter);
         let response = match cluster {
             Err(error) if version >= 1 => response.with_error_code(door_code(error).0),
             _ => response,

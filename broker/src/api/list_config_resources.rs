@@ -42,16 +42,16 @@ impl Api for ListConfigResources {
             .map(Resource::of)
             .collect();
         let response = ListConfigResourcesResponse::default();
+        let cluster = match ctx.cluster(Operation::DescribeConfigs) {
+            Ok(cluster) => cluster,
+            Err(error) => return Reply::Now(response.with_error_code(door_code(error).0)),
+        };
         if asked
             .iter()
             .any(|asked| matches!(asked, Resource::Unknown(_)))
         {
             return Reply::Now(response.with_error_code(ErrorCode::UNSUPPORTED_VERSION.0));
         }
-        let cluster = match ctx.cluster(Operation::DescribeConfigs) {
-            Ok(cluster) => cluster,
-            Err(error) => return Reply::Now(response.with_error_code(door_code(error).0)),
-        };
         let wanted = ALL.into_iter().filter(|resource| match version {
             0 => *resource == Resource::ClientMetrics,
             _ => asked.is_empty() || asked.contains(resource),

@@ -21,6 +21,7 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 use kafka_protocol::messages::{ApiKey, ListOffsetsRequest, ListOffsetsResponse};
 
+use super::door::DoorError;
 use super::error::{door_code, log_code, partition_code};
 use super::{Api, Context, Reply, ResponseOf};
 use crate::access::Operation;
@@ -59,15 +60,15 @@ impl Api for ListOffsets {
             let topic = ctx.topic(&asked.name, Operation::Describe);
             let partitions = asked.partitions.iter().map(|wanted| {
                 let index = wanted.partition_index;
-                let found = if twice.contains(&(asked.name.clone(), index)) {
-                    Err(ErrorCode::INVALID_REQUEST)
-                } else {
-                    topic
-                        .as_ref()
-                        .map_err(|error| *error)
-                        .and_then(|topic| ctx.partition(topic, index))
+                let is_double = twice.contains(&(asked.name.clone(), index));
+                let found = match &topic {
+                    Err(error @ DoorError::NotAllowed(_)) => Err(door_code(*error)),
+                    _ if is_double => Err(ErrorCode::INVALID_REQUEST),
+                    Err(error) => Err(door_code(*error)),
+                    Ok(topic) => ctx
+                        .partition(topic, index)
                         .map_err(door_code)
-                        .and_then(|partition| find(&partition, version, wanted, committed_only))
+                        .and_then(|partition| find(&partition, version, wanted, committed_only)),
                 };
                 respond(version, index, found)
             });

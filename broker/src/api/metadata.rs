@@ -118,8 +118,11 @@ async fn create(ctx: &Context, mut names: BTreeSet<TopicName>) -> BTreeMap<Topic
 }
 
 fn is_unknown(ctx: &Context, name: &messages::TopicName) -> bool {
-    let found = ctx.topic(name, Operation::Describe);
-    found.is_err_and(|error| error == DoorError::NoSuchTopic)
+    // The answer to the request logs a refusal.
+    let found = ctx
+        .shows_topic(name)
+        .then(|| ctx.topic(name, Operation::Describe));
+    found.is_some_and(|found| found.is_err_and(|error| error == DoorError::NoSuchTopic))
 }
 
 /// The name of a topic that is requested by name. If there is an id, the name is ignored: clients

@@ -211,7 +211,15 @@ fn configs() -> Vec<Row> {
         |it| code(it.error_code),
     );
     let listed = listed.needs(DescribeConfigs, CLUSTER, NO_CLUSTER);
-    rows.chain([listed]).collect()
+    let unknown = row::<ListConfigResources>(
+        "of an unknown type",
+        1,
+        |_| ListConfigResourcesRequest::default().with_resource_types(vec![77]),
+        |it| code(it.error_code),
+    )
+    .needs(DescribeConfigs, CLUSTER, NO_CLUSTER)
+    .answers(ErrorCode::UNSUPPORTED_VERSION);
+    rows.chain([listed, unknown]).collect()
 }
 
 /// A config of a kind, and a value that it may have.
@@ -360,6 +368,18 @@ fn administered() -> Vec<Row> {
             |it| code(it.error_code),
         )
         .needs(Alter, CLUSTER, NO_CLUSTER),
+        row::<ElectLeaders>(
+            "of an unknown type",
+            2,
+            |_| {
+                ElectLeadersRequest::default()
+                    .with_election_type(7)
+                    .with_topic_partitions(None)
+            },
+            |it| code(it.error_code),
+        )
+        .needs(Alter, CLUSTER, NO_CLUSTER)
+        .answers(ErrorCode::INVALID_REQUEST),
         row::<AlterPartitionReassignments>(
             "none",
             1,

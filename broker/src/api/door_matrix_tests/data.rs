@@ -180,6 +180,20 @@ fn offsets() -> Vec<Row> {
             |answer| code(answer.topics[0].partitions[0].error_code),
         )
         .needs(Describe, T, NO_TOPIC),
+        row::<ListOffsets>(
+            "of a partition that is named twice",
+            7,
+            |_| {
+                let partition = ListOffsetsPartition::default().with_timestamp(-1);
+                let topic = ListOffsetsTopic::default()
+                    .with_name(wire("t"))
+                    .with_partitions(vec![partition.clone(), partition]);
+                ListOffsetsRequest::default().with_topics(vec![topic])
+            },
+            |answer| code(answer.topics[0].partitions[0].error_code),
+        )
+        .needs(Describe, T, NO_TOPIC)
+        .answers(ErrorCode::INVALID_REQUEST),
         row::<OffsetForLeaderEpoch>(
             "of a consumer",
             4,
