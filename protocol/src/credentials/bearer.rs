@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::sasl::unescaped;
+
 const SEPARATOR: char = '\u{1}';
 /// What a client says to a refusal.
 pub const LAST: &[u8] = b"\x01";
@@ -117,22 +119,11 @@ pub fn check_extension(key: &str, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// RFC 5801: `=2C` is a comma, `=3D` an equals sign.
+/// The name in the header, which must be ASCII.
 fn saslname(text: &str) -> Result<String, &'static str> {
     const WRONG: &str = "its header has a wrong name";
     let is_name = !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x02..=0x7f));
-    let mut parts = text.split('=');
-    let mut name = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (c, rest) = match (part.strip_prefix("2C"), part.strip_prefix("3D")) {
-            (Some(rest), _) => (',', rest),
-            (_, Some(rest)) => ('=', rest),
-            _ => return Err(WRONG),
-        };
-        name.push(c);
-        name.push_str(rest);
-    }
-    is_name.then_some(name).ok_or(WRONG)
+    unescaped(text).filter(|_| is_name).ok_or(WRONG)
 }
 
 #[cfg(test)]

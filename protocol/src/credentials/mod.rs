@@ -10,10 +10,12 @@ pub mod jaas;
 mod mechanism;
 pub mod pem;
 mod pkcs12;
+mod sasl;
 pub mod scram;
 mod secret;
 pub mod store;
 
 pub use authority::is_authority;
 pub use mechanism::Mechanism;
+pub use sasl::are_equal;
 pub use secret::Secret;

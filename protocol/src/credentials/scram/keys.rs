@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 
 use ring::{digest, hmac, pbkdf2};
 
-use crate::credentials::Mechanism;
+use crate::credentials::{Mechanism, are_equal};
 
 /// The hash functions of a mechanism.
 #[derive(Clone, Copy)]
@@ -66,13 +66,6 @@ impl Hash {
 
     fn digest(self, bytes: &[u8]) -> Vec<u8> {
         digest::digest(self.digest, bytes).as_ref().to_vec()
-    }
-
-    /// Compares in constant time: the code that does is that of `hmac::verify`.
-    fn are_equal(self, found: &[u8], kept: &[u8]) -> bool {
-        let key = hmac::Key::new(self.hmac, b"compare");
-        let tag = hmac::sign(&key, kept);
-        hmac::verify(&key, found, tag.as_ref()).is_ok()
     }
 
     /// SHA-1, for the vectors of RFC 5802.
@@ -172,15 +165,14 @@ impl StoredKey {
         }
         let pairs = proof.iter().zip(signature.as_ref());
         let client_key: Vec<u8> = pairs.map(|(proof, signature)| proof ^ signature).collect();
-        self.hash
-            .are_equal(&self.hash.digest(&client_key), &self.key)
+        are_equal(&self.hash.digest(&client_key), &self.key)
     }
 
     /// Whether it is the key of this password. In constant time, but for the work that the password
     /// takes.
     pub fn is_of(&self, salted: &SaltedPassword) -> bool {
         let stored = salted.client_key().stored_key();
-        self.hash.are_equal(&stored.key, &self.key)
+        are_equal(&stored.key, &self.key)
     }
 }
 

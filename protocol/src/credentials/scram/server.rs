@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::credential::Credential;
 use super::message::text;
+use crate::credentials::sasl::unescaped;
 
 /// The client's first message: `n,[a=authzid],n=name,r=nonce[,extensions]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +44,12 @@ impl ClientFirst {
             "" => String::new(),
             name => name
                 .strip_prefix("a=")
-                .and_then(unescaped)
+                .and_then(user_name)
                 .ok_or_else(not_scram)?,
         };
         let mut fields = bare.split(',');
         let mut field = |name: &str| fields.next().and_then(|field| field.strip_prefix(name));
-        let username = field("n=").and_then(unescaped).ok_or_else(not_scram)?;
+        let username = field("n=").and_then(user_name).ok_or_else(not_scram)?;
         let nonce = field("r=").filter(|nonce| is_nonce(nonce));
         let nonce = nonce.ok_or_else(not_scram)?.to_owned();
         let mut is_token = false;
@@ -68,19 +69,8 @@ impl ClientFirst {
 }
 
 /// The name that `n=` carries; `None` if that is empty or not escaped.
-fn unescaped(name: &str) -> Option<String> {
-    let mut parts = name.split('=');
-    let mut unescaped = parts.next()?.to_owned();
-    for part in parts {
-        let (c, rest) = match (part.strip_prefix("2C"), part.strip_prefix("3D")) {
-            (Some(rest), _) => (',', rest),
-            (_, Some(rest)) => ('=', rest),
-            _ => return None,
-        };
-        unescaped.push(c);
-        unescaped.push_str(rest);
-    }
-    (!unescaped.is_empty() && !unescaped.contains('\0')).then_some(unescaped)
+fn user_name(text: &str) -> Option<String> {
+    unescaped(text).filter(|name| !name.is_empty() && !name.contains('\0'))
 }
 
 fn is_nonce(text: &str) -> bool {
