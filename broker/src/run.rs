@@ -175,6 +175,7 @@ pub async fn start(
     let server = Server::start(listeners, &broker, &config.server)?;
     ready.set(true);
     warnings::of_listeners(&config, &broker.endpoints);
+    warnings::of_administrators(&config, &broker.access);
     let listeners: Vec<_> = broker.endpoints.iter().map(Endpoint::to_string).collect();
     let listeners = listeners.join(", ");
     tracing::info!(listeners, rest, cluster_id = %broker.cluster_id, "clients are served");

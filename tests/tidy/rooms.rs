@@ -47,7 +47,7 @@ const BROKER: Table = Table {
         ("api", &["access", "audit", "auth", "broker", "clock", "cluster", "config", "fetch_session", "group", "heavy", "mirror", "partition", "pattern", "pool", "principal", "quota", "records", "secrets", "topic", "transaction"]),
         ("http", &["access", "api", "audit", "auth", "broker", "config", "partition", "principal", "problems", "secrets", "starting", "tls", "topic", "transaction"]),
         ("server", &["api", "audit", "auth", "broker", "clock", "config", "pool", "principal", "quota", "tls"]),
-        ("run", &["access", "audit", "auth", "broker", "cleaner", "cluster", "config", "control", "fetch_session", "group", "heavy", "housekeeping", "http", "journal", "metadata", "mirror", "partition", "pool", "problems", "producer_ids", "quota", "records", "secrets", "server", "starting", "tls", "topic", "transaction"]),
+        ("run", &["access", "audit", "auth", "broker", "cleaner", "cluster", "config", "control", "fetch_session", "group", "heavy", "housekeeping", "http", "journal", "metadata", "mirror", "partition", "pool", "principal", "problems", "producer_ids", "quota", "records", "secrets", "server", "starting", "tls", "topic", "transaction"]),
         ("cli", &["auth", "config", "http", "run", "secrets"]),
     ],
 };

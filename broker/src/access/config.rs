@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::{ConfigError, Values};
+use crate::principal::Principal;
 
 const CLASS: &str = "authorizer.class.name";
 const SUPER_USERS: &str = "super.users";
@@ -24,6 +25,16 @@ pub struct AuthorizerConfig {
 }
 
 impl AuthorizerConfig {
+    pub fn is_super_user(&self, who: &Principal) -> bool {
+        self.super_users.iter().any(|it| who.is_written(it))
+    }
+
+    /// Super users that are nobody, most likely, each with the reason.
+    pub fn doubts(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let each = self.super_users.iter();
+        each.filter_map(|user| Some((user.as_str(), doubt(user)?)))
+    }
+
     /// `None` if there is no authorizer: everyone may do everything.
     ///
     /// # Errors
@@ -81,6 +92,28 @@ fn super_users(values: &Values) -> Result<BTreeSet<String>, ConfigError> {
     .collect()
 }
 
+/// Why there is no such user, most likely.
+fn doubt(super_user: &str) -> Option<&'static str> {
+    let (kind, name) = super_user.split_once(':').unwrap_or_default();
+    if kind != "User" {
+        return Some("the only type is User, with a capital U: write User:<name>");
+    }
+    let mut parts = vec![String::new()];
+    let mut is_escaped = false;
+    for char in name.chars() {
+        match char {
+            ',' if !is_escaped => parts.push(String::new()),
+            other => parts.last_mut()?.push(other),
+        }
+        is_escaped = char == '\\' && !is_escaped;
+    }
+    // A certificate's name has commas, too: between parts such as CN=ops.
+    let has_type = |part: &String| part.trim().to_ascii_lowercase().starts_with("user:");
+    let is_list = parts.len() > 1
+        && (parts.iter().any(has_type) || parts.iter().any(|part| !part.contains('=')));
+    is_list.then_some("a comma is part of the name: separate users with semicolons")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +147,29 @@ mod tests {
         let expected = ["User:CN=a,O=b", "User:admin"].map(str::to_owned);
         assert_eq!(config.super_users, BTreeSet::from(expected));
         assert!(config.everyone_without_acls);
+    }
+
+    #[test]
+    fn super_users_that_are_nobody_are_doubted() {
+        for sound in [
+            "User:admin",
+            "User:a:b",
+            "User:CN=a,O=b",
+            r"User:CN=a,O=Acme\, Inc",
+        ] {
+            assert_eq!(doubt(sound), None, "{sound}");
+        }
+        for list in [
+            "User:a,User:b",
+            "User:a, b",
+            "User:CN=a,User:CN=b",
+            r"User:a\\,b",
+        ] {
+            assert!(doubt(list).unwrap().contains("semicolons"), "{list}");
+        }
+        for kind in ["user:admin", "USER:admin", "Group:ops"] {
+            assert!(doubt(kind).unwrap().contains("capital U"), "{kind}");
+        }
     }
 
     #[test]

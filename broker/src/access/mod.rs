@@ -83,6 +83,26 @@ impl Access {
         self.authorizer.is_some()
     }
 
+    /// Whether nobody can change ACLs, for all that is known here: super users are missing or
+    /// doubtful, and no ACL allows it.
+    pub fn has_no_administrator(&self) -> bool {
+        let Some(Authorizer { config, .. }) = &self.authorizer else {
+            return false;
+        };
+        if config.doubts().count() < config.super_users.len() {
+            return false;
+        }
+        let of_cluster = Filter {
+            kind: Some(ResourceKind::Cluster),
+            ..Filter::default()
+        };
+        let all = self.acls.all();
+        let mut those = all.matching(&of_cluster).map(|(it, _)| it).peekable();
+        let is_open = those.peek().is_none() && config.everyone_without_acls;
+        let mut allowed = those.filter(|it| it.permission == Permission::Allow);
+        !is_open && !allowed.any(|it| matches!(it.operation, Operation::Alter | Operation::All))
+    }
+
     /// Whether the principal, at that host, may. It is not logged: see [`Self::note`].
     pub fn allows(
         &self,
@@ -97,7 +117,7 @@ impl Access {
             return true;
         };
         let (kind, name) = (resource.kind(), resource.name());
-        authorizer.is_super_user(who) || {
+        authorizer.config.is_super_user(who) || {
             let question = Question {
                 who,
                 host: host.to_canonical(),
@@ -251,15 +271,60 @@ fn asker<'a>(question: &Question<'a>) -> Asker<'a> {
 }
 
 impl Authorizer {
-    fn is_super_user(&self, who: &Principal) -> bool {
-        let super_users = self.config.super_users.iter();
-        super_users.into_iter().any(|it| who.is_written(it))
-    }
-
     fn rule_of_allowed(&self, who: &Principal) -> &'static str {
-        match self.is_super_user(who) {
+        match self.config.is_super_user(who) {
             true => "SuperUser",
             false => "Acls",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::memory::MemoryMetadata;
+
+    fn access(super_users: &[&str], everyone_without_acls: bool) -> Access {
+        let acls = Acls::open(MemoryMetadata::new().metadata()).unwrap();
+        let super_users = super_users.iter().map(|it| (*it).to_owned()).collect();
+        let config = AuthorizerConfig {
+            super_users,
+            everyone_without_acls,
+        };
+        Access::new(Arc::new(acls), Some(config))
+    }
+
+    fn add(access: &Access, operation: Operation, permission: Permission) {
+        let binding = Binding {
+            kind: ResourceKind::Cluster,
+            pattern: Pattern::Literal,
+            name: Resource::Cluster.name().to_owned(),
+            principal: "User:ann".to_owned(),
+            host: "*".to_owned(),
+            operation,
+            permission,
+        };
+        let change = Change::Add(binding, Origin::Local);
+        access.acls().apply(&[change]).unwrap();
+    }
+
+    #[test]
+    fn without_a_super_user_or_an_acl_for_it_there_is_no_administrator() {
+        assert!(!access(&["User:admin", "user:ops"], false).has_no_administrator());
+        for nobody in [&[][..], &["user:admin"], &["User:a,User:b"]] {
+            let access = access(nobody, false);
+            assert!(access.has_no_administrator(), "{nobody:?}");
+            add(&access, Operation::Describe, Permission::Allow);
+            add(&access, Operation::Alter, Permission::Deny);
+            assert!(access.has_no_administrator(), "{nobody:?}");
+            add(&access, Operation::Alter, Permission::Allow);
+            assert!(!access.has_no_administrator(), "{nobody:?}");
+        }
+        let open = access(&[], true);
+        assert!(!open.has_no_administrator());
+        add(&open, Operation::Describe, Permission::Allow);
+        assert!(open.has_no_administrator());
+        add(&open, Operation::All, Permission::Allow);
+        assert!(!open.has_no_administrator());
     }
 }

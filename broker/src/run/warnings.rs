@@ -1,9 +1,11 @@
 //! What an operator should know before the broker starts.
 
 use super::Config;
+use crate::access::Access;
 use crate::broker::Endpoint;
 use crate::config::LISTENER;
 use crate::config::notes::notes;
+use crate::principal::Principal;
 use crate::secrets::Vault;
 use crate::server::Listener;
 use crate::tls::ClientAuth;
@@ -45,7 +47,7 @@ pub(super) fn of_secrets(vault: &Vault) {
 pub(super) fn of_listeners(config: &Config, endpoints: &[Endpoint]) {
     for (listener, endpoint) in config.server.listeners.iter().zip(endpoints) {
         let who = who(config, listener);
-        let may = may(config);
+        let may = may(config, listener);
         tracing::info!("listener {endpoint} is open to {who}; {may}");
     }
     let others = others_settings(config);
@@ -83,11 +85,35 @@ fn who(config: &Config, listener: &Listener) -> String {
     format!("{who}{asked}, {wire} ({protocol})")
 }
 
-fn may(config: &Config) -> &'static str {
-    let authorizer = config.values.text("authorizer.class.name");
-    match authorizer.unwrap_or_default().is_empty() {
-        true => "they may do everything: there is no authorizer",
-        false => "ACLs say what they may do",
+fn may(config: &Config, listener: &Listener) -> &'static str {
+    let Some(authorizer) = &config.authorizer else {
+        return "they may do everything: there is no authorizer";
+    };
+    let asks = listener.tls.as_ref().map(|tls| tls.client_auth());
+    let is_anonymous = authorizer.is_super_user(&Principal::anonymous())
+        && !listener.protocol.has_sasl()
+        && asks != Some(ClientAuth::Required);
+    match (is_anonymous, asks) {
+        (false, _) => "ACLs say what they may do",
+        (true, Some(ClientAuth::Requested)) => {
+            "those without a certificate may do everything: super.users has User:ANONYMOUS. ACLs \
+             say what the others may do"
+        }
+        (true, _) => "they may do everything: super.users has User:ANONYMOUS",
+    }
+}
+
+/// Says if nobody can administrate the broker, most likely.
+pub(super) fn of_administrators(config: &Config, access: &Access) {
+    let doubts = config.authorizer.iter().flat_map(|it| it.doubts());
+    for (user, reason) in doubts {
+        tracing::warn!("super.users has '{user}', which is nobody, most likely: {reason}");
+    }
+    if access.has_no_administrator() {
+        tracing::warn!(
+            "nobody can change ACLs or users: name an administrator in super.users, as in \
+             User:admin, and restart"
+        );
     }
 }
 
@@ -134,6 +160,9 @@ mod tests {
     use super::*;
     use crate::tls::testing::Files;
 
+    const AUTHORIZER: &str =
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+
     #[test]
     fn each_listener_is_said_to_be_open_to_whom_it_is() {
         let files = Files::new();
@@ -159,7 +188,19 @@ mod tests {
                 "clients with a trusted certificate, over TLS (SSL)",
             ]
         );
-        assert!(may(&config).contains("everything"));
+        let may_of = |set: &[String]| -> Vec<&str> {
+            let config = Config::load(None, set).unwrap();
+            let all = config.server.listeners.iter();
+            all.map(|listener| may(&config, listener)).collect()
+        };
+        assert!(may_of(&set).iter().all(|it| it.contains("no authorizer")));
+        set.push(AUTHORIZER.to_owned());
+        assert_eq!(may_of(&set), ["ACLs say what they may do"; 4]);
+        set.push("super.users=User:ANONYMOUS;User:CN=a,O=b".to_owned());
+        let may = may_of(&set);
+        assert!(may[0] == may[1] && may[0].starts_with("they may do everything: super.users"));
+        assert!(may[2].starts_with("those without a certificate may do everything"));
+        assert_eq!(may[3], "ACLs say what they may do");
         assert_eq!(
             others_settings(&config),
             ["listener.name.al.ssl.client.auth"]
