@@ -103,6 +103,18 @@ impl Access {
         !is_open && !allowed.any(|it| matches!(it.operation, Operation::Alter | Operation::All))
     }
 
+    /// Logs that a user's credentials were removed, if that is a super user. Whether it was logged.
+    pub fn note_removed(&self, user: &str) -> bool {
+        let who = Principal::user(user);
+        let is_super_user = |it: &Authorizer| it.config.is_super_user(&who);
+        let is_super_user = self.authorizer.as_ref().is_some_and(is_super_user);
+        if is_super_user {
+            let user = Shown(user);
+            tracing::warn!(%user, "credentials of a user in super.users were removed");
+        }
+        is_super_user
+    }
+
     /// Whether the principal, at that host, may. It is not logged: see [`Self::note`].
     pub fn allows(
         &self,
@@ -326,5 +338,12 @@ mod tests {
         assert!(open.has_no_administrator());
         add(&open, Operation::All, Permission::Allow);
         assert!(!open.has_no_administrator());
+    }
+
+    #[test]
+    fn only_the_credentials_of_a_super_user_are_missed() {
+        let access = access(&["User:admin"], false);
+        assert!(access.note_removed("admin"));
+        assert!(!access.note_removed("ann"));
     }
 }

@@ -77,10 +77,16 @@ async fn altered(
     let users = Arc::clone(&ctx.broker.users);
     let altered = blocking(move || -> Result<_, Refusal> { Ok(users.alter(&changes)) }).await;
     match altered {
-        Ok(outcomes) => outcomes
-            .into_iter()
-            .map(|(user, outcome)| (text(&user), outcome.map_err(Refusal::from)))
-            .collect(),
+        Ok(outcomes) => {
+            for user in request.deletions.iter().map(|it| it.name.as_str()) {
+                if outcomes.get(user).is_some_and(Result::is_ok) {
+                    ctx.broker.access.note_removed(user);
+                }
+            }
+            let each = outcomes.into_iter();
+            each.map(|(user, outcome)| (text(&user), outcome.map_err(Refusal::from)))
+                .collect()
+        }
         Err(refusal) => refused(refusal),
     }
 }

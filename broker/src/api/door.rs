@@ -196,6 +196,11 @@ impl<'a> Cluster<'a> {
         &self.door.users
     }
 
+    /// Logs that a user's credentials were removed, if that is a super user.
+    pub fn note_removed(self, user: &str) {
+        self.door.access.note_removed(user);
+    }
+
     /// Changes the broker's properties; topics that do not override them follow. Blocks on disk.
     ///
     /// # Errors

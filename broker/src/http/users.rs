@@ -133,7 +133,8 @@ pub async fn delete(
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, ApiError> {
     app.noted.target("user", &path.user);
-    let users = Arc::clone(app.door.cluster(Operation::Alter)?.users());
+    let cluster = app.door.cluster(Operation::Alter)?;
+    let users = Arc::clone(cluster.users());
     let mechanism = query.mechanism.map(|name| {
         let known = Mechanism::named(&name);
         known.ok_or_else(|| ApiError::bad_request(format!("'{name}' is not a mechanism")))
@@ -142,7 +143,10 @@ pub async fn delete(
     let user = path.user.clone();
     let removed = tokio::task::spawn_blocking(move || users.forget(&user, mechanism)).await;
     match removed.map_err(|error| ApiError::internal(error.to_string()))? {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Ok(()) => {
+            cluster.note_removed(&path.user);
+            Ok(StatusCode::NO_CONTENT)
+        }
         Err(UserError::Unknown) => Err(ApiError::no_such_user(&path.user)),
         Err(error) => Err(refusal(&path.user, &error)),
     }
