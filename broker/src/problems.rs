@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use carrick_storage::disk::DataDir;
 use tokio::task::JoinHandle;
 
+use crate::clock;
 use crate::journal::Journal;
 use crate::metadata::Metadata;
 use crate::partition::{Hosted, ProblemKind};
@@ -113,7 +114,8 @@ impl Problems {
             let detail = format!("{free} bytes are free");
             tally.add(|| self.data_dir.path().display().to_string(), detail);
         }
-        for (listener, detail) in self.tls.iter().filter_map(|tls| tls.problem()) {
+        let now_s = clock::now_ms() / 1_000;
+        for (listener, detail) in self.tls.iter().filter_map(|tls| tls.problem(now_s)) {
             let tally = all.entry(ProblemKind::Certificates).or_default();
             tally.add(|| format!("listener {listener}"), detail);
         }

@@ -227,7 +227,12 @@ fn assembled(
             opened.metadata.clone(),
             opened.journal.clone(),
             Arc::clone(&opened.data_dir),
-            config.server.tls(),
+            config
+                .server
+                .tls()
+                .into_iter()
+                .chain(config.rest.tls())
+                .collect(),
         ),
         audit,
         access: Arc::new(Access::new(opened.acls, config.authorizer.clone())),

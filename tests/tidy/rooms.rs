@@ -41,7 +41,7 @@ const BROKER: Table = Table {
         ("cluster", &["partition", "topic"]),
         ("housekeeping", &["clock", "metadata", "partition"]),
         ("mirror", &["access", "breaks", "group", "heavy", "metadata", "parallel", "partition", "pattern", "producer_ids", "records", "secrets", "topic"]),
-        ("problems", &["journal", "metadata", "partition", "tls"]),
+        ("problems", &["clock", "journal", "metadata", "partition", "tls"]),
         ("transaction", &["budget", "clock", "config", "coordination", "group", "heavy", "journal", "partition", "pattern", "producer_ids", "records"]),
         ("broker", &["access", "audit", "auth", "cluster", "config", "fetch_session", "group", "heavy", "journal", "metadata", "partition", "pool", "problems", "producer_ids", "quota", "secrets", "topic", "transaction"]),
         ("api", &["access", "audit", "auth", "broker", "clock", "cluster", "config", "fetch_session", "group", "heavy", "mirror", "partition", "pattern", "pool", "principal", "quota", "records", "secrets", "topic", "transaction"]),

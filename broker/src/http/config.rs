@@ -50,6 +50,11 @@ pub struct RestConfig {
 }
 
 impl RestConfig {
+    /// That of all `https://` addresses.
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.listeners.iter().find_map(|it| it.tls.clone())
+    }
+
     /// Reads the settings, and fetches the keys that tokens are checked with.
     ///
     /// # Errors

@@ -99,8 +99,7 @@ impl HttpListeners {
         times: Times,
     ) -> io::Result<HttpServer> {
         // Not those of Kafka's listeners: a flood there must not keep operators out.
-        let mut tls = self.listeners.iter().filter_map(|(of, ..)| of.tls.clone());
-        let tls = tls.next();
+        let tls = self.listeners.iter().find_map(|(of, ..)| of.tls.clone());
         let handshakes = Arc::new(Handshakes::start(tls.is_some())?);
         let (stop, stopped) = watch::channel(false);
         let mut server = HttpServer {

@@ -35,7 +35,7 @@ pub enum ProblemKind {
     Retention,
     /// Compaction fails: what should be cleaned stays.
     Compaction,
-    /// Changed certificates of a listener can't be used.
+    /// A listener's certificate is not valid now, or a changed one can't be used.
     Certificates,
 }
 

@@ -1,5 +1,6 @@
 //! The listener's own keys and certificates.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use carrick_protocol::credentials::store::{Identity, StoreError};
@@ -41,14 +42,17 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    /// When the first of the certificates ends, seconds since the epoch.
-    pub(super) fn not_after_s(&self) -> i64 {
+    /// When all of the certificates are valid, seconds since the epoch.
+    pub(super) fn valid_s(&self) -> RangeInclusive<i64> {
         let own = self.0.iter().filter_map(|key| key.cert.first());
-        let ends = own.filter_map(|own| {
+        own.filter_map(|own| {
             let (_, own) = X509Certificate::from_der(own).ok()?;
-            Some(own.validity().not_after.timestamp())
-        });
-        ends.min().unwrap_or(i64::MAX)
+            let validity = own.validity();
+            Some(validity.not_before.timestamp()..=validity.not_after.timestamp())
+        })
+        .fold(i64::MIN..=i64::MAX, |all, one| {
+            *all.start().max(one.start())..=*all.end().min(one.end())
+        })
     }
 }
 

@@ -23,6 +23,7 @@ mod version1;
 mod watch;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -114,8 +115,8 @@ struct Current {
     config: Arc<ServerConfig>,
     /// Of the files that it was read from.
     stamps: Vec<Stamp>,
-    /// When the first of the listener's own certificates ends, seconds since the epoch.
-    not_after_s: i64,
+    /// When all of the listener's own certificates are valid, seconds since the epoch.
+    valid_s: RangeInclusive<i64>,
 }
 
 impl ServerTls {
@@ -205,7 +206,7 @@ impl Settings {
     fn read(&self) -> Result<Current, StoreError> {
         let stamps = self.stamps();
         let keys = keys::Keys::new(self.key_store.identities(files::read)?, &self.provider)?;
-        let not_after_s = keys.not_after_s();
+        let valid_s = keys.valid_s();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&self.versions)
             .map_err(|error| unfit(&error))?;
@@ -229,7 +230,7 @@ impl Settings {
         Ok(Current {
             config: Arc::new(config),
             stamps,
-            not_after_s,
+            valid_s,
         })
     }
 

@@ -12,6 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::testing::{Files, authority, client, identity, params};
 use super::*;
+use crate::clock;
 
 /// Who the client is to the listener, or why it does not get in.
 async fn enter(tls: &ServerTls, client: &Arc<ClientConfig>) -> Result<String, String> {
@@ -208,13 +209,13 @@ async fn changed_files_are_used_from_the_next_connection_on_and_bad_ones_never()
     files.write("server.pem", "half of a file");
     tls.look();
     assert!(enter(&tls, &alice).await.is_ok());
-    let (listener, detail) = tls.problem().unwrap();
+    let (listener, detail) = tls.problem(clock::now_ms() / 1_000).unwrap();
     assert_eq!(listener, "SSL");
     assert!(detail.contains("ssl.keystore.location"), "{detail}");
     let others = authority("others");
     files.write("server.pem", &identity(&others, "renewed", None));
     tls.look();
-    assert_eq!(tls.problem(), None);
+    assert_eq!(tls.problem(clock::now_ms() / 1_000), None);
     let error = enter(&tls, &alice).await.unwrap_err();
     assert!(!error.is_empty(), "the client does not trust the new one");
     let knows = client(
@@ -331,10 +332,29 @@ fn a_certificate_that_ends_soon_is_warned_of_once_a_day() {
         &identity(&files.servers, "server", Some(4000)),
     );
     let tls = files.listener(&[]).unwrap();
-    let end = tls.current.load().not_after_s;
+    let end = *tls.current.load().valid_s.end();
     assert!(!tls.warn_of_end(end - 31 * DAY_S));
     assert!(tls.warn_of_end(end - 29 * DAY_S));
     assert!(!tls.warn_of_end(end - 29 * DAY_S + 5));
     assert!(tls.warn_of_end(end - 28 * DAY_S));
-    assert!(tls.warn_of_end(end + 1));
+    assert!(!tls.warn_of_end(end + 1), "it is a problem now");
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_now_is_a_problem() {
+    let files = Files::new();
+    let server = identity(&files.servers, "server", Some(2020));
+    files.write("server.pem", &server);
+    let tls = files.listener(&[]).unwrap();
+    let valid_s = tls.current.load().valid_s.clone();
+    for now_s in [*valid_s.start(), *valid_s.end()] {
+        assert_eq!(tls.problem(now_s), None);
+    }
+    let detail = |now_s| tls.problem(now_s).unwrap().1;
+    assert!(detail(*valid_s.start() - 1).contains("not valid yet"));
+    assert!(detail(*valid_s.end() + 1).starts_with("its certificate has expired"));
+    files.write("server.pem", "half of a file");
+    tls.look();
+    let both = detail(*valid_s.end() + 1);
+    assert!(both.contains("ssl.keystore.location") && both.contains("expired"));
 }

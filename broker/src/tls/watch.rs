@@ -21,7 +21,6 @@ const WARN_EVERY_S: i64 = 24 * 3600;
 pub fn watch(listeners: Vec<Arc<ServerTls>>) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
             let listeners = listeners.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 for tls in &listeners {
@@ -32,6 +31,7 @@ pub fn watch(listeners: Vec<Arc<ServerTls>>) -> JoinHandle<()> {
             if let Err(error) = looked.await {
                 tracing::error!(%error, "the look at certificates failed");
             }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     })
 }
@@ -70,35 +70,44 @@ impl ServerTls {
         }
     }
 
-    /// The listener's name, and why its changed files can't be used.
-    pub fn problem(&self) -> Option<(&str, String)> {
-        let failed = self.failed.lock();
-        let (_, detail) = failed.as_ref()?;
-        Some((&self.name, detail.clone()))
+    /// The listener's name, and what is wrong with its certificates at that time.
+    pub fn problem(&self, now_s: i64) -> Option<(&str, String)> {
+        let failed = self.failed.lock().as_ref().map(|(_, it)| it.clone());
+        let current = self.current.load();
+        let untimely = match now_s {
+            _ if now_s > *current.valid_s.end() => {
+                Some("its certificate has expired: renew it; no restart is needed")
+            }
+            _ if now_s < *current.valid_s.start() => Some(
+                "its certificate is not valid yet: check this machine's clock, or use another \
+                 certificate",
+            ),
+            _ => None,
+        };
+        let details = failed.into_iter().chain(untimely.map(str::to_owned));
+        let details: Vec<String> = details.collect();
+        (!details.is_empty()).then(|| (&*self.name, details.join("; ")))
     }
 
-    /// Says when the certificate ends: always as a metric, soon before it in the log.
+    /// Says when the certificate ends: always as a metric, soon before it in the log. One that has
+    /// ended is a problem.
     pub(super) fn warn_of_end(&self, now_s: i64) -> bool {
-        let not_after_s = self.current.load().not_after_s;
+        let not_after_s = *self.current.load().valid_s.end();
         let listener = self.name.clone();
         metrics::gauge!("carrick_tls_certificate_not_after_seconds", "listener" => listener)
             .set(not_after_s as f64);
         let left_s = not_after_s.saturating_sub(now_s);
         let mut warned_s = self.warned_s.lock();
         let is_due = now_s.saturating_sub(*warned_s) >= WARN_EVERY_S;
-        if left_s > WARN_BEFORE_S || !is_due {
+        if !(0..=WARN_BEFORE_S).contains(&left_s) || !is_due {
             return false;
         }
         *warned_s = now_s;
-        let listener = &self.name;
-        match left_s {
-            ..=0 => tracing::error!(listener, "the listener's certificate has expired: renew it"),
-            left_s => tracing::warn!(
-                listener,
-                days = left_s / (24 * 3600),
-                "the listener's certificate expires soon: renew it; no restart is needed"
-            ),
-        }
+        tracing::warn!(
+            listener = self.name,
+            days = left_s / (24 * 3600),
+            "the listener's certificate expires soon: renew it; no restart is needed"
+        );
         true
     }
 }
