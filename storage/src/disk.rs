@@ -90,6 +90,13 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// Whether `path` is a data folder. Makes nothing.
+    ///
+    /// Fails as [`Self::open`] when the content isn't ours to touch.
+    pub fn exists(path: &Path) -> Result<bool, DiskError> {
+        check_format(path)
+    }
+
     /// The data folder itself.
     pub fn path(&self) -> &Path {
         &self.path

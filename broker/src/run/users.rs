@@ -17,6 +17,14 @@ pub struct UsersOnDisk {
 }
 
 impl UsersOnDisk {
+    /// Whether no broker has run on the folder yet, nor have users been added.
+    ///
+    /// # Errors
+    /// It holds something else, or cannot be read.
+    pub fn is_new(folder: &Path) -> Result<bool, StartError> {
+        Ok(!DataDir::exists(folder)?)
+    }
+
     /// Opens the folder; one that is not there is made, for a broker that has never run.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::http::model::users::{
     CredentialData, CredentialKind, CredentialsSet, SetCredentialsRequest, UserData,
 };
 use crate::http::model::{Collection, ResourceMetadata, escape};
-use crate::run::UsersOnDisk;
+use crate::run::{StartError, UsersOnDisk};
 
 /// The largest file of credentials that is read: a dump holds all of a cluster's metadata.
 const FILE_MAX_BYTES: u64 = 1 << 30;
@@ -124,7 +124,7 @@ pub fn run(
             let mechanisms = add.mechanisms.iter();
             let given = mechanisms.map(|it| made(&add.name, *it, add.iterations, &password));
             let given = given.collect::<CliResult<Vec<_>>>()?;
-            let set = Target::of(add.place, client)?.set(given, false)?;
+            let set = Target::of_new(add.place, client)?.set(given, false)?;
             output.print(&set, |_| format!("user {} can log in", add.name))
         }
         UserCommand::Import(import) => {
@@ -140,7 +140,7 @@ pub fn run(
                 );
                 return Err(CliError::Failed(text));
             }
-            let set = Target::of(import.place, client)?.set(given, !import.replace)?;
+            let set = Target::of_new(import.place, client)?.set(given, !import.replace)?;
             output.print(&set, imported)
         }
         UserCommand::List(place) => {
@@ -265,6 +265,10 @@ fn read_text(path: &Path) -> CliResult<String> {
     }
 }
 
+fn failed(error: StartError) -> CliError {
+    CliError::Failed(error.to_string())
+}
+
 /// Where users are changed.
 enum Target {
     Server(Client),
@@ -275,10 +279,35 @@ impl Target {
     fn of(place: Place, client: impl FnOnce() -> CliResult<Client>) -> CliResult<Self> {
         match place.data_dir {
             None => client().map(Self::Server),
-            Some(folder) => UsersOnDisk::open(&folder)
-                .map(|folder| Self::Folder(Box::new(folder)))
-                .map_err(|error| CliError::Failed(error.to_string())),
+            Some(folder) if UsersOnDisk::is_new(&folder).map_err(failed)? => {
+                Err(CliError::Failed(format!(
+                    "{} is no data folder: --data-dir must name the folder that log.dirs has",
+                    folder.display()
+                )))
+            }
+            Some(folder) => Self::folder(&folder),
         }
+    }
+
+    /// The same for users to be added: also in a folder that is made for them.
+    fn of_new(place: Place, client: impl FnOnce() -> CliResult<Client>) -> CliResult<Self> {
+        let Some(folder) = place.data_dir else {
+            return client().map(Self::Server);
+        };
+        let is_new = UsersOnDisk::is_new(&folder).map_err(failed)?;
+        let target = Self::folder(&folder)?;
+        if is_new {
+            eprintln!(
+                "carrick: a new data folder was made in {}: log.dirs must name it",
+                folder.display()
+            );
+        }
+        Ok(target)
+    }
+
+    fn folder(folder: &Path) -> CliResult<Self> {
+        let opened = UsersOnDisk::open(folder).map_err(failed)?;
+        Ok(Self::Folder(Box::new(opened)))
     }
 
     fn set(&self, given: Vec<Given>, keep_existing: bool) -> CliResult<CredentialsSet> {
@@ -407,7 +436,7 @@ pub(super) fn add_scram(text: &str) -> CliResult<Given> {
 /// # Errors
 /// The folder cannot be opened.
 pub(super) fn add_at_first_start(folder: &Path, given: Vec<Given>) -> CliResult {
-    let folder = UsersOnDisk::open(folder).map_err(|error| CliError::Failed(error.to_string()))?;
+    let folder = UsersOnDisk::open(folder).map_err(failed)?;
     let set = bring(&folder, given, true)?;
     tracing::info!(set.set, set.kept, "users of --add-scram");
     Ok(())
@@ -461,6 +490,23 @@ mod tests {
             assert!(error.contains(part), "{wrong}: {error}");
             assert!(!error.contains("sesame"), "{error}");
         }
+    }
+
+    #[test]
+    fn only_users_to_be_added_make_a_data_folder() {
+        let outside = tempfile::tempdir().unwrap();
+        let at = outside.path().join("data");
+        let place = || Place {
+            data_dir: Some(at.clone()),
+        };
+        let no_client = || -> CliResult<Client> { Err(CliError::Usage("no client".to_owned())) };
+        let Err(error) = Target::of(place(), no_client) else {
+            panic!("it is no data folder");
+        };
+        assert!(error.to_string().contains("log.dirs"), "{error}");
+        assert!(!at.exists());
+        drop(Target::of_new(place(), no_client).unwrap());
+        assert!(Target::of(place(), no_client).is_ok());
     }
 
     #[test]
