@@ -257,7 +257,9 @@ impl Client {
 
     fn transport_error(&self, error: &ureq::Error) -> CliError {
         let cause = error.to_string();
+        let is_plain = self.base.starts_with("http://");
         let next = TLS_ERRORS.iter().find(|(part, _)| cause.contains(part));
+        let next = next.filter(|(part, _)| *part != NO_HTTP || is_plain);
         CliError::Unreachable {
             url: self.base.clone(),
             cause: match next {
@@ -271,6 +273,9 @@ impl Client {
 /// What to do when a right is missing.
 const RIGHTS: &str = "the user lacks a right: an ACL gives it (kafka-acls.sh --add); the server's \
      audit log names the operation and the resource";
+
+/// What a server that expects TLS makes of plain HTTP: its alert is no HTTP.
+const NO_HTTP: &str = "invalid HTTP version";
 
 /// What TLS says, and what to do about it.
 const TLS_ERRORS: &[(&str, &str)] = &[
@@ -299,6 +304,10 @@ const TLS_ERRORS: &[(&str, &str)] = &[
         "InvalidContentType",
         "that port does not speak TLS: try http:// in --url",
     ),
+    (
+        NO_HTTP,
+        "that port seems to speak TLS: begin the address with https://",
+    ),
 ];
 
 fn bad_url(url: &str, error: &ureq::http::Error) -> CliError {
@@ -307,7 +316,26 @@ fn bad_url(url: &str, error: &ureq::http::Error) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
+
+    #[test]
+    fn the_alert_of_a_server_with_tls_says_that_the_address_is_https() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let url = format!("http://{}", listener.local_addr().expect("address"));
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().expect("accept");
+            let mut begun = [0; 16];
+            peer.read_exact(&mut begun).expect("read");
+            // Fatal, decode_error.
+            peer.write_all(&[21, 3, 3, 0, 2, 2, 50]).expect("write");
+        });
+        let client = Client::new(&Reach::to(&url)).expect("client");
+        let error = client.delete("/links/x").expect_err("an alert").to_string();
+        server.join().expect("server");
+        assert!(error.contains("begin the address with https://"), "{error}");
+    }
 
     #[test]
     fn a_closed_port_is_unreachable_and_the_message_says_what_to_do() {
