@@ -27,7 +27,7 @@ const BROKER: Table = Table {
         ("heavy", &["pool"]),
         ("records", &["config"]),
         ("journal", &["records"]),
-        ("metadata", &["records"]),
+        ("metadata", &["config", "records"]),
         ("secrets", &["clock", "config", "metadata", "records"]),
         ("access", &["config", "metadata", "principal", "records"]),
         ("coordination", &["budget", "journal"]),

@@ -167,12 +167,15 @@ pub fn check(set: &BTreeMap<String, String>) -> Result<(), DynamicError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::is_sensitive;
     use super::*;
 
     #[test]
-    fn every_dynamic_name_is_a_property() {
+    fn every_dynamic_name_is_a_property_that_is_no_secret() {
         for name in DYNAMIC {
             assert!(definition(name).is_some(), "{name}");
+            // They are stored as they are.
+            assert!(!is_sensitive(name), "{name}");
         }
     }
 }

@@ -18,6 +18,7 @@ mod contract;
 mod feed;
 #[cfg(test)]
 pub mod memory;
+mod properties;
 pub mod rocks;
 mod transaction;
 

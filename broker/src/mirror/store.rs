@@ -101,8 +101,8 @@ impl Store {
 }
 
 fn owner<'a>(link: &LinkRecord, config: &'a str) -> Owner<'a> {
-    Owner::Link {
-        id: link.id,
+    Owner {
+        link: link.id,
         config,
     }
 }

@@ -34,7 +34,7 @@ use crate::metadata::Transaction;
 use crate::metadata::rocks::RocksMetadata;
 use crate::partition::{Hosted, Mode};
 use crate::records::topic::{TopicKeyspace, TopicRecord};
-use crate::secrets::{SecretsConfig, StoredProperties};
+use crate::secrets::SecretsConfig;
 use crate::starting::Starting;
 use crate::testing::{TestTopic, checked};
 
@@ -72,8 +72,8 @@ impl Rig {
         let flusher = Arc::new(Flusher::start(1).unwrap());
         let vault = Vault::open(metadata.clone(), SecretsConfig::default(), dir.path()).unwrap();
         let vault = Arc::new(vault);
-        let stored = StoredProperties::new(metadata.clone(), Arc::clone(&vault));
-        let properties = Properties::open(Arc::new(stored), &values, 1, |_| Ok(())).unwrap();
+        let stored = Arc::new(metadata.clone());
+        let properties = Properties::open(stored, &values, 1, |_| Ok(())).unwrap();
         let hosted = Arc::new(Hosted::new(data_dir, Arc::clone(&flusher)));
         let hosting = Box::new(Arc::clone(&hosted));
         let topics = Topics::open(Arc::new(properties), metadata.clone(), hosting).unwrap();

@@ -8,7 +8,6 @@
 
 pub mod acl;
 pub mod broker_config;
-pub mod broker_secret;
 pub mod client_quota;
 pub mod cluster;
 pub mod consumer_group;
@@ -79,7 +78,6 @@ keyspaces! {
         23 scram_credential::ScramCredentialKeyspace,
         24 acl::AclKeyspace,
         26 data_key::DataKeyKeyspace,
-        27 broker_secret::BrokerSecretKeyspace,
     }
     OfCoordinators {
         5 group::Groups,

@@ -21,7 +21,7 @@ use crate::partition::Hosted;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::records::cluster::{ClusterKeyspace, ClusterRecord};
-use crate::secrets::{StoredProperties, Vault};
+use crate::secrets::Vault;
 use crate::server;
 use crate::starting::Starting;
 use crate::topic::{TopicConfig, Topics};
@@ -60,9 +60,8 @@ impl Opened {
         let producer_ids = Arc::new(ProducerIds::open(metadata.clone())?);
         let vault = Vault::open(metadata.clone(), config.secrets.clone(), data_dir.path())?;
         let vault = Arc::new(vault);
-        let stored = StoredProperties::new(metadata.clone(), Arc::clone(&vault));
         let properties = Arc::new(Properties::open(
-            Arc::new(stored),
+            Arc::new(metadata.clone()),
             &config.values,
             config.node_id,
             |values| TopicConfig::defaults(values).and_then(|_| server::check(values)),

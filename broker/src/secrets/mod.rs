@@ -1,4 +1,4 @@
-//! Secrets, encrypted where they are stored: those of links, and broker properties that were set
+//! Secrets of links, encrypted where they are stored. No broker property that is secret can be set
 //! while the broker runs.
 //!
 //! Two layers of keys ([`cipher`]). Secrets are encrypted with a data key. Data keys are stored with
@@ -20,7 +20,6 @@ mod config;
 mod folder;
 mod keys;
 mod places;
-mod properties;
 mod rotation;
 mod step;
 #[cfg(test)]
@@ -36,14 +35,10 @@ use uuid::Uuid;
 pub use config::SecretsConfig;
 #[cfg(test)]
 pub use folder::FOLDER_KEY;
-pub use properties::StoredProperties;
 pub use step::Step;
 
 use crate::clock::now_ms;
-use crate::config::properties::Scope;
 use crate::metadata::{Metadata, MetadataError};
-use crate::records::Keyspace;
-use crate::records::broker_config::BrokerConfigKeyspace;
 use crate::records::sealed::{KeyOf, Sealed};
 use cipher::Master;
 use folder::FolderKey;
@@ -90,35 +85,23 @@ pub enum SecretError {
     Busy,
 }
 
-/// What a secret belongs to.
+/// What a secret belongs to: a link's config.
 #[derive(Debug, Clone, Copy)]
-pub enum Owner<'a> {
-    /// A link's config. No other link ever has this id.
-    Link { id: Uuid, config: &'a str },
-    /// A broker property.
-    Broker { scope: Scope, name: &'a str },
+pub struct Owner<'a> {
+    /// No other link ever has this id.
+    pub link: Uuid,
+    pub config: &'a str,
 }
 
 impl Owner<'_> {
     /// What is authenticated with the secret.
     fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Link { id, config } => [b"link ", &id.as_bytes()[..], config.as_bytes()].concat(),
-            Self::Broker { scope, name } => {
-                let mut bytes = b"broker ".to_vec();
-                BrokerConfigKeyspace::encode_key(scope, &mut bytes);
-                bytes.extend_from_slice(name.as_bytes());
-                bytes
-            }
-        }
+        [b"link ", &self.link.as_bytes()[..], self.config.as_bytes()].concat()
     }
 
-    /// The same for a secret of version 1, which only links had.
+    /// The same for a secret of version 1.
     fn former_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Link { id, config } => [id.as_bytes(), config.as_bytes()].concat(),
-            Self::Broker { .. } => Vec::new(),
-        }
+        [self.link.as_bytes(), self.config.as_bytes()].concat()
     }
 }
 
@@ -255,7 +238,7 @@ impl Vault {
         let places = self.places()?;
         let unreadable = places.iter().filter(|(place, sealed)| {
             let owner = place.owner(&self.metadata);
-            owner.is_none_or(|owner| self.open_secret(owner.of(place), sealed).is_err())
+            owner.is_none_or(|owner| self.open_secret(owner, sealed).is_err())
         });
         let unreadable = unreadable.map(|(place, _)| place.to_string()).collect();
         let keys = self.keys.read();

@@ -9,7 +9,6 @@ use super::keys::is_of;
 use super::step::Step;
 use super::{SecretError, Vault};
 use crate::metadata::Transaction;
-use crate::records::broker_secret::BrokerSecretKeyspace;
 use crate::records::data_key::DataKeyKeyspace;
 use crate::records::link_secret::LinkSecretKeyspace;
 use crate::records::sealed::KeyOf;
@@ -75,7 +74,7 @@ impl Vault {
             let owner = place
                 .owner(&self.metadata)
                 .filter(|_| !is_current(sealed.key));
-            owner.is_some_and(|owner| self.open_secret(owner.of(place), sealed).is_ok())
+            owner.is_some_and(|owner| self.open_secret(owner, sealed).is_ok())
         });
         if has_older && current.is_none() {
             self.add_key(master)?;
@@ -96,7 +95,6 @@ impl Vault {
         if is_changed {
             self.metadata.purge::<DataKeyKeyspace>()?;
             self.metadata.purge::<LinkSecretKeyspace>()?;
-            self.metadata.purge::<BrokerSecretKeyspace>()?;
             Step::Purged.reached()?;
         }
         Ok((renewed, unreadable))

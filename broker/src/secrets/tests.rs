@@ -14,13 +14,11 @@ use super::cipher::{Material, RawKey};
 use super::config::{Given, HEADER};
 use super::step::tests::{break_after, break_nothing};
 use super::*;
-use crate::config::properties::PropertyStore;
 use crate::metadata::Transaction;
 use crate::metadata::memory::MemoryMetadata;
 use crate::records::data_key::DataKeyKeyspace;
 use crate::records::link::LinkKeyspace;
 use crate::records::link_secret::LinkSecretKeyspace;
-use crate::testing::map;
 
 /// A data folder and metadata that outlive the vaults on them.
 struct World {
@@ -106,7 +104,7 @@ impl World {
         let id = self.link_id(link);
         let config = "ssl.key.password";
         let sealing = vault.sealing().unwrap();
-        let sealed = sealing.seal(Owner::Link { id, config }, secret);
+        let sealed = sealing.seal(Owner { link: id, config }, secret);
         self.put(link, &sealed.unwrap());
     }
 
@@ -120,7 +118,7 @@ impl World {
     fn get(&self, vault: &Vault, link: &str) -> Result<String, SecretError> {
         let id = self.link_id(link);
         let config = "ssl.key.password";
-        vault.open_secret(Owner::Link { id, config }, &self.sealed(link))
+        vault.open_secret(Owner { link: id, config }, &self.sealed(link))
     }
 
     fn data_keys(&self) -> usize {
@@ -451,7 +449,7 @@ fn secrets_that_are_stored_during_rotations_stay_readable() {
                 let id = world.link_id("west");
                 let config = "ssl.key.password";
                 let sealing = vault.sealing().unwrap();
-                let sealed = sealing.seal(Owner::Link { id, config }, &secret);
+                let sealed = sealing.seal(Owner { link: id, config }, &secret);
                 world.put("west", &sealed.unwrap());
                 drop(sealing);
                 assert_eq!(world.get(&vault, "west").unwrap(), secret);
@@ -463,37 +461,4 @@ fn secrets_that_are_stored_during_rotations_stay_readable() {
     });
     assert_eq!(world.get(&world.vault(), "west").unwrap(), "199");
     assert_eq!(world.get(&world.vault(), "other").unwrap(), "x");
-}
-
-#[test]
-fn a_secret_broker_property_is_stored_encrypted_and_the_others_as_they_are() {
-    let world = World::new();
-    let vault = Arc::new(world.vault());
-    let store =
-        |vault: &Arc<Vault>| StoredProperties::new(world.store.metadata(), Arc::clone(vault));
-    let secret = "listener.name.outside.ssl.keystore.password";
-    let set = map(&[(secret, "sesame"), ("message.max.bytes", "7")]);
-    let scope = Scope::Broker(1);
-    store(&vault).save(scope, &set).unwrap();
-    let metadata = world.store.metadata();
-    let plain = metadata.get::<BrokerConfigKeyspace>(&scope).unwrap();
-    assert_eq!(plain.unwrap(), map(&[("message.max.bytes", "7")]));
-    assert_eq!(store(&vault).load(scope).unwrap(), set);
-    assert!(store(&vault).load(Scope::Default).unwrap().is_empty());
-    vault.rotate().unwrap();
-    assert_eq!(store(&Arc::new(world.vault())).load(scope).unwrap(), set);
-
-    // Without its key it is left out, and stays.
-    let aside = world.dir.path().join("aside");
-    let path = world.dir.path().join(FOLDER_KEY);
-    fs::rename(&path, &aside).unwrap();
-    let lost = Arc::new(world.vault());
-    let left = map(&[("message.max.bytes", "7")]);
-    assert_eq!(store(&lost).load(scope).unwrap(), left);
-    store(&lost).save(scope, &left).unwrap();
-    fs::rename(&aside, &path).unwrap();
-    let vault = Arc::new(world.vault());
-    assert_eq!(store(&vault).load(scope).unwrap(), set);
-    store(&vault).save(scope, &left).unwrap();
-    assert_eq!(store(&vault).load(scope).unwrap(), left);
 }
