@@ -237,6 +237,19 @@ fn source_epoch(world: &World) -> Result<i32> {
     Ok(last.unwrap_or_default().parse()?)
 }
 
+/// The leader epoch that Carrick gives to clients.
+fn announced_epoch(world: &World) -> Result<i64> {
+    let read =
+        |path: &str| -> Result<Value> { Ok(serde_json::from_str(&world.carrick.get(path)?.1)?) };
+    let clusters = read("/kafka/v3/clusters")?;
+    let id = clusters["data"][0]["cluster_id"]
+        .as_str()
+        .unwrap_or_default();
+    let topic = read(&format!("/kafka/v3/clusters/{id}/topics/orders"))?;
+    let epoch = &topic["partition_offsets"][0]["leader_epoch"];
+    Ok(epoch.as_i64().unwrap_or(-1))
+}
+
 /// A group that has committed offset 4 in that epoch reads the six records behind it, at Carrick.
 fn reads_on(world: &mut World, group: &str, epoch: i32) -> Result<()> {
     let offset = json!({"group": group, "topic": "orders", "partition": 0, "offset": 4, "leader_epoch": epoch});
@@ -278,6 +291,15 @@ fn consumers_whose_commits_carry_a_later_epoch_than_any_record_read_on_at_the_mi
             Ok(epoch)
         } else {
             Err(epoch.to_string())
+        })
+    })?;
+    // Nothing new is mirrored, so being caught up does not say that the link is back.
+    wait_until("Carrick to know the epoch", LIMIT, || {
+        let announced = announced_epoch(&world)?;
+        Ok(if announced >= i64::from(epoch) {
+            Ok(())
+        } else {
+            Err(announced.to_string())
         })
     })?;
     reads_on(&mut world, "while-it-mirrors", epoch)?;
