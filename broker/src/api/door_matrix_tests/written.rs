@@ -53,7 +53,7 @@ fn the_document_has_every_right_and_what_its_absence_means() {
         of_api.map(|row| line(api.name, row))
     });
     let lines: Vec<_> = lines.collect();
-    // To write the document anew: this is its table.
+    // If the rows have changed, this is the table to put into the document.
     println!("{}", lines.join("\n"));
     assert_has(&document("AUTHORIZATION.md"), lines);
 }
